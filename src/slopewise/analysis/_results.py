@@ -1,0 +1,121 @@
+"""What the analysis says: plain, immutable results that tables, pages and JSON are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["helps", "hurts", "no practical effect", "inconclusive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """Arm minus control on one metric, paired by seed.
+
+    Attributes:
+        arm, control, metric: what is compared; `metric` is a key of `METRICS`.
+        title, unit, better: the metric's own words; `better` is "higher" or "lower".
+        seeds: the seeds in which both have a value, ascending.
+        arm_values, control_values, differences: one per seed, in `unit`; differences = arm - control.
+        difference: mean of the differences. None without pairs.
+        sd: their standard deviation (n - 1). None below two pairs.
+        interval: 95 % confidence interval of the mean difference. None below two pairs.
+        p: two-sided exact sign-flip p value. None without pairs.
+        p_holm: the same after Holm's correction over the arms of this metric.
+        verdict: by the rule in docs/statistics.md; a metric without a margin never gets "no practical effect".
+        negligible: the interval lies inside the margin (possible beside helps and hurts).
+        correlation: Pearson correlation of the paired values: what pairing buys. None where undefined.
+        smallest_detectable: effect that this many seeds would show with 80 % power. None where undefined.
+        seeds_needed: seeds at which the margin would be shown with 80 % power. None without a margin.
+        diverged, control_diverged: how many of this contrast's seeds diverged in each arm.
+        censored: pairs in which a value is only a bound (target never reached).
+    """
+
+    arm: str
+    control: str
+    metric: str
+    title: str
+    unit: str
+    better: Literal["higher", "lower"]
+    seeds: tuple[int, ...]
+    arm_values: tuple[float, ...]
+    control_values: tuple[float, ...]
+    differences: tuple[float, ...]
+    difference: float | None
+    sd: float | None
+    interval: tuple[float, float] | None
+    p: float | None
+    p_holm: float | None
+    verdict: Verdict
+    negligible: bool
+    correlation: float | None
+    smallest_detectable: float | None
+    seeds_needed: int | None
+    diverged: int
+    control_diverged: int
+    censored: int
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSlopes:
+    """Final slopes of one layer over an arm's converged seeds: the median of medians, and the extremes."""
+
+    layer: str
+    low: float
+    median: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class ArmSummary:
+    """One arm's own figures, in the words of the terminal table.
+
+    Attributes:
+        finished, failed, diverged, missing: trials; diverged ones are among the finished.
+        accuracy_mean, accuracy_sd: final test accuracy in percent, diverged seeds at chance.
+        converged_accuracy_mean: the same over converged seeds alone.
+        seconds_per_step: median over seeds; cost_ratio: median over seeds of the paired ratio to the control.
+        slopes: per layer, in the model's order; empty for arms without learned slopes.
+    """
+
+    arm: str
+    finished: int
+    failed: int
+    diverged: int
+    missing: int
+    accuracy_mean: float | None
+    accuracy_sd: float | None
+    converged_accuracy_mean: float | None
+    seconds_per_step: float | None
+    cost_ratio: float | None
+    slopes: tuple[LayerSlopes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """Whether the arms of each seed really started from the same weights and saw the same data.
+
+    `checked` seeds have two or more finished trials; `broken` lists those whose digests differ between arms.
+    """
+
+    checked: int
+    broken: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """The whole judgement of a study: a pure function of its records.
+
+    Attributes:
+        primary: final test accuracy, one contrast per arm but the control; diverged seeds at chance level.
+        converged: the same over the pairs in which neither diverged.
+        secondary: the other metrics, converged pairs alone, exploratory.
+    """
+
+    control: str
+    margin: float
+    arms: tuple[ArmSummary, ...]
+    primary: tuple[Contrast, ...]
+    converged: tuple[Contrast, ...]
+    secondary: tuple[Contrast, ...]
+    pairing: Pairing
