@@ -15,6 +15,9 @@ class Contrast:
     Attributes:
         arm, control, metric: what is compared; `metric` is a key of `METRICS`.
         title, unit, better: the metric's own words; `better` is "higher" or "lower".
+        margin: smallest difference of practical interest, in `unit`; None for a metric without one.
+        chance: the value that a diverged seed counts with; None where such pairs are left out.
+        tests: how many contrasts share the error rate in Holm's correction: every arm but the control.
         seeds: the seeds in which both have a value, ascending.
         arm_values, control_values, differences: one per seed, in `unit`; differences = arm - control.
         difference: mean of the differences. None without pairs.
@@ -22,12 +25,15 @@ class Contrast:
         interval: 95 % confidence interval of the mean difference. None below two pairs.
         p: two-sided exact sign-flip p value. None without pairs.
         p_holm: the same after Holm's correction over the arms of this metric.
-        verdict: by the rule in docs/statistics.md; a metric without a margin never gets "no practical effect".
+        verdict: by the rule in docs/statistics.md; without a margin never "no practical effect".
         negligible: the interval lies inside the margin (possible beside helps and hurts).
         correlation: Pearson correlation of the paired values: what pairing buys. None where undefined.
-        smallest_detectable: effect that this many seeds would show with 80 % power. None where undefined.
-        seeds_needed: seeds at which the margin would be shown with 80 % power. None without a margin.
-        diverged, control_diverged: how many of this contrast's seeds diverged in each arm.
+        smallest_detectable: effect that this many seeds would show with 80 % power, in `unit`. None below
+            `seeds_floor` pairs: there no effect, however large, is sure to be shown.
+        seeds_needed: seeds at which the margin would be shown with 80 % power, never below `seeds_floor`.
+            None without a margin and below two pairs.
+        seeds_floor: fewest pairs whose smallest possible p value survives the correction; 8 with 4 tests.
+        diverged, control_diverged: how many of the seeds that both arms finished diverged in each of them.
         censored: pairs in which a value is only a bound (target never reached).
     """
 
@@ -37,6 +43,9 @@ class Contrast:
     title: str
     unit: str
     better: Literal["higher", "lower"]
+    margin: float | None
+    chance: float | None
+    tests: int
     seeds: tuple[int, ...]
     arm_values: tuple[float, ...]
     control_values: tuple[float, ...]
@@ -51,6 +60,7 @@ class Contrast:
     correlation: float | None
     smallest_detectable: float | None
     seeds_needed: int | None
+    seeds_floor: int
     diverged: int
     control_diverged: int
     censored: int
@@ -109,7 +119,9 @@ class Analysis:
     Attributes:
         primary: final test accuracy, one contrast per arm but the control; diverged seeds at chance level.
         converged: the same over the pairs in which neither diverged.
-        secondary: the other metrics, converged pairs alone, exploratory.
+        secondary: the other metrics, converged pairs alone, exploratory; metric by metric as in `METRICS`.
+        target: the validation accuracy, in percent, that `steps_to_target` waits for: the control's median
+            final one. None without a converged control trial.
     """
 
     control: str
@@ -118,4 +130,27 @@ class Analysis:
     primary: tuple[Contrast, ...]
     converged: tuple[Contrast, ...]
     secondary: tuple[Contrast, ...]
+    target: float | None
     pairing: Pairing
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One figure of one arm over training: the mean over converged seeds, with its 95 % interval.
+
+    All tuples have one entry for each epoch in which a converged seed has a value; empty without such a seed.
+
+    Attributes:
+        steps, epochs: where on the way.
+        mean: over seeds; accuracies and fractions in percent, losses in nats.
+        low, high: 95 % confidence interval of that mean; None below two seeds.
+        n: seeds with a value.
+    """
+
+    arm: str
+    steps: tuple[int, ...]
+    epochs: tuple[int, ...]
+    mean: tuple[float, ...]
+    low: tuple[float | None, ...]
+    high: tuple[float | None, ...]
+    n: tuple[int, ...]

@@ -1,0 +1,38 @@
+"""slopewise: what a learned negative slope (PReLU) does to the training of a CNN, and whether it is worth it.
+
+The layers need torch alone. `Study`, `load_spec` and `Results` need `pip install slopewise[study]`, and import it
+when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from slopewise import nn as nn
+from slopewise.nn import ConvBNPReLU as ConvBNPReLU
+from slopewise.nn import PReLU as PReLU
+from slopewise.nn import functional as functional
+from slopewise.optim import param_groups as param_groups
+
+if TYPE_CHECKING:
+    from slopewise.study import Results as Results
+    from slopewise.study import Study as Study
+    from slopewise.study import load_spec as load_spec
+
+__all__ = ["ConvBNPReLU", "PReLU", "Results", "Study", "functional", "load_spec", "nn", "param_groups"]
+
+_NEEDS_STUDY = ("Results", "Study", "load_spec")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NEEDS_STUDY:
+        raise AttributeError(f"module 'slopewise' has no attribute '{name}'")
+    try:
+        return getattr(importlib.import_module("slopewise.study"), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("slopewise"):
+            raise
+        raise ModuleNotFoundError(
+            f"slopewise.{name} needs '{error.name}': pip install 'slopewise[study]'", name=error.name
+        ) from error

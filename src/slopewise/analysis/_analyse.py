@@ -1,0 +1,51 @@
+"""The one entry: records in, judgement out."""
+
+from __future__ import annotations
+
+import statistics
+
+from slopewise.records import StudyRecord
+
+from ._arms import pairing, summarise
+from ._contrasts import contrasts, finished_trials
+from ._metrics import METRICS, PRIMARY
+from ._results import Analysis
+
+
+def analyse(study: StudyRecord) -> Analysis:
+    """Judge a study as far as it has come: what is missing becomes None or empty, never an error.
+
+    The method, its measured error rates and its limits are in docs/statistics.md.
+
+    Example:
+        >>> from slopewise.testing import synthetic_study
+        >>> study = synthetic_study(("relu", "prelu_channel"), effects={"prelu_channel": 2.0})
+        >>> contrast = analyse(study).primary[0]
+        >>> contrast.verdict, round(contrast.difference, 2), round(contrast.p, 4)
+        ('helps', 2.19, 0.002)
+    """
+    target = _target(study)
+    return Analysis(
+        control=study.control,
+        margin=study.margin,
+        arms=summarise(study),
+        primary=contrasts(study, PRIMARY, margin=study.margin, chance=100 / study.classes),
+        converged=contrasts(study, PRIMARY, margin=study.margin),
+        secondary=tuple(
+            contrast
+            for metric in METRICS.values()
+            if metric is not PRIMARY
+            for contrast in contrasts(study, metric, target=target)
+        ),
+        target=None if target is None else 100 * target,
+        pairing=pairing(study),
+    )
+
+
+def _target(study: StudyRecord) -> float | None:
+    """The control's median final validation accuracy over its converged seeds."""
+    control = finished_trials(study)[study.control].values()
+    scores = [
+        trial.validation_accuracy for trial in control if not trial.diverged and trial.validation_accuracy is not None
+    ]
+    return statistics.median(scores) if scores else None

@@ -1,0 +1,87 @@
+"""Each arm by itself, and whether the arms are really paired."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from slopewise.records import SiteRecord, StudyRecord, TrialRecord
+
+from ._contrasts import finished_trials
+from ._results import ArmSummary, LayerSlopes, Pairing
+
+
+def summarise(study: StudyRecord) -> tuple[ArmSummary, ...]:
+    """One summary an arm, in the study's order."""
+    trials = finished_trials(study)
+    return tuple(_summary(study, arm, trials[arm], trials[study.control]) for arm in study.arms)
+
+
+def pairing(study: StudyRecord) -> Pairing:
+    """Compare the digests of initial weights and data over the arms of each seed."""
+    seeds: dict[int, list[TrialRecord]] = defaultdict(list)
+    for trial in study.trials:
+        if trial.status == "finished":
+            seeds[trial.seed].append(trial)
+    checked = sorted(seed for seed, trials in seeds.items() if len(trials) > 1)
+    return Pairing(
+        checked=len(checked),
+        broken=tuple(
+            seed
+            for seed in checked
+            if _differ(trial.init_digest for trial in seeds[seed])
+            or _differ(trial.data_digest for trial in seeds[seed])
+        ),
+    )
+
+
+def _differ(digests: Iterable[str | None]) -> bool:
+    return len(set(digests)) > 1
+
+
+def _summary(
+    study: StudyRecord, arm: str, trials: Mapping[int, TrialRecord], control: Mapping[int, TrialRecord]
+) -> ArmSummary:
+    failed = sum(trial.arm == arm and trial.status == "failed" for trial in study.trials)
+    converged = [trial for trial in trials.values() if not trial.diverged]
+    scores = [100 * trial.test_accuracy for trial in converged if trial.test_accuracy is not None]
+    diverged = len(trials) - len(converged)
+    with_chance = scores + [100 / study.classes] * diverged
+    times = {trial.seed: trial.seconds_per_step for trial in converged if trial.seconds_per_step}
+    ratios = [
+        time / base
+        for seed, time in times.items()
+        if seed in control and not control[seed].diverged and (base := control[seed].seconds_per_step)
+    ]
+    return ArmSummary(
+        arm=arm,
+        finished=len(trials),
+        failed=failed,
+        diverged=diverged,
+        missing=len(study.seeds) - len(trials) - failed,
+        accuracy_mean=statistics.fmean(with_chance) if with_chance else None,
+        accuracy_sd=statistics.stdev(with_chance) if len(with_chance) > 1 else None,
+        converged_accuracy_mean=statistics.fmean(scores) if scores else None,
+        seconds_per_step=statistics.median(times.values()) if times else None,
+        cost_ratio=statistics.median(ratios) if ratios else None,
+        slopes=_final_slopes(converged),
+    )
+
+
+def _final_slopes(trials: list[TrialRecord]) -> tuple[LayerSlopes, ...]:
+    layers: dict[str, list[SiteRecord]] = defaultdict(list)
+    for trial in trials:
+        last = max((site.epoch for site in trial.sites), default=0)
+        for site in trial.sites:
+            if site.epoch == last and site.slopes:
+                layers[site.layer].append(site)
+    return tuple(
+        LayerSlopes(
+            layer,
+            low=min(site.slope_min for site in sites if site.slope_min is not None),
+            median=statistics.median(site.slope_median for site in sites if site.slope_median is not None),
+            high=max(site.slope_max for site in sites if site.slope_max is not None),
+        )
+        for layer, sites in layers.items()
+    )

@@ -1,0 +1,5 @@
+"""Layers with learned negative slopes, and the pure functions under them."""
+
+from slopewise.nn import functional as functional
+from slopewise.nn._conv_bn_prelu import ConvBNPReLU as ConvBNPReLU
+from slopewise.nn._prelu import PReLU as PReLU

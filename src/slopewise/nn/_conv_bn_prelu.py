@@ -1,0 +1,103 @@
+"""The block that convolutional networks are made of: convolution, batch normalisation, PReLU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.types import Device
+
+from slopewise.nn._prelu import PReLU
+
+_Pair = int | tuple[int, int]
+
+
+class ConvBNPReLU(torch.nn.Module):
+    """2-D convolution, batch normalisation and PReLU, in the submodules `conv`, `bn` and `act`.
+
+    The convolution has no bias, since the normalisation's would make it void. Initial values are PyTorch's own: the
+    normalisation after it sets the scale of what the PReLU gets, whatever the scale of the convolution's weights.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: of the convolution, one number or (height, width); likewise the next three.
+        stride: of the convolution.
+        padding: of the convolution, also "same" or "valid". None is dilation·(kernel_size − 1)/2, rounded down:
+            with an odd kernel the output has the input's height and width divided by the stride, rounded up.
+        dilation: of the convolution.
+        groups: of the convolution.
+        num_parameters: None for one slope per output channel, 1 for one shared slope.
+        init: initial slopes, as in `PReLU`.
+        bounds: of the slopes, as in `PReLU`.
+        eps: of the normalisation.
+        momentum: of the normalisation; None averages over all batches.
+        device: of all parameters.
+        dtype: of all parameters.
+
+    Shape:
+        Input (N, in_channels, H, W), output (N, out_channels, H', W') as `torch.nn.Conv2d` has it.
+
+    Raises:
+        ValueError: `num_parameters` is neither None, 1 nor `out_channels`; or as in `PReLU` and `torch.nn.Conv2d`.
+
+    Example:
+        >>> block = ConvBNPReLU(3, 16, stride=2)
+        >>> block(torch.randn(8, 3, 32, 32)).shape
+        torch.Size([8, 16, 16, 16])
+        >>> block.act
+        PReLU(num_parameters=16)
+    """
+
+    def __init__(  # noqa: PLR0917 (the order of torch.nn.Conv2d)
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: _Pair = 3,
+        stride: _Pair = 1,
+        padding: _Pair | str | None = None,
+        dilation: _Pair = 1,
+        groups: int = 1,
+        *,
+        num_parameters: int | None = None,
+        init: float | Iterable[float] | Tensor = 0.25,
+        bounds: tuple[float, float] | None = None,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if num_parameters not in (None, 1, out_channels):
+            raise ValueError(
+                f"num_parameters={num_parameters} does not fit out_channels={out_channels}: pass 1 for a shared slope, "
+                f"or leave it out for one slope per output channel"
+            )
+        slopes = out_channels if num_parameters is None else num_parameters
+        if padding is None:
+            padding = _centred_padding(kernel_size, dilation)
+        self.conv = torch.nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias=False,
+            device=device,
+            dtype=dtype,
+        )
+        self.bn = torch.nn.BatchNorm2d(out_channels, eps, momentum, device=device, dtype=dtype)
+        self.act = PReLU(slopes, init, device, dtype, bounds=bounds)
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (PyTorch's name)
+        """Apply the block to a batch of images."""
+        output: Tensor = self.act(self.bn(self.conv(input)))
+        return output
+
+
+def _centred_padding(kernel_size: _Pair, dilation: _Pair) -> tuple[int, int]:
+    kernel, spread = (value if isinstance(value, tuple) else (value, value) for value in (kernel_size, dilation))
+    return spread[0] * (kernel[0] - 1) // 2, spread[1] * (kernel[1] - 1) // 2

@@ -1,0 +1,145 @@
+"""One offline HTML file: template, stylesheet, script, plotly.js and the figures, all inline."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from slopewise.analysis import METRICS, analyse, sentence
+from slopewise.records import StudyRecord
+from slopewise.report import _format
+from slopewise.report._figures import curve_chart, gradient_chart, slope_charts, slope_table
+from slopewise.report._lanes import cost_chart, difference_chart
+from slopewise.report._style import MARKERS, arm_styles
+from slopewise.report._toml import to_toml
+
+
+def write_html(study: StudyRecord, path: str | os.PathLike[str]) -> Path:
+    """Write the study's page: one file that needs no network, no server and no other file.
+
+    The file appears whole or not at all: it is written beside its place and then moved there.
+
+    Args:
+        study: the records so far; a partial study gives a page that says what is missing.
+        path: the file; an existing one is replaced.
+
+    Returns:
+        the path.
+
+    Raises:
+        OSError: the folder does not exist or cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from slopewise.testing import synthetic_study
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_html(synthetic_study(seeds=2, epochs=2), f"{folder}/report.html").name
+        'report.html'
+    """
+    path = Path(path)
+    page = render_html(study)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_text(page, encoding="utf-8", newline="\n")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return path
+
+
+def render_html(study: StudyRecord) -> str:
+    """The page of `write_html` as text.
+
+    Example:
+        >>> from slopewise.testing import synthetic_study
+        >>> render_html(synthetic_study(seeds=2, epochs=2))[:15]
+        '<!doctype html>'
+    """
+    analysis = analyse(study)
+    plotly, script = _inline(get_plotlyjs()), _inline(_template_text("page.js"))
+    return _templates().get_template("report.html.j2").render(
+        study=study,
+        analysis=analysis,
+        primary={contrast.arm: contrast for contrast in analysis.primary},
+        converged={contrast.arm: contrast for contrast in analysis.converged},
+        styles=arm_styles(study.arms, study.control),
+        metrics=METRICS,
+        differences=difference_chart(study, analysis),
+        learning=[curve_chart(study, value) for value in ("validation_accuracy", "train_loss")],
+        dead=[curve_chart(study, value) for value in ("never_positive", "zero_gradient")],
+        slopes=slope_charts(study),
+        slope_rows=slope_table(study),
+        cost=cost_chart(study, analysis),
+        gradients=gradient_chart(study),
+        diverged=[trial for trial in study.trials if trial.diverged],
+        failed=[trial for trial in study.trials if trial.status == "failed"],
+        planned=len(study.arms) * len(study.seeds),
+        fixed=list(_flat({key: value for key, value in study.spec.items() if key not in ("arms", "name")})),
+        facts_of_data=list(_flat(study.data)),
+        toml=to_toml(study.spec),
+        plotly=plotly,
+        script=script,
+        style=Markup(_template_text("style.css")),
+        script_hashes=[_hash(plotly), _hash(script)],
+    )
+
+
+@cache
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("slopewise.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
+    environment.filters.update(
+        number=_format.number,
+        signed=_format.signed,
+        interval=_format.interval,
+        p_value=_format.p_value,
+        count=_format.count,
+        listing=_format.listing,
+    )
+    environment.globals.update(
+        spread=_format.spread, sentence=sentence, symbols=_format.VERDICT_SYMBOLS, markers=MARKERS, nothing=_format.NOTHING
+    )
+    return environment
+
+
+def _template_text(name: str) -> str:
+    return (files("slopewise.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _inline(script: str) -> Markup:
+    """A script of ours to stand in the page as it is: its hash in the page's policy is over these very characters."""
+    return Markup(script.replace("\r\n", "\n"))
+
+
+def _hash(script: str) -> str:
+    """The script's name in a Content-Security-Policy: no other script, injected or linked, may run."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested plain data as rows of dotted key and text."""
+    for key, value in fields.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, (list, tuple)):
+            shown = ", ".join(map(str, value[:20]))
+            yield f"{prefix}{key}", f"{shown}, … ({len(value)} in all)" if len(value) > 20 else shown
+        elif value is not None:
+            yield f"{prefix}{key}", str(value)
+

@@ -1,0 +1,119 @@
+"""What a person sees while a study runs: one live display on a terminal, plain lines elsewhere. Only the driver draws."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from slopewise.study.engines import Event, TrialKey
+
+_LINE_EVERY = 10.0  # seconds between plain lines
+
+
+class StudyProgress:
+    """A context manager whose instances are called with every event of an engine.
+
+    Args:
+        trials: what is to be run now.
+        console: where to draw; lines are printed instead when it is no terminal.
+        clock: seconds, for the rate and the time left.
+    """
+
+    def __init__(
+        self, trials: tuple[TrialKey, ...], console: Console, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.console, self.clock = console, clock
+        self.planned = Counter(trial.arm for trial in trials)
+        self.total, self.started = len(trials), clock()
+        self.finished, self.failed, self.diverged = Counter[str](), Counter[str](), Counter[str]()
+        self.running: dict[TrialKey, int] = {}
+        self.best: dict[str, float] = {}
+        self._bar = Progress(
+            TextColumn("trials"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+        )
+        self._task = self._bar.add_task("trials", total=self.total, left="")
+        self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
+        self._next_line = self.started
+
+    def __enter__(self) -> StudyProgress:
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event, and show it."""
+        from slopewise.study.engines import Ended, Epoch, Started, TrialKey
+
+        if isinstance(event, Started):
+            self.running[event.trial] = 0
+            if event.attempt > 1:
+                self._say(f"{event.trial.arm}, seed {event.trial.seed}: failed, tried once more")
+        elif isinstance(event, Epoch):
+            self.running[event.trial] = event.record.epoch
+            accuracy = event.record.validation_accuracy
+            if accuracy is not None:
+                self.best[event.trial.arm] = max(accuracy, self.best.get(event.trial.arm, 0.0))
+        elif isinstance(event, Ended):
+            record = event.record
+            self.running.pop(TrialKey(record.arm, record.seed), None)
+            (self.failed if record.status == "failed" else self.finished)[record.arm] += 1
+            self.diverged[record.arm] += record.diverged
+            if record.status == "failed":
+                last = (record.error or "").strip().splitlines()[-1:]
+                self._say(f"{record.arm}, seed {record.seed}: failed twice, recorded ({''.join(last)})")
+            self._bar.update(self._task, completed=self.done, left=self._left())
+            if not self.console.is_terminal and (self.clock() >= self._next_line or self.done == self.total):
+                self._next_line = self.clock() + _LINE_EVERY
+                self._say(self._line())
+
+    @property
+    def done(self) -> int:
+        """Trials ended in this run."""
+        return self.finished.total() + self.failed.total()
+
+    def _say(self, line: str) -> None:
+        self.console.print(Text(line), soft_wrap=True, highlight=False)
+
+    def _left(self) -> str:
+        elapsed = self.clock() - self.started
+        if not self.done or elapsed <= 0:
+            return ""
+        rate = self.done / elapsed
+        minutes, seconds = divmod(round((self.total - self.done) / rate), 60)
+        return f"{60 * rate:.1f} trials/min, {minutes}:{seconds:02d} left"
+
+    def _line(self) -> str:
+        counts = f"{self.done}/{self.total} trials done, {len(self.running)} running, {self.failed.total()} failed"
+        diverged = f", {self.diverged.total()} diverged" if self.diverged.total() else ""
+        best = ", ".join(f"{arm} {self.best[arm]:.1%}" for arm in self.planned if arm in self.best)
+        return f"{counts}{diverged}; {self._left()}; best validation accuracy: {best}"
+
+    def _draw(self) -> Group:
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+        for column in ("arm", "done", "running", "failed", "diverged", "best validation accuracy"):
+            table.add_column(column, justify="left" if column == "arm" else "right")
+        now = Counter(trial.arm for trial in self.running)
+        for arm, planned in self.planned.items():
+            done = self.finished[arm] + self.failed[arm]
+            counts = [f"{count or '·'}" for count in (now[arm], self.failed[arm], self.diverged[arm])]
+            table.add_row(Text(arm), f"{done}/{planned}", *counts, f"{self.best[arm]:.1%}" if arm in self.best else "")
+        return Group(self._bar, table)

@@ -1,0 +1,70 @@
+"""`module:callable` references: how a spec names a user's own model, data or activation."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+from slopewise.errors import SpecError
+
+_REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+def is_reference(text: str) -> bool:
+    """Whether the text has the form `package.module:callable`."""
+    return _REFERENCE.fullmatch(text) is not None
+
+
+def resolve(reference: str) -> Callable[..., Any]:
+    """Import what a reference names.
+
+    Raises:
+        SpecError: the module cannot be imported, or has no such callable.
+
+    Example:
+        >>> resolve("torch.nn:Hardswish").__name__
+        'Hardswish'
+    """
+    module_name, _, path = reference.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # a user's module can raise anything while it is imported
+        raise SpecError(f"cannot import module '{module_name}' of '{reference}': {describe(error)}") from error
+    try:
+        target = reduce(getattr, path.split("."), module)
+    except AttributeError as error:
+        raise SpecError(f"module '{module_name}' has no '{path}' (from '{reference}')") from error
+    if not callable(target):
+        raise SpecError(f"'{reference}' is a {type(target).__name__}, not a callable")
+    return target  # type: ignore[no-any-return]
+
+
+def reference_to(target: str | Callable[..., Any]) -> str:
+    """The reference that leads back to a callable, so that worker processes can import it.
+
+    Raises:
+        SpecError: a lambda, a nested function, or one defined in `__main__`, which other processes cannot import.
+
+    Example:
+        >>> import torch
+        >>> reference_to(torch.nn.Hardswish)
+        'torch.nn.modules.activation:Hardswish'
+    """
+    if isinstance(target, str):
+        return target
+    module, name = getattr(target, "__module__", None), getattr(target, "__qualname__", "<unnamed>")
+    if module in (None, "__main__") or "<" in name:
+        raise SpecError(
+            f"{target!r} cannot be imported by worker processes: define it at the top level of a module "
+            "other than the script itself, or name it 'module:callable'"
+        )
+    return f"{module}:{name}"
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line: its type and the first line of its message."""
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,65 @@
+"""Whether a spec may go on in a folder that already holds a study: only new arms and new seeds may differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from slopewise.errors import StoreError
+from slopewise.study._spec import StudySpec
+
+# Where the data lie may change, what they are may not: the store compares their digest.
+_FREE = {"name", "data.path", "data.memory_gib"}
+
+
+def check_same(old: StudySpec, new: StudySpec, folder: str | Path) -> None:
+    """Refuse a spec that would mix two studies in one folder.
+
+    Raises:
+        StoreError: with every difference, one after the other.
+    """
+    if differences := spec_differences(old, new):
+        raise StoreError(
+            f"'{folder}' holds another study: {'; '.join(differences)}. Only new arms and seeds can be added to it: "
+            "choose another folder, or give the old settings"
+        )
+
+
+def spec_differences(old: StudySpec, new: StudySpec) -> list[str]:
+    """What keeps two specs from being one study, in words.
+
+    Example:
+        >>> old = StudySpec(arms="relu", seeds=2)
+        >>> spec_differences(old, StudySpec(arms="relu,elu", seeds=3))
+        []
+        >>> spec_differences(old, StudySpec(arms="relu", seeds=1, margin=0.1))
+        ['margin was 0.5, now 0.1', 'seed 1 is gone']
+    """
+    before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
+    arms = {spec: {arm["name"]: arm for arm in side.pop("arms")} for spec, side in (("old", before), ("new", after))}
+    seeds = [side.pop("seeds") for side in (before, after)]
+    was, now = _flat(before), _flat(after)
+    words = [
+        f"{key} was {was.get(key)!r}, now {now.get(key)!r}"
+        for key in sorted(was.keys() | now.keys())
+        if was.get(key) != now.get(key) and key not in _FREE
+    ]
+    for name, arm in arms["old"].items():
+        if name not in arms["new"]:
+            words.append(f"arm {name} is gone")
+        elif arm != arms["new"][name]:
+            words.append(f"arm {name} was {_short(arm)}, now {_short(arms['new'][name])}")
+    if gone := [seed for seed in seeds[0] if seed not in seeds[1]]:
+        words.append(f"seed{'s' * (len(gone) > 1)} {', '.join(map(str, gone))} {'are' if len(gone) > 1 else 'is'} gone")
+    return words
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _short(arm: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in arm.items() if key != "name" and value not in (None, {}))

@@ -1,0 +1,305 @@
+"""The spec: everything that a study's numbers depend on, as validated plain data.
+
+What a spec does not hold (worker processes, output folder) cannot change a result.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from slopewise.errors import SpecError, nearest
+from slopewise.study._references import reference_to
+
+DEFAULT_ARMS = ("relu", "leaky_relu", "frozen_slope", "prelu_shared", "prelu_channel")
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# A callable given from Python becomes the reference that a worker process can import.
+Reference = Annotated[str, BeforeValidator(lambda target: reference_to(target) if callable(target) else target)]
+
+
+class AugmentSpec(_Table):
+    """Random changes to training batches, drawn from their own seeded stream.
+
+    Attributes:
+        shift: most pixels that an image moves, each way, edges repeated. None: an eighth of its height.
+        flip: mirror left-right with probability 1/2. None: as the data set says (digits: no; clothes: yes).
+        erase: probability that a random rectangle (a fiftieth to a third of the area) is set to the mean.
+    """
+
+    shift: Annotated[int, Field(ge=0)] | None = None
+    flip: bool | None = None
+    erase: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class DataSpec(_Table):
+    """Which images. `source` is a name, a folder, an .npz file, or `module:callable`.
+
+    Attributes:
+        source: `digits`, `fashion-mnist`, `folder`, `npz` or `module:callable`. A path stands for `folder` or `npz`.
+        path: folder or file of the sources that need one; for `fashion-mnist`, the folder of the IDX files.
+        train_size: a class-balanced subset of this many training images; None takes all.
+        validation_fraction: share of the training images that is held out, drawn anew for each seed.
+        image_size: height and width that folder images are resized to.
+        memory_gib: data above this are read batch by batch from their source instead of held as one tensor.
+        options: keyword arguments for a `module:callable`.
+        augment: random changes to training batches.
+    """
+
+    source: Reference = "digits"
+    path: str | None = None
+    train_size: Annotated[int, Field(gt=0)] | None = None
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    image_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] = (32, 32)
+    memory_gib: Annotated[float, Field(gt=0)] = 2.0
+    options: dict[str, Any] = {}
+    augment: AugmentSpec = AugmentSpec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_as_source(cls, fields: Any) -> Any:
+        source = fields.get("source") if isinstance(fields, dict) else None
+        if isinstance(source, (str, Path)) and not fields.get("path"):
+            kind = "folder" if Path(source).is_dir() else "npz" if Path(source).suffix == ".npz" else None
+            if kind and source != "folder":
+                return {**fields, "source": kind, "path": str(source)}
+        return fields
+
+
+class ModelSpec(_Table):
+    """Which network. `name` is `cnn`, `resnet20` or `module:callable(activation, num_classes, in_channels)`.
+
+    Attributes:
+        name: the builder.
+        options: its further keyword arguments (cnn: width, batch_norm; resnet20: width).
+    """
+
+    name: Reference = "cnn"
+    options: dict[str, Any] = {}
+
+
+class TrainSpec(_Table):
+    """How every arm is trained.
+
+    Attributes:
+        epochs: passes over the training part.
+        batch_size: images a step; the last, smaller batch of an epoch is left out.
+        optimizer: `sgd` (Nesterov momentum) or `adamw`.
+        lr: peak learning rate of the weights.
+        momentum: of SGD; AdamW's first beta.
+        weight_decay: of the weights. Slopes get none.
+        slope_lr_scale: learning rate of the slopes relative to the weights'.
+        schedule: `one-cycle` (up over the first quarter, then cosine to 0) or `constant`.
+    """
+
+    epochs: Annotated[int, Field(gt=0)] = 30
+    batch_size: Annotated[int, Field(gt=0)] = 64
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: Annotated[float, Field(gt=0)] = 0.05
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    slope_lr_scale: Annotated[float, Field(ge=0)] = 1.0
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+
+
+class HardwareSpec(_Table):
+    """Where a trial runs, in Lightning Fabric's words. It is part of the spec because it can change the last bits.
+
+    Attributes:
+        accelerator: `cpu`, `cuda`, `mps` or `auto`.
+        precision: `32-true`, `bf16-mixed`, `16-mixed`, ...
+        strategy: `auto`, or `ddp_spawn` for several devices a trial.
+        devices: devices a trial.
+        threads: torch threads a trial.
+    """
+
+    accelerator: Literal["cpu", "cuda", "mps", "auto"] = "cpu"
+    precision: Literal["32-true", "64-true", "bf16-true", "bf16-mixed", "16-mixed"] = "32-true"
+    strategy: Literal["auto", "ddp_spawn"] = "auto"
+    devices: Annotated[int, Field(gt=0)] = 1
+    threads: Annotated[int, Field(gt=0)] = 1
+
+
+class ArmSpec(_Table):
+    """One treatment.
+
+    Attributes:
+        name: its name in tables; by default the activation's.
+        activation: a registered name (`relu`, `prelu_channel`, ...) or `module:callable(channels, **options)`.
+        options: keyword arguments of the activation, e.g. {negative_slope = 0.3}.
+        lr, slope_lr_scale: this arm's own values in place of [train]'s, for instance each arm's tuned rate.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=60)]
+    activation: Reference
+    options: dict[str, Any] = {}
+    lr: Annotated[float, Field(gt=0)] | None = None
+    slope_lr_scale: Annotated[float, Field(ge=0)] | None = None
+
+
+def _expand_arms(arms: Any) -> Any:
+    """Shorthands: 'relu' is an arm of that name, 'again=relu' names it; a bare repeat becomes 'relu_2'."""
+    arms = arms.split(",") if isinstance(arms, str) else arms
+    if not isinstance(arms, (list, tuple)):
+        return arms
+    expanded, seen = [], Counter[str]()
+    for arm in arms:
+        if isinstance(arm, str):
+            name, _, activation = (part.strip() for part in arm.partition("="))
+            seen[name] += 1
+            arm = {  # noqa: PLW2901
+                "name": name if activation or seen[name] == 1 else f"{name}_{seen[name]}",
+                "activation": activation or name,
+            }
+        elif isinstance(arm, dict) and "activation" in arm:
+            arm = {"name": str(arm["activation"]), **arm}  # noqa: PLW2901
+        expanded.append(arm)
+    return expanded
+
+
+def _expand_seeds(seeds: Any) -> Any:
+    """A number is a count (10: seeds 0 to 9); a list is taken as it is; text may be '10', '3,5,8' or '10-19'."""
+    if isinstance(seeds, str) and "," not in seeds and "-" not in seeds:
+        seeds = int(seeds) if seeds.strip().isdigit() else seeds
+    if isinstance(seeds, int) and not isinstance(seeds, bool):
+        return tuple(range(seeds))
+    if isinstance(seeds, str):
+        ranges = [part.strip().partition("-") for part in seeds.split(",")]
+        try:
+            return tuple(s for low, dash, high in ranges for s in range(int(low), int(high if dash else low) + 1))
+        except ValueError:
+            return seeds
+    return seeds
+
+
+class StudySpec(_Table):
+    """A whole study.
+
+    Attributes:
+        name: title of the report.
+        arms: the treatments.
+        control: the arm that others are compared with; the first one by default.
+        seeds: one trial per arm and seed. A number n stands for 0 to n - 1.
+        margin: smallest difference in test accuracy that matters to you, in percentage points.
+        data, model, train, hardware: see their tables.
+    """
+
+    name: str = "PReLU study"
+    arms: Annotated[tuple[ArmSpec, ...], BeforeValidator(_expand_arms), Field(min_length=1)] = Field(
+        default=DEFAULT_ARMS, validate_default=True
+    )
+    control: str = ""
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_expand_seeds), Field(min_length=1)] = (
+        Field(default=10, validate_default=True)
+    )
+    margin: Annotated[float, Field(gt=0)] = 0.5
+    data: DataSpec = DataSpec()
+    model: ModelSpec = ModelSpec()
+    train: TrainSpec = TrainSpec()
+    hardware: HardwareSpec = HardwareSpec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_arm_is_control(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and not fields.get("control"):
+            arms = _expand_arms(fields.get("arms", DEFAULT_ARMS))
+            first = arms[0] if isinstance(arms, list) and arms else None
+            name = first.name if isinstance(first, ArmSpec) else first.get("name") if isinstance(first, dict) else None
+            return {**fields, "control": name or ""}
+        return fields
+
+    @model_validator(mode="after")
+    def _consistent(self) -> StudySpec:
+        names = [arm.name for arm in self.arms]
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            raise ValueError(f"arms: two arms are called '{twice[0]}'; give each its own name, as in 'again=relu'")
+        if self.control not in names:
+            raise ValueError(f"control: no arm is called '{self.control}'; {nearest(self.control, names)}")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds: the same seed stands twice; each arm is trained once per seed")
+        if self.train.batch_size % self.hardware.devices:
+            raise ValueError("train.batch_size: must be a multiple of hardware.devices, which share each batch")
+        return self
+
+    def arm(self, name: str) -> ArmSpec:
+        """The arm of that name."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+
+def parse_spec(fields: dict[str, Any]) -> StudySpec:
+    """Validate plain data into a spec.
+
+    Raises:
+        SpecError: one line per fault: where it is, what is wrong, and for an unknown key the nearest right one.
+
+    Example:
+        >>> parse_spec({"arms": "relu,prelu_channel", "seeds": 3}).seeds
+        (0, 1, 2)
+        >>> parse_spec({"train": {"epoch": 3}})
+        Traceback (most recent call last):
+        ...
+        slopewise.errors.SpecError: unknown key 'train.epoch'; did you mean 'epochs'? (known: epochs, batch_size, \
+optimizer, lr, momentum, weight_decay, slope_lr_scale, schedule)
+    """
+    try:
+        return StudySpec.model_validate(fields)
+    except ValidationError as error:
+        faults = [_words(fault["loc"], fault["type"], fault["msg"], fault["input"]) for fault in error.errors()]
+        raise SpecError("; ".join(faults)) from error
+
+
+def _words(location: tuple[int | str, ...], kind: str, message: str, value: Any) -> str:
+    where = ".".join(map(str, location))
+    if kind == "extra_forbidden":
+        return f"unknown key '{where}'; {nearest(str(location[-1]), _keys_at(location[:-1]))}"
+    if kind == "value_error":  # raised by our own validators, whose words say where
+        return message.removeprefix("Value error, ")
+    return f"{where}: {message[0].lower()}{message[1:]}, but it is {value!r}"
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    table: type[BaseModel] = StudySpec
+    for step in location:
+        if isinstance(step, int):
+            table = ArmSpec
+        elif step in ("data", "model", "train", "hardware", "augment"):
+            table = table.model_fields[step].annotation  # type: ignore[assignment]
+    return list(table.model_fields)
+
+
+def read_spec(path: str | Path) -> dict[str, Any]:
+    """The plain data of a TOML file.
+
+    Raises:
+        SpecError: the file is absent, or is not TOML.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"cannot read the spec '{path}': {error.strerror}; `slopewise init` writes one") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"'{path}' is not TOML: {error}") from error
+
+
+def override(fields: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A copy of plain spec data with one dotted key set.
+
+    Example:
+        >>> override({"train": {"lr": 0.1}}, "train.epochs", 3)
+        {'train': {'lr': 0.1, 'epochs': 3}}
+    """
+    head, dot, rest = key.partition(".")
+    if not dot:
+        return {**fields, head: value}
+    inner = fields.get(head, {})
+    if not isinstance(inner, dict):
+        raise SpecError(f"cannot set '{key}': '{head}' is not a table")
+    return {**fields, head: override(inner, rest, value)}

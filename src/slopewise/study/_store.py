@@ -1,0 +1,213 @@
+"""The store: one SQLite file a study, written by the driver alone, each finished trial in one transaction.
+
+Tables mirror the records field by field, so that any SQLite tool can read them: `study` (one row), `environments`,
+`trials`, and below each trial `epochs`, `sites` and `gradients`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import sqlalchemy as sql
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from slopewise.errors import StoreError
+from slopewise.records import EpochRecord, GradientRecord, SiteRecord, StudyRecord, TrialRecord
+from slopewise.study._resume import check_same
+from slopewise.study._spec import StudySpec, parse_spec
+
+FILE = "study.db"
+SCHEMA = 1  # stored as SQLite's user_version
+
+_metadata = sql.MetaData()
+_TYPES: dict[type, type[sql.types.TypeEngine[Any]]] = {int: sql.Integer, float: sql.Float, str: sql.Text}
+
+
+def _columns(record: type, leave_out: Iterable[str] = ()) -> list[sql.Column[Any]]:
+    """A column for each field of a record; a field that may be None is nullable."""
+    columns = []
+    for name, hint in get_type_hints(record).items():
+        if name in leave_out or name.startswith("_"):
+            continue
+        alternatives = get_args(hint) or (hint,)
+        kind = next((_TYPES[a] for a in alternatives if a in _TYPES), sql.Text)  # a Literal of words is text
+        columns.append(sql.Column(name, kind, nullable=type(None) in alternatives))
+    return columns
+
+
+_STUDY = sql.Table(
+    "study",
+    _metadata,
+    sql.Column("id", sql.Integer, sql.CheckConstraint("id = 1"), primary_key=True),
+    sql.Column("spec", sql.JSON, nullable=False),
+    sql.Column("data", sql.JSON, nullable=False),
+)
+_ENVIRONMENTS = sql.Table(
+    "environments",
+    _metadata,
+    sql.Column("digest", sql.Text, primary_key=True),
+    sql.Column("facts", sql.JSON, nullable=False),
+)
+_PARTS = {"epochs": EpochRecord, "sites": SiteRecord, "gradients": GradientRecord}
+_TRIALS = sql.Table(
+    "trials",
+    _metadata,
+    sql.Column("id", sql.Integer, primary_key=True),
+    *_columns(TrialRecord, leave_out=_PARTS),
+    sql.UniqueConstraint("arm", "seed"),
+)
+_BELOW = {
+    name: sql.Table(
+        name,
+        _metadata,
+        sql.Column("trial", sql.ForeignKey("trials.id", ondelete="CASCADE"), nullable=False, index=True),
+        *_columns(record),
+    )
+    for name, record in _PARTS.items()
+}
+
+
+class Store:
+    """The records of one study folder. Use `Store.create` for a run and `Store.open` to read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._engine = sql.create_engine(sql.URL.create("sqlite", database=str(path)))
+        sql.event.listen(self._engine, "connect", _enforce_foreign_keys)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Store:
+        """The store of an existing study folder.
+
+        Raises:
+            StoreError: no store is there, or it is no store of ours.
+        """
+        path = Path(folder) / FILE
+        if not path.is_file():
+            raise StoreError(
+                f"no study in '{folder}': '{path}' does not exist; `slopewise run --out {folder}` makes one"
+            )
+        store = cls(path)
+        with store._errors(), store._engine.connect() as connection:
+            version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+            tables = sql.inspect(connection).get_table_names()
+        if "study" not in tables or version != SCHEMA:
+            raise StoreError(
+                f"'{path}' is not a study of this version of slopewise (its schema is {version}, not {SCHEMA}): "
+                "choose another folder"
+            )
+        return store
+
+    @classmethod
+    def create(cls, folder: str | Path, spec: StudySpec, data: dict[str, Any]) -> Store:
+        """The store of a run: a new one, or the old one of the same study, which may gain arms and seeds.
+
+        Raises:
+            StoreError: the folder cannot be written, or holds a different study; the difference is shown.
+        """
+        path = Path(folder) / FILE
+        if path.exists() and path.stat().st_size > 0:
+            store = cls.open(folder)
+            check_same(store.spec(), spec, folder)
+            if (digest := store.read().data["digest"]) != data["digest"]:
+                raise StoreError(
+                    f"the data changed since '{folder}' was begun (digest {digest[:12]}, now {data['digest'][:12]}): "
+                    "give the old data, or choose another folder"
+                )
+        else:
+            store = cls(path)
+            with store._errors(), store._engine.begin() as connection:
+                _metadata.create_all(connection)
+                connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA}")
+        row = {"id": 1, "spec": spec.model_dump(mode="json"), "data": data}
+        with store._errors(), store._engine.begin() as connection:
+            connection.execute(sql.delete(_STUDY))
+            connection.execute(sql.insert(_STUDY).values(row))
+        return store
+
+    def spec(self) -> StudySpec:
+        """What the study was asked."""
+        with self._errors(), self._engine.connect() as connection:
+            return parse_spec(connection.execute(sql.select(_STUDY.c.spec)).scalar_one())
+
+    def done(self) -> dict[tuple[str, int], str]:
+        """Status by (arm, seed) of the trials that are stored."""
+        with self._errors(), self._engine.connect() as connection:
+            rows = connection.execute(sql.select(_TRIALS.c.arm, _TRIALS.c.seed, _TRIALS.c.status))
+            return {(row.arm, row.seed): row.status for row in rows}
+
+    def add(self, trial: TrialRecord, environment: dict[str, Any] | None) -> None:
+        """Write one trial in one transaction; it replaces a failed one of the same arm and seed."""
+        row = {f.name: getattr(trial, f.name) for f in fields(trial) if f.name not in _PARTS}
+        with self._errors(), self._engine.begin() as connection:
+            if trial.environment and environment:
+                facts = {"digest": trial.environment, "facts": environment}
+                connection.execute(sql.insert(_ENVIRONMENTS).prefix_with("OR IGNORE").values(facts))
+            same = (_TRIALS.c.arm == trial.arm) & (_TRIALS.c.seed == trial.seed) & (_TRIALS.c.status == "failed")
+            connection.execute(sql.delete(_TRIALS).where(same))
+            key = connection.execute(sql.insert(_TRIALS).values(row)).inserted_primary_key
+            assert key is not None  # noqa: S101 - for the type checker; SQLite always gives one
+            for name, table in _BELOW.items():
+                rows = [{"trial": key[0], **_row(part)} for part in getattr(trial, name)]
+                if rows:
+                    connection.execute(sql.insert(table), rows)
+
+    def read(self) -> StudyRecord:
+        """The whole study, its trials in the plan's order."""
+        with self._errors(), self._engine.connect() as connection:
+            study = connection.execute(sql.select(_STUDY)).one()
+            environments = {row.digest: row.facts for row in connection.execute(sql.select(_ENVIRONMENTS))}
+            below: dict[str, dict[int, list[Any]]] = {}
+            for name, table in _BELOW.items():
+                groups = below.setdefault(name, {})
+                for row in connection.execute(sql.select(table).order_by(sql.text("rowid"))).mappings():
+                    values = {column: value for column, value in row.items() if column != "trial"}
+                    groups.setdefault(row["trial"], []).append(_PARTS[name](**values))
+            trials = [
+                TrialRecord(
+                    **{column: value for column, value in row.items() if column != "id"},
+                    **{name: tuple(below[name].get(row["id"], ())) for name in _PARTS},
+                )
+                for row in connection.execute(sql.select(_TRIALS)).mappings()
+            ]
+        spec = parse_spec(study.spec)
+        arms = tuple(arm.name for arm in spec.arms)
+        trials.sort(key=lambda trial: (spec.seeds.index(trial.seed), arms.index(trial.arm)))
+        return StudyRecord(
+            arms=arms,
+            control=spec.control,
+            seeds=spec.seeds,
+            margin=spec.margin,
+            classes=len(study.data["classes"]),
+            spec=study.spec,
+            data=study.data,
+            environments=environments,
+            trials=tuple(trials),
+        )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """SQLite's faults in plain words."""
+        try:
+            yield
+        except OperationalError as error:
+            raise StoreError(f"cannot write the store '{self.path}': {error.orig}") from error
+        except DatabaseError as error:
+            raise StoreError(f"'{self.path}' is not a SQLite file ({error.orig}): move it away") from error
+
+
+def _row(part: Any) -> dict[str, Any]:
+    return {f.name: getattr(part, f.name) for f in fields(part)}
+
+
+def _enforce_foreign_keys(connection: Any, _: Any) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")

@@ -1,0 +1,177 @@
+"""A study: from its spec to trials run, stored, and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from slopewise.analysis import Analysis, Contrast, analyse
+from slopewise.errors import SpecError, StoreError
+from slopewise.records import StudyRecord
+from slopewise.study._references import describe
+from slopewise.study._resume import check_same
+from slopewise.study._spec import StudySpec, parse_spec, read_spec
+from slopewise.study._store import FILE, Store
+from slopewise.study.engines import Ended, Engine, Event, TrialKey
+
+OnEvent = Callable[[Event], None]
+
+
+class Results:
+    """What a study has found so far: its records and their analysis.
+
+    Attributes:
+        record: all records, plain data (see `slopewise.records`).
+        folder: where the study lies, or None.
+    """
+
+    def __init__(self, record: StudyRecord, folder: Path | None = None) -> None:
+        self.record, self.folder = record, folder
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Results:
+        """Read the study in a folder.
+
+        Raises:
+            StoreError: there is none, or its file is damaged.
+        """
+        with closing(Store.open(folder)) as store:
+            return cls(store.read(), Path(folder))
+
+    @cached_property
+    def analysis(self) -> Analysis:
+        """The whole judgement; see docs/statistics.md."""
+        return analyse(self.record)
+
+    def contrasts(self) -> tuple[Contrast, ...]:
+        """Each arm against the control on final test accuracy, then on the secondary metrics."""
+        return self.analysis.primary + self.analysis.secondary
+
+    def report(self, path: str | Path) -> Path:
+        """Write the offline HTML page and return its path."""
+        from slopewise.report import write_html
+
+        return write_html(self.record, path)
+
+    def to_json(self) -> dict[str, Any]:
+        """The judgement as one JSON-serialisable object."""
+        from slopewise.report import to_json
+
+        return to_json(self.record)
+
+    def __str__(self) -> str:
+        from slopewise.report import summary_text
+
+        return summary_text(self.record)
+
+
+class Study:
+    """A controlled comparison of activations: arms x seeds of one model on one data set.
+
+    Args:
+        spec: a validated spec; or give its fields as keywords (see `StudySpec` and docs/spec.md). A callable is
+            taken wherever the spec says `module:callable`, if worker processes can import it.
+
+    Raises:
+        SpecError: the spec is wrong; the message says where.
+
+    Example:
+        >>> study = Study(arms="relu,prelu_channel", seeds=3, train={"epochs": 5})
+        >>> [(trial.arm, trial.seed) for trial in study.plan()][:3]
+        [('relu', 0), ('prelu_channel', 0), ('relu', 1)]
+    """
+
+    def __init__(self, spec: StudySpec | None = None, **fields: Any) -> None:
+        if spec is not None and fields:
+            raise SpecError(f"give Study a spec or fields, not both ({', '.join(fields)})")
+        self.spec = parse_spec(fields) if spec is None else spec
+
+    def plan(self) -> tuple[TrialKey, ...]:
+        """Every trial. The arms of one seed stand together, so that a drift of the machine meets all arms alike."""
+        return tuple(TrialKey(arm.name, seed) for seed in self.spec.seeds for arm in self.spec.arms)
+
+    def missing(self, out: str | Path, *, retry_failed: bool = False) -> tuple[TrialKey, ...]:
+        """The trials of the plan that a folder does not hold yet.
+
+        Raises:
+            StoreError: the folder holds another study.
+        """
+        if not (Path(out) / FILE).exists():
+            return self.plan()
+        with closing(Store.open(out)) as store:
+            check_same(store.spec(), self.spec, out)
+            done = store.done()
+        kept = {"finished"} if retry_failed else {"finished", "failed"}
+        return tuple(trial for trial in self.plan() if done.get((trial.arm, trial.seed)) not in kept)
+
+    def run(
+        self,
+        out: str | Path,
+        *,
+        engine: str | Engine = "local",
+        workers: int | None = None,
+        retry_failed: bool = False,
+        on_event: OnEvent | None = None,
+    ) -> Results:
+        """Run the trials that `out` lacks, each stored as soon as it ends, and return everything.
+
+        Args:
+            out: folder of the study; made if need be. Only new arms and seeds may be added to an old one.
+            engine: where trials run: "local", or an `Engine`.
+            workers: processes side by side; by default one a core.
+            retry_failed: run failed trials again, too.
+            on_event: told every event of the engine, for a display.
+
+        Raises:
+            SlopewiseError: something is wrong that can be found before the first trial.
+        """
+        from slopewise.study._preflight import preflight
+        from slopewise.study.engines import make_engine
+
+        runner = make_engine(engine, workers=workers)
+        folder = Path(out)
+        with _alone_in(folder):
+            missing = self.missing(folder, retry_failed=retry_failed)
+            if missing or self._grown(folder):
+                data = preflight(self.spec)
+                with closing(Store.create(folder, self.spec, data.facts())) as store:
+                    del data  # workers load their own
+                    with closing(runner.run(self.spec, missing)) as events:
+                        for event in events:
+                            if isinstance(event, Ended):
+                                store.add(event.record, event.environment)
+                            if on_event:
+                                on_event(event)
+            return Results.open(folder)
+
+    def _grown(self, folder: Path) -> bool:
+        with closing(Store.open(folder)) as store:
+            return store.spec() != self.spec
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Make the folder, and keep other drivers out of it for as long as this process lives."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0).acquire()
+    except Timeout as error:
+        raise StoreError(f"another run is at work in '{folder}': wait for it, or choose another folder") from error
+    except OSError as error:
+        raise StoreError(f"cannot write the output folder '{folder}': {describe(error)}") from error
+    with lock:
+        yield
+
+
+def load_spec(path: str | Path) -> Study:
+    """The study that a TOML file describes (see docs/spec.md; `slopewise init` writes one).
+
+    Raises:
+        SpecError: the file is absent, is not TOML, or has a fault; the message says where.
+    """
+    return Study(parse_spec(read_spec(path)))

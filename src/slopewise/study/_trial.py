@@ -1,0 +1,351 @@
+"""One trial: train one arm from one seed, measure it after every epoch, score it once on the test set.
+
+Randomness comes in separate seeded streams: initial weights, validation split, data order, augmentation, and what
+the forward pass draws (dropout, RReLU). The first four are the same in every arm of a seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from slopewise.monitor import learned_slopes, probe
+from slopewise.optim import param_groups
+from slopewise.records import EpochRecord, GradientRecord, SiteRecord, TrialRecord
+from slopewise.study._environment import environment, environment_digest
+from slopewise.study._spec import ArmSpec, HardwareSpec, StudySpec, TrainSpec
+from slopewise.study._streams import derive, stream
+from slopewise.study.arms import activation_factory
+from slopewise.study.data import Augment, ImageData, Images, load_data, stratified_split
+from slopewise.study.models import BuiltModel, build_model
+
+PROBE_SIZE = 128  # images of the fixed batch on which units are judged
+_EVALUATION_BATCH = 512
+_LOSS_CHECK = 50  # steps between looks at the loss on devices where a look stalls the queue
+_WARM_UP = 0.25  # share of the steps in which one-cycle climbs to the peak
+
+OnEpoch = Callable[[EpochRecord], None]
+
+
+def run_trial(
+    spec: StudySpec, arm: str, seed: int, data: ImageData | None = None, on_epoch: OnEpoch | None = None
+) -> TrialRecord:
+    """Run one trial to its end, which may be a divergence.
+
+    Args:
+        spec: the study.
+        arm: name of the arm.
+        seed: seed of all streams.
+        data: loaded data, to share them between trials; loaded here if None.
+        on_epoch: called after each epoch (with one device a trial).
+
+    Raises:
+        SlopewiseError: the data, the activation or the model cannot be used. Whatever else a user's model raises
+            passes through.
+    """
+    hardware = spec.hardware
+    torch.set_num_threads(hardware.threads)
+    fabric = make_fabric(hardware)
+    if hardware.devices == 1:
+        return _Trial(fabric, spec, spec.arm(arm), seed, data or load_data(spec.data)).run(on_epoch)
+    # Every rank is a process of its own, which loads the data itself; rank 0's record comes back.
+    return fabric.launch(_run_rank, spec, arm, seed)  # type: ignore[no-any-return]
+
+
+def make_fabric(hardware: HardwareSpec) -> Fabric:
+    """Lightning Fabric for one trial."""
+    return Fabric(
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        strategy=hardware.strategy,
+        precision=hardware.precision,
+    )
+
+
+def build_arm(spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> BuiltModel:
+    """The arm's model as a trial of that seed starts with it."""
+    return build_model(
+        spec.model,
+        activation_factory(arm),
+        num_classes=len(data.classes),
+        in_channels=data.in_channels,
+        seed=seed,
+    )
+
+
+def _run_rank(fabric: Fabric, spec: StudySpec, arm: str, seed: int) -> TrialRecord:
+    torch.set_num_threads(spec.hardware.threads)
+    return _Trial(fabric, spec, spec.arm(arm), seed, load_data(spec.data)).run(None)
+
+
+class _Divergence(Exception):  # noqa: N818 - a result, not an error
+    """Training met a non-finite loss."""
+
+    def __init__(self, step: int, cause: str) -> None:
+        super().__init__(cause)
+        self.step, self.cause = step, cause
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What an epoch of training gives beside better weights."""
+
+    loss: float
+    accuracy: float
+    learning_rate: float
+    seconds_per_step: float
+
+
+class _Batches:
+    """Shuffled, augmented training batches of one seed: the same for every arm and any number of devices."""
+
+    def __init__(self, data: ImageData, index: Tensor, spec: StudySpec, seed: int) -> None:
+        self.data, self.index = data, index
+        self.size = min(spec.train.batch_size, len(index))
+        self.augment = Augment.resolve(spec.data.augment, height=data.train_images.shape[2], flip=data.flip)
+        self.order, self.changes = stream(seed, "order"), stream(seed, "augment")
+
+    def __len__(self) -> int:
+        return len(self.index) // self.size
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = self.index[torch.randperm(len(self.index), generator=self.order)]
+        for chosen in order.split(self.size)[: len(self)]:
+            yield self.augment(self.data.train_images[chosen], self.changes), self.data.train_labels[chosen]
+
+
+class _Trial:
+    """The state of one training run."""
+
+    def __init__(self, fabric: Fabric, spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> None:
+        self.started = time.perf_counter()
+        self.fabric, self.spec, self.arm, self.seed, self.data = fabric, spec, arm, seed, data
+        self.kept, self.held_out = stratified_split(
+            data.train_labels, spec.data.validation_fraction, stream(seed, "split")
+        )
+        self.batches = _Batches(data, self.kept, spec, seed)
+        self.built = build_arm(spec, arm, seed, data)
+        self.init_digest = self.built.init_digest()
+        optimizer, self.scheduler = _optimizer(self.built.model, spec.train, arm, len(self.batches))
+        self.model, self.optimizer = fabric.setup(self.built.model, optimizer)
+        chosen = self.kept[torch.randperm(len(self.kept), generator=stream(seed, "probe"))[:PROBE_SIZE]]
+        self.probe_images = data.train_images[chosen].to(fabric.device)
+        self.probe_labels = data.train_labels[chosen].to(fabric.device)
+        self.step, self.last_loss = 0, math.nan
+        self.data_digest = hashlib.sha256()
+        self.epochs: list[EpochRecord] = []
+        self.sites: list[SiteRecord] = []
+        self.gradients: list[GradientRecord] = []
+
+    def run(self, on_epoch: OnEpoch | None) -> TrialRecord:
+        """Train all epochs, or until the loss is not finite."""
+        torch.manual_seed(derive(self.seed, "forward"))
+        outcome: dict[str, Any]
+        try:
+            self._measure(None)
+            for _ in range(self.spec.train.epochs):
+                self._measure(self._train_epoch())
+                if on_epoch:
+                    on_epoch(self.epochs[-1])
+            outcome = self._final_scores()
+        except _Divergence as divergence:
+            outcome = {"diverged_step": divergence.step, "diverged_cause": divergence.cause}
+        warm = [epoch.seconds_per_step for epoch in self.epochs if epoch.seconds_per_step is not None]
+        return TrialRecord(
+            arm=self.arm.name,
+            seed=self.seed,
+            status="finished",
+            **outcome,
+            steps=self.step,
+            seconds=time.perf_counter() - self.started,
+            seconds_per_step=median(warm) if warm else None,
+            parameters=sum(p.numel() for p in self.built.model.parameters()),
+            slope_parameters=sum(learned_slopes(site).numel() for site in self.built.sites.values()),
+            init_digest=self.init_digest,
+            data_digest=self.data_digest.hexdigest(),
+            environment=environment_digest(environment()),
+            epochs=tuple(self.epochs),
+            sites=tuple(self.sites),
+            gradients=tuple(self.gradients),
+        )
+
+    def _train_epoch(self) -> _Trained:
+        self.model.train()
+        device, cpu = self.fabric.device, self.fabric.device.type == "cpu"
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        losses, right, seen = [], torch.zeros((), device=device, dtype=torch.int64), 0
+        _wait_for(device)
+        started, first = time.perf_counter(), self.step + 1
+        for images, labels in self.batches:
+            if self.step == 0:
+                self._digest(images, labels)
+            images, labels = images[rank::world].to(device), labels[rank::world].to(device)  # noqa: PLW2901
+            learning_rate = self.optimizer.param_groups[0]["lr"]
+            logits = self.model(images)
+            loss = F.cross_entropy(logits, labels)
+            self.step += 1
+            losses.append(loss.detach())
+            if cpu or len(losses) % _LOSS_CHECK == 0:
+                self._check(losses, first)
+            self.optimizer.zero_grad()
+            self.fabric.backward(loss)
+            self.optimizer.step()
+            self.scheduler.step()
+            right += (logits.detach().argmax(dim=1) == labels).sum()
+            seen += len(labels)
+        _wait_for(device)
+        seconds = time.perf_counter() - started
+        self._check(losses, first)
+        totals = torch.stack([torch.stack(losses).double().mean(), right.double() / seen])
+        loss_mean, accuracy = self._over_ranks(totals).tolist()
+        return _Trained(loss_mean, accuracy, learning_rate, seconds / len(losses))
+
+    def _measure(self, trained: _Trained | None) -> None:
+        """Record the epoch that just ended; None stands for the state before training."""
+        epoch = len(self.epochs)
+        loss, accuracy = self._evaluate(self.data.train_images, self.data.train_labels, self.held_out)
+        if trained and not math.isfinite(loss):
+            raise _Divergence(self.step, f"the validation loss is {loss} after step {self.step}{self._largest_slope()}")
+        self.epochs.append(
+            EpochRecord(
+                epoch=epoch,
+                step=self.step,
+                train_loss=trained and trained.loss,
+                train_accuracy=trained and trained.accuracy,
+                validation_loss=_finite(loss),
+                validation_accuracy=accuracy,
+                learning_rate=trained and trained.learning_rate,
+                seconds_per_step=trained.seconds_per_step if trained and epoch > 1 else None,
+            )
+        )
+        states, gradients = probe(self.built.model, self.built.sites, self._probe_loss)
+        self.sites += [
+            SiteRecord(
+                epoch,
+                s.layer,
+                s.units,
+                s.slopes.numel(),
+                *_spread(s.slopes),
+                s.never_positive,
+                s.zero_gradient,
+            )
+            for s in states
+        ]
+        self.gradients += [GradientRecord(epoch, g.layer, _finite(g.norm)) for g in gradients]
+
+    def _final_scores(self) -> dict[str, float]:
+        data, scores = self.data, {}
+        for part, images, labels, index in (
+            ("train", data.train_images, data.train_labels, self.kept),
+            ("validation", data.train_images, data.train_labels, self.held_out),
+            ("test", data.test_images, data.test_labels, torch.arange(len(data.test_labels))),
+        ):
+            scores[f"{part}_loss"], scores[f"{part}_accuracy"] = self._evaluate(images, labels, index)
+            if not math.isfinite(scores[f"{part}_loss"]):
+                raise _Divergence(
+                    self.step, f"the final {part} loss is {scores[f'{part}_loss']}{self._largest_slope()}"
+                )
+        return scores
+
+    @torch.no_grad()
+    def _evaluate(self, images: Images, labels: Tensor, index: Tensor) -> tuple[float, float]:
+        """Mean loss and accuracy in evaluation mode; every rank scores everything."""
+        self.built.model.eval()
+        loss, right = 0.0, 0
+        with self.fabric.autocast():
+            for chosen in index.split(_EVALUATION_BATCH):
+                wanted = labels[chosen].to(self.fabric.device)
+                logits = self.built.model(self._cast(images[chosen].to(self.fabric.device))).float()
+                loss += F.cross_entropy(logits, wanted, reduction="sum").item()
+                right += int((logits.argmax(dim=1) == wanted).sum())
+        return loss / len(index), right / len(index)
+
+    def _probe_loss(self, model: nn.Module) -> Tensor:
+        with self.fabric.autocast():
+            return F.cross_entropy(model(self._cast(self.probe_images)).float(), self.probe_labels)
+
+    def _cast(self, images: Tensor) -> Tensor:
+        """Images in the parameters' dtype, for `bf16-true` and `64-true`; autocast sees to the mixed precisions."""
+        return images.to(next(self.built.model.parameters()).dtype)
+
+    def _check(self, losses: list[Tensor], first: int) -> None:
+        """Raise at the first non-finite loss of the steps `first`, `first` + 1, ...; it is the same on every rank."""
+        latest = losses[-1:] if self.fabric.device.type == "cpu" else losses
+        values = self._over_ranks(torch.stack(latest)).tolist()
+        for step, value in enumerate(values, start=first + len(losses) - len(latest)):
+            if not math.isfinite(value):
+                rate = self.optimizer.param_groups[0]["lr"]
+                raise _Divergence(
+                    step,
+                    f"the training loss became {value} at step {step} (learning rate {rate:.3g}, last finite loss "
+                    f"{self.last_loss:.3g}){self._largest_slope()}",
+                )
+            self.last_loss = value
+
+    def _largest_slope(self) -> str:
+        """Where the slopes stand, for the cause of a divergence."""
+        sizes = {
+            name: learned_slopes(site).abs().max().item()
+            for name, site in self.built.sites.items()
+            if learned_slopes(site).numel()
+        }
+        if not sizes:
+            return ""
+        layer = max(sizes, key=lambda name: math.inf if math.isnan(sizes[name]) else sizes[name])
+        return f"; the largest slope is {sizes[layer]:.3g} in {layer}"
+
+    def _over_ranks(self, values: Tensor) -> Tensor:
+        return self.fabric.all_reduce(values, reduce_op="mean") if self.fabric.world_size > 1 else values  # type: ignore[return-value]
+
+    def _digest(self, images: Tensor, labels: Tensor) -> None:
+        """What every arm of a seed must share: the split, and the first batch as the network sees it."""
+        for part in (self.kept, self.held_out, images, labels):
+            self.data_digest.update(part.contiguous().numpy().tobytes())
+
+
+def _optimizer(
+    model: nn.Module, train: TrainSpec, arm: ArmSpec, steps_per_epoch: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    lr = train.lr if arm.lr is None else arm.lr
+    scale = train.slope_lr_scale if arm.slope_lr_scale is None else arm.slope_lr_scale
+    groups = param_groups(model, lr=lr, weight_decay=train.weight_decay, slope_lr_scale=scale)
+    optimizer: torch.optim.Optimizer
+    if train.optimizer == "sgd":
+        optimizer = torch.optim.SGD(groups, lr=lr, momentum=train.momentum, nesterov=train.momentum > 0, fused=True)
+    else:
+        optimizer = torch.optim.AdamW(groups, lr=lr, betas=(train.momentum, 0.999), fused=True)
+    if train.schedule == "constant":
+        return optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
+    return optimizer, torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        max_lr=[group["lr"] for group in groups],
+        total_steps=train.epochs * steps_per_epoch,
+        pct_start=_WARM_UP,
+        cycle_momentum=False,
+    )
+
+
+def _spread(slopes: Tensor) -> tuple[float | None, ...]:
+    """Minimum, quartiles and maximum; Nones without slopes."""
+    if not slopes.numel():
+        return (None,) * 5
+    return tuple(slopes.double().quantile(torch.linspace(0, 1, 5, dtype=torch.float64, device=slopes.device)).tolist())
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)

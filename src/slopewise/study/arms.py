@@ -1,0 +1,106 @@
+"""The arms: which activation a trial's model is built with.
+
+An activation is a callable `factory(channels, **options) -> torch.nn.Module`; a user's own is named in the spec as
+`module:callable`. It may hold learned parameters: all arms of a seed share the initial weights of everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import nn
+
+from slopewise.errors import ModelError, SpecError, nearest
+from slopewise.nn import PReLU
+from slopewise.study._references import describe, is_reference, resolve
+from slopewise.study._spec import ArmSpec
+
+Bounds = Sequence[float] | None
+
+
+def relu(channels: int) -> nn.Module:  # noqa: ARG001 - every factory is told the channels
+    """max(x, 0)."""
+    return nn.ReLU()
+
+
+def leaky_relu(channels: int, negative_slope: float = 0.01) -> nn.Module:  # noqa: ARG001
+    """A fixed small slope (Maas et al. 2013)."""
+    return nn.LeakyReLU(negative_slope)
+
+
+def frozen_slope(channels: int, slope: float = 0.25) -> nn.Module:  # noqa: ARG001
+    """PReLU's initial slope, never learned: separates "a nonzero slope" from "learning it"."""
+    return nn.LeakyReLU(slope)
+
+
+def prelu_shared(channels: int, init: float = 0.25, bounds: Bounds = None) -> nn.Module:  # noqa: ARG001
+    """One learned slope for the layer (He et al. 2015)."""
+    return PReLU(1, init, bounds=_pair(bounds))
+
+
+def prelu_channel(channels: int, init: float = 0.25, bounds: Bounds = None) -> nn.Module:
+    """One learned slope for each channel (He et al. 2015)."""
+    return PReLU(channels, init, bounds=_pair(bounds))
+
+
+def elu(channels: int, alpha: float = 1.0) -> nn.Module:  # noqa: ARG001
+    """x where x > 0, else alpha * (exp(x) - 1) (Clevert et al. 2016)."""
+    return nn.ELU(alpha)
+
+
+def silu(channels: int) -> nn.Module:  # noqa: ARG001
+    """x * sigmoid(x), also called Swish (Ramachandran et al. 2017)."""
+    return nn.SiLU()
+
+
+def gelu(channels: int, approximate: str = "none") -> nn.Module:  # noqa: ARG001
+    """x * Phi(x), Phi being the normal distribution function (Hendrycks and Gimpel 2016)."""
+    return nn.GELU(approximate)
+
+
+def rrelu(channels: int, lower: float = 1 / 8, upper: float = 1 / 3) -> nn.Module:  # noqa: ARG001
+    """A slope drawn anew for each element in training, its mean in evaluation (Xu et al. 2015)."""
+    return nn.RReLU(lower, upper)
+
+
+ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
+    factory.__name__: factory
+    for factory in (relu, leaky_relu, frozen_slope, prelu_shared, prelu_channel, elu, silu, gelu, rrelu)
+}
+
+
+def activation_factory(arm: ArmSpec) -> Callable[[int], nn.Module]:
+    """What builds the arm's activation for a number of channels.
+
+    Raises:
+        SpecError: no activation of that name.
+
+    Example:
+        >>> activation_factory(ArmSpec(name="mine", activation="prelu_channel", options={"init": 0.1}))(2).weight.tolist()
+        [0.10000000149011612, 0.10000000149011612]
+    """
+    if not is_reference(arm.activation) and arm.activation not in ACTIVATIONS:
+        raise SpecError(f"unknown arm '{arm.activation}'; {nearest(arm.activation, [*ACTIVATIONS, 'module:callable'])}")
+    factory = ACTIVATIONS.get(arm.activation) or resolve(arm.activation)
+
+    def build(channels: int) -> nn.Module:
+        try:
+            module = factory(channels, **arm.options)
+        except Exception as error:  # a user's factory can raise anything
+            raise ModelError(
+                f"arm '{arm.name}': activation '{arm.activation}' for {channels} channels raised {describe(error)}"
+            ) from error
+        if not isinstance(module, nn.Module):
+            raise ModelError(
+                f"arm '{arm.name}': activation '{arm.activation}' returned {type(module).__name__}, not a Module"
+            )
+        return module
+
+    return build
+
+
+def _pair(bounds: Bounds) -> tuple[float, float] | None:
+    if bounds is None:
+        return None
+    low, high = bounds
+    return float(low), float(high)

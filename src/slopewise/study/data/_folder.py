@@ -1,0 +1,125 @@
+"""A folder of images: one directory a class, PNG or JPEG, resized to one size.
+
+`PATH/train/CLASS/*` and `PATH/test/CLASS/*`, or only `PATH/CLASS/*`, of which a fixed fifth becomes the test set.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from slopewise.errors import DataError
+from slopewise.study._spec import DataSpec
+from slopewise.study._streams import stream
+from slopewise.study.data._base import LazyImages, RawData
+from slopewise.study.data._prepare import stratified_split
+
+_SUFFIXES = {".png", ".jpg", ".jpeg"}
+_TEST_FRACTION = 0.2
+_DECODERS = 4  # threads; Pillow releases the interpreter lock while it decodes
+
+
+def load(spec: DataSpec) -> RawData:
+    """Every image of the folder, decoded once, in memory where that fits `data.memory_gib`.
+
+    Raises:
+        DataError: the folder is missing, a class has no image, or files cannot be decoded; they are named.
+    """
+    if not spec.path:
+        raise DataError("data.path: say which folder holds the images (one directory a class)")
+    root = Path(spec.path)
+    if not root.is_dir():
+        raise DataError(f"data.path: '{root}' is not a folder; it should hold one directory a class")
+    split = (root / "train").is_dir() and (root / "test").is_dir()
+    classes, train_files, train_labels = _list(root / "train" if split else root)
+    if split:
+        test_classes, test_files, test_labels = _list(root / "test")
+        if test_classes != classes:
+            odd = sorted(set(classes) ^ set(test_classes))
+            raise DataError(f"data.path: '{root}': train and test differ in classes: {', '.join(odd)}")
+    else:
+        train, test = stratified_split(train_labels, _TEST_FRACTION, stream(0, "folder-test"))
+        test_files, test_labels = [train_files[i] for i in test], train_labels[test]
+        train_files, train_labels = [train_files[i] for i in train], train_labels[train]
+
+    reader = partial(_Reader, size=spec.image_size, colour=_is_colour(train_files[0]))
+    train, test = reader(train_files), reader(test_files)
+    keep = 4 * (math.prod(train.shape) + math.prod(test.shape)) <= spec.memory_gib * 2**30
+    return RawData(_decode(train, keep), train_labels, _decode(test, keep), test_labels, classes, flip=True)
+
+
+def _list(folder: Path) -> tuple[tuple[str, ...], list[Path], Tensor]:
+    """Class names, image files and their labels, in sorted order on every machine."""
+    directories = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not directories:
+        raise DataError(f"data.path: '{folder}' has no directories; each class needs one, with its images inside")
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, directory in enumerate(directories):
+        images = sorted(path for path in directory.rglob("*") if path.suffix.lower() in _SUFFIXES)
+        if not images:
+            raise DataError(f"data.path: class '{directory.name}' has no PNG or JPEG image in '{directory}'")
+        files += images
+        labels += [label] * len(images)
+    return tuple(directory.name for directory in directories), files, torch.tensor(labels)
+
+
+class _Reader:
+    """Decodes the images of some files, by number, at one size; errors name the file."""
+
+    def __init__(self, files: Sequence[Path], *, size: tuple[int, int], colour: bool) -> None:
+        self.files, self.size, self.mode = files, size, "RGB" if colour else "L"
+        self.shape = (len(files), 3 if colour else 1, *size)
+
+    def __call__(self, index: int) -> Tensor:
+        with _open(self.files[index]) as image:
+            resized = image.convert(self.mode).resize(self.size[::-1], Image.Resampling.BILINEAR)
+        return torch.from_numpy(np.array(resized)).reshape(*self.size, -1).permute(2, 0, 1)
+
+
+def _decode(reader: _Reader, keep: bool) -> Tensor | LazyImages:
+    """Decode every file once, so that corrupt ones are all named before training; keep the pixels if they fit."""
+    faults: list[str] = []
+
+    def attempt(index: int) -> Tensor | None:
+        try:
+            return reader(index) if keep else reader(index)[:0]
+        except DataError as error:
+            faults.append(str(error))
+            return None
+
+    pool = ThreadPoolExecutor(_DECODERS)
+    images = [image for image in pool.map(attempt, range(len(reader.files))) if image is not None]
+    if faults:
+        more = f"; {len(faults) - 3} more files are damaged" if len(faults) > 3 else ""
+        raise DataError("; ".join(sorted(faults)[:3]) + more)
+    return torch.stack(images) if keep else LazyImages(reader, reader.shape, pool.map)
+
+
+def _is_colour(path: Path) -> bool:
+    with _open(path) as image:
+        return image.mode not in ("L", "1", "I", "I;16", "LA")
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path) as image:
+            yield image
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+    ) as error:  # all that Pillow documents
+        words = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"data.path: cannot decode '{path}' ({words}): mend or remove it") from error

@@ -1,0 +1,27 @@
+"""Where trials run. `_base` states the contract of an engine."""
+
+from __future__ import annotations
+
+from slopewise.errors import EngineError, nearest
+from slopewise.study.engines._base import Ended as Ended
+from slopewise.study.engines._base import Engine as Engine
+from slopewise.study.engines._base import Epoch as Epoch
+from slopewise.study.engines._base import Event as Event
+from slopewise.study.engines._base import Started as Started
+from slopewise.study.engines._base import TrialKey as TrialKey
+from slopewise.study.engines._local import LocalEngine as LocalEngine
+
+ENGINES: dict[str, type[LocalEngine]] = {"local": LocalEngine}
+
+
+def make_engine(engine: str | Engine, *, workers: int | None = None) -> Engine:
+    """An engine by name, or the given one.
+
+    Raises:
+        EngineError: no engine of that name.
+    """
+    if isinstance(engine, Engine):
+        return engine
+    if engine not in ENGINES:
+        raise EngineError(f"unknown engine '{engine}'; {nearest(engine, ENGINES)}")
+    return ENGINES[engine](workers)

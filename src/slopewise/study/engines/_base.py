@@ -1,0 +1,69 @@
+"""The contract between the driver and whatever runs trials.
+
+An engine takes the trials that are missing and yields events until each one has ended:
+
+- `Started` when a trial begins, again if it is tried again;
+- `Epoch` after each epoch, for the display (an engine may leave these out);
+- `Ended` exactly once for each trial, with its record: finished (diverged ones too) or failed.
+
+An engine never writes the store, and gives no meaning to the order of trials beyond starting them in it. A trial's
+record does not depend on the engine, on the number of workers, or on the trials beside it. A worker that dies, or
+a trial that raises, costs that trial alone: it is tried once more, then it ends as failed with the traceback.
+Closing the generator (the driver does so on Ctrl-C and on its own errors) ends all workers before it returns; if
+the driver itself is killed, workers notice and exit. `EngineError` is for faults that keep every trial from running.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slopewise.records import EpochRecord, TrialRecord
+from slopewise.study._spec import StudySpec
+
+ATTEMPTS = 2  # a trial's first try and one more
+
+
+@dataclass(frozen=True)
+class TrialKey:
+    """One trial of a plan."""
+
+    arm: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Started:
+    """A trial has begun; `attempt` is 1, or 2 after a failure."""
+
+    trial: TrialKey
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A trial has finished an epoch."""
+
+    trial: TrialKey
+    record: EpochRecord
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A trial has ended; `environment` holds the facts that `record.environment` is the digest of."""
+
+    record: TrialRecord
+    environment: dict[str, Any] | None
+
+
+Event = Started | Epoch | Ended
+
+
+class Engine(ABC):
+    """Runs trials; see the module's words for the contract."""
+
+    @abstractmethod
+    def run(self, spec: StudySpec, trials: Sequence[TrialKey]) -> Generator[Event, None, None]:
+        """Run the trials, in this order as workers become free."""

@@ -1,0 +1,131 @@
+"""Trials in spawned worker processes of this machine.
+
+Each worker has a pipe of its own to the driver. Nothing is shared between workers, no lock and no queue, so that a
+worker that is killed at any moment cannot hold up the others: its end shows as the end of its pipe.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+
+from slopewise.errors import EngineError
+from slopewise.records import TrialRecord
+from slopewise.study._spec import StudySpec
+from slopewise.study.engines._base import ATTEMPTS, Ended, Engine, Event, Started, TrialKey
+from slopewise.study.engines._worker import READY, serve
+
+_PATIENCE = 5.0  # seconds for a worker to exit when told, before it is killed
+
+
+@dataclass
+class _Worker:
+    process: SpawnProcess
+    pipe: Connection
+    ready: bool = False
+    trial: TrialKey | None = None
+    attempt: int = 0
+
+
+class LocalEngine(Engine):
+    """Runs trials in `workers` processes side by side; by default one for each core and spec thread.
+
+    Example:
+        >>> LocalEngine(workers=2).workers
+        2
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        if workers is not None and workers < 1:
+            raise EngineError(f"workers: at least 1, not {workers}")
+        self.workers = workers
+
+    def run(self, spec: StudySpec, trials: Sequence[TrialKey]) -> Generator[Event, None, None]:
+        """See the contract in `_base`."""
+        waiting = deque((trial, 1) for trial in trials)
+        count = min(self.workers or max(1, _cores() // spec.hardware.threads), len(trials))
+        workers = [_spawn(spec) for _ in range(count)]
+        unended = len(trials)
+        try:
+            while unended:
+                for pipe in wait([worker.pipe for worker in workers]):
+                    worker = next(worker for worker in workers if worker.pipe is pipe)
+                    try:
+                        message = worker.pipe.recv()
+                    except (EOFError, OSError):  # OSError: it died in the middle of a message
+                        workers.remove(worker)
+                        message = _post_mortem(worker)
+                        if len(workers) < len(waiting) + 1 and unended:
+                            workers.append(_spawn(spec))
+                    if message == READY:
+                        worker.ready = True
+                    elif isinstance(message, Ended):
+                        trial, attempt = worker.trial, worker.attempt
+                        worker.trial = None
+                        assert trial is not None  # noqa: S101 - for the type checker: only a told worker answers
+                        if message.record.status == "failed" and attempt < ATTEMPTS:
+                            waiting.appendleft((trial, attempt + 1))
+                        else:
+                            unended -= 1
+                            yield replace(message, record=replace(message.record, attempts=attempt))
+                    else:
+                        yield message
+                for worker in workers:
+                    if worker.ready and worker.trial is None and waiting:
+                        worker.trial, worker.attempt = waiting.popleft()
+                        # A worker that died just now shows as the end of its pipe in the next round.
+                        with suppress(BrokenPipeError, ConnectionResetError):
+                            worker.pipe.send((worker.trial, worker.attempt))
+                        yield Started(worker.trial, worker.attempt)
+        finally:
+            _end(workers)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _spawn(spec: StudySpec) -> _Worker:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(theirs, spec.model_dump(mode="json")), name="slopewise-worker")
+    process.start()
+    theirs.close()  # so that the pipe ends when the worker does
+    return _Worker(process, ours)
+
+
+def _post_mortem(worker: _Worker) -> Ended:
+    """The failed trial of a worker whose pipe has ended."""
+    worker.process.join(_PATIENCE)
+    worker.pipe.close()
+    code = worker.process.exitcode
+    how = f"was killed by signal {-code}" if code is not None and code < 0 else f"exited with status {code}"
+    if worker.trial is None:
+        raise EngineError(
+            f"a worker process {how} before its first trial; its own words are above. A script that calls "
+            "Study.run must do so under `if __name__ == '__main__':`, since workers import it"
+        )
+    memory = "; if nobody killed it, memory may have run out: try fewer workers" if code == -9 else ""
+    error = f"the worker process {how} during this trial{memory}"
+    return Ended(TrialRecord(worker.trial.arm, worker.trial.seed, "failed", error=error), None)
+
+
+def _end(workers: Sequence[_Worker]) -> None:
+    for worker in workers:
+        if worker.trial is not None:
+            worker.process.terminate()
+        else:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                worker.pipe.send(None)
+        worker.pipe.close()
+    for worker in workers:
+        worker.process.join(_PATIENCE)
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()

@@ -1,0 +1,51 @@
+"""What runs in a worker process: trials, one after another, told and reported over a pipe of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import traceback
+from multiprocessing.connection import Connection
+
+from slopewise.records import TrialRecord
+from slopewise.study._environment import environment
+from slopewise.study._spec import StudySpec, parse_spec
+from slopewise.study._trial import run_trial
+from slopewise.study.data import load_data
+from slopewise.study.engines._base import Ended, Epoch, TrialKey
+
+READY = "ready"
+
+
+def serve(pipe: Connection, spec_fields: dict[str, object]) -> None:
+    """Take (trial, attempt) after (trial, attempt) until None comes or the driver is gone.
+
+    Every trial is answered by an `Ended`. A trial's exception ends that trial, not the worker.
+    """
+    # Ctrl-C reaches the whole process group; the driver alone decides what becomes of its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    spec = parse_spec(dict(spec_fields))
+    try:
+        data = load_data(spec.data) if spec.hardware.devices == 1 else None
+        pipe.send(READY)
+        while (task := pipe.recv()) is not None:
+            trial, attempt = task
+            pipe.send(_attempt(pipe, spec, trial, attempt, data))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        os._exit(0)  # the driver is gone: nobody is left to tell
+
+
+def _attempt(pipe: Connection, spec: StudySpec, trial: TrialKey, attempt: int, data: object) -> Ended:
+    try:
+        record = run_trial(
+            spec,
+            trial.arm,
+            trial.seed,
+            data,  # type: ignore[arg-type]
+            on_epoch=lambda epoch: pipe.send(Epoch(trial, epoch)),
+        )
+    except (BrokenPipeError, ConnectionResetError):
+        raise
+    except Exception:  # noqa: BLE001 - a user's model can raise anything; its traceback is the result
+        return Ended(TrialRecord(trial.arm, trial.seed, "failed", error=traceback.format_exc()), None)
+    return Ended(record, environment())

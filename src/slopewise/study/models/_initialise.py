@@ -1,0 +1,24 @@
+"""Initial weights of the built-in models."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def he_normal_(model: Model) -> Model:
+    """Every convolution and linear layer from N(0, 2 / fan_in), biases 0 (He et al. 2015, with ReLU's gain).
+
+    The gain is ReLU's whatever the activation, so that the arms of a study start from the same weights. They are
+    laid out channels last, which convolutions pass on to their outputs: the faster layout on CPUs and tensor cores.
+    """
+    for module in model.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return model.to(memory_format=torch.channels_last)

@@ -1,0 +1,206 @@
+"""Records of a study that was never trained, for tests of analysis, reports and stores."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slopewise.records import EpochRecord, GradientRecord, SiteRecord, StudyRecord, TrialRecord
+
+_LAYERS = {"act1": 16, "act2": 16, "act3": 32, "act4": 32, "act5": 64, "act6": 64}
+_QUARTILES = (0, 0.25, 0.5, 0.75, 1)
+_STEPS_PER_EPOCH = 20
+_TEST_IMAGES = 360  # accuracies lie on this grid, as real ones do
+_ENVIRONMENT = {
+    "python": "3.11.2",
+    "torch": "2.13.0",
+    "numpy": "2.3.0",
+    "cpu": "synthetic CPU",
+    "threads": 1,
+    "platform": "Linux",
+}
+
+
+def synthetic_study(
+    arms: Sequence[str] = ("relu", "leaky_relu", "frozen_slope", "prelu_shared", "prelu_channel"),
+    seeds: int = 10,
+    *,
+    epochs: int = 12,
+    effects: Mapping[str, float] | None = None,
+    diverged: Mapping[str, int] | None = None,
+    failed: Mapping[str, int] | None = None,
+    classes: int = 10,
+    margin: float = 0.5,
+    seed: int = 0,
+) -> StudyRecord:
+    """Make a `StudyRecord` with plausible curves, slopes, dead units and gradients; nothing is trained.
+
+    A trial's test accuracy is 95 % + its arm's effect + noise, a third of whose variance the arms of a seed
+    share. Arms whose name starts with "prelu" have slopes: one a layer when it ends in "shared", else one a
+    channel. Only "relu" has dead units.
+
+    Args:
+        arms: names; the first is the control.
+        seeds: number of seeds, 0, 1, ...
+        epochs: training epochs; epoch 0, before training, is recorded too.
+        effects: by arm, percentage points added to its test accuracy. Default 0.
+        diverged: by arm, how many of its first seeds diverge. Default 0.
+        failed: by arm, how many of its last seeds fail. Default 0.
+        classes: number of classes.
+        margin: smallest difference of practical interest, in percentage points.
+        seed: of all the noise; the same arguments give the same record.
+
+    Example:
+        >>> study = synthetic_study(("relu", "prelu_channel"), seeds=3, diverged={"prelu_channel": 1})
+        >>> [(trial.arm, trial.seed, trial.diverged) for trial in study.trials][-3:]
+        [('prelu_channel', 0, True), ('prelu_channel', 1, False), ('prelu_channel', 2, False)]
+    """
+    effects, diverged, failed = effects or {}, diverged or {}, failed or {}
+    unknown = sorted({*effects, *diverged, *failed} - set(arms))
+    if unknown:
+        raise ValueError(f"unknown arms {unknown}: this study has {list(arms)}")
+    trials = []
+    for number, arm in enumerate(arms):
+        for trial_seed in range(seeds):
+            trial = _trial(
+                arm,
+                trial_seed,
+                epochs=epochs,
+                classes=classes,
+                effect=effects.get(arm, 0.0),
+                stream=[seed, trial_seed, number],
+            )
+            if trial_seed >= seeds - failed.get(arm, 0):
+                trial = TrialRecord(
+                    arm, trial_seed, "failed", attempts=2, error="Traceback ...\nRuntimeError: worker died"
+                )
+            elif trial_seed < diverged.get(arm, 0):
+                trial = _diverge(trial)
+            trials.append(trial)
+    return StudyRecord(
+        arms=tuple(arms),
+        control=arms[0],
+        seeds=tuple(range(seeds)),
+        margin=margin,
+        classes=classes,
+        spec={"arms": list(arms), "control": arms[0], "seeds": seeds, "epochs": epochs, "margin": margin},
+        data={
+            "name": "synthetic",
+            "digest": _digest("data"),
+            "shape": [1, 8, 8],
+            "train": 1149,
+            "validation": 288,
+            "test": _TEST_IMAGES,
+            "classes": [str(k) for k in range(classes)],
+        },
+        environments={"synthetic": dict(_ENVIRONMENT)},
+        trials=tuple(trials),
+    )
+
+
+def _trial(arm: str, trial_seed: int, *, epochs: int, classes: int, effect: float, stream: list[int]) -> TrialRecord:
+    shared = np.random.default_rng(stream[:2])
+    rng = np.random.default_rng(stream)
+    points = 95 + effect + 0.4 * shared.standard_normal() + 0.6 * rng.standard_normal()
+    test_accuracy = float(np.clip(np.rint(points / 100 * _TEST_IMAGES), 0, _TEST_IMAGES) / _TEST_IMAGES)
+    speed = 1.3 if arm.startswith("prelu") else 1.0
+    curve = []
+    for epoch in range(epochs + 1):
+        left = math.exp(-6 * epoch / epochs)  # share of the way still to go
+        curve.append(_epoch(epoch, left, final=test_accuracy, classes=classes, speed=speed, wobble=rng.random(2)))
+    sites = [site for epoch in range(epochs + 1) for site in _sites(arm, epoch, epochs, rng)]
+    norms = [
+        GradientRecord(
+            epoch, layer.replace("act", "conv"), float(np.exp(-epoch / epochs + 0.1 * rng.standard_normal()))
+        )
+        for epoch in range(epochs + 1)
+        for layer in _LAYERS
+    ]
+    last = curve[-1]
+    return TrialRecord(
+        arm,
+        trial_seed,
+        "finished",
+        train_loss=last.train_loss,
+        train_accuracy=min(1.0, test_accuracy + 0.02 + 0.01 * float(rng.random())),
+        validation_loss=last.validation_loss,
+        validation_accuracy=last.validation_accuracy,
+        test_loss=1.1 * (last.validation_loss or 0.0),
+        test_accuracy=test_accuracy,
+        steps=last.step,
+        seconds=0.02 * speed * last.step,
+        seconds_per_step=float(0.01 * speed * (1 + 0.02 * rng.standard_normal())),
+        parameters=65_000 + _slopes(arm, sum(_LAYERS.values()), len(_LAYERS)),
+        slope_parameters=_slopes(arm, sum(_LAYERS.values()), len(_LAYERS)),
+        init_digest=_digest(f"init {stream[:2]}"),
+        data_digest=_digest(f"order {stream[:2]}"),
+        environment="synthetic",
+        epochs=tuple(curve),
+        sites=tuple(sites),
+        gradients=tuple(norms),
+    )
+
+
+def _epoch(
+    epoch: int, left: float, *, final: float, classes: int, speed: float, wobble: NDArray[np.float64]
+) -> EpochRecord:
+    accuracy = final - (final - 1 / classes) * left
+    loss = 0.15 + (math.log(classes) - 0.15) * left
+    trained = epoch > 0
+    return EpochRecord(
+        epoch=epoch,
+        step=epoch * _STEPS_PER_EPOCH,
+        train_loss=loss * (0.8 + 0.01 * float(wobble[0])) if trained else None,
+        train_accuracy=min(1.0, accuracy + 0.01) if trained else None,
+        validation_loss=loss * (1 + 0.01 * float(wobble[1])),
+        validation_accuracy=accuracy - 0.01 * float(wobble[0]),
+        learning_rate=0.05 * left if trained else None,
+        seconds_per_step=0.01 * speed if epoch > 1 else None,
+    )
+
+
+def _sites(arm: str, epoch: int, epochs: int, rng: np.random.Generator) -> list[SiteRecord]:
+    records = []
+    for depth, (layer, units) in enumerate(_LAYERS.items()):
+        count = _slopes(arm, units, 1)
+        target = 0.5 / (1 + depth)  # slopes fall with depth
+        slopes = 0.25 + (target - 0.25) * epoch / epochs + 0.05 * rng.standard_normal(max(count, 1))
+        low, q1, median, q3, high = (float(q) if count else None for q in np.quantile(slopes, _QUARTILES))
+        dead = int(rng.binomial(units, 0.2 * epoch / epochs)) / units if arm == "relu" else 0.0
+        records.append(SiteRecord(epoch, layer, units, count, low, q1, median, q3, high, dead, dead))
+    return records
+
+
+def _diverge(trial: TrialRecord) -> TrialRecord:
+    """The same trial, stopped a third of the way by a loss that is not a number."""
+    last = max(1, trial.epochs[-1].epoch // 3)
+    return replace(
+        trial,
+        diverged_step=(step := last * _STEPS_PER_EPOCH + 7),
+        diverged_cause="training loss is nan",
+        train_loss=None,
+        train_accuracy=None,
+        validation_loss=None,
+        validation_accuracy=None,
+        test_loss=None,
+        test_accuracy=None,
+        steps=step,
+        epochs=tuple(record for record in trial.epochs if record.epoch <= last),
+        sites=tuple(record for record in trial.sites if record.epoch <= last),
+        gradients=tuple(record for record in trial.gradients if record.epoch <= last),
+    )
+
+
+def _slopes(arm: str, units: int, layers: int) -> int:
+    if not arm.startswith("prelu"):
+        return 0
+    return layers if arm.endswith("shared") else units
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
