@@ -225,10 +225,10 @@ def _width(cell: dict) -> str:
 
 def print_tables(results: dict[str, list[dict]]) -> None:
     print("Coverage of the nominal 95 % interval, in % (median width in points):\n")
-    print(f"{'noise':<14}{'seeds':>5}" + "".join(f"{name:>16}" for name in CANDIDATES))
+    print(f"{'noise':<14}{'seeds':>5}" + "".join(f"{name:>18}" for name in CANDIDATES))
     for row in results["intervals"]:
         cells = (f"{100 * row[name]['coverage']:.1f} ({_width(row[name])})" for name in CANDIDATES)
-        print(f"{row['shape']:<14}{row['seeds']:>5}" + "".join(f"{cell:>16}" for cell in cells))
+        print(f"{row['shape']:<14}{row['seeds']:>5}" + "".join(f"{cell:>18}" for cell in cells))
     print(f"\nVerdicts over {ARMS} arms, margin {MARGIN} points: % of arms; any: % of studies with helps or hurts\n")
     print(
         f"{'noise':<14}{'seeds':>5}{'shift':>7}{'truth':>7}{'helps':>8}{'hurts':>8}{'none':>8}{'unclear':>9}{'any':>8}"

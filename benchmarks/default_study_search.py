@@ -27,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--lr", type=float, nargs="+", default=[0.0125, 0.025, 0.05, 0.1, 0.2])
-    parser.add_argument("--epochs", type=int, nargs="+", default=[15, 30, 45])
+    parser.add_argument("--epochs", type=int, nargs="+", default=[20, 40])
     arguments = parser.parse_args()
     seeds = [1000 + k for k in range(arguments.seeds)]
 
@@ -39,6 +39,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 study = sw.Study(arms=list(DEFAULT_ARMS), seeds=seeds, train={"epochs": epochs, "lr": lr})
                 trials = study.run(Path(folder)).record.trials
+            print(f"{epochs} epochs, lr {lr:g}: done", flush=True)
             table.add_row(str(epochs), f"{lr:g}", *(_cell(t for t in trials if t.arm == arm) for arm in DEFAULT_ARMS))
     Console(width=110).print(table)
 

@@ -86,8 +86,7 @@ def run(
 
       slopewise run --arms relu,again=relu      (A/A: the differences are exactly 0)
     """
-    flags = {"data": data, "train_size": train_size, "model": model, "arms": arms, "control": control, "seeds": seeds}
-    flags |= {"epochs": epochs, "lr": lr, "margin": margin}
+    flags = {key: value for key, value in locals().items() if key in _SHORTHANDS}
     study = _study(spec, flags, settings or [])
     missing = study.missing(out, retry_failed=retry_failed)
     if dry_run:

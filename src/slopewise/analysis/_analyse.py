@@ -43,9 +43,7 @@ def analyse(study: StudyRecord) -> Analysis:
 
 
 def _target(study: StudyRecord) -> float | None:
-    """The control's median final validation accuracy over its converged seeds."""
+    """The control's median final validation accuracy over its converged seeds; diverged ones have none."""
     control = finished_trials(study)[study.control].values()
-    scores = [
-        trial.validation_accuracy for trial in control if not trial.diverged and trial.validation_accuracy is not None
-    ]
+    scores = [trial.validation_accuracy for trial in control if trial.validation_accuracy is not None]
     return statistics.median(scores) if scores else None

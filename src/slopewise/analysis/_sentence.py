@@ -29,7 +29,7 @@ def sentence(contrast: Contrast) -> str:
         parts.append(f"That is less than the margin of {contrast.margin:g} {contrast.unit}.")
     if contrast.verdict == "no practical effect":
         parts.append(f"The whole interval lies within the margin of {contrast.margin:g} {contrast.unit}.")
-    if contrast.verdict == "inconclusive":
+    if contrast.verdict == "inconclusive" and contrast.seeds:
         parts.append(_power(contrast))
     return " ".join([*parts, *_divergences(contrast), *_censoring(contrast)])
 
@@ -54,7 +54,7 @@ def _figures(contrast: Contrast) -> str:
 def _power(contrast: Contrast) -> str:
     n, unit, digits = len(contrast.seeds), contrast.unit, METRICS[contrast.metric].digits
     if contrast.smallest_detectable is None:
-        shown = f"Fewer than {contrast.seeds_floor} seeds are not sure to show any effect, however large"
+        shown = f"With fewer than {contrast.seeds_floor} seeds no effect, however large, is sure to be shown"
     else:
         shown = f"{n} seeds show an effect of {contrast.smallest_detectable:.{digits}f} {unit} with 80 % power"
     if contrast.seeds_needed is None or contrast.seeds_needed <= n:

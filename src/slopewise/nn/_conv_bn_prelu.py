@@ -50,7 +50,7 @@ class ConvBNPReLU(torch.nn.Module):
         PReLU(num_parameters=16)
     """
 
-    def __init__(  # noqa: PLR0917 (the order of torch.nn.Conv2d)
+    def __init__(
         self,
         in_channels: int,
         out_channels: int,

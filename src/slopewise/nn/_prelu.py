@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -114,18 +113,19 @@ def _checked_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
 def _checked_init(
     init: float | Iterable[float] | Tensor, num_parameters: int, bounds: tuple[float, float] | None
 ) -> float | tuple[float, ...]:
-    """`init` as one number, or as a tuple of `num_parameters` numbers; all of them within the bounds."""
+    """`init` as one number where all slopes start alike, else as a tuple of `num_parameters` numbers."""
     values = init.tolist() if isinstance(init, Tensor) else init
     try:
-        numbers = tuple(map(float, values)) if isinstance(values, Iterable) else (float(values),)
+        numbers = tuple(map(float, values if isinstance(values, Iterable) else [values] * num_parameters))
     except TypeError:
-        raise ValueError(f"init must be a number or {num_parameters} numbers, got {init}") from None
-    if isinstance(values, Iterable) and len(numbers) != num_parameters:
+        raise ValueError(
+            f"init must be a number or a flat sequence of num_parameters={num_parameters} numbers, got {init}"
+        ) from None
+    if len(numbers) != num_parameters:
         raise ValueError(
             f"init has {len(numbers)} values for num_parameters={num_parameters}: pass one number or {num_parameters}"
         )
-    lowest, highest = bounds or (-math.inf, math.inf)
-    outside = [number for number in numbers if not lowest <= number <= highest]
-    if bounds and outside:
-        raise ValueError(f"init {outside[0]} lies outside bounds={bounds}")
-    return numbers if isinstance(values, Iterable) else numbers[0]
+    for number in numbers:
+        if bounds and not bounds[0] <= number <= bounds[1]:
+            raise ValueError(f"init {number} lies outside bounds={bounds}")
+    return numbers if len(set(numbers)) > 1 else numbers[0]

@@ -6,7 +6,8 @@ HTML, and lanes with their label above instead of beside. Data are plain lists; 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,3 +101,23 @@ def add_curve(
         hovertemplate=hover,
         legendgroup=group,
     )
+
+
+def log_ticks(values: Iterable[float]) -> dict[str, Any]:
+    """Ticks of a logarithmic axis: round numbers, as few kinds as give at least three of them in the values' range.
+
+    Example:
+        >>> log_ticks([0.3, 4.0])["ticktext"]
+        ['0.5', '1', '2']
+    """
+    shown = [value for value in values if value > 0] or [1.0]
+    low, high = 0.95 * min(shown), 1.05 * max(shown)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    inside: list[float] = []
+    for digits in ((1,), (1, 2, 5), (1, 2, 3, 4, 6, 8), tuple(tenth / 10 for tenth in range(10, 100, 2))):
+        ticks = (digit * 10.0**power for power in powers for digit in digits)
+        inside = [tick for tick in ticks if low <= tick <= high]
+        if len(inside) >= 3:
+            break
+    shown = inside[:: math.ceil(len(inside) / 8) or 1]
+    return {"type": "log", "tickvals": shown, "ticktext": [f"{tick:.6g}" for tick in shown], "tickangle": 0}

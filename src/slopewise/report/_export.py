@@ -16,7 +16,7 @@ _PARTS = {"epochs": EpochRecord, "sites": SiteRecord, "gradients": GradientRecor
 
 
 def tables(study: StudyRecord) -> dict[str, tuple[list[str], list[tuple[Any, ...]]]]:
-    """Column names and rows of the tables `trials`, `epochs`, `sites`, `gradients`; the last three name arm and seed."""
+    """Column names and rows of `trials`, `epochs`, `sites` and `gradients`; the last three name arm and seed."""
     own = [f.name for f in dataclasses.fields(TrialRecord) if f.name not in _PARTS]
     result = {"trials": (own, [tuple(getattr(trial, name) for name in own) for trial in study.trials])}
     for part, record in _PARTS.items():

@@ -3,44 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
-from slopewise.analysis import Analysis, Curve, curves
+from slopewise.analysis import Curve, curves
 from slopewise.records import SiteRecord, StudyRecord
-from slopewise.report._chart import Chart, add_curve, base_figure
+from slopewise.report._chart import Chart, add_curve, base_figure, log_ticks
 from slopewise.report._format import NOTHING, number
 from slopewise.report._style import arm_styles, chart_text
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
+    value: str
     title: str
     unit: str
     digits: int
     from_zero: bool = True
     log: bool = False
+    late: bool = False  # the second half of training alone
 
 
 _CURVES = {
-    "validation_accuracy": _Kind("Validation accuracy, %", " %", 2, from_zero=False),
-    "train_loss": _Kind("Training loss, nats (logarithmic scale)", " nats", 4, log=True),
-    "never_positive": _Kind("Units that are never positive, %", " %", 2),
-    "zero_gradient": _Kind("Units that get no gradient, %", " %", 2),
+    "accuracy": _Kind("validation_accuracy", "Validation accuracy, %", " %", 2, from_zero=False),
+    "late-accuracy": _Kind(
+        "validation_accuracy", "Validation accuracy, %: the second half", " %", 2, from_zero=False, late=True
+    ),
+    "train-loss": _Kind("train_loss", "Training loss, nats (logarithmic scale)", " nats", 4, log=True),
+    "validation-loss": _Kind("validation_loss", "Validation loss, nats (logarithmic scale)", " nats", 4, log=True),
+    "never-positive": _Kind("never_positive", "Units that are never positive, %", " %", 2),
+    "zero-gradient": _Kind("zero_gradient", "Units that get no gradient, %", " %", 2),
 }
 
 
-def curve_chart(study: StudyRecord, value: str) -> Chart | None:
+def curve_chart(study: StudyRecord, key: str) -> Chart | None:
     """Mean over seeds against the epoch, with its 95 % interval; None while no arm has a value.
+
+    Args:
+        study: the records so far.
+        key: "accuracy", "late-accuracy", "train-loss", "validation-loss", "never-positive" or "zero-gradient".
 
     Example:
         >>> from slopewise.testing import synthetic_study
-        >>> chart = curve_chart(synthetic_study(("relu", "prelu_shared"), seeds=3, epochs=2), "train_loss")
+        >>> chart = curve_chart(synthetic_study(("relu", "prelu_shared"), seeds=3, epochs=2), "train-loss")
         >>> chart.columns
         ('epoch', 'relu', 'prelu_shared')
     """
-    kind = _CURVES[value]
-    found = {arm: curve for arm, curve in curves(study, value).items() if curve.epochs}
+    kind = _CURVES[key]
+    found = {arm: curve for arm, curve in curves(study, kind.value).items() if curve.epochs}
+    if kind.late:
+        found = {arm: _second_half(curve) for arm, curve in found.items()}
     if not found:
         return None
     styles = arm_styles(study.arms, study.control)
@@ -48,25 +60,35 @@ def curve_chart(study: StudyRecord, value: str) -> Chart | None:
     floor = _log_floor(found.values()) if kind.log else float("-inf")
     for arm, curve in found.items():
         ends = [(max(low, floor), max(high, floor)) for low, high in _band(curve)]
-        hover = f"epoch %{{x}}: %{{y:.{kind.digits}f}}{kind.unit}"
-        if ends:
-            hover += "".join(
-                f"{word}%{{customdata[{k}]:.{kind.digits}f}}"
-                for k, word in ((0, "<br>95 % interval "), (1, " to "))
-            )
+        hover = (
+            f"epoch %{{x}}: %{{y:.{kind.digits}f}}{kind.unit}<br>95 % interval "
+            f"%{{customdata[0]:.{kind.digits}f}} to %{{customdata[1]:.{kind.digits}f}}"
+        )
         add_curve(figure, arm, styles[arm], curve.epochs, [max(m, floor) for m in curve.mean], ends, hover)
-    figure.update_xaxes(title="epoch", rangemode="tozero")
-    figure.update_yaxes(
-        type="log" if kind.log else "linear", rangemode="tozero" if kind.from_zero else "normal"
-    )
+    figure.update_xaxes(title="epoch", rangemode="normal" if kind.late else "tozero", **_epoch_ticks(found))
+    figure.update_yaxes(rangemode="tozero" if kind.from_zero else "normal")
+    if kind.log:
+        figure.update_yaxes(log_ticks(v for curve in found.values() for v in (floor, *curve.mean)))
     return Chart(
-        value,
+        key,
         kind.title,
         f"Line chart: {kind.title}, by epoch, one line per arm with a 95 % interval band.",
         figure,
         ("epoch", *found),
         _curve_rows(found, kind.digits),
     )
+
+
+def _epoch_ticks(found: Mapping[str, Curve]) -> dict[str, int]:
+    """Few epochs would get ticks at fractions of one."""
+    epochs = {epoch for curve in found.values() for epoch in curve.epochs}
+    return {"dtick": 1} if max(epochs) - min(epochs) < 8 else {}
+
+
+def _second_half(curve: Curve) -> Curve:
+    start = next(k for k, epoch in enumerate(curve.epochs) if 2 * epoch >= curve.epochs[-1])
+    fields = ("steps", "epochs", "mean", "low", "high", "n")
+    return replace(curve, **{field: getattr(curve, field)[start:] for field in fields})
 
 
 def _band(curve: Curve) -> list[tuple[float, float]]:
@@ -111,9 +133,7 @@ def _slope_paths(study: StudyRecord) -> dict[str, dict[str, _SlopePath]]:
             if site.slope_median is not None:
                 by_epoch = sites.setdefault(site.layer, {}).setdefault(trial.arm, {})
                 by_epoch.setdefault(site.epoch, []).append(site)
-    return {
-        layer: {arm: _slope_path(by_epoch) for arm, by_epoch in arms.items()} for layer, arms in sites.items()
-    }
+    return {layer: {arm: _slope_path(by_epoch) for arm, by_epoch in arms.items()} for layer, arms in sites.items()}
 
 
 def _slope_path(by_epoch: Mapping[int, list[SiteRecord]]) -> _SlopePath:
@@ -185,9 +205,7 @@ def gradient_chart(study: StudyRecord) -> Chart | None:
     figure = base_figure(height=60 + len(layers) * max(26, 9 * len(arms)))
     for position, arm in enumerate(arms):
         offset = 0.7 * ((position + 0.5) / len(arms) - 0.5)  # the arms of one layer stand under each other
-        rows = [
-            (index, layer, norms[layer][arm]) for index, layer in enumerate(layers) if arm in norms[layer]
-        ]
+        rows = [(index, layer, norms[layer][arm]) for index, layer in enumerate(layers) if arm in norms[layer]]
         middle = [median(values) for _, _, values in rows]
         figure.add_scatter(
             x=middle,
@@ -206,7 +224,8 @@ def gradient_chart(study: StudyRecord) -> Chart | None:
             hovertemplate="%{text}: median %{x:.3g}",
             legendgroup=str(styles[arm].number),
         )
-    figure.update_xaxes(type="log", title="gradient norm (logarithmic scale)")
+    ticks = log_ticks(norm for by_arm in norms.values() for values in by_arm.values() for norm in values)
+    figure.update_xaxes(title="gradient norm (logarithmic scale)", **ticks)
     figure.update_yaxes(
         tickvals=list(range(len(layers))),
         ticktext=[chart_text(layer, 18) for layer in layers],

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from slopewise.analysis import METRICS, analyse, sentence
@@ -22,6 +21,9 @@ from slopewise.report._figures import curve_chart, gradient_chart, slope_charts,
 from slopewise.report._lanes import cost_chart, difference_chart
 from slopewise.report._style import MARKERS, arm_styles
 from slopewise.report._toml import to_toml
+
+_LEARNING = ("accuracy", "late-accuracy", "train-loss", "validation-loss")
+_DEAD = ("never-positive", "zero-gradient")
 
 
 def write_html(study: StudyRecord, path: str | os.PathLike[str]) -> Path:
@@ -66,31 +68,35 @@ def render_html(study: StudyRecord) -> str:
         '<!doctype html>'
     """
     analysis = analyse(study)
-    plotly, script = _inline(get_plotlyjs()), _inline(_template_text("page.js"))
-    return _templates().get_template("report.html.j2").render(
-        study=study,
-        analysis=analysis,
-        primary={contrast.arm: contrast for contrast in analysis.primary},
-        converged={contrast.arm: contrast for contrast in analysis.converged},
-        styles=arm_styles(study.arms, study.control),
-        metrics=METRICS,
-        differences=difference_chart(study, analysis),
-        learning=[curve_chart(study, value) for value in ("validation_accuracy", "train_loss")],
-        dead=[curve_chart(study, value) for value in ("never_positive", "zero_gradient")],
-        slopes=slope_charts(study),
-        slope_rows=slope_table(study),
-        cost=cost_chart(study, analysis),
-        gradients=gradient_chart(study),
-        diverged=[trial for trial in study.trials if trial.diverged],
-        failed=[trial for trial in study.trials if trial.status == "failed"],
-        planned=len(study.arms) * len(study.seeds),
-        fixed=list(_flat({key: value for key, value in study.spec.items() if key not in ("arms", "name")})),
-        facts_of_data=list(_flat(study.data)),
-        toml=to_toml(study.spec),
-        plotly=plotly,
-        script=script,
-        style=Markup(_template_text("style.css")),
-        script_hashes=[_hash(plotly), _hash(script)],
+    plotly, script = get_plotlyjs(), _template_text("page.js")
+    return (
+        _templates()
+        .get_template("report.html.j2")
+        .render(
+            study=study,
+            analysis=analysis,
+            primary={contrast.arm: contrast for contrast in analysis.primary},
+            converged={contrast.arm: contrast for contrast in analysis.converged},
+            styles=arm_styles(study.arms, study.control),
+            metrics=METRICS,
+            differences=difference_chart(study, analysis),
+            learning=[curve_chart(study, value) for value in _LEARNING],
+            dead=[curve_chart(study, value) for value in _DEAD],
+            slopes=slope_charts(study),
+            slope_rows=slope_table(study),
+            cost=cost_chart(study, analysis),
+            gradients=gradient_chart(study),
+            diverged=[trial for trial in study.trials if trial.diverged],
+            failed=[trial for trial in study.trials if trial.status == "failed"],
+            planned=len(study.arms) * len(study.seeds),
+            fixed=list(_flat({key: value for key, value in study.spec.items() if key not in ("arms", "name")})),
+            facts_of_data=list(_flat(study.data)),
+            toml=to_toml(study.spec),
+            plotly=plotly,
+            script=script,
+            style=_template_text("style.css"),
+            script_hashes=[_hash(plotly), _hash(script)],
+        )
     )
 
 
@@ -113,18 +119,17 @@ def _templates() -> Environment:
         listing=_format.listing,
     )
     environment.globals.update(
-        spread=_format.spread, sentence=sentence, symbols=_format.VERDICT_SYMBOLS, markers=MARKERS, nothing=_format.NOTHING
+        spread=_format.spread,
+        sentence=sentence,
+        symbols=_format.VERDICT_SYMBOLS,
+        markers=MARKERS,
+        nothing=_format.NOTHING,
     )
     return environment
 
 
 def _template_text(name: str) -> str:
     return (files("slopewise.report") / "templates" / name).read_text(encoding="utf-8")
-
-
-def _inline(script: str) -> Markup:
-    """A script of ours to stand in the page as it is: its hash in the page's policy is over these very characters."""
-    return Markup(script.replace("\r\n", "\n"))
 
 
 def _hash(script: str) -> str:
@@ -142,4 +147,3 @@ def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
             yield f"{prefix}{key}", f"{shown}, … ({len(value)} in all)" if len(value) > 20 else shown
         elif value is not None:
             yield f"{prefix}{key}", str(value)
-

@@ -10,11 +10,11 @@ import plotly.graph_objects as go
 from slopewise.analysis import Analysis, Contrast
 from slopewise.records import StudyRecord
 from slopewise.report._chart import Chart, base_figure
-from slopewise.report._format import NOTHING, VERDICT_SYMBOLS, count, interval, number, signed
+from slopewise.report._format import NOTHING, VERDICT_SYMBOLS, interval, number, signed
 from slopewise.report._style import arm_styles, chart_text
 
 _LANE = 96  # pixels of an arm's lane
-_STRIP = 0.17  # share of the width that a strip at the edge takes
+_STRIP = 0.2  # share of the width that is kept at an edge for seeds beyond it
 COST = "seconds_per_step"
 
 
@@ -34,14 +34,22 @@ def _lane_figure(labels: Sequence[str], lane: int, top: int = 8) -> go.Figure:
             showarrow=False,
         )
         figure.add_hline(y=position, line={"color": "var(--line)", "width": 1})
-    figure.update_layout(margin={"t": top, "l": 12})
+    figure.update_layout(margin={"t": top, "l": 6})
     figure.update_yaxes(range=[len(labels), 0], showticklabels=False, showgrid=False)
     return figure
 
 
-def _jitter(number: int) -> float:
-    """A small fixed offset for the number-th of many dots, so that equal values do not hide each other."""
-    return 0.05 * ((2 * number) % 5 - 2)
+def _spread(values: Sequence[float], resolution: float, room: float) -> list[float]:
+    """Vertical offsets that keep dots closer than `resolution` apart, within half of `room` on either side."""
+    stacks: dict[int, list[int]] = {}
+    for index, value in enumerate(values):
+        stacks.setdefault(round(value / resolution), []).append(index)
+    offsets = [0.0] * len(values)
+    for stack in stacks.values():
+        step = min(0.07, room / max(len(stack) - 1, 1))
+        for place, index in enumerate(stack):
+            offsets[index] = step * (place - (len(stack) - 1) / 2)
+    return offsets
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +105,11 @@ def difference_chart(study: StudyRecord, analysis: Analysis) -> Chart | None:
     scale = _scale(analysis, diverged)
     styles = arm_styles(study.arms, study.control)
     figure = _lane_figure([_difference_label(contrast) for contrast in contrasts], _LANE, top=24)
-    _axes(figure, scale, study.control)
-    figure.add_vrect(
-        x0=-analysis.margin, x1=analysis.margin, fillcolor="var(--margin)", line_width=0, layer="below"
-    )
-    figure.add_vline(x=0, line={"color": "var(--text)", "width": 1})
+    _axes(figure, scale)
     converged = {contrast.arm: contrast for contrast in analysis.converged}
     for lane, contrast in enumerate(contrasts):
         colour = styles[contrast.arm].colour
+        _ground(figure, lane, analysis.margin)
         _dots(figure, lane, contrast, scale, colour, diverged)
         _mean(figure, lane + 0.76, contrast, scale, colour, "all seeds")
         kept = converged.get(contrast.arm)
@@ -128,9 +133,7 @@ def _difference_label(contrast: Contrast) -> str:
     return f"<b>{chart_text(contrast.arm)}</b>  {words}<br>{figures}{lost}"
 
 
-def _difference_row(
-    seed: int, contrasts: Sequence[Contrast], diverged: set[tuple[str, int]]
-) -> tuple[str, ...]:
+def _difference_row(seed: int, contrasts: Sequence[Contrast], diverged: set[tuple[str, int]]) -> tuple[str, ...]:
     cells = [str(seed)]
     for contrast in contrasts:
         value = dict(zip(contrast.seeds, contrast.differences, strict=True)).get(seed)
@@ -138,41 +141,15 @@ def _difference_row(
     return tuple(cells)
 
 
-def _axes(figure: go.Figure, scale: _Scale, control: str) -> None:
+def _axes(figure: go.Figure, scale: _Scale) -> None:
     main = [_STRIP + 0.02 if scale.left else 0.0, 0.98 - _STRIP if scale.right else 1.0]
     figure.update_xaxes(range=[scale.low, scale.high], domain=main, nticks=7, title="points of accuracy")
-    for name, domain, used in (
-        ("xaxis2", [0.0, _STRIP], scale.left),
-        ("xaxis3", [1 - _STRIP, 1.0], scale.right),
-    ):
-        if used:
-            figure.update_layout({name: {"domain": domain, "range": [0, 1], "visible": False, "anchor": "y"}})
-            figure.add_shape(
-                type="rect",
-                xref="paper",
-                yref="paper",
-                x0=domain[0],
-                x1=domain[1],
-                y0=0,
-                y1=1,
-                fillcolor="var(--strip)",
-                line_width=0,
-                layer="below",
-            )
-            figure.add_annotation(
-                text="off scale",
-                x=sum(domain) / 2,
-                xref="paper",
-                y=1,
-                yref="paper",
-                yanchor="bottom",
-                showarrow=False,
-                font={"color": "var(--muted)", "size": 11},
-            )
-    for text, x, anchor in (
-        ("◂ control better", main[0], "left"),
-        ("arm better ▸", main[1], "right"),
-    ):
+    edge = {"range": [0, 1], "visible": False, "anchor": "y"}
+    if scale.left:
+        figure.update_layout(xaxis2=edge | {"domain": [0.0, _STRIP]})
+    if scale.right:
+        figure.update_layout(xaxis3=edge | {"domain": [1 - _STRIP, 1.0]})
+    for text, x, anchor in (("◂ control better", main[0], "left"), ("arm better ▸", main[1], "right")):
         figure.add_annotation(
             text=text,
             x=x,
@@ -194,47 +171,70 @@ def _dots(
     colour: str,
     diverged: set[tuple[str, int]],
 ) -> None:
-    pairs = zip(
-        contrast.seeds, contrast.differences, contrast.arm_values, contrast.control_values, strict=True
-    )
-    drawn: dict[str, list[tuple[float, float, str, str]]] = {"x": [], "x2": [], "x3": []}
-    for seed, difference, arm_value, control_value in pairs:
-        lost = _lost(contrast, seed, diverged)
-        axis = scale.axis(difference)
-        dots = drawn[axis]
-        x = difference if axis == "x" else 0.12 + 0.76 * (len(dots) % 6) / 5
-        text = (
-            f"seed {seed}: {signed(difference, 2)} points<br>arm {number(arm_value, 2)} %, control "
-            f"{number(control_value, 2)} %" + ("<br>diverged, counts as chance" if lost else "")
-        )
-        dots.append((x, lane + 0.55 + _jitter(len(dots)), "x-thin" if lost else "circle", text))
-    for axis, dots in drawn.items():
-        if not dots:
+    """Every seed, to scale or else in a box at the edge that says how many are there."""
+    places: dict[str, list[int]] = {"x": [], "x2": [], "x3": []}
+    for index, difference in enumerate(contrast.differences):
+        places[scale.axis(difference)].append(index)
+    for axis, indices in places.items():
+        if not indices:
             continue
+        lost = [_lost(contrast, contrast.seeds[index], diverged) for index in indices]
+        if axis == "x":
+            x = [contrast.differences[index] for index in indices]
+            y = [lane + 0.54 + offset for offset in _spread(x, (scale.high - scale.low) / 80, room=0.24)]
+        else:
+            rows = -(-len(indices) // 5)
+            x = [(k // rows + 1) / (-(-len(indices) // rows) + 1) for k in range(len(indices))]
+            y = [lane + 0.5 + 0.11 * (k % rows) for k in range(len(indices))]
+            _off_scale(figure, lane, axis, len(indices))
         figure.add_scatter(
-            x=[x for x, _, _, _ in dots],
-            y=[y for _, y, _, _ in dots],
+            x=x,
+            y=y,
             xaxis=axis,
             mode="markers",
             marker={
                 "color": colour,
-                "symbol": [symbol for _, _, symbol, _ in dots],
+                "symbol": ["x-thin" if each else "circle" for each in lost],
                 "size": 8,
-                "opacity": 0.75,
-                "line": {"color": colour, "width": [2 if s == "x-thin" else 0 for _, _, s, _ in dots]},
+                "opacity": 0.8,
+                "line": {
+                    "color": [colour if each else "var(--bg)" for each in lost],
+                    "width": [2 if each else 1 for each in lost],
+                },
             },
-            hovertext=[text for _, _, _, text in dots],
+            hovertext=[
+                f"seed {contrast.seeds[index]}: {signed(contrast.differences[index], 2)} points<br>"
+                f"arm {number(contrast.arm_values[index], 2)} %, "
+                f"control {number(contrast.control_values[index], 2)} %"
+                + ("<br>diverged: counts as chance" if each else "")
+                for index, each in zip(indices, lost, strict=True)
+            ],
             hoverinfo="text",
         )
-        if axis != "x":
-            figure.add_annotation(
-                text=count(len(dots), "seed"),
-                x=0.5,
-                xref=axis,
-                y=lane + 0.78,
-                showarrow=False,
-                font={"size": 11},
-            )
+
+
+def _ground(figure: go.Figure, lane: int, margin: float) -> None:
+    """The margin band and the line of no difference, below the lane's label."""
+    below = {"y0": lane + 0.4, "y1": lane + 0.99, "layer": "below"}
+    figure.add_shape(type="rect", x0=-margin, x1=margin, fillcolor="var(--margin)", line_width=0, **below)
+    figure.add_shape(type="line", x0=0, x1=0, line={"color": "var(--text)", "width": 1}, **below)
+
+
+def _off_scale(figure: go.Figure, lane: int, axis: str, seeds: int) -> None:
+    figure.add_shape(
+        type="rect",
+        xref=axis,
+        x0=0,
+        x1=1,
+        y0=lane + 0.4,
+        y1=lane + 0.95,
+        fillcolor="var(--strip)",
+        line_width=0,
+        layer="below",
+    )
+    figure.add_annotation(
+        text=f"{seeds} off scale", x=0.5, xref=axis, y=lane + 0.83, showarrow=False, font={"size": 11}
+    )
 
 
 def _mean(
@@ -306,6 +306,9 @@ def cost_chart(study: StudyRecord, analysis: Analysis) -> Chart | None:
     figure = _lane_figure([_cost_label(s.arm, s.cost_ratio, s.seconds_per_step) for s in arms], lane=58)
     for lane, summary in enumerate(arms):
         colour = styles[summary.arm].colour
+        figure.add_shape(
+            type="line", x0=1, x1=1, y0=lane + 0.45, y1=lane + 0.95, line={"color": "var(--text)", "width": 1}
+        )
         figure.add_bar(
             x=[summary.cost_ratio],
             y=[lane + 0.7],
@@ -317,13 +320,12 @@ def cost_chart(study: StudyRecord, analysis: Analysis) -> Chart | None:
         dots = ratios.get(summary.arm, {})
         figure.add_scatter(
             x=list(dots.values()),
-            y=[lane + 0.7 + _jitter(k) for k in range(len(dots))],
+            y=[lane + 0.7 + offset for offset in _spread(list(dots.values()), 0.02, room=0.3)],
             mode="markers",
             marker={"color": colour, "size": 6, "line": {"color": "var(--bg)", "width": 1}},
             hovertext=[f"seed {seed}: {ratio:.2f} times the control" for seed, ratio in dots.items()],
             hoverinfo="text",
         )
-    figure.add_vline(x=1, line={"color": "var(--text)", "width": 1})
     figure.update_xaxes(title="seconds per step, control = 1", rangemode="tozero", nticks=7)
     return Chart(
         "cost",

@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: one live display on a terminal, plain lines elsewhere. Only the driver draws."""
+"""What a person sees while a study runs: one live display on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def preflight(spec: StudySpec) -> ImageData:
         try:
             logits = model(images)
             if isinstance(logits, torch.Tensor) and logits.shape == (len(images), len(data.classes)):
-                F.cross_entropy(logits, labels).backward()
+                torch.autograd.backward(F.cross_entropy(logits, labels))
                 continue
         except Exception as error:  # a user's model can raise anything
             raise ModelError(
@@ -58,6 +58,6 @@ def _check_sizes(spec: StudySpec, data: ImageData) -> None:
     held_out = round(spec.data.validation_fraction * fewest)
     if held_out < 1 or fewest - held_out < 1:
         raise SpecError(
-            f"data.validation_fraction: {spec.data.validation_fraction} of the smallest class ({fewest} training images)"
-            " leaves no image to validate on, or none to train on: give more images, or another fraction"
+            f"data.validation_fraction: {spec.data.validation_fraction} of the smallest class ({fewest} training "
+            "images) leaves no image to validate on, or none to train on: give more images, or another fraction"
         )

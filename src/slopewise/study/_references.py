@@ -39,7 +39,7 @@ def resolve(reference: str) -> Callable[..., Any]:
         raise SpecError(f"module '{module_name}' has no '{path}' (from '{reference}')") from error
     if not callable(target):
         raise SpecError(f"'{reference}' is a {type(target).__name__}, not a callable")
-    return target  # type: ignore[no-any-return]
+    return target
 
 
 def reference_to(target: str | Callable[..., Any]) -> str:

@@ -97,7 +97,7 @@ class TrainSpec(_Table):
         momentum: of SGD; AdamW's first beta.
         weight_decay: of the weights. Slopes get none.
         slope_lr_scale: learning rate of the slopes relative to the weights'.
-        schedule: `one-cycle` (up over the first quarter, then cosine to 0) or `constant`.
+        schedule: `one-cycle` (linear up over the first quarter, then cosine to 0) or `constant`.
     """
 
     epochs: Annotated[int, Field(gt=0)] = 30

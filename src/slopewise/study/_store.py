@@ -6,7 +6,6 @@ Tables mirror the records field by field, so that any SQLite tool can read them:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -169,10 +168,7 @@ class Store:
                     values = {column: value for column, value in row.items() if column != "trial"}
                     groups.setdefault(row["trial"], []).append(_PARTS[name](**values))
             trials = [
-                TrialRecord(
-                    **{column: value for column, value in row.items() if column != "id"},
-                    **{name: tuple(below[name].get(row["id"], ())) for name in _PARTS},
-                )
+                _trial(row, {name: tuple(below[name].get(row["id"], ())) for name in _PARTS})
                 for row in connection.execute(sql.select(_TRIALS)).mappings()
             ]
         spec = parse_spec(study.spec)
@@ -207,6 +203,11 @@ class Store:
 
 def _row(part: Any) -> dict[str, Any]:
     return {f.name: getattr(part, f.name) for f in fields(part)}
+
+
+def _trial(row: sql.RowMapping, parts: dict[str, tuple[Any, ...]]) -> TrialRecord:
+    values: dict[str, Any] = {column: value for column, value in row.items() if column != "id"} | parts
+    return TrialRecord(**values)
 
 
 def _enforce_foreign_keys(connection: Any, _: Any) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+import pickle
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -19,7 +21,7 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from slopewise.monitor import learned_slopes, probe
+from slopewise.monitor import SiteState, learned_slopes, probe
 from slopewise.optim import param_groups
 from slopewise.records import EpochRecord, GradientRecord, SiteRecord, TrialRecord
 from slopewise.study._environment import environment, environment_digest
@@ -58,8 +60,9 @@ def run_trial(
     fabric = make_fabric(hardware)
     if hardware.devices == 1:
         return _Trial(fabric, spec, spec.arm(arm), seed, data or load_data(spec.data)).run(on_epoch)
-    # Every rank is a process of its own, which loads the data itself; rank 0's record comes back.
-    return fabric.launch(_run_rank, spec, arm, seed)  # type: ignore[no-any-return]
+    # Every rank is a process of its own, which loads the data itself. Rank 0's record comes back as bytes: Fabric
+    # looks into whatever else it carries between processes for tensors, and refuses frozen dataclasses.
+    return pickle.loads(fabric.launch(_run_rank, spec, arm, seed))  # type: ignore[arg-type, no-any-return]  # noqa: S301
 
 
 def make_fabric(hardware: HardwareSpec) -> Fabric:
@@ -83,9 +86,9 @@ def build_arm(spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> Buil
     )
 
 
-def _run_rank(fabric: Fabric, spec: StudySpec, arm: str, seed: int) -> TrialRecord:
+def _run_rank(fabric: Fabric, spec: StudySpec, arm: str, seed: int) -> bytes:
     torch.set_num_threads(spec.hardware.threads)
-    return _Trial(fabric, spec, spec.arm(arm), seed, load_data(spec.data)).run(None)
+    return pickle.dumps(_Trial(fabric, spec, spec.arm(arm), seed, load_data(spec.data)).run(None))
 
 
 class _Divergence(Exception):  # noqa: N818 - a result, not an error
@@ -100,10 +103,13 @@ class _Divergence(Exception):  # noqa: N818 - a result, not an error
 class _Trained:
     """What an epoch of training gives beside better weights."""
 
-    loss: float
-    accuracy: float
-    learning_rate: float
-    seconds_per_step: float
+    loss: float | None = None
+    accuracy: float | None = None
+    learning_rate: float | None = None
+    seconds_per_step: float | None = None
+
+
+_UNTRAINED = _Trained()
 
 
 class _Batches:
@@ -120,7 +126,7 @@ class _Batches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         order = self.index[torch.randperm(len(self.index), generator=self.order)]
-        for chosen in order.split(self.size)[: len(self)]:
+        for chosen in torch.split(order, self.size)[: len(self)]:
             yield self.augment(self.data.train_images[chosen], self.changes), self.data.train_labels[chosen]
 
 
@@ -152,7 +158,7 @@ class _Trial:
         torch.manual_seed(derive(self.seed, "forward"))
         outcome: dict[str, Any]
         try:
-            self._measure(None)
+            self._measure(_UNTRAINED)
             for _ in range(self.spec.train.epochs):
                 self._measure(self._train_epoch())
                 if on_epoch:
@@ -210,37 +216,26 @@ class _Trial:
         loss_mean, accuracy = self._over_ranks(totals).tolist()
         return _Trained(loss_mean, accuracy, learning_rate, seconds / len(losses))
 
-    def _measure(self, trained: _Trained | None) -> None:
-        """Record the epoch that just ended; None stands for the state before training."""
+    def _measure(self, trained: _Trained) -> None:
+        """Record the epoch that just ended, or the state before training."""
         epoch = len(self.epochs)
         loss, accuracy = self._evaluate(self.data.train_images, self.data.train_labels, self.held_out)
-        if trained and not math.isfinite(loss):
+        if epoch and not math.isfinite(loss):
             raise _Divergence(self.step, f"the validation loss is {loss} after step {self.step}{self._largest_slope()}")
         self.epochs.append(
             EpochRecord(
                 epoch=epoch,
                 step=self.step,
-                train_loss=trained and trained.loss,
-                train_accuracy=trained and trained.accuracy,
+                train_loss=trained.loss,
+                train_accuracy=trained.accuracy,
                 validation_loss=_finite(loss),
                 validation_accuracy=accuracy,
-                learning_rate=trained and trained.learning_rate,
-                seconds_per_step=trained.seconds_per_step if trained and epoch > 1 else None,
+                learning_rate=trained.learning_rate,
+                seconds_per_step=trained.seconds_per_step if epoch > 1 else None,  # the first epoch warms up
             )
         )
         states, gradients = probe(self.built.model, self.built.sites, self._probe_loss)
-        self.sites += [
-            SiteRecord(
-                epoch,
-                s.layer,
-                s.units,
-                s.slopes.numel(),
-                *_spread(s.slopes),
-                s.never_positive,
-                s.zero_gradient,
-            )
-            for s in states
-        ]
+        self.sites += [_site_record(epoch, state) for state in states]
         self.gradients += [GradientRecord(epoch, g.layer, _finite(g.norm)) for g in gradients]
 
     def _final_scores(self) -> dict[str, float]:
@@ -263,7 +258,7 @@ class _Trial:
         self.built.model.eval()
         loss, right = 0.0, 0
         with self.fabric.autocast():
-            for chosen in index.split(_EVALUATION_BATCH):
+            for chosen in torch.split(index, _EVALUATION_BATCH):
                 wanted = labels[chosen].to(self.fabric.device)
                 logits = self.built.model(self._cast(images[chosen].to(self.fabric.device))).float()
                 loss += F.cross_entropy(logits, wanted, reduction="sum").item()
@@ -324,22 +319,43 @@ def _optimizer(
         optimizer = torch.optim.SGD(groups, lr=lr, momentum=train.momentum, nesterov=train.momentum > 0, fused=True)
     else:
         optimizer = torch.optim.AdamW(groups, lr=lr, betas=(train.momentum, 0.999), fused=True)
-    if train.schedule == "constant":
-        return optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
-    return optimizer, torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        max_lr=[group["lr"] for group in groups],
-        total_steps=train.epochs * steps_per_epoch,
-        pct_start=_WARM_UP,
-        cycle_momentum=False,
+    shape = partial(_one_cycle, total=train.epochs * steps_per_epoch) if train.schedule == "one-cycle" else _constant
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, shape)
+
+
+def _constant(step: int) -> float:  # noqa: ARG001 - the signature of a schedule
+    return 1.0
+
+
+def _one_cycle(step: int, *, total: int) -> float:
+    """Share of the peak rate at a step: linear up over the first quarter, then a cosine down to nearly 0.
+
+    torch's OneCycleLR divides by zero for some small numbers of steps, and moves the momentum, too.
+    """
+    peak = max(1, round(_WARM_UP * total))
+    if step < peak:
+        return (step + 1) / peak
+    return 0.5 + 0.5 * math.cos(math.pi * (step + 1 - peak) / (total + 1 - peak))
+
+
+def _site_record(epoch: int, state: SiteState) -> SiteRecord:
+    low = q1 = middle = q3 = high = None
+    if state.slopes.numel():
+        quarters = torch.linspace(0, 1, 5, dtype=torch.float64, device=state.slopes.device)
+        low, q1, middle, q3, high = state.slopes.double().quantile(quarters).tolist()
+    return SiteRecord(
+        epoch=epoch,
+        layer=state.layer,
+        units=state.units,
+        slopes=state.slopes.numel(),
+        slope_min=low,
+        slope_q1=q1,
+        slope_median=middle,
+        slope_q3=q3,
+        slope_max=high,
+        never_positive=state.never_positive,
+        zero_gradient=state.zero_gradient,
     )
-
-
-def _spread(slopes: Tensor) -> tuple[float | None, ...]:
-    """Minimum, quartiles and maximum; Nones without slopes."""
-    if not slopes.numel():
-        return (None,) * 5
-    return tuple(slopes.double().quantile(torch.linspace(0, 1, 5, dtype=torch.float64, device=slopes.device)).tolist())
 
 
 def _finite(value: float) -> float | None:

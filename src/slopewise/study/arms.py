@@ -76,8 +76,9 @@ def activation_factory(arm: ArmSpec) -> Callable[[int], nn.Module]:
         SpecError: no activation of that name.
 
     Example:
-        >>> activation_factory(ArmSpec(name="mine", activation="prelu_channel", options={"init": 0.1}))(2).weight.tolist()
-        [0.10000000149011612, 0.10000000149011612]
+        >>> arm = ArmSpec(name="mine", activation="prelu_channel", options={"init": 0.5})
+        >>> activation_factory(arm)(2).weight.tolist()
+        [0.5, 0.5]
     """
     if not is_reference(arm.activation) and arm.activation not in ACTIVATIONS:
         raise SpecError(f"unknown arm '{arm.activation}'; {nearest(arm.activation, [*ACTIVATIONS, 'module:callable'])}")

@@ -50,14 +50,8 @@ def load(spec: DataSpec) -> RawData:
         paths = [_find(folder, name) for name in _FILES]
         if all(paths):
             train_images, train_labels, test_images, test_labels = (read_idx(path) for path in paths if path)
-            return RawData(
-                train_images[:, None],
-                train_labels.long(),
-                test_images[:, None],
-                test_labels.long(),
-                _CLASSES,
-                True,
-            )
+            images = train_images[:, None], test_images[:, None]
+            return RawData(images[0], train_labels.long(), images[1], test_labels.long(), _CLASSES, flip=True)
     asked = f"data.path '{spec.path}'" if spec.path else "data.path (not given)"
     raise DataError(
         f"fashion-mnist: the four files {', '.join(_FILES)} (.gz or not) are not all in any of: {asked}; {_DEBIAN} "
@@ -76,7 +70,8 @@ def read_idx(path: Path) -> Tensor:
         DataError: the file is damaged, is not IDX, or holds another number type.
     """
     try:
-        content = (gzip.open if path.suffix == ".gz" else open)(path, "rb").read()
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            content = file.read()
     except (OSError, EOFError) as error:
         raise DataError(f"fashion-mnist: cannot read '{path}': {error}; get the file again") from error
     if len(content) < 4 or content[:3] != b"\x00\x00\x08":

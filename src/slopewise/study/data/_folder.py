@@ -52,9 +52,14 @@ def load(spec: DataSpec) -> RawData:
         train_files, train_labels = [train_files[i] for i in train], train_labels[train]
 
     reader = partial(_Reader, size=spec.image_size, colour=_is_colour(train_files[0]))
-    train, test = reader(train_files), reader(test_files)
-    keep = 4 * (math.prod(train.shape) + math.prod(test.shape)) <= spec.memory_gib * 2**30
-    return RawData(_decode(train, keep), train_labels, _decode(test, keep), test_labels, classes, flip=True)
+    readers = reader(train_files), reader(test_files)
+    keep = 4 * sum(math.prod(part.shape) for part in readers) <= spec.memory_gib * 2**30
+    faults: list[str] = []
+    train_images, test_images = (_decode(part, faults, keep=keep) for part in readers)
+    if faults:
+        more = f"; {len(faults) - 3} more files are damaged" if len(faults) > 3 else ""
+        raise DataError("; ".join(sorted(faults)[:3]) + more)
+    return RawData(train_images, train_labels, test_images, test_labels, classes, flip=True)
 
 
 def _list(folder: Path) -> tuple[tuple[str, ...], list[Path], Tensor]:
@@ -86,22 +91,19 @@ class _Reader:
         return torch.from_numpy(np.array(resized)).reshape(*self.size, -1).permute(2, 0, 1)
 
 
-def _decode(reader: _Reader, keep: bool) -> Tensor | LazyImages:
-    """Decode every file once, so that corrupt ones are all named before training; keep the pixels if they fit."""
-    faults: list[str] = []
+def _decode(reader: _Reader, faults: list[str], *, keep: bool) -> Tensor | LazyImages:
+    """Decode every file once, so that all corrupt ones are known before training; keep the pixels if asked to."""
 
-    def attempt(index: int) -> Tensor | None:
+    def attempt(index: int) -> Tensor:
         try:
-            return reader(index) if keep else reader(index)[:0]
+            image = reader(index)
         except DataError as error:
             faults.append(str(error))
-            return None
+            image = torch.zeros(reader.shape[1:], dtype=torch.uint8)
+        return image if keep else image[:0]
 
     pool = ThreadPoolExecutor(_DECODERS)
-    images = [image for image in pool.map(attempt, range(len(reader.files))) if image is not None]
-    if faults:
-        more = f"; {len(faults) - 3} more files are damaged" if len(faults) > 3 else ""
-        raise DataError("; ".join(sorted(faults)[:3]) + more)
+    images = list(pool.map(attempt, range(len(reader.files))))
     return torch.stack(images) if keep else LazyImages(reader, reader.shape, pool.map)
 
 

@@ -81,7 +81,7 @@ class LocalEngine(Engine):
                         worker.trial, worker.attempt = waiting.popleft()
                         # A worker that died just now shows as the end of its pipe in the next round.
                         with suppress(BrokenPipeError, ConnectionResetError):
-                            worker.pipe.send((worker.trial, worker.attempt))
+                            worker.pipe.send(worker.trial)
                         yield Started(worker.trial, worker.attempt)
         finally:
             _end(workers)

@@ -7,18 +7,18 @@ import signal
 import traceback
 from multiprocessing.connection import Connection
 
-from slopewise.records import TrialRecord
+from slopewise.records import EpochRecord, TrialRecord
 from slopewise.study._environment import environment
 from slopewise.study._spec import StudySpec, parse_spec
 from slopewise.study._trial import run_trial
-from slopewise.study.data import load_data
+from slopewise.study.data import ImageData, load_data
 from slopewise.study.engines._base import Ended, Epoch, TrialKey
 
 READY = "ready"
 
 
 def serve(pipe: Connection, spec_fields: dict[str, object]) -> None:
-    """Take (trial, attempt) after (trial, attempt) until None comes or the driver is gone.
+    """Take trial after trial until None comes or the driver is gone.
 
     Every trial is answered by an `Ended`. A trial's exception ends that trial, not the worker.
     """
@@ -29,23 +29,19 @@ def serve(pipe: Connection, spec_fields: dict[str, object]) -> None:
         data = load_data(spec.data) if spec.hardware.devices == 1 else None
         pipe.send(READY)
         while (task := pipe.recv()) is not None:
-            trial, attempt = task
-            pipe.send(_attempt(pipe, spec, trial, attempt, data))
+            pipe.send(_answer(pipe, spec, task, data))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         os._exit(0)  # the driver is gone: nobody is left to tell
 
 
-def _attempt(pipe: Connection, spec: StudySpec, trial: TrialKey, attempt: int, data: object) -> Ended:
+def _answer(pipe: Connection, spec: StudySpec, trial: TrialKey, data: ImageData | None) -> Ended:
+    def tell(epoch: EpochRecord) -> None:
+        pipe.send(Epoch(trial, epoch))
+
     try:
-        record = run_trial(
-            spec,
-            trial.arm,
-            trial.seed,
-            data,  # type: ignore[arg-type]
-            on_epoch=lambda epoch: pipe.send(Epoch(trial, epoch)),
-        )
+        record = run_trial(spec, trial.arm, trial.seed, data, on_epoch=tell)
     except (BrokenPipeError, ConnectionResetError):
         raise
-    except Exception:  # noqa: BLE001 - a user's model can raise anything; its traceback is the result
+    except Exception:  # a user's model can raise anything; its traceback is the result
         return Ended(TrialRecord(trial.arm, trial.seed, "failed", error=traceback.format_exc()), None)
     return Ended(record, environment())

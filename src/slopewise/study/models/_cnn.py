@@ -18,8 +18,9 @@ def cnn(
     width: int = 16,
     batch_norm: bool = False,
 ) -> nn.Sequential:
-    """Three pairs of 3 x 3 convolutions of width, 2 * width and 4 * width channels, max-pooling between the pairs,
-    global average pooling, one linear layer. Takes any image of 4 x 4 pixels or more.
+    """Three pairs of 3 x 3 convolutions of width, 2 * width and 4 * width channels, then one linear layer.
+
+    Max-pooling between the pairs, global average pooling after them. Takes any image of 4 x 4 pixels or more.
 
     Example:
         >>> import torch

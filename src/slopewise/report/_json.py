@@ -1,0 +1,75 @@
+"""The judgement of a study as one JSON object."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from slopewise.analysis import Contrast, analyse, sentence
+from slopewise.records import StudyRecord
+
+
+def to_json(study: StudyRecord) -> dict[str, Any]:
+    """What `slopewise run --json` prints: plain data that any strict JSON parser reads; no NaN, no infinity.
+
+    Keys: `name`, `control`, `margin` (points), `seeds`, `chance` (percent), `trials` (counts, in all and by arm),
+    `arms` (each arm's own figures), `contrasts` (primary, then secondary), `converged` (the primary ones without
+    the pairs in which a trial diverged), `pairing`, `target`, `diverged` and `failed` (trials), `data`,
+    `environments`, `spec`. A contrast has the fields of `slopewise.analysis.Contrast` and its `sentence`.
+
+    Example:
+        >>> from slopewise.testing import synthetic_study
+        >>> [contrast["arm"] for contrast in to_json(synthetic_study(("relu", "elu"), seeds=3))["contrasts"]][:1]
+        ['elu']
+    """
+    analysis = analyse(study)
+    by_arm = {
+        summary.arm: {
+            "finished": summary.finished,
+            "failed": summary.failed,
+            "diverged": summary.diverged,
+            "missing": summary.missing,
+        }
+        for summary in analysis.arms
+    }
+    totals = {key: sum(counts[key] for counts in by_arm.values()) for key in next(iter(by_arm.values()))}
+    result = {
+        "name": study.spec.get("name"),
+        "control": study.control,
+        "margin": study.margin,
+        "seeds": study.seeds,
+        "chance": 100 / study.classes,
+        "trials": {"planned": len(study.arms) * len(study.seeds), **totals, "arms": by_arm},
+        "arms": [asdict(summary) for summary in analysis.arms],
+        "contrasts": [_contrast(contrast) for contrast in analysis.primary + analysis.secondary],
+        "converged": [_contrast(contrast) for contrast in analysis.converged],
+        "pairing": asdict(analysis.pairing),
+        "target": analysis.target,
+        "diverged": [
+            {"arm": t.arm, "seed": t.seed, "step": t.diverged_step, "cause": t.diverged_cause}
+            for t in study.trials
+            if t.diverged
+        ],
+        "failed": [{"arm": t.arm, "seed": t.seed, "error": t.error} for t in study.trials if t.status == "failed"],
+        "data": study.data,
+        "environments": study.environments,
+        "spec": study.spec,
+    }
+    return {key: _plain(value) for key, value in result.items()}
+
+
+def _contrast(contrast: Contrast) -> dict[str, Any]:
+    return {**asdict(contrast), "sentence": sentence(contrast)}
+
+
+def _plain(value: Any) -> Any:
+    """The same with lists for tuples, text for keys, and None for what JSON has no number for."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

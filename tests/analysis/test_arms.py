@@ -1,0 +1,84 @@
+import dataclasses
+
+import pytest
+
+from slopewise.analysis import LayerSlopes, Pairing, analyse
+from slopewise.records import TrialRecord
+from slopewise.testing import synthetic_study
+
+
+def test_counts_and_accuracy(study):
+    records = study({"relu": [90, 92, None], "elu": [None, None]}, seeds=(0, 1, 2, 3, 4))
+    failed = TrialRecord("relu", 3, "failed", error="...")
+    relu, elu = analyse(dataclasses.replace(records, trials=(*records.trials, failed))).arms
+    assert (relu.finished, relu.failed, relu.diverged, relu.missing) == (3, 1, 1, 1)
+    assert relu.accuracy_mean == pytest.approx((90 + 92 + 10) / 3)
+    assert relu.accuracy_sd == pytest.approx(((26**2 + 28**2 + 54**2) / 2) ** 0.5)
+    assert relu.converged_accuracy_mean == pytest.approx(91)
+    assert (elu.finished, elu.failed, elu.diverged, elu.missing) == (2, 0, 2, 3)
+    assert (elu.accuracy_mean, elu.accuracy_sd, elu.converged_accuracy_mean) == (10, 0, None)
+
+
+def test_nothing_finished():
+    (summary,) = analyse(synthetic_study(("relu",), seeds=2, failed={"relu": 2})).arms
+    assert (summary.finished, summary.failed, summary.missing) == (0, 2, 0)
+    figures = (summary.accuracy_mean, summary.accuracy_sd, summary.converged_accuracy_mean)
+    assert (*figures, summary.seconds_per_step, summary.cost_ratio, summary.slopes) == (*[None] * 5, ())
+
+
+def test_cost_is_the_median_of_paired_ratios(study, trial):
+    times = {"relu": [1.0, 2.0, 4.0, 1.0, 1.0], "elu": [3.0, 2.0, 8.0, 50.0, 3.0]}
+    diverged = {("elu", 3), ("relu", 4)}
+    trials = tuple(
+        trial(arm, seed, None if (arm, seed) in diverged else 90, seconds_per_step=seconds)
+        for arm, values in times.items()
+        for seed, seconds in enumerate(values)
+    )
+    relu, elu = analyse(study({"relu": [90] * 5, "elu": [90] * 5}, trials=trials)).arms
+    assert (relu.seconds_per_step, relu.cost_ratio) == (1.5, 1)
+    assert (elu.seconds_per_step, elu.cost_ratio) == (
+        3,
+        2,
+    )  # of 3, 1 and 2; the control of seed 4 has no time to compare with
+
+
+def test_final_slopes_over_converged_seeds(study, trial, site):
+    def sites(shift: float):
+        return (
+            site(0, "act1", 8, [9.0, 9.0, 9.0]),
+            site(2, "act2", 8, [0.1 + shift, 0.2 + shift, 0.3 + shift]),
+            site(2, "act1", 8, [0.5 + shift]),
+            site(2, "relu", 8),
+        )
+
+    trials = (
+        *(trial("prelu", seed, 90, sites=sites(shift)) for seed, shift in enumerate((0.0, 0.25, 1.0))),
+        trial("prelu", 3, None, sites=sites(100.0)),
+    )
+    (summary,) = analyse(study({"prelu": [90] * 4}, trials=trials)).arms
+    assert [layer.layer for layer in summary.slopes] == ["act2", "act1"]  # the model's order
+    assert summary.slopes == (
+        LayerSlopes("act2", pytest.approx(0.1), pytest.approx(0.45), pytest.approx(1.3)),
+        LayerSlopes("act1", pytest.approx(0.5), pytest.approx(0.75), pytest.approx(1.5)),
+    )
+
+
+def test_arms_without_learned_slopes_have_none():
+    summaries = analyse(synthetic_study(seeds=2)).arms
+    assert [len(summary.slopes) for summary in summaries] == [0, 0, 0, 6, 6]
+
+
+def test_pairing_holds():
+    assert analyse(synthetic_study(seeds=3, failed={"relu": 1}, diverged={"elu": 1}, arms=("relu", "elu"))).pairing == (
+        Pairing(checked=2, broken=())
+    )
+
+
+@pytest.mark.parametrize("digest", ["init_digest", "data_digest"])
+def test_pairing_broken(digest):
+    study = synthetic_study(("relu", "elu"), seeds=4)
+    trials = tuple(
+        dataclasses.replace(trial, **{digest: "other"}) if (trial.arm, trial.seed) == ("elu", 2) else trial
+        for trial in study.trials
+    )
+    assert analyse(dataclasses.replace(study, trials=trials)).pairing == Pairing(checked=4, broken=(2,))

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from slopewise.analysis import holm, mean_interval, seeds_floor, seeds_needed, sign_flip_p, smallest_detectable, verdict
+from slopewise.analysis._power import attainable_level, detectable
+
+tests = st.integers(1, 12)
+
+
+@pytest.mark.parametrize(("n", "sds"), [(3, 3.26), (5, 1.68), (8, 1.16), (10, 1.00), (20, 0.66)])
+def test_paired_t_tables(n, sds):
+    # Standard tables of the paired t test: 80 % power at the two-sided 5 % level.
+    assert round(detectable(n, 0.05), 2) == sds
+
+
+@given(st.integers(2, 2000), st.sampled_from([0.05, 0.0125, 0.001]))
+def test_power_is_80_percent_by_scipys_noncentral_t(n, level):
+    critical = stats.t.isf(level / 2, n - 1)
+    assert stats.nct.sf(critical, n - 1, detectable(n, level) * np.sqrt(n)) == pytest.approx(0.8, abs=1e-4)
+
+
+@given(tests)
+def test_floor_is_the_first_number_of_seeds_that_can_show_anything(k):
+    def best(n: int) -> float:
+        others = np.ones(k - 1)
+        return float(holm([sign_flip_p(np.ones(n)), *others])[0])
+
+    assert best(seeds_floor(k)) <= 0.05 < best(seeds_floor(k) - 1)
+
+
+@given(st.integers(1, 10), tests)
+def test_attainable_level_is_a_p_value_that_occurs(n, k):
+    occurring = {2 * count / 2**n for count in range(2 ** (n - 1) + 1)}
+    accepted = [p for p in occurring if p * k <= 0.05]
+    assert attainable_level(n, k) == max(accepted)
+
+
+@pytest.mark.parametrize("k", [1, 4])
+@pytest.mark.parametrize("n", [8, 10, 12, 20])
+def test_simulated_power(n, k):
+    effect = smallest_detectable(n, 1.0, k)
+    d = np.random.default_rng(n).normal(effect, 1, (4000, n))
+    low, high = mean_interval(d)
+    # The arm that matters, at Holm's first step.
+    shown = verdict(low, high, k * sign_flip_p(d), margin=None, better="higher") == "helps"
+    assert 0.76 < shown.mean() < 0.82
+
+
+@given(st.floats(0.01, 50), tests, st.integers(0, 60))
+def test_smallest_detectable_scales_with_the_spread_and_falls_with_seeds(sd, k, more):
+    n = seeds_floor(k) + more
+    effect = smallest_detectable(n, sd, k)
+    assert effect == pytest.approx(sd * smallest_detectable(n, 1.0, k))
+    assert smallest_detectable(n + 1, sd, k) < effect
+
+
+def test_too_few_seeds_detect_nothing():
+    assert smallest_detectable(7, 1.0, tests=4) is None
+    assert smallest_detectable(8, 1.0, tests=4) == pytest.approx(stats.norm.ppf(0.8 ** (1 / 8)))
+    assert smallest_detectable(8, 0.0, tests=4) == 0
+
+
+@given(st.floats(0.05, 5), st.floats(0.0, 5), tests)
+def test_seeds_needed_is_the_first_number_that_suffices(margin, sd, k):
+    n = seeds_needed(margin, sd, k)
+    assert n >= seeds_floor(k)
+    assert smallest_detectable(n, sd, k) <= margin
+    if n > seeds_floor(k):
+        assert smallest_detectable(n - 1, sd, k) > margin
+
+
+def test_seeds_needed_for_a_wild_spread():
+    # Normal approximation: ((z_0.99375 + z_0.8) * sd / margin)**2.
+    expected = ((stats.norm.isf(0.00625) + stats.norm.isf(0.2)) * 40 / 0.1) ** 2
+    assert seeds_needed(0.1, 40.0, tests=4) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("margin", [0.0, -0.5])
+def test_a_margin_must_be_positive(margin):
+    with pytest.raises(ValueError, match="margin must be positive"):
+        seeds_needed(margin, 1.0, tests=4)

@@ -1,0 +1,133 @@
+import dataclasses
+
+import pytest
+
+from slopewise.analysis import Contrast, sentence
+
+CONTRAST = Contrast(
+    arm="elu",
+    control="relu",
+    metric="test_accuracy",
+    title="test accuracy",
+    unit="points",
+    better="higher",
+    margin=0.5,
+    chance=10.0,
+    tests=4,
+    seeds=tuple(range(10)),
+    arm_values=(),
+    control_values=(),
+    differences=(),
+    difference=0.824,
+    sd=0.6,
+    interval=(0.31, 1.33),
+    p=0.002,
+    p_holm=0.0078,
+    verdict="helps",
+    negligible=False,
+    correlation=0.3,
+    smallest_detectable=0.78,
+    seeds_needed=20,
+    seeds_floor=8,
+    diverged=0,
+    control_diverged=0,
+    censored=0,
+)
+FIGURES = "test accuracy +0.82 points against relu (95 % interval +0.31 to +1.33, 10 seeds, Holm p = 0.0078)."
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, f"elu helps: {FIGURES}"),
+        ({"verdict": "hurts"}, f"elu hurts: {FIGURES}"),
+        ({"negligible": True}, f"elu helps: {FIGURES} That is less than the margin of 0.5 points."),
+        ({"p_holm": 0.0004}, f"elu helps: {FIGURES}".replace("= 0.0078", "< 0.001")),
+        (
+            {"verdict": "no practical effect"},
+            f"elu has no practical effect: {FIGURES} The whole interval lies within the margin of 0.5 points.",
+        ),
+        (
+            {"verdict": "inconclusive"},
+            f"The effect of elu is inconclusive: {FIGURES} "
+            "10 seeds show an effect of 0.78 points with 80 % power; one of 0.5 points needs 20 seeds.",
+        ),
+        (
+            {"verdict": "inconclusive", "smallest_detectable": 0.4, "seeds_needed": 8},
+            f"The effect of elu is inconclusive: {FIGURES} 10 seeds show an effect of 0.40 points with 80 % power.",
+        ),
+        (
+            {"diverged": 3},
+            f"elu helps: {FIGURES} Of 10 seeds, 3 of elu diverged; each counts as chance (10 %).",
+        ),
+        (
+            {"diverged": 3, "control_diverged": 1, "chance": 100 / 3},
+            f"elu helps: {FIGURES} Of 10 seeds, 3 of elu and 1 of relu diverged; each counts as chance (33.3 %).",
+        ),
+        (
+            {"diverged": 3, "control_diverged": 1, "chance": None},
+            f"elu helps: {FIGURES} Seeds that diverged (3 of elu and 1 of relu) are left out.",
+        ),
+        (
+            {
+                "verdict": "inconclusive",
+                "seeds": (0, 1, 2),
+                "p_holm": 1.0,
+                "smallest_detectable": None,
+                "seeds_needed": 1234,
+            },
+            "The effect of elu is inconclusive: test accuracy +0.82 points against relu "
+            "(95 % interval +0.31 to +1.33, 3 seeds, Holm p = 1). "
+            "With fewer than 8 seeds no effect, however large, is sure to be shown; one of 0.5 points needs 1,234 seeds.",
+        ),
+        (
+            {
+                "verdict": "inconclusive",
+                "seeds": (4,),
+                "difference": -0.001,
+                "p_holm": 1.0,
+                "sd": None,
+                "interval": None,
+                "smallest_detectable": None,
+                "seeds_needed": None,
+            },
+            "The effect of elu is inconclusive: test accuracy +0.00 points against relu (1 seed, Holm p = 1). "
+            "With fewer than 8 seeds no effect, however large, is sure to be shown.",
+        ),
+        (
+            {
+                "verdict": "inconclusive",
+                "seeds": (),
+                "difference": None,
+                "p_holm": None,
+                "sd": None,
+                "interval": None,
+                "smallest_detectable": None,
+                "seeds_needed": None,
+                "chance": None,
+                "diverged": 5,
+            },
+            "The effect of elu is inconclusive: no seed gives both arms a figure for test accuracy. "
+            "Seeds that diverged (5 of elu) are left out.",
+        ),
+        (
+            {
+                "metric": "steps_to_target",
+                "title": "steps to target",
+                "unit": "steps",
+                "better": "lower",
+                "margin": None,
+                "chance": None,
+                "seeds_needed": None,
+                "difference": -120.4,
+                "interval": (-200.0, -40.0),
+                "censored": 2,
+            },
+            "elu helps: steps to target -120 steps against relu "
+            "(95 % interval -200 to -40, 10 seeds, Holm p = 0.0078). "
+            "The target was never reached in 2 of 10 pairs; there one epoch beyond the end counts.",
+        ),
+    ],
+)
+def test_sentence(changes, expected):
+    assert sentence(dataclasses.replace(CONTRAST, **changes)) == expected

@@ -1,0 +1,81 @@
+"""The table and sentences on a terminal."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from slopewise.analysis import analyse, sentence
+from slopewise.report import print_status, print_summary, summary_text
+from slopewise.testing import synthetic_study
+
+
+def rows(text):
+    """By first word: the words of each line."""
+    return {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
+
+
+@pytest.mark.parametrize("width", [60, 80, 104, 120])
+def test_fits_its_width_and_says_every_sentence(width):
+    study = synthetic_study(seeds=10, epochs=2, diverged={"prelu_shared": 3})
+    text = summary_text(study, width)
+    assert max(map(len, text.splitlines())) <= width
+    words = " ".join(text.split())
+    for contrast in analyse(study).primary:
+        assert sentence(contrast) in words
+    assert "Training diverged: prelu_shared in 3 of 10 seeds." in words
+
+
+def test_nothing_is_cut_at_80_columns():
+    study = synthetic_study(seeds=10, epochs=2, diverged={"prelu_shared": 3}, effects={"leaky_relu": 3})
+    text = summary_text(study, 80)
+    assert "…" not in text
+    for word in ("prelu_channel", "inconclusive", "helps", "3 of 10", "converged", "7 pairs"):
+        assert word in text
+
+
+def test_a_wide_row_has_the_arms_figures():
+    study = synthetic_study(("relu", "prelu_shared"), seeds=4, epochs=2, effects={"prelu_shared": -30})
+    arm, contrast = analyse(study).arms[1], analyse(study).primary[0]
+    row = " ".join(rows(summary_text(study, 120).split("\n\n")[1])["prelu_shared"])
+    medians = [layer.median for layer in arm.slopes]
+    assert row == (
+        f"prelu_shared {arm.accuracy_mean:.2f} ± {arm.accuracy_sd:.2f} {contrast.difference:.2f} "
+        f"[{contrast.interval[0]:.2f}, {contrast.interval[1]:.2f}] {contrast.verdict} 0 of 4 {arm.cost_ratio:.2f}× "
+        f"{min(medians):.2f} to {max(medians):.2f}"
+    )
+
+
+def test_says_what_is_missing_failed_and_unpaired():
+    study = synthetic_study(("relu", "elu"), seeds=3, epochs=1, failed={"elu": 1})
+    trials = (replace(study.trials[0], data_digest="other"), *study.trials[2:])
+    text = " ".join(summary_text(replace(study, trials=trials)).split())
+    assert "Not complete: 5 of 6 trials have ended." in text
+    assert "Failed, without a result: elu seed 2." in text
+    assert "The pairing is broken in seeds 0" in text
+    assert "no result yet" in " ".join(summary_text(replace(study, trials=())).split())
+
+
+def test_user_text_is_no_markup_and_colour_is_not_needed(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    study = synthetic_study(("relu", "[red]arm[/red]"), seeds=2, epochs=1)
+    console = Console(file=io.StringIO(), width=100, force_terminal=True)
+    print_summary(replace(study, spec={"name": "[bold]name[/bold]"}), console)
+    text = console.file.getvalue()
+    assert "[red]arm[/red]" in text
+    assert "[bold]name[/bold]" in text
+    assert "\x1b[3" not in text  # no colour; bold is allowed
+
+
+def test_plain_output_needs_no_wide_encoding():
+    summary_text(synthetic_study(seeds=3, epochs=1), 80).replace("─", "").encode("latin-1")
+
+
+def test_status_counts_the_trials_of_each_arm():
+    study = synthetic_study(("relu", "elu"), seeds=4, epochs=1, diverged={"elu": 1}, failed={"elu": 2})
+    console = Console(file=io.StringIO(), width=80)
+    print_status(replace(study, trials=study.trials[1:]), console)
+    shown = rows(console.file.getvalue())
+    assert shown["relu"][1:] == ["3", "0", "0", "1"]
+    assert shown["elu"][1:] == ["2", "1", "2", "0"]

@@ -1,0 +1,298 @@
+"""Every source of images: what it loads, and how it refuses what it cannot."""
+
+import gzip
+import os
+import re
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from slopewise.errors import DataError
+from slopewise.study._spec import DataSpec
+from slopewise.study.data import load_data
+from slopewise.study.data import _fashion_mnist as fashion
+
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+
+
+def test_digits_are_scikit_learns() -> None:
+    from sklearn.datasets import load_digits
+
+    data = load_data(DataSpec())
+    assert tuple(data.train_images.shape[1:]) == (1, 8, 8)
+    assert len(data.train_labels) + len(data.test_labels) == 1797
+    together = torch.cat([data.train_labels, data.test_labels]).bincount()
+    assert together.tolist() == np.bincount(load_digits().target).tolist()
+    shares = data.test_labels.bincount() / together
+    assert shares.min() > 0.44
+    assert shares.max() < 0.46
+    assert not data.flip
+    everything = data.train_images[torch.arange(len(data.train_labels))]
+    assert everything.mean().abs() < 1e-5
+    assert everything.std(correction=0).item() == pytest.approx(1, abs=1e-5)
+
+
+def test_the_test_set_is_the_same_whatever_the_subset() -> None:
+    whole, part = load_data(DataSpec()), load_data(DataSpec(train_size=200))
+    assert torch.equal(whole.test_labels, part.test_labels)
+    assert part.train_labels.bincount().tolist() == [20] * 10
+    assert whole.digest != part.digest
+
+
+# Fashion-MNIST
+
+
+def write_idx(path: Path, array: np.ndarray, *, zipped: bool = False) -> None:
+    content = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+    path.write_bytes(gzip.compress(content) if zipped else content)
+
+
+def write_fashion(folder: Path, *, zipped: bool = False) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = np.random.default_rng(0)
+    for part, count in (("train", 40), ("t10k", 20)):
+        suffix = ".gz" if zipped else ""
+        write_idx(
+            folder / f"{part}-images-idx3-ubyte{suffix}", numbers.integers(0, 256, (count, 28, 28)), zipped=zipped
+        )
+        write_idx(folder / f"{part}-labels-idx1-ubyte{suffix}", np.arange(count) % 10, zipped=zipped)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_fashion_mnist_reads_idx_files(tmp_path: Path, zipped: bool) -> None:
+    write_fashion(tmp_path, zipped=zipped)
+    data = load_data(DataSpec(source="fashion-mnist", path=str(tmp_path)))
+    assert tuple(data.train_images.shape) == (40, 1, 28, 28)
+    assert data.test_labels.tolist() == [k % 10 for k in range(20)]
+    assert data.flip
+    expected = np.random.default_rng(0).integers(0, 256, (40, 28, 28))
+    expected = (expected - expected.mean()) / expected.std()
+    assert np.allclose(data.train_images[torch.arange(40)][:, 0].numpy(), expected, atol=1e-5)
+
+
+def test_fashion_mnist_is_found_in_the_cache_and_named_when_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fashion, "_DEBIAN", tmp_path / "debian")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(DataError) as caught:
+        load_data(DataSpec(source="fashion-mnist"))
+    for place in ("data.path", str(tmp_path / "debian"), str(tmp_path / "cache")):
+        assert place in str(caught.value)
+    write_fashion(tmp_path / "cache" / "slopewise" / "fashion-mnist")
+    assert len(load_data(DataSpec(source="fashion-mnist")).train_labels) == 40
+
+
+def test_fashion_mnist_of_the_debian_package_is_the_published_one() -> None:
+    if not DEBIAN.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail("CI needs the Debian package dataset-fashion-mnist")
+        pytest.skip("the Debian package dataset-fashion-mnist is not installed")
+    data = load_data(DataSpec(source="fashion-mnist", train_size=1000))
+    assert data.train_labels.bincount().tolist() == [100] * 10
+    assert data.test_labels.bincount().tolist() == [1000] * 10
+    images = fashion.read_idx(DEBIAN / "train-images-idx3-ubyte.gz")
+    assert tuple(images.shape) == (60000, 28, 28)
+    assert images.double().mean().item() / 255 == pytest.approx(0.2860, abs=1e-4)  # the published mean
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x00\x00\x08\x01\x00\x00\x00\x05abc", "is cut short or too long"),
+        (b"\x00\x00\x0d\x01\x00\x00\x00\x01\x00\x00\x00\x00", "is not an IDX file of unsigned bytes"),
+        (b"", "is not an IDX file"),
+    ],
+)
+def test_damaged_idx_files_are_named(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "f").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        fashion.read_idx(tmp_path / "f")
+    (tmp_path / "f.gz").write_bytes(gzip.compress(b"x" * 100)[:20])
+    with pytest.raises(DataError, match="cannot read"):
+        fashion.read_idx(tmp_path / "f.gz")
+
+
+# A folder of images
+
+
+def write_folder(root: Path, *, count: int = 10, mode: str = "RGB") -> Path:
+    numbers = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (root / label).mkdir(parents=True)
+        for k in range(count):
+            size = (12 + k, 9, 3) if mode == "RGB" else (12 + k, 9)
+            image = Image.fromarray(numbers.integers(0, 256, size).astype(np.uint8), mode=None)
+            image.save(root / label / f"{k}.{'png' if k % 2 else 'jpg'}")
+    return root
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("RGB", 3), ("L", 1)])
+def test_a_folder_is_read_resized_and_split(tmp_path: Path, mode: str, channels: int) -> None:
+    root = write_folder(tmp_path / "pets", mode=mode)
+    data = load_data(DataSpec(source=str(root), image_size=(16, 8)))
+    assert tuple(data.train_images.shape) == (16, channels, 16, 8)
+    assert data.test_labels.tolist() == [0, 0, 1, 1]
+    assert data.classes == ("cat", "dog")
+
+
+def test_train_and_test_folders_are_kept_apart(tmp_path: Path) -> None:
+    write_folder(tmp_path / "train", count=3)
+    write_folder(tmp_path / "test", count=2)
+    data = load_data(DataSpec(source=str(tmp_path)))
+    assert (len(data.train_labels), len(data.test_labels)) == (6, 4)
+    (tmp_path / "test" / "dog").rename(tmp_path / "test" / "wolf")
+    with pytest.raises(DataError, match="train and test differ in classes: dog, wolf"):
+        load_data(DataSpec(source=str(tmp_path)))
+
+
+def test_what_does_not_fit_in_memory_is_read_on_demand_and_is_the_same(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "pets")
+    held = load_data(DataSpec(source=str(root), image_size=(8, 8)))
+    lazy = load_data(DataSpec(source=str(root), image_size=(8, 8), memory_gib=1e-6))
+    assert isinstance(held.train_images, torch.Tensor)
+    assert not isinstance(lazy.train_images, torch.Tensor)
+    index = torch.tensor([3, 0, 15])
+    assert torch.equal(held.train_images[index], lazy.train_images[index])
+
+
+def test_corrupt_images_are_named(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "pets")
+    whole = (root / "cat" / "3.png").read_bytes()
+    (root / "cat" / "3.png").write_bytes(whole[: len(whole) // 2])
+    (root / "dog" / "2.jpg").write_bytes(b"not an image")
+    for memory in (2.0, 1e-6):
+        with pytest.raises(DataError) as caught:
+            load_data(DataSpec(source=str(root), memory_gib=memory))
+        assert "cat/3.png" in str(caught.value)
+        assert "dog/2.jpg" in str(caught.value)
+
+
+def test_folders_without_what_is_needed_are_refused(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "pets")
+    (root / "empty").mkdir()
+    with pytest.raises(DataError, match="class 'empty' has no PNG or JPEG"):
+        load_data(DataSpec(source=str(root)))
+    with pytest.raises(DataError, match="has no directories"):
+        load_data(DataSpec(source=str(root / "empty")))
+    with pytest.raises(DataError, match="is not a folder"):
+        load_data(DataSpec(source="folder", path=str(tmp_path / "absent")))
+    with pytest.raises(DataError, match="say which folder"):
+        load_data(DataSpec(source="folder"))
+    with pytest.raises(DataError, match="unknown data 'absent', which is no folder"):
+        load_data(DataSpec(source="absent"))
+
+
+# Arrays
+
+
+def arrays(**changes: np.ndarray) -> dict[str, np.ndarray]:
+    numbers = np.random.default_rng(0)
+    return {
+        "x_train": numbers.random((20, 8, 8, 3), dtype=np.float32),
+        "y_train": np.arange(20) % 2,
+        "x_test": numbers.random((6, 8, 8, 3), dtype=np.float32),
+        "y_test": np.arange(6) % 2,
+    } | changes
+
+
+def test_an_npz_file_is_read_whatever_the_channel_axis(tmp_path: Path) -> None:
+    np.savez(tmp_path / "last.npz", **arrays())
+    last = load_data(DataSpec(source=str(tmp_path / "last.npz")))
+    first = {k: v.transpose(0, 3, 1, 2) if k.startswith("x") else v for k, v in arrays().items()}
+    np.savez(tmp_path / "first.npz", **first)
+    other = load_data(DataSpec(source=str(tmp_path / "first.npz")))
+    assert tuple(last.train_images.shape) == (20, 3, 8, 8)
+    assert last.digest == other.digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x_train": np.full((20, 8, 8), np.nan, np.float32)}, "20 of 20 training images hold NaN or infinity, the first at index 0"),
+        ({"y_train": np.arange(20) % 2 * 1.5}, "labels are torch.float64, but must be integers"),
+        ({"y_train": np.arange(19) % 2}, "20 training images but 19 labels"),
+        ({"y_train": np.zeros(20, np.int64)}, "no training image of class '1'"),
+        ({"y_test": np.array([0, 1, -1, 0, 0, 0])}, "test labels run from -1 to 1"),
+        ({"x_test": np.zeros((6, 8, 9, 3), np.float32)}, "different shapes, (3, 8, 8) and (3, 8, 9)"),
+        ({"x_train": np.zeros((20, 8), np.float32)}, "training images have shape (20, 8)"),
+    ],
+)  # fmt: skip
+def test_bad_arrays_are_refused(tmp_path: Path, changes: dict[str, np.ndarray], message: str) -> None:
+    np.savez(tmp_path / "a.npz", **arrays(**changes))
+    with pytest.raises(DataError, match=re.escape(message)):
+        load_data(DataSpec(source=str(tmp_path / "a.npz")))
+
+
+def test_files_that_are_no_archives_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_bytes(b"not a zip")
+    with pytest.raises(DataError, match="cannot read"):
+        load_data(DataSpec(source=str(tmp_path / "a.npz")))
+    np.savez(tmp_path / "b.npz", x_train=np.zeros(3))
+    with pytest.raises(DataError, match="has no array y_train"):
+        load_data(DataSpec(source=str(tmp_path / "b.npz")))
+    with pytest.raises(DataError, match="cannot read"):
+        load_data(DataSpec(source="npz", path=str(tmp_path / "absent.npz")))
+
+
+# The user's own
+
+USERS = """
+import numpy as np, torch
+from PIL import Image
+from torch.utils.data import Dataset, TensorDataset
+
+def tensors(count=20):
+    data = TensorDataset(torch.rand(count, 1, 8, 8), torch.arange(count) % 2)
+    return data, data
+
+class Pictures(Dataset):
+    classes = ["ant", "bee"]
+    def __init__(self, kind, broken_at=None): self.kind, self.broken_at = kind, broken_at
+    def __len__(self): return 10
+    def __getitem__(self, i):
+        if i >= 10: raise IndexError
+        if i == self.broken_at: raise OSError("disk on fire")
+        array = np.random.default_rng(i).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+        return {"pil": Image.fromarray, "array": lambda a: a,
+                "tensor": lambda a: torch.from_numpy(a).permute(2, 0, 1)}[self.kind](array), i % 2
+
+def pictures(kind): return Pictures(kind), Pictures(kind)
+def broken(): return Pictures("pil", broken_at=7), Pictures("pil")
+def one(): return Pictures("pil")
+def raising(): raise KeyError("no such bucket")
+def stream(): return iter([]), iter([])
+"""
+
+
+def test_a_users_own_data(user_module: Callable[[str, str], str]) -> None:
+    name = user_module("user_data", USERS)
+    assert len(load_data(DataSpec(source=f"{name}:tensors", options={"count": 12})).train_labels) == 12
+    kinds = [load_data(DataSpec(source=f"{name}:pictures", options={"kind": k})) for k in ("pil", "array", "tensor")]
+    assert len({data.digest for data in kinds}) == 1
+    assert kinds[0].classes == ("ant", "bee")
+    lazy = load_data(DataSpec(source=f"{name}:pictures", options={"kind": "pil"}, memory_gib=1e-7))
+    index = torch.arange(10)
+    assert torch.allclose(lazy.train_images[index], kinds[0].train_images[index])
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("raising", "raised KeyError: 'no such bucket'"),
+        ("broken", "reading the training set raised OSError: disk on fire"),
+        ("one", r"must return (train, test)"),
+        ("stream", "has no items by number"),
+        ("absent", "has no 'absent'"),
+    ],
+)
+def test_a_users_broken_data_are_refused(user_module: Callable[[str, str], str], function: str, message: str) -> None:
+    name = user_module("user_data", USERS)
+    with pytest.raises((DataError, Exception), match=re.escape(message)) as caught:
+        load_data(DataSpec(source=f"{name}:{function}"))
+    assert type(caught.value).__name__ in {"DataError", "SpecError"}

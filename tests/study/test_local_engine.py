@@ -1,0 +1,160 @@
+"""Worker processes: the same records for any number of them, and real faults."""
+
+import dataclasses
+import multiprocessing
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from slopewise.errors import EngineError
+from slopewise.records import TrialRecord
+from slopewise.study._spec import StudySpec, parse_spec
+from slopewise.study.engines import Ended, Epoch, LocalEngine, Started, TrialKey, make_engine
+
+pytestmark = pytest.mark.slow
+
+FAULTY = """
+import os, signal, pathlib, torch
+from slopewise.study.models import cnn
+
+here = pathlib.Path(__file__).parent
+
+def first_time(name):
+    marker = here / name
+    try:
+        marker.touch(exist_ok=False)
+        return True
+    except FileExistsError:
+        return False
+
+class Killer(torch.nn.PReLU):
+    \"\"\"Kills its process in training; only the first time if so named.\"\"\"
+    always, once = False, "killed"
+    def forward(self, x):
+        if self.training and (self.always or first_time(self.once)):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(x)
+
+class AlwaysKiller(Killer):
+    always = True
+
+class Raiser(torch.nn.PReLU):
+    def forward(self, x):
+        if self.training: raise ValueError("the moon is full")
+        return super().forward(x)
+
+def kill_once(channels): return Killer()
+def kill_always(channels): return AlwaysKiller()
+def raise_always(channels): return Raiser()
+"""
+
+
+def tiny(arms: object, seeds: int = 1, **fields: object) -> StudySpec:
+    data, model = {"train_size": 100}, {"options": {"width": 4}}
+    return parse_spec({"arms": arms, "seeds": seeds, "data": data, "model": model, "train": {"epochs": 1}, **fields})
+
+
+def plan(spec: StudySpec) -> list[TrialKey]:
+    return [TrialKey(arm.name, seed) for seed in spec.seeds for arm in spec.arms]
+
+
+def run(spec: StudySpec, workers: int = 2) -> tuple[dict[str, TrialRecord], list[object]]:
+    events = list(LocalEngine(workers).run(spec, plan(spec)))
+    return {f"{e.record.arm}/{e.record.seed}": e.record for e in events if isinstance(e, Ended)}, events
+
+
+def metrics(trial: TrialRecord) -> TrialRecord:
+    epochs = tuple(dataclasses.replace(epoch, seconds_per_step=None) for epoch in trial.epochs)
+    return dataclasses.replace(trial, seconds=None, seconds_per_step=None, epochs=epochs)
+
+
+def test_any_number_of_workers_gives_the_same_records() -> None:
+    spec = tiny("relu,prelu_channel,rrelu", seeds=2)
+    one, events = run(spec, workers=1)
+    three, _ = run(spec, workers=3)
+    assert {key: metrics(trial) for key, trial in one.items()} == {key: metrics(t) for key, t in three.items()}
+    assert len(one) == 6
+    kinds = [type(event) for event in events]
+    assert kinds == [Started, Epoch, Ended] * 6
+    assert [event.trial for event in events if isinstance(event, Started)] == plan(spec)
+
+
+def test_a_worker_that_dies_costs_one_more_try(user_module: Callable[[str, str], str]) -> None:
+    name = user_module("faulty", FAULTY)
+    spec = tiny(["relu", {"name": "dies", "activation": f"{name}:kill_once"}, "elu"])
+    trials, events = run(spec, workers=1)
+    assert {key: (trial.status, trial.attempts) for key, trial in trials.items()} == {
+        "relu/0": ("finished", 1),
+        "dies/0": ("finished", 2),
+        "elu/0": ("finished", 1),
+    }
+    assert [event.attempt for event in events if isinstance(event, Started) and event.trial.arm == "dies"] == [1, 2]
+
+
+def test_a_trial_that_always_fails_is_recorded_and_the_rest_go_on(user_module: Callable[[str, str], str]) -> None:
+    name = user_module("faulty", FAULTY)
+    arms = [{"name": f, "activation": f"{name}:{f}"} for f in ("kill_always", "raise_always")]
+    trials, _ = run(tiny(["relu", *arms, "elu"]))
+    assert {key: (trial.status, trial.attempts) for key, trial in trials.items()} == {
+        "relu/0": ("finished", 1),
+        "kill_always/0": ("failed", 2),
+        "raise_always/0": ("failed", 2),
+        "elu/0": ("finished", 1),
+    }
+    assert "killed by signal 9" in trials["kill_always/0"].error
+    assert "Traceback" in trials["raise_always/0"].error
+    assert "ValueError: the moon is full" in trials["raise_always/0"].error
+
+
+def test_closing_the_generator_ends_the_workers() -> None:
+    spec = tiny("relu", seeds=4, train={"epochs": 500})
+    with closing(LocalEngine(2).run(spec, plan(spec))) as events:
+        assert isinstance(next(events), Started)
+        assert len(multiprocessing.active_children()) == 2
+    assert multiprocessing.active_children() == []
+
+
+def test_workers_exit_when_the_driver_is_killed(tmp_path: Path) -> None:
+    code = """
+from slopewise.study._spec import parse_spec
+from slopewise.study.engines import LocalEngine, TrialKey, Started
+import multiprocessing
+if __name__ == "__main__":
+    spec = parse_spec({"arms": "relu", "seeds": 2, "data": {"train_size": 100}, "train": {"epochs": 100000}})
+    for event in LocalEngine(2).run(spec, [TrialKey("relu", 0), TrialKey("relu", 1)]):
+        if isinstance(event, Started):
+            print(*[child.pid for child in multiprocessing.active_children()], flush=True)
+"""
+    (tmp_path / "driver.py").write_text(code)
+    with subprocess.Popen([sys.executable, tmp_path / "driver.py"], stdout=subprocess.PIPE, text=True) as driver:
+        workers = [int(pid) for pid in driver.stdout.readline().split()]
+        driver.kill()
+    assert len(workers) == 2
+    for _ in range(300):
+        if not any(Path(f"/proc/{pid}").exists() for pid in workers):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"workers {workers} outlived their driver")
+
+
+def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
+    code = "import slopewise as sw\nsw.Study(arms='relu', seeds=1, train={'epochs': 1}).run('out')\n"
+    (tmp_path / "script.py").write_text(code)
+    ended = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, text=True, capture_output=True, check=False, timeout=200
+    )
+    assert ended.returncode == 1
+    assert "under `if __name__ == '__main__':`" in ended.stderr.splitlines()[-1]
+
+
+def test_engines_by_name() -> None:
+    assert isinstance(make_engine("local", workers=3), LocalEngine)
+    with pytest.raises(EngineError, match="unknown engine 'locl'; did you mean 'local'"):
+        make_engine("locl")
+    with pytest.raises(EngineError, match="at least 1, not 0"):
+        make_engine("local", workers=0)

@@ -1,0 +1,110 @@
+"""The spec: shorthands, refusals that name the place, round trips."""
+
+import re
+import tomllib
+from importlib import resources
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slopewise.errors import SpecError
+from slopewise.study._spec import StudySpec, override, parse_spec, read_spec
+
+
+@pytest.mark.parametrize(
+    ("seeds", "expected"),
+    [(3, (0, 1, 2)), ("3", (0, 1, 2)), ([4, 9], (4, 9)), ("4,9", (4, 9)), ("4-6,9", (4, 5, 6, 9)), ("7,", None)],
+)
+def test_seeds_are_a_count_a_list_or_a_range(seeds: object, expected: tuple[int, ...] | None) -> None:
+    if expected is None:
+        with pytest.raises(SpecError, match="seeds"):
+            parse_spec({"seeds": seeds})
+    else:
+        assert parse_spec({"seeds": seeds}).seeds == expected
+
+
+def test_arms_have_shorthands() -> None:
+    spec = parse_spec({"arms": "relu, relu, other=relu, prelu_shared"})
+    assert [(arm.name, arm.activation) for arm in spec.arms] == [
+        ("relu", "relu"),
+        ("relu_2", "relu"),
+        ("other", "relu"),
+        ("prelu_shared", "prelu_shared"),
+    ]
+    table = parse_spec({"arms": ["relu", {"activation": "leaky_relu", "options": {"negative_slope": 0.3}}]})
+    assert table.arms[1].name == "leaky_relu"
+    assert table.control == "relu"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"epochs": 3}, "unknown key 'epochs'"),
+        ({"train": {"epoch": 3}}, "unknown key 'train.epoch'; did you mean 'epochs'?"),
+        ({"data": {"augment": {"flips": True}}}, "unknown key 'data.augment.flips'; did you mean 'flip'?"),
+        ({"arms": [{"activation": "relu", "slope_lr": 1}]}, "did you mean 'slope_lr_scale'?"),
+        ({"train": {"lr": -1}}, "train.lr: input should be greater than 0, but it is -1"),
+        ({"arms": "relu,x=elu,x=silu"}, "two arms are called 'x'"),
+        ({"control": "prelu"}, "control: no arm is called 'prelu'; did you mean 'relu'?"),
+        ({"seeds": [1, 1]}, "the same seed stands twice"),
+        ({"train": {"batch_size": 9}, "hardware": {"devices": 2}}, "multiple of hardware.devices"),
+        ({"arms": ""}, "arms"),
+        ({"seeds": 0}, "seeds"),
+        ({"margin": "much"}, "margin: input should be a valid number"),
+    ],
+)
+def test_a_fault_is_one_line_that_says_where(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(message)) as caught:
+        parse_spec(fields)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_template_holds_every_key_at_its_default() -> None:
+    text = resources.files("slopewise.study").joinpath("templates/study.toml").read_text(encoding="utf-8")
+    assert parse_spec(tomllib.loads(text)) == StudySpec()
+    for table in ("data", "model", "train", "hardware"):
+        for key in StudySpec.model_fields[table].annotation.model_fields:  # type: ignore[union-attr]
+            assert re.search(rf"^(# )?{key} = |^\[{table}\.{key}\]", text, re.MULTILINE), f"{table}.{key} is missing"
+
+
+def test_a_spec_survives_the_store() -> None:
+    spec = parse_spec({"arms": ["relu", {"name": "a", "activation": "elu", "lr": 0.1}], "seeds": "5-7"})
+    assert parse_spec(spec.model_dump(mode="json")) == spec
+
+
+@given(st.dictionaries(st.sampled_from("abc"), st.integers(), max_size=3), st.integers())
+def test_override_sets_one_key_and_changes_nothing_else(inner: dict[str, int], value: int) -> None:
+    fields = {"train": inner, "seeds": 1}
+    changed = override(fields, "train.a", value)
+    assert changed == {"train": {**inner, "a": value}, "seeds": 1}
+    assert fields == {"train": inner, "seeds": 1}
+
+
+def test_override_of_what_is_no_table_is_refused() -> None:
+    with pytest.raises(SpecError, match="'seeds' is not a table"):
+        override({"seeds": 1}, "seeds.x", 1)
+
+
+def test_callables_become_references() -> None:
+    from torch.nn import Hardswish
+
+    assert parse_spec({"arms": [{"name": "h", "activation": Hardswish}]}).arms[0].activation.endswith(":Hardswish")
+    with pytest.raises(SpecError, match="top level of a module"):
+        parse_spec({"model": {"name": lambda activation: None}})
+
+
+def test_a_path_stands_for_its_kind_of_source(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert parse_spec({"data": {"source": "photos"}}).data.source == "folder"
+    archive = parse_spec({"data": {"source": "a/b.npz"}}).data
+    assert (archive.source, archive.path) == ("npz", "a/b.npz")
+
+
+def test_unreadable_files_are_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(SpecError, match="cannot read the spec"):
+        read_spec(tmp_path / "absent.toml")
+    (tmp_path / "bad.toml").write_text("seeds = = 3")
+    with pytest.raises(SpecError, match="is not TOML"):
+        read_spec(tmp_path / "bad.toml")

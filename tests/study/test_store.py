@@ -1,0 +1,122 @@
+"""The store: what goes in comes out bit for bit; what is no study of ours is refused."""
+
+import dataclasses
+import sqlite3
+import struct
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slopewise.errors import StoreError
+from slopewise.records import EpochRecord, TrialRecord
+from slopewise.study._resume import spec_differences
+from slopewise.study._spec import StudySpec, parse_spec
+from slopewise.study._store import FILE, Store
+from slopewise.testing import synthetic_study
+
+DATA = {"digest": "d", "classes": ["0", "1"]}
+SPEC = StudySpec(arms="relu,prelu_shared", seeds=2)
+
+
+def test_a_study_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    trials = synthetic_study(("relu", "prelu_shared"), 2, epochs=3, diverged={"prelu_shared": 1}).trials
+    with closing(Store.create(tmp_path, SPEC, DATA)) as store:
+        for trial in reversed(trials):
+            store.add(dataclasses.replace(trial, environment="e"), {"cpu": "x"})
+    with closing(Store.open(tmp_path)) as store:
+        record = store.read()
+        assert store.spec() == SPEC
+    expected = {(t.arm, t.seed): dataclasses.replace(t, environment="e") for t in trials}
+    assert [(t.arm, t.seed) for t in record.trials] == [(a, s) for s in (0, 1) for a in ("relu", "prelu_shared")]
+    assert all(trial == expected[trial.arm, trial.seed] for trial in record.trials)
+    assert record.environments == {"e": {"cpu": "x"}}
+    assert (record.control, record.classes, record.margin) == ("relu", 2, 0.5)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.floats(allow_nan=False, allow_infinity=False), st.text(st.characters(codec="utf-8", exclude_characters="\0")))
+def test_numbers_keep_every_bit_and_text_every_character(
+    tmp_path_factory: pytest.TempPathFactory, number: float, text: str
+) -> None:
+    trial = TrialRecord(
+        "relu", 0, "failed", error=text, test_loss=number,
+        epochs=(EpochRecord(0, 0, None, None, number, None, None, None),),
+    )  # fmt: skip
+    with closing(Store.create(tmp_path_factory.mktemp("s"), SPEC, DATA)) as store:
+        store.add(trial, None)
+        (back,) = store.read().trials
+    assert back.error == text
+    assert struct.pack("d", back.test_loss) == struct.pack("d", number + 0.0 if number == 0 else number) or number == 0
+    assert back.epochs == trial.epochs
+
+
+def test_a_trial_is_stored_once_and_only_a_failed_one_is_replaced(tmp_path: Path) -> None:
+    with closing(Store.create(tmp_path, SPEC, DATA)) as store:
+        store.add(TrialRecord("relu", 0, "failed", error="first"), None)
+        store.add(TrialRecord("relu", 0, "finished"), None)
+        assert store.done() == {("relu", 0): "finished"}
+        with pytest.raises(StoreError):
+            store.add(TrialRecord("relu", 0, "finished"), None)
+
+
+def test_a_broken_write_leaves_nothing_of_its_trial(tmp_path: Path) -> None:
+    bad = EpochRecord(None, 0, None, None, None, None, None, None)  # type: ignore[arg-type]  # NULL where none may be
+    with closing(Store.create(tmp_path, SPEC, DATA)) as store:
+        with pytest.raises(StoreError):
+            store.add(TrialRecord("relu", 0, "finished", epochs=(bad,)), None)
+        assert store.done() == {}
+
+
+def test_files_that_are_no_study_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no study in"):
+        Store.open(tmp_path)
+    (tmp_path / FILE).write_text("this is no database, but it is long enough to look like one" * 20)
+    for attempt in (Store.open, lambda folder: Store.create(folder, SPEC, DATA)):
+        with pytest.raises(StoreError, match="is not a SQLite file"):
+            attempt(tmp_path)
+    (tmp_path / FILE).unlink()
+    with closing(sqlite3.connect(tmp_path / FILE)) as other:
+        other.execute("CREATE TABLE t (x)")
+    with pytest.raises(StoreError, match="not a study of this version"):
+        Store.open(tmp_path)
+
+
+def test_other_data_under_an_old_study_are_refused(tmp_path: Path) -> None:
+    Store.create(tmp_path, SPEC, DATA).close()
+    with pytest.raises(StoreError, match="the data changed"):
+        Store.create(tmp_path, SPEC, {**DATA, "digest": "other"})
+
+
+def test_a_study_may_gain_arms_and_seeds(tmp_path: Path) -> None:
+    Store.create(tmp_path, SPEC, DATA).close()
+    more = StudySpec(arms="relu,elu,prelu_shared", seeds=4)
+    Store.create(tmp_path, more, DATA).close()
+    with closing(Store.open(tmp_path)) as store:
+        assert store.spec() == more
+    with pytest.raises(StoreError, match=r"holds another study: arm elu is gone; seeds 2, 3 are gone\. Only new"):
+        Store.create(tmp_path, SPEC, DATA)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"train": {"lr": 0.1}}, "train.lr was 0.05, now 0.1"),
+        ({"model": {"options": {"width": 8}}}, "model.options.width was None, now 8"),
+        ({"control": "prelu_shared"}, "control was 'relu', now 'prelu_shared'"),
+        ({"arms": ["relu", {"name": "prelu_shared", "activation": "elu"}]}, "arm prelu_shared was"),
+        ({"data": {"source": "fashion-mnist"}}, "data.source was 'digits'"),
+        ({"margin": 1.0}, "margin was 0.5"),
+    ],
+)
+def test_any_other_change_is_named(change: dict[str, object], words: str) -> None:
+    new = parse_spec({"arms": "relu,prelu_shared", "seeds": 2, "train": {"lr": 0.05}, **change})
+    old = parse_spec({"arms": "relu,prelu_shared", "seeds": 2, "train": {"lr": 0.05}})
+    assert any(difference.startswith(words) for difference in spec_differences(old, new))
+
+
+def test_where_the_data_lie_may_change() -> None:
+    paths = [parse_spec({"data": {"source": "npz", "path": path}}) for path in ("a.npz", "b/a.npz")]
+    assert spec_differences(*paths) == []

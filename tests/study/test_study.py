@@ -1,0 +1,103 @@
+"""The API: plan, run, resume, results."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+import slopewise as sw
+from slopewise.errors import ModelError, SpecError, StoreError
+from slopewise.records import StudyRecord
+
+TINY = {"data": {"train_size": 100}, "model": {"options": {"width": 4}}, "train": {"epochs": 1}}
+
+
+def metrics(record: StudyRecord) -> list[object]:
+    return [
+        dataclasses.replace(
+            trial,
+            seconds=None,
+            seconds_per_step=None,
+            epochs=tuple(dataclasses.replace(epoch, seconds_per_step=None) for epoch in trial.epochs),
+        )
+        for trial in record.trials
+    ]
+
+
+def test_the_plan_keeps_the_arms_of_a_seed_together() -> None:
+    plan = sw.Study(arms="relu,elu", seeds=2).plan()
+    assert [(trial.arm, trial.seed) for trial in plan] == [("relu", 0), ("elu", 0), ("relu", 1), ("elu", 1)]
+
+
+@pytest.mark.slow
+def test_a_study_grows_by_arms_and_seeds_and_repeats_nothing(tmp_path: Path) -> None:
+    small = sw.Study(arms="relu,elu", seeds=1, **TINY).run(tmp_path)
+    told: list[object] = []
+    grown = sw.Study(arms="relu,elu,silu", seeds=2, **TINY)
+    assert len(grown.missing(tmp_path)) == 4
+    results = grown.run(tmp_path, on_event=told.append)
+    assert len([event for event in told if type(event).__name__ == "Ended"]) == 4
+    assert len(results.record.trials) == 6
+    assert metrics(small.record) == metrics(results.record)[:2]
+    whole = grown.run(tmp_path / "whole", workers=1)
+    assert metrics(whole.record) == metrics(results.record)
+    told.clear()
+    assert grown.run(tmp_path, on_event=told.append).record == results.record
+    assert told == []
+    with pytest.raises(StoreError, match="arm silu is gone"):
+        sw.Study(arms="relu,elu", seeds=2, **TINY).run(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_comparison_of_relu_with_itself_is_exactly_zero(tmp_path: Path) -> None:
+    results = sw.Study(arms="relu,again=relu", seeds=2, **TINY).run(tmp_path)
+    assert results.analysis.primary[0].differences == (0.0, 0.0)
+    assert results.analysis.pairing.broken == ()
+    for contrast in results.contrasts():
+        if contrast.metric != "seconds_per_step":
+            assert set(contrast.differences) <= {0.0}
+
+
+def test_faults_are_found_before_anything_is_written(tmp_path: Path, user_module) -> None:  # type: ignore[no-untyped-def]
+    user_module(
+        "nets",
+        "import torch\n"
+        "def wrong(activation, num_classes, in_channels):\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3), activation(3))\n"
+        "def raising(activation, num_classes, in_channels):\n"
+        "    return torch.nn.Sequential(torch.nn.Linear(5, 3), activation(3))\n",
+    )
+    out = tmp_path / "out"
+    for model, message in (
+        ("wrong", r"must return logits \(8, 10\) \(images, classes\), not \(8, 3\)"),
+        ("raising", r"model 'nets:raising' with arm 'relu', on images \(8, 1, 8, 8\), raised RuntimeError"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            sw.Study(arms="relu", model={"name": f"nets:{model}"}).run(out)
+    with pytest.raises(SpecError, match="unknown arm 'rlu'"):
+        sw.Study(arms="relu,rlu").run(out)
+    with pytest.raises(SpecError, match="hardware: "):
+        sw.Study(hardware={"accelerator": "mps"}).run(out)
+    with pytest.raises(SpecError, match="leaves no image to validate on"):
+        sw.Study(data={"train_size": 20}).run(out)
+    assert not (out / "study.db").exists()
+
+
+def test_two_drivers_do_not_share_a_folder(tmp_path: Path) -> None:
+    with FileLock(tmp_path / ".lock"), pytest.raises(StoreError, match="another run is at work"):
+        sw.Study(**TINY).run(tmp_path)
+
+
+def test_spec_or_fields() -> None:
+    spec = sw.Study(seeds=2).spec
+    assert sw.Study(spec).spec is spec
+    with pytest.raises(SpecError, match="not both"):
+        sw.Study(spec, seeds=3)
+
+
+def test_load_spec_reads_toml(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text('arms = ["relu", "gelu"]\nseeds = [3]\n[train]\nlr = 0.125\n')
+    study = sw.load_spec(tmp_path / "s.toml")
+    assert study.spec.train.lr == 0.125
+    assert [trial.arm for trial in study.plan()] == ["relu", "gelu"]

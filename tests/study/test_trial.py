@@ -1,0 +1,143 @@
+"""Trials: pairing, bitwise repetition, divergence as a result, precision and devices."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from slopewise.records import TrialRecord
+from slopewise.study._spec import StudySpec, parse_spec
+from slopewise.study._trial import run_trial
+from slopewise.study.data import ImageData, load_data
+
+TINY = {"data": {"train_size": 200}, "model": {"options": {"width": 4}}}
+
+
+def tiny(**fields: object) -> StudySpec:
+    return parse_spec({**TINY, "train": {"epochs": 2}, "seeds": 2, **fields})
+
+
+@pytest.fixture(scope="module")
+def data() -> ImageData:
+    return load_data(tiny().data)
+
+
+def metrics(trial: TrialRecord) -> TrialRecord:
+    """A record without its times, which alone may differ."""
+    epochs = tuple(dataclasses.replace(epoch, seconds_per_step=None) for epoch in trial.epochs)
+    return dataclasses.replace(trial, seconds=None, seconds_per_step=None, epochs=epochs)
+
+
+def test_a_trial_records_every_epoch_and_scores_the_test_set_once(data: ImageData) -> None:
+    trial = run_trial(tiny(train={"epochs": 3}), "prelu_channel", 0, data)
+    assert trial.status == "finished"
+    assert not trial.diverged
+    assert [(epoch.epoch, epoch.step) for epoch in trial.epochs] == [(0, 0), (1, 2), (2, 4), (3, 6)]
+    assert trial.epochs[0].train_loss is None
+    assert trial.epochs[0].seconds_per_step is None
+    assert trial.epochs[1].seconds_per_step is None
+    assert trial.epochs[3].seconds_per_step > 0
+    assert {site.layer for site in trial.sites} == {f"act{k}" for k in range(1, 7)}
+    assert len(trial.sites) == 4 * 6
+    start = [site for site in trial.sites if site.epoch == 0]
+    assert {(site.slope_min, site.slope_median, site.slope_max) for site in start} == {(0.25, 0.25, 0.25)}
+    assert [site.slopes for site in start] == [4, 4, 8, 8, 16, 16]
+    assert trial.slope_parameters == 56
+    assert {g.layer for g in trial.gradients} == {*(f"conv{k}" for k in range(1, 7)), "classifier"}
+    assert trial.validation_accuracy == trial.epochs[-1].validation_accuracy
+    assert 0 < trial.test_accuracy < 1
+
+
+def test_validation_loss_at_the_start_is_that_of_the_model_itself(data: ImageData) -> None:
+    from slopewise.study._streams import stream
+    from slopewise.study._trial import build_arm
+    from slopewise.study.data import stratified_split
+
+    spec = tiny()
+    trial = run_trial(spec, "relu", 1, data)
+    model = build_arm(spec, spec.arm("relu"), 1, data).model.double().eval()
+    _, held_out = stratified_split(data.train_labels, 0.15, stream(1, "split"))
+    loss = torch.nn.functional.cross_entropy(model(data.train_images[held_out].double()), data.train_labels[held_out])
+    assert trial.epochs[0].validation_loss == pytest.approx(loss.item(), rel=1e-5)
+
+
+def test_the_same_trial_twice_is_bitwise_the_same(data: ImageData) -> None:
+    spec = tiny(arms="rrelu,prelu_shared", data={"train_size": 200, "augment": {"flip": True, "erase": 0.5}})
+    for arm in ("rrelu", "prelu_shared"):
+        assert metrics(run_trial(spec, arm, 0, data)) == metrics(run_trial(spec, arm, 0, data))
+    assert metrics(run_trial(spec, "rrelu", 0, data)) != metrics(run_trial(spec, "rrelu", 1, data))
+
+
+def test_all_arms_of_a_seed_get_the_same_start_and_data(data: ImageData) -> None:
+    spec = tiny(arms="relu,rrelu,prelu_channel,gelu", train={"epochs": 1})
+    trials = [run_trial(spec, arm.name, 0, data) for arm in spec.arms]
+    assert len({trial.init_digest for trial in trials}) == 1
+    assert len({trial.data_digest for trial in trials}) == 1
+    other = run_trial(spec, "relu", 1, data)
+    assert other.init_digest != trials[0].init_digest
+    assert other.data_digest != trials[0].data_digest
+
+
+def test_what_one_arm_draws_does_not_change_the_order_that_another_sees(data: ImageData) -> None:
+    """A frozen RReLU is a LeakyReLU that draws random numbers in every forward pass: training must agree."""
+    fixed = {"activation": "leaky_relu", "options": {"negative_slope": 0.25}}
+    drawing = {"activation": "rrelu", "options": {"lower": 0.25, "upper": 0.25}}
+    spec = tiny(arms=[{"name": "fixed", **fixed}, {"name": "drawing", **drawing}])
+    one, other = (run_trial(spec, arm, 0, data) for arm in ("fixed", "drawing"))
+    assert [epoch.validation_loss for epoch in one.epochs] == pytest.approx(
+        [epoch.validation_loss for epoch in other.epochs], rel=1e-4
+    )
+
+
+def test_a_diverging_trial_is_a_result_with_its_step_and_cause(data: ImageData) -> None:
+    trial = run_trial(tiny(train={"epochs": 3, "lr": 1e6}), "prelu_shared", 0, data)
+    assert trial.status == "finished"
+    assert trial.diverged
+    assert 1 < trial.diverged_step <= trial.steps <= 6
+    assert f"at step {trial.diverged_step}" in trial.diverged_cause
+    assert "the largest slope is" in trial.diverged_cause
+    assert trial.test_accuracy is None
+    assert len(trial.epochs) >= 1
+    numbers = [value for epoch in trial.epochs for value in dataclasses.astuple(epoch) if isinstance(value, float)]
+    assert all(map(math.isfinite, numbers))
+
+
+def test_slopes_take_no_decay_and_their_own_rate(data: ImageData) -> None:
+    spec = tiny(
+        arms=[
+            {"name": "still", "activation": "prelu_shared", "slope_lr_scale": 0.0},
+            {"name": "moving", "activation": "prelu_shared"},
+        ],
+        train={"epochs": 2, "weight_decay": 0.5},
+    )
+    still, moving = (run_trial(spec, arm, 0, data) for arm in ("still", "moving"))
+    assert {site.slope_median for site in still.sites} == {0.25}
+    assert len({site.slope_median for site in moving.sites}) > 6
+
+
+@pytest.mark.parametrize("train", [{"optimizer": "adamw", "lr": 1e-3}, {"schedule": "constant"}, {"momentum": 0.0}])
+def test_other_optimizers_and_schedules_train(data: ImageData, train: dict[str, object]) -> None:
+    trial = run_trial(tiny(train={"epochs": 2, **train}), "prelu_channel", 0, data)
+    rates = [epoch.learning_rate for epoch in trial.epochs[1:]]
+    assert trial.epochs[-1].train_loss < trial.epochs[1].train_loss
+    assert (rates[0] == rates[1]) == (train.get("schedule") == "constant")
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed", "bf16-true"])
+def test_precisions(data: ImageData, precision: str) -> None:
+    trial = run_trial(tiny(hardware={"precision": precision}), "prelu_channel", 0, data)
+    full = run_trial(tiny(), "prelu_channel", 0, data)
+    assert trial.epochs[0].validation_loss == pytest.approx(full.epochs[0].validation_loss, rel=0.05)
+    assert trial.epochs[0].validation_loss != full.epochs[0].validation_loss
+    assert not trial.diverged
+
+
+@pytest.mark.slow
+def test_two_devices_share_each_batch_and_agree_with_one() -> None:
+    spec = tiny(hardware={"devices": 2, "strategy": "ddp_spawn"}, train={"epochs": 2})
+    two, one = run_trial(spec, "prelu_channel", 0), run_trial(tiny(), "prelu_channel", 0)
+    assert (two.init_digest, two.data_digest, two.steps) == (one.init_digest, one.data_digest, one.steps)
+    for ours, theirs in zip(two.epochs, one.epochs, strict=True):
+        assert ours.validation_loss == pytest.approx(theirs.validation_loss, rel=1e-3)
+        assert ours.train_loss == (theirs.train_loss and pytest.approx(theirs.train_loss, rel=1e-3))

@@ -1,0 +1,74 @@
+"""Every numbered example, run as a reader would run it, with warnings as errors; and what it prints, checked."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted(Path(__file__).parent.parent.glob("examples/[0-9]*.py"))
+
+
+def run(path):
+    return subprocess.run([sys.executable, "-W", "error", path], capture_output=True, text=True, check=False)
+
+
+def numbers(pattern, output):
+    """For each line that matches, the number or the list of numbers at its end."""
+    return [ast.literal_eval(found) for found in re.findall(rf"{pattern}[^:]*: +(.+)", output)]
+
+
+def shared_slope(output):
+    assert "PReLU(num_parameters=1)" in output
+    assert "input (1, 3, 64, 64) -> output (1, 3, 64, 64), slopes (1,)" in output
+    (before,), (after, final) = numbers("slope before", output), numbers("slope after", output)
+    assert before == 0.25
+    # The loss is (a − 0.1)²·mean(x², x ≤ 0). For normal x that mean is 1/2, so a step of 0.5 halves the distance.
+    assert after == pytest.approx(0.175, abs=0.005)
+    assert final == pytest.approx(0.1, abs=1e-3)
+
+
+def conv_bn_prelu(output):
+    assert output.count("input (1, 3, 32, 32) -> output (1, 16, 32, 32)") == 2
+    assert "shared: PReLU(num_parameters=1)" in output
+    assert "per channel: PReLU(num_parameters=16)" in output
+    shared, per_channel = numbers("slopes before", output)
+    assert shared == [0.25]
+    assert per_channel == [0.25] * 16
+    shared, per_channel = numbers("slopes after", output)
+    # The loss is the mean of a²x² over x ≤ 0, and more: x is normalised, so its gradient is 2a·mean(x², x ≤ 0) ≈ a.
+    assert shared == [pytest.approx(0.125, abs=0.01)]
+    assert per_channel == [pytest.approx(0.25 - 0.125 / 16, abs=0.001)] * 16
+    assert len(set(per_channel)) > 1
+
+
+def slope_per_channel(output):
+    assert "PReLU(num_parameters=3)" in output
+    assert "input (8, 3, 32, 32) -> output (8, 3, 32, 32), slopes (3,)" in output
+    (before,), (after, final) = numbers("slopes before", output), numbers("slopes after", output)
+    wanted = [-0.1, 0.1, 0.6]
+    assert before == [0.25] * 3
+    # As for a shared slope, but each channel has a third of the elements that the loss is a mean of.
+    assert after == pytest.approx([0.25 + (slope - 0.25) / 3 for slope in wanted], abs=0.005)
+    assert final == pytest.approx(wanted, abs=1e-3)
+
+
+CHECKS = {
+    "01_shared_slope": shared_slope,
+    "02_conv_bn_prelu": conv_bn_prelu,
+    "03_slope_per_channel": slope_per_channel,
+}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example(path):
+    process = run(path)
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == ""
+    CHECKS[path.stem](process.stdout)
+
+
+def test_every_check_has_its_example():
+    assert set(CHECKS) == {path.stem for path in EXAMPLES}

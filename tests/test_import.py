@@ -1,0 +1,43 @@
+"""`import slopewise` needs torch alone."""
+
+import subprocess
+import sys
+
+STUDY_ONLY = "numpy scipy pydantic sqlalchemy rich typer jinja2 plotly sklearn PIL lightning_fabric pyarrow".split()
+
+
+def run(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True).stdout.strip()
+
+
+def test_import_loads_no_study_dependency_that_torch_does_not_load_itself() -> None:
+    added = run(
+        "import sys, torch; before = set(sys.modules); import slopewise; print(*(set(sys.modules) - before))"
+    ).split()
+    assert "slopewise.nn" in added
+    assert not [module for module in added if module.split(".")[0] in STUDY_ONLY]
+    assert not [module for module in added if module.startswith(("slopewise.study", "slopewise.report"))]
+
+
+def test_layers_work_where_no_study_dependency_is_installed() -> None:
+    code = f"""
+import sys
+for name in {[name for name in STUDY_ONLY if name != "numpy"]!r}:
+    sys.modules[name] = None
+import torch, slopewise
+print(slopewise.PReLU(3)(torch.zeros(2, 3)).shape)
+try:
+    slopewise.Study
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    shape, message = run(code).splitlines()
+    assert shape == "torch.Size([2, 3])"
+    assert "pip install 'slopewise[study]'" in message
+
+
+def test_public_names_resolve() -> None:
+    assert run("import slopewise; print(*[getattr(slopewise, n).__name__ for n in slopewise.__all__])").split() == [
+        "ConvBNPReLU", "PReLU", "Results", "Study", "slopewise.nn.functional", "load_spec", "slopewise.nn",
+        "param_groups",
+    ]  # fmt: skip
