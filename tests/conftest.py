@@ -5,26 +5,26 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
-Cli = Callable[..., subprocess.CompletedProcess[str]]
-
-# Smallest study that still trains: digits, one layer of width 4, one epoch.
-TINY = ("--train-size", "100", "--epochs", "1", "--set", "model.options.width=4")
+# Machines differ in speed: how long an example takes says nothing about the code.
+settings.register_profile("slopewise", deadline=None)
+settings.load_profile("slopewise")
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    """Run the real command in a folder of its own."""
+def cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the real command in a folder of its own; `prefix` stands before it, as in `nice`."""
 
-    def run(*arguments: str | Path, cwd: Path = tmp_path, **options: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-W", "error", "-m", "slopewise", *map(str, arguments)]
+    def run(*arguments: str | Path, prefix: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+        command = [*prefix, sys.executable, "-W", "error", "-m", "slopewise", *map(str, arguments)]
         environment = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1"}
         return subprocess.run(
-            command, cwd=cwd, env=environment, text=True, capture_output=True, check=False, timeout=240, **options
+            command, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False, timeout=240
         )
 
     return run

@@ -78,7 +78,8 @@ FIGURES = "test accuracy +0.82 points against relu (95 % interval +0.31 to +1.33
             },
             "The effect of elu is inconclusive: test accuracy +0.82 points against relu "
             "(95 % interval +0.31 to +1.33, 3 seeds, Holm p = 1). "
-            "With fewer than 8 seeds no effect, however large, is sure to be shown; one of 0.5 points needs 1,234 seeds.",
+            "With fewer than 8 seeds no effect, however large, is sure to be shown; "
+            "one of 0.5 points needs 1,234 seeds.",
         ),
         (
             {

@@ -8,8 +8,9 @@ import pytest
 
 from slopewise.analysis import analyse, curves
 from slopewise.report._chart import log_ticks
+from slopewise.report._cost import cost_chart
+from slopewise.report._differences import difference_chart
 from slopewise.report._figures import curve_chart, gradient_chart, slope_charts, slope_table
-from slopewise.report._lanes import cost_chart, difference_chart
 from slopewise.report._style import HUES, MARKERS, arm_styles
 from slopewise.testing import synthetic_study
 
@@ -106,9 +107,8 @@ def test_slopes_are_medians_and_extremes_over_converged_seeds():
     for epoch in range(4):
         of_epoch = [sites[t.seed, epoch] for t in kept]
         assert line.y[epoch] == pytest.approx(np.median([s.slope_median for s in of_epoch]))
-        assert line.customdata[epoch][0] == min(s.slope_min for s in of_epoch)
-        assert line.customdata[epoch][1] == max(s.slope_max for s in of_epoch)
-    assert len(band.x) == 2 * len(line.x)
+        assert band.y[epoch] == max(s.slope_max for s in of_epoch)  # the band goes forth above and back below
+        assert band.y[-1 - epoch] == min(s.slope_min for s in of_epoch)
     assert len(slope_table(study)) == 6
 
 
@@ -153,3 +153,18 @@ def test_log_ticks_lie_on_the_scale_and_are_few(values):
     assert len(ticks["tickvals"]) == len(ticks["ticktext"]) <= 8
     positive = [value for value in values if value > 0] or [1.0]
     assert all(0.9 * min(positive) <= tick <= 1.1 * max(positive) for tick in ticks["tickvals"])
+
+
+def test_one_seed_has_no_interval_to_speak_of():
+    study = synthetic_study(("relu", "elu"), seeds=1, epochs=2)
+    chart = curve_chart(study, "accuracy")
+    assert not any("interval" in text for trace in chart.figure.data for text in trace.hovertext or ())
+    assert not any("interval" in cell for row in chart.rows for cell in row)
+
+
+def test_bands_stop_at_what_can_be_but_tables_have_them_whole():
+    study = synthetic_study(("relu", "elu"), seeds=3, epochs=4)
+    chart = curve_chart(study, "never-positive")
+    assert min(curves(study, "never_positive")["relu"].low) < 0
+    assert min(y for trace in chart.figure.data for y in trace.y) == 0
+    assert any("interval −" in cell for row in chart.rows for cell in row)

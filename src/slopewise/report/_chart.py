@@ -74,7 +74,7 @@ def add_curve(
     x: Sequence[float],
     y: Sequence[float],
     band: Sequence[tuple[float, float]] | None,
-    hover: str,
+    hover: Sequence[str],
 ) -> None:
     """Add one arm's line and the band around it; `legendgroup` is what the page's legend switches."""
     group = str(style.number)
@@ -97,8 +97,8 @@ def add_curve(
         mode="lines+markers",
         line={"color": style.colour, "width": 2, "dash": style.dash},
         marker={"color": style.colour, "symbol": style.marker, "size": 7, "maxdisplayed": 10},
-        customdata=[list(ends) for ends in band] if band else None,
-        hovertemplate=hover,
+        hovertext=list(hover),
+        hoverinfo="text",
         legendgroup=group,
     )
 
@@ -119,5 +119,7 @@ def log_ticks(values: Iterable[float]) -> dict[str, Any]:
         inside = [tick for tick in ticks if low <= tick <= high]
         if len(inside) >= 3:
             break
+    if not inside:
+        return {"type": "log", "nticks": 5}
     shown = inside[:: math.ceil(len(inside) / 8) or 1]
     return {"type": "log", "tickvals": shown, "ticktext": [f"{tick:.6g}" for tick in shown], "tickangle": 0}

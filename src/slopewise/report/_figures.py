@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import median
@@ -57,14 +58,11 @@ def curve_chart(study: StudyRecord, key: str) -> Chart | None:
         return None
     styles = arm_styles(study.arms, study.control)
     figure = base_figure()
-    floor = _log_floor(found.values()) if kind.log else float("-inf")
+    floor, top = (_log_floor(found.values()), math.inf) if kind.log else (0.0, 100.0)
     for arm, curve in found.items():
-        ends = [(max(low, floor), max(high, floor)) for low, high in _band(curve)]
-        hover = (
-            f"epoch %{{x}}: %{{y:.{kind.digits}f}}{kind.unit}<br>95 % interval "
-            f"%{{customdata[0]:.{kind.digits}f}} to %{{customdata[1]:.{kind.digits}f}}"
-        )
-        add_curve(figure, arm, styles[arm], curve.epochs, [max(m, floor) for m in curve.mean], ends, hover)
+        band = [(max(low, floor), min(max(high, floor), top)) for low, high in _band(curve)]
+        words = [f"epoch {epoch}: {text}{kind.unit}" for epoch, text in _texts(curve, kind.digits).items()]
+        add_curve(figure, arm, styles[arm], curve.epochs, [max(m, floor) for m in curve.mean], band, words)
     figure.update_xaxes(title="epoch", rangemode="normal" if kind.late else "tozero", **_epoch_ticks(found))
     figure.update_yaxes(rangemode="tozero" if kind.from_zero else "normal")
     if kind.log:
@@ -104,14 +102,17 @@ def _log_floor(found: Iterable[Curve]) -> float:
     return min((mean for curve in found for mean in curve.mean if mean > 0), default=1.0) / 2
 
 
-def _curve_rows(found: Mapping[str, Curve], digits: int) -> tuple[tuple[str, ...], ...]:
-    cells = {
-        arm: {
-            epoch: f"{number(mean, digits)} ({number(low, digits)} to {number(high, digits)})"
-            for epoch, mean, low, high in zip(curve.epochs, curve.mean, curve.low, curve.high, strict=True)
-        }
-        for arm, curve in found.items()
+def _texts(curve: Curve, digits: int) -> dict[int, str]:
+    """By epoch, the mean and what interval there is, in words."""
+    return {
+        epoch: number(mean, digits)
+        + ("" if low is None else f" (95 % interval {number(low, digits)} to {number(high, digits)})")
+        for epoch, mean, low, high in zip(curve.epochs, curve.mean, curve.low, curve.high, strict=True)
     }
+
+
+def _curve_rows(found: Mapping[str, Curve], digits: int) -> tuple[tuple[str, ...], ...]:
+    cells = {arm: _texts(curve, digits) for arm, curve in found.items()}
     epochs = sorted({epoch for column in cells.values() for epoch in column})
     return tuple((str(epoch), *(column.get(epoch, NOTHING) for column in cells.values())) for epoch in epochs)
 
@@ -173,8 +174,11 @@ def slope_charts(study: StudyRecord) -> list[Chart]:
         figure.update_xaxes(nticks=5)
         figure.add_hline(y=0, line={"color": "var(--muted)", "width": 1, "dash": "dot"})
         for arm, path in arms.items():
-            hover = "epoch %{x}: median slope %{y:.3f}<br>lowest %{customdata[0]:.3f}, highest %{customdata[1]:.3f}"
-            add_curve(figure, arm, styles[arm], path.epochs, path.middle, path.ends, hover)
+            words = [
+                f"epoch {epoch}: median slope {number(middle, 3)}<br>{number(lowest, 3)} to {number(highest, 3)}"
+                for epoch, middle, (lowest, highest) in zip(path.epochs, path.middle, path.ends, strict=True)
+            ]
+            add_curve(figure, arm, styles[arm], path.epochs, path.middle, path.ends, words)
         label = f"Line chart: slopes of layer {layer} by epoch, one line per arm that learns them."
         charts.append(Chart(f"slopes-{index}", layer, label, figure))
     return charts

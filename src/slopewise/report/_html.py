@@ -17,8 +17,9 @@ from plotly.offline import get_plotlyjs
 from slopewise.analysis import METRICS, analyse, sentence
 from slopewise.records import StudyRecord
 from slopewise.report import _format
+from slopewise.report._cost import cost_chart
+from slopewise.report._differences import difference_chart
 from slopewise.report._figures import curve_chart, gradient_chart, slope_charts, slope_table
-from slopewise.report._lanes import cost_chart, difference_chart
 from slopewise.report._style import MARKERS, arm_styles
 from slopewise.report._toml import to_toml
 
@@ -89,8 +90,10 @@ def render_html(study: StudyRecord) -> str:
             diverged=[trial for trial in study.trials if trial.diverged],
             failed=[trial for trial in study.trials if trial.status == "failed"],
             planned=len(study.arms) * len(study.seeds),
-            fixed=list(_flat({key: value for key, value in study.spec.items() if key not in ("arms", "name")})),
-            facts_of_data=list(_flat(study.data)),
+            settings=list(_flat({key: value for key, value in study.spec.items() if isinstance(value, Mapping)})),
+            treatments=[_treatment(arm) for arm in study.spec.get("arms", ())],
+            data=list(_flat(study.data)),
+            environments={digest: list(_flat(facts)) for digest, facts in study.environments.items()},
             toml=to_toml(study.spec),
             plotly=plotly,
             script=script,
@@ -135,6 +138,14 @@ def _template_text(name: str) -> str:
 def _hash(script: str) -> str:
     """The script's name in a Content-Security-Policy: no other script, injected or linked, may run."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _treatment(arm: Mapping[str, Any] | str) -> tuple[str, str]:
+    """An arm of the spec as its name and, in words, its activation with what is set for it alone."""
+    if isinstance(arm, str):
+        return arm, arm
+    own = [f"{key} = {text}" for key, text in _flat({k: v for k, v in arm.items() if k not in ("name", "activation")})]
+    return arm["name"], ", ".join([arm["activation"], *own])
 
 
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

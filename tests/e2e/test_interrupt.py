@@ -1,0 +1,100 @@
+"""A study that is stopped at any moment goes on as if it had not been."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+COMMAND = [
+    sys.executable, "-m", "slopewise", "run", "--data", "digits", "--model", "cnn", "--arms", "relu,prelu_channel",
+    "--seeds", "3", "--epochs", "3", "--json",
+]  # fmt: skip
+TIMES = {"seconds", "seconds_per_step", "attempts"}
+
+
+def finished(folder: Path) -> int:
+    if not (folder / "study.db").exists():
+        return 0
+    with closing(sqlite3.connect(f"file:{folder / 'study.db'}?mode=ro", uri=True)) as store:
+        try:
+            return store.execute("SELECT count(*) FROM trials").fetchone()[0]
+        except sqlite3.OperationalError:
+            return 0  # its tables are not there yet
+
+
+def without_times(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: without_times(inner) for key, inner in value.items() if key not in TIMES}
+    return [without_times(inner) for inner in value] if isinstance(value, list) else value
+
+
+def records(folder: Path) -> object:
+    subprocess.run(
+        [sys.executable, "-m", "slopewise", "export", folder, "--to", folder / "all.json"],
+        check=True,
+        capture_output=True,
+    )
+    return without_times(json.loads((folder / "all.json").read_text()))
+
+
+def start(out: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [*COMMAND, "--out", str(out)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while finished(out) == 0:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "no trial ended"
+        time.sleep(0.02)
+    return process
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, dict[str, object]]:
+    """An uninterrupted run: its records and its printed JSON."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    ended = subprocess.run([*COMMAND, "--out", str(out)], check=True, text=True, capture_output=True)
+    return records(out), json.loads(ended.stdout)
+
+
+def primary(result: dict[str, object]) -> list[object]:
+    return [contrast for contrast in result["contrasts"] if contrast["metric"] != "seconds_per_step"]
+
+
+def test_killed_and_repeated_is_bitwise_the_uninterrupted_run(tmp_path: Path, whole) -> None:  # type: ignore[no-untyped-def]
+    process = start(tmp_path / "out")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    kept = finished(tmp_path / "out")
+    assert 1 <= kept < 6
+    ended = subprocess.run([*COMMAND, "--out", str(tmp_path / "out")], check=True, text=True, capture_output=True)
+    assert f"{6 - kept}/{6 - kept} trials done" in ended.stderr
+    assert records(tmp_path / "out") == whole[0]
+    assert primary(json.loads(ended.stdout)) == primary(whole[1])
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path) -> None:
+    process = start(tmp_path / "out")
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: driver and workers alike
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert output == ""
+    assert "Traceback" not in errors
+    kept = finished(tmp_path / "out")
+    assert 1 <= kept < 6
+    assert f"interrupted: {kept} of 6 trials are kept" in errors
+    assert "the same command goes on" in errors
+    with pytest.raises(ProcessLookupError):  # no worker is left in the group
+        for _ in range(100):
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)

@@ -1,0 +1,182 @@
+"""The commands as real processes: what they print, what they refuse, how they exit."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+TINY = ("--train-size", "100", "--epochs", "1", "--set", "model.options.width=4")
+
+
+def refused(ended: subprocess.CompletedProcess[str], message: str) -> None:
+    """One clear line and status 2, nothing on stdout, no traceback."""
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stdout == ""
+    assert message in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in ended.stderr
+
+
+NETS = """
+import torch
+def raising(activation, num_classes, in_channels): raise RuntimeError("no such backbone")
+"""
+
+BAD_INPUT = [
+    (("--arms", "relu,prelu_chanel"), "unknown arm 'prelu_chanel'; did you mean 'prelu_channel'?"),
+    (("--set", "train.epoch=3"), "unknown key 'train.epoch'; did you mean 'epochs'?"),
+    (("--set", "train.lr"), "write KEY=VALUE"),
+    (("--data", "no/such/folder"), "unknown data 'no/such/folder', which is no folder"),
+    (("--set", "data.source=folder", "--set", "data.path=absent"), "'absent' is not a folder"),
+    (("--data", "photos"), "class 'empty' has no PNG or JPEG image"),
+    (("--data", "nan.npz"), "hold NaN or infinity, the first at index 3"),
+    (("--model", "nets:raising"), "raised RuntimeError: no such backbone"),
+    (("--model", "nets:absent"), "module 'nets' has no 'absent'"),
+    (("--seeds", "some"), "seeds: "),
+    (("--out", "file"), "cannot write the output folder 'file'"),
+    (("--out", "broken"), "is not a SQLite file"),
+    (("--engine", "slurm"), "unknown engine 'slurm'"),
+    (("--workers", "0"), "workers: at least 1"),
+    (("--lr", "-1"), "train.lr: input should be greater than 0"),
+    (("absent.toml",), "cannot read the spec 'absent.toml'"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("arguments", "message"), BAD_INPUT, ids=[" ".join(a) for a, _ in BAD_INPUT])
+def test_bad_input_is_one_line_and_status_2(cli: Cli, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    (tmp_path / "nets.py").write_text(NETS)
+    (tmp_path / "photos" / "empty").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "study.db").write_bytes(b"no database" * 100)
+    images = np.zeros((20, 8, 8), np.float32)
+    images[3] = np.nan
+    np.savez(tmp_path / "nan.npz", x_train=images, y_train=np.arange(20) % 2, x_test=images, y_test=np.arange(20) % 2)
+    refused(cli("run", *arguments), message)
+
+
+@pytest.mark.slow
+def test_a_read_only_folder_is_refused(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "read_only"
+    folder.mkdir(mode=0o555)
+    if os.access(folder, os.W_OK):  # root writes anywhere: run without the capability that lets it
+        if not shutil.which("setpriv"):
+            pytest.fail("this test needs `setpriv` (util-linux) when it runs as root")
+        bounds = "-dac_override,-dac_read_search"
+        prefix = ["setpriv", f"--bounding-set={bounds}", f"--inh-caps={bounds}"]
+    else:
+        prefix = []
+    refused(cli("run", "--out", folder, prefix=prefix), f"cannot write the output folder '{folder}'")
+
+
+@pytest.mark.slow
+def test_the_life_of_a_study(cli: Cli, tmp_path: Path) -> None:
+    command = ("run", "--arms", "relu,prelu_channel", "--seeds", "2", *TINY, "--out", "s", "--json")
+    first = cli(*command)
+    assert first.returncode == 0, first.stderr
+    result = json.loads(first.stdout)
+    primary = [c for c in result["contrasts"] if c["metric"] == "test_accuracy"]
+    assert [c["arm"] for c in primary] == ["prelu_channel"]
+    for contrast in result["contrasts"]:
+        assert {"arm", "metric", "difference", "interval", "p", "verdict"} <= contrast.keys()
+    assert primary[0]["difference"] == pytest.approx(sum(primary[0]["differences"]) / 2)
+    assert (tmp_path / "s" / "report.html").stat().st_size > 4e6
+    assert "4/4 trials done" in first.stderr
+
+    again = cli(*command)
+    assert again.stdout == first.stdout
+    assert "trials done" not in again.stderr
+
+    status = cli("status", "s")
+    assert status.returncode == 0
+    assert "prelu_channel" in status.stdout
+
+    page = cli("report", "s", "--to", "page.html")
+    assert page.returncode == 0
+    assert "prelu_channel" in page.stdout
+    assert (tmp_path / "page.html").is_file()
+
+    for form in ("json", "csv", "parquet"):
+        ended = cli("export", "s", "--format", form, "--to", f"x-{form}")
+        assert ended.returncode == 0, ended.stderr
+        assert all(Path(tmp_path / line).is_file() for line in ended.stdout.split())
+    exported = json.loads((tmp_path / "x-json").read_text())
+    with (tmp_path / "x-csv" / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    from pyarrow import parquet
+
+    table = parquet.read_table(tmp_path / "x-parquet" / "trials.parquet").to_pylist()
+    accuracies = [trial["test_accuracy"] for trial in exported["trials"]]
+    assert [float(row["test_accuracy"]) for row in rows] == accuracies
+    assert [row["test_accuracy"] for row in table] == accuracies
+    assert len(accuracies) == 4
+
+    refused(cli("run", "--arms", "relu,prelu_channel", "--seeds", "2", *TINY, "--lr", "0.5", "--out", "s"),
+            "'s' holds another study: train.lr was")  # fmt: skip
+    refused(cli("export", "s", "--format", "xml"), "unknown format 'xml'")
+    refused(cli("report", "s", "--to", "no/such/dir/page.html"), "cannot write")
+
+
+@pytest.mark.slow
+def test_a_failing_trial_shows_in_the_exit_status_and_can_be_retried(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "acts.py").write_text(
+        "import torch, pathlib\n"
+        "class Sometimes(torch.nn.ReLU):\n"
+        "    def forward(self, x):\n"
+        "        if self.training and len(x) > 8 and pathlib.Path('bad').exists(): raise ValueError('moon')\n"
+        "        return super().forward(x)\n"
+        "def sometimes(channels): return Sometimes()\n"
+    )
+    (tmp_path / "bad").touch()
+    command = ("run", "--arms", "relu,odd=acts:sometimes", "--seeds", "1", *TINY)
+    ended = cli(*command)
+    assert ended.returncode == 1
+    assert "Failed, without a result: odd seed 0" in ended.stdout
+    assert "ValueError: moon" in ended.stderr
+    (tmp_path / "bad").unlink()
+    assert cli(*command).returncode == 1  # what failed is not run again unasked
+    assert cli(*command, "--retry-failed").returncode == 0
+    assert cli(*command).returncode == 0
+
+
+@pytest.mark.slow
+def test_init_writes_a_spec_that_runs(cli: Cli, tmp_path: Path) -> None:
+    assert cli("init").returncode == 0
+    refused(cli("init"), "'study.toml' exists")
+    assert cli("init", "--force").returncode == 0
+    plan = cli("run", "study.toml", "--dry-run", "--json", "--seeds", "3", "--set", "train.lr=0.125")
+    result = json.loads(plan.stdout)
+    assert len(result["trials"]) == 15
+    assert all(trial["missing"] for trial in result["trials"])
+    assert result["spec"]["train"]["lr"] == 0.125
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["study.toml"]
+    lines = cli("run", "--dry-run", "--seeds", "2", "--arms", "relu,elu").stdout.splitlines()
+    assert lines == [
+        "run   relu  seed 0",
+        "run   elu  seed 0",
+        "run   relu  seed 1",
+        "run   elu  seed 1",
+        "4 of 4 trials to run",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["status", "report", "export"])
+def test_verbs_on_no_study(cli: Cli, verb: str) -> None:
+    refused(cli(verb, "nowhere"), "no study in 'nowhere'")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["run", "init", "status", "report", "export"])
+def test_help_shows_examples(cli: Cli, verb: str) -> None:
+    ended = cli(verb, "--help")
+    assert ended.returncode == 0
+    assert f"slopewise {verb}" in ended.stdout
