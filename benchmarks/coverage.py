@@ -11,15 +11,12 @@ package holds the chosen one, the others live here. The second counts the verdic
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import scipy
+from _harness import write_json
 from numpy.typing import NDArray
 from scipy import special
 
@@ -246,9 +243,7 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=10_000, help="simulated A/A studies a row (default 10000)")
     parser.add_argument("--quick", action="store_true", help="500 studies a row")
     parser.add_argument("--seed", type=int, default=0, help="of the simulation (default 0)")
-    parser.add_argument(
-        "--json", type=Path, default=Path(__file__).parent / "results" / "coverage.json", metavar="PATH"
-    )
+    parser.add_argument("--json", type=Path, help="file to write", metavar="PATH")
     options = parser.parse_args()
     studies = 500 if options.quick else options.studies
     start = time.perf_counter()
@@ -258,18 +253,8 @@ def main() -> None:
     worst = 100 * worst_false_rate(results["verdicts"])
     print(f"\nHighest share of A/A studies with any helps or hurts: {worst:.2f} % (promised: at most 5 %)")
     print(f"{studies} A/A studies a row, {seconds:.0f} s")
-    facts = {
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "machine": platform.machine(),
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-    }
     settings = {"studies": studies, "seed": options.seed, "seconds": round(seconds, 1)}
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps({"facts": facts, "settings": settings, **results}, indent=2) + "\n")
-    print(f"written to {options.json}")
+    write_json("coverage", {"settings": settings, **results}, options.json)
 
 
 if __name__ == "__main__":

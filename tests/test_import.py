@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
-STUDY_ONLY = "numpy scipy pydantic sqlalchemy rich typer jinja2 plotly sklearn PIL lightning_fabric pyarrow".split()
+STUDY_ONLY = [
+    "numpy", "scipy", "pydantic", "sqlalchemy", "rich", "typer", "jinja2", "plotly", "sklearn", "PIL",
+    "lightning_fabric", "pyarrow",
+]  # fmt: skip
 
 
 def run(code: str) -> str:

@@ -147,19 +147,20 @@ def test_arms_look_different_from_each_other_and_the_control_is_grey():
     assert {s.marker for s in styles.values()} == set(MARKERS)
 
 
-@pytest.mark.parametrize("values", [[0.3, 0.31], [1e-6, 1e3], [0.0], [5.0, 5.0], [0.012, 0.9]])
+@pytest.mark.parametrize("values", [[0.3, 0.31], [1e-6, 1e3], [0.0], [5.0, 5.0], [0.012, 0.9], [5.03, 5.04]])
 def test_log_ticks_lie_on_the_scale_and_are_few(values):
-    ticks = log_ticks(values)
-    assert len(ticks["tickvals"]) == len(ticks["ticktext"]) <= 8
+    ticks = log_ticks(values).get("tickvals", [])
+    assert len(ticks) <= 8
     positive = [value for value in values if value > 0] or [1.0]
-    assert all(0.9 * min(positive) <= tick <= 1.1 * max(positive) for tick in ticks["tickvals"])
+    assert all(0.9 * min(positive) <= tick <= 1.1 * max(positive) for tick in ticks)
+    assert ticks or max(values) / min(values) < 1.2  # there Plotly chooses its own
 
 
 def test_one_seed_has_no_interval_to_speak_of():
     study = synthetic_study(("relu", "elu"), seeds=1, epochs=2)
     chart = curve_chart(study, "accuracy")
-    assert not any("interval" in text for trace in chart.figure.data for text in trace.hovertext or ())
-    assert not any("interval" in cell for row in chart.rows for cell in row)
+    assert not any("[" in text for trace in chart.figure.data for text in trace.hovertext or ())
+    assert not any("[" in cell for row in chart.rows for cell in row)
 
 
 def test_bands_stop_at_what_can_be_but_tables_have_them_whole():
@@ -167,4 +168,4 @@ def test_bands_stop_at_what_can_be_but_tables_have_them_whole():
     chart = curve_chart(study, "never-positive")
     assert min(curves(study, "never_positive")["relu"].low) < 0
     assert min(y for trace in chart.figure.data for y in trace.y) == 0
-    assert any("interval −" in cell for row in chart.rows for cell in row)
+    assert any("[−" in cell for row in chart.rows for cell in row)

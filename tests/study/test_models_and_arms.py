@@ -112,7 +112,7 @@ def test_unknown_names_are_refused_with_the_nearest(user_module) -> None:  # typ
         built("relu", ModelSpec(name="resnet"))
     with pytest.raises(SpecError, match="unknown arm 'prelu_chanel'; did you mean 'prelu_channel'"):
         built("prelu_chanel")
-    with pytest.raises(SpecError, match="unknown key 'model.options.batchnorm' .* did you mean 'batch_norm'"):
+    with pytest.raises(SpecError, match=r"unknown key 'model.options.batchnorm' .* did you mean 'batch_norm'"):
         built("relu", ModelSpec(options={"batchnorm": True}))
     with pytest.raises(SpecError, match="module 'broken' has no 'absent'"):
         built("broken:absent")

@@ -47,7 +47,7 @@ def base_figure(height: int = 320) -> go.Figure:
     }
     return go.Figure(
         layout={
-            "template": None,
+            "template": {},  # no look but this one
             "height": height,
             "margin": {"l": 8, "r": 12, "t": 12, "b": 8},
             "font": {"family": "var(--font)", "size": 12, "color": "var(--text)"},

@@ -75,7 +75,7 @@ def difference_chart(study: StudyRecord, analysis: Analysis) -> Chart | None:
         _mean(figure, lane + 0.76, contrast, scale, colour, "all seeds")
         kept = converged.get(contrast.arm)
         if kept is not None and 0 < len(kept.seeds) < len(contrast.seeds):
-            _mean(figure, lane + 0.9, kept, scale, colour, "converged pairs only", hollow=True)
+            _mean(figure, lane + 0.9, kept, scale, colour, "converged pairs", hollow=True)
     return Chart(
         "differences",
         f"Difference in test accuracy from {study.control}, seed by seed",

@@ -10,7 +10,7 @@ from statistics import median
 from slopewise.analysis import Curve, curves
 from slopewise.records import SiteRecord, StudyRecord
 from slopewise.report._chart import Chart, add_curve, base_figure, log_ticks
-from slopewise.report._format import NOTHING, number
+from slopewise.report._format import NOTHING, interval, number
 from slopewise.report._style import arm_styles, chart_text
 
 
@@ -103,10 +103,9 @@ def _log_floor(found: Iterable[Curve]) -> float:
 
 
 def _texts(curve: Curve, digits: int) -> dict[int, str]:
-    """By epoch, the mean and what interval there is, in words."""
+    """By epoch, the mean with its interval, where there is one."""
     return {
-        epoch: number(mean, digits)
-        + ("" if low is None else f" (95 % interval {number(low, digits)} to {number(high, digits)})")
+        epoch: number(mean, digits) + ("" if low is None or high is None else f" {interval((low, high), digits)}")
         for epoch, mean, low, high in zip(curve.epochs, curve.mean, curve.low, curve.high, strict=True)
     }
 

@@ -28,7 +28,7 @@ def test_a_subset_has_as_many_of_each_class(labels: list[int], size: int, seed: 
     if min(labels.count(k) for k in range(classes)) * classes < size:
         fewest = min(labels.count(k) for k in range(classes))
         if fewest * classes + classes - 1 < size:
-            with pytest.raises(DataError, match="data.train_size"):
+            with pytest.raises(DataError, match=r"data\.train_size"):
                 balanced_subset(tensor, size, torch.Generator().manual_seed(seed))
         return
     chosen = balanced_subset(tensor, size, torch.Generator().manual_seed(seed))

@@ -24,6 +24,7 @@ from slopewise.records import EpochRecord, TrialRecord
 from slopewise.study._spec import StudySpec
 
 ATTEMPTS = 2  # a trial's first try and one more
+READY = "ready"  # what a worker says when it can take trials
 
 
 @dataclass(frozen=True)

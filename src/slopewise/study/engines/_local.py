@@ -18,8 +18,7 @@ from multiprocessing.context import SpawnProcess
 from slopewise.errors import EngineError
 from slopewise.records import TrialRecord
 from slopewise.study._spec import StudySpec
-from slopewise.study.engines._base import ATTEMPTS, Ended, Engine, Event, Started, TrialKey
-from slopewise.study.engines._worker import READY, serve
+from slopewise.study.engines._base import ATTEMPTS, READY, Ended, Engine, Event, Started, TrialKey
 
 _PATIENCE = 5.0  # seconds for a worker to exit when told, before it is killed
 
@@ -91,10 +90,16 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _serve(pipe: Connection, spec_fields: dict[str, object]) -> None:
+    from slopewise.study.engines._worker import serve  # what trains is loaded by workers alone
+
+    serve(pipe, spec_fields)
+
+
 def _spawn(spec: StudySpec) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs, spec.model_dump(mode="json")), name="slopewise-worker")
+    process = context.Process(target=_serve, args=(theirs, spec.model_dump(mode="json")), name="slopewise-worker")
     process.start()
     theirs.close()  # so that the pipe ends when the worker does
     return _Worker(process, ours)

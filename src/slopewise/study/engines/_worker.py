@@ -12,9 +12,7 @@ from slopewise.study._environment import environment
 from slopewise.study._spec import StudySpec, parse_spec
 from slopewise.study._trial import run_trial
 from slopewise.study.data import ImageData, load_data
-from slopewise.study.engines._base import Ended, Epoch, TrialKey
-
-READY = "ready"
+from slopewise.study.engines._base import READY, Ended, Epoch, TrialKey
 
 
 def serve(pipe: Connection, spec_fields: dict[str, object]) -> None:
