@@ -116,3 +116,6 @@ def test_learned_slopes_are_those_of_prelu_layers() -> None:
     assert learned_slopes(sw.PReLU(2, 0.5)).tolist() == [0.5, 0.5]
     assert learned_slopes(nn.PReLU(init=0.5)).tolist() == [0.5]
     assert learned_slopes(nn.LeakyReLU()).numel() == 0
+    bounded = sw.PReLU(2, bounds=(0.0, 1.0)).eval()
+    torch.nn.init.constant_(bounded.weight, 3.0)
+    assert learned_slopes(bounded).tolist() == [1.0, 1.0]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import statistics
 
+from slopewise.analysis._arms import pairing, summarise
+from slopewise.analysis._contrasts import contrasts, finished_trials
+from slopewise.analysis._metrics import METRICS, PRIMARY
+from slopewise.analysis._results import Analysis
 from slopewise.records import StudyRecord
-
-from ._arms import pairing, summarise
-from ._contrasts import contrasts, finished_trials
-from ._metrics import METRICS, PRIMARY
-from ._results import Analysis
 
 
 def analyse(study: StudyRecord) -> Analysis:

@@ -6,10 +6,9 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
+from slopewise.analysis._contrasts import finished_trials
+from slopewise.analysis._results import ArmSummary, LayerSlopes, Pairing
 from slopewise.records import SiteRecord, StudyRecord, TrialRecord
-
-from ._contrasts import finished_trials
-from ._results import ArmSummary, LayerSlopes, Pairing
 
 
 def summarise(study: StudyRecord) -> tuple[ArmSummary, ...]:

@@ -10,14 +10,13 @@ from typing import cast
 
 import numpy as np
 
+from slopewise.analysis._intervals import mean_interval
+from slopewise.analysis._metrics import Metric
+from slopewise.analysis._power import seeds_floor, seeds_needed, smallest_detectable
+from slopewise.analysis._results import Contrast, Verdict
+from slopewise.analysis._signflip import sign_flip_p
+from slopewise.analysis._verdict import holm, verdict, within
 from slopewise.records import StudyRecord, TrialRecord
-
-from ._intervals import mean_interval
-from ._metrics import Metric
-from ._power import seeds_floor, seeds_needed, smallest_detectable
-from ._results import Contrast, Verdict
-from ._signflip import sign_flip_p
-from ._verdict import holm, verdict, within
 
 Trials = Mapping[str, Mapping[int, TrialRecord]]
 

@@ -6,13 +6,12 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable
 
+from slopewise.analysis._contrasts import finished_trials
+from slopewise.analysis._intervals import mean_interval
+from slopewise.analysis._metrics import unit_weighted
+from slopewise.analysis._results import Curve
 from slopewise.errors import nearest
 from slopewise.records import EpochRecord, StudyRecord, TrialRecord
-
-from ._contrasts import finished_trials
-from ._intervals import mean_interval
-from ._metrics import unit_weighted
-from ._results import Curve
 
 
 def _percent(value: float | None) -> float | None:

@@ -7,7 +7,7 @@ import math
 
 from scipy import special
 
-from ._verdict import ALPHA
+from slopewise.analysis._verdict import ALPHA
 
 POWER = 0.8
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ._metrics import METRICS
-from ._results import Contrast
+from slopewise.analysis._metrics import METRICS
+from slopewise.analysis._results import Contrast
 
 _OPENINGS = {
     "helps": "{arm} helps",

@@ -17,8 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slopewise.nn import PReLU
-
 
 @dataclass(frozen=True)
 class SiteState:
@@ -46,9 +44,11 @@ def learned_slopes(module: nn.Module) -> Tensor:
         >>> learned_slopes(nn.PReLU(2)), learned_slopes(nn.ReLU())
         (tensor([0.2500, 0.2500]), tensor([]))
     """
-    if isinstance(module, (PReLU, nn.PReLU)):
-        return module.weight.detach().flatten()
-    return torch.empty(0)
+    if not isinstance(module, nn.PReLU):  # ours is one, too
+        return torch.empty(0)
+    slopes = module.weight.detach().flatten()
+    bounds = getattr(module, "bounds", None)  # a step may have carried the parameter over; what is applied is not
+    return slopes if bounds is None else slopes.clamp(*bounds)
 
 
 def probe(

@@ -26,7 +26,7 @@ def lane_figure(labels: Sequence[str], lane: int, top: int = 8) -> go.Figure:
         )
         figure.add_hline(y=position, line={"color": "var(--line)", "width": 1})
     figure.update_layout(margin={"t": top, "l": 6})
-    figure.update_yaxes(range=[len(labels), 0], showticklabels=False, showgrid=False)
+    figure.update_yaxes(range=[len(labels), 0], showticklabels=False, showgrid=False, ticks="")
     return figure
 
 
