@@ -16,20 +16,20 @@ from slopewise.nn import functional as functional
 from slopewise.optim import param_groups as param_groups
 
 if TYPE_CHECKING:
-    from slopewise.study import Results as Results
+    from slopewise.results import Results as Results
     from slopewise.study import Study as Study
     from slopewise.study import load_spec as load_spec
 
 __all__ = ["ConvBNPReLU", "PReLU", "Results", "Study", "functional", "load_spec", "nn", "param_groups"]
 
-_NEEDS_STUDY = ("Results", "Study", "load_spec")
+_NEEDS_STUDY = {"Results": "slopewise.results", "Study": "slopewise.study", "load_spec": "slopewise.study"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _NEEDS_STUDY:
         raise AttributeError(f"module 'slopewise' has no attribute '{name}'")
     try:
-        return getattr(importlib.import_module("slopewise.study"), name)
+        return getattr(importlib.import_module(_NEEDS_STUDY[name]), name)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("slopewise"):
             raise

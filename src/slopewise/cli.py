@@ -20,7 +20,8 @@ from rich.text import Text
 from slopewise.errors import SlopewiseError, SpecError, nearest
 
 if TYPE_CHECKING:
-    from slopewise.study import Results, Study
+    from slopewise.results import Results
+    from slopewise.study import Study
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -195,7 +196,7 @@ def main() -> None:
 
 def _study(path: Path | None, flags: dict[str, Any], settings: list[str]) -> Study:
     from slopewise.study import Study
-    from slopewise.study._spec import override, parse_spec, read_spec
+    from slopewise.study._spec_input import override, parse_spec, read_spec
 
     fields = read_spec(path) if path else {}
     for flag, value in flags.items():
@@ -234,9 +235,9 @@ def _run(
 
 
 def _open(folder: Path) -> Results:
-    from slopewise.study import Results
+    from slopewise.study import read_results
 
-    return Results.open(folder)
+    return read_results(folder)
 
 
 def _written(write: Any) -> Any:

@@ -63,7 +63,7 @@ def test_user_text_is_no_markup_and_colour_is_not_needed(monkeypatch):
     console = Console(file=io.StringIO(), width=100, force_terminal=True)
     print_summary(replace(study, spec={"name": "[bold]name[/bold]"}), console)
     text = console.file.getvalue()
-    assert "[red]arm[/red]" in text
+    assert text.count("[red]arm[/red]") == 2  # in the table and in its sentence
     assert "[bold]name[/bold]" in text
     assert "\x1b[3" not in text  # no colour; bold is allowed
 
@@ -73,9 +73,9 @@ def test_plain_output_needs_no_wide_encoding():
 
 
 def test_status_counts_the_trials_of_each_arm():
-    study = synthetic_study(("relu", "elu"), seeds=4, epochs=1, diverged={"elu": 1}, failed={"elu": 2})
+    study = synthetic_study(("relu", "[b]elu"), seeds=4, epochs=1, diverged={"[b]elu": 1}, failed={"[b]elu": 2})
     console = Console(file=io.StringIO(), width=80)
     print_status(replace(study, trials=study.trials[1:]), console)
     shown = rows(console.file.getvalue())
     assert shown["relu"][1:] == ["3", "0", "0", "1"]
-    assert shown["elu"][1:] == ["2", "1", "2", "0"]
+    assert shown["[b]elu"][1:] == ["2", "1", "2", "0"]

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from slopewise.errors import EngineError
+from slopewise.events import Ended, Epoch, Started, TrialKey
 from slopewise.records import TrialRecord
-from slopewise.study._spec import StudySpec, parse_spec
-from slopewise.study.engines import Ended, Epoch, LocalEngine, Started, TrialKey, make_engine
+from slopewise.study._spec import StudySpec
+from slopewise.study._spec_input import parse_spec
+from slopewise.study.engines import LocalEngine, make_engine
 
 pytestmark = pytest.mark.slow
 
@@ -121,8 +123,9 @@ def test_closing_the_generator_ends_the_workers() -> None:
 
 def test_workers_exit_when_the_driver_is_killed(tmp_path: Path) -> None:
     code = """
-from slopewise.study._spec import parse_spec
-from slopewise.study.engines import LocalEngine, TrialKey, Started
+from slopewise.study._spec_input import parse_spec
+from slopewise.events import TrialKey, Started
+from slopewise.study.engines import LocalEngine
 import multiprocessing
 if __name__ == "__main__":
     spec = parse_spec({"arms": "relu", "seeds": 2, "data": {"train_size": 100}, "train": {"epochs": 100000}})

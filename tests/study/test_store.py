@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from slopewise.errors import StoreError
 from slopewise.records import EpochRecord, TrialRecord
 from slopewise.study._resume import spec_differences
-from slopewise.study._spec import StudySpec, parse_spec
+from slopewise.study._spec import StudySpec
+from slopewise.study._spec_input import parse_spec
 from slopewise.study._store import FILE, Store
 from slopewise.testing import synthetic_study
 

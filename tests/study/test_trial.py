@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from slopewise.records import TrialRecord
-from slopewise.study._spec import StudySpec, parse_spec
+from slopewise.study._spec import StudySpec
+from slopewise.study._spec_input import parse_spec
 from slopewise.study._trial import run_trial
 from slopewise.study.data import ImageData, load_data
 

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -14,8 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from slopewise.study.engines import Event, TrialKey
+from slopewise.events import Ended, Epoch, Event, Started, TrialKey
 
 _LINE_EVERY = 10.0  # seconds between plain lines
 
@@ -61,8 +59,6 @@ class StudyProgress:
 
     def __call__(self, event: Event) -> None:
         """Take note of an event, and show it."""
-        from slopewise.study.engines import Ended, Epoch, Started, TrialKey
-
         if isinstance(event, Started):
             self.running[event.trial] = 0
             if event.attempt > 1:

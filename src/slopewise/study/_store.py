@@ -18,7 +18,8 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from slopewise.errors import StoreError
 from slopewise.records import EpochRecord, GradientRecord, SiteRecord, StudyRecord, TrialRecord
 from slopewise.study._resume import check_same
-from slopewise.study._spec import StudySpec, parse_spec
+from slopewise.study._spec import StudySpec
+from slopewise.study._spec_input import parse_spec
 
 FILE = "study.db"
 SCHEMA = 1  # stored as SQLite's user_version

@@ -4,70 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from slopewise.analysis import Analysis, Contrast, analyse
 from slopewise.errors import SpecError, StoreError
-from slopewise.records import StudyRecord
+from slopewise.events import Ended, Event, TrialKey
+from slopewise.results import Results
 from slopewise.study._references import describe
 from slopewise.study._resume import check_same
-from slopewise.study._spec import StudySpec, parse_spec, read_spec
+from slopewise.study._spec import StudySpec
+from slopewise.study._spec_input import parse_spec, read_spec
 from slopewise.study._store import FILE, Store
-from slopewise.study.engines import Ended, Engine, Event, TrialKey
+from slopewise.study.engines import Engine
 
 OnEvent = Callable[[Event], None]
-
-
-class Results:
-    """What a study has found so far: its records and their analysis.
-
-    Attributes:
-        record: all records, plain data (see `slopewise.records`).
-        folder: where the study lies, or None.
-    """
-
-    def __init__(self, record: StudyRecord, folder: Path | None = None) -> None:
-        self.record, self.folder = record, folder
-
-    @classmethod
-    def open(cls, folder: str | Path) -> Results:
-        """Read the study in a folder.
-
-        Raises:
-            StoreError: there is none, or its file is damaged.
-        """
-        with closing(Store.open(folder)) as store:
-            return cls(store.read(), Path(folder))
-
-    @cached_property
-    def analysis(self) -> Analysis:
-        """The whole judgement; see docs/statistics.md."""
-        return analyse(self.record)
-
-    def contrasts(self) -> tuple[Contrast, ...]:
-        """Each arm against the control on final test accuracy, then on the secondary metrics."""
-        return self.analysis.primary + self.analysis.secondary
-
-    def report(self, path: str | Path) -> Path:
-        """Write the offline HTML page and return its path."""
-        from slopewise.report import write_html
-
-        return write_html(self.record, path)
-
-    def to_json(self) -> dict[str, Any]:
-        """The judgement as one JSON-serialisable object."""
-        from slopewise.report import to_json
-
-        return to_json(self.record)
-
-    def __str__(self) -> str:
-        from slopewise.report import summary_text
-
-        return summary_text(self.record)
 
 
 class Study:
@@ -147,7 +99,7 @@ class Study:
                                 store.add(event.record, event.environment)
                             if on_event:
                                 on_event(event)
-            return Results.open(folder)
+            return read_results(folder)
 
     def _grown(self, folder: Path) -> bool:
         with closing(Store.open(folder)) as store:
@@ -166,6 +118,16 @@ def _alone_in(folder: Path) -> Iterator[None]:
         raise StoreError(f"cannot write the output folder '{folder}': {describe(error)}") from error
     with lock:
         yield
+
+
+def read_results(folder: str | Path) -> Results:
+    """What the study in a folder has found so far.
+
+    Raises:
+        StoreError: there is none, or its file is damaged.
+    """
+    with closing(Store.open(folder)) as store:
+        return Results(store.read())
 
 
 def load_spec(path: str | Path) -> Study:

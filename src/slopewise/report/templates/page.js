@@ -38,7 +38,7 @@
   });
   charts.forEach((chart) => sizes.observe(chart));
 
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => 0);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 
   for (const button of document.querySelectorAll("button.arm")) {
     button.addEventListener("click", () => {

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from slopewise.errors import EngineError, nearest
-from slopewise.study.engines._base import Ended as Ended
 from slopewise.study.engines._base import Engine as Engine
-from slopewise.study.engines._base import Epoch as Epoch
-from slopewise.study.engines._base import Event as Event
-from slopewise.study.engines._base import Started as Started
-from slopewise.study.engines._base import TrialKey as TrialKey
 from slopewise.study.engines._local import LocalEngine as LocalEngine
 
 ENGINES: dict[str, type[LocalEngine]] = {"local": LocalEngine}

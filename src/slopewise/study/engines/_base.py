@@ -1,6 +1,6 @@
 """The contract between the driver and whatever runs trials.
 
-An engine takes the trials that are missing and yields events until each one has ended:
+An engine takes the trials that are missing and yields events (`slopewise.events`) until each one has ended:
 
 - `Started` when a trial begins, again if it is tried again;
 - `Epoch` after each epoch, for the display (an engine may leave these out);
@@ -17,49 +17,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-from slopewise.records import EpochRecord, TrialRecord
+from slopewise.events import Event, TrialKey
 from slopewise.study._spec import StudySpec
 
 ATTEMPTS = 2  # a trial's first try and one more
 READY = "ready"  # what a worker says when it can take trials
-
-
-@dataclass(frozen=True)
-class TrialKey:
-    """One trial of a plan."""
-
-    arm: str
-    seed: int
-
-
-@dataclass(frozen=True)
-class Started:
-    """A trial has begun; `attempt` is 1, or 2 after a failure."""
-
-    trial: TrialKey
-    attempt: int
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """A trial has finished an epoch."""
-
-    trial: TrialKey
-    record: EpochRecord
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A trial has ended; `environment` holds the facts that `record.environment` is the digest of."""
-
-    record: TrialRecord
-    environment: dict[str, Any] | None
-
-
-Event = Started | Epoch | Ended
 
 
 class Engine(ABC):

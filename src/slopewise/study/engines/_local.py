@@ -16,9 +16,10 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 from slopewise.errors import EngineError
+from slopewise.events import Ended, Event, Started, TrialKey
 from slopewise.records import TrialRecord
 from slopewise.study._spec import StudySpec
-from slopewise.study.engines._base import ATTEMPTS, READY, Ended, Engine, Event, Started, TrialKey
+from slopewise.study.engines._base import ATTEMPTS, READY, Engine
 
 _PATIENCE = 5.0  # seconds for a worker to exit when told, before it is killed
 

@@ -7,12 +7,14 @@ import signal
 import traceback
 from multiprocessing.connection import Connection
 
+from slopewise.events import Ended, Epoch, TrialKey
 from slopewise.records import EpochRecord, TrialRecord
 from slopewise.study._environment import environment
-from slopewise.study._spec import StudySpec, parse_spec
+from slopewise.study._spec import StudySpec
+from slopewise.study._spec_input import parse_spec
 from slopewise.study._trial import run_trial
 from slopewise.study.data import ImageData, load_data
-from slopewise.study.engines._base import READY, Ended, Epoch, TrialKey
+from slopewise.study.engines._base import READY
 
 
 def serve(pipe: Connection, spec_fields: dict[str, object]) -> None:

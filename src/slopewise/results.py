@@ -1,0 +1,53 @@
+"""What a study has found: its records, their analysis, and ways to show them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from slopewise.analysis import Analysis, Contrast, analyse
+from slopewise.records import StudyRecord
+
+
+class Results:
+    """A study's records and what follows from them.
+
+    Attributes:
+        record: all records, plain data (see `slopewise.records`).
+
+    Example:
+        >>> from slopewise.testing import synthetic_study
+        >>> results = Results(synthetic_study(("relu", "elu"), seeds=10, effects={"elu": 2.0}))
+        >>> [(contrast.arm, contrast.verdict) for contrast in results.contrasts()][:1]
+        [('elu', 'helps')]
+    """
+
+    def __init__(self, record: StudyRecord) -> None:
+        self.record = record
+
+    @cached_property
+    def analysis(self) -> Analysis:
+        """The whole judgement; see docs/statistics.md."""
+        return analyse(self.record)
+
+    def contrasts(self) -> tuple[Contrast, ...]:
+        """Each arm against the control on final test accuracy, then on the secondary metrics."""
+        return self.analysis.primary + self.analysis.secondary
+
+    def report(self, path: str | Path) -> Path:
+        """Write the offline HTML page and return its path."""
+        from slopewise.report import write_html
+
+        return write_html(self.record, path)
+
+    def to_json(self) -> dict[str, Any]:
+        """The judgement as one JSON-serialisable object."""
+        from slopewise.report import to_json
+
+        return to_json(self.record)
+
+    def __str__(self) -> str:
+        from slopewise.report import summary_text
+
+        return summary_text(self.record)
