@@ -45,7 +45,7 @@ class StudyProgress:
         )
         self._task = self._bar.add_task("trials", total=self.total, left="")
         self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
-        self._next_line = self.started
+        self._next_line = self.started + _LINE_EVERY
 
     def __enter__(self) -> StudyProgress:
         if self.console.is_terminal:
@@ -60,6 +60,8 @@ class StudyProgress:
     def __call__(self, event: Event) -> None:
         """Take note of an event, and show it."""
         if isinstance(event, Started):
+            if not self.running and not self.done:
+                self.started = self.clock()  # workers took their time to start; trials will not
             self.running[event.trial] = 0
             if event.attempt > 1:
                 self._say(f"{event.trial.arm}, seed {event.trial.seed}: failed, tried once more")
@@ -77,9 +79,9 @@ class StudyProgress:
                 last = (record.error or "").strip().splitlines()[-1:]
                 self._say(f"{record.arm}, seed {record.seed}: failed twice, recorded ({''.join(last)})")
             self._bar.update(self._task, completed=self.done, left=self._left())
-            if not self.console.is_terminal and (self.clock() >= self._next_line or self.done == self.total):
-                self._next_line = self.clock() + _LINE_EVERY
-                self._say(self._line())
+        if not self.console.is_terminal and (self.clock() >= self._next_line or self.done == self.total):
+            self._next_line = self.clock() + _LINE_EVERY
+            self._say(self._line())
 
     @property
     def done(self) -> int:

@@ -99,10 +99,10 @@ class TrainSpec(_Table):
         schedule: `one-cycle` (linear up over the first quarter, then cosine to 0) or `constant`.
     """
 
-    epochs: Annotated[int, Field(gt=0)] = 30
+    epochs: Annotated[int, Field(gt=0)] = 40
     batch_size: Annotated[int, Field(gt=0)] = 64
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: Annotated[float, Field(gt=0)] = 0.05
+    lr: Annotated[float, Field(gt=0)] = 0.025
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     slope_lr_scale: Annotated[float, Field(ge=0)] = 1.0
