@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
 
 from slopewise.errors import ModelError, SpecError
 from slopewise.study._references import describe
@@ -46,9 +45,11 @@ def preflight(spec: StudySpec) -> ImageData:
     return data
 
 
-def _check_hardware(hardware: HardwareSpec) -> Fabric:
+def _check_hardware(hardware: HardwareSpec) -> None:
+    if hardware == HardwareSpec():
+        return  # one CPU is always there, and Fabric takes its time to import
     try:
-        return make_fabric(hardware)
+        make_fabric(hardware)
     except (RuntimeError, ValueError) as error:  # what Fabric raises for devices that are not there
         raise SpecError(f"hardware: {describe(error)}") from error
 

@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from slopewise.monitor import SiteState, learned_slopes, probe
@@ -30,6 +29,9 @@ from slopewise.study._streams import derive, stream
 from slopewise.study.arms import activation_factory
 from slopewise.study.data import Augment, ImageData, Images, load_data, stratified_split
 from slopewise.study.models import BuiltModel, build_model
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 PROBE_SIZE = 128  # images of the fixed batch on which units are judged
 _EVALUATION_BATCH = 512
@@ -67,6 +69,8 @@ def run_trial(
 
 def make_fabric(hardware: HardwareSpec) -> Fabric:
     """Lightning Fabric for one trial."""
+    from lightning_fabric import Fabric
+
     return Fabric(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
