@@ -1,6 +1,6 @@
 """Pictures of a report page for the docs: the answer and the seed-by-seed chart, as a browser shows them.
 
-    python tools/screenshot_report.py study/report.html docs/images
+python tools/screenshot_report.py study/report.html docs/images
 """
 
 from __future__ import annotations
