@@ -44,3 +44,10 @@ def test_public_names_resolve() -> None:
         "ConvBNPReLU", "PReLU", "Results", "Study", "slopewise.nn.functional", "load_spec", "slopewise.nn",
         "param_groups",
     ]  # fmt: skip
+
+
+def test_the_command_says_what_it_needs_where_only_the_layers_are_installed() -> None:
+    code = "import sys; sys.modules['typer'] = None; from slopewise.__main__ import main; main()"
+    ended = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr == "error: the commands need 'typer': pip install 'slopewise[study]'\n"

@@ -1,6 +1,19 @@
-"""`python -m slopewise` is the `slopewise` command."""
+"""Entry point of the `slopewise` command and of `python -m slopewise`."""
 
-from slopewise.cli import main
+import sys
+
+
+def main() -> None:
+    """Run the command line, or say what it needs where only the layers are installed."""
+    try:
+        from slopewise.cli import main as run
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("slopewise"):
+            raise
+        sys.stderr.write(f"error: the commands need '{error.name}': pip install 'slopewise[study]'\n")
+        sys.exit(2)
+    run()
+
 
 if __name__ == "__main__":
     main()

@@ -184,7 +184,7 @@ def export(
 
 
 def main() -> None:
-    """Entry point of the `slopewise` command."""
+    """Run the command line."""
     # A user's own modules lie beside the spec, that is where the command is typed; workers inherit the path.
     sys.path.insert(0, str(Path.cwd()))
     try:

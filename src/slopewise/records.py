@@ -25,7 +25,8 @@ class EpochRecord:
         validation_loss: mean cross-entropy over the validation part, evaluation mode, after the epoch.
         validation_accuracy: fraction right over the same.
         learning_rate: of the weights, at this epoch's last step.
-        seconds_per_step: median over this epoch's steps; None in the first training epoch, whose steps warm up.
+        seconds_per_step: mean over this epoch's steps, batch preparation to update; None in the first training
+            epoch, which warms up.
     """
 
     epoch: int
@@ -88,7 +89,7 @@ class TrialRecord:
             weights, evaluation mode, no augmentation. The test set is scored once, here.
         steps: optimizer steps taken.
         seconds: wall time of the whole trial, measurements included.
-        seconds_per_step: median over all warm steps (the first training epoch is left out).
+        seconds_per_step: median over the warm epochs (all but the first).
         parameters: learned numbers in the model; slope_parameters: how many of them are slopes.
         init_digest: SHA-256 of the initial weights, slopes aside. Equal over the arms of one seed: the pairing.
         data_digest: SHA-256 of the split, the first epoch's order and its augmented batches' labels. Likewise.

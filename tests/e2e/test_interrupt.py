@@ -106,3 +106,19 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path) -> None
     while group_is_alive(process.pid):
         assert time.monotonic() < deadline, "a worker outlived its driver"
         time.sleep(0.1)
+
+
+def test_ctrl_c_before_the_first_trial_is_as_quiet(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "--out", str(tmp_path / "out")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "out" / "study.db").exists():  # then workers are started
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert errors.startswith("interrupted: 0 of 6 trials are kept"), errors

@@ -39,6 +39,8 @@ class BuiltModel:
 def builder(spec: ModelSpec) -> Builder:
     """The function that a model spec names, after a check of its options.
 
+    Whatever can be made into a `Builder` can be studied: a further kind of name is a further branch here.
+
     Raises:
         SpecError: no such model, or a built-in one has no such option.
     """
