@@ -49,7 +49,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to std
 
 @app.command()
 def run(
-    spec: Annotated[Path | None, typer.Argument(metavar="[SPEC.toml]", help="A spec; flags beat it.")] = None,
+    spec: Annotated[Path | None, typer.Argument(metavar="SPEC.toml", help="A spec; flags beat it.")] = None,
     data: Annotated[
         str | None, typer.Option(help="digits, fashion-mnist, a folder of images, an .npz file, or module:callable.")
     ] = None,

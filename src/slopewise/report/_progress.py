@@ -103,7 +103,8 @@ class StudyProgress:
         counts = f"{self.done}/{self.total} trials done, {len(self.running)} running, {self.failed.total()} failed"
         diverged = f", {self.diverged.total()} diverged" if self.diverged.total() else ""
         best = ", ".join(f"{arm} {self.best[arm]:.1%}" for arm in self.planned if arm in self.best)
-        return f"{counts}{diverged}; {self._left()}; best validation accuracy: {best}"
+        parts = [f"{counts}{diverged}", self._left(), best and f"best validation accuracy: {best}"]
+        return "; ".join(part for part in parts if part)
 
     def _draw(self) -> Group:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")

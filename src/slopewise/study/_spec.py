@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from slopewise.errors import nearest
 from slopewise.study._references import reference_to
@@ -54,7 +54,7 @@ class DataSpec(_Table):
     """
 
     source: Reference = "digits"
-    path: str | None = None
+    path: Annotated[str, AfterValidator(lambda path: str(Path(path).expanduser()))] | None = None
     train_size: Annotated[int, Field(gt=0)] | None = None
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
     image_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] = (32, 32)

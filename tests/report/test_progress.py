@@ -1,0 +1,91 @@
+"""What is shown while a study runs, on a terminal and off it."""
+
+import io
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console
+
+from slopewise.events import Ended, Epoch, Event, Started, TrialKey
+from slopewise.records import EpochRecord, TrialRecord
+from slopewise.report import StudyProgress
+
+TRIALS = tuple(TrialKey(arm, seed) for seed in range(3) for arm in ("relu", "[red]odd"))
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def epoch(trial: TrialKey, accuracy: float) -> Epoch:
+    return Epoch(trial, EpochRecord(1, 5, 1.0, 0.5, 1.0, accuracy, 0.1, None))
+
+
+def ended(trial: TrialKey, **fields: object) -> Ended:
+    return Ended(TrialRecord(trial.arm, trial.seed, **{"status": "finished", **fields}), None)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def lines() -> Callable[..., list[str]]:
+    """Play (seconds, event) pairs to a display without a terminal; returns what it printed."""
+
+    def play(*steps: tuple[float, Event]) -> list[str]:
+        stream, clock = io.StringIO(), Clock()
+        with StudyProgress(TRIALS, Console(file=stream, width=80), clock) as progress:
+            for seconds, event in steps:
+                clock.now = 100.0 + seconds
+                progress(event)
+        return stream.getvalue().splitlines()
+
+    return play
+
+
+def test_plain_lines_come_now_and_then_with_rate_and_time_left(lines: Callable[..., list[str]]) -> None:
+    first, second = TRIALS[:2]
+    printed = lines(
+        (60, Started(first, 1)),  # the workers' own start does not count
+        (60, Started(second, 1)),
+        (61, epoch(first, 0.5)),
+        (62, ended(first)),
+        (80, ended(second, diverged_step=3)),
+        (81, epoch(second, 0.7)),
+    )
+    assert printed == [
+        "0/6 trials done, 1 running, 0 failed",
+        "2/6 trials done, 0 running, 0 failed, 1 diverged; 6.0 trials/min, 0:40 left; "
+        "best validation accuracy: relu 50.0%",
+    ]
+
+
+def test_failures_and_second_tries_are_said_at_once(lines: Callable[..., list[str]]) -> None:
+    odd = TRIALS[1]
+    printed = lines(
+        (1, Started(odd, 1)),
+        (2, Started(odd, 2)),
+        (3, ended(odd, status="failed", error="Traceback\nValueError: moon\n")),
+    )
+    assert printed == [
+        "[red]odd, seed 0: failed, tried once more",
+        "[red]odd, seed 0: failed twice, recorded (ValueError: moon)",
+    ]
+
+
+def test_the_last_trial_always_gives_a_line(lines: Callable[..., list[str]]) -> None:
+    printed = lines(*((k / 10, ended(trial)) for k, trial in enumerate(TRIALS)))
+    assert printed[-1].startswith("6/6 trials done, 0 running, 0 failed")
+
+
+def test_a_terminal_shows_every_arm() -> None:
+    shown = io.StringIO()
+    with StudyProgress(TRIALS, Console(file=io.StringIO(), force_terminal=True)) as progress:
+        progress(Started(TRIALS[0], 1))
+        progress(epoch(TRIALS[0], 0.875))
+        progress(ended(TRIALS[0]))
+        progress(Started(TRIALS[1], 1))
+        Console(file=shown, width=100).print(progress._draw())
+    rows = {line.split()[0]: line.split()[1:] for line in shown.getvalue().splitlines() if line.strip()}
+    assert rows["relu"] == ["1/3", "·", "·", "·", "87.5%"]
+    assert rows["[red]odd"] == ["0/3", "1", "·", "·"]
