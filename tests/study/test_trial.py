@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -50,14 +51,15 @@ def test_a_trial_records_every_epoch_and_scores_the_test_set_once(data: ImageDat
     assert 0 < trial.test_accuracy < 1
 
 
-def test_validation_loss_at_the_start_is_that_of_the_model_itself(data: ImageData) -> None:
+@pytest.mark.parametrize("arm", ["relu", "rrelu"])
+def test_validation_loss_at_the_start_is_that_of_the_model_in_evaluation(data: ImageData, arm: str) -> None:
     from slopewise.study._streams import stream
     from slopewise.study._trial import build_arm
     from slopewise.study.data import stratified_split
 
-    spec = tiny()
-    trial = run_trial(spec, "relu", 1, data)
-    model = build_arm(spec, spec.arm("relu"), 1, data).model.double().eval()
+    spec = tiny(arms=arm, model={"options": {"width": 4, "batch_norm": True}})
+    trial = run_trial(spec, arm, 1, data)
+    model = build_arm(spec, spec.arm(arm), 1, data).model.double().eval()
     _, held_out = stratified_split(data.train_labels, 0.15, stream(1, "split"))
     loss = torch.nn.functional.cross_entropy(model(data.train_images[held_out].double()), data.train_labels[held_out])
     assert trial.epochs[0].validation_loss == pytest.approx(loss.item(), rel=1e-5)
@@ -104,6 +106,14 @@ def test_a_diverging_trial_is_a_result_with_its_step_and_cause(data: ImageData) 
     assert all(map(math.isfinite, numbers))
 
 
+def test_a_last_step_into_infinity_is_a_divergence_too(data: ImageData) -> None:
+    one_step = {"epochs": 1, "batch_size": 170, "lr": 1e30, "schedule": "constant"}
+    trial = run_trial(tiny(train=one_step), "prelu_channel", 0, data)
+    assert trial.diverged_step == trial.steps == 1
+    assert trial.diverged_cause.startswith("the validation loss is")
+    assert [epoch.epoch for epoch in trial.epochs] == [0]
+
+
 def test_slopes_take_no_decay_and_their_own_rate(data: ImageData) -> None:
     spec = tiny(
         arms=[
@@ -132,6 +142,22 @@ def test_precisions(data: ImageData, precision: str) -> None:
     assert trial.epochs[0].validation_loss == pytest.approx(full.epochs[0].validation_loss, rel=0.05)
     assert trial.epochs[0].validation_loss != full.epochs[0].validation_loss
     assert not trial.diverged
+
+
+@pytest.mark.slow
+def test_each_of_two_devices_gets_half_of_the_batch(user_module: Callable[[str, str], str]) -> None:
+    name = user_module(
+        "halves",
+        "import torch\n"
+        "class Half(torch.nn.ReLU):\n"
+        "    def forward(self, x):\n"
+        "        if self.training and len(x) != 32: raise ValueError(f'a batch of {len(x)}')\n"
+        "        return super().forward(x)\n"
+        "def half(channels): return Half()\n",
+    )
+    hardware = {"devices": 2, "strategy": "ddp_spawn"}
+    spec = tiny(arms=[{"name": "half", "activation": f"{name}:half"}], hardware=hardware, train={"epochs": 1})
+    assert run_trial(spec, "half", 0).steps == 2
 
 
 @pytest.mark.slow
