@@ -105,6 +105,31 @@ def test_a_module_applied_twice_is_one_layer_and_an_unreached_one_none() -> None
     assert gradients == []
 
 
+def test_an_in_place_activation_is_judged_by_what_it_was_given() -> None:
+    in_place, plain = network("relu", [-30.0, 0.0, 0.0, 0.0]), network("relu", [-30.0, 0.0, 0.0, 0.0])
+    in_place[1] = nn.ReLU(inplace=True)
+    (ours, our_gradients), (theirs, their_gradients) = (probe(m, {"1": m[1]}, loss) for m in (in_place, plain))
+    assert (ours[0].never_positive, ours[0].zero_gradient) == (theirs[0].never_positive, theirs[0].zero_gradient)
+    assert our_gradients == their_gradients
+
+
+def test_frozen_weights_and_keyword_calls_are_no_obstacle() -> None:
+    class Keyword(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.frozen = nn.Linear(2, 3).requires_grad_(requires_grad=False)
+            self.act, self.head = nn.ReLU(), nn.Linear(3, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.act(input=self.frozen(x)))
+
+    model = Keyword()
+    nn.init.constant_(model.frozen.bias, -1e3)
+    (state,), gradients = probe(model, {"act": model.act}, lambda m: m(torch.ones(4, 2)).sum())
+    assert (state.never_positive, state.zero_gradient) == (1.0, 1.0)
+    assert [gradient.layer for gradient in gradients] == ["head"]
+
+
 def test_the_channel_axis_is_the_activations_own() -> None:
     tokens = torch.ones(2, 5, 3, requires_grad=True) * torch.tensor([1.0, -1.0, -1.0])
     model = nn.Sequential(sw.PReLU(3, channel_dim=-1))

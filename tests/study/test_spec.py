@@ -49,9 +49,16 @@ def test_arms_have_shorthands() -> None:
         ({"arms": "relu,x=elu,x=silu"}, "two arms are called 'x'"),
         ({"control": "prelu"}, "control: no arm is called 'prelu'; did you mean 'relu'?"),
         ({"seeds": [1, 1]}, "the same seed stands twice"),
-        ({"train": {"batch_size": 9}, "hardware": {"devices": 2}}, "multiple of hardware.devices"),
         ({"arms": ""}, "arms"),
         ({"seeds": 0}, "seeds"),
+        ({"seeds": 10**25}, "as a number is a count of seeds, at most 10000"),
+        ({"seeds": [2**63]}, "seeds.0: input should be less than or equal to"),
+        ({"margin": float("inf")}, "margin: input should be a finite number"),
+        ({"hardware": {"devices": 2}}, "hardware.strategy: several devices a trial need 'ddp_spawn'"),
+        (
+            {"train": {"batch_size": 9}, "hardware": {"devices": 2, "strategy": "ddp_spawn"}},
+            "multiple of hardware.devices",
+        ),
         ({"margin": "much"}, "margin: input should be a valid number"),
     ],
 )

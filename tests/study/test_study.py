@@ -66,12 +66,26 @@ def test_faults_are_found_before_anything_is_written(tmp_path: Path, user_module
         "def wrong(activation, num_classes, in_channels):\n"
         "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3), activation(3))\n"
         "def raising(activation, num_classes, in_channels):\n"
-        "    return torch.nn.Sequential(torch.nn.Linear(5, 3), activation(3))\n",
+        "    return torch.nn.Sequential(torch.nn.Linear(5, 3), activation(3))\n"
+        "def lazy(activation, num_classes, in_channels):\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(10), activation(10))\n"
+        "def frozen(activation, num_classes, in_channels):\n"
+        "    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10), activation(10))\n"
+        "    return net.requires_grad_(False)\n"
+        "class Tuple(torch.nn.Sequential):\n"
+        "    def forward(self, x):\n"
+        "        y = super().forward(x)\n"
+        "        return y if self.training else (y, y)\n"
+        "def tuple_later(activation, num_classes, in_channels):\n"
+        "    return Tuple(torch.nn.Flatten(), torch.nn.Linear(64, 10), activation(10))\n",
     )
     out = tmp_path / "out"
     for model, message in (
-        ("wrong", r"must return logits \(8, 10\) \(images, classes\), not \(8, 3\)"),
+        ("wrong", r"must return logits \(8, 10\) \(images, classes\) in training, not \(8, 3\)"),
         ("raising", r"model 'nets:raising' with arm 'relu', on images \(8, 1, 8, 8\), raised RuntimeError"),
+        ("lazy", "model 'nets:lazy' .* raised .*uninitialized parameter"),
+        ("tuple_later", "must return logits .* in evaluation, not tuple"),
+        ("frozen", "model 'nets:frozen' .* raised ValueError"),
     ):
         with pytest.raises(ModelError, match=message):
             sw.Study(arms="relu", model={"name": f"nets:{model}"}).run(out)

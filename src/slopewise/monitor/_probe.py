@@ -77,9 +77,14 @@ def probe(
     """
     calls: dict[str, list[Tensor]] = {}
 
-    def recorder(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        def record(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-            calls.setdefault(name, []).append(inputs[0])
+    def recorder(name: str) -> Callable[..., Any]:
+        def record(site: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+            z = args[0] if args else next(iter(kwargs.values()))
+            if not z.requires_grad:  # nothing before it learns; what reaches it still says something
+                z = z.detach().requires_grad_()
+            calls.setdefault(name, []).append(z)
+            passed = z.clone() if getattr(site, "inplace", False) else z  # else z would become the output
+            return ((passed, *args[1:]), kwargs) if args else (args, {**kwargs, next(iter(kwargs)): passed})
 
         return record
 
@@ -92,7 +97,7 @@ def probe(
     training = {module: module.training for module in model.modules()}
     with ExitStack() as hooks:
         for name, module in sites.items():
-            handle = module.register_forward_pre_hook(recorder(name))
+            handle = module.register_forward_pre_hook(recorder(name), with_kwargs=True)
             hooks.callback(handle.remove)
         model.eval()
         try:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
-from slopewise.errors import ModelError, SpecError
+from slopewise.errors import ModelError, SlopewiseError, SpecError
+from slopewise.monitor import probe
+from slopewise.optim import param_groups
 from slopewise.study._references import describe
-from slopewise.study._spec import HardwareSpec, StudySpec
+from slopewise.study._spec import ArmSpec, HardwareSpec, StudySpec
 from slopewise.study._trial import build_arm, make_fabric
 from slopewise.study.data import ImageData, load_data
 
@@ -15,7 +18,7 @@ _IMAGES = 8
 
 
 def preflight(spec: StudySpec) -> ImageData:
-    """Load the data, and take every arm's model through one forward and backward pass.
+    """Load the data, and rehearse with every arm what its trials will do, on a few images.
 
     Raises:
         SlopewiseError: with the first fault found, in one line.
@@ -23,26 +26,35 @@ def preflight(spec: StudySpec) -> ImageData:
     _check_hardware(spec.hardware)
     data = load_data(spec.data)
     _check_sizes(spec, data)
+    for arm in spec.arms:
+        _rehearse(spec, arm, data)
+    return data
+
+
+def _rehearse(spec: StudySpec, arm: ArmSpec, data: ImageData) -> None:
     index = torch.arange(min(_IMAGES, len(data.train_labels)))
     images, labels = data.train_images[index], data.train_labels[index]
-    for arm in spec.arms:
-        model = build_arm(spec, arm, spec.seeds[0], data).model
-        shape = tuple(images.shape)
-        try:
-            logits = model(images)
-            if isinstance(logits, torch.Tensor) and logits.shape == (len(images), len(data.classes)):
-                torch.autograd.backward(F.cross_entropy(logits, labels))
-                continue
-        except Exception as error:  # a user's model can raise anything
-            raise ModelError(
-                f"model '{spec.model.name}' with arm '{arm.name}', on images {shape}, raised {describe(error)}"
-            ) from error
-        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise ModelError(
-            f"model '{spec.model.name}' with arm '{arm.name}', on images {shape}, must return logits "
-            f"{(len(images), len(data.classes))} (images, classes), not {got}"
-        )
-    return data
+    built = build_arm(spec, arm, spec.seeds[0], data)
+
+    def loss(model: nn.Module) -> Tensor:
+        logits = model(images)
+        wanted = (len(images), len(data.classes))
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        if got != wanted:
+            mode = "training" if model.training else "evaluation"
+            raise ModelError(f"{where} must return logits {wanted} (images, classes) in {mode}, not {got}")
+        return F.cross_entropy(logits, labels)
+
+    where = f"model '{spec.model.name}' with arm '{arm.name}', on images {tuple(images.shape)},"
+    try:
+        built.init_digest()
+        param_groups(built.model, lr=spec.train.lr)
+        torch.autograd.backward(loss(built.model))
+        probe(built.model, built.sites, loss)
+    except SlopewiseError:
+        raise
+    except Exception as error:  # a user's model can raise anything
+        raise ModelError(f"{where} raised {describe(error)}") from error
 
 
 def _check_hardware(hardware: HardwareSpec) -> None:

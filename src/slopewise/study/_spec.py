@@ -14,11 +14,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from slopewise.errors import nearest
 from slopewise.study._references import reference_to
 
+_MOST_SEEDS = 10_000
+_LARGEST_SEED = 2**63 - 1  # what SQLite stores
 DEFAULT_ARMS = ("relu", "leaky_relu", "frozen_slope", "prelu_shared", "prelu_channel")
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 # A callable given from Python becomes the reference that a worker process can import.
@@ -169,6 +171,10 @@ def _expand_seeds(seeds: Any) -> Any:
     if isinstance(seeds, str) and "," not in seeds and "-" not in seeds:
         seeds = int(seeds) if seeds.strip().isdigit() else seeds
     if isinstance(seeds, int) and not isinstance(seeds, bool):
+        if seeds > _MOST_SEEDS:
+            raise ValueError(
+                f"seeds: {seeds} as a number is a count of seeds, at most {_MOST_SEEDS}; one seed is [{seeds}]"
+            )
         return tuple(range(seeds))
     if isinstance(seeds, str):
         ranges = [part.strip().partition("-") for part in seeds.split(",")]
@@ -196,9 +202,9 @@ class StudySpec(_Table):
         default=DEFAULT_ARMS, validate_default=True
     )
     control: str = ""
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_expand_seeds), Field(min_length=1)] = (
-        Field(default=10, validate_default=True)
-    )
+    seeds: Annotated[
+        tuple[Annotated[int, Field(ge=0, le=_LARGEST_SEED)], ...], BeforeValidator(_expand_seeds), Field(min_length=1)
+    ] = Field(default=10, validate_default=True)
     margin: Annotated[float, Field(gt=0)] = 0.5
     data: DataSpec = DataSpec()
     model: ModelSpec = ModelSpec()
@@ -224,6 +230,8 @@ class StudySpec(_Table):
             raise ValueError(f"control: no arm is called '{self.control}'; {nearest(self.control, names)}")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: the same seed stands twice; each arm is trained once per seed")
+        if self.hardware.devices > 1 and self.hardware.strategy == "auto":
+            raise ValueError("hardware.strategy: several devices a trial need 'ddp_spawn'")
         if self.train.batch_size % self.hardware.devices:
             raise ValueError("train.batch_size: must be a multiple of hardware.devices, which share each batch")
         return self

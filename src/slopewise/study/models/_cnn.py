@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from slopewise.study.models._initialise import he_normal_
+from slopewise.study.models._initialise import check_width, he_normal_
 
 
 def cnn(
@@ -27,6 +27,7 @@ def cnn(
         >>> cnn(lambda channels: nn.ReLU(), 10, 1)(torch.zeros(2, 1, 8, 8)).shape
         torch.Size([2, 10])
     """
+    check_width(width)
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels = in_channels
     for number, out in enumerate((width, width, 2 * width, 2 * width, 4 * width, 4 * width), start=1):

@@ -1,4 +1,4 @@
-"""Initial weights of the built-in models."""
+"""What the built-in models share: the check of their width, and their initial weights."""
 
 from __future__ import annotations
 
@@ -22,3 +22,9 @@ def he_normal_(model: Model) -> Model:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def check_width(width: int) -> None:
+    """Refuse what is no number of channels."""
+    if not isinstance(width, int) or width < 1:
+        raise ValueError(f"width must be a whole number from 1 on, not {width!r}")

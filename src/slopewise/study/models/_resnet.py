@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slopewise.study.models._initialise import he_normal_
+from slopewise.study.models._initialise import check_width, he_normal_
 
 
 class BasicBlock(nn.Module):
@@ -44,6 +44,7 @@ def resnet20(
         >>> model(torch.zeros(2, 3, 32, 32)).shape, sum(p.numel() for p in model.parameters())
         (torch.Size([2, 10]), 269722)
     """
+    check_width(width)
     model = nn.Sequential()
     model.add_module("conv", nn.Conv2d(in_channels, width, 3, padding=1, bias=False))
     model.add_module("bn", nn.BatchNorm2d(width))
