@@ -122,7 +122,10 @@ def test_the_life_of_a_study(cli: Cli, tmp_path: Path) -> None:
     refused(cli("run", "--arms", "relu,prelu_channel", "--seeds", "2", *TINY, "--lr", "0.5", "--out", "s"),
             "'s' holds another study: train.lr was")  # fmt: skip
     refused(cli("export", "s", "--format", "xml"), "unknown format 'xml'")
-    refused(cli("report", "s", "--to", "no/such/dir/page.html"), "cannot write")
+    unwritable = cli("report", "s", "--to", "no/such/dir/page.html")
+    assert (unwritable.returncode, "prelu_channel" in unwritable.stdout) == (2, True)
+    assert unwritable.stderr.startswith("error: cannot write 'no/such/dir")
+    refused(cli("export", "s", "--to", "s/study.db/x"), "cannot write 's/study.db")
 
 
 @pytest.mark.slow

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -94,9 +96,7 @@ def run(
         _print_plan(study, missing, as_json=as_json)
         return
     results = _run(study, out, missing, engine=engine, workers=workers, retry_failed=retry_failed)
-    page = results.report(out / "report.html")
-    _print_results(results, as_json=as_json)
-    _say(f"report: {page}")
+    _show(results, out / "report.html", as_json=as_json)
     if any(trial.status == "failed" for trial in results.record.trials):
         _say("some trials failed (see the report); `--retry-failed` runs them again")
         raise typer.Exit(1)
@@ -154,9 +154,7 @@ def report(
       slopewise report study --to /tmp/page.html
     """
     results = _open(folder)
-    page = _written(lambda: results.report(to or folder / "report.html"))
-    _print_results(results, as_json=as_json)
-    _say(f"report: {page}")
+    _show(results, to or folder / "report.html", as_json=as_json)
 
 
 @app.command()
@@ -179,8 +177,9 @@ def export(
         raise SpecError(f"unknown format '{form}'; {nearest(form, EXPORTS)}")
     results = _open(folder)
     target = to or folder / ("export.json" if form == "json" else f"export-{form}")
-    for path in _written(lambda: EXPORTS[form](results.record, target)):
-        typer.echo(path)
+    with _writing(target):
+        for path in EXPORTS[form](results.record, target):
+            typer.echo(path)
 
 
 def main() -> None:
@@ -240,11 +239,20 @@ def _open(folder: Path) -> Results:
     return read_results(folder)
 
 
-def _written(write: Any) -> Any:
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
     try:
-        return write()
+        yield
     except OSError as error:
-        raise SlopewiseError(f"cannot write '{error.filename}': {error.strerror}") from error
+        raise SlopewiseError(f"cannot write '{error.filename or target}': {error.strerror}") from error
+
+
+def _show(results: Results, page: Path, *, as_json: bool) -> None:
+    """Print first, so that a page that cannot be written costs nobody the answer."""
+    _print_results(results, as_json=as_json)
+    with _writing(page):
+        results.report(page)
+    _say(f"report: {page}")
 
 
 def _print_plan(study: Study, missing: tuple[Any, ...], *, as_json: bool) -> None:

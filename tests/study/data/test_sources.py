@@ -173,6 +173,21 @@ def test_corrupt_images_are_named(tmp_path: Path) -> None:
         assert "dog/2.jpg" in str(caught.value)
 
 
+def test_hidden_files_and_directories_are_no_images_and_capitals_are(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "pets", count=5)
+    (root / "cat" / "._0.jpg").write_bytes(b"a resource fork")
+    (root / "cat" / "album.png").mkdir()
+    (root / ".cache").mkdir()
+    (root / "cat" / "0.jpg").rename(root / "cat" / "0.JPG")
+    data = load_data(DataSpec(source=str(root)))
+    assert len(data.train_labels) + len(data.test_labels) == 10
+
+
+def test_a_folder_too_small_for_a_test_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no test set"):
+        load_data(DataSpec(source=str(write_folder(tmp_path / "pets", count=1))))
+
+
 def test_folders_without_what_is_needed_are_refused(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "pets")
     (root / "empty").mkdir()
@@ -220,6 +235,9 @@ def test_an_npz_file_is_read_whatever_the_channel_axis(tmp_path: Path) -> None:
         ({"y_train": np.zeros(20, np.int64)}, "no training image of class '1'"),
         ({"y_test": np.array([0, 1, -1, 0, 0, 0])}, "test labels run from -1 to 1"),
         ({"x_test": np.zeros((6, 8, 9, 3), np.float32)}, "different shapes, (3, 8, 8) and (3, 8, 9)"),
+        ({"x_test": np.zeros((0, 8, 8, 3)), "y_test": np.zeros(0, np.int64)}, "no test images"),
+        ({"x_train": np.zeros((20, 8, 8), np.complex64)}, "training images are torch.complex64"),
+        ({"y_train": np.zeros(20, np.int64), "y_test": np.zeros(6, np.int64)}, "there is 1 class"),
         ({"x_train": np.zeros((20, 8), np.float32)}, "training images have shape (20, 8)"),
     ],
 )  # fmt: skip
@@ -266,6 +284,7 @@ def pictures(kind): return Pictures(kind), Pictures(kind)
 def broken(): return Pictures("pil", broken_at=7), Pictures("pil")
 def one(): return Pictures("pil")
 def raising(): raise KeyError("no such bucket")
+def empty(): return TensorDataset(torch.zeros(0, 1, 8, 8), torch.zeros(0)), Pictures("pil")
 def stream(): return iter([]), iter([])
 """
 
@@ -286,7 +305,8 @@ def test_a_users_own_data(user_module: Callable[[str, str], str]) -> None:
     [
         ("raising", "raised KeyError: 'no such bucket'"),
         ("broken", "reading the training set raised OSError: disk on fire"),
-        ("one", r"must return (train, test)"),
+        ("one", "must return two data sets (train, test), not Pictures"),
+        ("empty", "has no items by number"),
         ("stream", "has no items by number"),
         ("absent", "has no 'absent'"),
     ],

@@ -17,10 +17,12 @@ def from_arrays(x_train: Tensor, y_train: Tensor, x_test: Tensor, y_test: Tensor
         DataError: labels are not integers, or images have no axis for height and width.
     """
     for labels, part in ((y_train, "training"), (y_test, "test")):
+        if not labels.numel():
+            raise DataError(f"data: no {part} images")
         if labels.is_floating_point() or labels.is_complex():
             raise DataError(f"data: {part} labels are {labels.dtype}, but must be integers 0, 1, ...")
     train_labels, test_labels = y_train.flatten().long(), y_test.flatten().long()
-    classes = int(max(train_labels.max(), test_labels.max())) + 1 if len(train_labels) and len(test_labels) else 0
+    classes = int(max(train_labels.max(), test_labels.max())) + 1
     return RawData(
         channels_first(x_train, "training"),
         train_labels,
@@ -38,6 +40,8 @@ def channels_first(images: Tensor, part: str) -> Tensor:
         >>> channels_first(torch.zeros(5, 28, 28, 3), "training").shape
         torch.Size([5, 3, 28, 28])
     """
+    if images.is_complex():
+        raise DataError(f"data: {part} images are {images.dtype}, but must be real numbers")
     if images.ndim == 3:
         return images[:, None]
     if images.ndim != 4:

@@ -26,13 +26,14 @@ def load(spec: DataSpec) -> RawData:
     Raises:
         DataError: the callable raises, or returns something else.
     """
+    source = resolve(spec.source)
     try:
-        result = resolve(spec.source)(**spec.options)
-        train, test = result
-    except (TypeError, ValueError) as error:
-        raise DataError(f"data '{spec.source}' must return (train, test): {describe(error)}") from error
+        sets = source(**spec.options)
     except Exception as error:  # the user's code can raise anything
         raise DataError(f"data '{spec.source}' raised {describe(error)}") from error
+    if not isinstance(sets, (tuple, list)) or len(sets) != 2:
+        raise DataError(f"data '{spec.source}' must return two data sets (train, test), not {type(sets).__name__}")
+    train, test = sets
     train_images, train_labels = _read(train, "training", spec)
     test_images, test_labels = _read(test, "test", spec)
     names = getattr(train, "classes", None)
@@ -42,13 +43,13 @@ def load(spec: DataSpec) -> RawData:
 
 
 def _read(dataset: Dataset[Any], part: str, spec: DataSpec) -> tuple[Tensor | LazyImages, Tensor]:
-    if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2:
-        return channels_first(dataset.tensors[0], part), dataset.tensors[1].flatten().long()
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")) or len(dataset) == 0:
         raise DataError(
             f"data '{spec.source}': the {part} set is {type(dataset).__name__}, which has no items by number: "
             "return a map-style data set with at least one (image, label)"
         )
+    if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2:
+        return channels_first(dataset.tensors[0], part), dataset.tensors[1].flatten().long()
     try:
         first = _to_tensor(dataset[0][0])
         shape = (len(dataset), *first.shape)

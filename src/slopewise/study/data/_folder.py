@@ -48,6 +48,11 @@ def load(spec: DataSpec) -> RawData:
             raise DataError(f"data.path: '{root}': train and test differ in classes: {', '.join(odd)}")
     else:
         train, test = stratified_split(train_labels, _TEST_FRACTION, stream(0, "folder-test"))
+        if not len(test):
+            raise DataError(
+                f"data.path: a fifth of the images of each class in '{root}' is less than one, so there is no test "
+                "set: add images, or make folders train/ and test/"
+            )
         test_files, test_labels = [train_files[i] for i in test], train_labels[test]
         train_files, train_labels = [train_files[i] for i in train], train_labels[train]
 
@@ -70,12 +75,17 @@ def _list(folder: Path) -> tuple[tuple[str, ...], list[Path], Tensor]:
     files: list[Path] = []
     labels: list[int] = []
     for label, directory in enumerate(directories):
-        images = sorted(path for path in directory.rglob("*") if path.suffix.lower() in _SUFFIXES)
+        images = sorted(path for path in directory.rglob("*") if _is_image(path))
         if not images:
             raise DataError(f"data.path: class '{directory.name}' has no PNG or JPEG image in '{directory}'")
         files += images
         labels += [label] * len(images)
     return tuple(directory.name for directory in directories), files, torch.tensor(labels)
+
+
+def _is_image(path: Path) -> bool:
+    # Hidden files are not pictures: macOS leaves "._NAME.jpg" beside each one that it copies.
+    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 class _Reader:

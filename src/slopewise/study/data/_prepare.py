@@ -22,6 +22,8 @@ def prepare(raw: RawData, spec: DataSpec) -> ImageData:
         DataError: NaN or infinite pixels, sizes that do not match, a class without a training image, or a
             `train_size` that the smallest class cannot serve.
     """
+    if len(raw.classes) < 2:
+        raise DataError(f"data: there is {len(raw.classes)} class, and nothing to tell apart: give at least 2 classes")
     _check(raw.train_images, raw.train_labels, len(raw.classes), "training")
     _check(raw.test_images, raw.test_labels, len(raw.classes), "test")
     if raw.train_images.shape[1:] != raw.test_images.shape[1:]:
