@@ -129,6 +129,28 @@ def test_the_life_of_a_study(cli: Cli, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_what_a_model_prints_does_not_spoil_the_json(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "noisy.py").write_text(
+        "import os\n"
+        "from slopewise.study.models import cnn\n"
+        "def build(activation, num_classes, in_channels):\n"
+        "    print('building'); os.system('echo from a child')\n"
+        "    return cnn(activation, num_classes, in_channels, width=4)\n"
+    )
+    ended = cli("run", "--model", "noisy:build", "--arms", "relu,elu", "--seeds", "1", *TINY[:4], "--json")
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout[ended.stdout.index("{") :])["control"] == "relu"
+    assert "building" in ended.stderr
+    assert "building" not in ended.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flag", [("--arms", "relu,prelu_chanel"), ("--model", "cnnn"), ("--data", "digitz")])
+def test_a_dry_run_refuses_unknown_names(cli: Cli, flag: tuple[str, str]) -> None:
+    refused(cli("run", *flag, "--dry-run"), "unknown ")
+
+
+@pytest.mark.slow
 def test_a_failing_trial_shows_in_the_exit_status_and_can_be_retried(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "acts.py").write_text(
         "import torch, pathlib\n"

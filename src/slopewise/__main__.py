@@ -1,10 +1,19 @@
 """Entry point of the `slopewise` command and of `python -m slopewise`."""
 
 import sys
+from collections.abc import Callable
 
 
 def main() -> None:
     """Run the command line, or say what it needs where only the layers are installed."""
+    try:
+        _command()()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
+
+
+def _command() -> Callable[[], None]:
     try:
         from slopewise.cli import main as run
     except ModuleNotFoundError as error:
@@ -12,7 +21,7 @@ def main() -> None:
             raise
         sys.stderr.write(f"error: the commands need '{error.name}': pip install 'slopewise[study]'\n")
         sys.exit(2)
-    run()
+    return run
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import json
 import sys
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,18 +32,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="What does a learned negative slope (PReLU) do to the training of your CNN, and is it worth it?",
 )
-
-_SHORTHANDS = {
-    "data": "data.source",
-    "train_size": "data.train_size",
-    "model": "model.name",
-    "arms": "arms",
-    "control": "control",
-    "seeds": "seeds",
-    "epochs": "train.epochs",
-    "lr": "train.lr",
-    "margin": "margin",
-}
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")]
@@ -89,10 +77,23 @@ def run(
 
       slopewise run --arms relu,again=relu      (A/A: the differences are exactly 0)
     """
-    flags = {key: value for key, value in locals().items() if key in _SHORTHANDS}
+    flags = {
+        "data.source": data,
+        "data.train_size": train_size,
+        "model.name": model,
+        "arms": arms,
+        "control": control,
+        "seeds": seeds,
+        "train.epochs": epochs,
+        "train.lr": lr,
+        "margin": margin,
+    }
+    from slopewise.study._preflight import check_names
+
     study = _study(spec, flags, settings or [])
     missing = study.missing(out, retry_failed=retry_failed)
     if dry_run:
+        check_names(study.spec)
         _print_plan(study, missing, as_json=as_json)
         return
     results = _run(study, out, missing, engine=engine, workers=workers, retry_failed=retry_failed)
@@ -198,9 +199,9 @@ def _study(path: Path | None, flags: dict[str, Any], settings: list[str]) -> Stu
     from slopewise.study._spec_input import override, parse_spec, read_spec
 
     fields = read_spec(path) if path else {}
-    for flag, value in flags.items():
+    for key, value in flags.items():
         if value is not None:
-            fields = override(fields, _SHORTHANDS[flag], value)
+            fields = override(fields, key, value)
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
@@ -212,9 +213,10 @@ def _study(path: Path | None, flags: dict[str, Any], settings: list[str]) -> Stu
 def _toml_value(text: str) -> Any:
     """A TOML value, or the text itself where it is none: `--set data.source=digits` needs no quotes."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        table = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    return table["value"] if len(table) == 1 else text
 
 
 def _run(
@@ -223,7 +225,8 @@ def _run(
     from slopewise.report import StudyProgress
 
     try:
-        with StudyProgress(missing, Console(stderr=True)) as progress:
+        # What a user's model prints belongs with the log: stdout is for results.
+        with StudyProgress(missing, Console(stderr=True)) as progress, redirect_stdout(sys.stderr):
             return study.run(out, engine=engine, workers=workers, retry_failed=retry_failed, on_event=progress)
     except KeyboardInterrupt:
         kept = len(study.plan()) - len(study.missing(out))

@@ -87,12 +87,12 @@ class TrialRecord:
     Attributes:
         train_loss, train_accuracy, validation_loss, validation_accuracy, test_loss, test_accuracy: of the final
             weights, evaluation mode, no augmentation. The test set is scored once, here.
-        steps: optimizer steps taken.
+        steps: optimizer steps taken; a loss that is not finite at step n leaves n - 1.
         seconds: wall time of the whole trial, measurements included.
         seconds_per_step: median over the warm epochs (all but the first).
         parameters: learned numbers in the model; slope_parameters: how many of them are slopes.
         init_digest: SHA-256 of the initial weights, slopes aside. Equal over the arms of one seed: the pairing.
-        data_digest: SHA-256 of the split, the first epoch's order and its augmented batches' labels. Likewise.
+        data_digest: SHA-256 of the split and of the first batch, images as augmented and labels. Likewise.
         environment: key of the `StudyRecord.environments` entry that it ran in.
     """
 

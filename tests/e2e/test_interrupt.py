@@ -55,10 +55,15 @@ def group_is_alive(leader: int) -> bool:
     return True
 
 
+def hear_ctrl_c() -> None:
+    """As on a terminal; a test run in the background would pass on that it ignores the signal."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(out: Path) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [*COMMAND, "--out", str(out)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=hear_ctrl_c,
     )  # fmt: skip
     deadline = time.monotonic() + 120
     while finished(out) == 0:
@@ -112,7 +117,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path) -> None
 def test_ctrl_c_before_the_first_trial_is_as_quiet(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*COMMAND, "--out", str(tmp_path / "out")],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=hear_ctrl_c,
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while not (tmp_path / "out" / "study.db").exists():  # then workers are started

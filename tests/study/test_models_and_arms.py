@@ -62,6 +62,21 @@ def test_an_activation_that_draws_random_numbers_does_not_shift_the_weights() ->
     assert not torch.equal(model.model.state_dict()["act1.weight"], model.model.state_dict()["act2.weight"])
 
 
+def test_one_activation_under_two_names_is_no_weight() -> None:
+    def alias(activation, num_classes, in_channels):  # type: ignore[no-untyped-def]
+        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        model.first = model.second = activation(10)
+        return model
+
+    digests = set()
+    for arm in ("relu", "prelu_channel"):
+        factory = activation_factory(ArmSpec(name=arm, activation=arm))
+        torch.manual_seed(0)
+        model = alias(factory, 10, 1)
+        digests.add(BuiltModel(model, {"first": model.first}).init_digest())
+    assert len(digests) == 1
+
+
 def test_initial_weights_have_he_variance() -> None:
     weight = built("relu", ModelSpec(options={"width": 64})).model.state_dict()["conv6.weight"]
     fan_in = weight[0].numel()

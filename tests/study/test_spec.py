@@ -59,6 +59,7 @@ def test_arms_have_shorthands() -> None:
             {"train": {"batch_size": 9}, "hardware": {"devices": 2, "strategy": "ddp_spawn"}},
             "multiple of hardware.devices",
         ),
+        ({"hardware": {"precision": "16-mixed"}}, "a CPU takes 'bf16-mixed'"),
         ({"margin": "much"}, "margin: input should be a valid number"),
     ],
 )
@@ -98,6 +99,7 @@ def test_callables_become_references() -> None:
     from torch.nn import Hardswish
 
     assert parse_spec({"arms": [{"name": "h", "activation": Hardswish}]}).arms[0].activation.endswith(":Hardswish")
+    assert [arm.name for arm in parse_spec({"arms": ["relu", Hardswish]}).arms] == ["relu", "Hardswish"]
     with pytest.raises(SpecError, match="top level of a module"):
         parse_spec({"model": {"name": lambda activation: None}})
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import StatementError
 
 from slopewise.errors import StoreError
 from slopewise.records import EpochRecord, TrialRecord
@@ -83,6 +84,19 @@ def test_files_that_are_no_study_are_refused(tmp_path: Path) -> None:
         other.execute("CREATE TABLE t (x)")
     with pytest.raises(StoreError, match="not a study of this version"):
         Store.open(tmp_path)
+
+
+def test_a_study_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(StatementError):  # a row that JSON cannot hold
+        Store.create(tmp_path, SPEC, {"digest": object()})
+    with closing(sqlite3.connect(tmp_path / FILE)) as store:
+        assert store.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    Store.create(tmp_path, SPEC, DATA).close()
+    with closing(sqlite3.connect(tmp_path / FILE)) as store:
+        store.execute("DELETE FROM study")
+        store.commit()
+    with pytest.raises(StoreError, match="names no study"):
+        Store.open(tmp_path).read()
 
 
 def test_other_data_under_an_old_study_are_refused(tmp_path: Path) -> None:

@@ -67,6 +67,11 @@ def test_faults_are_found_before_anything_is_written(tmp_path: Path, user_module
         "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3), activation(3))\n"
         "def raising(activation, num_classes, in_channels):\n"
         "    return torch.nn.Sequential(torch.nn.Linear(5, 3), activation(3))\n"
+        "class Unused(torch.nn.Sequential):\n"
+        "    def forward(self, x): return torch.relu(self[1](x.flatten(1)))\n"
+        "def unused(activation, num_classes, in_channels):\n"
+        "    return Unused(activation(10), torch.nn.Linear(64, 10))\n"
+        "def leaving(activation, num_classes, in_channels): raise SystemExit(3)\n"
         "def lazy(activation, num_classes, in_channels):\n"
         "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(10), activation(10))\n"
         "def frozen(activation, num_classes, in_channels):\n"
@@ -86,6 +91,8 @@ def test_faults_are_found_before_anything_is_written(tmp_path: Path, user_module
         ("lazy", "model 'nets:lazy' .* raised .*uninitialized parameter"),
         ("tuple_later", "must return logits .* in evaluation, not tuple"),
         ("frozen", "model 'nets:frozen' .* raised ValueError"),
+        ("unused", "makes activations but never applies one"),
+        ("leaving", "model 'nets:leaving' .* raised SystemExit: 3"),
     ):
         with pytest.raises(ModelError, match=message):
             sw.Study(arms="relu", model={"name": f"nets:{model}"}).run(out)
@@ -96,6 +103,12 @@ def test_faults_are_found_before_anything_is_written(tmp_path: Path, user_module
     with pytest.raises(SpecError, match="leaves no image to validate on"):
         sw.Study(data={"train_size": 20}).run(out)
     assert not (out / "study.db").exists()
+
+
+@pytest.mark.slow
+def test_an_empty_store_is_no_study_yet(tmp_path: Path) -> None:
+    (tmp_path / "study.db").touch()
+    assert len(sw.Study(arms="relu", seeds=1, **TINY).run(tmp_path).record.trials) == 1
 
 
 def test_two_drivers_do_not_share_a_folder(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from slopewise.optim import param_groups
 from slopewise.study._references import describe
 from slopewise.study._spec import ArmSpec, HardwareSpec, StudySpec
 from slopewise.study._trial import build_arm, make_fabric
-from slopewise.study.data import ImageData, load_data
+from slopewise.study.arms import activation_factory
+from slopewise.study.data import ImageData, load_data, source
+from slopewise.study.models import builder
 
 _IMAGES = 8
 
@@ -23,12 +25,25 @@ def preflight(spec: StudySpec) -> ImageData:
     Raises:
         SlopewiseError: with the first fault found, in one line.
     """
+    check_names(spec)
     _check_hardware(spec.hardware)
     data = load_data(spec.data)
     _check_sizes(spec, data)
     for arm in spec.arms:
         _rehearse(spec, arm, data)
     return data
+
+
+def check_names(spec: StudySpec) -> None:
+    """Find everything that a spec names, and load no data yet.
+
+    Raises:
+        SlopewiseError: there is no such activation, model or source of data.
+    """
+    for arm in spec.arms:
+        activation_factory(arm)
+    builder(spec.model)
+    source(spec.data)
 
 
 def _rehearse(spec: StudySpec, arm: ArmSpec, data: ImageData) -> None:
@@ -50,11 +65,16 @@ def _rehearse(spec: StudySpec, arm: ArmSpec, data: ImageData) -> None:
         built.init_digest()
         param_groups(built.model, lr=spec.train.lr)
         torch.autograd.backward(loss(built.model))
-        probe(built.model, built.sites, loss)
+        states, _ = probe(built.model, built.sites, loss)
     except SlopewiseError:
         raise
-    except Exception as error:  # a user's model can raise anything
+    except (Exception, SystemExit) as error:  # a user's model can raise anything
         raise ModelError(f"{where} raised {describe(error)}") from error
+    if not states:
+        raise ModelError(
+            f"{where} makes activations but never applies one, so all arms would be the same: call in forward() what "
+            "activation(channels) returned"
+        )
 
 
 def _check_hardware(hardware: HardwareSpec) -> None:

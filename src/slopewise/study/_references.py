@@ -31,7 +31,7 @@ def resolve(reference: str) -> Callable[..., Any]:
     module_name, _, path = reference.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # a user's module can raise anything while it is imported
+    except (Exception, SystemExit) as error:  # a user's module can raise anything while it is imported
         raise SpecError(f"cannot import module '{module_name}' of '{reference}': {describe(error)}") from error
     try:
         target = reduce(getattr, path.split("."), module)

@@ -9,7 +9,7 @@ from slopewise.errors import StoreError
 from slopewise.study._spec import StudySpec
 
 # Where the data lie may change, what they are may not: the store compares their digest.
-_FREE = {"name", "data.path", "data.memory_gib"}
+_FREE = {"name", "data.path"}
 
 
 def check_same(old: StudySpec, new: StudySpec, folder: str | Path) -> None:
@@ -36,20 +36,20 @@ def spec_differences(old: StudySpec, new: StudySpec) -> list[str]:
         ['margin was 0.5, now 0.1', 'seed 1 is gone']
     """
     before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
-    arms = {spec: {arm["name"]: arm for arm in side.pop("arms")} for spec, side in (("old", before), ("new", after))}
-    seeds = [side.pop("seeds") for side in (before, after)]
+    arms_before, arms_after = ({arm["name"]: arm for arm in side.pop("arms")} for side in (before, after))
+    seeds_before, seeds_after = (side.pop("seeds") for side in (before, after))
     was, now = _flat(before), _flat(after)
     words = [
         f"{key} was {was.get(key)!r}, now {now.get(key)!r}"
         for key in sorted(was.keys() | now.keys())
         if was.get(key) != now.get(key) and key not in _FREE
     ]
-    for name, arm in arms["old"].items():
-        if name not in arms["new"]:
+    for name, arm in arms_before.items():
+        if name not in arms_after:
             words.append(f"arm {name} is gone")
-        elif arm != arms["new"][name]:
-            words.append(f"arm {name} was {_short(arm)}, now {_short(arms['new'][name])}")
-    if gone := [seed for seed in seeds[0] if seed not in seeds[1]]:
+        elif arm != arms_after[name]:
+            words.append(f"arm {name} was {_short(arm)}, now {_short(arms_after[name])}")
+    if gone := [seed for seed in seeds_before if seed not in seeds_after]:
         words.append(f"seed{'s' * (len(gone) > 1)} {', '.join(map(str, gone))} {'are' if len(gone) > 1 else 'is'} gone")
     return words
 

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from slopewise.errors import nearest
 from slopewise.study._references import reference_to
 
+SOURCE_NAMES = ("digits", "fashion-mnist", "folder", "npz")  # a folder called digits does not hide the digits
 _MOST_SEEDS = 10_000
 _LARGEST_SEED = 2**63 - 1  # what SQLite stores
 DEFAULT_ARMS = ("relu", "leaky_relu", "frozen_slope", "prelu_shared", "prelu_channel")
@@ -68,10 +69,11 @@ class DataSpec(_Table):
     @classmethod
     def _path_as_source(cls, fields: Any) -> Any:
         source = fields.get("source") if isinstance(fields, dict) else None
-        if isinstance(source, (str, Path)) and not fields.get("path"):
-            kind = "folder" if Path(source).is_dir() else "npz" if Path(source).suffix == ".npz" else None
-            if kind and source != "folder":
-                return {**fields, "source": kind, "path": str(source)}
+        if isinstance(source, (str, Path)) and source not in SOURCE_NAMES and not fields.get("path"):
+            path = Path(source).expanduser()
+            kind = "folder" if path.is_dir() else "npz" if path.suffix == ".npz" else None
+            if kind:
+                return {**fields, "source": kind, "path": str(path)}
         return fields
 
 
@@ -151,6 +153,7 @@ def _expand_arms(arms: Any) -> Any:
     arms = arms.split(",") if isinstance(arms, str) else arms
     if not isinstance(arms, (list, tuple)):
         return arms
+    arms = [{"activation": arm} if callable(arm) else arm for arm in arms]
     expanded, seen = [], Counter[str]()
     for arm in arms:
         if isinstance(arm, str):
@@ -161,7 +164,7 @@ def _expand_arms(arms: Any) -> Any:
                 "activation": activation or name,
             }
         elif isinstance(arm, dict) and "activation" in arm:
-            arm = {"name": str(arm["activation"]), **arm}  # noqa: PLW2901
+            arm = {"name": getattr(arm["activation"], "__name__", str(arm["activation"])), **arm}  # noqa: PLW2901
         expanded.append(arm)
     return expanded
 
@@ -230,6 +233,8 @@ class StudySpec(_Table):
             raise ValueError(f"control: no arm is called '{self.control}'; {nearest(self.control, names)}")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: the same seed stands twice; each arm is trained once per seed")
+        if self.hardware.precision == "16-mixed" and self.hardware.accelerator == "cpu":
+            raise ValueError("hardware.precision: '16-mixed' is for GPUs; a CPU takes 'bf16-mixed'")
         if self.hardware.devices > 1 and self.hardware.strategy == "auto":
             raise ValueError("hardware.strategy: several devices a trial need 'ddp_spawn'")
         if self.train.batch_size % self.hardware.devices:

@@ -78,7 +78,8 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._engine = sql.create_engine(sql.URL.create("sqlite", database=str(path)))
-        sql.event.listen(self._engine, "connect", _enforce_foreign_keys)
+        sql.event.listen(self._engine, "connect", _prepare)
+        sql.event.listen(self._engine, "begin", _begin)
 
     @classmethod
     def open(cls, folder: str | Path) -> Store:
@@ -111,29 +112,32 @@ class Store:
             StoreError: the folder cannot be written, or holds a different study; the difference is shown.
         """
         path = Path(folder) / FILE
-        if path.exists() and path.stat().st_size > 0:
-            store = cls.open(folder)
+        old = cls.holds_study(folder)
+        store = cls.open(folder) if old else cls(path)
+        if old:
             check_same(store.spec(), spec, folder)
-            if (digest := store.read().data["digest"]) != data["digest"]:
+            if (digest := store._study().data["digest"]) != data["digest"]:
                 raise StoreError(
                     f"the data changed since '{folder}' was begun (digest {digest[:12]}, now {data['digest'][:12]}): "
                     "give the old data, or choose another folder"
                 )
-        else:
-            store = cls(path)
-            with store._errors(), store._engine.begin() as connection:
-                _metadata.create_all(connection)
-                connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA}")
         row = {"id": 1, "spec": spec.model_dump(mode="json"), "data": data}
-        with store._errors(), store._engine.begin() as connection:
+        with store._errors(), store._engine.begin() as connection:  # one transaction: a study is there whole or not
+            _metadata.create_all(connection)
+            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA}")
             connection.execute(sql.delete(_STUDY))
             connection.execute(sql.insert(_STUDY).values(row))
         return store
 
+    @staticmethod
+    def holds_study(folder: str | Path) -> bool:
+        """Whether a store is there. An empty file, which SQLite leaves when it is killed at once, is none."""
+        path = Path(folder) / FILE
+        return path.exists() and path.stat().st_size > 0
+
     def spec(self) -> StudySpec:
         """What the study was asked."""
-        with self._errors(), self._engine.connect() as connection:
-            return parse_spec(connection.execute(sql.select(_STUDY.c.spec)).scalar_one())
+        return parse_spec(self._study().spec)
 
     def done(self) -> dict[tuple[str, int], str]:
         """Status by (arm, seed) of the trials that are stored."""
@@ -159,8 +163,8 @@ class Store:
 
     def read(self) -> StudyRecord:
         """The whole study, its trials in the plan's order."""
+        study = self._study()
         with self._errors(), self._engine.connect() as connection:
-            study = connection.execute(sql.select(_STUDY)).one()
             environments = {row.digest: row.facts for row in connection.execute(sql.select(_ENVIRONMENTS))}
             below: dict[str, dict[int, list[Any]]] = {}
             for name, table in _BELOW.items():
@@ -187,6 +191,13 @@ class Store:
             trials=tuple(trials),
         )
 
+    def _study(self) -> sql.Row[Any]:
+        with self._errors(), self._engine.connect() as connection:
+            study = connection.execute(sql.select(_STUDY)).one_or_none()
+        if study is None:
+            raise StoreError(f"'{self.path}' names no study: it is damaged; move it away")
+        return study
+
     def close(self) -> None:
         """Let go of the file."""
         self._engine.dispose()
@@ -197,7 +208,7 @@ class Store:
         try:
             yield
         except OperationalError as error:
-            raise StoreError(f"cannot write the store '{self.path}': {error.orig}") from error
+            raise StoreError(f"cannot use the store '{self.path}': {error.orig}") from error
         except DatabaseError as error:
             raise StoreError(f"'{self.path}' is not a SQLite file ({error.orig}): move it away") from error
 
@@ -211,5 +222,10 @@ def _trial(row: sql.RowMapping, parts: dict[str, tuple[Any, ...]]) -> TrialRecor
     return TrialRecord(**values)
 
 
-def _enforce_foreign_keys(connection: Any, _: Any) -> None:
+def _prepare(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # Python's sqlite3 would leave CREATE TABLE outside of transactions
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin(connection: sql.Connection) -> None:
+    connection.exec_driver_sql("BEGIN")

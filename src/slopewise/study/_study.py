@@ -16,7 +16,7 @@ from slopewise.study._references import describe
 from slopewise.study._resume import check_same
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import parse_spec, read_spec
-from slopewise.study._store import FILE, Store
+from slopewise.study._store import Store
 from slopewise.study.engines import Engine
 
 OnEvent = Callable[[Event], None]
@@ -53,7 +53,7 @@ class Study:
         Raises:
             StoreError: the folder holds another study.
         """
-        if not (Path(out) / FILE).exists():
+        if not Store.holds_study(out):
             return self.plan()
         with closing(Store.open(out)) as store:
             check_same(store.spec(), self.spec, out)
@@ -103,7 +103,7 @@ class Study:
 
     def _grown(self, folder: Path) -> bool:
         with closing(Store.open(folder)) as store:
-            return store.spec() != self.spec
+            return store.spec().model_dump(mode="json") != self.spec.model_dump(mode="json")
 
 
 @contextmanager

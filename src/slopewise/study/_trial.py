@@ -203,7 +203,6 @@ class _Trial:
             learning_rate = self.optimizer.param_groups[0]["lr"]
             logits = self.model(images)
             loss = F.cross_entropy(logits, labels)
-            self.step += 1
             losses.append(loss.detach())
             if cpu or len(losses) % _LOSS_CHECK == 0:
                 self._check(losses, first)
@@ -211,6 +210,7 @@ class _Trial:
             self.fabric.backward(loss)
             self.optimizer.step()
             self.scheduler.step()
+            self.step += 1
             right += (logits.detach().argmax(dim=1) == labels).sum()
             seen += len(labels)
         _wait_for(device)
@@ -286,7 +286,7 @@ class _Trial:
                 rate = self.optimizer.param_groups[0]["lr"]
                 raise _Divergence(
                     step,
-                    f"the training loss became {value} at step {step} (learning rate {rate:.3g}, last finite loss "
+                    f"the training loss became {value} at step {step} (learning rate {rate:.3g}, loss before it "
                     f"{self.last_loss:.3g}){self._largest_slope()}",
                 )
             self.last_loss = value

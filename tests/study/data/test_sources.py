@@ -183,6 +183,44 @@ def test_hidden_files_and_directories_are_no_images_and_capitals_are(tmp_path: P
     assert len(data.train_labels) + len(data.test_labels) == 10
 
 
+def test_parts_of_a_data_set_are_not_taken_for_classes(tmp_path: Path) -> None:
+    write_folder(tmp_path / "train", count=3)
+    write_folder(tmp_path / "val", count=3)
+    with pytest.raises(DataError, match=r"holds train, val, which are parts of a data set and no classes"):
+        load_data(DataSpec(source=str(tmp_path)))
+
+
+def test_one_grey_picture_does_not_make_the_rest_grey(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "pets")
+    Image.new("L", (9, 9), 128).save(root / "cat" / "0.jpg")
+    assert load_data(DataSpec(source=str(root))).in_channels == 3
+
+
+def test_pictures_are_read_as_a_viewer_shows_them(tmp_path: Path) -> None:
+    from slopewise.study.data._folder import _Reader
+
+    ramp = np.linspace(0, 65535, 64).reshape(8, 8)
+    Image.fromarray(ramp.astype(np.uint16)).save(tmp_path / "deep.png")
+    deep = _Reader([tmp_path / "deep.png"], size=(8, 8), colour=False)(0)
+    assert np.abs(deep[0].numpy() - ramp / 257).max() <= 1
+    Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert (_Reader([tmp_path / "clear.png"], size=(8, 8), colour=True)(0) == 255).all()
+    turned = Image.new("RGB", (8, 4), "black")
+    turned.paste((255, 255, 255), (0, 0, 4, 4))  # white on the left
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise: then white is on top
+    turned.save(tmp_path / "turned.png", exif=exif)
+    upright = _Reader([tmp_path / "turned.png"], size=(8, 4), colour=True)(0)
+    assert (upright[:, :4] > 200).all()
+    assert (upright[:, 4:] < 50).all()
+
+
+def test_a_folder_called_digits_does_not_hide_the_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_folder(tmp_path / "digits")
+    monkeypatch.chdir(tmp_path)
+    assert len(load_data(DataSpec(source="digits")).test_labels) == 808
+
+
 def test_a_folder_too_small_for_a_test_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no test set"):
         load_data(DataSpec(source=str(write_folder(tmp_path / "pets", count=1))))
@@ -235,6 +273,7 @@ def test_an_npz_file_is_read_whatever_the_channel_axis(tmp_path: Path) -> None:
         ({"y_train": np.zeros(20, np.int64)}, "no training image of class '1'"),
         ({"y_test": np.array([0, 1, -1, 0, 0, 0])}, "test labels run from -1 to 1"),
         ({"x_test": np.zeros((6, 8, 9, 3), np.float32)}, "different shapes, (3, 8, 8) and (3, 8, 9)"),
+        ({"x_train": np.full((20, 8, 8, 3), 1e300)}, "hold NaN or infinity"),
         ({"x_test": np.zeros((0, 8, 8, 3)), "y_test": np.zeros(0, np.int64)}, "no test images"),
         ({"x_train": np.zeros((20, 8, 8), np.complex64)}, "training images are torch.complex64"),
         ({"y_train": np.zeros(20, np.int64), "y_test": np.zeros(6, np.int64)}, "there is 1 class"),

@@ -113,6 +113,34 @@ def test_a_trial_that_always_fails_is_recorded_and_the_rest_go_on(user_module: C
     assert "ValueError: the moon is full" in trials["raise_always/0"].error
 
 
+def test_an_idle_worker_that_dies_costs_nothing() -> None:
+    spec = tiny("relu", seeds=3, train={"epochs": 60})
+    trials, killed = {}, False
+    for event in LocalEngine(2).run(spec, plan(spec)):
+        if isinstance(event, Ended):
+            trials[event.record.seed] = event.record
+            if len(trials) == 2:  # one worker is idle now, the other at work on the last trial
+                time.sleep(0.5)
+                busiest = max(multiprocessing.active_children(), key=cpu_time)
+                for child in multiprocessing.active_children():
+                    if child is not busiest:
+                        child.kill()
+                        killed = True
+    assert killed
+    assert len(trials) == 3
+
+
+def cpu_time(child: multiprocessing.Process) -> int:
+    """What the kernel counted for it in the last tenth of a second."""
+
+    def read() -> int:
+        return sum(map(int, Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+
+    before = read()
+    time.sleep(0.1)
+    return read() - before
+
+
 def test_closing_the_generator_ends_the_workers() -> None:
     spec = tiny("relu", seeds=4, train={"epochs": 500})
     with closing(LocalEngine(2).run(spec, plan(spec))) as events:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from slopewise.errors import DataError, nearest
 from slopewise.study._references import is_reference
-from slopewise.study._spec import DataSpec
+from slopewise.study._spec import SOURCE_NAMES, DataSpec
 from slopewise.study.data import _callable, _digits, _fashion_mnist, _folder, _npz
 from slopewise.study.data._augment import Augment as Augment
 from slopewise.study.data._base import ImageData as ImageData
@@ -17,12 +17,9 @@ from slopewise.study.data._prepare import balanced_subset as balanced_subset
 from slopewise.study.data._prepare import prepare as prepare
 from slopewise.study.data._prepare import stratified_split as stratified_split
 
-SOURCES: dict[str, Callable[[DataSpec], RawData]] = {
-    "digits": _digits.load,
-    "fashion-mnist": _fashion_mnist.load,
-    "folder": _folder.load,
-    "npz": _npz.load,
-}
+SOURCES: dict[str, Callable[[DataSpec], RawData]] = dict(
+    zip(SOURCE_NAMES, (_digits.load, _fashion_mnist.load, _folder.load, _npz.load), strict=True)
+)
 
 
 def load_data(spec: DataSpec) -> ImageData:
@@ -36,11 +33,20 @@ def load_data(spec: DataSpec) -> ImageData:
         >>> tuple(data.train_images.shape), len(data.test_labels)
         ((100, 1, 8, 8), 808)
     """
+    return prepare(source(spec)(spec), spec)
+
+
+def source(spec: DataSpec) -> Callable[[DataSpec], RawData]:
+    """What loads the images that a spec names.
+
+    Raises:
+        DataError: no such source.
+    """
     if is_reference(spec.source):
-        return prepare(_callable.load(spec), spec)
+        return _callable.load
     if spec.source not in SOURCES:
         raise DataError(
             f"unknown data '{spec.source}', which is no folder and no .npz file either; "
             f"{nearest(spec.source, [*SOURCES, 'module:callable'])}"
         )
-    return prepare(SOURCES[spec.source](spec), spec)
+    return SOURCES[spec.source]

@@ -29,7 +29,7 @@ def load(spec: DataSpec) -> RawData:
     source = resolve(spec.source)
     try:
         sets = source(**spec.options)
-    except Exception as error:  # the user's code can raise anything
+    except (Exception, SystemExit) as error:  # the user's code can raise anything
         raise DataError(f"data '{spec.source}' raised {describe(error)}") from error
     if not isinstance(sets, (tuple, list)) or len(sets) != 2:
         raise DataError(f"data '{spec.source}' must return two data sets (train, test), not {type(sets).__name__}")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from slopewise.errors import DataError
@@ -23,6 +23,7 @@ from slopewise.study._streams import stream
 from slopewise.study.data._base import LazyImages, RawData
 from slopewise.study.data._prepare import stratified_split
 
+_PARTS = {"train", "test", "val", "valid", "validation"}
 _SUFFIXES = {".png", ".jpg", ".jpeg"}
 _TEST_FRACTION = 0.2
 _DECODERS = 4  # threads; Pillow releases the interpreter lock while it decodes
@@ -40,6 +41,11 @@ def load(spec: DataSpec) -> RawData:
     if not root.is_dir():
         raise DataError(f"data.path: '{root}' is not a folder; it should hold one directory a class")
     split = (root / "train").is_dir() and (root / "test").is_dir()
+    if not split and (parts := sorted(path.name for path in root.iterdir() if path.name in _PARTS)):
+        raise DataError(
+            f"data.path: '{root}' holds {', '.join(parts)}, which are parts of a data set and no classes: it needs "
+            "both train/ and test/ (rename, or link, the one to score on as test)"
+        )
     classes, train_files, train_labels = _list(root / "train" if split else root)
     if split:
         test_classes, test_files, test_labels = _list(root / "test")
@@ -56,7 +62,7 @@ def load(spec: DataSpec) -> RawData:
         test_files, test_labels = [train_files[i] for i in test], train_labels[test]
         train_files, train_labels = [train_files[i] for i in train], train_labels[train]
 
-    reader = partial(_Reader, size=spec.image_size, colour=_is_colour(train_files[0]))
+    reader = partial(_Reader, size=spec.image_size, colour=_any_colour(train_files + test_files))
     readers = reader(train_files), reader(test_files)
     keep = 4 * sum(math.prod(part.shape) for part in readers) <= spec.memory_gib * 2**30
     faults: list[str] = []
@@ -97,7 +103,7 @@ class _Reader:
 
     def __call__(self, index: int) -> Tensor:
         with _open(self.files[index]) as image:
-            resized = image.convert(self.mode).resize(self.size[::-1], Image.Resampling.BILINEAR)
+            resized = _upright(image).convert(self.mode).resize(self.size[::-1], Image.Resampling.BILINEAR)
         return torch.from_numpy(np.array(resized)).reshape(*self.size, -1).permute(2, 0, 1)
 
 
@@ -117,9 +123,29 @@ def _decode(reader: _Reader, faults: list[str], *, keep: bool) -> Tensor | LazyI
     return torch.stack(images) if keep else LazyImages(reader, reader.shape, pool.map)
 
 
-def _is_colour(path: Path) -> bool:
-    with _open(path) as image:
-        return image.mode not in ("L", "1", "I", "I;16", "LA")
+def _any_colour(files: Sequence[Path]) -> bool:
+    """Whether any image has colour: one grey picture does not make the rest grey."""
+
+    def colour(path: Path) -> bool:
+        try:
+            with _open(path) as image:
+                return image.mode not in ("1", "L", "LA") and not image.mode.startswith("I")
+        except DataError:  # named, with all others, when the pixels are read
+            return False
+
+    with ThreadPoolExecutor(_DECODERS) as pool:
+        return any(pool.map(colour, files))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture as a viewer shows it: turned as its EXIF says, 16 bits brought to 8, transparency on white."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # Pillow itself would cut off at 255 instead of scaling
+        return Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image
 
 
 @contextmanager

@@ -100,6 +100,8 @@ def _same(image: Tensor) -> Tensor:
 
 
 def _check(images: Images, labels: Tensor, classes: int, part: str) -> None:
+    if len(images.shape) != 4:
+        raise DataError(f"data: {part} images have shape {tuple(images.shape)}, but must be (N, C, H, W)")
     if len(images) != len(labels):
         raise DataError(f"data: {len(images)} {part} images but {len(labels)} labels: there must be one label an image")
     if len(images) == 0:
@@ -110,7 +112,7 @@ def _check(images: Images, labels: Tensor, classes: int, part: str) -> None:
             f"classes: labels must be 0 to {classes - 1}"
         )
     if isinstance(images, Tensor) and images.is_floating_point():
-        bad = (~images.isfinite()).flatten(1).any(dim=1)
+        bad = (~images.to(torch.float32).isfinite()).flatten(1).any(dim=1)
         if bad.any():
             raise DataError(
                 f"data: {int(bad.sum())} of {len(images)} {part} images hold NaN or infinity, the first at index "

@@ -53,7 +53,7 @@ class LocalEngine(Engine):
         waiting = deque((trial, 1) for trial in trials)
         count = min(self.workers or max(1, _cores() // spec.hardware.threads), len(trials))
         workers = [_spawn(spec) for _ in range(count)]
-        unended = len(trials)
+        unended, stillborn = len(trials), 0
         try:
             while unended:
                 for pipe in wait([worker.pipe for worker in workers]):
@@ -62,9 +62,8 @@ class LocalEngine(Engine):
                         message = worker.pipe.recv()
                     except (EOFError, OSError):  # OSError: it died in the middle of a message
                         workers.remove(worker)
-                        message = _post_mortem(worker)
-                        if len(workers) < len(waiting) + 1 and unended:
-                            workers.append(_spawn(spec))
+                        stillborn += not worker.ready
+                        message = _post_mortem(worker, last_hope=stillborn >= ATTEMPTS)
                     if message == READY:
                         worker.ready = True
                     elif isinstance(message, Ended):
@@ -76,8 +75,10 @@ class LocalEngine(Engine):
                         else:
                             unended -= 1
                             yield replace(message, record=replace(message.record, attempts=attempt))
-                    else:
+                    elif message is not None:
                         yield message
+                while len(workers) < min(count, unended):
+                    workers.append(_spawn(spec))
                 for worker in workers:
                     if worker.ready and worker.trial is None and waiting:
                         worker.trial, worker.attempt = waiting.popleft()
@@ -123,17 +124,20 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _post_mortem(worker: _Worker) -> Ended:
-    """The failed trial of a worker whose pipe has ended."""
+def _post_mortem(worker: _Worker, *, last_hope: bool) -> Ended | None:
+    """The failed trial of a worker whose pipe has ended; None if it had none and another may take its place."""
     worker.process.join(_PATIENCE)
     worker.pipe.close()
     code = worker.process.exitcode
     how = f"was killed by signal {-code}" if code is not None and code < 0 else f"exited with status {code}"
     if worker.trial is None:
-        raise EngineError(
-            f"a worker process {how} before its first trial; its own words are above. A script that calls "
-            "Study.run must do so under `if __name__ == '__main__':`, since workers import it"
+        if worker.ready or not (code == 1 or last_hope):
+            return None
+        advice = (
+            "; its own words are above. A script that calls Study.run must do so under `if __name__ == '__main__':`, "
+            "since workers import it"
         )
+        raise EngineError(f"a worker process {how} before its first trial{advice if code == 1 else ''}")
     memory = "; if nobody killed it, memory may have run out: try fewer workers" if code == -9 else ""
     error = f"the worker process {how} during this trial{memory}"
     return Ended(TrialRecord(worker.trial.arm, worker.trial.seed, "failed", error=error), None)

@@ -22,6 +22,7 @@ def serve(pipe: Connection, spec_fields: dict[str, object]) -> None:
 
     Every trial is answered by an `Ended`. A trial's exception ends that trial, not the worker.
     """
+    os.dup2(2, 1)  # what a user's code prints must not get between the lines of `--json`
     # Ctrl-C reaches the whole process group; the driver alone decides what becomes of its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     spec = parse_spec(dict(spec_fields))

@@ -32,8 +32,10 @@ class BuiltModel:
 
     def init_digest(self) -> str:
         """SHA-256 of every parameter and buffer outside the activations: equal in all arms of a seed."""
-        inside = tuple(f"{site}." for site in self.sites)
-        return digest(tensor for name, tensor in self.model.state_dict().items() if not name.startswith(inside))
+        # By identity: a module that stands under two names has its slopes in the state_dict twice.
+        inside = {id(t) for site in self.sites.values() for t in (*site.parameters(), *site.buffers())}
+        state = self.model.state_dict(keep_vars=True).values()
+        return digest(t for t in state if isinstance(t, Tensor) and id(t) not in inside)
 
 
 def builder(spec: ModelSpec) -> Builder:
@@ -80,7 +82,7 @@ def build_model(
         model = build(recording, num_classes, in_channels, **spec.options)
     except SlopewiseError:  # the activation's own, already in plain words
         raise
-    except Exception as error:  # a user's builder can raise anything
+    except (Exception, SystemExit) as error:  # a user's builder can raise anything
         raise ModelError(
             f"model '{spec.name}' (activation, num_classes={num_classes}, in_channels={in_channels}) raised "
             f"{describe(error)}"
