@@ -60,11 +60,19 @@ def hear_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def start(out: Path) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
+def launch(out: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: PLW1509 - this process has no threads
         [*COMMAND, "--out", str(out)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=hear_ctrl_c,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=hear_ctrl_c,
+    )
+
+
+def start(out: Path) -> subprocess.Popen[str]:
+    process = launch(out)
     deadline = time.monotonic() + 120
     while finished(out) == 0:
         assert process.poll() is None, process.communicate()
@@ -115,10 +123,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path) -> None
 
 
 def test_ctrl_c_before_the_first_trial_is_as_quiet(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [*COMMAND, "--out", str(tmp_path / "out")],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=hear_ctrl_c,
-    )  # fmt: skip
+    process = launch(tmp_path / "out")
     deadline = time.monotonic() + 60
     while not (tmp_path / "out" / "study.db").exists():  # then workers are started
         assert time.monotonic() < deadline
