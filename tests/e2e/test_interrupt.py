@@ -61,13 +61,13 @@ def hear_ctrl_c() -> None:
 
 
 def launch(out: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(  # noqa: PLW1509 - this process has no threads
+    return subprocess.Popen(
         [*COMMAND, "--out", str(out)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=hear_ctrl_c,
+        preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - this process has no threads
     )
 
 
