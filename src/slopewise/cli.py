@@ -6,6 +6,7 @@ everything else to stderr.
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import tomllib
@@ -187,6 +188,9 @@ def main() -> None:
     """Run the command line."""
     # A user's own modules lie beside the spec, that is where the command is typed; workers inherit the path.
     sys.path.insert(0, str(Path.cwd()))
+    for out in (sys.stdout, sys.stderr):
+        if isinstance(out, io.TextIOWrapper):
+            out.reconfigure(errors="replace")  # a narrow encoding costs a sign, not the table
     try:
         app()
     except SlopewiseError as error:

@@ -127,6 +127,10 @@ class TrialRecord:
         return self.diverged_step is not None
 
 
+TRIAL_PARTS = {"epochs": EpochRecord, "sites": SiteRecord, "gradients": GradientRecord}
+"""The fields of a `TrialRecord` that hold records: a table of their own in the store and in exports."""
+
+
 @dataclass(frozen=True, slots=True)
 class StudyRecord:
     """A study as it stands: what was asked, where it ran, and the trials so far.

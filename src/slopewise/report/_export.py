@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from slopewise.errors import SlopewiseError
-from slopewise.records import EpochRecord, GradientRecord, SiteRecord, StudyRecord, TrialRecord
-
-_PARTS = {"epochs": EpochRecord, "sites": SiteRecord, "gradients": GradientRecord}
+from slopewise.records import TRIAL_PARTS, StudyRecord, TrialRecord
 
 
 def tables(study: StudyRecord) -> dict[str, tuple[list[str], list[tuple[Any, ...]]]]:
     """Column names and rows of `trials`, `epochs`, `sites` and `gradients`; the last three name arm and seed."""
-    own = [f.name for f in dataclasses.fields(TrialRecord) if f.name not in _PARTS]
+    own = [f.name for f in dataclasses.fields(TrialRecord) if f.name not in TRIAL_PARTS]
     result = {"trials": (own, [tuple(getattr(trial, name) for name in own) for trial in study.trials])}
-    for part, record in _PARTS.items():
+    for part, record in TRIAL_PARTS.items():
         names = [f.name for f in dataclasses.fields(record)]
         rows = [
             (trial.arm, trial.seed, *(getattr(row, name) for name in names))

@@ -34,7 +34,7 @@ class StudyProgress:
         self.planned = Counter(trial.arm for trial in trials)
         self.total, self.started = len(trials), clock()
         self.finished, self.failed, self.diverged = Counter[str](), Counter[str](), Counter[str]()
-        self.running: dict[TrialKey, int] = {}
+        self.running: set[TrialKey] = set()
         self.best: dict[str, float] = {}
         self._bar = Progress(
             TextColumn("trials"),
@@ -62,17 +62,16 @@ class StudyProgress:
         if isinstance(event, Started):
             if not self.running and not self.done:
                 self.started = self.clock()  # workers took their time to start; trials will not
-            self.running[event.trial] = 0
+            self.running.add(event.trial)
             if event.attempt > 1:
                 self._say(f"{event.trial.arm}, seed {event.trial.seed}: failed, tried once more")
         elif isinstance(event, Epoch):
-            self.running[event.trial] = event.record.epoch
             accuracy = event.record.validation_accuracy
             if accuracy is not None:
                 self.best[event.trial.arm] = max(accuracy, self.best.get(event.trial.arm, 0.0))
         elif isinstance(event, Ended):
             record = event.record
-            self.running.pop(TrialKey(record.arm, record.seed), None)
+            self.running.discard(TrialKey(record.arm, record.seed))
             (self.failed if record.status == "failed" else self.finished)[record.arm] += 1
             self.diverged[record.arm] += record.diverged
             if record.status == "failed":

@@ -16,7 +16,7 @@ import sqlalchemy as sql
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from slopewise.errors import StoreError
-from slopewise.records import EpochRecord, GradientRecord, SiteRecord, StudyRecord, TrialRecord
+from slopewise.records import TRIAL_PARTS, StudyRecord, TrialRecord
 from slopewise.study._resume import check_same
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import parse_spec
@@ -53,12 +53,11 @@ _ENVIRONMENTS = sql.Table(
     sql.Column("digest", sql.Text, primary_key=True),
     sql.Column("facts", sql.JSON, nullable=False),
 )
-_PARTS = {"epochs": EpochRecord, "sites": SiteRecord, "gradients": GradientRecord}
 _TRIALS = sql.Table(
     "trials",
     _metadata,
     sql.Column("id", sql.Integer, primary_key=True),
-    *_columns(TrialRecord, leave_out=_PARTS),
+    *_columns(TrialRecord, leave_out=TRIAL_PARTS),
     sql.UniqueConstraint("arm", "seed"),
 )
 _BELOW = {
@@ -68,7 +67,7 @@ _BELOW = {
         sql.Column("trial", sql.ForeignKey("trials.id", ondelete="CASCADE"), nullable=False, index=True),
         *_columns(record),
     )
-    for name, record in _PARTS.items()
+    for name, record in TRIAL_PARTS.items()
 }
 
 
@@ -147,7 +146,7 @@ class Store:
 
     def add(self, trial: TrialRecord, environment: dict[str, Any] | None) -> None:
         """Write one trial in one transaction; it replaces a failed one of the same arm and seed."""
-        row = {f.name: getattr(trial, f.name) for f in fields(trial) if f.name not in _PARTS}
+        row = {f.name: getattr(trial, f.name) for f in fields(trial) if f.name not in TRIAL_PARTS}
         with self._errors(), self._engine.begin() as connection:
             if trial.environment and environment:
                 facts = {"digest": trial.environment, "facts": environment}
@@ -171,9 +170,9 @@ class Store:
                 groups = below.setdefault(name, {})
                 for row in connection.execute(sql.select(table).order_by(sql.text("rowid"))).mappings():
                     values = {column: value for column, value in row.items() if column != "trial"}
-                    groups.setdefault(row["trial"], []).append(_PARTS[name](**values))
+                    groups.setdefault(row["trial"], []).append(TRIAL_PARTS[name](**values))
             trials = [
-                _trial(row, {name: tuple(below[name].get(row["id"], ())) for name in _PARTS})
+                _trial(row, {name: tuple(below[name].get(row["id"], ())) for name in TRIAL_PARTS})
                 for row in connection.execute(sql.select(_TRIALS)).mappings()
             ]
         spec = parse_spec(study.spec)

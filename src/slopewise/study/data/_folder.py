@@ -23,7 +23,7 @@ from slopewise.study._streams import stream
 from slopewise.study.data._base import LazyImages, RawData
 from slopewise.study.data._prepare import stratified_split
 
-_PARTS = {"train", "test", "val", "valid", "validation"}
+_PART_NAMES = {"train", "test", "val", "valid", "validation"}
 _SUFFIXES = {".png", ".jpg", ".jpeg"}
 _TEST_FRACTION = 0.2
 _DECODERS = 4  # threads; Pillow releases the interpreter lock while it decodes
@@ -41,7 +41,7 @@ def load(spec: DataSpec) -> RawData:
     if not root.is_dir():
         raise DataError(f"data.path: '{root}' is not a folder; it should hold one directory a class")
     split = (root / "train").is_dir() and (root / "test").is_dir()
-    if not split and (parts := sorted(path.name for path in root.iterdir() if path.name in _PARTS)):
+    if not split and (parts := sorted(path.name for path in root.iterdir() if path.name in _PART_NAMES)):
         raise DataError(
             f"data.path: '{root}' holds {', '.join(parts)}, which are parts of a data set and no classes: it needs "
             "both train/ and test/ (rename, or link, the one to score on as test)"
