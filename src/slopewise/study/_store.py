@@ -222,9 +222,9 @@ def _trial(row: sql.RowMapping, parts: dict[str, tuple[Any, ...]]) -> TrialRecor
 
 
 def _prepare(connection: Any, _: Any) -> None:
-    connection.isolation_level = None  # Python's sqlite3 would leave CREATE TABLE outside of transactions
     connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _begin(connection: sql.Connection) -> None:
+    """Begin in fact: Python's sqlite3 waits for the first INSERT, and leaves a CREATE TABLE before it outside."""
     connection.exec_driver_sql("BEGIN")
