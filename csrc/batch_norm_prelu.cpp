@@ -1,0 +1,247 @@
+// Batch normalisation, residual and PReLU at once: z = (x - mean) / sqrt(var + eps) * weight + bias + residual,
+// y = z where z > 0, else slope * z. Two passes over memory in training (statistics; output), one in evaluation, and
+// two backward (sums; gradient of the input).
+#include <torch/csrc/stable/library.h>
+
+#include <cmath>
+#include <limits>
+#include <tuple>
+
+#include "layout.h"
+#include "tensors.h"
+
+namespace slopewise {
+namespace {
+
+using Values = std::vector<double>; // one per channel, or one for all
+using MaybeTensor = std::optional<Tensor>;
+
+double at(const Values& values, size_t c) { return values[values.size() == 1 ? 0 : c]; }
+
+struct Moments {
+  Values mean, var;
+};
+
+// Mean and biased variance of every channel. Each stretch is centred by its own mean while it is in the cache, and
+// the stretches are joined by Chan's formula: no cancellation, however large the mean.
+template <class T>
+Moments moments(const Tensor& input, const Layout& layout) {
+  using A = Compute<T>;
+  const auto& kernels = pick<T>(capability());
+  const int64_t count = layout.sums_per_stretch();
+  std::vector<A> means(layout.stretches() * count), squares(layout.stretches() * count);
+  layout.each<A>(true, 2, [&](int64_t i, A* lanes) {
+    const T* from = data<T>(input) + layout.offset(i);
+    A* period = lanes + layout.width();
+    std::fill_n(lanes, layout.width(), A(0));
+    kernels.sum(layout.size(i), layout.width(), from, lanes);
+    A* mean = means.data() + i * count;
+    layout.fold(lanes, mean);
+    for (int64_t j = 0; j < count; ++j) mean[j] /= layout.members(i, layout.channel(i, j));
+    layout.unfold(mean, period);
+    std::fill_n(lanes, layout.width(), A(0));
+    kernels.squares(layout.size(i), layout.width(), layout.uniform(), from, period, lanes);
+    layout.fold(lanes, squares.data() + i * count);
+  });
+
+  const double total = layout.per_channel();
+  Moments result{Values(layout.channels(), 0.0), Values(layout.channels(), 0.0)};
+  const auto each = [&](const auto& body) {
+    for (int64_t i = 0; i < layout.stretches(); ++i) {
+      for (int64_t j = 0; j < count; ++j) {
+        const int64_t c = layout.channel(i, j);
+        body(c, static_cast<double>(layout.members(i, c)), i * count + j);
+      }
+    }
+  };
+  each([&](int64_t c, double members, int64_t k) { result.mean[c] += members / total * means[k]; });
+  each([&](int64_t c, double members, int64_t k) {
+    const double apart = means[k] - result.mean[c];
+    result.var[c] += (squares[k] + members * apart * apart) / total;
+  });
+  return result;
+}
+
+// Whether the backward pass may work from the output: slopes positive and not tiny, so that z = y / slope; and
+// (z - residual - bias) / weight free of cancellation beyond what the type's rounding makes of it anyway.
+bool is_invertible(
+    const Values& slope, const Values& weight, const Values& bias, const Values& largest_residual, ScalarType type,
+    int64_t channels) {
+  constexpr double kSmallestSlope = 0x1p-10;
+  const double ratio = type == ScalarType::Double ? 0x1p20 : type == ScalarType::Float ? 512 : 8;
+  for (int64_t c = 0; c < channels; ++c) {
+    const double a = at(slope, c), added = std::abs(at(bias, c)) + at(largest_residual, c);
+    // Written so that a NaN anywhere says no.
+    if (!(a >= kSmallestSlope && a < std::numeric_limits<double>::infinity())) return false;
+    if (!(at(weight, c) != 0 && added <= ratio * std::abs(at(weight, c)))) return false;
+  }
+  return true;
+}
+
+MaybeTensor like_input(const MaybeTensor& residual, const Tensor& input) {
+  if (!residual) return std::nullopt;
+  STD_TORCH_CHECK(residual->scalar_type() == input.scalar_type(), "slopewise: the residual differs in dtype");
+  bool same = residual->dim() == input.dim();
+  for (int64_t d = 0; same && d < input.dim(); ++d) same = residual->size(d) == input.size(d);
+  STD_TORCH_CHECK(same, "slopewise: the residual differs in shape from the input");
+  return laid_out_like(*residual, input);
+}
+
+template <class T>
+const T* data_or_null(const MaybeTensor& tensor) {
+  return tensor ? data<T>(*tensor) : nullptr;
+}
+
+// The per-channel values that the loops read, spread over periods.
+template <class A>
+struct Normalisation {
+  Lanes<A> slope, mean, scale, shift;
+
+  Normalisation(
+      const Layout& layout, const Values& slopes, const Moments& moments, const Values& weight, const Values& bias,
+      double eps)
+      : slope(layout.spread<A>(slopes)), mean(layout.spread<A>(moments.mean)) {
+    Values scales(layout.channels()), shifts(layout.channels());
+    for (int64_t c = 0; c < layout.channels(); ++c) {
+      scales[c] = at(weight, c) / std::sqrt(moments.var[c] + eps);
+      // What rounding took from the mean goes into the shift.
+      shifts[c] = at(bias, c) - (moments.mean[c] - static_cast<A>(moments.mean[c])) * scales[c];
+    }
+    scale = layout.spread<A>(scales);
+    shift = layout.spread<A>(shifts);
+  }
+
+  template <class T>
+  NormStretch<T> stretch(const Layout& layout, int64_t i, const T* residual) const {
+    const int64_t p = layout.parameters(i);
+    return {
+        layout.size(i),   layout.width(),  layout.uniform(),  residual ? residual + layout.offset(i) : nullptr,
+        slope.data() + p, mean.data() + p, scale.data() + p, shift.data() + p};
+  }
+};
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> batch_norm_prelu(
+    const Tensor& given, const MaybeTensor& given_residual, const Tensor& slope, const MaybeTensor& running_mean,
+    const MaybeTensor& running_var, const MaybeTensor& weight, const MaybeTensor& bias, double eps) {
+  const Tensor input = dense(given);
+  const int64_t channels = input.size(1);
+  check_channels(slope, channels, true, "the slope");
+  check_channels(running_mean, channels, false, "running_mean");
+  check_channels(running_var, channels, false, "running_var");
+  check_channels(weight, channels, false, "weight");
+  check_channels(bias, channels, false, "bias");
+  const MaybeTensor residual = like_input(given_residual, input);
+  const Layout layout(input, 1);
+  Tensor output = new_like(input);
+  return with_type(input, [&](auto type) {
+    using T = decltype(type);
+    using A = Compute<T>;
+    const Moments moments_used =
+        running_mean ? Moments{values(running_mean), values(running_var)} : moments<T>(input, layout);
+    const Values slopes = values(slope), weights = values(weight, 1), biases = values(bias, 0);
+    const Normalisation<A> normalisation(layout, slopes, moments_used, weights, biases, eps);
+    const auto& kernels = pick<T>(capability());
+    const int64_t count = layout.sums_per_stretch();
+    std::vector<A> largest(residual ? layout.stretches() * count : 0);
+    layout.each<A>(false, 1, [&](int64_t i, A* lanes) {
+      if (residual) std::fill_n(lanes, layout.width(), A(0));
+      const auto stretch = normalisation.template stretch<T>(layout, i, data_or_null<T>(residual));
+      kernels.norm_prelu(
+          stretch, data<T>(input) + layout.offset(i), data<T>(output) + layout.offset(i), lanes);
+      if (residual) layout.fold_largest(lanes, largest.data() + i * count);
+    });
+    Values largest_residual(channels, 0.0);
+    for (size_t k = 0; k < largest.size(); ++k) {
+      double& so_far = largest_residual[layout.channel(k / count, k % count)];
+      so_far = largest[k] <= so_far ? so_far : largest[k];
+    }
+    Tensor invertible = torch::stable::new_empty(input, {}, ScalarType::Bool);
+    *data<bool>(invertible) =
+        is_invertible(slopes, weights, biases, largest_residual, input.scalar_type(), channels);
+    return std::tuple(
+        output, statistics(input, moments_used.mean), statistics(input, moments_used.var), invertible);
+  });
+}
+
+// `given` is the input or, with `inverted`, the output. `training`: mean and var are the batch's own, so that they
+// carry gradient. The gradients of a missing residual, weight or bias have no elements.
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> batch_norm_prelu_backward(
+    const Tensor& grad, const Tensor& given, const MaybeTensor& given_residual, const Tensor& slope,
+    const Tensor& mean, const Tensor& var, const MaybeTensor& weight, const MaybeTensor& bias, bool training,
+    double eps, bool inverted) {
+  const Tensor source = dense(given);
+  const Tensor grad_output = laid_out_like(grad, source);
+  const MaybeTensor residual = like_input(given_residual, source);
+  const Layout layout(source, 1);
+  const size_t channels = layout.channels();
+  Tensor grad_input = new_like(source);
+  const auto none = [&] { return torch::stable::new_empty(source, {0}); }; // outputs must not share memory
+  Tensor grad_residual = residual ? new_like(source) : none();
+  Values grad_weight(channels), grad_bias(channels), grad_slope(channels);
+  with_type(source, [&](auto type) {
+    using T = decltype(type);
+    using A = Compute<T>;
+    const Moments used{values(mean), values(var)};
+    const Values slopes = values(slope), weights = values(weight, 1), biases = values(bias, 0);
+    Normalisation<A> normalisation(layout, slopes, used, weights, biases, eps);
+    Values inverse_slopes(slopes);
+    for (double& a : inverse_slopes) a = 1 / a;
+    const auto inverse_slope = layout.spread<A>(inverse_slopes);
+    const auto stretch_at = [&](int64_t i) {
+      return NormGradStretch<T>{
+          normalisation.template stretch<T>(layout, i, data_or_null<T>(residual)), inverted,
+          inverse_slope.data() + layout.parameters(i)};
+    };
+    const auto& kernels = pick<T>(capability());
+    const int64_t count = layout.sums_per_stretch(), width = layout.width();
+    std::vector<A> partial(layout.stretches() * count * 3);
+    layout.each<A>(true, 3, [&](int64_t i, A* lanes) {
+      std::fill_n(lanes, 3 * width, A(0));
+      const int64_t at = layout.offset(i);
+      kernels.norm_prelu_reduce(
+          stretch_at(i), data<T>(grad_output) + at, data<T>(source) + at,
+          residual ? data<T>(grad_residual) + at : nullptr, lanes);
+      for (int64_t s = 0; s < 3; ++s) layout.fold(lanes + s * width, partial.data() + (i * 3 + s) * count);
+    });
+    Values projected(channels);
+    for (int64_t i = 0; i < layout.stretches(); ++i) {
+      for (int64_t j = 0; j < count; ++j) {
+        const int64_t c = layout.channel(i, j);
+        const A* sums = partial.data() + i * 3 * count + j;
+        grad_bias[c] += sums[0];
+        projected[c] += sums[count];
+        grad_slope[c] += sums[2 * count];
+      }
+    }
+    Values factor(channels), offset(channels), projection(channels);
+    const double total = layout.per_channel();
+    for (size_t c = 0; c < channels; ++c) {
+      const double inverse_std = 1 / std::sqrt(used.var[c] + eps);
+      const double to_normalised = inverted ? 1 / at(weights, c) : inverse_std; // of `centred`
+      grad_weight[c] = projected[c] * to_normalised;
+      factor[c] = at(weights, c) * inverse_std;
+      offset[c] = training ? grad_bias[c] / total : 0;
+      projection[c] = training ? projected[c] * to_normalised * to_normalised / total : 0;
+    }
+    const auto factors = layout.spread<A>(factor), offsets = layout.spread<A>(offset);
+    const auto projections = layout.spread<A>(projection);
+    const Tensor& rectified = residual ? grad_residual : grad_output;
+    layout.each<A>(false, 0, [&](int64_t i, A*) {
+      const int64_t at = layout.offset(i), p = layout.parameters(i);
+      kernels.norm_prelu_backward(
+          stretch_at(i), data<T>(rectified) + at, data<T>(source) + at, data<T>(grad_input) + at, factors.data() + p,
+          offsets.data() + p, projections.data() + p);
+    });
+  });
+  return {
+      grad_input, grad_residual, weight ? reduced_like(*weight, grad_weight) : none(),
+      bias ? reduced_like(*bias, grad_bias) : none(), reduced_like(slope, grad_slope)};
+}
+
+} // namespace
+} // namespace slopewise
+
+STABLE_TORCH_LIBRARY_IMPL(slopewise, CPU, m) {
+  m.impl("batch_norm_prelu", TORCH_BOX(&slopewise::batch_norm_prelu));
+  m.impl("batch_norm_prelu_backward", TORCH_BOX(&slopewise::batch_norm_prelu_backward));
+}

@@ -1,0 +1,71 @@
+// The templates of layout.h.
+#pragma once
+
+#include <torch/csrc/stable/ops.h>
+
+#include <algorithm>
+
+namespace slopewise {
+
+constexpr int64_t kGrain = 32768; // elements that are worth a thread: what torch's own elementwise loops take
+
+template <class A>
+Lanes<A> Layout::spread(const std::vector<double>& values) const {
+  Lanes<A> period(uniform_ ? channels_ : width_);
+  for (size_t i = 0; i < period.size(); ++i) {
+    const int64_t c = values.size() == 1 ? 0 : uniform_ ? static_cast<int64_t>(i) : lane_channel(i);
+    period[i] = static_cast<A>(values[c]);
+  }
+  return period;
+}
+
+template <class A>
+void Layout::fold(A* lanes, A* folded) const {
+  if (uniform_) { // in halves: a sum in one row would wait for every addition
+    for (int64_t half = kUniformWidth / 2; half > 0; half /= 2) {
+      for (int64_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+    }
+    folded[0] = lanes[0];
+    return;
+  }
+  std::fill_n(folded, channels_, A(0));
+  for (int64_t lane = 0; lane < width_;) {
+    for (int64_t c = 0; c < channels_; ++c) {
+      for (int64_t i = 0; i < inner_; ++i, ++lane) folded[c] += lanes[lane];
+    }
+  }
+}
+
+template <class A>
+void Layout::unfold(const A* folded, A* lanes) const {
+  if (uniform_) {
+    lanes[0] = folded[0]; // all that a uniform stretch's loops read
+    return;
+  }
+  for (int64_t lane = 0; lane < width_;) {
+    for (int64_t c = 0; c < channels_; ++c) {
+      for (int64_t i = 0; i < inner_; ++i, ++lane) lanes[lane] = folded[c];
+    }
+  }
+}
+
+template <class A>
+void Layout::fold_largest(const A* lanes, A* folded) const {
+  std::fill_n(folded, sums_per_stretch(), A(0));
+  for (int64_t lane = 0; lane < width_; ++lane) {
+    A& largest = folded[uniform_ ? 0 : lane_channel(lane)];
+    largest = lanes[lane] <= largest ? largest : lanes[lane]; // a NaN stays
+  }
+}
+
+template <class A, class Body>
+void Layout::each(bool reversed, int64_t sums, const Body& body) const {
+  const int64_t elements = std::max<int64_t>(1, uniform_ ? std::min(length_, inner_) : length_);
+  const int64_t grain = std::max<int64_t>(1, kGrain / elements);
+  torch::stable::parallel_for(0, stretches_, grain, [&](int64_t begin, int64_t end) {
+    Lanes<A> lanes(sums * width_);
+    for (int64_t i = begin; i < end; ++i) body(reversed ? begin + end - 1 - i : i, lanes.data());
+  });
+}
+
+} // namespace slopewise

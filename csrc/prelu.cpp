@@ -1,0 +1,82 @@
+// PReLU: y = x where x > 0, else slope * x; and its two gradients in one pass over memory.
+#include <torch/csrc/stable/library.h>
+
+#include <tuple>
+
+#include "layout.h"
+#include "tensors.h"
+
+namespace slopewise {
+namespace {
+
+Layout layout_of(const Tensor& input, const Tensor& slope, int64_t channel_dim) {
+  STD_TORCH_CHECK(input.scalar_type() == slope.scalar_type(), "slopewise: the input and the slopes differ in dtype");
+  if (slope.numel() == 1) return Layout(input, -1);
+  const int64_t dim = channel_dim < 0 ? channel_dim + input.dim() : channel_dim;
+  STD_TORCH_CHECK(dim >= 0 && dim < input.dim(), "slopewise: the input has no dimension ", channel_dim);
+  check_channels(slope, input.size(dim), false, "the slope");
+  return Layout(input, dim);
+}
+
+Tensor prelu(const Tensor& given, const Tensor& slope, int64_t channel_dim) {
+  const Tensor input = dense(given);
+  const Layout layout = layout_of(input, slope, channel_dim);
+  Tensor output = new_like(input);
+  with_type(input, [&](auto type) {
+    using T = decltype(type);
+    const auto slopes = layout.spread<Compute<T>>(values(slope));
+    const auto& kernels = pick<T>(capability());
+    const T* from = data<T>(input);
+    T* to = data<T>(output);
+    layout.each<Compute<T>>(false, 0, [&](int64_t i, auto*) {
+      const PReLUStretch<T> stretch{
+          layout.size(i), layout.width(), layout.uniform(), slopes.data() + layout.parameters(i)};
+      kernels.prelu(stretch, from + layout.offset(i), to + layout.offset(i));
+    });
+  });
+  return output;
+}
+
+// With `inverted`, `given` is the output of a PReLU whose slopes are all positive: it has the input's signs, and the
+// input is output / slope where it is not above 0, so the slope's gradient needs one division per channel.
+std::tuple<Tensor, Tensor> prelu_backward(
+    const Tensor& grad, const Tensor& given, const Tensor& slope, int64_t channel_dim, bool inverted) {
+  const Tensor input = dense(given);
+  const Tensor grad_output = laid_out_like(grad, input);
+  const Layout layout = layout_of(input, slope, channel_dim);
+  Tensor grad_input = new_like(input);
+  const std::vector<double> slopes = values(slope);
+  std::vector<double> totals(layout.channels(), 0.0);
+  with_type(input, [&](auto type) {
+    using T = decltype(type);
+    using A = Compute<T>;
+    const auto period = layout.spread<A>(slopes);
+    const auto& kernels = pick<T>(capability());
+    const int64_t count = layout.sums_per_stretch();
+    std::vector<A> partial(layout.stretches() * count);
+    layout.each<A>(false, 1, [&](int64_t i, A* lanes) {
+      std::fill_n(lanes, layout.width(), A(0));
+      const PReLUStretch<T> stretch{
+          layout.size(i), layout.width(), layout.uniform(), period.data() + layout.parameters(i)};
+      const int64_t at = layout.offset(i);
+      kernels.prelu_backward(
+          stretch, data<T>(grad_output) + at, data<T>(input) + at, data<T>(grad_input) + at, lanes);
+      layout.fold(lanes, partial.data() + i * count);
+    });
+    for (int64_t i = 0; i < layout.stretches(); ++i) {
+      for (int64_t j = 0; j < count; ++j) totals[layout.channel(i, j)] += partial[i * count + j];
+    }
+  });
+  if (inverted) {
+    for (size_t c = 0; c < totals.size(); ++c) totals[c] /= slopes[c];
+  }
+  return {grad_input, reduced_like(slope, totals)};
+}
+
+} // namespace
+} // namespace slopewise
+
+STABLE_TORCH_LIBRARY_IMPL(slopewise, CPU, m) {
+  m.impl("prelu", TORCH_BOX(&slopewise::prelu));
+  m.impl("prelu_backward", TORCH_BOX(&slopewise::prelu_backward));
+}

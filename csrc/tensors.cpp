@@ -1,0 +1,67 @@
+#include "tensors.h"
+
+#include <numeric>
+
+#include "layout.h"
+
+namespace slopewise {
+
+namespace {
+
+double to_double(float value) { return value; }
+double to_double(double value) { return value; }
+double to_double(BFloat16 value) {
+  return __builtin_bit_cast(float, static_cast<uint32_t>(value.bits) << 16);
+}
+
+void write(Tensor& tensor, const std::vector<double>& values) {
+  if (tensor.scalar_type() == ScalarType::BFloat16) {
+    Tensor wide = torch::stable::new_empty(tensor, tensor.sizes(), ScalarType::Float);
+    write(wide, values);
+    torch::stable::copy_(tensor, wide); // rounds to the nearest
+    return;
+  }
+  if (tensor.scalar_type() == ScalarType::Double) {
+    std::copy(values.begin(), values.end(), data<double>(tensor));
+  } else {
+    std::copy(values.begin(), values.end(), data<float>(tensor));
+  }
+}
+
+} // namespace
+
+std::vector<double> values(const std::optional<Tensor>& tensor, double missing) {
+  if (!tensor) return {missing};
+  const Tensor whole = tensor->is_contiguous() ? *tensor : torch::stable::contiguous(*tensor);
+  std::vector<double> result(whole.numel());
+  with_type(whole, [&](auto type) {
+    const auto* source = data<decltype(type)>(whole);
+    for (size_t i = 0; i < result.size(); ++i) result[i] = to_double(source[i]);
+  });
+  return result;
+}
+
+Tensor reduced_like(const Tensor& like, const std::vector<double>& values) {
+  Tensor result = is_dense(like) ? new_like(like) : torch::stable::empty_like(like);
+  const bool shared = like.numel() == 1 && values.size() != 1;
+  write(result, shared ? std::vector<double>{std::accumulate(values.begin(), values.end(), 0.0)} : values);
+  return result;
+}
+
+Tensor statistics(const Tensor& of, const std::vector<double>& values) {
+  const auto type = of.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+  const int64_t size[] = {static_cast<int64_t>(values.size())};
+  Tensor result = torch::stable::new_empty(of, size, type);
+  write(result, values);
+  return result;
+}
+
+void check_channels(const std::optional<Tensor>& tensor, int64_t channels, bool may_be_shared, const char* name) {
+  if (!tensor) return;
+  const int64_t found = tensor->numel();
+  STD_TORCH_CHECK(
+      found == channels || (may_be_shared && found == 1), "slopewise: ", name, " has ", found,
+      " values for an input of ", channels, " channels");
+}
+
+} // namespace slopewise

@@ -1,0 +1,235 @@
+"""Batch normalisation, an optional residual and PReLU: their operator, and the way to it that training takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slopewise.ops import _reference
+from slopewise.ops._library import channel_values, everywhere, library, summed_like
+from slopewise.ops._routing import below_autograd, kernels_take
+
+# Below this many elements the stock operators cost less than our autograd function written in Python: measured by
+# benchmarks/kernels.py, forward and backward together.
+_SMALLEST = 4096
+
+_op = torch.ops.slopewise.batch_norm_prelu.default
+_backward_op = torch.ops.slopewise.batch_norm_prelu_backward.default
+
+
+def batch_norm_prelu(
+    input: Tensor,  # noqa: A002 (PyTorch's name)
+    residual: Tensor | None,
+    slope: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    *,
+    low_memory: bool = False,
+) -> Tensor:
+    """prelu(batch_norm(input) + residual): `slopewise.nn.functional.batch_norm_add_prelu` without words for errors."""
+    if not _kernels_take(input, residual, slope, running_mean, running_var, weight, bias, training):
+        return _reference.batch_norm_prelu(
+            input, residual, slope, running_mean, running_var, weight, bias, training, momentum, eps
+        )
+    given_mean, given_var = (None, None) if training else (running_mean, running_var)
+    learned = (input, residual, slope, weight, bias)
+    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in learned):
+        output, mean, var = _BatchNormPReLU.apply(
+            input, residual, slope, given_mean, given_var, weight, bias, eps, low_memory
+        )
+    else:
+        with below_autograd():
+            output, mean, var, _ = _op(input, residual, slope, given_mean, given_var, weight, bias, eps)
+    if training and running_mean is not None and running_var is not None:
+        values = input.numel() // input.size(1)
+        running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+        running_var.lerp_((var * (values / (values - 1))).to(running_var.dtype), momentum)  # the unbiased one
+    return output
+
+
+def _kernels_take(
+    input: Tensor,  # noqa: A002
+    residual: Tensor | None,
+    slope: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    training: bool,
+) -> bool:
+    """Whether the kernels give what the stock operators would; what these refuse is left to them to refuse."""
+    if not kernels_take(input, _SMALLEST) or input.ndim < 2:
+        return False
+    if torch.is_autocast_enabled("cpu") and input.dtype is not torch.get_autocast_dtype("cpu"):
+        return False  # the stock pair normalises in the input's dtype, and rectifies in autocast's
+    channels = input.size(1)
+    if training:
+        enough = input.numel() > channels
+    else:
+        enough = running_mean is not None and running_var is not None
+    return (
+        enough
+        and (residual is None or (residual.dtype is input.dtype and residual.shape == input.shape))
+        and slope.ndim <= 1
+        and slope.numel() in (1, channels)
+        and all(t is None or t.numel() == channels for t in (running_mean, running_var, weight, bias))
+    )
+
+
+class _BatchNormPReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        input: Tensor,  # noqa: A002
+        residual: Tensor | None,
+        slope: Tensor,
+        mean: Tensor | None,
+        var: Tensor | None,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        eps: float,
+        low_memory: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.training, ctx.eps = mean is None, eps
+        with below_autograd():
+            output, mean, var, invertible = _op(input, residual, slope, mean, var, weight, bias, eps)
+        ctx.inverted = low_memory and invertible.item()
+        ctx.save_for_backward(output if ctx.inverted else input, residual, slope, mean, var, weight, bias)
+        ctx.mark_non_differentiable(mean, var)
+        ctx.set_materialize_grads(False)
+        return output, mean, var
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+        return *_backward(ctx, grad), None
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    given, residual, slope, running_mean, _, weight, bias, ctx.eps = inputs
+    _, mean, var, invertible = output
+    ctx.training, ctx.inverted = running_mean is None, False
+    ctx.save_for_backward(given, residual, slope, mean, var, weight, bias)
+    ctx.mark_non_differentiable(mean, var, invertible)
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+    given, residual, slope, mean, var, weight, bias = ctx.saved_tensors
+    if grad is None:
+        return (None,) * 8
+    if torch.is_grad_enabled():
+        return _differentiable_backward(ctx, grad, given, residual, slope, mean, var, weight, bias)
+    with below_autograd():
+        grads = _backward_op(
+            grad, given, residual, slope, mean, var, weight, bias, ctx.training, ctx.eps, ctx.inverted
+        )
+    grad_input, grad_residual, grad_weight, grad_bias, grad_slope = grads
+    return (
+        grad_input,
+        None if residual is None else grad_residual,
+        grad_slope,
+        None,
+        None,
+        None if weight is None else grad_weight,
+        None if bias is None else grad_bias,
+        None,
+    )
+
+
+def _differentiable_backward(ctx: Any, grad: Tensor, *saved: Tensor | None) -> tuple[Tensor | None, ...]:
+    """Gradients that carry a graph: those of the stock operators, applied to the inputs again."""
+    if ctx.inverted:
+        raise RuntimeError(
+            "low_memory=True kept the output alone, from which a gradient of the gradient cannot be had: build the "
+            "layer with low_memory=False where create_graph=True is needed"
+        )
+    given, residual, slope, mean, var, weight, bias = saved
+    assert given is not None and slope is not None  # noqa: S101 (for the type checker)
+    statistics = (None, None) if ctx.training else (mean, var)
+    output = _reference.batch_norm_prelu(
+        given, residual, slope, *statistics, weight, bias, ctx.training, momentum=0.0, eps=ctx.eps
+    )
+    wanted = [t is not None and t.requires_grad for t in (given, residual, slope, None, None, weight, bias, None)]
+    places = (given, residual, slope, None, None, weight, bias, None)
+    learned = [t for t, want in zip(places, wanted, strict=True) if want and t is not None]
+    gradients = iter(torch.autograd.grad(output, learned, grad, create_graph=True))
+    return tuple(next(gradients) if want else None for want in wanted)
+
+
+@everywhere("batch_norm_prelu")
+def _forward(
+    input: Tensor,  # noqa: A002
+    residual: Tensor | None,
+    slope: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    kept_in = torch.float64 if input.dtype is torch.float64 else torch.float32
+    if running_mean is None or running_var is None:
+        others = [d for d in range(input.ndim) if d != 1]
+        var, mean = torch.var_mean(input.to(kept_in), others, correction=0)
+    else:
+        mean, var = running_mean.to(kept_in, copy=True), running_var.to(kept_in, copy=True)
+    output = _reference.batch_norm_prelu(
+        input, residual, slope, running_mean, running_var, weight, bias, running_mean is None, momentum=0.0, eps=eps
+    )
+    return output, mean, var, torch.zeros((), dtype=torch.bool, device=input.device)
+
+
+@everywhere("batch_norm_prelu_backward")
+def _gradients(
+    grad: Tensor,
+    given: Tensor,
+    residual: Tensor | None,
+    slope: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    training: bool,
+    eps: float,
+    inverted: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    channels, kept_in = given.size(1), mean.dtype
+    source, g = given.to(kept_in), grad.to(kept_in)
+    added = torch.zeros_like(source) if residual is None else residual.to(kept_in)
+
+    def spread(values: Tensor | None, missing: float = 0.0) -> Tensor:
+        return channel_values(values, missing, channels, source)
+
+    a, gamma, inverse_std = spread(slope), spread(weight, 1.0), spread((var + eps).rsqrt())
+    if inverted:
+        z = torch.where(source > 0, source, source / a)
+        normalised = (z - added - spread(bias)) / gamma
+    else:
+        normalised = (source - spread(mean)) * inverse_std
+        z = normalised * gamma + spread(bias) + added
+    grad_z = torch.where(z > 0, g, a * g)
+    grad_slope = summed_like(torch.where(z > 0, 0.0, z * g), slope)
+    totals = mean.new_empty(channels)
+    grad_bias, grad_weight = summed_like(grad_z, totals), summed_like(grad_z * normalised, totals)
+    grad_normalised = grad_z
+    if training:
+        values = given.numel() / channels
+        grad_normalised = grad_z - (spread(grad_bias) + normalised * spread(grad_weight)) / values
+    none = given.new_empty(0)
+    return (
+        (gamma * inverse_std * grad_normalised).to(given.dtype),
+        none if residual is None else grad_z.to(given.dtype),
+        none.clone() if weight is None else grad_weight.to(weight.dtype),
+        none.clone() if bias is None else grad_bias.to(bias.dtype),
+        grad_slope,
+    )
+
+
+torch.library.register_autograd("slopewise::batch_norm_prelu", _backward, setup_context=_keep, lib=library)

@@ -1,0 +1,72 @@
+"""The schemas of the operators `torch.ops.slopewise.*`, each implemented everywhere by plain torch operations.
+
+The compiled kernels take their place on the CPU. Users call `slopewise.nn.functional`, which comes here by way of
+`slopewise.ops.prelu` and `slopewise.ops.batch_norm_prelu`; the raw operators are for graphs and for those who extend
+the package. They have autograd, fake tensors, vmap and (prelu) autocast, registered in the two files beside this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+library = torch.library.Library("slopewise", "DEF")
+library.define("prelu(Tensor input, Tensor slope, int channel_dim) -> Tensor")
+# `given` is the input or, with `inverted`, the output.
+library.define(
+    "prelu_backward(Tensor grad, Tensor given, Tensor slope, int channel_dim, bool inverted) "
+    "-> (Tensor grad_input, Tensor grad_slope)"
+)
+# Without running statistics it normalises by the batch's own. `invertible` tells whether the backward pass may be
+# given the output instead of the input.
+library.define(
+    "batch_norm_prelu(Tensor input, Tensor? residual, Tensor slope, Tensor? running_mean, Tensor? running_var, "
+    "Tensor? weight, Tensor? bias, float eps) -> (Tensor output, Tensor mean, Tensor var, Tensor invertible)"
+)
+# The gradients of a missing residual, weight or bias have no elements.
+library.define(
+    "batch_norm_prelu_backward(Tensor grad, Tensor given, Tensor? residual, Tensor slope, Tensor mean, Tensor var, "
+    "Tensor? weight, Tensor? bias, bool training, float eps, bool inverted) -> (Tensor grad_input, "
+    "Tensor grad_residual, Tensor grad_weight, Tensor grad_bias, Tensor grad_slope)"
+)
+library.define("cpu_capability() -> str")
+
+
+def everywhere(name: str) -> Callable[[_F], _F]:
+    """Implement an operator on every device whose kernel is not compiled, on fake tensors, and under vmap."""
+
+    def register(function: _F) -> _F:
+        library.impl(name, function, "CompositeExplicitAutograd")
+        torch.library.register_fake(f"slopewise::{name}", function, lib=library)
+
+        def batched(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[Any, Any]:
+            outputs = torch.vmap(function, in_dims, randomness=info.randomness)(*arguments)
+            return outputs, 0 if isinstance(outputs, Tensor) else (0,) * len(outputs)
+
+        torch.library.register_vmap(f"slopewise::{name}", batched, lib=library)
+        return function
+
+    return register
+
+
+def channel_values(values: Tensor | None, missing: float, channels: int, like: Tensor, axis: int = 1) -> Tensor:
+    """Per-channel values (or one shared) in the dtype of `like`, shaped so that they meet its dimension `axis`."""
+    if values is None:
+        return like.new_full([1] * like.ndim, missing)
+    shape = [1] * like.ndim
+    if values.numel() != 1:
+        shape[axis] = channels
+    return values.to(like.dtype).reshape(shape)
+
+
+def summed_like(elements: Tensor, like: Tensor, axis: int = 1) -> Tensor:
+    """The sum over all that shares an entry of `like`, one per channel or one for all, in its shape and dtype."""
+    if like.numel() == 1:
+        return elements.sum().to(like.dtype).reshape(like.shape)
+    others = [d for d in range(elements.ndim) if d != axis % elements.ndim]
+    return (elements.sum(others) if others else elements).to(like.dtype).reshape(like.shape)

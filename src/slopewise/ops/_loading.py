@@ -1,0 +1,153 @@
+"""Loads the compiled kernels, once a process, and holds whether they are in use.
+
+They are one shared object beside the package, without Python in it: PyTorch loads it, and its static initialisers
+register the CPU implementations of the operators. Where that cannot be, slopewise says so once and works without.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+SWITCH = "SLOPEWISE_KERNELS"
+NOTE = "_kernels_missing.txt"  # setup.py writes the reason there when it cannot build them
+_PACKAGE = Path(__file__).parents[1]
+# pip keeps the wheels that it builds, those without kernels too: hence --no-cache-dir.
+_REMEDY = (
+    "To have them, install g++ or clang++ and PyTorch 2.10 or newer, then reinstall slopewise with "
+    f"`pip install --force-reinstall --no-deps --no-cache-dir`. {SWITCH}=0 silences this warning."
+)
+
+
+class KernelsWarning(UserWarning):
+    """The compiled kernels cannot be used: slopewise gives the same answers, more slowly."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What computes the operators on the CPU, and why.
+
+    Example:
+        >>> print(Backend("reference", "SLOPEWISE_KERNELS=0 turned the kernels off"))
+        PyTorch's own operations are in use: SLOPEWISE_KERNELS=0 turned the kernels off
+    """
+
+    name: Literal["kernels", "reference"]
+    reason: str
+
+    def __str__(self) -> str:
+        subject = "the compiled kernels" if self.name == "kernels" else "PyTorch's own operations"
+        return f"{subject} are in use: {self.reason}"
+
+
+@dataclass
+class _State:
+    """Process-wide: a thread's or a task's own setting would cost every call a look-up."""
+
+    enabled: bool = False  # what the routing reads
+    loaded: bool = False
+    reason: str = ""  # why they are not loaded; empty before `load`
+
+
+state = _State()
+
+
+def load(folder: Path = _PACKAGE) -> None:
+    """Load the kernels of `folder`, or warn once why they cannot be; a second call does nothing.
+
+    The operators' schemas must have been defined. The environment variable SLOPEWISE_KERNELS=0 (or `false`, `off`)
+    leaves the kernels out without a warning.
+
+    Raises:
+        ValueError: the environment variable is set to something else than 0, false, off, 1, true, on.
+    """
+    if state.loaded or state.reason:
+        return
+    setting = os.environ.get(SWITCH, "")
+    if not wanted(setting):
+        state.reason = f"{SWITCH}={setting} turned the kernels off"
+        return
+    state.reason = _attempt(folder)
+    state.loaded = state.enabled = not state.reason
+    if state.reason:
+        warnings.warn(
+            f"slopewise works without its compiled kernels, more slowly: {state.reason}. {_REMEDY}",
+            KernelsWarning,
+            stacklevel=2,
+        )
+
+
+def wanted(setting: str) -> bool:
+    """What the environment variable says; empty means yes.
+
+    Example:
+        >>> wanted(""), wanted("1"), wanted("Off")
+        (True, True, False)
+    """
+    word = setting.strip().lower()
+    if word not in {"", "0", "false", "off", "1", "true", "on"}:
+        raise ValueError(f"the environment variable {SWITCH} must be 0, false, off, 1, true or on, got {setting!r}")
+    return word in {"", "1", "true", "on"}
+
+
+def _attempt(folder: Path) -> str:
+    """Load what is in `folder`; returns why that failed, or nothing."""
+    note = folder / NOTE
+    if note.exists():  # then a shared object beside it is a former build's
+        return f"the kernels were not built when slopewise was installed ({note.read_text(encoding='utf-8').strip()})"
+    found = [path for suffix in EXTENSION_SUFFIXES if (path := folder / f"_kernels{suffix}").exists()]
+    if not found:
+        return f"there is no _kernels{EXTENSION_SUFFIXES[-1]} in {folder}"
+    try:
+        torch.ops.load_library(found[0])  # type: ignore[no-untyped-call]
+    except OSError as error:  # of another platform, or of a PyTorch that lacks what it calls
+        return f"PyTorch {torch.__version__} cannot load the kernels ({error.__cause__ or error})"
+    return ""
+
+
+def backend() -> Backend:
+    """Which of the kernels and PyTorch's own operations computes on the CPU, and why.
+
+    The kernels take float32, bfloat16 and float64 tensors on the CPU; everything else takes PyTorch's operations
+    whatever this says.
+
+    Example:
+        >>> with use_kernels(enabled=False):
+        ...     print(backend().name)
+        reference
+    """
+    if state.enabled:
+        return Backend("kernels", f"their {torch.ops.slopewise.cpu_capability()} loops suit this processor")
+    return Backend("reference", state.reason or "use_kernels(enabled=False) turned the kernels off")
+
+
+@contextmanager
+def use_kernels(enabled: bool) -> Iterator[None]:
+    """Turn the kernels on or off within a `with` block or a decorated function: for comparisons and tests.
+
+    It holds for the whole process, so other threads see it too; it does not nest across threads.
+
+    Raises:
+        RuntimeError: they are to be turned on, but are not loaded.
+
+    Example:
+        >>> from slopewise.nn.functional import prelu
+        >>> with use_kernels(enabled=False):
+        ...     prelu(torch.tensor([-2.0, 3.0]), torch.tensor([0.25]))
+        tensor([-0.5000,  3.0000])
+    """
+    if enabled and not state.loaded:
+        raise RuntimeError(f"the compiled kernels cannot be turned on: {state.reason or 'they are not loaded yet'}")
+    before, state.enabled = state.enabled, enabled
+    try:
+        yield
+    finally:
+        state.enabled = before

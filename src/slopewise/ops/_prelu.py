@@ -1,0 +1,89 @@
+"""PReLU: its operator, and the way to it that training takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slopewise.ops import _reference
+from slopewise.ops._library import channel_values, everywhere, library, summed_like
+from slopewise.ops._routing import below_autograd, kernels_take
+
+_Gradients = tuple[Tensor | None, Tensor | None, None]
+
+# Below this many elements the stock operator's scalar backward costs less than our autograd function written in
+# Python: measured by benchmarks/kernels.py, forward and backward together.
+_SMALLEST = 4096
+# Inverting the function divides by the slope: above this it costs no more than the rounding of the output did.
+_SMALLEST_INVERTED_SLOPE = 2.0**-10
+
+_op = torch.ops.slopewise.prelu.default
+_backward_op = torch.ops.slopewise.prelu_backward.default
+
+
+def prelu(input: Tensor, weight: Tensor, channel_dim: int = 1, *, low_memory: bool = False) -> Tensor:  # noqa: A002
+    """x where x > 0, else weight·x: `slopewise.nn.functional.prelu` without its words for errors."""
+    if not kernels_take(input, _SMALLEST):
+        return _reference.prelu(input, weight, channel_dim)
+    if torch.is_autocast_enabled("cpu"):
+        dtype = torch.get_autocast_dtype("cpu")
+        input, weight = input.to(dtype), weight.to(dtype)  # noqa: A001
+        if not kernels_take(input, _SMALLEST):  # float16 is not theirs
+            return _reference.prelu(input, weight, channel_dim)
+    if weight.ndim > 1 or weight.dtype != input.dtype:
+        return _reference.prelu(input, weight, channel_dim)  # which refuses it, or knows what it means
+    if torch.is_grad_enabled() and (input.requires_grad or weight.requires_grad):
+        return _PReLU.apply(input, weight, channel_dim, low_memory)  # type: ignore[no-any-return]
+    with below_autograd():
+        return _op(input, weight, channel_dim)  # type: ignore[no-any-return]
+
+
+class _PReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, weight: Tensor, channel_dim: int, low_memory: bool) -> Tensor:  # noqa: A002
+        with below_autograd():
+            output: Tensor = _op(input, weight, channel_dim)
+        ctx.inverted = low_memory and weight.min().item() >= _SMALLEST_INVERTED_SLOPE  # False for NaN
+        ctx.channel_dim = channel_dim
+        ctx.save_for_backward(output if ctx.inverted else input, weight)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        return *_backward(ctx, grad), None
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
+    given, weight, ctx.channel_dim = inputs
+    ctx.inverted = False
+    ctx.save_for_backward(given, weight)
+
+
+def _backward(ctx: Any, grad: Tensor) -> _Gradients:
+    given, weight = ctx.saved_tensors
+    if torch.is_grad_enabled():  # a graph of the gradient is wanted: differentiable operations
+        return *_gradients(grad, given, weight, ctx.channel_dim, ctx.inverted), None
+    with below_autograd():
+        return *_backward_op(grad, given, weight, ctx.channel_dim, ctx.inverted), None
+
+
+@everywhere("prelu")
+def _forward(input: Tensor, slope: Tensor, channel_dim: int) -> Tensor:  # noqa: A002
+    return _reference.prelu(input, slope, channel_dim)
+
+
+@everywhere("prelu_backward")
+def _gradients(grad: Tensor, given: Tensor, slope: Tensor, channel_dim: int, inverted: bool) -> tuple[Tensor, Tensor]:
+    axis = channel_dim if slope.numel() != 1 else 0
+    a = channel_values(slope, 1.0, slope.numel(), given, axis)
+    # Where the output is given, this is the input as a function of it, which further derivatives go through.
+    value = torch.where(given > 0, given, given / a) if inverted else given
+    grad_input = torch.where(value > 0, grad, a * grad)
+    return grad_input, summed_like(torch.where(value > 0, 0.0, value * grad), slope, axis)
+
+
+torch.library.register_autograd("slopewise::prelu", _backward, setup_context=_keep, lib=library)
+torch.library.register_autocast("slopewise::prelu", "cpu", torch.bfloat16, lib=library)
+torch.library.register_autocast("slopewise::prelu", "cuda", torch.float16, lib=library)

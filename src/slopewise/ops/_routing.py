@@ -1,0 +1,38 @@
+"""Which calls the compiled kernels take."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from slopewise.ops._loading import state
+
+_DTYPES = frozenset({torch.float32, torch.bfloat16, torch.float64})
+_PLAIN = frozenset({Tensor, torch.nn.Parameter})
+
+
+def kernels_take(input: Tensor, smallest: int) -> bool:  # noqa: A002 (PyTorch's name)
+    """Whether the kernels are loaded and `input` is theirs: on the CPU, of their dtypes, no smaller than pays.
+
+    Not where another system interprets the call: a compiler or a tracer, which see more in PyTorch's own operations
+    than in one opaque operator; torch.func's transforms and forward-mode differentiation, which go through them; and
+    subclasses of Tensor, which decide for themselves.
+    """
+    return (
+        state.enabled
+        and not torch.compiler.is_compiling()
+        and type(input) in _PLAIN
+        and input.is_cpu
+        and input.dtype in _DTYPES
+        and input.numel() >= smallest
+        and input.layout is torch.strided
+        and not torch._C._are_functorch_transforms_active()
+        and forward_ad._current_level < 0
+        and not torch.jit.is_tracing()
+    )
+
+
+def below_autograd() -> torch._C._AutoDispatchBelowAutograd:
+    """A block whose operators skip the autograd layer: the caller is an autograd function, and records for them."""
+    return torch._C._AutoDispatchBelowAutograd()
