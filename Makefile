@@ -11,13 +11,13 @@ ARGS   ?=
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-study: $(VENV)/.study ## set up, then the default study (digits, 5 arms, 10 seeds) into OUT=study
+study: $(VENV)/.study $(VENV)/.kernels ## set up, then the default study (digits, 5 arms, 10 seeds) into OUT=study
 	$(BIN)/slopewise run --out $(OUT) $(ARGS)
 
-test: $(VENV)/.dev $(VENV)/.system ## set up, then every test, slow ones too
+test: $(VENV)/.dev $(VENV)/.kernels $(VENV)/.system ## set up, then every test, slow ones too
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
-test-fast: $(VENV)/.dev ## the tests that take seconds
+test-fast: $(VENV)/.dev $(VENV)/.kernels ## the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 lint: $(VENV)/.dev ## ruff, ruff format --check, mypy
@@ -25,20 +25,27 @@ lint: $(VENV)/.dev ## ruff, ruff format --check, mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev ## every benchmark; tables on the screen, JSON in benchmarks/results
+bench: $(VENV)/.dev $(VENV)/.kernels ## every benchmark; tables on the screen, JSON in benchmarks/results
 	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
 
 clean: ## remove the environment and caches, never a study
-	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build src/slopewise/_kernels*.so src/slopewise/_kernels_missing.txt .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-# A stamp is stale when the dependencies changed; editable installs see source changes at once.
+# A stamp is stale when what it was made from changed; editable installs see changes in Python at once. The kernels are
+# built against the PyTorch that they will run with, hence not in an environment of their own.
 $(VENV)/.study: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) -e '.[study]'
+	$(PIP) torch setuptools
+	$(PIP) --no-build-isolation -e '.[study]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.study
-	$(PIP) -e '.[dev]'
+	$(PIP) --no-build-isolation -e '.[dev]'
+	touch $@
+
+# Compiles only what the two above have not.
+$(VENV)/.kernels: setup.py $(wildcard csrc/*) $(VENV)/.study
+	$(PIP) --no-build-isolation --no-deps -e .
 	touch $@
 
 # Chromium for the page's tests and the Fashion-MNIST files: Debian's packages where apt can install them.

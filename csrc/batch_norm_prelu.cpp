@@ -4,7 +4,6 @@
 #include <torch/csrc/stable/library.h>
 
 #include <cmath>
-#include <limits>
 #include <tuple>
 
 #include "layout.h"
@@ -62,17 +61,17 @@ Moments moments(const Tensor& input, const Layout& layout) {
   return result;
 }
 
-// Whether the backward pass may work from the output: slopes positive and not tiny, so that z = y / slope; and
+// Whether the backward pass may work from the output: slopes positive, neither tiny nor huge, so that z = y / slope; and
 // (z - residual - bias) / weight free of cancellation beyond what the type's rounding makes of it anyway.
 bool is_invertible(
     const Values& slope, const Values& weight, const Values& bias, const Values& largest_residual, ScalarType type,
     int64_t channels) {
-  constexpr double kSmallestSlope = 0x1p-10;
+  constexpr double kSmallestSlope = 0x1p-10, kLargestSlope = 0x1p10;
   const double ratio = type == ScalarType::Double ? 0x1p20 : type == ScalarType::Float ? 512 : 8;
   for (int64_t c = 0; c < channels; ++c) {
     const double a = at(slope, c), added = std::abs(at(bias, c)) + at(largest_residual, c);
     // Written so that a NaN anywhere says no.
-    if (!(a >= kSmallestSlope && a < std::numeric_limits<double>::infinity())) return false;
+    if (!(a >= kSmallestSlope && a <= kLargestSlope)) return false;
     if (!(at(weight, c) != 0 && added <= ratio * std::abs(at(weight, c)))) return false;
   }
   return true;
@@ -80,11 +79,21 @@ bool is_invertible(
 
 MaybeTensor like_input(const MaybeTensor& residual, const Tensor& input) {
   if (!residual) return std::nullopt;
-  STD_TORCH_CHECK(residual->scalar_type() == input.scalar_type(), "slopewise: the residual differs in dtype");
-  bool same = residual->dim() == input.dim();
-  for (int64_t d = 0; same && d < input.dim(); ++d) same = residual->size(d) == input.size(d);
-  STD_TORCH_CHECK(same, "slopewise: the residual differs in shape from the input");
-  return laid_out_like(*residual, input);
+  return laid_out_like(*residual, input, "the residual");
+}
+
+int64_t checked_channels(
+    const Tensor& input, const Tensor& slope, const MaybeTensor& mean, const MaybeTensor& var,
+    const MaybeTensor& weight, const MaybeTensor& bias) {
+  STD_TORCH_CHECK(input.dim() >= 2, "slopewise: the input needs a dimension of samples and one of channels");
+  STD_TORCH_CHECK(mean.has_value() == var.has_value(), "slopewise: a mean goes with a variance");
+  const int64_t channels = input.size(1);
+  check_channels(slope, channels, true, "the slope");
+  check_channels(mean, channels, false, "the mean");
+  check_channels(var, channels, false, "the variance");
+  check_channels(weight, channels, false, "weight");
+  check_channels(bias, channels, false, "bias");
+  return channels;
 }
 
 template <class T>
@@ -124,12 +133,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> batch_norm_prelu(
     const Tensor& given, const MaybeTensor& given_residual, const Tensor& slope, const MaybeTensor& running_mean,
     const MaybeTensor& running_var, const MaybeTensor& weight, const MaybeTensor& bias, double eps) {
   const Tensor input = dense(given);
-  const int64_t channels = input.size(1);
-  check_channels(slope, channels, true, "the slope");
-  check_channels(running_mean, channels, false, "running_mean");
-  check_channels(running_var, channels, false, "running_var");
-  check_channels(weight, channels, false, "weight");
-  check_channels(bias, channels, false, "bias");
+  const int64_t channels = checked_channels(input, slope, running_mean, running_var, weight, bias);
   const MaybeTensor residual = like_input(given_residual, input);
   const Layout layout(input, 1);
   Tensor output = new_like(input);
@@ -170,10 +174,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> batch_norm_prelu_backward(
     const Tensor& mean, const Tensor& var, const MaybeTensor& weight, const MaybeTensor& bias, bool training,
     double eps, bool inverted) {
   const Tensor source = dense(given);
-  const Tensor grad_output = laid_out_like(grad, source);
+  const Tensor grad_output = laid_out_like(grad, source, "the gradient");
   const MaybeTensor residual = like_input(given_residual, source);
+  const size_t channels = checked_channels(source, slope, mean, var, weight, bias);
   const Layout layout(source, 1);
-  const size_t channels = layout.channels();
   Tensor grad_input = new_like(source);
   const auto none = [&] { return torch::stable::new_empty(source, {0}); }; // outputs must not share memory
   Tensor grad_residual = residual ? new_like(source) : none();

@@ -19,7 +19,8 @@ struct BFloat16 {
 template <class T>
 using Compute = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
-constexpr int64_t kUniformWidth = 64;
+// The width of uniform stretches, and of periods that divide it.
+constexpr int64_t kUsualWidth = 64;
 
 template <class T>
 struct PReLUStretch {

@@ -9,7 +9,7 @@ using torch::stable::Tensor;
 
 namespace {
 
-// A stretch fits the first-level cache beside its partners, and is long enough to hide its start.
+// A stretch and its partners fit the second-level cache, and it is long enough to hide its start.
 constexpr int64_t kStretch = 16384;
 constexpr int64_t kRowsPerStretch = 64; // so that partial sums stay few beside the elements
 constexpr int64_t kWidth = 256;         // of a period, at least: many rows of few channels run as one
@@ -21,35 +21,30 @@ int64_t rounded_up(int64_t value, int64_t unit) { return (value + unit - 1) / un
 
 } // namespace
 
-Layout::Layout(const Tensor& tensor, int64_t channel_dim) : size_(tensor.numel()), channels_(1), inner_(size_) {
-  if (channel_dim >= 0 && size_ > 0) {
-    const auto sizes = tensor.sizes();
-    const auto strides = tensor.strides();
-    channels_ = sizes[channel_dim];
-    if (channels_ > 1) {
-      inner_ = 1;
-      for (int64_t d = 0; d < tensor.dim(); ++d) {
-        if (sizes[d] > 1 && strides[d] < strides[channel_dim]) inner_ *= sizes[d];
-      }
+Layout::Layout(const Tensor& tensor, int64_t channel_dim)
+    : size_(tensor.numel()), channels_(1), inner_(size_), width_(kUsualWidth), length_(kStretch), parts_(1),
+      stretches_(0), uniform_(true) {
+  if (channel_dim >= 0) channels_ = tensor.size(channel_dim);
+  if (size_ == 0) return;
+  if (channels_ > 1) {
+    const auto sizes = tensor.sizes(), strides = tensor.strides();
+    inner_ = 1;
+    for (size_t d = 0; d < sizes.size(); ++d) {
+      if (sizes[d] > 1 && strides[d] < strides[channel_dim]) inner_ *= sizes[d];
     }
-  } else if (channel_dim >= 0) {
-    channels_ = tensor.size(channel_dim);
   }
   const int64_t row = channels_ * inner_;
-  uniform_ = channels_ == 1 || (inner_ >= kSmallInner || row > kLongestRow);
-  if (inner_ == 1 && channels_ > 1) uniform_ = false;
+  uniform_ = channels_ == 1 || (inner_ > 1 && (inner_ >= kSmallInner || row > kLongestRow));
   if (uniform_) {
-    width_ = kUniformWidth;
-    length_ = kStretch;
-    parts_ = std::max<int64_t>(1, (inner_ + length_ - 1) / length_);
-    stretches_ = size_ == 0 ? 0 : size_ / inner_ * parts_;
+    parts_ = (inner_ + length_ - 1) / length_;
+    stretches_ = size_ / inner_ * parts_;
     return;
   }
-  const int64_t unit = kVector / std::gcd(row, kVector);
-  const int64_t rows = rounded_up(std::max<int64_t>(1, kWidth / row), unit);
-  width_ = row * std::min(rows, rounded_up(size_ / std::max<int64_t>(1, row), unit));
+  if (kUsualWidth % row != 0) {
+    const int64_t unit = kVector / std::gcd(row, kVector);
+    width_ = row * rounded_up(std::max<int64_t>(1, kWidth / row), unit);
+  }
   length_ = rounded_up(std::max(kStretch, kRowsPerStretch * row), width_);
-  parts_ = 1;
   stretches_ = (size_ + length_ - 1) / length_;
 }
 
@@ -85,10 +80,16 @@ Tensor new_like(const Tensor& dense) {
   return Tensor(handle);
 }
 
-Tensor laid_out_like(const Tensor& tensor, const Tensor& like) {
-  const auto sizes = like.sizes(), wanted = like.strides(), strides = tensor.strides();
-  bool same = true;
-  for (size_t d = 0; d < sizes.size(); ++d) same = same && (sizes[d] <= 1 || strides[d] == wanted[d]);
+Tensor laid_out_like(const Tensor& tensor, const Tensor& like, const char* name) {
+  STD_TORCH_CHECK(tensor.scalar_type() == like.scalar_type(), "slopewise: ", name, " differs in dtype from the input");
+  STD_TORCH_CHECK(tensor.is_cpu(), "slopewise: ", name, " is not on the CPU");
+  const auto sizes = like.sizes(), wanted = like.strides(), found = tensor.sizes(), strides = tensor.strides();
+  bool fits = found.size() == sizes.size(), same = true;
+  for (size_t d = 0; fits && d < sizes.size(); ++d) {
+    fits = found[d] == sizes[d];
+    same = same && (sizes[d] <= 1 || strides[d] == wanted[d]);
+  }
+  STD_TORCH_CHECK(fits, "slopewise: ", name, " differs in shape from the input");
   if (same) return tensor;
   Tensor copy = new_like(like);
   torch::stable::copy_(copy, tensor);
@@ -97,7 +98,7 @@ Tensor laid_out_like(const Tensor& tensor, const Tensor& like) {
 
 Tensor dense(const Tensor& tensor) {
   if (is_dense(tensor)) return tensor;
-  return laid_out_like(tensor, torch::stable::empty_like(tensor));
+  return laid_out_like(tensor, torch::stable::empty_like(tensor), "the input");
 }
 
 } // namespace slopewise

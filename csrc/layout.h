@@ -95,8 +95,10 @@ class Layout {
 bool is_dense(const torch::stable::Tensor& tensor);
 // A new tensor with the sizes, strides and type of a dense one.
 torch::stable::Tensor new_like(const torch::stable::Tensor& dense);
-// `tensor` itself, or a copy, with the sizes and strides of `like`, which must be dense.
-torch::stable::Tensor laid_out_like(const torch::stable::Tensor& tensor, const torch::stable::Tensor& like);
+// `tensor` itself, or a copy, with the strides of `like`, which is dense. They must agree in sizes and dtype: `name`
+// is what an error calls the tensor.
+torch::stable::Tensor laid_out_like(
+    const torch::stable::Tensor& tensor, const torch::stable::Tensor& like, const char* name);
 // `tensor` itself if dense, else a dense copy in the same order of dimensions.
 torch::stable::Tensor dense(const torch::stable::Tensor& tensor);
 

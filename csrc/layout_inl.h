@@ -22,7 +22,7 @@ Lanes<A> Layout::spread(const std::vector<double>& values) const {
 template <class A>
 void Layout::fold(A* lanes, A* folded) const {
   if (uniform_) { // in halves: a sum in one row would wait for every addition
-    for (int64_t half = kUniformWidth / 2; half > 0; half /= 2) {
+    for (int64_t half = kUsualWidth / 2; half > 0; half /= 2) {
       for (int64_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
     }
     folded[0] = lanes[0];

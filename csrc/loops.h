@@ -31,17 +31,26 @@ inline A at(const A* period, int64_t lane) {
   return period[kUniform ? 0 : lane];
 }
 
-// Calls body(element, lane) over a stretch, period by period. A uniform stretch has a width known to the compiler.
-template <bool kUniform, class Body>
-inline __attribute__((always_inline)) void each(int64_t size, int64_t width, const Body& body) {
-  const int64_t step = kUniform ? kUniformWidth : width;
+// Calls body(element, lane) over a stretch, period by period. The usual width is known to the compiler, which then
+// keeps a period's sums and parameters in registers.
+template <class Body>
+inline __attribute__((always_inline)) void each_of(int64_t size, int64_t width, const Body& body) {
   int64_t start = 0;
-  for (; start + step <= size; start += step) {
+  for (; start + width <= size; start += width) {
 #pragma GCC ivdep
-    for (int64_t lane = 0; lane < step; ++lane) body(start + lane, lane);
+    for (int64_t lane = 0; lane < width; ++lane) body(start + lane, lane);
   }
 #pragma GCC ivdep
   for (int64_t lane = 0; lane < size - start; ++lane) body(start + lane, lane);
+}
+
+template <bool kUniform, class Body>
+inline __attribute__((always_inline)) void each(int64_t size, int64_t width, const Body& body) {
+  if (kUniform || width == kUsualWidth) {
+    each_of(size, kUsualWidth, body);
+  } else {
+    each_of(size, width, body);
+  }
 }
 
 template <class T, bool kUniform>
@@ -111,6 +120,7 @@ void norm_prelu(
 template <class T>
 struct Point {
   Compute<T> z, centred;
+  Compute<T> sign; // above 0 where z is
 };
 
 template <class T, bool kUniform, bool kResidual, bool kInverted>
@@ -121,11 +131,12 @@ inline __attribute__((always_inline)) Point<T> point(
   if constexpr (kInverted) {
     const A above = value * at<kUniform>(s.inverse_slope, lane);
     const A z = value > 0 ? value : above;
-    return {z, (kResidual ? z - residual : z) - at<kUniform>(s.shift, lane)};
+    return {z, (kResidual ? z - residual : z) - at<kUniform>(s.shift, lane), value};
   } else {
     const A centred = value - at<kUniform>(s.mean, lane);
     const A z = centred * at<kUniform>(s.scale, lane) + at<kUniform>(s.shift, lane);
-    return {kResidual ? z + residual : z, centred};
+    const A summed = kResidual ? z + residual : z;
+    return {summed, centred, summed};
   }
 }
 
@@ -136,7 +147,7 @@ void norm_prelu_reduce(
   using A = Compute<T>;
   const NormGradStretch<T> s = stretch; // a copy: nothing can alias it
   const T* __restrict residual = s.residual;
-  const int64_t width = kUniform ? kUniformWidth : s.width;
+  const int64_t width = kUniform ? kUsualWidth : s.width;
   A* __restrict plain = sums;
   A* __restrict projected = sums + width;
   A* __restrict below_zero = sums + 2 * width;
@@ -145,10 +156,10 @@ void norm_prelu_reduce(
     const auto p = point<T, kUniform, kResidual, kInverted>(s, source[i], kResidual ? load(residual[i]) : A(0), lane);
     const A below = at<kUniform>(s.slope, lane) * g;
     const A product = g * p.z;
-    const A grad_z = p.z > 0 ? g : below;
+    const A grad_z = p.sign > 0 ? g : below;
     plain[lane] += grad_z;
     projected[lane] += grad_z * p.centred;
-    below_zero[lane] += p.z > 0 ? A(0) : product;
+    below_zero[lane] += p.sign > 0 ? A(0) : product;
     if constexpr (kResidual) grad_residual[i] = store<T>(grad_z);
   });
 }
@@ -166,8 +177,10 @@ void norm_prelu_backward(
     const A r = kResidual && kInverted ? load(residual[i]) : A(0);
     const auto p = point<T, kUniform, kResidual && kInverted, kInverted>(s, source[i], r, lane);
     const A below = at<kUniform>(s.slope, lane) * g;
-    const A grad_z = kResidual || p.z > 0 ? g : below;
-    const A rest = grad_z - at<kUniform>(offset, lane) - p.centred * at<kUniform>(projection, lane);
+    const A grad_z = kResidual || p.sign > 0 ? g : below;
+    // Nothing is projected in evaluation, where an infinite input must not make 0 * infinity of that.
+    const A along = at<kUniform>(projection, lane), product = p.centred * along;
+    const A rest = grad_z - at<kUniform>(offset, lane) - (along != 0 ? product : A(0));
     grad_input[i] = store<T>(at<kUniform>(factor, lane) * rest);
   });
 }

@@ -11,6 +11,7 @@ namespace {
 
 Layout layout_of(const Tensor& input, const Tensor& slope, int64_t channel_dim) {
   STD_TORCH_CHECK(input.scalar_type() == slope.scalar_type(), "slopewise: the input and the slopes differ in dtype");
+  STD_TORCH_CHECK(slope.dim() <= 1, "slopewise: the slopes are a scalar or a vector");
   if (slope.numel() == 1) return Layout(input, -1);
   const int64_t dim = channel_dim < 0 ? channel_dim + input.dim() : channel_dim;
   STD_TORCH_CHECK(dim >= 0 && dim < input.dim(), "slopewise: the input has no dimension ", channel_dim);
@@ -42,7 +43,7 @@ Tensor prelu(const Tensor& given, const Tensor& slope, int64_t channel_dim) {
 std::tuple<Tensor, Tensor> prelu_backward(
     const Tensor& grad, const Tensor& given, const Tensor& slope, int64_t channel_dim, bool inverted) {
   const Tensor input = dense(given);
-  const Tensor grad_output = laid_out_like(grad, input);
+  const Tensor grad_output = laid_out_like(grad, input, "the gradient");
   const Layout layout = layout_of(input, slope, channel_dim);
   Tensor grad_input = new_like(input);
   const std::vector<double> slopes = values(slope);

@@ -59,6 +59,7 @@ Tensor statistics(const Tensor& of, const std::vector<double>& values) {
 void check_channels(const std::optional<Tensor>& tensor, int64_t channels, bool may_be_shared, const char* name) {
   if (!tensor) return;
   const int64_t found = tensor->numel();
+  STD_TORCH_CHECK(tensor->dim() <= 1, "slopewise: ", name, " is not a vector");
   STD_TORCH_CHECK(
       found == channels || (may_be_shared && found == 1), "slopewise: ", name, " has ", found,
       " values for an input of ", channels, " channels");

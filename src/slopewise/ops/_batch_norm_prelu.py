@@ -9,7 +9,7 @@ from torch import Tensor
 
 from slopewise.ops import _reference
 from slopewise.ops._library import channel_values, everywhere, library, summed_like
-from slopewise.ops._routing import below_autograd, kernels_take
+from slopewise.ops._routing import KERNEL_DTYPES, below_autograd, kernels_take
 
 # Below this many elements the stock operators cost less than our autograd function written in Python: measured by
 # benchmarks/kernels.py, forward and backward together.
@@ -69,17 +69,21 @@ def _kernels_take(
         return False
     if torch.is_autocast_enabled("cpu") and input.dtype is not torch.get_autocast_dtype("cpu"):
         return False  # the stock pair normalises in the input's dtype, and rectifies in autocast's
-    channels = input.size(1)
+    channels, statistics = input.size(1), (running_mean, running_var)
     if training:
-        enough = input.numel() > channels
+        enough = input.numel() > channels and (running_mean is None) == (running_var is None)
     else:
         enough = running_mean is not None and running_var is not None
+    parameters = [tensor for tensor in (*statistics, weight, bias) if tensor is not None]
+    dtypes = {tensor.dtype for tensor in parameters} - {input.dtype}
     return (
         enough
         and (residual is None or (residual.dtype is input.dtype and residual.shape == input.shape))
         and slope.ndim <= 1
         and slope.numel() in (1, channels)
-        and all(t is None or t.numel() == channels for t in (running_mean, running_var, weight, bias))
+        and slope.dtype in KERNEL_DTYPES
+        and all(tensor.ndim == 1 and tensor.numel() == channels for tensor in parameters)
+        and (not dtypes or (input.dtype is torch.bfloat16 and dtypes == {torch.float32}))
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
+from multiprocessing import current_process
 from pathlib import Path
 from typing import Literal
 
@@ -61,10 +62,10 @@ state = _State()
 
 
 def load(folder: Path = _PACKAGE) -> None:
-    """Load the kernels of `folder`, or warn once why they cannot be; a second call does nothing.
+    """Load the kernels of `folder`, or warn why they cannot be: once a program, not in workers of `multiprocessing`.
 
-    The operators' schemas must have been defined. The environment variable SLOPEWISE_KERNELS=0 (or `false`, `off`)
-    leaves the kernels out without a warning.
+    The operators' schemas must have been defined. A second call does nothing. The environment variable
+    SLOPEWISE_KERNELS=0 (or `false`, `off`) leaves the kernels out without a warning.
 
     Raises:
         ValueError: the environment variable is set to something else than 0, false, off, 1, true, on.
@@ -77,7 +78,8 @@ def load(folder: Path = _PACKAGE) -> None:
         return
     state.reason = _attempt(folder)
     state.loaded = state.enabled = not state.reason
-    if state.reason:
+    # A worker's parent has said it. (`parent_process` is not set yet while a spawned worker imports the main module.)
+    if state.reason and current_process().name == "MainProcess":
         warnings.warn(
             f"slopewise works without its compiled kernels, more slowly: {state.reason}. {_REMEDY}",
             KernelsWarning,

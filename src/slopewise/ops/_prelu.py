@@ -16,8 +16,9 @@ _Gradients = tuple[Tensor | None, Tensor | None, None]
 # Below this many elements the stock operator's scalar backward costs less than our autograd function written in
 # Python: measured by benchmarks/kernels.py, forward and backward together.
 _SMALLEST = 4096
-# Inverting the function divides by the slope: above this it costs no more than the rounding of the output did.
-_SMALLEST_INVERTED_SLOPE = 2.0**-10
+# Inverting the function divides by the slope: within these bounds no input of ordinary size is lost to overflow or
+# underflow of the output, and it costs no more than the output's rounding did.
+_INVERTED_SLOPES = (2.0**-10, 2.0**10)
 
 _op = torch.ops.slopewise.prelu.default
 _backward_op = torch.ops.slopewise.prelu_backward.default
@@ -45,7 +46,7 @@ class _PReLU(torch.autograd.Function):
     def forward(ctx: Any, input: Tensor, weight: Tensor, channel_dim: int, low_memory: bool) -> Tensor:  # noqa: A002
         with below_autograd():
             output: Tensor = _op(input, weight, channel_dim)
-        ctx.inverted = low_memory and weight.min().item() >= _SMALLEST_INVERTED_SLOPE  # False for NaN
+        ctx.inverted = low_memory and _is_invertible(weight)
         ctx.channel_dim = channel_dim
         ctx.save_for_backward(output if ctx.inverted else input, weight)
         return output
@@ -53,6 +54,11 @@ class _PReLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         return *_backward(ctx, grad), None
+
+
+def _is_invertible(slopes: Tensor) -> bool:
+    lowest, highest = slopes.aminmax()
+    return _INVERTED_SLOPES[0] <= lowest.item() and highest.item() <= _INVERTED_SLOPES[1]  # False for NaN
 
 
 def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:

@@ -8,7 +8,7 @@ from torch.autograd import forward_ad
 
 from slopewise.ops._loading import state
 
-_DTYPES = frozenset({torch.float32, torch.bfloat16, torch.float64})
+KERNEL_DTYPES = frozenset({torch.float32, torch.bfloat16, torch.float64})
 _PLAIN = frozenset({Tensor, torch.nn.Parameter})
 
 
@@ -24,7 +24,7 @@ def kernels_take(input: Tensor, smallest: int) -> bool:  # noqa: A002 (PyTorch's
         and not torch.compiler.is_compiling()
         and type(input) in _PLAIN
         and input.is_cpu
-        and input.dtype in _DTYPES
+        and input.dtype in KERNEL_DTYPES
         and input.numel() >= smallest
         and input.layout is torch.strided
         and not torch._C._are_functorch_transforms_active()

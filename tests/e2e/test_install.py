@@ -1,0 +1,179 @@
+"""The package installs with its kernels where they can be built, and without them, saying why, where they cannot."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = ["setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "csrc", "src", "tests"]
+OURS = ["CC", "CXX", "CFLAGS", "CXXFLAGS", "LDFLAGS", "SLOPEWISE_KERNELS", "PYTHONPATH"]
+NOTE = "src/slopewise/_kernels_missing.txt"
+BINARY = "src/slopewise/_kernels.abi3.so"
+USE = """
+import multiprocessing
+import slopewise, torch
+
+def use():
+    print(slopewise.__file__, slopewise.ops.backend(), slopewise.PReLU()(torch.tensor([-2.0, 3.0])).tolist(), sep="|")
+
+if __name__ == "__main__":
+    use()
+    worker = multiprocessing.get_context("spawn").Process(target=use)
+    worker.start()
+    worker.join()
+"""
+COMPILER = sysconfig.get_config_var("CXX").split()[0]
+needs_compiler = pytest.mark.skipif(shutil.which(COMPILER) is None, reason="there is no C++ compiler")
+
+
+def run(*arguments: object, cwd: Path, **settings: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if name not in OURS} | settings
+    ended = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout
+    return ended.stdout
+
+
+def install(what: Path, into: Path, **settings: str) -> str:
+    options = ["--no-deps", "--no-build-isolation", "--no-cache-dir", "--verbose"]
+    return run("-m", "pip", "install", *options, "--target", into, what, cwd=into.parent, **settings)
+
+
+def editable(tree: Path, **settings: str) -> str:
+    """What `pip install -e` has setuptools do to the source tree."""
+    code = "from setuptools import build_meta as backend; backend.build_editable('.')"
+    return run("-c", code, cwd=tree, **settings)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of the project, as if cloned."""
+    (tmp_path / "tree").mkdir()
+    built = shutil.ignore_patterns("__pycache__", "*.egg-info", Path(NOTE).name, Path(BINARY).name)
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tmp_path / "tree" / name, ignore=built)
+        else:
+            shutil.copy2(ROOT / name, tmp_path / "tree")
+    return tmp_path / "tree"
+
+
+@pytest.fixture
+def small_tree(tree: Path) -> Path:
+    """With a kernel that compiles at once, for what is about building alone."""
+    shutil.rmtree(tree / "csrc")
+    (tree / "csrc").mkdir()
+    (tree / "csrc/kernel.h").write_text("int answer();\n")
+    (tree / "csrc/kernel.cpp").write_text('#include "kernel.h"\nint answer() { return 42; }\n')
+    return tree
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    """A user's program, with a worker process."""
+    (tmp_path / "program.py").write_text(USE)
+    return tmp_path / "program.py"
+
+
+@pytest.fixture
+def nothing(tmp_path: Path) -> str:
+    """A PATH without a compiler."""
+    (tmp_path / "empty").mkdir()
+    return str(tmp_path / "empty")
+
+
+@pytest.mark.slow
+def test_without_a_compiler_the_package_installs_and_works_and_says_once_what_is_missing(
+    tree: Path, tmp_path: Path, nothing: str, program: Path
+) -> None:
+    missing = f"no C++ compiler: '{COMPILER}' was not found"
+    log = install(tree, tmp_path / "target", PATH=nothing)
+    assert f"installed without its compiled kernels, and works slower: {missing}" in log
+    said = run(program, cwd=tmp_path, PYTHONPATH=str(tmp_path / "target"), PATH=nothing)
+    assert said.count("KernelsWarning: ") == 1
+    assert missing in said.split("KernelsWarning: ")[1]
+    uses = [line.split("|") for line in said.splitlines() if "|" in line]
+    assert len(uses) == 2
+    for place, backend, values in uses:
+        assert place == str(tmp_path / "target/slopewise/__init__.py")
+        assert backend.startswith("PyTorch's own operations are in use: the kernels were not built when slopewise was")
+        assert values == "[-0.5, 3.0]"
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_the_source_archive_makes_a_wheel_for_every_python_that_loads_its_kernels(
+    tree: Path, tmp_path: Path, program: Path
+) -> None:
+    (tree / BINARY).write_bytes(b"a former build's")
+    (tree / NOTE).write_text("a former build's")
+    run("-c", "from setuptools import build_meta as backend; backend.build_sdist('.')", cwd=tree)
+    (archive,) = tree.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        packed = {name.partition("/")[2] for name in opened.getnames()}
+    assert {f"csrc/{path.name}" for path in (ROOT / "csrc").iterdir()} < packed
+    assert not packed & {BINARY, NOTE}
+    assert not [name for name in packed if name.startswith("tests")]
+
+    run("-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-cache-dir", archive, cwd=tmp_path)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert "-cp311-abi3-" in wheel.name
+    with zipfile.ZipFile(wheel) as opened:
+        names = opened.namelist()
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"slopewise"}
+    assert [name for name in names if not name.endswith((".py", ".j2", ".js", ".css", ".toml", "py.typed"))] == [
+        "slopewise/_kernels.abi3.so",
+        *(name for name in names if ".dist-info/" in name),
+    ]
+
+    install(wheel, tmp_path / "target")
+    said = run("-W", "error", program, cwd=tmp_path, PYTHONPATH=str(tmp_path / "target"))
+    assert len(said.splitlines()) == 2
+    for place, backend, values in (line.split("|") for line in said.splitlines()):
+        assert place == str(tmp_path / "target/slopewise/__init__.py")
+        assert backend.startswith("the compiled kernels are in use")
+        assert values == "[-0.5, 3.0]"
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_an_editable_install_compiles_what_changed_and_nothing_else(small_tree: Path) -> None:
+    editable(small_tree)
+    built = (small_tree / BINARY).stat().st_mtime_ns
+    editable(small_tree)
+    assert (small_tree / BINARY).stat().st_mtime_ns == built
+    (small_tree / "csrc/kernel.h").touch()
+    editable(small_tree)
+    assert (small_tree / BINARY).stat().st_mtime_ns > built
+
+
+@pytest.mark.slow
+def test_a_failed_editable_build_leaves_no_former_one_to_be_loaded(small_tree: Path, nothing: str) -> None:
+    (small_tree / BINARY).write_bytes(b"a former build's")
+    os.utime(small_tree / BINARY, (0, 0))
+    editable(small_tree, PATH=nothing)
+    assert not (small_tree / BINARY).exists()
+    assert (small_tree / NOTE).read_text() == f"no C++ compiler: '{COMPILER}' was not found\n"
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_the_compilers_first_error_is_the_reason_until_a_build_succeeds(small_tree: Path) -> None:
+    (small_tree / "csrc/broken.cpp").write_text("#error too new for this compiler\n")
+    assert "#error too new" in editable(small_tree)
+    assert (small_tree / NOTE).read_text() == (
+        "the C++ compiler failed: csrc/broken.cpp:1:2: error: #error too new for this compiler\n"
+    )
+    (small_tree / "csrc/broken.cpp").unlink()
+    editable(small_tree)
+    assert not (small_tree / NOTE).exists()
+    assert (small_tree / BINARY).exists()
