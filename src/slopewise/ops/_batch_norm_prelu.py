@@ -40,7 +40,9 @@ def batch_norm_prelu(
         )
     given_mean, given_var = (None, None) if training else (running_mean, running_var)
     learned = (input, residual, slope, weight, bias)
-    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in learned):
+    if torch.compiler.is_compiling():  # its autograd is registered, and the compiler decides what is kept
+        output, mean, var, _ = _op(input, residual, slope, given_mean, given_var, weight, bias, eps)
+    elif torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in learned):
         output, mean, var = _BatchNormPReLU.apply(
             input, residual, slope, given_mean, given_var, weight, bias, eps, low_memory
         )

@@ -35,6 +35,8 @@ def prelu(input: Tensor, weight: Tensor, channel_dim: int = 1, *, low_memory: bo
             return _reference.prelu(input, weight, channel_dim)
     if weight.ndim > 1 or weight.dtype != input.dtype:
         return _reference.prelu(input, weight, channel_dim)  # which refuses it, or knows what it means
+    if torch.compiler.is_compiling():
+        return _op(input, weight, channel_dim)  # type: ignore[no-any-return]
     if torch.is_grad_enabled() and (input.requires_grad or weight.requires_grad):
         return _PReLU.apply(input, weight, channel_dim, low_memory)  # type: ignore[no-any-return]
     with below_autograd():

@@ -13,20 +13,27 @@ _PLAIN = frozenset({Tensor, torch.nn.Parameter})
 
 
 def kernels_take(input: Tensor, smallest: int) -> bool:  # noqa: A002 (PyTorch's name)
-    """Whether the kernels are loaded and `input` is theirs: on the CPU, of their dtypes, no smaller than pays.
-
-    Not where another system interprets the call: a compiler or a tracer, which see more in PyTorch's own operations
-    than in one opaque operator; torch.func's transforms and forward-mode differentiation, which go through them; and
-    subclasses of Tensor, which decide for themselves.
-    """
+    """Whether the kernels are loaded and `input` is theirs: on the CPU, of their dtypes, no smaller than pays."""
     return (
         state.enabled
-        and not torch.compiler.is_compiling()
-        and type(input) in _PLAIN
         and input.is_cpu
         and input.dtype in KERNEL_DTYPES
         and input.numel() >= smallest
         and input.layout is torch.strided
+        and (not torch.compiler.is_exporting() if torch.compiler.is_compiling() else _is_called_plainly(input))
+    )
+
+
+def _is_called_plainly(input: Tensor) -> bool:  # noqa: A002
+    """Whether no other system interprets the call.
+
+    A tracer sees more in PyTorch's own operations than in one opaque operator, and so do torch.func's transforms and
+    forward-mode differentiation, which go through them; subclasses of Tensor decide for themselves. torch.compile is
+    no such system: on a CPU a graph with the operator in it runs faster than what inductor makes of its parts
+    (measured by benchmarks/networks.py), so that only export decomposes it.
+    """
+    return (
+        type(input) in _PLAIN
         and not torch._C._are_functorch_transforms_active()
         and forward_ad._current_level < 0
         and not torch.jit.is_tracing()
