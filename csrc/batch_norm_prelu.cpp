@@ -159,11 +159,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> batch_norm_prelu(
       double& so_far = largest_residual[layout.channel(k / count, k % count)];
       so_far = largest[k] <= so_far ? so_far : largest[k];
     }
-    Tensor invertible = torch::stable::new_empty(input, {}, ScalarType::Bool);
-    *data<bool>(invertible) =
+    const bool invertible =
         is_invertible(slopes, weights, biases, largest_residual, input.scalar_type(), channels);
     return std::tuple(
-        output, statistics(input, moments_used.mean), statistics(input, moments_used.var), invertible);
+        output, statistics(input, moments_used.mean), statistics(input, moments_used.var), new_bool(invertible));
   });
 }
 
@@ -179,8 +178,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> batch_norm_prelu_backward(
   const size_t channels = checked_channels(source, slope, mean, var, weight, bias);
   const Layout layout(source, 1);
   Tensor grad_input = new_like(source);
-  const auto none = [&] { return torch::stable::new_empty(source, {0}); }; // outputs must not share memory
-  Tensor grad_residual = residual ? new_like(source) : none();
+  Tensor grad_residual = residual ? new_like(source) : new_nothing();
   Values grad_weight(channels), grad_bias(channels), grad_slope(channels);
   with_type(source, [&](auto type) {
     using T = decltype(type);
@@ -238,8 +236,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> batch_norm_prelu_backward(
     });
   });
   return {
-      grad_input, grad_residual, weight ? reduced_like(*weight, grad_weight) : none(),
-      bias ? reduced_like(*bias, grad_bias) : none(), reduced_like(slope, grad_slope)};
+      grad_input, grad_residual, weight ? reduced_like(*weight, grad_weight) : new_nothing(),
+      bias ? reduced_like(*bias, grad_bias) : new_nothing(), reduced_like(slope, grad_slope)};
 }
 
 } // namespace

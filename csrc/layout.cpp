@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "tensors.h"
+
 namespace slopewise {
 
 using torch::stable::Tensor;
@@ -69,15 +71,11 @@ bool is_dense(const Tensor& tensor) {
   return true;
 }
 
-// Through the shim, not the dispatcher as torch::stable::empty_like: a step makes hundreds of them.
 Tensor new_like(const Tensor& dense) {
   const auto sizes = dense.sizes();
   int32_t type;
-  AtenTensorHandle handle;
   STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(dense.get(), &type));
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(
-      sizes.size(), sizes.data(), dense.strides().data(), type, aoti_torch_device_type_cpu(), 0, &handle));
-  return Tensor(handle);
+  return new_tensor(sizes.size(), sizes.data(), dense.strides().data(), type);
 }
 
 Tensor laid_out_like(const Tensor& tensor, const Tensor& like, const char* name) {

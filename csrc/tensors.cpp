@@ -30,6 +30,24 @@ void write(Tensor& tensor, const std::vector<double>& values) {
 
 } // namespace
 
+Tensor new_tensor(int64_t dims, const int64_t* sizes, const int64_t* strides, int32_t type) {
+  AtenTensorHandle handle;
+  STABLE_TORCH_ERROR_CODE_CHECK(
+      aoti_torch_empty_strided(dims, sizes, strides, type, aoti_torch_device_type_cpu(), 0, &handle));
+  return Tensor(handle);
+}
+
+Tensor new_nothing() {
+  constexpr int64_t size = 0, stride = 1;
+  return new_tensor(1, &size, &stride, aoti_torch_dtype_float32());
+}
+
+Tensor new_bool(bool value) {
+  Tensor result = new_tensor(0, nullptr, nullptr, aoti_torch_dtype_bool());
+  *data<bool>(result) = value;
+  return result;
+}
+
 std::vector<double> values(const std::optional<Tensor>& tensor, double missing) {
   if (!tensor) return {missing};
   const Tensor whole = tensor->is_contiguous() ? *tensor : torch::stable::contiguous(*tensor);
@@ -49,9 +67,9 @@ Tensor reduced_like(const Tensor& like, const std::vector<double>& values) {
 }
 
 Tensor statistics(const Tensor& of, const std::vector<double>& values) {
-  const auto type = of.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-  const int64_t size[] = {static_cast<int64_t>(values.size())};
-  Tensor result = torch::stable::new_empty(of, size, type);
+  const bool wide = of.scalar_type() == ScalarType::Double;
+  const int64_t size = values.size(), stride = 1;
+  Tensor result = new_tensor(1, &size, &stride, wide ? aoti_torch_dtype_float64() : aoti_torch_dtype_float32());
   write(result, values);
   return result;
 }

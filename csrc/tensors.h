@@ -36,6 +36,13 @@ auto with_type(const Tensor& tensor, const Body& body) {
   }
 }
 
+// A new tensor on the CPU. Through the shim and not, as torch::stable::new_empty, the dispatcher: a training step makes
+// hundreds. `type` is the shim's number.
+Tensor new_tensor(int64_t dims, const int64_t* sizes, const int64_t* strides, int32_t type);
+// A new one without elements, and one of a single bool without dimensions.
+Tensor new_nothing();
+Tensor new_bool(bool value);
+
 // The values of a small tensor, whatever its type; `missing` once for none.
 std::vector<double> values(const std::optional<Tensor>& tensor, double missing = 0);
 // A new tensor of the shape and type of `like`: values[c], or their sum in rising order where `like` has one element.

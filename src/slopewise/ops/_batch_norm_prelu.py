@@ -228,7 +228,7 @@ def _gradients(
     if training:
         values = given.numel() / channels
         grad_normalised = grad_z - (spread(grad_bias) + normalised * spread(grad_weight)) / values
-    none = given.new_empty(0)
+    none = given.new_empty(0, dtype=torch.float32)
     return (
         (gamma * inverse_std * grad_normalised).to(given.dtype),
         none if residual is None else grad_z.to(given.dtype),
