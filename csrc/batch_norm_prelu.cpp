@@ -157,7 +157,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> batch_norm_prelu(
     Values largest_residual(channels, 0.0);
     for (size_t k = 0; k < largest.size(); ++k) {
       double& so_far = largest_residual[layout.channel(k / count, k % count)];
-      so_far = largest[k] <= so_far ? so_far : largest[k];
+      so_far = larger<double>(largest[k], so_far);
     }
     const bool invertible =
         is_invertible(slopes, weights, biases, largest_residual, input.scalar_type(), channels);

@@ -7,6 +7,12 @@
 
 namespace slopewise {
 
+// A NaN stays, whichever of the two it is.
+template <class A>
+A larger(A value, A so_far) {
+  return value > so_far || value != value ? value : so_far;
+}
+
 constexpr int64_t kGrain = 32768; // elements that are worth a thread: what torch's own elementwise loops take
 
 template <class A>
@@ -54,7 +60,7 @@ void Layout::fold_largest(const A* lanes, A* folded) const {
   std::fill_n(folded, sums_per_stretch(), A(0));
   for (int64_t lane = 0; lane < width_; ++lane) {
     A& largest = folded[uniform_ ? 0 : lane_channel(lane)];
-    largest = lanes[lane] <= largest ? largest : lanes[lane]; // a NaN stays
+    largest = larger(lanes[lane], largest);
   }
 }
 

@@ -31,6 +31,12 @@ inline A at(const A* period, int64_t lane) {
   return period[kUniform ? 0 : lane];
 }
 
+// A NaN stays, whichever of the two it is. No short cut: it would be a branch.
+template <class A>
+inline A larger(A value, A so_far) {
+  return (value > so_far) | (value != value) ? value : so_far;
+}
+
 // Calls body(element, lane) over a stretch, period by period. The usual width is known to the compiler, which then
 // keeps a period's sums and parameters in registers.
 template <class Body>
@@ -109,7 +115,7 @@ void norm_prelu(
     if constexpr (kResidual) {
       const A r = load(residual[i]);
       const A magnitude = r < 0 ? -r : r;
-      largest[lane] = magnitude <= largest[lane] ? largest[lane] : magnitude; // a NaN stays
+      largest[lane] = larger(magnitude, largest[lane]);
       z += r;
     }
     const A below = at<kUniform>(slope, lane) * z;

@@ -34,7 +34,7 @@ def batch_norm_prelu(
     low_memory: bool = False,
 ) -> Tensor:
     """prelu(batch_norm(input) + residual): `slopewise.nn.functional.batch_norm_add_prelu` without words for errors."""
-    if not _kernels_take(input, residual, slope, running_mean, running_var, weight, bias, training):
+    if not _kernels_take(input, residual, slope, running_mean, running_var, weight, bias, training, eps):
         return _reference.batch_norm_prelu(
             input, residual, slope, running_mean, running_var, weight, bias, training, momentum, eps
         )
@@ -65,6 +65,7 @@ def _kernels_take(
     weight: Tensor | None,
     bias: Tensor | None,
     training: bool,
+    eps: float,
 ) -> bool:
     """Whether the kernels give what the stock operators would; what these refuse is left to them to refuse."""
     if not kernels_take(input, _SMALLEST) or input.ndim < 2:
@@ -73,7 +74,7 @@ def _kernels_take(
         return False  # the stock pair normalises in the input's dtype, and rectifies in autocast's
     channels, statistics = input.size(1), (running_mean, running_var)
     if training:
-        enough = input.numel() > channels and (running_mean is None) == (running_var is None)
+        enough = input.numel() > channels and (running_mean is None) == (running_var is None) and eps > 0
     else:
         enough = running_mean is not None and running_var is not None
     parameters = [tensor for tensor in (*statistics, weight, bias) if tensor is not None]
