@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -200,8 +201,44 @@ def test_verbs_on_no_study(cli: Cli, verb: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", ["run", "init", "status", "report", "export"])
+@pytest.mark.parametrize("verb", ["run", "init", "status", "report", "export", "bench"])
 def test_help_shows_examples(cli: Cli, verb: str) -> None:
     ended = cli(verb, "--help")
     assert ended.returncode == 0
     assert f"slopewise {verb}" in ended.stdout
+
+
+@pytest.mark.slow
+def test_bench_ends_with_one_line_a_question(cli: Cli) -> None:
+    ended = cli("bench", "--quick", "--threads", "1")
+    assert ended.returncode == 0, ended.stderr
+    assert "; threads: 1; torch " in ended.stderr.splitlines()[0]
+    assert "1/8 training step resnet20 channels_last" in ended.stderr
+    lines = ended.stdout.splitlines()
+    assert lines[-5].startswith("PReLU costs ")
+    assert lines[-4].startswith("PReLU alone costs ")
+    assert lines[-3].startswith("BatchNorm+PReLU, fused, costs ")
+    assert lines[-2].startswith("Low-memory PReLU keeps ")
+    assert lines[-1].startswith("Low-memory PReLU lifts ")
+    assert "convolutions alone" in ended.stdout
+
+
+@pytest.mark.slow
+def test_bench_as_json(cli: Cli) -> None:
+    ended = cli("bench", "--quick", "--threads", "1", "--json")
+    assert ended.returncode == 0, ended.stderr
+    result = json.loads(ended.stdout)
+    assert len(result["answers"]) == 5
+    assert result["facts"]["cpu_operators"]["reason"]
+    step = next(m for m in result["measurements"] if m["question"] == "training step")
+    said = re.match(r"PReLU costs (\d+\.\d\d) of ReLU here", result["answers"][0])
+    assert said
+    assert float(said[1]) == pytest.approx(step["ratio_to_base"]["slopewise fused"][0], abs=0.006)
+    assert {m["question"] for m in result["measurements"]} == {
+        "training step", "prelu", "batch_norm_prelu", "bytes saved for backward", "peak resident memory",
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_bench_refuses_no_threads(cli: Cli) -> None:
+    refused(cli("bench", "--threads", "0"), "threads: at least 1, got 0")

@@ -1,0 +1,24 @@
+"""What PReLU costs on this machine: `slopewise bench`, and the longer scripts in the source tree's benchmarks folder.
+
+Figures are ratios within one run. Three kinds of jobs make measurements; tables, targets and answers are read off them.
+"""
+
+from slopewise.bench._functions import DTYPES as DTYPES
+from slopewise.bench._functions import LAYOUTS as LAYOUTS
+from slopewise.bench._kernels import SIZES as SIZES
+from slopewise.bench._kernels import kernel_jobs as kernel_jobs
+from slopewise.bench._machine import heading as heading
+from slopewise.bench._machine import machine as machine
+from slopewise.bench._measurement import Job as Job
+from slopewise.bench._measurement import Measurement as Measurement
+from slopewise.bench._measurement import run_jobs as run_jobs
+from slopewise.bench._memory import memory_jobs as memory_jobs
+from slopewise.bench._models import NETWORKS as NETWORKS
+from slopewise.bench._models import build as build
+from slopewise.bench._networks import network_jobs as network_jobs
+from slopewise.bench._short import answers as answers
+from slopewise.bench._short import short_jobs as short_jobs
+from slopewise.bench._table import print_findings as print_findings
+from slopewise.bench._table import print_measurements as print_measurements
+from slopewise.bench._targets import judge as judge
+from slopewise.bench._timing import using_threads as using_threads

@@ -1,0 +1,141 @@
+"""The functions whose time is compared, each as three things to call: forward, backward, and both.
+
+The inputs are dense and random, the incoming gradient is given and has the input's layout. "forward" builds the graph
+for backward, as in training; "backward" goes through one graph again and again; "both" builds one and goes through it.
+All parameters have the input's dtype, as `model.to(dtype)` leaves them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from slopewise.bench._timing import Candidate
+from slopewise.nn import functional
+
+Size = tuple[int, int, int, int]
+ByPass = dict[str, Candidate]
+_Function = Callable[..., Tensor]
+
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+F_RELU, F_PRELU, F_PRELU_COMPILED, OUR_PRELU, COPY = "F.relu", "F.prelu", "F.prelu compiled", "slopewise prelu", "copy"
+BN_RELU, BN_PRELU, BN_PRELU_COMPILED = "BatchNorm+ReLU(inplace)", "BatchNorm+PReLU", "BatchNorm+PReLU compiled"
+BN_FUSED, BN_FUSED_LOW_MEMORY = "slopewise fused", "slopewise fused low_memory"
+
+
+def prelu_candidates(size: Size, layout: str, dtype: str, slopes: str, *, compiled: bool) -> dict[str, ByPass]:
+    """ReLU, stock PReLU, slopewise's, and a copy of the same bytes; ReLU first, as what the others are compared with.
+
+    Example:
+        >>> candidates = prelu_candidates((2, 3, 4, 4), "channels_last", "float32", "shared", compiled=False)
+        >>> list(candidates), list(candidates["copy"])
+        (['F.relu', 'F.prelu', 'slopewise prelu', 'copy'], ['forward', 'backward', 'both'])
+    """
+    x, grad = _tensors(2, size, layout, dtype)
+    x.requires_grad_()
+    slope = torch.full((1 if slopes == "shared" else size[1],), 0.25, dtype=x.dtype, requires_grad=True)
+    candidates = {
+        F_RELU: _passes(F.relu, (x,), grad),
+        F_PRELU: _passes(_stock_prelu, (x, slope), grad),
+        OUR_PRELU: _passes(functional.prelu, (x, slope), grad),
+        COPY: _copies(x.detach(), grad),
+    }
+    if compiled:
+        candidates[F_PRELU_COMPILED] = _passes(_compiled(_stock_prelu), (x, slope), grad)
+    return candidates
+
+
+def batch_norm_candidates(size: Size, layout: str, dtype: str, residual: str, *, compiled: bool) -> dict[str, ByPass]:
+    """BatchNorm in training, then ReLU or PReLU: stock in two or three steps, and slopewise's fused one.
+
+    Args:
+        size: of the input, (N, C, H, W).
+        layout: key of `LAYOUTS`.
+        dtype: key of `DTYPES`.
+        residual: "residual added": a tensor of the input's size is added before the activation, in place, as
+            torchvision's ResNets do it; "no residual": nothing is.
+        compiled: also what torch.compile makes of the stock pair.
+    """
+    x, other, grad = _tensors(3, size, layout, dtype)
+    slope = torch.full((size[1],), 0.25, dtype=x.dtype, requires_grad=True)
+    scale, shift = torch.ones_like(slope), torch.zeros_like(slope)
+    added = (other,) if residual == "residual added" else ()
+    inputs = tuple(tensor.requires_grad_() for tensor in (x, scale, shift, *added))
+
+    def pair(activation: Callable[[Tensor], Tensor]) -> _Function:
+        running = torch.zeros_like(scale), torch.ones_like(scale)  # each candidate moves its own
+
+        def function(x: Tensor, scale: Tensor, shift: Tensor, *added: Tensor) -> Tensor:
+            y = F.batch_norm(x, *running, scale, shift, training=True)
+            return activation(y.add_(*added) if added else y)
+
+        return function
+
+    def fused(low_memory: bool) -> _Function:
+        running = torch.zeros_like(scale), torch.ones_like(scale)
+        layer: _Function = functional.batch_norm_add_prelu if added else functional.batch_norm_prelu
+
+        def function(x: Tensor, scale: Tensor, shift: Tensor, *added: Tensor) -> Tensor:
+            return layer(x, *added, slope, *running, scale, shift, training=True, low_memory=low_memory)
+
+        return function
+
+    def then_prelu(y: Tensor) -> Tensor:
+        return F.prelu(y, slope)
+
+    candidates = {
+        BN_RELU: _passes(pair(partial(F.relu, inplace=True)), inputs, grad),
+        BN_PRELU: _passes(pair(then_prelu), inputs, grad, slope),
+        BN_FUSED: _passes(fused(low_memory=False), inputs, grad, slope),
+        BN_FUSED_LOW_MEMORY: _passes(fused(low_memory=True), inputs, grad, slope),
+    }
+    if compiled:
+        candidates[BN_PRELU_COMPILED] = _passes(_compiled(pair(then_prelu)), inputs, grad, slope)
+    return candidates
+
+
+def _stock_prelu(x: Tensor, slope: Tensor) -> Tensor:
+    return F.prelu(x, slope)  # torch.compile takes Python functions, not built-in ones
+
+
+def _tensors(count: int, size: Size, layout: str, dtype: str) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    numbers = (torch.randn(size, generator=generator) for _ in range(count))
+    return [tensor.to(DTYPES[dtype], memory_format=LAYOUTS[layout]) for tensor in numbers]
+
+
+def _passes(function: _Function, inputs: tuple[Tensor, ...], grad: Tensor, *parameters: Tensor) -> ByPass:
+    """`parameters` get gradients like the inputs, but the function has them already."""
+    wanted = (*inputs, *parameters)
+    # Built when it is first gone through: a forward pass in between may move running statistics that it has saved.
+    graph = cache(lambda: function(*inputs))
+    return {
+        "forward": lambda: function(*inputs),
+        "backward": lambda: torch.autograd.grad(graph(), wanted, grad, retain_graph=True),
+        "both": lambda: torch.autograd.grad(function(*inputs), wanted, grad),
+    }
+
+
+def _copies(x: Tensor, grad: Tensor) -> ByPass:
+    """The least memory traffic that the passes need, into memory that is there already: the floor.
+
+    Forward reads the input and writes the output: one copy. Backward reads the input and the incoming gradient and
+    writes the input's gradient: one sum of two tensors.
+    """
+    out = torch.empty_like(x)
+    return {
+        "forward": lambda: out.copy_(x),
+        "backward": lambda: torch.add(x, grad, out=out),
+        "both": lambda: (out.copy_(x), torch.add(x, grad, out=out)),
+    }
+
+
+def _compiled(function: _Function) -> _Function:
+    torch.compiler.reset()  # every case compiles anew: an earlier case's shape must not make this one's dynamic
+    return torch.compile(function, dynamic=False)

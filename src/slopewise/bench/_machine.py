@@ -1,0 +1,49 @@
+"""The facts of a machine that a reader needs to repeat, or to doubt, a time."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+
+
+def machine() -> dict[str, Any]:
+    """What a study records of its machine (versions, processor, operators, threads), and its caches and load.
+
+    Example:
+        >>> {"cpu", "cpu_operators", "cores", "threads", "torch", "caches", "load_average"} <= machine().keys()
+        True
+    """
+    from slopewise.study._environment import environment
+
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {**environment(), "caches": caches(_CACHES), "load_average": load}
+
+
+def caches(folder: Path) -> dict[str, str]:
+    """Sizes of the first core's caches as Linux lists them; empty elsewhere.
+
+    Example:
+        >>> caches(Path("no such folder"))
+        {}
+    """
+    found = {}
+    for index in sorted(folder.glob("index*")):
+        level, kind, size = ((index / name).read_text(encoding="ascii").strip() for name in ("level", "type", "size"))
+        found[f"L{level}{'' if kind == 'Unified' else ' ' + kind.lower()}"] = size
+    return found
+
+
+def heading(facts: dict[str, Any]) -> str:
+    """The facts that matter most, in one line.
+
+    Example:
+        >>> operators = {"name": "reference", "reason": "the kernels are turned off"}
+        >>> heading({"cpu": "A CPU", "cores": 2, "threads": 2, "torch": "2.13.0", "cpu_operators": operators})
+        'A CPU; cores: 2; threads: 2; torch 2.13.0; operators: reference, the kernels are turned off'
+    """
+    counts = f"cores: {facts['cores']}; threads: {facts['threads']}"
+    operators = "operators: {name}, {reason}".format(**facts["cpu_operators"])
+    return f"{facts['cpu']}; {counts}; torch {facts['torch']}; {operators}"

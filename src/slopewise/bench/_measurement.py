@@ -1,0 +1,85 @@
+"""What every benchmark yields: one case, and the figure of each candidate in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Literal
+
+from slopewise.bench._timing import Ratio, ratio
+
+Unit = Literal["s", "B"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """The candidates' figures in one case.
+
+    Attributes:
+        question: which benchmark it answers, such as "prelu" or "training step".
+        case: what was held fixed, such as {"size": "64x64x32x32", "layout": "channels_last"}.
+        values: by candidate, one figure a round, in `unit`. The first candidate is what the others are compared with.
+        unit: "s" for seconds a call, "B" for bytes.
+
+    Example:
+        >>> steps = Measurement("training step", {"network": "cnn"}, {"ReLU": (2.0, 4.0), "PReLU": (3.0, 6.0)}, "s")
+        >>> steps.ratio("PReLU").median, steps.median("ReLU")
+        (1.5, 3.0)
+    """
+
+    question: str
+    case: Mapping[str, str]
+    values: Mapping[str, tuple[float, ...]]
+    unit: Unit
+
+    @property
+    def base(self) -> str:
+        """The candidate that the others are compared with."""
+        return next(iter(self.values))
+
+    def ratio(self, of: str, to: str | None = None) -> Ratio:
+        """How much more one candidate takes than another one, by default than the base."""
+        return ratio(self.values[of], self.values[self.base if to is None else to])
+
+    def median(self, of: str) -> float:
+        """The candidate's middle figure over the rounds."""
+        return median(self.values[of])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: the medians, and [median, low quartile, high quartile] of each ratio to the base."""
+        ratios = {name: self.ratio(name) for name in self.values}
+        return {
+            "question": self.question,
+            "case": dict(self.case),
+            "unit": self.unit,
+            "rounds": len(self.values[self.base]),
+            "median": {name: _rounded(self.median(name)) for name in self.values},
+            "base": self.base,
+            "ratio_to_base": {name: [_rounded(x) for x in (r.median, r.low, r.high)] for name, r in ratios.items()},
+        }
+
+
+Job = tuple[str, Callable[[], list[Measurement]]]
+"""What is about to be measured, in words, and the measuring itself."""
+
+
+def run_jobs(jobs: Iterable[Job], say: Callable[[str], None]) -> list[Measurement]:
+    """Do the jobs one after another, and say before each what it is and how many there are.
+
+    Example:
+        >>> found = run_jobs([("nothing", list), ("nothing again", list)], print)
+        1/2 nothing
+        2/2 nothing again
+    """
+    jobs = list(jobs)
+    found = []
+    for number, (words, measure) in enumerate(jobs, start=1):
+        say(f"{number}/{len(jobs)} {words}")
+        found += measure()
+    return found
+
+
+def _rounded(value: float) -> float:
+    """Four significant figures: more would be noise."""
+    return float(f"{value:.4g}")

@@ -1,0 +1,58 @@
+"""The process that measures one peak: `python -m slopewise.bench._peak SETTINGS`, a JSON object. Linux alone.
+
+It makes two training steps on two images, which load the libraries, start the threads and allocate the optimizer's
+state. Then it hands free memory back to the system, takes the resident level (VmRSS), resets the kernel's high-water
+mark to it, makes one step on the whole batch, and prints the new mark (VmHWM) less that level, in bytes. What the step
+allocates beside the activations counts as well: gradients, and the workspace of the convolutions.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from slopewise.bench._networks import batch_of, seeded, training_step
+
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def main(settings: str) -> None:
+    """Print how far one step lifts this process's resident memory."""
+    wanted = json.loads(settings)
+    torch.set_num_threads(wanted["threads"])
+    model = seeded(wanted["network"], wanted["variant"], wanted["layout"], wanted["width"])
+    images, labels = batch_of(wanted["batch"], wanted["layout"])
+    step = training_step(model)
+    step(images[:2], labels[:2])
+    step(images[:2], labels[:2])
+    gc.collect()
+    _trim()
+    level = _kibibytes("VmRSS")
+    with suppress(OSError):  # without the right to reset it the mark is the process's, which a real step exceeds
+        _CLEAR.write_text("5", encoding="ascii")
+    step(images, labels)
+    sys.stdout.write(f"{1024 * (_kibibytes('VmHWM') - level)}\n")
+
+
+def _kibibytes(field: str) -> int:
+    for line in _STATUS.read_text(encoding="ascii").splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1])
+    raise RuntimeError(f"{_STATUS} has no {field}")
+
+
+def _trim() -> None:
+    """Free memory that the C library still holds would hide what the step needs."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl has not
+    if trim is not None:
+        trim(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,115 @@
+"""The short form of the three benchmarks, and its answer in words: one line a question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from slopewise.bench._functions import BN_FUSED, BN_PRELU, COPY, F_PRELU, OUR_PRELU
+from slopewise.bench._kernels import kernel_jobs
+from slopewise.bench._measurement import Job, Measurement
+from slopewise.bench._memory import PEAK, SAVED, memory_jobs
+from slopewise.bench._models import CONVOLUTIONS, FUSED, FUSED_LOW_MEMORY, PRELU
+from slopewise.bench._networks import network_jobs
+
+_LAYOUTS = ("channels_last", "contiguous")  # the faster one on CPUs first: the answers lead with it
+
+
+def short_jobs(*, quick: bool = False) -> list[Job]:
+    """What `slopewise bench` measures: under two minutes on two cores, so without torch.compile.
+
+    Args:
+        quick: tiny networks and tensors, in seconds: that everything runs, not what it costs.
+    """
+    width, batch, rounds = (4, 8, 2) if quick else (16, 128, 15)
+    return [
+        *network_jobs(
+            networks=["resnet20"],
+            layouts=_LAYOUTS,
+            compiled=(),
+            width=width,
+            batch=batch,
+            rounds=rounds,
+            budget=25,
+        ),
+        *kernel_jobs(
+            sizes=[(batch, width, 32, 32)],
+            layouts=_LAYOUTS,
+            dtypes=["float32"],
+            slopes=["per channel"],
+            residuals=["no residual"],
+            passes=["both"],
+            compiled=False,
+            rounds=rounds,
+        ),
+        *memory_jobs(networks=["resnet20"], layouts=_LAYOUTS[:1], width=width, batch=batch, rounds=1),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """How one question is answered: the sentence, whose ratio goes into it, and what stands beside it."""
+
+    question: str
+    sentence: str
+    where: str
+    ours: str
+    beside: Mapping[str, str]
+
+
+_STEP = {"stock PReLU": PRELU, "convolutions alone": CONVOLUTIONS}
+_PASSES = "forward and backward"
+_ANSWERS = (
+    _Answer("training step", "PReLU costs {} of ReLU here", "training step, fused", FUSED, _STEP),
+    _Answer(
+        "prelu", "PReLU alone costs {} of ReLU", _PASSES, OUR_PRELU, {"stock PReLU": F_PRELU, "copying the bytes": COPY}
+    ),
+    _Answer(
+        "batch_norm_prelu",
+        "BatchNorm+PReLU, fused, costs {} of BatchNorm+ReLU",
+        _PASSES,
+        BN_FUSED,
+        {"stock BatchNorm+PReLU": BN_PRELU},
+    ),
+    _Answer(
+        SAVED,
+        "Low-memory PReLU keeps {} of the bytes that ReLU keeps for backward",
+        "training step",
+        FUSED_LOW_MEMORY,
+        {"stock PReLU": PRELU, "fused": FUSED},
+    ),
+    _Answer(
+        PEAK,
+        "Low-memory PReLU lifts the process's memory by {} of what ReLU does",
+        "training step",
+        FUSED_LOW_MEMORY,
+        {"stock PReLU": PRELU, "fused": FUSED},
+    ),
+)
+
+
+def answers(measurements: Iterable[Measurement]) -> list[str]:
+    """One sentence a question that was measured, from the figures alone.
+
+    Example:
+        >>> pair = {"BatchNorm+ReLU(inplace)": (2.0,), "BatchNorm+PReLU": (5.0,), "slopewise fused": (0.9,)}
+        >>> case = {"size": "128x16x32x32", "layout": "channels_last"}
+        >>> print(*answers([Measurement("batch_norm_prelu", case, pair, "s")]))  # doctest: +NORMALIZE_WHITESPACE
+        BatchNorm+PReLU, fused, costs 0.45 of BatchNorm+ReLU (forward and backward, 128x16x32x32, channels_last);
+        stock BatchNorm+PReLU 2.50.
+    """
+    by_question: dict[str, list[Measurement]] = {}
+    for found in measurements:
+        by_question.setdefault(found.question, []).append(found)
+    return [_line(answer, *by_question[answer.question]) for answer in _ANSWERS if answer.question in by_question]
+
+
+def _line(answer: _Answer, first: Measurement, *others: Measurement) -> str:
+    where = ", ".join((answer.where, *(word for key, word in first.case.items() if key != "pass")))
+    elsewhere = "".join(f"; {other.case['layout']}: {_times(other, answer.ours)}" for other in others)
+    beside = ", ".join(f"{words} {_times(first, name)}" for words, name in answer.beside.items())
+    return f"{answer.sentence.format(_times(first, answer.ours))} ({where}{elsewhere}); {beside}."
+
+
+def _times(found: Measurement, name: str) -> str:
+    return f"{found.ratio(name).median:.2f}"

@@ -1,0 +1,100 @@
+"""Measurements and findings on a terminal. Words carry what colour repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from slopewise.bench._measurement import Measurement, Unit
+from slopewise.bench._targets import Finding
+
+_FEW = 4  # cases that fit beside each other
+
+
+def print_measurements(measurements: Sequence[Measurement], console: Console) -> None:
+    """One table a question: the base's own figure, and what the others take of it.
+
+    Few cases stand beside each other, a row a candidate, with the middle half of the rounds' ratios. Many stand under
+    each other, a row a case.
+    """
+    for _, group in groupby(measurements, key=lambda found: (found.question, tuple(found.case), tuple(found.values))):
+        found = list(group)
+        console.print(_beside(found) if len(found) <= _FEW else _under(found))
+        console.print()
+
+
+def print_findings(findings: Sequence[Finding], console: Console) -> None:
+    """One row a target: the best and the worst of its cases, and in how many it holds."""
+    if not findings:
+        return
+    table = _table("target")
+    for column in ("at most", "measured", "holds"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column(Text("worst case, [middle half of the rounds]"))
+    for target, group in groupby(findings, key=lambda finding: finding.target):
+        found = sorted(group, key=lambda finding: finding.ratio.median)
+        best, worst, kept = found[0].ratio.median, found[-1], sum(finding.holds for finding in found)
+        table.add_row(
+            Text(target.words),
+            f"{target.at_most:.2f}",
+            f"{best:.2f}" if len(found) == 1 else f"{best:.2f} to {worst.ratio.median:.2f}",
+            Text(f"{kept} of {len(found)}", style="green" if worst.holds else "red"),
+            Text(f"{_words(worst.case)} [{worst.ratio.low:.2f}, {worst.ratio.high:.2f}]"),
+        )
+    console.print(table)
+    console.print()
+
+
+def quantity(value: float, unit: Unit) -> str:
+    """A figure with a unit that fits it.
+
+    Example:
+        >>> quantity(0.0123, "s"), quantity(3.4e-5, "s"), quantity(2.0, "s"), quantity(2**21, "B")
+        ('12.3 ms', '34 µs', '2 s', '2 MiB')
+    """
+    steps = {"s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")), "B": ((2.0**20, "MiB"),)}[unit]
+    scale, name = next((step for step in steps if value >= step[0]), steps[-1])
+    return f"{value / scale:.3g} {name}"
+
+
+def _beside(found: list[Measurement]) -> Table:
+    table = _table(found[0].question)
+    for measurement in found:
+        table.add_column(Text(_words(measurement.case)), justify="right")
+    for name in found[0].values:
+        table.add_row(name, *(_cell(measurement, name) for measurement in found))
+    return table
+
+
+def _under(found: list[Measurement]) -> Table:
+    base, *others = found[0].values
+    table = _table(found[0].question)
+    for name in (base, *others):
+        table.add_column(name, justify="right")
+    for measurement in found:
+        ratios = (f"{measurement.ratio(name).median:.2f}" for name in others)
+        table.add_row(Text(_words(measurement.case)), quantity(measurement.median(base), measurement.unit), *ratios)
+    return table
+
+
+def _cell(measurement: Measurement, name: str) -> Text:
+    if name == measurement.base:
+        return Text(quantity(measurement.median(name), measurement.unit))
+    ratio = measurement.ratio(name)
+    spread = f" [{ratio.low:.2f}, {ratio.high:.2f}]" if len(measurement.values[name]) > 1 else ""
+    return Text(f"{ratio.median:.2f}{spread}")
+
+
+def _table(title: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(title, no_wrap=True)
+    return table
+
+
+def _words(case: Mapping[str, str]) -> str:
+    return " ".join(case.values())

@@ -1,0 +1,101 @@
+"""What the kernels and layers are meant to reach, as ratios within one run on two threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from slopewise.bench._functions import BN_FUSED, BN_PRELU_COMPILED, BN_RELU, F_PRELU, F_RELU, OUR_PRELU
+from slopewise.bench._measurement import Measurement
+from slopewise.bench._memory import SAVED
+from slopewise.bench._models import COMPILED, CONVOLUTIONS, FUSED, FUSED_LOW_MEMORY, RELU
+from slopewise.bench._timing import Ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A promise: one candidate takes at most so many times what another one takes.
+
+    Attributes:
+        words: what is compared, for readers.
+        question, of, to: which measurements and candidates.
+        at_most: the largest ratio that keeps the promise.
+        where: what a case must have to be covered.
+        large: whether only inputs of more than a million elements are covered.
+    """
+
+    words: str
+    question: str
+    of: str
+    to: str
+    at_most: float
+    where: dict[str, str] = field(default_factory=dict)
+    large: bool = False
+
+    def covers(self, found: Measurement) -> bool:
+        """Whether the promise is about this case, and both candidates were measured in it."""
+        return (
+            found.question == self.question
+            and {self.of, self.to} <= found.values.keys()
+            and self.where.items() <= found.case.items()
+            and (not self.large or prod(map(int, found.case["size"].split("x"))) > 1_000_000)
+        )
+
+
+_BOTH = {"pass": "both"}
+_FLOAT = {"pass": "both", "dtype": "float32"}
+_SMALL = {"pass": "both", "size": "8x8x8x8"}
+_STEP = {"network": "resnet20", "layout": "channels_last", "batch": "batch 128"}
+_BN, _NET = "batch_norm_prelu", "training step"
+
+TARGETS = (
+    Target("prelu / F.relu", "prelu", OUR_PRELU, F_RELU, 1.1, _BOTH, large=True),
+    Target("prelu / F.prelu", "prelu", OUR_PRELU, F_PRELU, 1 / 6, _BOTH, large=True),
+    Target("prelu / F.prelu at 8x8x8x8", "prelu", OUR_PRELU, F_PRELU, 1.1, _SMALL),
+    Target("BatchNorm+PReLU fused / BatchNorm+ReLU(inplace)", _BN, BN_FUSED, BN_RELU, 0.5, _FLOAT, large=True),
+    Target("BatchNorm+PReLU fused / compiled", _BN, BN_FUSED, BN_PRELU_COMPILED, 1.0, _FLOAT, large=True),
+    Target("ResNet-20 step, PReLU fused / ReLU", _NET, FUSED, RELU, 0.9, _STEP),
+    Target("ResNet-20 step, PReLU fused / ReLU compiled", _NET, FUSED, RELU + COMPILED, 1.0, _STEP),
+    Target("ResNet-20 step, PReLU fused / convolutions alone", _NET, FUSED, CONVOLUTIONS, 1.15, _STEP),
+    Target("bytes saved, low-memory PReLU / ReLU", SAVED, FUSED_LOW_MEMORY, RELU, 0.6, {"batch": "batch 128"}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A target and one case that it covers."""
+
+    target: Target
+    case: dict[str, str]
+    ratio: Ratio
+
+    @property
+    def holds(self) -> bool:
+        """Whether the middle ratio keeps the promise."""
+        return self.ratio.median <= self.target.at_most
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        ratio = [round(value, 4) for value in (self.ratio.median, self.ratio.low, self.ratio.high)]
+        target = {"what": self.target.words, "at_most": round(self.target.at_most, 4)}
+        return {**target, "case": self.case, "ratio": ratio, "holds": self.holds}
+
+
+def judge(measurements: Iterable[Measurement], targets: Iterable[Target] = TARGETS) -> list[Finding]:
+    """Every target in every case that it covers, in the order of the targets.
+
+    Example:
+        >>> step = {"ReLU": (2.0, 2.0), "slopewise fused": (1.7, 1.9)}
+        >>> case = {"network": "resnet20", "layout": "channels_last", "batch": "batch 128"}
+        >>> [(f.target.at_most, f.holds) for f in judge([Measurement("training step", case, step, "s")])]
+        [(0.9, True)]
+    """
+    measurements = list(measurements)
+    return [
+        Finding(target, dict(found.case), found.ratio(target.of, target.to))
+        for target in targets
+        for found in measurements
+        if target.covers(found)
+    ]
