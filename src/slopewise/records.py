@@ -77,12 +77,37 @@ class GradientRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class OperatorCostRecord:
+    """What a training step takes with the compiled kernels, and with PyTorch's own operations in their place.
+
+    Timed once an arm, in the process of its first seed's trial, after that trial: a second network of the arm, with
+    its weights held still, takes the same steps now with the ones, now with the others. What else the machine does
+    meets both alike, so the ratio can be trusted where the times of two moments cannot.
+
+    Attributes:
+        rounds: turns that each of the two had; 0 where nothing was compared.
+        kernels_seconds, stock_seconds: median time of a step over the rounds, batch preparation to update; the
+            processor's where a trial has one thread, else the clock's.
+        stock_ratio_q1, stock_ratio, stock_ratio_q3: quartiles over the rounds of PyTorch's time over the kernels'.
+        reason: why nothing was compared: most often that the trials ran on PyTorch's own operations; else None.
+    """
+
+    rounds: int
+    kernels_seconds: float | None = None
+    stock_seconds: float | None = None
+    stock_ratio_q1: float | None = None
+    stock_ratio: float | None = None
+    stock_ratio_q3: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TrialRecord:
     """One training run: arm x seed.
 
     A trial that diverges is finished: it has `diverged_step` and `diverged_cause`, the epochs until then, and no
     final scores. A failed one has `error`, a traceback, and nothing else. Two runs of the same spec and seed on a
-    CPU agree bitwise in every field but the times (`seconds`, `seconds_per_step`) and `attempts`.
+    CPU agree bitwise in every field but the times (`seconds`, `seconds_per_step`, `operator_costs`) and `attempts`.
 
     Attributes:
         train_loss, train_accuracy, validation_loss, validation_accuracy, test_loss, test_accuracy: of the final
@@ -94,6 +119,7 @@ class TrialRecord:
         init_digest: SHA-256 of the initial weights, slopes aside. Equal over the arms of one seed: the pairing.
         data_digest: SHA-256 of the split and of the first batch, images as augmented and labels. Likewise.
         environment: key of the `StudyRecord.environments` entry that it ran in.
+        operator_costs: one for the first seed of an arm whose network holds slopewise's layers, else none.
     """
 
     arm: str
@@ -120,6 +146,7 @@ class TrialRecord:
     epochs: tuple[EpochRecord, ...] = ()
     sites: tuple[SiteRecord, ...] = ()
     gradients: tuple[GradientRecord, ...] = ()
+    operator_costs: tuple[OperatorCostRecord, ...] = ()
 
     @property
     def diverged(self) -> bool:
@@ -127,7 +154,12 @@ class TrialRecord:
         return self.diverged_step is not None
 
 
-TRIAL_PARTS = {"epochs": EpochRecord, "sites": SiteRecord, "gradients": GradientRecord}
+TRIAL_PARTS = {
+    "epochs": EpochRecord,
+    "sites": SiteRecord,
+    "gradients": GradientRecord,
+    "operator_costs": OperatorCostRecord,
+}
 """The fields of a `TrialRecord` that hold records: a table of their own in the store and in exports."""
 
 
@@ -143,7 +175,7 @@ class StudyRecord:
         classes: number of classes; 1 / classes is the chance level that a diverged trial scores.
         spec: the whole spec as plain data (what `study.toml` says, defaults filled in).
         data: facts of the data: name, digest, shape, sizes of the train, validation and test parts, classes.
-        environments: by digest, versions, CPU and threads of every environment that trials ran in.
+        environments: by digest, versions, CPU, operators and threads of every environment that trials ran in.
         trials: finished and failed ones, in the plan's order; those still missing are simply absent.
     """
 

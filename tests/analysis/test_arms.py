@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from slopewise.analysis import LayerSlopes, Pairing, analyse
-from slopewise.records import TrialRecord
+from slopewise.records import OperatorCostRecord, TrialRecord
 from slopewise.testing import synthetic_study
 
 
@@ -40,6 +40,32 @@ def test_cost_is_the_median_of_paired_ratios(study, trial):
         3,
         2,
     )  # of 3, 1 and 2; the control of seed 4 has no time to compare with
+
+
+def compared(ratio: float | None, reason: str | None = None):
+    return (OperatorCostRecord(30, stock_ratio=ratio, reason=reason),)
+
+
+def test_the_cost_with_stock_pytorch_is_the_arms_own_times_the_ratio_of_the_operators(study, trial):
+    trials = (
+        trial("relu", 0, 90, seconds_per_step=2.0),
+        trial("relu", 1, 90, seconds_per_step=2.0),
+        trial("prelu", 0, None, operator_costs=compared(1.5)),  # it diverged; its steps were timed all the same
+        trial("prelu", 1, 90, seconds_per_step=3.0),
+        trial("gpu", 0, 90, seconds_per_step=4.0, operator_costs=compared(None, "no kernels")),
+    )
+    relu, prelu, gpu = analyse(study({"relu": [90] * 2, "prelu": [90] * 2, "gpu": [90]}, trials=trials)).arms
+    assert (relu.stock_ratio, relu.stock_cost_ratio, relu.stock_reason) == (None, None, None)
+    assert (prelu.cost_ratio, prelu.stock_ratio, prelu.stock_cost_ratio, prelu.stock_reason) == (1.5, 1.5, 2.25, None)
+    assert (gpu.cost_ratio, gpu.stock_ratio, gpu.stock_cost_ratio, gpu.stock_reason) == (2, None, None, "no kernels")
+
+
+def test_several_comparisons_of_an_arm_count_by_their_median(study, trial):
+    costs = [compared(None, "no kernels"), compared(1.2), compared(4.0), compared(1.4)]
+    trials = tuple(trial("prelu", seed, 90, operator_costs=cost) for seed, cost in enumerate(costs))
+    (prelu,) = analyse(study({"prelu": [90] * 4}, trials=trials)).arms
+    assert (prelu.stock_ratio, prelu.stock_reason) == (1.4, None)
+    assert prelu.stock_cost_ratio is None  # its trials have no times
 
 
 def test_final_slopes_over_converged_seeds(study, trial, site):

@@ -2,6 +2,7 @@
 
 import statistics
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -121,6 +122,40 @@ def test_cost_is_the_ratio_to_the_control_in_the_same_seed():
     assert bar.x == pytest.approx([statistics.median(ratios)])
     assert sorted(points.x) == pytest.approx(sorted(ratios))
     assert chart.figure.layout.xaxis.rangemode == "tozero"
+    assert chart.rows[5] == ("median", f"{statistics.median(ratios):.2f}")
+
+
+def test_a_lighter_bar_is_the_cost_with_stock_pytorch():
+    study = synthetic_study(("relu", "prelu_shared", "elu", "prelu_channel"), seeds=3, epochs=2)
+    analysis = analyse(study)
+    chart = cost_chart(study, analysis)
+    bars = [trace for trace in chart.figure.data if trace.type == "bar"]
+    expected = []
+    for arm in analysis.arms:
+        stock = {"prelu_shared": 1.2, "prelu_channel": 1.25}.get(arm.arm)
+        expected += [(stock * arm.cost_ratio, True)] if stock else []
+        expected += [(arm.cost_ratio, False)]
+    assert [(bar.x[0], bar.marker.opacity < 0.3) for bar in bars] == [
+        (pytest.approx(x), light) for x, light in expected
+    ]
+    shared, channel = (f"{x:.2f}" for x, light in expected if light)
+    words = [note.text for note in chart.figure.layout.annotations if "stock" in note.text]
+    assert words == [f"{shared}× with stock PyTorch", f"{channel}× with stock PyTorch"]
+    assert chart.rows[-1] == ("with stock PyTorch", shared, "–", channel)
+    # Bars lie in their own lanes, one below the other.
+    lines = [shape.y0 for shape in chart.figure.layout.shapes if shape.xref == "x domain"]
+    edges = [*lines, chart.figure.layout.yaxis.range[0]]
+    spans = [(bar.y[0] - bar.width / 2, bar.y[0] + bar.width / 2) for bar in sorted(bars, key=lambda bar: bar.y[0])]
+    assert all(end < start for (_, end), (start, _) in pairwise(spans))
+    assert [sum(top < low and high < bottom for low, high in spans) for top, bottom in pairwise(edges)] == [1, 2, 1, 2]
+
+
+def test_without_a_comparison_there_is_one_bar_an_arm():
+    study = synthetic_study(("relu", "prelu_shared"), seeds=3, epochs=2)
+    trials = tuple(replace(t, operator_costs=()) for t in study.trials)
+    chart = cost_chart(study, analyse(replace(study, trials=trials)))
+    assert sum(trace.type == "bar" for trace in chart.figure.data) == 2
+    assert [row[0] for row in chart.rows] == ["0", "1", "2", "median"]
 
 
 def test_gradients_are_of_the_last_epoch():

@@ -12,6 +12,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from slopewise.analysis import analyse, sentence
+from slopewise.records import OperatorCostRecord
 from slopewise.report import render_html, write_html
 from slopewise.testing import synthetic_study
 
@@ -111,6 +112,22 @@ def test_shows_failed_trials_with_their_tracebacks():
     text = Parsed(render_html(small(failed={"prelu_channel": 1}))).text
     assert "Failed: prelu_channel, seed 2, after 2 attempts" in text
     assert "RuntimeError: worker died" in text
+
+
+def test_says_what_the_steps_cost_with_stock_pytorch_or_why_that_was_not_asked():
+    study = small()
+    text = " ".join(Parsed(render_html(study)).text.split())
+    assert "Step times are with the compiled kernels; with stock PyTorch: prelu_shared 1." in text
+    assert "The lighter bars:" in text
+    assert "cpu_operators.reason" in text
+    cost = (OperatorCostRecord(0, reason="the trials ran on stock PyTorch, since it rains"),)
+    trials = tuple(replace(trial, operator_costs=trial.operator_costs and cost) for trial in study.trials)
+    text = " ".join(Parsed(render_html(replace(study, trials=trials))).text.split())
+    assert (
+        "Steps of prelu_shared and prelu_channel were not timed with and without the compiled kernels: the trials ran "
+        "on stock PyTorch, since it rains."
+    ) in text
+    assert "The lighter bars:" not in text
 
 
 def test_warns_of_broken_pairing():

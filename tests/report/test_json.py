@@ -36,6 +36,14 @@ def test_has_the_judgement_with_all_its_figures():
     assert [(trial["arm"], trial["seed"]) for trial in result["failed"]] == [("leaky_relu", 3)]
 
 
+def test_has_the_cost_with_stock_pytorch_beside_that_with_the_kernels():
+    relu, prelu = strict(synthetic_study(("relu", "prelu_shared"), seeds=2, epochs=2))["arms"]
+    assert (relu["cost_ratio"], relu["stock_ratio"], relu["stock_cost_ratio"]) == (1, None, None)
+    assert prelu["stock_ratio"] == 1.2
+    assert prelu["stock_cost_ratio"] == pytest.approx(1.2 * prelu["cost_ratio"])
+    assert prelu["stock_reason"] is None
+
+
 def test_counts_trials():
     study = synthetic_study(("relu", "elu"), seeds=3, epochs=1, diverged={"elu": 1}, failed={"elu": 1})
     counts = strict(replace(study, trials=study.trials[1:]))["trials"]

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from slopewise.analysis import analyse, sentence
+from slopewise.records import OperatorCostRecord
 from slopewise.report import print_status, print_summary, summary_text
 from slopewise.testing import synthetic_study
 
@@ -45,6 +46,34 @@ def test_a_wide_row_has_the_arms_figures():
         f"[{contrast.interval[0]:.2f}, {contrast.interval[1]:.2f}] {contrast.verdict} 0 of 4 {arm.cost_ratio:.2f}× "
         f"{min(medians):.2f} to {max(medians):.2f}"
     )
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_says_what_the_steps_cost_with_stock_pytorch(width):
+    study = synthetic_study(("relu", "prelu_shared", "prelu_channel"), seeds=2, epochs=2)
+    _, shared, channel = analyse(study).arms
+    words = " ".join(summary_text(study, width).split())
+    assert words.endswith(
+        "- Step times are with the compiled kernels; with stock PyTorch: "
+        f"prelu_shared {1.2 * shared.cost_ratio:.2f}× and prelu_channel {1.25 * channel.cost_ratio:.2f}×."
+    )
+
+
+def test_says_where_nothing_was_compared_and_why():
+    study = synthetic_study(("relu", "prelu_shared", "prelu_channel", "prelu"), seeds=2, epochs=2)
+    reasons = {"prelu_shared": "there are [bold]none", "prelu_channel": "there are [bold]none", "prelu": "it rains"}
+    trials = tuple(
+        replace(t, operator_costs=t.operator_costs and (OperatorCostRecord(0, reason=reasons[t.arm]),))
+        for t in study.trials
+    )
+    words = " ".join(summary_text(replace(study, trials=trials)).split())
+    assert "Step times" not in words
+    assert (
+        "- Steps of prelu_shared and prelu_channel were not timed with and without the compiled kernels: there are "
+        "[bold]none. - Steps of prelu were not timed with and without the compiled kernels: it rains."
+    ) in words
+    before = tuple(replace(t, operator_costs=()) for t in study.trials)  # of an older slopewise
+    assert "compiled kernels" not in summary_text(replace(study, trials=before))
 
 
 def test_says_what_is_missing_failed_and_unpaired():

@@ -99,6 +99,20 @@ def test_a_study_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
         Store.open(tmp_path).read()
 
 
+def test_a_file_from_before_a_kind_of_record_is_read_and_goes_on(tmp_path: Path) -> None:
+    relu, prelu = synthetic_study(("relu", "prelu_shared"), 1, epochs=1).trials
+    with closing(Store.create(tmp_path, SPEC, DATA)) as store:
+        store.add(relu, None)
+    with closing(sqlite3.connect(tmp_path / FILE)) as file:
+        file.execute("DROP TABLE operator_costs")
+    with closing(Store.open(tmp_path)) as store:
+        assert store.read().trials == (relu,)
+    with closing(Store.create(tmp_path, SPEC, DATA)) as store:
+        store.add(prelu, None)
+        assert store.read().trials == (relu, prelu)
+    assert prelu.operator_costs
+
+
 def test_other_data_under_an_old_study_are_refused(tmp_path: Path) -> None:
     Store.create(tmp_path, SPEC, DATA).close()
     with pytest.raises(StoreError, match="the data changed"):

@@ -19,6 +19,7 @@ def metrics(record: StudyRecord) -> list[object]:
             trial,
             seconds=None,
             seconds_per_step=None,
+            operator_costs=(),
             epochs=tuple(dataclasses.replace(epoch, seconds_per_step=None) for epoch in trial.epochs),
         )
         for trial in record.trials
@@ -47,6 +48,17 @@ def test_a_study_grows_by_arms_and_seeds_and_repeats_nothing(tmp_path: Path) -> 
     assert told == []
     with pytest.raises(StoreError, match="arm silu is gone"):
         sw.Study(arms="relu,elu", seeds=2, **TINY).run(tmp_path)
+
+
+@pytest.mark.slow
+def test_operators_are_compared_once_an_arm_and_not_again(tmp_path: Path) -> None:
+    first = sw.Study(arms="relu,prelu_shared", seeds=1, **TINY).run(tmp_path)
+    grown = sw.Study(arms="relu,prelu_shared,prelu_channel", seeds=2, **TINY).run(tmp_path)
+    compared = {(t.arm, t.seed): t.operator_costs for t in grown.record.trials if t.operator_costs}
+    assert list(compared) == [("prelu_shared", 0), ("prelu_channel", 0)]
+    assert compared["prelu_shared", 0] == first.record.trials[1].operator_costs
+    (facts,) = grown.record.environments.values()
+    assert facts["cpu_operators"] == dataclasses.asdict(sw.ops.backend())
 
 
 @pytest.mark.slow

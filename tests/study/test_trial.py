@@ -7,12 +7,14 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from slopewise import ops
 from slopewise.records import TrialRecord
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import parse_spec
-from slopewise.study._trial import run_trial
+from slopewise.study._trial import _Trial, make_fabric, run_trial, still
 from slopewise.study.data import ImageData, load_data
 
+KERNELS = ops.backend().name == "kernels"
 TINY = {"data": {"train_size": 200}, "model": {"options": {"width": 4}}}
 
 
@@ -28,7 +30,7 @@ def data() -> ImageData:
 def metrics(trial: TrialRecord) -> TrialRecord:
     """A record without its times, which alone may differ."""
     epochs = tuple(dataclasses.replace(epoch, seconds_per_step=None) for epoch in trial.epochs)
-    return dataclasses.replace(trial, seconds=None, seconds_per_step=None, epochs=epochs)
+    return dataclasses.replace(trial, seconds=None, seconds_per_step=None, epochs=epochs, operator_costs=())
 
 
 def test_a_trial_records_every_epoch_and_scores_the_test_set_once(data: ImageData) -> None:
@@ -114,6 +116,59 @@ def test_a_last_step_into_infinity_is_a_divergence_too(data: ImageData) -> None:
     assert [epoch.epoch for epoch in trial.epochs] == [0]
 
 
+@pytest.mark.parametrize("arm", ["prelu_channel", "rrelu"])
+def test_the_comparison_of_operators_changes_no_trial(data: ImageData, arm: str) -> None:
+    first, second = (tiny(arms="prelu_channel,rrelu", seeds=seeds) for seeds in ([0, 1], [1, 0]))
+    compared, other = run_trial(first, arm, 0, data), run_trial(second, arm, 0, data)
+    assert metrics(compared) == metrics(other)
+    assert len(compared.operator_costs) == (arm == "prelu_channel")  # the others have no layer of ours
+    assert other.operator_costs == ()
+    assert metrics(run_trial(first, arm, 1, data)) == metrics(run_trial(second, arm, 1, data))
+
+
+@pytest.mark.skipif(not KERNELS, reason="no kernels to compare with")
+@pytest.mark.parametrize("settings", [{}, {"hardware": {"precision": "bf16-mixed"}}, {"train": {"lr": 1e6}}])
+def test_the_first_seed_of_an_arm_is_timed_with_stock_pytorch_too(data: ImageData, settings: dict[str, object]) -> None:
+    trial = run_trial(tiny(**{"train": {"epochs": 1}, **settings}), "prelu_channel", 0, data)
+    (cost,) = trial.operator_costs
+    assert trial.diverged == ("train" in settings)  # a trial that diverges has its costs, too
+    assert cost.reason is None
+    assert cost.rounds >= 3
+    assert 0 < cost.stock_ratio_q1 <= cost.stock_ratio <= cost.stock_ratio_q3
+    assert min(cost.kernels_seconds, cost.stock_seconds) > 0
+
+
+def test_the_steps_that_are_timed_move_no_weight(data: ImageData) -> None:
+    spec = tiny(train={"weight_decay": 0.5})
+    trial = _Trial(make_fabric(spec.hardware), spec, still(spec.arm("prelu_shared")), 0, data)
+    before = [parameter.clone() for parameter in trial.model.parameters()]
+    for _ in zip(range(5), trial.steps(), strict=False):  # further than one epoch of 2 steps
+        pass
+    assert trial.step >= 5
+    assert all(parameter.grad.count_nonzero() for parameter in trial.model.parameters())
+    assert all(map(torch.equal, before, trial.model.parameters()))
+
+
+def test_a_comparison_that_raises_costs_no_trial(data: ImageData, user_module: Callable[[str, str], str]) -> None:
+    name = user_module(
+        "tired",
+        "import slopewise as sw\n"
+        "class Tired(sw.PReLU):\n"
+        "    calls = 0\n"
+        "    def forward(self, x):\n"
+        "        Tired.calls += self.training\n"
+        "        if Tired.calls > 6 * 2: raise ValueError('enough')\n"  # six layers, two steps
+        "        return super().forward(x)\n"
+        "def tired(channels): return Tired()\n",
+    )
+    spec = tiny(arms=[{"name": "tired", "activation": f"{name}:tired"}], train={"epochs": 1})
+    trial = run_trial(spec, "tired", 0, data)
+    assert (trial.status, trial.steps) == ("finished", 2)
+    assert trial.operator_costs[0].rounds == 0
+    if KERNELS:
+        assert trial.operator_costs[0].reason == "the comparison raised ValueError: enough"
+
+
 def test_slopes_take_no_decay_and_their_own_rate(data: ImageData) -> None:
     spec = tiny(
         arms=[
@@ -165,6 +220,7 @@ def test_two_devices_share_each_batch_and_agree_with_one() -> None:
     spec = tiny(hardware={"devices": 2, "strategy": "ddp_spawn"}, train={"epochs": 2})
     two, one = run_trial(spec, "prelu_channel", 0), run_trial(tiny(), "prelu_channel", 0)
     assert (two.init_digest, two.data_digest, two.steps) == (one.init_digest, one.data_digest, one.steps)
+    assert two.operator_costs[0].reason.startswith("steps are timed on one device" if KERNELS else "the trials ran on")
     for ours, theirs in zip(two.epochs, one.epochs, strict=True):
         assert ours.validation_loss == pytest.approx(theirs.validation_loss, rel=1e-3)
         assert ours.train_loss == (theirs.train_loss and pytest.approx(theirs.train_loss, rel=1e-3))

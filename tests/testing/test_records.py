@@ -46,6 +46,14 @@ def test_slopes_follow_the_arms_name():
     assert first["prelu_channel"].slope_min < first["prelu_channel"].slope_q1 < first["prelu_channel"].slope_max
 
 
+def test_operators_are_compared_in_the_first_seed_of_what_learns_slopes():
+    study = synthetic_study(("relu", "prelu_shared", "prelu_channel"), seeds=2, epochs=1)
+    costs = {(trial.arm, trial.seed): trial.operator_costs for trial in study.trials if trial.operator_costs}
+    assert list(costs) == [("prelu_shared", 0), ("prelu_channel", 0)]
+    for (cost,) in costs.values():
+        assert cost.stock_seconds / cost.kernels_seconds == pytest.approx(cost.stock_ratio)
+
+
 def test_unknown_arms_are_refused():
     with pytest.raises(ValueError, match=r"unknown arms \['gelu'\]"):
         synthetic_study(("relu",), effects={"gelu": 1.0})

@@ -53,6 +53,8 @@ def _summary(
         for seed, time in times.items()
         if seed in control and not control[seed].diverged and (base := control[seed].seconds_per_step)
     ]
+    cost_ratio = statistics.median(ratios) if ratios else None
+    stock_ratio, stock_reason = _stock(trials.values())
     return ArmSummary(
         arm=arm,
         finished=len(trials),
@@ -63,9 +65,20 @@ def _summary(
         accuracy_sd=statistics.stdev(with_chance) if len(with_chance) > 1 else None,
         converged_accuracy_mean=statistics.fmean(scores) if scores else None,
         seconds_per_step=statistics.median(times.values()) if times else None,
-        cost_ratio=statistics.median(ratios) if ratios else None,
+        cost_ratio=cost_ratio,
+        stock_ratio=stock_ratio,
+        stock_cost_ratio=None if cost_ratio is None or stock_ratio is None else cost_ratio * stock_ratio,
+        stock_reason=stock_reason,
         slopes=_final_slopes(converged),
     )
+
+
+def _stock(trials: Iterable[TrialRecord]) -> tuple[float | None, str | None]:
+    """PyTorch's time over the kernels', or why there is none. A study that gains a seed may compare once more."""
+    costs = [cost for trial in trials for cost in trial.operator_costs]
+    if ratios := [cost.stock_ratio for cost in costs if cost.stock_ratio is not None]:
+        return statistics.median(ratios), None
+    return None, next((cost.reason for cost in costs), None)
 
 
 def _final_slopes(trials: list[TrialRecord]) -> tuple[LayerSlopes, ...]:

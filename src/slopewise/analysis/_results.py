@@ -85,6 +85,10 @@ class ArmSummary:
         accuracy_mean, accuracy_sd: final test accuracy in percent, diverged seeds at chance.
         converged_accuracy_mean: the same over converged seeds alone.
         seconds_per_step: median over seeds; cost_ratio: median over seeds of the paired ratio to the control.
+        stock_ratio: time of the arm's step with PyTorch's own operations over that with the compiled kernels, both
+            taken side by side. None where the network has none of slopewise's layers, or nothing was compared.
+        stock_cost_ratio: cost_ratio * stock_ratio: what cost_ratio would be without the kernels in this arm.
+        stock_reason: why nothing was compared, in words.
         slopes: per layer, in the model's order; empty for arms without learned slopes.
     """
 
@@ -98,6 +102,9 @@ class ArmSummary:
     converged_accuracy_mean: float | None
     seconds_per_step: float | None
     cost_ratio: float | None
+    stock_ratio: float | None
+    stock_cost_ratio: float | None
+    stock_reason: str | None
     slopes: tuple[LayerSlopes, ...]
 
 

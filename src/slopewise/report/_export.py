@@ -14,7 +14,7 @@ from slopewise.records import TRIAL_PARTS, StudyRecord, TrialRecord
 
 
 def tables(study: StudyRecord) -> dict[str, tuple[list[str], list[tuple[Any, ...]]]]:
-    """Column names and rows of `trials`, `epochs`, `sites` and `gradients`; the last three name arm and seed."""
+    """Column names and rows of `trials` and of each of `TRIAL_PARTS`; the rows of these name arm and seed."""
     own = [f.name for f in dataclasses.fields(TrialRecord) if f.name not in TRIAL_PARTS]
     result = {"trials": (own, [tuple(getattr(trial, name) for name in own) for trial in study.trials])}
     for part, record in TRIAL_PARTS.items():

@@ -20,6 +20,7 @@ from slopewise.report import _format
 from slopewise.report._cost import cost_chart
 from slopewise.report._differences import difference_chart
 from slopewise.report._figures import curve_chart, gradient_chart, slope_charts, slope_table
+from slopewise.report._operators import operator_notes
 from slopewise.report._style import MARKERS, arm_styles
 from slopewise.report._toml import to_toml
 
@@ -86,6 +87,7 @@ def render_html(study: StudyRecord) -> str:
             slopes=slope_charts(study),
             slope_rows=slope_table(study),
             cost=cost_chart(study, analysis),
+            operator_notes=operator_notes(analysis),
             gradients=gradient_chart(study),
             diverged=[trial for trial in study.trials if trial.diverged],
             failed=[trial for trial in study.trials if trial.status == "failed"],

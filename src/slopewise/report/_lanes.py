@@ -9,10 +9,18 @@ import plotly.graph_objects as go
 from slopewise.report._chart import base_figure
 
 
-def lane_figure(labels: Sequence[str], lane: int, top: int = 8) -> go.Figure:
-    """Lanes from the top, each with its label at its upper edge; lane k spans y = k to k + 1."""
-    figure = base_figure(height=top + 48 + lane * len(labels))
-    for position, label in enumerate(labels):
+def lane_figure(labels: Sequence[str], lane: int, top: int = 8, edges: Sequence[float] = ()) -> go.Figure:
+    """Lanes from the top, each with its label at its upper edge.
+
+    Args:
+        labels: one per lane.
+        lane: pixels of a y of 1.
+        top: pixels above the first lane.
+        edges: y of every lane's upper edge, and of the last one's lower; by default lane k spans y = k to k + 1.
+    """
+    edges = edges or range(len(labels) + 1)
+    figure = base_figure(height=top + 48 + round(lane * edges[-1]))
+    for position, label in zip(edges, labels, strict=False):  # one edge more than lanes
         figure.add_annotation(
             text=label,
             x=0,
@@ -26,7 +34,7 @@ def lane_figure(labels: Sequence[str], lane: int, top: int = 8) -> go.Figure:
         )
         figure.add_hline(y=position, line={"color": "var(--line)", "width": 1})
     figure.update_layout(margin={"t": top, "l": 6})
-    figure.update_yaxes(range=[len(labels), 0], showticklabels=False, showgrid=False, ticks="")
+    figure.update_yaxes(range=[edges[-1], 0], showticklabels=False, showgrid=False, ticks="")
     return figure
 
 

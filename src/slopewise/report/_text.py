@@ -1,4 +1,4 @@
-"""A study on a terminal: the table, and one sentence per arm.
+"""A study on a terminal: the table, one sentence per arm, and a note on the step times.
 
 Words carry the verdicts and colour only repeats them, so that pipes and NO_COLOR lose nothing. All text of users goes
 through `rich.text.Text`, since rich would read "[red]" in a plain string as markup.
@@ -16,13 +16,14 @@ from rich.text import Text
 from slopewise.analysis import Analysis, Contrast, analyse, sentence
 from slopewise.records import StudyRecord
 from slopewise.report._format import count, interval, listing, number, signed, spread
+from slopewise.report._operators import operator_notes
 
 _WIDE = 104  # columns from which a row needs one line only
 _STYLES = {"helps": "green", "hurts": "red", "no practical effect": "cyan", "inconclusive": "yellow"}
 
 
 def print_summary(study: StudyRecord, console: Console) -> None:
-    """Print the study's table and under it what each arm's contrast says.
+    """Print the study's table, under it what each arm's contrast says, and what the step times ran on.
 
     Args:
         study: the records so far; what is missing is said, not left out.
@@ -41,6 +42,8 @@ def print_summary(study: StudyRecord, console: Console) -> None:
     says = Table.grid(padding=(0, 1, 0, 0))
     for contrast in analysis.primary:
         says.add_row("-", Text(sentence(contrast)))
+    for note in operator_notes(analysis):
+        says.add_row("-", Text(note))
     console.print(says)
 
 

@@ -1,4 +1,4 @@
-"""What a trial ran on: versions, processor, threads."""
+"""What a trial ran on: versions, processor, operators, threads."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import hashlib
 import json
 import os
 import platform
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from slopewise import ops
 
 
 def environment() -> dict[str, Any]:
@@ -24,6 +27,7 @@ def environment() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": cpu_name(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cpu_operators": asdict(ops.backend()),  # name and reason: they can change the last bits, and the times
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,

@@ -1,7 +1,8 @@
 """The store: one SQLite file a study, written by the driver alone, each finished trial in one transaction.
 
 Tables mirror the records field by field, so that any SQLite tool can read them: `study` (one row), `environments`,
-`trials`, and below each trial `epochs`, `sites` and `gradients`.
+`trials`, and below each trial `epochs`, `sites`, `gradients` and `operator_costs`. A kind of record that came later is
+a table that older files lack: they are read as having none, and gain it when their study goes on.
 """
 
 from __future__ import annotations
@@ -165,9 +166,9 @@ class Store:
         study = self._study()
         with self._errors(), self._engine.connect() as connection:
             environments = {row.digest: row.facts for row in connection.execute(sql.select(_ENVIRONMENTS))}
-            below: dict[str, dict[int, list[Any]]] = {}
-            for name, table in _BELOW.items():
-                groups = below.setdefault(name, {})
+            below: dict[str, dict[int, list[Any]]] = {name: {} for name in TRIAL_PARTS}
+            for name in _BELOW.keys() & sql.inspect(connection).get_table_names():
+                table, groups = _BELOW[name], below[name]
                 for row in connection.execute(sql.select(table).order_by(sql.text("rowid"))).mappings():
                     values = {column: value for column, value in row.items() if column != "trial"}
                     groups.setdefault(row["trial"], []).append(TRIAL_PARTS[name](**values))

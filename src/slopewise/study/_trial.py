@@ -6,12 +6,13 @@ the forward pass draws (dropout, RReLU). The first four are the same in every ar
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import math
 import pickle
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from slopewise.monitor import SiteState, learned_slopes, probe
 from slopewise.optim import param_groups
 from slopewise.records import EpochRecord, GradientRecord, SiteRecord, TrialRecord
 from slopewise.study._environment import environment, environment_digest
+from slopewise.study._operator_cost import compare_operators, holds_our_layers, why_not_compared
 from slopewise.study._spec import ArmSpec, HardwareSpec, StudySpec, TrainSpec
 from slopewise.study._streams import derive, stream
 from slopewise.study.arms import activation_factory
@@ -61,7 +63,7 @@ def run_trial(
     torch.set_num_threads(hardware.threads)
     fabric = make_fabric(hardware)
     if hardware.devices == 1:
-        return _Trial(fabric, spec, spec.arm(arm), seed, data or load_data(spec.data)).run(on_epoch)
+        return _run_and_compare(fabric, spec, spec.arm(arm), seed, data or load_data(spec.data), on_epoch)
     # Every rank is a process of its own, which loads the data itself. Rank 0's record comes back as bytes: Fabric
     # looks into whatever else it carries between processes for tensors, and refuses frozen dataclasses.
     return pickle.loads(fabric.launch(_run_rank, spec, arm, seed))  # type: ignore[arg-type, no-any-return]  # noqa: S301
@@ -92,7 +94,30 @@ def build_arm(spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> Buil
 
 def _run_rank(fabric: Fabric, spec: StudySpec, arm: str, seed: int) -> bytes:
     torch.set_num_threads(spec.hardware.threads)
-    return pickle.dumps(_Trial(fabric, spec, spec.arm(arm), seed, load_data(spec.data)).run(None))
+    return pickle.dumps(_run_and_compare(fabric, spec, spec.arm(arm), seed, load_data(spec.data), None))
+
+
+def _run_and_compare(
+    fabric: Fabric, spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData, on_epoch: OnEpoch | None
+) -> TrialRecord:
+    """Run the trial; in the arm's first seed, time its steps afterwards with and without the compiled kernels."""
+    trial = _Trial(fabric, spec, arm, seed, data)
+    record = trial.run(on_epoch)
+    if seed != spec.seeds[0] or not holds_our_layers(trial.built.model):
+        return record
+    del trial
+    gc.collect()  # its optimizer and scheduler refer to each other; a second network needs their room
+    cost = compare_operators(
+        lambda: _Trial(fabric, spec, still(arm), seed, data).steps(),
+        threads=spec.hardware.threads,
+        why_not=why_not_compared(fabric.device.type, fabric.world_size),
+    )
+    return replace(record, operator_costs=(cost,))
+
+
+def still(arm: ArmSpec) -> ArmSpec:
+    """The arm at a learning rate of 0: its steps do the same work, and move no weight."""
+    return arm.model_copy(update={"lr": 0.0})
 
 
 class _Divergence(Exception):  # noqa: N818 - a result, not an error
@@ -189,36 +214,50 @@ class _Trial:
             gradients=tuple(self.gradients),
         )
 
+    def steps(self) -> Iterator[None]:
+        """Train without end or record, a step each time that one is asked for."""
+        self.model.train()
+        while True:
+            for images, labels in self.batches:
+                self._step(images, labels, [], self.step + 1)
+                yield
+
     def _train_epoch(self) -> _Trained:
         self.model.train()
-        device, cpu = self.fabric.device, self.fabric.device.type == "cpu"
-        rank, world = self.fabric.global_rank, self.fabric.world_size
-        losses, right, seen = [], torch.zeros((), device=device, dtype=torch.int64), 0
+        device = self.fabric.device
+        losses: list[Tensor] = []
+        right, seen = torch.zeros((), device=device, dtype=torch.int64), 0
         _wait_for(device)
         started, first = time.perf_counter(), self.step + 1
         for images, labels in self.batches:
             if self.step == 0:
                 self._digest(images, labels)
-            images, labels = images[rank::world].to(device), labels[rank::world].to(device)  # noqa: PLW2901
             learning_rate = self.optimizer.param_groups[0]["lr"]
-            logits = self.model(images)
-            loss = F.cross_entropy(logits, labels)
-            losses.append(loss.detach())
-            if cpu or len(losses) % _LOSS_CHECK == 0:
-                self._check(losses, first)
-            self.optimizer.zero_grad()
-            self.fabric.backward(loss)
-            self.optimizer.step()
-            self.scheduler.step()
-            self.step += 1
-            right += (logits.detach().argmax(dim=1) == labels).sum()
-            seen += len(labels)
+            hits = self._step(images, labels, losses, first)
+            right += hits.sum()
+            seen += len(hits)
         _wait_for(device)
         seconds = time.perf_counter() - started
         self._check(losses, first)
         totals = torch.stack([torch.stack(losses).double().mean(), right.double() / seen])
         loss_mean, accuracy = self._over_ranks(totals).tolist()
         return _Trained(loss_mean, accuracy, learning_rate, seconds / len(losses))
+
+    def _step(self, images: Tensor, labels: Tensor, losses: list[Tensor], first: int) -> Tensor:
+        """Take one step, with this rank's share of a batch; append its loss, and return which images were right."""
+        device, rank, world = self.fabric.device, self.fabric.global_rank, self.fabric.world_size
+        images, labels = images[rank::world].to(device), labels[rank::world].to(device)
+        logits = self.model(images)
+        loss = F.cross_entropy(logits, labels)
+        losses.append(loss.detach())
+        if device.type == "cpu" or len(losses) % _LOSS_CHECK == 0:
+            self._check(losses, first)
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        self.optimizer.step()
+        self.scheduler.step()
+        self.step += 1
+        return logits.detach().argmax(dim=1) == labels  # type: ignore[no-any-return]
 
     def _measure(self, trained: _Trained) -> None:
         """Record the epoch that just ended, or the state before training."""

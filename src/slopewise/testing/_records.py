@@ -10,7 +10,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from slopewise.records import EpochRecord, GradientRecord, SiteRecord, StudyRecord, TrialRecord
+from slopewise.records import (
+    EpochRecord,
+    GradientRecord,
+    OperatorCostRecord,
+    SiteRecord,
+    StudyRecord,
+    TrialRecord,
+)
 
 _LAYERS = {"act1": 16, "act2": 16, "act3": 32, "act4": 32, "act5": 64, "act6": 64}
 _QUARTILES = (0, 0.25, 0.5, 0.75, 1)
@@ -21,6 +28,7 @@ _ENVIRONMENT = {
     "torch": "2.13.0",
     "numpy": "2.3.0",
     "cpu": "synthetic CPU",
+    "cpu_operators": {"name": "kernels", "reason": "they are synthetic, too"},
     "threads": 1,
     "platform": "Linux",
 }
@@ -42,7 +50,7 @@ def synthetic_study(
 
     A trial's test accuracy is 95 % + its arm's effect + noise, a third of whose variance the arms of a seed
     share. Arms whose name starts with "prelu" have slopes: one a layer when it ends in "shared", else one a
-    channel. Only "relu" has dead units.
+    channel, and their first trial says what a step takes with stock PyTorch. Only "relu" has dead units.
 
     Args:
         arms: names; the first is the control.
@@ -143,6 +151,7 @@ def _trial(arm: str, trial_seed: int, *, epochs: int, classes: int, effect: floa
         epochs=tuple(curve),
         sites=tuple(sites),
         gradients=tuple(norms),
+        operator_costs=_operator_costs(arm, trial_seed, 0.01 * speed),
     )
 
 
@@ -174,6 +183,13 @@ def _sites(arm: str, epoch: int, epochs: int, rng: np.random.Generator) -> list[
         dead = int(rng.binomial(units, 0.2 * epoch / epochs)) / units if arm == "relu" else 0.0
         records.append(SiteRecord(epoch, layer, units, count, low, q1, median, q3, high, dead, dead))
     return records
+
+
+def _operator_costs(arm: str, trial_seed: int, seconds: float) -> tuple[OperatorCostRecord, ...]:
+    if trial_seed or not arm.startswith("prelu"):
+        return ()
+    ratio = 1.2 if arm.endswith("shared") else 1.25
+    return (OperatorCostRecord(15, seconds, ratio * seconds, ratio - 0.01, ratio, ratio + 0.01),)
 
 
 def _diverge(trial: TrialRecord) -> TrialRecord:

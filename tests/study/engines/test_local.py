@@ -72,7 +72,7 @@ def run(spec: StudySpec, workers: int = 2) -> tuple[dict[str, TrialRecord], list
 
 def metrics(trial: TrialRecord) -> TrialRecord:
     epochs = tuple(dataclasses.replace(epoch, seconds_per_step=None) for epoch in trial.epochs)
-    return dataclasses.replace(trial, seconds=None, seconds_per_step=None, epochs=epochs)
+    return dataclasses.replace(trial, seconds=None, seconds_per_step=None, epochs=epochs, operator_costs=())
 
 
 def test_any_number_of_workers_gives_the_same_records() -> None:
