@@ -3,6 +3,7 @@
 Figures are ratios within one run. Three kinds of jobs make measurements; tables, targets and answers are read off them.
 """
 
+from slopewise._timing import using_threads as using_threads
 from slopewise.bench._functions import DTYPES as DTYPES
 from slopewise.bench._functions import LAYOUTS as LAYOUTS
 from slopewise.bench._kernels import SIZES as SIZES
@@ -21,4 +22,3 @@ from slopewise.bench._short import short_jobs as short_jobs
 from slopewise.bench._table import print_findings as print_findings
 from slopewise.bench._table import print_measurements as print_measurements
 from slopewise.bench._targets import judge as judge
-from slopewise.bench._timing import using_threads as using_threads

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from slopewise.bench._timing import Candidate
+from slopewise._timing import Candidate
 from slopewise.nn import functional
 
 Size = tuple[int, int, int, int]

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from slopewise import ops
+from slopewise._timing import interleaved, ratio
 from slopewise.nn import PReLU
 from slopewise.nn._batch_norm_prelu import BatchNormPReLU
 from slopewise.records import OperatorCostRecord
@@ -64,8 +65,6 @@ def compare_operators(
     """
     if why_not:
         return OperatorCostRecord(0, reason=why_not)
-    from slopewise.bench._timing import interleaved, ratio
-
     try:
         with torch.random.fork_rng(devices=[]):
             steps = training()
