@@ -11,12 +11,12 @@ import slopewise as sw
 def show(title: str, block: sw.ConvBNPReLU, images: torch.Tensor) -> None:
     optimizer = torch.optim.SGD(sw.param_groups(block, lr=0.5))
     output = block(images)
-    print(f"{title}: {block.act}")
+    print(f"{title}: slopes {tuple(block.bn.slope.shape)}")
     print(f"  input {tuple(images.shape)} -> output {tuple(output.shape)}")
-    print(f"  slopes before the step: {rounded(block.act.weight)}")
+    print(f"  slopes before the step: {rounded(block.bn.slope)}")
     output.square().mean().backward()  # small outputs are rewarded, so slopes shrink
     optimizer.step()
-    print(f"  slopes after the step:  {rounded(block.act.weight)}")
+    print(f"  slopes after the step:  {rounded(block.bn.slope)}")
 
 
 def rounded(slopes: torch.Tensor) -> list[float]:

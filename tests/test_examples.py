@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import slopewise as sw
+
 EXAMPLES = sorted(Path(__file__).parent.parent.glob("examples/[0-9]*.py"))
 
 
@@ -32,8 +34,8 @@ def shared_slope(output):
 
 def conv_bn_prelu(output):
     assert output.count("input (1, 3, 32, 32) -> output (1, 16, 32, 32)") == 2
-    assert "shared: PReLU(num_parameters=1)" in output
-    assert "per channel: PReLU(num_parameters=16)" in output
+    assert "shared: slopes (1,)" in output
+    assert "per channel: slopes (16,)" in output
     shared, per_channel = numbers("slopes before", output)
     assert shared == [0.25]
     assert per_channel == [0.25] * 16
@@ -55,10 +57,30 @@ def slope_per_channel(output):
     assert final == pytest.approx(wanted, abs=1e-3)
 
 
+def fused_residual_net(output):
+    assert "input (16, 3, 32, 32) -> output (16, 4); BatchNormPReLU2d(16, " in output
+    plain, low = numbers("MiB kept", output)
+    if sw.ops.backend().name == "kernels":
+        # 1 MiB is one activation of 16·16·32·32 float32 numbers. Of the five layers four give theirs to a convolution
+        # that keeps it anyway. (The last one's output is kept in the place of its input.)
+        assert plain - low == pytest.approx(4, abs=0.01)
+    else:
+        assert plain == low
+    for first, last in numbers("loss before and after", output):
+        assert first == pytest.approx(1.62, abs=0.02)  # about log 4, before anything is learned
+        assert last < 0.3
+    (difference,) = numbers("largest difference of a slope", output)
+    assert difference < 1e-4
+    assert "slopes learned: 80, from" in output
+    (difference,) = numbers(r"largest difference after unfuse\(\)", output)
+    assert difference < 1e-4
+
+
 CHECKS = {
     "01_shared_slope": shared_slope,
     "02_conv_bn_prelu": conv_bn_prelu,
     "03_slope_per_channel": slope_per_channel,
+    "04_fused_residual_net": fused_residual_net,
 }
 
 

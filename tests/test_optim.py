@@ -22,7 +22,7 @@ def names(model, group):
 def test_groups_are_by_module_type():
     model = network()
     weights, slopes = sw.param_groups(model, lr=0.1, weight_decay=0.2, slope_lr_scale=0.5)
-    assert names(model, slopes) == {"0.act.weight", "1.weight", "4.weight"}
+    assert names(model, slopes) == {"0.bn.slope", "1.weight", "4.weight"}
     assert names(model, weights) == {"0.conv.weight", "0.bn.weight", "0.bn.bias", "3.weight", "3.bias"}
     assert (weights["name"], weights["lr"], weights["weight_decay"]) == ("weights", 0.1, 0.2)
     assert (slopes["name"], slopes["lr"], slopes["weight_decay"]) == ("slopes", 0.05, 0.0)
@@ -45,16 +45,26 @@ def test_every_learned_parameter_is_in_once_however_often_it_is_shared():
     assert groups[1]["params"] == [shared.weight]
 
 
-def test_a_parametrised_slope_is_still_a_slope():
-    layer = sw.PReLU(3)
-    torch.nn.utils.parametrize.register_parametrization(layer, "weight", torch.nn.Softplus())
+@pytest.mark.parametrize(("layer", "name"), [(sw.PReLU(3), "weight"), (sw.BatchNormPReLU2d(3), "slope")])
+def test_a_parametrised_slope_is_still_a_slope(layer, name):
+    torch.nn.utils.parametrize.register_parametrization(layer, name, torch.nn.Softplus())
     (slope,) = sw.param_groups(layer, lr=0.1)[1]["params"]
-    assert slope is layer.parametrizations.weight.original
+    assert slope is layer.parametrizations[name].original
+
+
+@pytest.mark.parametrize("layer", [sw.BatchNormPReLU1d, sw.BatchNormPReLU2d, sw.BatchNormPReLU3d])
+def test_of_a_fused_layer_the_slope_alone_is_a_slope_where_it_is_learned(layer):
+    fused = layer(3)
+    weights, slopes = sw.param_groups(fused, lr=0.1)
+    assert names(fused, slopes) == {"slope"}
+    assert names(fused, weights) == {"weight", "bias"}
+    assert sw.param_groups(layer(3, learnable=False), lr=0.1)[1]["params"] == []
 
 
 def test_the_audit():
     model = network()
-    model[0].bn.requires_grad_(requires_grad=False)
+    for name in ("weight", "bias"):
+        model[0].bn.get_parameter(name).requires_grad_(requires_grad=False)
     lines = str(sw.param_groups(model, lr=0.1, weight_decay=5e-4)).splitlines()
     assert lines == [
         "7 slopes, 0 decayed",
@@ -72,7 +82,7 @@ def stepped(optimizer_class, **settings):
     before = copy.deepcopy(list(model.parameters()))
     model(torch.randn(6, 3, 5, 5)).square().sum().backward()
     optimizer.step()
-    slopes = {id(layer.weight) for layer in model.modules() if isinstance(layer, torch.nn.PReLU)}
+    slopes = {id(model[0].bn.slope), id(model[1].weight), id(model[4].weight)}
     return [
         (id(p) in slopes, old.detach(), p.grad, p.detach()) for old, p in zip(before, model.parameters(), strict=True)
     ]

@@ -10,6 +10,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from slopewise import nn as nn
+from slopewise import ops as ops
+from slopewise.nn import BatchNormPReLU1d as BatchNormPReLU1d
+from slopewise.nn import BatchNormPReLU2d as BatchNormPReLU2d
+from slopewise.nn import BatchNormPReLU3d as BatchNormPReLU3d
 from slopewise.nn import ConvBNPReLU as ConvBNPReLU
 from slopewise.nn import PReLU as PReLU
 from slopewise.nn import functional as functional
@@ -20,7 +24,20 @@ if TYPE_CHECKING:
     from slopewise.study import Study as Study
     from slopewise.study import load_spec as load_spec
 
-__all__ = ["ConvBNPReLU", "PReLU", "Results", "Study", "functional", "load_spec", "nn", "param_groups"]
+__all__ = [
+    "BatchNormPReLU1d",
+    "BatchNormPReLU2d",
+    "BatchNormPReLU3d",
+    "ConvBNPReLU",
+    "PReLU",
+    "Results",
+    "Study",
+    "functional",
+    "load_spec",
+    "nn",
+    "ops",
+    "param_groups",
+]
 
 _NEEDS_STUDY = {"Results": "slopewise.results", "Study": "slopewise.study", "load_spec": "slopewise.study"}
 

@@ -8,6 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slopewise.nn._batch_norm_prelu import BatchNormPReLU
+
+
+def slope_name(module: torch.nn.Module) -> str | None:
+    """The name under which a module itself holds learned slopes; None if it holds none.
+
+    Example:
+        >>> slope_name(torch.nn.PReLU()), slope_name(torch.nn.BatchNorm2d(3))
+        ('weight', None)
+    """
+    if isinstance(module, torch.nn.PReLU):  # ours is one, too
+        return "weight"
+    return "slope" if isinstance(module, BatchNormPReLU) and module.learnable else None
+
 
 class ParamGroups(list[dict[str, Any]]):
     """Parameter groups to pass to an optimizer; ``str()`` says what is in them.
@@ -41,8 +55,9 @@ def param_groups(
 ) -> ParamGroups:
     """Split a model's parameters into the groups "weights" and "slopes", for any torch optimizer.
 
-    A slope is a parameter of a PReLU layer (`slopewise.nn.PReLU` or `torch.nn.PReLU`); everything else, biases and
-    normalisation included, is a weight. Every parameter that requires a gradient is in exactly one group, once,
+    A slope is the `weight` of a PReLU layer (`slopewise.nn.PReLU` or `torch.nn.PReLU`) or the learned `slope` of a
+    fused one (`slopewise.nn.BatchNormPReLU2d` and its like); everything else, biases and normalisation included, is
+    a weight. Every parameter that requires a gradient is in exactly one group, once,
     however many modules share it. Both groups are there even when empty.
 
     Slopes take no weight decay unless asked to: decay pulls a slope to 0, which is ReLU. A slope's gradient is a sum
@@ -90,8 +105,7 @@ def param_groups(
     learned = [parameter for parameter in parameters if parameter.requires_grad]
     if not learned:
         raise ValueError(f"no parameter of {type(model).__name__} requires a gradient: there is nothing to optimize")
-    layers = [module for module in model.modules() if isinstance(module, torch.nn.PReLU)]
-    slopes = {id(parameter) for layer in layers for parameter in layer.parameters()}
+    slopes = {id(parameter) for module in model.modules() for parameter in _slopes(module)}
     return ParamGroups(
         [
             {
@@ -109,6 +123,14 @@ def param_groups(
         ],
         frozen=[parameter for parameter in parameters if not parameter.requires_grad],
     )
+
+
+def _slopes(module: torch.nn.Module) -> list[Tensor]:
+    name = slope_name(module)
+    if name is None:
+        return []
+    parametrised = f"parametrizations.{name}."
+    return [p for key, p in module.named_parameters() if key == name or key.startswith(parametrised)]
 
 
 def _values(groups: Iterable[dict[str, Any]]) -> int:

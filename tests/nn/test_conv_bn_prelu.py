@@ -15,34 +15,43 @@ import slopewise as sw
     "settings", [{}, {"kernel_size": (1, 5), "stride": 2, "padding": (0, 1), "dilation": (1, 2), "groups": 2}]
 )
 def test_equals_the_three_layers(num_parameters, settings):
+    settings = {"kernel_size": 3, "padding": 1, **settings}
     torch.manual_seed(0)
-    block = sw.ConvBNPReLU(4, 6, num_parameters=num_parameters, init=0.1, eps=1e-3, momentum=0.3, **settings)
-    torch.manual_seed(0)
-    stock = torch.nn.Sequential(
-        torch.nn.Conv2d(4, 6, **{"kernel_size": 3, "padding": 1, **settings}, bias=False),
-        torch.nn.BatchNorm2d(6, eps=1e-3, momentum=0.3),
-        torch.nn.PReLU(num_parameters or 6, init=0.1),
+    block = sw.ConvBNPReLU(
+        4, 6, num_parameters=num_parameters, init=0.1, eps=1e-3, momentum=0.3, dtype=torch.float64, **settings
     )
-    x = torch.randn(5, 4, 9, 9)
-    for train in (True, False):
-        ours, theirs = block.train(train)(x), stock.train(train)(x)
-        assert torch.equal(ours, theirs)
+    torch.manual_seed(0)
+    conv = torch.nn.Conv2d(4, 6, **settings, bias=False, dtype=torch.float64)
+    bn = torch.nn.BatchNorm2d(6, eps=1e-3, momentum=0.3, dtype=torch.float64)
+    act = torch.nn.PReLU(num_parameters or 6, init=0.1, dtype=torch.float64)
+    x = torch.randn(5, 4, 9, 9, dtype=torch.float64)
+    for train, residual in ((True, 0.0), (True, torch.randn_like(conv(x))), (False, 0.0)):
+        ours = block.train(train)(x, *[residual] * isinstance(residual, torch.Tensor))
+        theirs = act(bn.train(train)(conv(x)) + residual)
+        torch.testing.assert_close(ours, theirs)
     ours.square().sum().backward()
     theirs.square().sum().backward()
-    for a, b in zip(block.parameters(), stock.parameters(), strict=True):
-        assert torch.equal(a.grad, b.grad)
-    assert torch.equal(block.bn.running_var, stock[1].running_var)
+    for mine, other in (
+        (block.conv.weight, conv.weight),
+        (block.bn.weight, bn.weight),
+        (block.bn.bias, bn.bias),
+        (block.bn.slope, act.weight),
+    ):
+        torch.testing.assert_close(mine.grad, other.grad)
+    torch.testing.assert_close(block.bn.running_var, bn.running_var)
 
 
 def test_names_and_slopes():
-    block = sw.ConvBNPReLU(3, 16, bounds=(0, 1))
-    assert [name for name, _ in block.named_children()] == ["conv", "bn", "act"]
-    assert {name for name in block.state_dict() if not name.startswith("bn.")} == {"conv.weight", "act.weight"}
-    assert isinstance(block.act, sw.PReLU)
-    assert block.act.weight.shape == (16,)
-    assert block.act.bounds == (0.0, 1.0)
-    assert sw.ConvBNPReLU(3, 16, num_parameters=1).act.weight.shape == (1,)
-    assert sw.ConvBNPReLU(3, 2, init=[0.1, 0.2]).act.weight.tolist() == pytest.approx([0.1, 0.2])
+    block = sw.ConvBNPReLU(3, 16, bounds=(0, 1), low_memory=True)
+    assert [name for name, _ in block.named_children()] == ["conv", "bn"]
+    assert {name for name in block.state_dict() if not name.startswith("bn.")} == {"conv.weight"}
+    assert isinstance(block.bn, sw.BatchNormPReLU2d)
+    assert block.bn.slope.shape == (16,)
+    assert block.bn.bounds == (0.0, 1.0)
+    assert block.bn.low_memory
+    assert not sw.ConvBNPReLU(3, 16).bn.low_memory
+    assert sw.ConvBNPReLU(3, 16, num_parameters=1).bn.slope.shape == (1,)
+    assert sw.ConvBNPReLU(3, 2, init=[0.1, 0.2]).bn.slope.tolist() == pytest.approx([0.1, 0.2])
 
 
 @given(

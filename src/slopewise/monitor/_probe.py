@@ -5,6 +5,9 @@ every activation, per unit (channel, or feature after a linear layer) of the pre
 
 - never positive: z > 0 nowhere in the batch. A ReLU's unit is then dead; a PReLU's is merely linear.
 - zero gradient: dL/dz == 0 everywhere in the batch, so nothing reaches the weights that feed the unit.
+
+A layer that fuses normalisation and activation never shows its z. While it is probed its two halves run one after
+the other in its place, so that what is measured is what the unfused network would show.
 """
 
 from __future__ import annotations
@@ -16,6 +19,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from slopewise.nn import functional
+from slopewise.nn._batch_norm_prelu import BatchNormPReLU
+from slopewise.nn._slopes import slopes_in_use
+from slopewise.optim import slope_name
 
 
 @dataclass(frozen=True)
@@ -38,15 +46,16 @@ class LayerGradient:
 
 
 def learned_slopes(module: nn.Module) -> Tensor:
-    """The slopes of a PReLU, ours or torch's, detached and flat; an empty tensor for any other activation.
+    """The slopes that a PReLU or a fused layer learns, detached and flat; an empty tensor for any other activation.
 
     Example:
         >>> learned_slopes(nn.PReLU(2)), learned_slopes(nn.ReLU())
         (tensor([0.2500, 0.2500]), tensor([]))
     """
-    if not isinstance(module, nn.PReLU):  # ours is one, too
+    name = slope_name(module)
+    if name is None:
         return torch.empty(0)
-    slopes = module.weight.detach().flatten()
+    slopes: Tensor = getattr(module, name).detach().flatten()
     bounds = getattr(module, "bounds", None)  # a step may have carried the parameter over; what is applied is not
     return slopes if bounds is None else slopes.clamp(*bounds)
 
@@ -61,7 +70,7 @@ def probe(
 
     Args:
         model: the network, not wrapped.
-        sites: its activation modules by name.
+        sites: its activation modules by name, fused layers among them.
         loss: computes the scalar loss of the probe batch with the model.
 
     Returns:
@@ -77,27 +86,37 @@ def probe(
     """
     calls: dict[str, list[Tensor]] = {}
 
+    def recorded(name: str, z: Tensor) -> Tensor:
+        if not z.requires_grad:  # nothing before it learns; what reaches it still says something
+            z = z.detach().requires_grad_()
+        calls.setdefault(name, []).append(z)
+        return z
+
     def recorder(name: str) -> Callable[..., Any]:
         def record(site: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-            z = args[0] if args else next(iter(kwargs.values()))
-            if not z.requires_grad:  # nothing before it learns; what reaches it still says something
-                z = z.detach().requires_grad_()
-            calls.setdefault(name, []).append(z)
+            z = recorded(name, args[0] if args else next(iter(kwargs.values())))
             passed = z.clone() if getattr(site, "inplace", False) else z  # else z would become the output
             return ((passed, *args[1:]), kwargs) if args else (args, {**kwargs, next(iter(kwargs)): passed})
 
         return record
 
+    def halves(name: str) -> Callable[..., Any]:
+        def rerun(site: BatchNormPReLU, args: tuple[Any, ...], kwargs: dict[str, Any], _: Tensor) -> Tensor:
+            z = recorded(name, site.pre_activation(*args, **kwargs))
+            return functional.prelu(z, slopes_in_use(site.slope, site.bounds, training=False).to(z.dtype))
+
+        return rerun
+
     parameters = {
-        layer: [p for p in module.parameters(recurse=False) if p.requires_grad]
-        for layer, module in model.named_modules()
-        if module not in sites.values()
+        layer: own for layer, module in model.named_modules() if (own := _weights(module, module in sites.values()))
     }
-    parameters = {layer: own for layer, own in parameters.items() if own}
     training = {module: module.training for module in model.modules()}
     with ExitStack() as hooks:
         for name, module in sites.items():
-            handle = module.register_forward_pre_hook(recorder(name), with_kwargs=True)
+            if isinstance(module, BatchNormPReLU):
+                handle = module.register_forward_hook(halves(name), with_kwargs=True)
+            else:
+                handle = module.register_forward_pre_hook(recorder(name), with_kwargs=True)
             hooks.callback(handle.remove)
         model.eval()
         try:
@@ -120,6 +139,15 @@ def probe(
     order = list(sites)
     states.sort(key=lambda state: order.index(state.layer))
     return states, [LayerGradient(layer, norm) for layer, norm in zip(layers, values, strict=True)]
+
+
+def _weights(module: nn.Module, is_site: bool) -> list[Tensor]:
+    """The learned parameters that a module itself holds, without what belongs to an activation."""
+    if not is_site:
+        own = list(module.parameters(recurse=False))
+    else:
+        own = [p for p in (module.weight, module.bias) if p is not None] if isinstance(module, BatchNormPReLU) else []
+    return [p for p in own if p.requires_grad]
 
 
 def _norm(gradient: Tensor | None) -> Tensor:

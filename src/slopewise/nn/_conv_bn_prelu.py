@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
 from torch.types import Device
 
-from slopewise.nn._prelu import PReLU
+from slopewise.nn._batch_norm_prelu import BatchNormPReLU2d
+from slopewise.nn._slopes import Bounds, Init, checked_count
 
 _Pair = int | tuple[int, int]
 
 
 class ConvBNPReLU(torch.nn.Module):
-    """2-D convolution, batch normalisation and PReLU, in the submodules `conv`, `bn` and `act`.
+    """2-D convolution, batch normalisation and PReLU, in the submodules `conv` and `bn`.
 
-    The convolution has no bias, since the normalisation's would make it void. Initial values are PyTorch's own: the
-    normalisation after it sets the scale of what the PReLU gets, whatever the scale of the convolution's weights.
+    `bn` is a `BatchNormPReLU2d`, which holds the slopes as `bn.slope`. The convolution has no bias, since the
+    normalisation's would make it void. Initial values are PyTorch's own: the normalisation after it sets the scale of
+    what the PReLU gets, whatever the scale of the convolution's weights.
 
     Args:
         in_channels: channels of the input.
@@ -35,9 +35,11 @@ class ConvBNPReLU(torch.nn.Module):
         momentum: of the normalisation; None averages over all batches.
         device: of all parameters.
         dtype: of all parameters.
+        low_memory: of `bn`: its output, which the next convolution keeps anyway, is kept instead of its input.
 
     Shape:
-        Input (N, in_channels, H, W), output (N, out_channels, H', W') as `torch.nn.Conv2d` has it.
+        Input (N, in_channels, H, W), output (N, out_channels, H', W') as `torch.nn.Conv2d` has it. A second argument
+        of the forward pass is a residual of the output's shape, added before the PReLU.
 
     Raises:
         ValueError: `num_parameters` is neither None, 1 nor `out_channels`; or as in `PReLU` and `torch.nn.Conv2d`.
@@ -46,8 +48,8 @@ class ConvBNPReLU(torch.nn.Module):
         >>> block = ConvBNPReLU(3, 16, stride=2)
         >>> block(torch.randn(8, 3, 32, 32)).shape
         torch.Size([8, 16, 16, 16])
-        >>> block.act
-        PReLU(num_parameters=16)
+        >>> block.bn.slope.shape
+        torch.Size([16])
     """
 
     def __init__(
@@ -61,20 +63,16 @@ class ConvBNPReLU(torch.nn.Module):
         groups: int = 1,
         *,
         num_parameters: int | None = None,
-        init: float | Iterable[float] | Tensor = 0.25,
-        bounds: tuple[float, float] | None = None,
+        init: Init = 0.25,
+        bounds: Bounds | None = None,
         eps: float = 1e-5,
         momentum: float | None = 0.1,
         device: Device = None,
         dtype: torch.dtype | None = None,
+        low_memory: bool = False,
     ) -> None:
         super().__init__()
-        if num_parameters not in (None, 1, out_channels):
-            raise ValueError(
-                f"num_parameters={num_parameters} does not fit out_channels={out_channels}: pass 1 for a shared slope, "
-                f"or leave it out for one slope per output channel"
-            )
-        slopes = out_channels if num_parameters is None else num_parameters
+        slopes = checked_count(num_parameters, out_channels, "out_channels")
         if padding is None:
             padding = _centred_padding(kernel_size, dilation)
         self.conv = torch.nn.Conv2d(
@@ -89,12 +87,22 @@ class ConvBNPReLU(torch.nn.Module):
             device=device,
             dtype=dtype,
         )
-        self.bn = torch.nn.BatchNorm2d(out_channels, eps, momentum, device=device, dtype=dtype)
-        self.act = PReLU(slopes, init, device, dtype, bounds=bounds)
+        self.bn = BatchNormPReLU2d(
+            out_channels,
+            slopes,
+            init,
+            eps,
+            momentum,
+            device=device,
+            dtype=dtype,
+            bounds=bounds,
+            low_memory=low_memory,
+        )
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (PyTorch's name)
-        """Apply the block to a batch of images."""
-        output: Tensor = self.act(self.bn(self.conv(input)))
+    def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:  # noqa: A002 (PyTorch's name)
+        """Apply the block to a batch of images; the residual, if there is one, is added before the PReLU."""
+        convolved = self.conv(input)
+        output: Tensor = self.bn(convolved) if residual is None else self.bn(convolved, residual)
         return output
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.types import Device
 
 from slopewise.nn import functional
+from slopewise.nn._slopes import Bounds, Init, checked_bounds, checked_init, initialise_, project_, slopes_in_use
 
 
 class PReLU(torch.nn.PReLU):
@@ -31,6 +31,8 @@ class PReLU(torch.nn.PReLU):
         dtype: of the slopes, as in PyTorch.
         channel_dim: the dimension of the input that holds the channels; negative values count from the end.
         bounds: (lowest, highest) slope, ends included; None for no bounds. An end may be infinite.
+        low_memory: keep the output for the backward pass instead of the input, where that is safe; see
+            `slopewise.nn.functional.prelu`.
 
     Shape:
         Input: any. With more than one slope, dimension `channel_dim` has size `num_parameters`. Output: the same.
@@ -50,82 +52,42 @@ class PReLU(torch.nn.PReLU):
     def __init__(
         self,
         num_parameters: int = 1,
-        init: float | Iterable[float] | Tensor = 0.25,
+        init: Init = 0.25,
         device: Device = None,
         dtype: torch.dtype | None = None,
         *,
         channel_dim: int = 1,
-        bounds: tuple[float, float] | None = None,
+        bounds: Bounds | None = None,
+        low_memory: bool = False,
     ) -> None:
         if num_parameters < 1:
             raise ValueError(f"num_parameters must be 1 or the number of channels, got {num_parameters}")
         self.channel_dim = channel_dim
-        self.bounds = None if bounds is None else _checked_bounds(bounds)
-        values = _checked_init(init, num_parameters, self.bounds)
+        self.bounds = checked_bounds(bounds)
+        self.low_memory = low_memory
+        values = checked_init(init, num_parameters, self.bounds)
         super().__init__(num_parameters, values, device, dtype)  # type: ignore[arg-type]
 
     def reset_parameters(self) -> None:
         """Set the slopes to their initial values again."""
-        if isinstance(self.init, tuple):
-            with torch.no_grad():
-                self.weight.copy_(torch.tensor(self.init, dtype=self.weight.dtype))
-        else:
-            super().reset_parameters()
+        initialise_(self.weight, self.init)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Apply the layer to a tensor of any shape."""
-        return functional.prelu(input, self._slopes(), channel_dim=self.channel_dim)
+        slopes = slopes_in_use(self.weight, self.bounds, training=self.training)
+        return functional.prelu(input, slopes, channel_dim=self.channel_dim, low_memory=self.low_memory)
 
     def project_(self) -> None:
         """Move slopes outside the bounds to the nearest bound, in place. Without bounds this does nothing."""
-        if self.bounds is not None:
-            self.weight.detach().clamp_(*self.bounds)
+        project_(self.weight, self.bounds)
 
     def extra_repr(self) -> str:
         """Name the arguments that differ from `torch.nn.PReLU`'s."""
         axis = f", channel_dim={self.channel_dim}" if self.channel_dim != 1 else ""
         bounds = f", bounds={self.bounds}" if self.bounds is not None else ""
-        return super().extra_repr() + axis + bounds
-
-    def _slopes(self) -> Tensor:
-        """The slopes to use now: within the bounds, whatever an optimizer did to the parameter."""
-        if self.bounds is None:
-            return self.weight
-        if self.training and not torch.compiler.is_exporting():  # an exported program must not move its parameters
-            self.project_()
-        # A new tensor, never the parameter: the next call may project that before this call's backward pass.
-        # Its gradient is the parameter's (straight-through), since clamp's would be 0 outside: a slope trained in
-        # evaluation mode would never come back.
-        return self.weight.clamp(*self.bounds).detach() + (self.weight - self.weight.detach())
+        memory = ", low_memory=True" if self.low_memory else ""
+        return super().extra_repr() + axis + bounds + memory
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         self.project_()
         super()._save_to_state_dict(destination, prefix, keep_vars)
-
-
-def _checked_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
-    ends = tuple(map(float, bounds))
-    if len(ends) != 2 or not ends[0] < ends[1]:
-        raise ValueError(f"bounds must be (lowest, highest) with lowest < highest, got {bounds}")
-    return ends[0], ends[1]
-
-
-def _checked_init(
-    init: float | Iterable[float] | Tensor, num_parameters: int, bounds: tuple[float, float] | None
-) -> float | tuple[float, ...]:
-    """`init` as one number where all slopes start alike, else as a tuple of `num_parameters` numbers."""
-    values = init.tolist() if isinstance(init, Tensor) else init
-    try:
-        numbers = tuple(map(float, values if isinstance(values, Iterable) else [values] * num_parameters))
-    except TypeError:
-        raise ValueError(
-            f"init must be a number or a flat sequence of num_parameters={num_parameters} numbers, got {init}"
-        ) from None
-    if len(numbers) != num_parameters:
-        raise ValueError(
-            f"init has {len(numbers)} values for num_parameters={num_parameters}: pass one number or {num_parameters}"
-        )
-    for number in numbers:
-        if bounds and not bounds[0] <= number <= bounds[1]:
-            raise ValueError(f"init {number} lies outside bounds={bounds}")
-    return numbers if len(set(numbers)) > 1 else numbers[0]

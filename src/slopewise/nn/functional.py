@@ -1,15 +1,20 @@
-"""The mathematics of the layers, as pure functions."""
+"""The mathematics of the layers, as pure functions.
+
+They are `slopewise.ops` with PyTorch's argument order, slopes that may be plain numbers, and errors in words.
+"""
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["prelu"]
+from slopewise import ops
+from slopewise.nn import _explain
+
+__all__ = ["batch_norm_add_prelu", "batch_norm_prelu", "prelu"]
 
 
-def prelu(input: Tensor, weight: Tensor, *, channel_dim: int = 1) -> Tensor:  # noqa: A002 (PyTorch's name)
+def prelu(input: Tensor, weight: Tensor, *, channel_dim: int = 1, low_memory: bool = False) -> Tensor:  # noqa: A002
     """Rectify with a learned negative slope: f(x) = x where x > 0, else a·x.
 
     The gradients are df/dx = 1 where x > 0, else a (so the slope itself at x = 0, PyTorch's convention), and
@@ -23,6 +28,9 @@ def prelu(input: Tensor, weight: Tensor, *, channel_dim: int = 1) -> Tensor:  # 
         channel_dim: the dimension of `input` that holds the channels; negative values count from the end. 1 fits
             batches (N, C), (N, C, L), (N, C, H, W) and (N, C, D, H, W), -1 fits tokens (N, L, C), and -3 fits
             images with or without a batch dimension. A shared slope has no use for it.
+        low_memory: keep the output for the backward pass instead of the input, if every slope lies between 2⁻¹⁰ and
+            2¹⁰: then x is y where y > 0, else y/a. Decided in each call from the slopes. Worth it where the next
+            layer keeps that output anyway, as a convolution does.
 
     Returns:
         A tensor of `input`'s shape, dtype and memory format.
@@ -40,40 +48,151 @@ def prelu(input: Tensor, weight: Tensor, *, channel_dim: int = 1) -> Tensor:  # 
                 [ 3.0000,  3.0000]])
     """
     try:
-        if channel_dim == 1 or weight.numel() == 1:
-            return F.prelu(input, weight)
-        # F.prelu knows dimension 1 alone. Moving an axis copies nothing, and an elementwise result keeps its
-        # input's strides. The extra leading dimension gives even a vector a dimension 1.
-        axis = channel_dim + 1 if channel_dim >= 0 else channel_dim
-        return F.prelu(input.unsqueeze(0).movedim(axis, 1), weight).movedim(1, axis).squeeze(0)
+        return ops.prelu(input, weight, channel_dim, low_memory=low_memory)
     except (RuntimeError, IndexError):
-        _explain(input, weight, channel_dim)
+        _explain.prelu(input, weight, channel_dim)
         raise
 
 
-torch.fx.wrap("prelu")  # one node in a symbolically traced graph: its branches depend on the tensors
+def batch_norm_prelu(
+    input: Tensor,  # noqa: A002
+    slope: Tensor | float,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *,
+    low_memory: bool = False,
+) -> Tensor:
+    """Normalise a batch and rectify it, in one operation: y = f(z) with z = γ·(x − μ)/√(σ² + ε) + β.
+
+    f is `prelu` with its conventions: f(z) = z where z > 0, else a·z. The arguments are those of
+    `torch.nn.functional.batch_norm`, in its order, with the slope second, and so are values, gradients, errors and
+    running statistics: in training μ and σ² are the mean and the biased variance of each channel of `input`, and the
+    running statistics move, in place, by `momentum` towards μ and the *unbiased* variance; in evaluation μ and σ² are
+    the running statistics.
+
+    Args:
+        input: shape (N, C) or (N, C, ...), floating point.
+        slope: a: shape (C,) for one slope per channel, shape (1,) or () for a shared one; it is used in `input`'s
+            dtype. A plain number is a fixed slope: 0.0 is ReLU, 0.01 is LeakyReLU, 1.0 leaves batch norm alone.
+        running_mean: shape (C,), or None for no running statistics.
+        running_var: shape (C,), or None for no running statistics.
+        weight: γ, shape (C,); None is 1.
+        bias: β, shape (C,); None is 0.
+        training: normalise by the input's own statistics. False needs the running ones.
+        momentum: the weight of this batch in the running statistics.
+        eps: ε.
+        low_memory: keep the output for the backward pass instead of the input, where that is safe; see
+            `batch_norm_add_prelu`.
+
+    Returns:
+        A tensor of `input`'s shape, dtype and memory format.
+
+    Raises:
+        ValueError: sizes do not fit the input's channels, running statistics are missing, or training has one value
+            per channel.
+        TypeError: `slope` is neither a tensor nor a number.
+
+    Source of the normalisation: Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167.
+
+    Example:
+        >>> x = torch.tensor([[-3.0], [-1.0], [1.0], [3.0]])
+        >>> batch_norm_prelu(x, 0.5, None, None, training=True, eps=4.0).flatten()
+        tensor([-0.5000, -0.1667,  0.3333,  1.0000])
+    """
+    return batch_norm_add_prelu(
+        input,
+        None,
+        slope,
+        running_mean,
+        running_var,
+        weight,
+        bias,
+        training,
+        momentum,
+        eps,
+        low_memory=low_memory,
+    )
 
 
-def _explain(input: Tensor, weight: Tensor, channel_dim: int) -> None:  # noqa: A002
-    """Raise the error that says which rule of `prelu` its arguments break; return if they keep them all."""
-    if weight.ndim > 1:
+def batch_norm_add_prelu(
+    input: Tensor,  # noqa: A002
+    residual: Tensor | None,
+    slope: Tensor | float,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *,
+    low_memory: bool = False,
+) -> Tensor:
+    """Normalise a batch, add a residual and rectify: y = f(z) with z = γ·(x − μ)/√(σ² + ε) + β + r.
+
+    This ends the block of a residual network, whose shortcut is r. All but the residual is as in `batch_norm_prelu`.
+
+    With `low_memory` the backward pass gets z and (x − μ)/√(σ² + ε) = (z − r − β)/γ back from the output and the
+    residual, so that the input need not be kept. Rounding limits that: the error is about the dtype's epsilon times
+    (|z| + |r| + |β|)/|γ|. So each call looks at its values, and keeps the input after all unless every slope lies
+    between 2⁻¹⁰ and 2¹⁰ and every channel has |β| + max|r| ≤ K·|γ|, with K = 512 in float32, 8 in bfloat16 and 2²⁰ in
+    float64. A slope that is negative, near 0 or NaN never gives a wrong gradient.
+
+    Args:
+        input: as in `batch_norm_prelu`, like the arguments that are not named here.
+        residual: r, of `input`'s shape: it is not broadcast. None adds nothing.
+        slope: a.
+        running_mean: or None.
+        running_var: or None.
+        weight: γ.
+        bias: β.
+        training: normalise by the input's own statistics.
+        momentum: the weight of this batch in the running statistics.
+        eps: ε.
+        low_memory: keep the output and the residual for the backward pass instead of the input, where that is safe.
+
+    Returns:
+        A tensor of `input`'s shape and memory format.
+
+    Raises:
+        ValueError: `residual` has another shape than `input`; or as in `batch_norm_prelu`.
+        TypeError: as in `batch_norm_prelu`.
+
+    Source of the residual: He et al. 2016, https://arxiv.org/abs/1512.03385.
+
+    Example:
+        >>> x, shortcut = torch.tensor([[-3.0], [3.0]]), torch.tensor([[-1.0], [1.0]])
+        >>> batch_norm_add_prelu(x, shortcut, 0.5, None, None, training=True).flatten()
+        tensor([-1.0000,  2.0000])
+    """
+    if residual is not None and residual.shape != input.shape:  # stock addition would broadcast it
         raise ValueError(
-            f"the slopes have shape {tuple(weight.shape)}: pass a scalar or a vector with one slope per channel"
-        ) from None
-    if input.dtype != weight.dtype:
-        raise TypeError(
-            f"the input is {input.dtype} and the slopes are {weight.dtype}: convert one of them, for example the "
-            f"layer with layer.to({input.dtype})"
-        ) from None
-    shape, slopes = tuple(input.shape), weight.numel()
-    in_range = -len(shape) <= channel_dim < len(shape)
-    if slopes == 1 or (in_range and shape[channel_dim] == slopes):
-        return
-    found = f"{shape[channel_dim]} channels in" if in_range else "no"
-    per_channel = f"num_parameters={shape[channel_dim]} for one slope per channel, " if in_range else ""
-    fitting = " or ".join(f"channel_dim={dim}" for dim, size in enumerate(shape) if size == slopes)
-    raise ValueError(
-        f"{slopes} slopes do not fit an input of shape {shape}, which has {found} dimension {channel_dim}: pass "
-        f"{per_channel}num_parameters=1 for a shared slope, "
-        + (f"or {fitting} if the channels are there" if fitting else "or the channel_dim of the channels")
-    ) from None
+            f"the residual has shape {tuple(residual.shape)} and the input {tuple(input.shape)}: they must be the same"
+        )
+    try:
+        return ops.batch_norm_prelu(
+            input,
+            residual,
+            slope if isinstance(slope, Tensor) else input.new_full((1,), slope),
+            running_mean,
+            running_var,
+            weight,
+            bias,
+            training,
+            momentum,
+            eps,
+            low_memory=low_memory,
+        )
+    except (RuntimeError, IndexError, TypeError):
+        statistics = {"running_mean": running_mean, "running_var": running_var}
+        _explain.batch_norm_prelu(input, slope, statistics, {"weight": weight, "bias": bias}, training)
+        raise
+
+
+for _name in __all__:
+    torch.fx.wrap(_name)  # one node in a symbolically traced graph: its branches depend on the tensors

@@ -74,13 +74,14 @@ def _kernels_take(
         return False  # the stock pair normalises in the input's dtype, and rectifies in autocast's
     channels, statistics = input.size(1), (running_mean, running_var)
     if training:
-        enough = input.numel() > channels and (running_mean is None) == (running_var is None) and eps > 0
+        enough = input.numel() > channels and (running_mean is None) == (running_var is None)
     else:
         enough = running_mean is not None and running_var is not None
     parameters = [tensor for tensor in (*statistics, weight, bias) if tensor is not None]
     dtypes = {tensor.dtype for tensor in parameters} - {input.dtype}
     return (
         enough
+        and eps > 0
         and (residual is None or (residual.dtype is input.dtype and residual.shape == input.shape))
         and slope.ndim <= 1
         and slope.numel() in (1, channels)

@@ -18,9 +18,9 @@ def kernels_take(input: Tensor, smallest: int) -> bool:  # noqa: A002 (PyTorch's
         state.enabled
         and input.is_cpu
         and input.dtype in KERNEL_DTYPES
-        and input.numel() >= smallest
         and input.layout is torch.strided
         and (not torch.compiler.is_exporting() if torch.compiler.is_compiling() else _is_called_plainly(input))
+        and input.numel() >= smallest  # last: a tracer must not be asked for a size
     )
 
 

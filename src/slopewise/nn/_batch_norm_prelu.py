@@ -1,0 +1,284 @@
+"""Batch normalisation, an optional residual and PReLU as one layer, which is a torch.nn.BatchNorm all the same."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NoReturn, Self
+
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.types import Device
+
+from slopewise.nn import _pair, functional
+from slopewise.nn._slopes import (
+    Bounds,
+    Init,
+    checked_bounds,
+    checked_count,
+    checked_init,
+    initialise_,
+    project_,
+    slopes_in_use,
+)
+
+
+class BatchNormPReLU(_BatchNorm):
+    """What `BatchNormPReLU1d`, `BatchNormPReLU2d` and `BatchNormPReLU3d` have in common.
+
+    y = f(BatchNorm(x) + r), where f is a PReLU and r an optional residual.
+    """
+
+    stock: ClassVar[type[_BatchNorm]]
+    shapes: ClassVar[dict[int, str]]  # of the input, by its number of dimensions
+    slope: Tensor
+
+    def __init__(
+        self,
+        num_features: int,
+        num_parameters: int | None = None,
+        init: Init = 0.25,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+        *,
+        learnable: bool = True,
+        bounds: Bounds | None = None,
+        low_memory: bool = False,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        self.num_parameters = checked_count(num_parameters, num_features, "num_features")
+        self.bounds = checked_bounds(bounds)
+        self.init = checked_init(init, self.num_parameters, self.bounds)
+        self.learnable = learnable
+        self.low_memory = low_memory
+        slope = torch.empty(self.num_parameters, device=device, dtype=dtype)
+        if learnable:
+            self.slope = torch.nn.Parameter(slope)
+        else:
+            self.register_buffer("slope", slope)
+        initialise_(self.slope, self.init)
+
+    def reset_parameters(self) -> None:
+        """Set weight, bias, running statistics and slopes to their initial values again."""
+        super().reset_parameters()
+        if hasattr(self, "slope"):  # not yet where torch's constructor calls this
+            initialise_(self.slope, self.init)
+
+    def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:  # noqa: A002
+        """Normalise, add the residual (of the input's shape) if there is one, and rectify."""
+        return self._fused(input, residual, slopes_in_use(self.slope, self.bounds, training=self.training))
+
+    def pre_activation(self, input: Tensor, residual: Tensor | None = None) -> Tensor:  # noqa: A002
+        """What a forward pass rectifies, BatchNorm(x) + r. In training mode it counts as a forward pass.
+
+        Example:
+            >>> layer = BatchNormPReLU1d(1, init=0.5, eps=0.0).eval()
+            >>> x = torch.tensor([[-1.0]])
+            >>> layer.pre_activation(x).item(), layer(x).item()
+            (-1.0, -0.5)
+        """
+        return self._fused(input, residual, 1.0)
+
+    def _fused(self, input: Tensor, residual: Tensor | None, slope: Tensor | float) -> Tensor:  # noqa: A002
+        training, tracked = self.training, self.track_running_stats
+        counter = self.num_batches_tracked if training and tracked else None
+        momentum = _begin_batch(input, counter, self.momentum, self.shapes)
+        mean, variance = self.running_mean, self.running_var
+        return functional.batch_norm_add_prelu(
+            input,
+            residual,
+            slope,
+            None if training and not tracked else mean,
+            None if training and not tracked else variance,
+            self.weight,
+            self.bias,
+            training or (mean is None and variance is None),
+            momentum,
+            self.eps,
+            low_memory=self.low_memory,
+        )
+
+    @classmethod
+    def from_modules(cls, bn: _BatchNorm, act: torch.nn.Module, *, low_memory: bool = False) -> Self:
+        """Fuse a batch normalisation and the activation after it into one layer, which shares their tensors.
+
+        The parameters and buffers of the new layer *are* those of the pair, not copies, so that an optimizer which
+        holds them goes on updating them; use the pair or the layer, not both in turns. The training mode is `bn`'s.
+
+        Args:
+            bn: a torch.nn.BatchNorm of this layer's number of dimensions.
+            act: a torch.nn.ReLU, LeakyReLU or Identity, which give a fixed slope (0, `negative_slope`, 1), or a
+                PReLU, torch's or ours, which gives a learned one, with its bounds.
+            low_memory: of the new layer.
+
+        Raises:
+            TypeError: `bn` or `act` is something else; subclasses are too, since they may compute otherwise.
+            ValueError: the PReLU has neither one slope nor one per channel, has its channels elsewhere than in
+                dimension 1, or one of the two has hooks, which the layer would not call.
+
+        Example:
+            >>> bn, act = torch.nn.BatchNorm2d(16), torch.nn.PReLU(16)
+            >>> layer = BatchNormPReLU2d.from_modules(bn, act)
+            >>> layer.weight is bn.weight, layer.slope is act.weight
+            (True, True)
+        """
+        slopes = _pair.checked(cls.stock, bn, act)
+        like = next((tensor for tensor in (bn.weight, bn.running_mean) if tensor is not None), None)
+        layer = cls(
+            bn.num_features,
+            slopes.count,
+            slopes.init,
+            bn.eps,
+            bn.momentum,
+            bn.affine,
+            bn.track_running_stats,
+            device=None if like is None else like.device,
+            dtype=None if like is None else like.dtype,
+            learnable=slopes.learned is not None,
+            bounds=slopes.bounds,
+            low_memory=low_memory,
+        )
+        _pair.share(bn, layer)
+        if slopes.learned is not None:
+            layer.slope = slopes.learned
+        return layer
+
+    def unfuse(self) -> torch.nn.Sequential:
+        """The pair that this layer stands for, a torch.nn.BatchNorm and an activation, which share its tensors.
+
+        It can take the layer's place in a model: called with a residual, it adds that between the two. Learned slopes
+        give a `slopewise.PReLU`. Fixed ones give a torch.nn.ReLU where all are 0, Identity where all are 1, LeakyReLU
+        where all are alike, else a `slopewise.PReLU` that requires no gradient.
+
+        Example:
+            >>> BatchNormPReLU2d(8, 1, init=0.0, learnable=False).unfuse()[1]
+            ReLU()
+        """
+        bn = self.stock(self.num_features, self.eps, self.momentum, self.affine, self.track_running_stats, "meta")
+        _pair.share(self, bn)
+        act = _pair.activation(self.slope, self.init, self.bounds, learnable=self.learnable, low_memory=self.low_memory)
+        return _pair.Pair(bn, act).train(self.training)
+
+    def project_(self) -> None:
+        """Move slopes outside the bounds to the nearest bound, in place. Without bounds this does nothing."""
+        project_(self.slope, self.bounds)
+
+    def extra_repr(self) -> str:
+        """BatchNorm's arguments, the number of slopes, and what differs from the default."""
+        fixed = "" if self.learnable else f", init={self.init}, learnable=False"
+        bounds = f", bounds={self.bounds}" if self.bounds is not None else ""
+        memory = ", low_memory=True" if self.low_memory else ""
+        normalisation = super().extra_repr()  # type: ignore[no-untyped-call]
+        return f"{normalisation}, num_parameters={self.num_parameters}{fixed}{bounds}{memory}"
+
+    @property
+    def qconfig(self) -> NoReturn:
+        """Nothing: torch's conversion to SyncBatchNorm and its quantisation look here, and would drop the slopes."""
+        name = type(self).__name__
+        raise RuntimeError(
+            f"{name} can be neither converted to SyncBatchNorm nor quantised, since its slopes would be lost: put "
+            f"layer.unfuse() in the place of each {name} first"
+        )
+
+    def __dir__(self) -> list[str]:
+        names: list[str] = super().__dir__()  # type: ignore[no-untyped-call]
+        return [name for name in names if name != "qconfig"]  # some tools, jit's tracer too, look at every one
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        self.project_()
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+
+
+class BatchNormPReLU2d(BatchNormPReLU, torch.nn.BatchNorm2d):
+    """Batch normalisation and PReLU in one layer: y = f(BatchNorm(x) + r), f(z) = z where z > 0, else a·z.
+
+    It is a `torch.nn.BatchNorm2d` in all that concerns the normalisation: arguments, running statistics, training and
+    evaluation mode, and the state_dict, which has one key more, `slope`. It gives what the normalisation, an
+    addition and a `slopewise.PReLU` after it give, in fewer passes over memory.
+    `slopewise.nn.functional.batch_norm_add_prelu` has the formula.
+
+    A state_dict of a BatchNorm lacks the slopes: ``load_state_dict(state, strict=True)`` refuses it, and
+    ``strict=False`` keeps the slopes as they are and names them in its `missing_keys`. `from_modules` takes a
+    BatchNorm and its activation as they are, `unfuse` gives them back.
+
+    Args:
+        num_features: channels C of the input.
+        num_parameters: None for one slope per channel, 1 for one shared slope.
+        init: initial slopes: one number for all, or `num_parameters` numbers.
+        eps: ε of the normalisation.
+        momentum: of the running statistics; None averages over all batches.
+        affine: learn γ and β of the normalisation.
+        track_running_stats: keep running statistics for evaluation; without them a batch's own are always used.
+        device: of all tensors.
+        dtype: of all tensors.
+        learnable: learn the slopes. False keeps them at `init`, in a buffer: 0.0 is ReLU, 1.0 no activation at all.
+        bounds: of the slopes, as in `slopewise.PReLU`.
+        low_memory: keep the output (and the residual) for the backward pass instead of the input, where the values
+            make that safe; see `slopewise.nn.functional.batch_norm_add_prelu`.
+
+    Shape:
+        Input (N, C, H, W); the residual, if there is one, and the output likewise.
+
+    Raises:
+        ValueError: `num_parameters` is neither None, 1 nor `num_features`; `init` and `bounds` as in
+            `slopewise.PReLU`. From the forward pass: the shapes do not fit, or training has one value per channel.
+        RuntimeError: the layer is converted to SyncBatchNorm, which would lose the slopes.
+
+    Example:
+        >>> layer = BatchNormPReLU2d(16)
+        >>> x, shortcut = torch.randn(8, 16, 4, 4), torch.randn(8, 16, 4, 4)
+        >>> layer(x).shape, layer(x, shortcut).shape
+        (torch.Size([8, 16, 4, 4]), torch.Size([8, 16, 4, 4]))
+        >>> list(layer.state_dict())
+        ['weight', 'bias', 'slope', 'running_mean', 'running_var', 'num_batches_tracked']
+    """
+
+    stock = torch.nn.BatchNorm2d
+    shapes: ClassVar = {4: "(N, C, H, W)"}
+
+
+class BatchNormPReLU1d(BatchNormPReLU, torch.nn.BatchNorm1d):
+    """`BatchNormPReLU2d` for inputs (N, C) and (N, C, L); a `torch.nn.BatchNorm1d`.
+
+    Example:
+        >>> BatchNormPReLU1d(3)(torch.randn(8, 3)).shape
+        torch.Size([8, 3])
+    """
+
+    stock = torch.nn.BatchNorm1d
+    shapes: ClassVar = {2: "(N, C)", 3: "(N, C, L)"}
+
+
+class BatchNormPReLU3d(BatchNormPReLU, torch.nn.BatchNorm3d):
+    """`BatchNormPReLU2d` for inputs (N, C, D, H, W); a `torch.nn.BatchNorm3d`.
+
+    Example:
+        >>> BatchNormPReLU3d(3)(torch.randn(2, 3, 4, 4, 4)).shape
+        torch.Size([2, 3, 4, 4, 4])
+    """
+
+    stock = torch.nn.BatchNorm3d
+    shapes: ClassVar = {5: "(N, C, D, H, W)"}
+
+
+def _begin_batch(
+    input: Tensor,  # noqa: A002
+    counter: Tensor | None,
+    momentum: float | None,
+    shapes: dict[int, str],
+) -> float:
+    """Check the input's dimensions, count the batch, and say what it weighs in the running statistics."""
+    if input.dim() not in shapes:
+        expected = " or ".join(f"{dims}D" for dims in shapes)
+        raise ValueError(f"expected {expected} input (got {input.dim()}D input): pass {' or '.join(shapes.values())}")
+    if counter is not None:
+        counter.add_(1)
+        if momentum is None:
+            return 1.0 / float(counter)
+    return 0.0 if momentum is None else momentum
+
+
+torch.fx.wrap("_begin_batch")  # else symbolic tracing would count a batch while it traces, and never again
