@@ -29,34 +29,28 @@ Moments moments(const Tensor& input, const Layout& layout) {
   const auto& kernels = pick<T>(capability());
   const int64_t count = layout.sums_per_stretch();
   std::vector<A> means(layout.stretches() * count), squares(layout.stretches() * count);
-  layout.each<A>(true, 2, [&](int64_t i, A* lanes) {
-    const T* from = data<T>(input) + layout.offset(i);
+  layout.each<A>(true, 2, [&](const Stretch& s, A* lanes) {
+    const T* from = data<T>(input) + s.offset;
     A* period = lanes + layout.width();
     std::fill_n(lanes, layout.width(), A(0));
-    kernels.sum(layout.size(i), layout.width(), from, lanes);
-    A* mean = means.data() + i * count;
+    kernels.sum(s.size, layout.width(), from, lanes);
+    A* mean = means.data() + s.index * count;
     layout.fold(lanes, mean);
-    for (int64_t j = 0; j < count; ++j) mean[j] /= layout.members(i, layout.channel(i, j));
+    for (int64_t j = 0; j < count; ++j) mean[j] /= layout.members(s);
     layout.unfold(mean, period);
     std::fill_n(lanes, layout.width(), A(0));
-    kernels.squares(layout.size(i), layout.width(), layout.uniform(), from, period, lanes);
-    layout.fold(lanes, squares.data() + i * count);
+    kernels.squares(s.size, layout.width(), layout.uniform(), from, period, lanes);
+    layout.fold(lanes, squares.data() + s.index * count);
   });
 
   const double total = layout.per_channel();
   Moments result{Values(layout.channels(), 0.0), Values(layout.channels(), 0.0)};
-  const auto each = [&](const auto& body) {
-    for (int64_t i = 0; i < layout.stretches(); ++i) {
-      for (int64_t j = 0; j < count; ++j) {
-        const int64_t c = layout.channel(i, j);
-        body(c, static_cast<double>(layout.members(i, c)), i * count + j);
-      }
-    }
-  };
-  each([&](int64_t c, double members, int64_t k) { result.mean[c] += members / total * means[k]; });
-  each([&](int64_t c, double members, int64_t k) {
-    const double apart = means[k] - result.mean[c];
-    result.var[c] += (squares[k] + members * apart * apart) / total;
+  layout.each_sum([&](int64_t c, const Stretch& s, int64_t place) {
+    result.mean[c] += layout.members(s) / total * means[place];
+  });
+  layout.each_sum([&](int64_t c, const Stretch& s, int64_t place) {
+    const double apart = means[place] - result.mean[c];
+    result.var[c] += (squares[place] + layout.members(s) * apart * apart) / total;
   });
   return result;
 }
@@ -121,11 +115,11 @@ struct Normalisation {
   }
 
   template <class T>
-  NormStretch<T> stretch(const Layout& layout, int64_t i, const T* residual) const {
-    const int64_t p = layout.parameters(i);
+  NormStretch<T> stretch(const Layout& layout, const Stretch& s, const T* residual) const {
+    const int64_t c = s.channel;
     return {
-        layout.size(i),   layout.width(),  layout.uniform(),  residual ? residual + layout.offset(i) : nullptr,
-        slope.data() + p, mean.data() + p, scale.data() + p, shift.data() + p};
+        s.size,           layout.width(),  layout.uniform(), residual ? residual + s.offset : nullptr,
+        slope.data() + c, mean.data() + c, scale.data() + c, shift.data() + c};
   }
 };
 
@@ -147,17 +141,17 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> batch_norm_prelu(
     const auto& kernels = pick<T>(capability());
     const int64_t count = layout.sums_per_stretch();
     std::vector<A> largest(residual ? layout.stretches() * count : 0);
-    layout.each<A>(false, 1, [&](int64_t i, A* lanes) {
+    layout.each<A>(false, 1, [&](const Stretch& s, A* lanes) {
       if (residual) std::fill_n(lanes, layout.width(), A(0));
-      const auto stretch = normalisation.template stretch<T>(layout, i, data_or_null<T>(residual));
-      kernels.norm_prelu(
-          stretch, data<T>(input) + layout.offset(i), data<T>(output) + layout.offset(i), lanes);
-      if (residual) layout.fold_largest(lanes, largest.data() + i * count);
+      const auto stretch = normalisation.template stretch<T>(layout, s, data_or_null<T>(residual));
+      kernels.norm_prelu(stretch, data<T>(input) + s.offset, data<T>(output) + s.offset, lanes);
+      if (residual) layout.fold_largest(lanes, largest.data() + s.index * count);
     });
     Values largest_residual(channels, 0.0);
-    for (size_t k = 0; k < largest.size(); ++k) {
-      double& so_far = largest_residual[layout.channel(k / count, k % count)];
-      so_far = larger<double>(largest[k], so_far);
+    if (residual) {
+      layout.each_sum([&](int64_t c, const Stretch&, int64_t place) {
+        largest_residual[c] = larger<double>(largest[place], largest_residual[c]);
+      });
     }
     const bool invertible =
         is_invertible(slopes, weights, biases, largest_residual, input.scalar_type(), channels);
@@ -189,32 +183,29 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> batch_norm_prelu_backward(
     Values inverse_slopes(slopes);
     for (double& a : inverse_slopes) a = 1 / a;
     const auto inverse_slope = layout.spread<A>(inverse_slopes);
-    const auto stretch_at = [&](int64_t i) {
+    const auto stretch_at = [&](const Stretch& s) {
       return NormGradStretch<T>{
-          normalisation.template stretch<T>(layout, i, data_or_null<T>(residual)), inverted,
-          inverse_slope.data() + layout.parameters(i)};
+          normalisation.template stretch<T>(layout, s, data_or_null<T>(residual)), inverted,
+          inverse_slope.data() + s.channel};
     };
     const auto& kernels = pick<T>(capability());
     const int64_t count = layout.sums_per_stretch(), width = layout.width();
-    std::vector<A> partial(layout.stretches() * count * 3);
-    layout.each<A>(true, 3, [&](int64_t i, A* lanes) {
+    const int64_t places = layout.stretches() * count;
+    std::vector<A> partial(3 * places);
+    layout.each<A>(true, 3, [&](const Stretch& s, A* lanes) {
       std::fill_n(lanes, 3 * width, A(0));
-      const int64_t at = layout.offset(i);
       kernels.norm_prelu_reduce(
-          stretch_at(i), data<T>(grad_output) + at, data<T>(source) + at,
-          residual ? data<T>(grad_residual) + at : nullptr, lanes);
-      for (int64_t s = 0; s < 3; ++s) layout.fold(lanes + s * width, partial.data() + (i * 3 + s) * count);
+          stretch_at(s), data<T>(grad_output) + s.offset, data<T>(source) + s.offset,
+          residual ? data<T>(grad_residual) + s.offset : nullptr, lanes);
+      A* sums = partial.data() + s.index * count;
+      for (int64_t k = 0; k < 3; ++k) layout.fold(lanes + k * width, sums + k * places);
     });
     Values projected(channels);
-    for (int64_t i = 0; i < layout.stretches(); ++i) {
-      for (int64_t j = 0; j < count; ++j) {
-        const int64_t c = layout.channel(i, j);
-        const A* sums = partial.data() + i * 3 * count + j;
-        grad_bias[c] += sums[0];
-        projected[c] += sums[count];
-        grad_slope[c] += sums[2 * count];
-      }
-    }
+    layout.each_sum([&](int64_t c, const Stretch&, int64_t place) {
+      grad_bias[c] += partial[place];
+      projected[c] += partial[place + places];
+      grad_slope[c] += partial[place + 2 * places];
+    });
     Values factor(channels), offset(channels), projection(channels);
     const double total = layout.per_channel();
     for (size_t c = 0; c < channels; ++c) {
@@ -228,11 +219,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> batch_norm_prelu_backward(
     const auto factors = layout.spread<A>(factor), offsets = layout.spread<A>(offset);
     const auto projections = layout.spread<A>(projection);
     const Tensor& rectified = residual ? grad_residual : grad_output;
-    layout.each<A>(false, 0, [&](int64_t i, A*) {
-      const int64_t at = layout.offset(i), p = layout.parameters(i);
+    layout.each<A>(false, 0, [&](const Stretch& s, A*) {
       kernels.norm_prelu_backward(
-          stretch_at(i), data<T>(rectified) + at, data<T>(source) + at, data<T>(grad_input) + at, factors.data() + p,
-          offsets.data() + p, projections.data() + p);
+          stretch_at(s), data<T>(rectified) + s.offset, data<T>(source) + s.offset, data<T>(grad_input) + s.offset,
+          factors.data() + s.channel, offsets.data() + s.channel, projections.data() + s.channel);
     });
   });
   return {

@@ -24,8 +24,8 @@ int64_t rounded_up(int64_t value, int64_t unit) { return (value + unit - 1) / un
 } // namespace
 
 Layout::Layout(const Tensor& tensor, int64_t channel_dim)
-    : size_(tensor.numel()), channels_(1), inner_(size_), width_(kUsualWidth), length_(kStretch), parts_(1),
-      stretches_(0), uniform_(true) {
+    : size_(tensor.numel()), channels_(1), inner_(size_), width_(kUsualWidth), length_(kStretch), last_(0),
+      parts_(1), stretches_(0), uniform_(true) {
   if (channel_dim >= 0) channels_ = tensor.size(channel_dim);
   if (size_ == 0) return;
   if (channels_ > 1) {
@@ -40,6 +40,7 @@ Layout::Layout(const Tensor& tensor, int64_t channel_dim)
   if (uniform_) {
     parts_ = (inner_ + length_ - 1) / length_;
     stretches_ = size_ / inner_ * parts_;
+    last_ = inner_ - (parts_ - 1) * length_;
     return;
   }
   if (kUsualWidth % row != 0) {
@@ -48,11 +49,7 @@ Layout::Layout(const Tensor& tensor, int64_t channel_dim)
   }
   length_ = rounded_up(std::max(kStretch, kRowsPerStretch * row), width_);
   stretches_ = (size_ + length_ - 1) / length_;
-}
-
-int64_t Layout::members(int64_t stretch, int64_t c) const {
-  if (uniform_) return c == channel(stretch) ? size(stretch) : 0;
-  return size(stretch) / channels_; // a stretch is whole rows
+  last_ = size_ - (stretches_ - 1) * length_;
 }
 
 bool is_dense(const Tensor& tensor) {

@@ -6,6 +6,7 @@
 
 #include <torch/csrc/stable/tensor.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <new>
 #include <vector>
@@ -30,6 +31,13 @@ struct Aligned {
 template <class A>
 using Lanes = std::vector<A, Aligned<A>>;
 
+// Some elements that one call of a loop takes. Those after it in order come after it in memory.
+struct Stretch {
+  int64_t index, offset, size;
+  int64_t channel; // of its first sum, and where its parameters begin in the array that `spread` made
+  int64_t part;    // if uniform, its number within the channel's run
+};
+
 // A dense tensor of any dimension order is (outer, channels, inner) in memory. Channels-last and (N, C) tensors have
 // inner = 1. Where inner is small, a stretch is some rows of channels * inner elements; else a part of one channel.
 class Layout {
@@ -38,29 +46,16 @@ class Layout {
   Layout(const torch::stable::Tensor& tensor, int64_t channel_dim);
 
   int64_t channels() const { return channels_; }
-  int64_t per_channel() const { return channels_ == 0 ? 0 : size_ / channels_; }
+  int64_t per_channel() const { return size_ / std::max<int64_t>(1, channels_); }
   int64_t width() const { return width_; }
   bool uniform() const { return uniform_; }
   int64_t stretches() const { return stretches_; }
-
-  int64_t offset(int64_t stretch) const {
-    return uniform_ ? stretch / parts_ * inner_ + stretch % parts_ * length_ : stretch * length_;
-  }
-  int64_t size(int64_t stretch) const {
-    const int64_t end = uniform_ ? inner_ - stretch % parts_ * length_ : size_ - stretch * length_;
-    return end < length_ ? end : length_;
-  }
-  // Where a stretch's parameters begin in the array that `spread` made.
-  int64_t parameters(int64_t stretch) const { return uniform_ ? channel(stretch) : 0; }
-  // How many elements of channel `c` a stretch holds.
-  int64_t members(int64_t stretch, int64_t c) const;
 
   // One value per channel, or one for all, as the loops read them: per channel if uniform, else over a period.
   template <class A>
   Lanes<A> spread(const std::vector<double>& values) const;
 
-  // Partial sums of a stretch: `lanes` to one number per channel that it holds, at stretch * sums_per_stretch().
-  // The lanes are used up.
+  // Partial sums: `lanes` to one number for each channel that a stretch holds. The lanes are used up.
   int64_t sums_per_stretch() const { return uniform_ ? 1 : channels_; }
   template <class A>
   void fold(A* lanes, A* folded) const;
@@ -69,23 +64,31 @@ class Layout {
   void unfold(const A* folded, A* lanes) const;
   template <class A>
   void fold_largest(const A* lanes, A* folded) const;
-  // The channel that entry `index` of a stretch's folded sums belongs to.
-  int64_t channel(int64_t stretch, int64_t index = 0) const {
-    return uniform_ ? stretch / parts_ % channels_ : index;
-  }
+  // How many elements of each of its channels a stretch holds: it is whole rows, or within one channel.
+  int64_t members(const Stretch& stretch) const { return stretch.size / sums_per_stretch(); }
 
   // Runs body(stretch, lanes) for all, shared among torch's threads, `reversed` from the last to the first. A thread
   // gets the same stretches either way: what it touched last is still in its cache when the next pass begins there.
   // `lanes` is `sums` * width() numbers of the thread's own, not cleared.
   template <class A, class Body>
   void each(bool reversed, int64_t sums, const Body& body) const;
+  // Runs body(channel, stretch, place) for every folded sum, in order: `place` is its place among all of them.
+  template <class Body>
+  void each_sum(const Body& body) const;
 
  private:
   int64_t lane_channel(int64_t lane) const { return lane / inner_ % channels_; }
+  Stretch at(int64_t index) const;
+  // To the next stretch, or with -1 to the one before. Without divisions: a stretch may be a few dozen elements.
+  void move(Stretch& stretch, int64_t by) const;
+  int64_t size_of(const Stretch& stretch) const {
+    return (uniform_ ? stretch.part == parts_ - 1 : stretch.index == stretches_ - 1) ? last_ : length_;
+  }
 
   int64_t size_, channels_, inner_;
   int64_t width_;     // lanes of a stretch's sums
   int64_t length_;    // elements of a whole stretch
+  int64_t last_;      // elements of the last one, of each channel's run if uniform
   int64_t parts_;     // stretches of one channel's run, if uniform
   int64_t stretches_;
   bool uniform_;

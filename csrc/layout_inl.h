@@ -64,14 +64,56 @@ void Layout::fold_largest(const A* lanes, A* folded) const {
   }
 }
 
+inline Stretch Layout::at(int64_t index) const {
+  Stretch stretch{index, index * length_, 0, 0, 0};
+  if (uniform_) {
+    const int64_t run = index / parts_;
+    stretch.part = index % parts_;
+    stretch.channel = run % channels_;
+    stretch.offset = run * inner_ + stretch.part * length_;
+  }
+  stretch.size = size_of(stretch);
+  return stretch;
+}
+
+inline void Layout::move(Stretch& stretch, int64_t by) const {
+  if (by > 0) stretch.offset += stretch.size;
+  stretch.index += by;
+  if (uniform_) {
+    stretch.part += by;
+    if (stretch.part == parts_ || stretch.part < 0) {
+      stretch.part = by > 0 ? 0 : parts_ - 1;
+      stretch.channel += by;
+      if (stretch.channel == channels_) stretch.channel = 0;
+      if (stretch.channel < 0) stretch.channel = channels_ - 1;
+    }
+  }
+  stretch.size = size_of(stretch);
+  if (by < 0) stretch.offset -= stretch.size;
+}
+
 template <class A, class Body>
 void Layout::each(bool reversed, int64_t sums, const Body& body) const {
   const int64_t elements = std::max<int64_t>(1, uniform_ ? std::min(length_, inner_) : length_);
   const int64_t grain = std::max<int64_t>(1, kGrain / elements);
   torch::stable::parallel_for(0, stretches_, grain, [&](int64_t begin, int64_t end) {
     Lanes<A> lanes(sums * width_);
-    for (int64_t i = begin; i < end; ++i) body(reversed ? begin + end - 1 - i : i, lanes.data());
+    Stretch stretch = at(reversed ? end - 1 : begin);
+    for (int64_t left = end - begin; left > 0; --left) {
+      body(stretch, lanes.data());
+      if (left > 1) move(stretch, reversed ? -1 : 1);
+    }
   });
+}
+
+template <class Body>
+void Layout::each_sum(const Body& body) const {
+  if (stretches_ == 0) return;
+  const int64_t count = sums_per_stretch();
+  Stretch stretch = at(0);
+  for (int64_t place = 0; place < stretches_ * count; move(stretch, 1)) {
+    for (int64_t j = 0; j < count; ++j, ++place) body(stretch.channel + j, stretch, place);
+  }
 }
 
 } // namespace slopewise

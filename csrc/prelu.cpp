@@ -29,10 +29,9 @@ Tensor prelu(const Tensor& given, const Tensor& slope, int64_t channel_dim) {
     const auto& kernels = pick<T>(capability());
     const T* from = data<T>(input);
     T* to = data<T>(output);
-    layout.each<Compute<T>>(false, 0, [&](int64_t i, auto*) {
-      const PReLUStretch<T> stretch{
-          layout.size(i), layout.width(), layout.uniform(), slopes.data() + layout.parameters(i)};
-      kernels.prelu(stretch, from + layout.offset(i), to + layout.offset(i));
+    layout.each<Compute<T>>(false, 0, [&](const Stretch& s, auto*) {
+      const PReLUStretch<T> stretch{s.size, layout.width(), layout.uniform(), slopes.data() + s.channel};
+      kernels.prelu(stretch, from + s.offset, to + s.offset);
     });
   });
   return output;
@@ -55,18 +54,14 @@ std::tuple<Tensor, Tensor> prelu_backward(
     const auto& kernels = pick<T>(capability());
     const int64_t count = layout.sums_per_stretch();
     std::vector<A> partial(layout.stretches() * count);
-    layout.each<A>(false, 1, [&](int64_t i, A* lanes) {
+    layout.each<A>(false, 1, [&](const Stretch& s, A* lanes) {
       std::fill_n(lanes, layout.width(), A(0));
-      const PReLUStretch<T> stretch{
-          layout.size(i), layout.width(), layout.uniform(), period.data() + layout.parameters(i)};
-      const int64_t at = layout.offset(i);
+      const PReLUStretch<T> stretch{s.size, layout.width(), layout.uniform(), period.data() + s.channel};
       kernels.prelu_backward(
-          stretch, data<T>(grad_output) + at, data<T>(input) + at, data<T>(grad_input) + at, lanes);
-      layout.fold(lanes, partial.data() + i * count);
+          stretch, data<T>(grad_output) + s.offset, data<T>(input) + s.offset, data<T>(grad_input) + s.offset, lanes);
+      layout.fold(lanes, partial.data() + s.index * count);
     });
-    for (int64_t i = 0; i < layout.stretches(); ++i) {
-      for (int64_t j = 0; j < count; ++j) totals[layout.channel(i, j)] += partial[i * count + j];
-    }
+    layout.each_sum([&](int64_t c, const Stretch&, int64_t place) { totals[c] += partial[place]; });
   });
   if (inverted) {
     for (size_t c = 0; c < totals.size(); ++c) totals[c] /= slopes[c];
