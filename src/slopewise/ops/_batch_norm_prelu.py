@@ -39,11 +39,12 @@ def batch_norm_prelu(
             input, residual, slope, running_mean, running_var, weight, bias, training, momentum, eps
         )
     given_mean, given_var = (None, None) if training else (running_mean, running_var)
+    output: Tensor
     learned = (input, residual, slope, weight, bias)
     if torch.compiler.is_compiling():  # its autograd is registered, and the compiler decides what is kept
         output, mean, var, _ = _op(input, residual, slope, given_mean, given_var, weight, bias, eps)
     elif torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in learned):
-        output, mean, var = _BatchNormPReLU.apply(
+        output, mean, var = _BatchNormPReLU.apply(  # type: ignore[no-untyped-call]
             input, residual, slope, given_mean, given_var, weight, bias, eps, low_memory
         )
     else:
@@ -135,9 +136,7 @@ def _backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, .
     if torch.is_grad_enabled():
         return _differentiable_backward(ctx, grad, given, residual, slope, mean, var, weight, bias)
     with below_autograd():
-        grads = _backward_op(
-            grad, given, residual, slope, mean, var, weight, bias, ctx.training, ctx.eps, ctx.inverted
-        )
+        grads = _backward_op(grad, given, residual, slope, mean, var, weight, bias, ctx.training, ctx.eps, ctx.inverted)
     grad_input, grad_residual, grad_weight, grad_bias, grad_slope = grads
     return (
         grad_input,
@@ -151,7 +150,7 @@ def _backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, .
     )
 
 
-def _differentiable_backward(ctx: Any, grad: Tensor, *saved: Tensor | None) -> tuple[Tensor | None, ...]:
+def _differentiable_backward(ctx: Any, grad: Tensor, *saved: Any) -> tuple[Tensor | None, ...]:
     """Gradients that carry a graph: those of the stock operators, applied to the inputs again."""
     if ctx.inverted:
         raise RuntimeError(
@@ -159,10 +158,9 @@ def _differentiable_backward(ctx: Any, grad: Tensor, *saved: Tensor | None) -> t
             "layer with low_memory=False where create_graph=True is needed"
         )
     given, residual, slope, mean, var, weight, bias = saved
-    assert given is not None and slope is not None  # noqa: S101 (for the type checker)
-    statistics = (None, None) if ctx.training else (mean, var)
+    running = (None, None) if ctx.training else (mean, var)
     output = _reference.batch_norm_prelu(
-        given, residual, slope, *statistics, weight, bias, ctx.training, momentum=0.0, eps=ctx.eps
+        given, residual, slope, running[0], running[1], weight, bias, ctx.training, momentum=0.0, eps=ctx.eps
     )
     wanted = [t is not None and t.requires_grad for t in (given, residual, slope, None, None, weight, bias, None)]
     places = (given, residual, slope, None, None, weight, bias, None)

@@ -38,15 +38,22 @@ library.define("cpu_capability() -> str")
 
 
 def everywhere(name: str) -> Callable[[_F], _F]:
-    """Implement an operator on every device whose kernel is not compiled, on fake tensors, and under vmap."""
+    """Implement an operator on every device whose kernel is not compiled, on fake tensors, and under vmap.
+
+    vmap takes the operator sample by sample: PyTorch allows no vmap within an operator's rule for vmap.
+    """
 
     def register(function: _F) -> _F:
         library.impl(name, function, "CompositeExplicitAutograd")
         torch.library.register_fake(f"slopewise::{name}", function, lib=library)
 
         def batched(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[Any, Any]:
-            outputs = torch.vmap(function, in_dims, randomness=info.randomness)(*arguments)
-            return outputs, 0 if isinstance(outputs, Tensor) else (0,) * len(outputs)
+            operator = getattr(torch.ops.slopewise, name)
+            pairs = list(zip(arguments, in_dims, strict=True))
+            rows = [operator(*(a if d is None else a.select(d, i) for a, d in pairs)) for i in range(info.batch_size)]
+            if isinstance(rows[0], Tensor):
+                return torch.stack(rows), 0
+            return tuple(map(torch.stack, zip(*rows, strict=True))), (0,) * len(rows[0])
 
         torch.library.register_vmap(f"slopewise::{name}", batched, lib=library)
         return function

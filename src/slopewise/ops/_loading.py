@@ -109,7 +109,7 @@ def _attempt(folder: Path) -> str:
     if not found:
         return f"there is no _kernels{EXTENSION_SUFFIXES[-1]} in {folder}"
     try:
-        torch.ops.load_library(found[0])  # type: ignore[no-untyped-call]
+        torch.ops.load_library(found[0])
     except OSError as error:  # of another platform, or of a PyTorch that lacks what it calls
         return f"PyTorch {torch.__version__} cannot load the kernels ({error.__cause__ or error})"
     return ""

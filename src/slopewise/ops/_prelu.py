@@ -38,7 +38,7 @@ def prelu(input: Tensor, weight: Tensor, channel_dim: int = 1, *, low_memory: bo
     if torch.compiler.is_compiling():
         return _op(input, weight, channel_dim)  # type: ignore[no-any-return]
     if torch.is_grad_enabled() and (input.requires_grad or weight.requires_grad):
-        return _PReLU.apply(input, weight, channel_dim, low_memory)  # type: ignore[no-any-return]
+        return _PReLU.apply(input, weight, channel_dim, low_memory)  # type: ignore[no-any-return, no-untyped-call]
     with below_autograd():
         return _op(input, weight, channel_dim)  # type: ignore[no-any-return]
 
@@ -63,7 +63,7 @@ def _is_invertible(slopes: Tensor) -> bool:
     return _INVERTED_SLOPES[0] <= lowest.item() and highest.item() <= _INVERTED_SLOPES[1]  # False for NaN
 
 
-def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
+def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:  # noqa: ARG001 (PyTorch's name)
     given, weight, ctx.channel_dim = inputs
     ctx.inverted = False
     ctx.save_for_backward(given, weight)

@@ -5,6 +5,7 @@ Every device, dtype, stride and transform that PyTorch's `prelu` and `batch_norm
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -32,6 +33,8 @@ def batch_norm_prelu(
     eps: float,
 ) -> Tensor:
     """prelu(batch_norm(input) + residual); updates the running statistics in training, as F.batch_norm does."""
+    if weight is None and bias is not None:  # of which PyTorch has the second derivative wrong (2.13)
+        weight = torch.ones_like(bias)
     normalised = F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     summed = normalised if residual is None else normalised + residual
     return F.prelu(summed, slope.to(summed.dtype))
