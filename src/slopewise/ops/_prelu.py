@@ -30,9 +30,9 @@ def prelu(input: Tensor, weight: Tensor, channel_dim: int = 1, *, low_memory: bo
         return _reference.prelu(input, weight, channel_dim)
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
+        if dtype is not torch.bfloat16 or torch.float64 in (input.dtype, weight.dtype):
+            return _reference.prelu(input, weight, channel_dim)  # float16 is not the kernels', nor float64 autocast's
         input, weight = input.to(dtype), weight.to(dtype)  # noqa: A001
-        if not kernels_take(input, _SMALLEST):  # float16 is not theirs
-            return _reference.prelu(input, weight, channel_dim)
     if weight.ndim > 1 or weight.dtype != input.dtype:
         return _reference.prelu(input, weight, channel_dim)  # which refuses it, or knows what it means
     if torch.compiler.is_compiling():
