@@ -9,7 +9,7 @@ from torch import Tensor
 
 from slopewise.ops import _reference
 from slopewise.ops._library import channel_values, everywhere, library, summed_like
-from slopewise.ops._routing import below_autograd, kernels_take
+from slopewise.ops._routing import KERNEL_DTYPES, below_autograd, kernels_take
 
 _Gradients = tuple[Tensor | None, Tensor | None, None]
 
@@ -28,13 +28,12 @@ def prelu(input: Tensor, weight: Tensor, channel_dim: int = 1, *, low_memory: bo
     """x where x > 0, else weight·x: `slopewise.nn.functional.prelu` without its words for errors."""
     if not kernels_take(input, _SMALLEST):
         return _reference.prelu(input, weight, channel_dim)
+    given = input, weight
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
-        if dtype is not torch.bfloat16 or torch.float64 in (input.dtype, weight.dtype):
-            return _reference.prelu(input, weight, channel_dim)  # float16 is not the kernels', nor float64 autocast's
-        input, weight = input.to(dtype), weight.to(dtype)  # noqa: A001
-    if weight.ndim > 1 or weight.dtype != input.dtype:
-        return _reference.prelu(input, weight, channel_dim)  # which refuses it, or knows what it means
+        input, weight = (t if t.dtype is torch.float64 else t.to(dtype) for t in given)  # noqa: A001
+    if weight.ndim > 1 or weight.dtype is not input.dtype or input.dtype not in KERNEL_DTYPES:
+        return _reference.prelu(*given, channel_dim)  # which refuses it, or knows what it means
     if torch.compiler.is_compiling():
         return _op(input, weight, channel_dim)  # type: ignore[no-any-return]
     if torch.is_grad_enabled() and (input.requires_grad or weight.requires_grad):
