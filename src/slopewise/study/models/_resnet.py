@@ -26,9 +26,13 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, channels, H / stride, W / stride)."""
         branch = self.bn2(self.conv2(self.act1(self.bn1(self.conv1(x)))))
+        return self.act2(branch + self._shortcut(x))  # type: ignore[no-any-return]
+
+    def _shortcut(self, x: Tensor) -> Tensor:
+        if self.stride == 1 and self.new_channels == 0:
+            return x
         # The paper's option A: subsample, and pad the new channels with zeros.
-        shortcut = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))
-        return self.act2(branch + shortcut)  # type: ignore[no-any-return]
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))
 
 
 def resnet20(
