@@ -15,24 +15,30 @@ from torch import Tensor
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+# Any strides will do: a compiler need not restore those of the uncompiled program, and keeps its own.
+_TAGS = (torch.Tag.pt2_compliant_tag, torch.Tag.flexible_layout)
+
 library = torch.library.Library("slopewise", "DEF")
-library.define("prelu(Tensor input, Tensor slope, int channel_dim) -> Tensor")
+library.define("prelu(Tensor input, Tensor slope, int channel_dim) -> Tensor", tags=_TAGS)
 # `given` is the input or, with `inverted`, the output.
 library.define(
     "prelu_backward(Tensor grad, Tensor given, Tensor slope, int channel_dim, bool inverted) "
-    "-> (Tensor grad_input, Tensor grad_slope)"
+    "-> (Tensor grad_input, Tensor grad_slope)",
+    tags=_TAGS,
 )
 # Without running statistics it normalises by the batch's own. `invertible` tells whether the backward pass may be
 # given the output instead of the input.
 library.define(
     "batch_norm_prelu(Tensor input, Tensor? residual, Tensor slope, Tensor? running_mean, Tensor? running_var, "
-    "Tensor? weight, Tensor? bias, float eps) -> (Tensor output, Tensor mean, Tensor var, Tensor invertible)"
+    "Tensor? weight, Tensor? bias, float eps) -> (Tensor output, Tensor mean, Tensor var, Tensor invertible)",
+    tags=_TAGS,
 )
 # The gradients of a missing residual, weight or bias have no elements.
 library.define(
     "batch_norm_prelu_backward(Tensor grad, Tensor given, Tensor? residual, Tensor slope, Tensor mean, Tensor var, "
     "Tensor? weight, Tensor? bias, bool training, float eps, bool inverted) -> (Tensor grad_input, "
-    "Tensor grad_residual, Tensor grad_weight, Tensor grad_bias, Tensor grad_slope)"
+    "Tensor grad_residual, Tensor grad_weight, Tensor grad_bias, Tensor grad_slope)",
+    tags=_TAGS,
 )
 library.define("cpu_capability() -> str")
 
