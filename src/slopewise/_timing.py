@@ -42,7 +42,8 @@ def interleaved(
     """Seconds per call of every candidate, one number a round.
 
     Each candidate is called a few times before anything counts: the first call compiles, loads and allocates, the
-    fastest of the others says how many calls make a sample.
+    fastest of the others says how many calls make a sample. Every turn begins with a call that does not count: it
+    meets the caches and the allocator as the candidate before it left them, which may be another's luck or loss.
 
     Args:
         candidates: what to time, by name, in the order in which they take turns.
@@ -69,6 +70,7 @@ def interleaved(
             if number >= 3 and clock() - start > budget:
                 break
             for name, candidate in candidates.items():
+                candidate()
                 seconds[name].append(_seconds_per_call(candidate, calls[name], clock))
     return {name: tuple(times) for name, times in seconds.items()}
 

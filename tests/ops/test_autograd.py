@@ -72,8 +72,7 @@ def test_derivatives_of_batch_norm_prelu(values, training, with_residual, affine
     with operators() as used:
         assert gradcheck(function, inputs)
     assert set(used) == {"batch_norm_prelu", "batch_norm_prelu_backward"}
-    if affine != "bias":  # for which PyTorch's batch_norm has wrong second derivatives
-        assert gradgradcheck(function, inputs, fast_mode=True)
+    assert gradgradcheck(function, inputs, fast_mode=True)
 
 
 def trained(**options):

@@ -100,3 +100,13 @@ def test_copies_and_pickles_go_on_alike(info, training, sample):
     for twin in twins:
         for one, other in zip(step(twin, sample.forward_input.args), expected, strict=True):
             assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("info", [info for info in module_db if info.name.removeprefix("nn.") in LAYERS[1:]])
+def test_what_pytorch_refuses_is_refused(info):
+    options = {"device": "cpu", "dtype": torch.float64, "requires_grad": False, "training": True}
+    for error in info.module_error_inputs_func(info, **options):
+        built, called = error.module_error_input.constructor_input, error.module_error_input.forward_input
+        layer = getattr(sw, info.name.replace("nn.BatchNorm", "BatchNormPReLU"))(*built.args, **built.kwargs)
+        with pytest.raises(error.error_type, match=error.error_regex):
+            layer.double()(*called.args)

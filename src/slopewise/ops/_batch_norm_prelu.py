@@ -13,7 +13,7 @@ from slopewise.ops._routing import KERNEL_DTYPES, below_autograd, kernels_take
 
 # Below this many elements the stock operators cost less than our autograd function written in Python: measured by
 # benchmarks/kernels.py, forward and backward together.
-_SMALLEST = 4096
+_SMALLEST = 8192
 
 _op = torch.ops.slopewise.batch_norm_prelu.default
 _backward_op = torch.ops.slopewise.batch_norm_prelu_backward.default

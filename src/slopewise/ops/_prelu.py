@@ -15,7 +15,7 @@ _Gradients = tuple[Tensor | None, Tensor | None, None]
 
 # Below this many elements the stock operator's scalar backward costs less than our autograd function written in
 # Python: measured by benchmarks/kernels.py, forward and backward together.
-_SMALLEST = 4096
+_SMALLEST = 8192
 # Inverting the function divides by the slope: within these bounds no input of ordinary size is lost to overflow or
 # underflow of the output, and it costs no more than the output's rounding did.
 _INVERTED_SLOPES = (2.0**-10, 2.0**10)

@@ -21,7 +21,7 @@ from slopewise.study._references import describe
 
 _ROUNDS = 30
 _TURN = 0.01  # seconds that a turn lasts at least: several steps where they are short
-_BUDGET = 0.8  # seconds after which no further round begins; three are taken in any case
+_BUDGET = 1.2  # seconds after which no further round begins; three are taken in any case
 
 
 def holds_our_layers(model: nn.Module) -> bool:
