@@ -29,7 +29,7 @@ def networks():
 def main(rank: int, size: int, folder: Path) -> None:
     if size > 1:
         dist.init_process_group("gloo", f"file://{folder / 'meeting'}", rank=rank, world_size=size)
-    batch = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(1)).chunk(size)[rank]
+    batch = torch.randn(32, 3, 16, 16, generator=torch.Generator().manual_seed(1)).chunk(size)[rank]
     found = {"kernels": sw.ops.backend().name == "kernels"}
     for name, network in networks():
         call = network if size == 1 else DistributedDataParallel(network)
