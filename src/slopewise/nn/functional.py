@@ -77,8 +77,9 @@ def batch_norm_prelu(
 
     Args:
         input: shape (N, C) or (N, C, ...), floating point.
-        slope: a: shape (C,) for one slope per channel, shape (1,) or () for a shared one; its
-            dtype need not be `input`'s. A plain number is a fixed slope: 0.0 is ReLU, 0.01 is LeakyReLU, 1.0 leaves batch norm alone.
+        slope: a: shape (C,) for one slope per channel, shape (1,) or () for a shared one; its dtype
+            need not be `input`'s. A plain number is a fixed slope: 0.0 is ReLU, 0.01 is LeakyReLU, 1.0 leaves batch
+            norm alone.
         running_mean: shape (C,), or None for no running statistics.
         running_var: shape (C,), or None for no running statistics.
         weight: γ, shape (C,); None is 1.
