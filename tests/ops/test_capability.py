@@ -47,3 +47,9 @@ def test_all_instruction_sets_give_the_same_bits():
         used, bits = run(capability)
         assert used == capability or best == "baseline"  # which is all that other architectures have
         assert bits == expected
+
+
+def test_an_unknown_instruction_set_is_refused():
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        run("avx5")
+    assert "SLOPEWISE_CPU_CAPABILITY must be baseline, avx2 or avx512, got 'avx5'" in refused.value.stderr

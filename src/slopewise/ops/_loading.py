@@ -19,6 +19,7 @@ from typing import Literal
 import torch
 
 SWITCH = "SLOPEWISE_KERNELS"
+CAPABILITY = "SLOPEWISE_CPU_CAPABILITY"  # read by csrc/capability.cpp when the kernels are loaded
 NOTE = "_kernels_missing.txt"  # setup.py writes the reason there when it cannot build them
 _PACKAGE = Path(__file__).parents[1]
 # pip keeps the wheels that it builds, those without kernels too: hence --no-cache-dir.
@@ -68,10 +69,13 @@ def load(folder: Path = _PACKAGE) -> None:
     SLOPEWISE_KERNELS=0 (or `false`, `off`) leaves the kernels out without a warning.
 
     Raises:
-        ValueError: the environment variable is set to something else than 0, false, off, 1, true, on.
+        ValueError: the environment variable is set to something else than 0, false, off, 1, true, on, or
+            SLOPEWISE_CPU_CAPABILITY to something else than baseline, avx2, avx512.
     """
     if state.loaded or state.reason:
         return
+    if (asked := os.environ.get(CAPABILITY, "avx512")) not in {"baseline", "avx2", "avx512"}:
+        raise ValueError(f"the environment variable {CAPABILITY} must be baseline, avx2 or avx512, got {asked!r}")
     setting = os.environ.get(SWITCH, "")
     if not wanted(setting):
         state.reason = f"{SWITCH}={setting} turned the kernels off"
