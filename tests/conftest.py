@@ -9,11 +9,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 
 # Machines differ in speed: how long an example takes says nothing about the code.
 settings.register_profile("slopewise", deadline=None)
 settings.load_profile("slopewise")
+
+
+# torchvision's compiled operators load in one build of PyTorch alone. Its Python parts, which timm and transformers
+# import, need no more than that operators of these names are known.
+_OPERATORS = ("nms", "qnms", "roi_align", "roi_pool", "deform_conv2d", "ps_roi_align", "ps_roi_pool")
+_TORCHVISION = torch.library.Library("torchvision", "FRAGMENT")
+for _name in _OPERATORS:
+    for _schema in (_name, f"_{_name}_backward"):
+        if not hasattr(torch.ops.torchvision, _schema):
+            _TORCHVISION.define(f"{_schema}(Tensor input) -> Tensor")
 
 
 @pytest.fixture
