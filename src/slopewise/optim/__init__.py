@@ -1,0 +1,7 @@
+"""What an optimizer should do to slopes, and what to the rest: parameter groups."""
+
+from __future__ import annotations
+
+from slopewise.optim._groups import ParamGroups as ParamGroups
+from slopewise.optim._groups import param_groups as param_groups
+from slopewise.optim._roles import slope_name as slope_name

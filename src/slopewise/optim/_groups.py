@@ -1,0 +1,160 @@
+"""Parameter groups: what an optimizer should do to slopes and what to the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import is_lazy
+
+from slopewise.optim._roles import Role, held, role
+
+
+class ParamGroups(list[dict[str, Any]]):
+    """Parameter groups to pass to an optimizer; ``str()`` says what is in them.
+
+    Attributes:
+        layers: the learned slopes by the layer that holds them. A parameter that several layers share stands under
+            each of them.
+        frozen: the model's parameters that are in no group, since they require no gradient.
+    """
+
+    def __init__(
+        self,
+        groups: Iterable[dict[str, Any]],
+        frozen: Sequence[Tensor] = (),
+        layers: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        super().__init__(groups)
+        self.frozen = list(frozen)
+        self.layers = dict(layers or {})
+
+    def __str__(self) -> str:
+        slopes = [group for group in self if group["name"] == "slopes"]
+        decayed = [group for group in slopes if group["weight_decay"] != 0]
+        counts = f"{_values(slopes):,} slopes, {_values(decayed):,} decayed"
+        lines = [f"{counts}; {len(self.frozen):,} parameters frozen"]
+        for group in self:
+            settings = [f", {key} {group[key]:g}" for key in ("lr", "weight_decay") if key in group]
+            count = f"{len(group['params']):,} parameters, {_values([group]):,} values"
+            lines.append(f"  {group['name']}: {count}{''.join(settings)}")
+        return "\n".join(lines)
+
+
+def param_groups(
+    model: torch.nn.Module,
+    *,
+    lr: float,
+    weight_decay: float = 0.0,
+    slope_lr_scale: float = 1.0,
+    slope_weight_decay: float = 0.0,
+    norm_and_bias_weight_decay: float = 0.0,
+) -> ParamGroups:
+    """Split a model's parameters into "weights", "norms and biases" and "slopes", for any optimizer that takes groups.
+
+    What a parameter is depends on the module that holds it, not on its path or shape:
+
+    - A slope is the `weight` of a PReLU layer (`slopewise.nn.PReLU` or `torch.nn.PReLU`) or the learned `slope` of a
+      fused one (`slopewise.nn.BatchNormPReLU2d` and its like).
+    - A norm's parameter is what a normalisation layer itself holds: PyTorch's, a subclass of one (timm's
+      BatchNormAct2d, transformers' ConvNextLayerNorm), or a class with "norm" in its name (LlamaRMSNorm).
+    - A bias is what a module holds as `bias`, and every bias of recurrent and attention layers.
+    - A weight is everything else.
+
+    Every parameter that requires a gradient is in exactly one group, once, however many modules share it. All three
+    groups are there even when empty. Wrap, compile or shard the model first where that replaces its parameters (FSDP).
+
+    Slopes take no weight decay unless asked to: decay pulls a slope to 0, which is ReLU. Nor do norms and biases.
+
+    Schedulers that scale each group's own rate (LambdaLR, StepLR, CosineAnnealingLR with eta_min=0) keep the ratio
+    between the groups. OneCycleLR takes one peak for each group: ``max_lr=[group["lr"] for group in groups]``.
+
+    Args:
+        model: holds the parameters.
+        lr: learning rate of all but the slopes.
+        weight_decay: of the weights.
+        slope_lr_scale: learning rate of the slopes, in units of `lr`.
+        slope_weight_decay: of the slopes.
+        norm_and_bias_weight_decay: of the norms and biases.
+
+    Returns:
+        A list of three dicts with the keys `name`, `params`, `lr` and `weight_decay`.
+
+    Raises:
+        ValueError: a number is negative or NaN, a parameter has no shape yet or holds a whole flattened part of the
+            model, or no parameter requires a gradient.
+
+    Source for no decay on slopes: He et al. 2015, section 2.1, https://arxiv.org/abs/1502.01852.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3), torch.nn.PReLU(16))
+        >>> groups = param_groups(model, lr=0.1, weight_decay=5e-4, slope_lr_scale=0.1)
+        >>> optimizer = torch.optim.SGD(groups, momentum=0.9)
+        >>> print(groups)
+        16 slopes, 0 decayed; 0 parameters frozen
+          weights: 1 parameters, 432 values, lr 0.1, weight_decay 0.0005
+          norms and biases: 1 parameters, 16 values, lr 0.1, weight_decay 0
+          slopes: 1 parameters, 16 values, lr 0.01, weight_decay 0
+    """
+    settings = {
+        "lr": lr,
+        "weight_decay": weight_decay,
+        "slope_lr_scale": slope_lr_scale,
+        "slope_weight_decay": slope_weight_decay,
+        "norm_and_bias_weight_decay": norm_and_bias_weight_decay,
+    }
+    for name, value in settings.items():
+        if not value >= 0:
+            raise ValueError(f"{name} must be 0 or more, got {value}")
+    parameters, roles, layers = _roles(model)
+    learned = [parameter for parameter in parameters if parameter.requires_grad]
+    if not learned:
+        raise ValueError(f"no parameter of {type(model).__name__} requires a gradient: there is nothing to optimize")
+
+    def group(name: str, of: Role, lr: float, weight_decay: float) -> dict[str, Any]:
+        members = [parameter for parameter in learned if roles[id(parameter)] == of]
+        return {"name": name, "params": members, "lr": lr, "weight_decay": weight_decay}
+
+    return ParamGroups(
+        [
+            group("weights", "weight", lr, weight_decay),
+            group("norms and biases", "norm or bias", lr, norm_and_bias_weight_decay),
+            group("slopes", "slope", lr * slope_lr_scale, slope_weight_decay),
+        ],
+        frozen=[parameter for parameter in parameters if not parameter.requires_grad],
+        layers={layer: parameter for layer, parameter in layers.items() if parameter.requires_grad},
+    )
+
+
+def _roles(model: torch.nn.Module) -> tuple[list[Tensor], dict[int, Role], dict[str, Tensor]]:
+    """Every parameter once, the role of each by its id, and the slopes by layer."""
+    parameters: dict[int, Tensor] = {}
+    roles: dict[int, Role] = {}
+    layers: dict[str, Tensor] = {}
+    for path, module, name, parameter in held(model):
+        _check_groupable(parameter, f"{path}.{name}" if path else name, module)
+        key, here = id(parameter), role(module, name)
+        parameters.setdefault(key, parameter)
+        if here == "slope":
+            layers[path] = parameter
+        if here == "slope" or key not in roles:  # what is a slope somewhere is a slope
+            roles[key] = here
+    return list(parameters.values()), roles, layers
+
+
+def _check_groupable(parameter: Tensor, name: str, module: torch.nn.Module) -> None:
+    if is_lazy(parameter):
+        raise ValueError(
+            f"'{name}' of {type(module).__name__} has no shape yet: pass a batch through the model before grouping"
+        )
+    if getattr(parameter, "_is_flat_param", False):
+        raise ValueError(
+            f"'{name}' holds a whole part of the model flattened into one, slopes and all: wrap the model with "
+            "FullyShardedDataParallel(..., use_orig_params=True), or shard it with fully_shard"
+        )
+
+
+def _values(groups: Iterable[dict[str, Any]]) -> int:
+    return sum(parameter.numel() for group in groups for parameter in group["params"])

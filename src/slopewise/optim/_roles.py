@@ -1,0 +1,77 @@
+"""What a parameter is for, by the module that holds it: a slope, part of a normalisation, a bias, or a weight."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+
+from slopewise.nn._batch_norm_prelu import BatchNormPReLU
+
+Role = Literal["slope", "norm or bias", "weight"]
+
+_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+_NAMED_NORM = re.compile(r"Norm(alization)?(?![a-z])|_norm$")
+# These are never norms, whatever their name: a NormLinear holds a linear layer's weight.
+_NO_NORMS = (_ConvNd, nn.Linear, nn.Bilinear, nn.Embedding, nn.EmbeddingBag, nn.RNNBase, nn.MultiheadAttention)
+_SEVERAL_BIASES = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)  # in_proj_bias, bias_ih_l0, ...
+_WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}  # compile, FSDP, checkpointing
+_PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+
+
+def slope_name(module: torch.nn.Module) -> str | None:
+    """The name under which a module itself holds learned slopes; None if it holds none.
+
+    Example:
+        >>> slope_name(torch.nn.PReLU()), slope_name(torch.nn.BatchNorm2d(3))
+        ('weight', None)
+    """
+    if isinstance(module, torch.nn.PReLU):  # ours is one, too
+        return "weight"
+    return "slope" if isinstance(module, BatchNormPReLU) and module.learnable else None
+
+
+def role(module: nn.Module, name: str) -> Role:
+    """What the parameter is that a module holds under a name."""
+    if name == slope_name(module):
+        return "slope"
+    biased = name == "bias" or ("bias" in name and isinstance(module, _SEVERAL_BIASES))
+    return "norm or bias" if biased or _is_norm(module) else "weight"
+
+
+def held(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, nn.Parameter]]:
+    """Every parameter wherever it is held: the layer's path, the layer, the parameter's name in it, the parameter.
+
+    A parametrised tensor's parameters (`parametrizations.weight.original`) are the layer's, under the tensor's own
+    name. Wrappers (DDP, FSDP, torch.compile, ...) are left out of the path.
+    """
+    modules = dict(model.named_modules(remove_duplicate=False))
+    for path, module in modules.items():
+        owner, inside, tensor = f".{path}".partition(".parametrizations.")
+        owner = owner.removeprefix(".")
+        for name, parameter in module.named_parameters(recurse=False):
+            yield _plain(modules, owner), modules[owner], tensor.split(".")[0] if inside else name, parameter
+
+
+def _is_norm(module: nn.Module) -> bool:
+    if isinstance(module, (*_NORMS, *_NO_NORMS)):
+        return isinstance(module, _NORMS)
+    # Many a library's norm derives from nn.Module alone (LlamaRMSNorm, EvoNorm2dS0, InPlaceABN): only its name, or
+    # the statistics that it keeps, tell what it is.
+    return "running_mean" in module._buffers or any(map(_NAMED_NORM.search, (c.__name__ for c in type(module).__mro__)))
+
+
+def _plain(modules: Mapping[str, nn.Module], path: str) -> str:
+    """The path without the parts that wrappers add."""
+    parts = path.split(".")
+    parents = [modules[".".join(parts[:depth])] for depth in range(len(parts))]
+    return ".".join(
+        part
+        for part, parent in zip(parts, parents, strict=True)
+        if not (part in _WRAPPERS or (part == "module" and isinstance(parent, _PARALLEL)))
+    )
