@@ -1,7 +1,7 @@
 """The commands: thin verbs over the API.
 
-Exit status: 0 done; 1 some trial failed, or an error of ours; 2 bad input; 130 interrupted. Results go to stdout,
-everything else to stderr.
+Exit status: 0 done; 1 some trial failed, an alarm under --fail-on-alarm, or an error of ours; 2 bad input; 130
+interrupted. Results go to stdout, everything else to stderr.
 """
 
 from __future__ import annotations
@@ -219,6 +219,48 @@ def bench(
     benchmarks.print_measurements(measurements, Console())
     for line in lines:
         typer.echo(line)
+
+
+@app.command()
+def inspect(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A file of torch.save or safetensors.")],
+    key: Annotated[str | None, typer.Option(help="Where in the file the state dict is, as in ema.module.")] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="PATTERN", help="Layers to show; repeatable.")] = None,
+    skip: Annotated[list[str] | None, typer.Option(metavar="PATTERN", help="Layers to leave out.")] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Layers that hold slopes whatever their names say.")
+    ] = None,
+    initial: Annotated[float | None, typer.Option("--init", help="The slope that training started from.")] = None,
+    fail_on_alarm: Annotated[bool, typer.Option("--fail-on-alarm", help="Exit with status 1 on an alarm.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the slopes in a checkpoint layer by layer, with alarms; no code of the model is needed, and none is run.
+
+    CHECKPOINT is a state dict, a training checkpoint with one inside, or the .index.json of one in parts.
+
+    Examples:
+
+      slopewise inspect last.ckpt
+
+      slopewise inspect model.safetensors --only 'layer4*' --json
+
+      slopewise inspect last.pt --key ema --init 0.25 --fail-on-alarm
+    """
+    from slopewise.checkpoint import read_checkpoint, strip_prefixes
+    from slopewise.report._slopes import print_slopes
+    from slopewise.slopes import inspect_slopes
+
+    found = read_checkpoint(checkpoint, key)
+    tensors = strip_prefixes(found.tensors)
+    inspection = inspect_slopes(tensors, only=only or (), skip=skip or (), also=also or (), init=initial)
+    if as_json:
+        _print_json({"file": str(checkpoint), "key": found.key, **inspection.to_json()})
+    else:
+        renamed = "" if tensors.keys() == found.tensors.keys() else ", shown without the names of their wrappers"
+        _say(f"{checkpoint}{f', {found.key}' if found.key else ''}: {len(tensors)} tensors{renamed}")
+        print_slopes(inspection, Console())
+    if fail_on_alarm and inspection.alarming:
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -1,0 +1,16 @@
+"""Slopes as numbers: which entries of a state dict they are, their summary, and what is alarming about them."""
+
+from slopewise.slopes._find import Certainty as Certainty
+from slopewise.slopes._find import FoundLayer as FoundLayer
+from slopewise.slopes._find import FoundSlopes as FoundSlopes
+from slopewise.slopes._find import find_slopes as find_slopes
+from slopewise.slopes._inspect import InspectedLayer as InspectedLayer
+from slopewise.slopes._inspect import Inspection as Inspection
+from slopewise.slopes._inspect import inspect_slopes as inspect_slopes
+from slopewise.slopes._judge import ALARM_KINDS as ALARM_KINDS
+from slopewise.slopes._judge import MEANINGS as MEANINGS
+from slopewise.slopes._judge import Alarm as Alarm
+from slopewise.slopes._judge import AlarmKind as AlarmKind
+from slopewise.slopes._judge import SlopeSummary as SlopeSummary
+from slopewise.slopes._judge import alarms as alarms
+from slopewise.slopes._judge import summarise as summarise

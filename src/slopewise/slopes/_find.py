@@ -1,0 +1,209 @@
+"""Which entries of a state dict are slopes, told without the code of the model.
+
+A state dict has names and shapes, no classes. A fused layer of slopewise saves `slope` beside BatchNorm's statistics,
+and nothing else does. A PReLU saves a one-dimensional `weight` and nothing else; so do normalisations without a bias
+(RMSNorm) and losses with class weights. What speaks for a slope is then its name, its length and its values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from slopewise.errors import SlopewiseError, nearest
+
+Certainty = Literal["certain", "likely", "unclear", "chosen", "rejected"]
+
+SCALE_MEDIAN = 0.75  # a normalisation's scale starts at 1; few trained slopes get there
+
+_ALONE = "a 1-D weight that is all its layer saves"
+_ENTRY = re.compile(r"(?:(.*)\.)?(parametrizations\.)?(weight|slope|negative_slope)(?(2)\.original)")
+_ACTIVATION = re.compile(r"[pl]?relu|leaky|acts?|activations?|nonlin|nonlinearity|slopes?")
+_SCALE = re.compile(r".*norm.*|ln|bn|gn|rms|ls|.*scale|gamma|gain")
+_OTHER = re.compile(r"criterion|.*loss.*|emb.*")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLayer:
+    """A layer with slopes.
+
+    Attributes:
+        layer: its name in the network.
+        entry: the name of its slopes in the state dict.
+        slopes: as saved, of any shape.
+        certainty: "certain" and "likely" as `evidence` says; "unclear" where the entry may be something else;
+            "chosen" where the caller said that it holds slopes.
+        evidence: why, in words.
+        raw: the layer is parametrised, and what is saved are not the slopes but what they are computed from.
+    """
+
+    layer: str
+    entry: str
+    slopes: Tensor
+    certainty: Certainty
+    evidence: str
+    raw: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSlopes:
+    """The layers with slopes in the state dict's order, and entries that could have been some, each with the reason."""
+
+    layers: tuple[FoundLayer, ...]
+    rejected: Mapping[str, str]
+
+
+def find_slopes(
+    state_dict: Mapping[str, Tensor],
+    *,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    also: Sequence[str] = (),
+) -> FoundSlopes:
+    """Find the slopes of a network in its state dict.
+
+    | saved | taken as |
+    | --- | --- |
+    | `slope` beside `running_mean`, of one value or as many | certain: a fused layer of slopewise |
+    | `slope` or `negative_slope` elsewhere, with one axis: (C,), (1, C, 1, 1), () | likely |
+    | a 1-D `weight` that is all its layer saves, in a layer named as an activation | likely |
+    | the same, in a layer named as a normalisation, an embedding or a loss | rejected |
+    | the same, of one value, or of as many as some layer has channels | likely |
+    | the same, of another number of values; of a median of 0.75 or more; or beside normalisations alike | unclear |
+    | `parametrizations.weight.original`, and of `slope` | as above, and `raw` |
+
+    A `weight` of more dimensions is that of a convolution or a linear layer and never taken, (1, C, 1, 1) included.
+
+    Args:
+        state_dict: names and tensors, from `slopewise.checkpoint.load_state_dict` or a model.
+        only: patterns of `fnmatch` for the names of layers; others are left out. Empty is all.
+        skip: patterns of layers to leave out.
+        also: patterns of layers whose lone `weight` holds slopes whatever speaks against it.
+
+    Raises:
+        SlopewiseError: a pattern of `also` fits no layer with a lone one-dimensional weight.
+
+    Example:
+        >>> from torch import nn
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.PReLU(8), nn.RMSNorm(8))
+        >>> [(found.layer, found.certainty) for found in find_slopes(net.state_dict()).layers]
+        [('1', 'likely'), ('2', 'unclear')]
+    """
+    candidates = list(_candidates(state_dict))
+    names = [found.layer for found in candidates]
+    for pattern in also:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            hint = nearest(pattern, names) if names else "there is none"
+            raise SlopewiseError(f"no layer with a one-dimensional weight of its own fits '{pattern}'; {hint}")
+    layers = [
+        replace(found, certainty="chosen", evidence="you named it") if _fits(found.layer, also) else found
+        for found in candidates
+        if _fits(found.layer, only or ["*"]) and not _fits(found.layer, skip)
+    ]
+    return FoundSlopes(
+        tuple(found for found in layers if found.certainty != "rejected"),
+        {found.entry: found.evidence for found in layers if found.certainty == "rejected"},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What the rest of the file says about an entry."""
+
+    before: Collection[int]  # numbers of channels of the nearest layer before it that shows them
+    channels: Collection[int]  # of all layers
+    bare_scales: bool  # some normalisation in it saves nothing but a weight
+
+
+def _candidates(state_dict: Mapping[str, Tensor]) -> Iterator[FoundLayer]:
+    """Every entry that may be slopes, judged."""
+    entries = list(_entries(state_dict))
+    bare_scales = any(leaf == "weight" and _named(layer, _SCALE) for _, layer, leaf, _ in entries)
+    channels = {size for name, tensor in state_dict.items() for size in _channels(name, tensor)}
+    before: dict[str, Collection[int]] = {}
+    last: Collection[int] = ()
+    for name, tensor in state_dict.items():
+        before[name] = last = _channels(name, tensor) or last
+    for entry, layer, leaf, raw in entries:
+        slopes = state_dict[entry]
+        if leaf == "weight":
+            judged = _judge_weight(layer, slopes, _Context(before[entry], channels, bare_scales))
+        else:
+            judged = _judge_named(slopes, state_dict.get(_inside(layer, "running_mean")))
+        yield FoundLayer(layer, entry, slopes, *judged, raw)
+
+
+def _entries(state_dict: Mapping[str, Tensor]) -> Iterator[tuple[str, str, str, bool]]:
+    """Of the shape and place of slopes: the entry, its layer, the parameter's own name, whether it is parametrised."""
+    below = Counter(parent for name in state_dict for parent in _parents(name))
+    for entry, tensor in state_dict.items():
+        match = _ENTRY.fullmatch(entry)
+        if not match or not _readable(tensor):
+            continue
+        layer, raw, leaf = match[1] or "", bool(match[2]), match[3]
+        alone = below[layer] == (below[_inside(layer, "parametrizations.weight")] if raw else 1)
+        fits = tensor.ndim == 1 and alone if leaf == "weight" else max(tensor.shape, default=1) == tensor.numel()
+        if fits:
+            yield entry, layer, leaf, raw
+
+
+def _judge_named(slopes: Tensor, statistics: Tensor | None) -> tuple[Certainty, str]:
+    if statistics is not None and slopes.ndim == 1 and len(slopes) in (1, len(statistics)):
+        return "certain", "a slope beside the statistics of a BatchNorm"
+    return "likely", "its name is slope"
+
+
+def _judge_weight(layer: str, slopes: Tensor, context: _Context) -> tuple[Certainty, str]:
+    if _named(layer, _ACTIVATION):
+        return "likely", f"{_ALONE}, in a layer named as an activation"
+    if _named(layer, _SCALE) or _named(layer, _OTHER):
+        return "rejected", "the layer is named as a normalisation, an embedding or a loss"
+    if len(slopes) == 1:
+        return "likely", f"{_ALONE}, of one value"
+    doubts = {
+        "but no layer has so many channels": len(slopes) not in context.channels,
+        "but around 1: it may be the scale of a normalisation": bool(slopes.double().nanmedian() >= SCALE_MEDIAN),
+        "but so do normalisations in this file: it may be the scale of another": context.bare_scales,
+    }
+    for doubt, holds in doubts.items():
+        if holds:
+            return "unclear", f"{_ALONE}, {doubt}"
+    where = "the layer before it" if len(slopes) in context.before else "another layer"
+    return "likely", f"{_ALONE}, of as many values as {where} has channels"
+
+
+def _named(layer: str, kind: re.Pattern[str]) -> bool:
+    """Whether a word of a layer's own name is of this kind; of "acts.3" that is "acts"."""
+    own = next((part for part in reversed(layer.split(".")) if not part.isdecimal()), "")
+    return any(kind.fullmatch(word) for word in re.findall(r"[a-z]+", own.lower()))
+
+
+def _channels(name: str, tensor: Tensor) -> tuple[int, ...]:
+    """How many channels go out of a layer or, where it is transposed, into it."""
+    if tensor.ndim >= 2:
+        return tuple(tensor.shape[:2])
+    return tuple(tensor.shape) if name.endswith("running_mean") else ()
+
+
+def _readable(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.layout == torch.strided and not tensor.is_meta and tensor.numel() > 0
+
+
+def _parents(name: str) -> Iterator[str]:
+    parts = name.split(".")
+    return (".".join(parts[:depth]) for depth in range(len(parts)))
+
+
+def _inside(layer: str, name: str) -> str:
+    return f"{layer}.{name}" if layer else name
+
+
+def _fits(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -1,0 +1,139 @@
+"""A state dict's slopes, judged: what `slopewise inspect` shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+from slopewise.errors import SlopewiseError
+from slopewise.slopes._find import FoundLayer, find_slopes
+from slopewise.slopes._judge import Alarm, SlopeSummary, alarms, summarise
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedLayer:
+    """A layer with slopes, its numbers, and what is alarming about them.
+
+    Attributes:
+        found: where the slopes are and why they are taken for such.
+        summary: their numbers.
+        alarms: none where the layer is unclear. Of parametrised slopes only "not finite": the others are about the
+            slopes in use, which the file does not hold.
+        remark: what else to know about the row; empty for most.
+    """
+
+    found: FoundLayer
+    summary: SlopeSummary
+    alarms: tuple[Alarm, ...]
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """The layers with slopes, in the file's order, and the entries not taken for slopes, each with the reason."""
+
+    layers: tuple[InspectedLayer, ...]
+    rejected: Mapping[str, str]
+
+    @property
+    def alarming(self) -> tuple[InspectedLayer, ...]:
+        """The layers with an alarm."""
+        return tuple(layer for layer in self.layers if layer.alarms)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for any strict JSON parser: NaN and infinities are null."""
+        return {
+            "layers": [_layer_json(layer) for layer in self.layers],
+            "alarms": sum(len(layer.alarms) for layer in self.layers),
+            "not_taken": [{"entry": entry, "reason": reason} for entry, reason in self.rejected.items()],
+        }
+
+
+def inspect_slopes(
+    state_dict: Mapping[str, Tensor],
+    *,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    also: Sequence[str] = (),
+    init: float | None = None,
+) -> Inspection:
+    """Find the slopes in a state dict and judge them layer by layer.
+
+    Args:
+        state_dict: names and tensors, from `slopewise.checkpoint.load_state_dict` or a model.
+        only: patterns of layers to keep, see `find_slopes`.
+        skip: patterns of layers to leave out.
+        also: patterns of layers to take whatever speaks against them.
+        init: the initial slope, see `summarise`.
+
+    Raises:
+        SlopewiseError: no slopes are found, or a pattern of `also` fits nothing.
+
+    Example:
+        >>> import slopewise as sw
+        >>> (layer,) = inspect_slopes(sw.ConvBNPReLU(3, 8).state_dict()).layers
+        >>> layer.found.layer, layer.summary.count, [str(alarm) for alarm in layer.alarms]
+        ('bn', 8, ['stuck at 0.25'])
+    """
+    found = find_slopes(state_dict, only=only, skip=skip, also=also)
+    if not found.layers:
+        raise SlopewiseError(_nothing(state_dict))
+    return Inspection(tuple(_inspected(layer, init) for layer in found.layers), found.rejected)
+
+
+def _inspected(found: FoundLayer, init: float | None) -> InspectedLayer:
+    summary = summarise(found.slopes, init=init)
+    raised = alarms(summary)
+    if found.certainty == "unclear":
+        return InspectedLayer(found, summary, (), "not judged: may be no slopes")
+    if found.raw:
+        kept = tuple(alarm for alarm in raised if alarm.kind == "not finite")
+        return InspectedLayer(found, summary, kept, "parametrised: not the slopes in use")
+    if summary.rounded and summary.same is not None:
+        dtype = str(found.slopes.dtype).removeprefix("torch.")
+        return InspectedLayer(found, summary, raised, f"all {summary.same:g} as {dtype} rounds them")
+    return InspectedLayer(found, summary, raised)
+
+
+def _nothing(state_dict: Mapping[str, Tensor]) -> str:
+    found = find_slopes(state_dict)
+    if found.layers:
+        names = [layer.layer for layer in found.layers]
+        return f"the patterns leave out all {len(names)} layers with slopes: '{names[0]}' to '{names[-1]}'"
+    looked = (
+        f"no slopes among the {len(state_dict)} tensors: looked for `slope` (slopewise's fused layers) and for a "
+        f"one-dimensional `weight` that is all its layer saves (PReLU)"
+    )
+    if not found.rejected:
+        return looked
+    first = next(iter(found.rejected))
+    return (
+        f"{looked}; {len(found.rejected)} of these, as '{first}', are in layers named otherwise: --also takes them "
+        f"all the same"
+    )
+
+
+def _layer_json(layer: InspectedLayer) -> dict[str, Any]:
+    found, summary = layer.found, asdict(layer.summary)
+    values = found.slopes.detach().double().flatten().tolist()
+    return {
+        "layer": found.layer,
+        "entry": found.entry,
+        "shape": list(found.slopes.shape),
+        "dtype": str(found.slopes.dtype).removeprefix("torch."),
+        "certainty": found.certainty,
+        "evidence": found.evidence,
+        "parametrised": found.raw,
+        "remark": layer.remark,
+        "alarms": [{"kind": a.kind, "slopes": a.slopes, "value": a.value} for a in layer.alarms],
+        **{name: _strict(value) for name, value in summary.items()},
+        "values": [_strict(value) for value in values],
+    }
+
+
+def _strict(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
