@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from slopewise import nn as nn
 from slopewise import ops as ops
+from slopewise.convert import Conversion as Conversion
+from slopewise.convert import ConversionWarning as ConversionWarning
+from slopewise.convert import convert as convert
 from slopewise.nn import BatchNormPReLU1d as BatchNormPReLU1d
 from slopewise.nn import BatchNormPReLU2d as BatchNormPReLU2d
 from slopewise.nn import BatchNormPReLU3d as BatchNormPReLU3d
@@ -28,10 +31,13 @@ __all__ = [
     "BatchNormPReLU1d",
     "BatchNormPReLU2d",
     "BatchNormPReLU3d",
+    "Conversion",
+    "ConversionWarning",
     "ConvBNPReLU",
     "PReLU",
     "Results",
     "Study",
+    "convert",
     "functional",
     "load_spec",
     "nn",

@@ -22,6 +22,10 @@ class ModelError(SlopewiseError):
     """The model or an activation cannot be built, or does not do what a study needs of it."""
 
 
+class ConversionError(SlopewiseError):
+    """A model cannot be converted as asked: nothing to convert, modules used twice, an example that does not run."""
+
+
 class StoreError(SlopewiseError):
     """The study folder or its database cannot be used."""
 

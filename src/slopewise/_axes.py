@@ -1,0 +1,83 @@
+"""Which dimension of a tensor holds the channels: told from the layer that made it, followed through the operations.
+
+A shape alone cannot tell: (8, 16, 64) is a batch of signals (N, C, L) behind a Conv1d, of tokens (N, L, C) behind a
+Linear. So the last layer that knows decides, and reshaping and permuting carry its dimension along.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from slopewise._flow import Op
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A dimension, counted from the front, and the name of the layer or function that says so."""
+
+    dim: int
+    evidence: str
+
+
+# How many dimensions of space a layer's input has, and so how far from the end its channels stand.
+_SPACE = {
+    f"{kind}{n}d": n for kind in ("Conv", "ConvTranspose", "LazyConv", "conv", "conv_transpose") for n in (1, 2, 3)
+}
+_SECOND = ("BatchNorm", "InstanceNorm", "GroupNorm", "SyncBatchNorm", "batch_norm", "instance_norm", "group_norm")
+_LAST = frozenset(
+    "Linear LazyLinear Bilinear LayerNorm RMSNorm Embedding MultiheadAttention RNN LSTM GRU linear layer_norm "
+    "rms_norm embedding matmul __matmul__ mm bmm addmm baddbmm scaled_dot_product_attention".split()
+)
+_MOVES = frozenset("permute transpose swapaxes swapdims movedim moveaxis t __get__".split())
+
+
+def axis_of(op: Op, shape: tuple[int, ...]) -> Axis | None:
+    """The channels' dimension in an output of this shape; None if nothing says it."""
+    name, dims = op.name, len(shape)
+    if name in _SPACE:
+        return Axis(dims - 1 - _SPACE[name], _evidence(op))
+    if dims > 1 and (name.startswith(_SECOND) or name.startswith("_native_batch_norm")):
+        return Axis(1, _evidence(op))
+    if name in _LAST and dims:
+        return Axis(dims - 1, _evidence(op))
+    known = [value for value in op.inputs if value.axis is not None]
+    if not known:
+        return None
+    source = next((value for value in known if value.shape == shape), known[0])
+    axis = source.axis
+    assert axis is not None
+    if name in _MOVES:
+        return _moved(op, source.shape, shape, axis)
+    if len(source.shape) == dims and (name not in ("reshape", "view") or source.shape == shape):
+        return axis  # elementwise, pooling, padding, slicing, concatenation, reductions that keep the dimension
+    kept = _kept(source.shape, shape, axis.dim)
+    return None if kept is None else Axis(kept, axis.evidence)
+
+
+def _evidence(op: Op) -> str:
+    return op.name if isinstance(op.module, nn.Module) else f"{op.name}()"
+
+
+def _moved(op: Op, before: tuple[int, ...], after: tuple[int, ...], axis: Axis) -> Axis | None:
+    """Where a permutation puts the dimension, by asking what it does to dimensions that are told apart."""
+    if op.function is None or len(before) != len(after):
+        return None
+    # On a tensor without storage whose strides name its dimensions, the operation itself says where each one goes.
+    probe = torch.empty(before, device="meta").as_strided(before, list(range(1, len(before) + 1)))
+    arguments = (probe, *op.args[1:])
+    moved = op.function(*arguments, **{key: value for key, value in op.kwargs.items() if key != "input"})
+    dim = list(moved.stride()).index(axis.dim + 1)
+    return Axis(dim, axis.evidence)
+
+
+def _kept(before: tuple[int, ...], after: tuple[int, ...], dim: int) -> int | None:
+    """The dimension that is as long, and has as many elements before it, as `dim` had."""
+    ahead = prod(before[:dim])
+    found = [d for d, size in enumerate(after) if size == before[dim] and prod(after[:d]) == ahead]
+    return found[-1] if found else None

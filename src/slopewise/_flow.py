@@ -1,0 +1,307 @@
+"""What happens in a forward pass: every operation, in which module it was called and from where, on which values.
+
+A symbolic trace sees the graph that a program would run; this sees the one that it did run, whatever the program is.
+Conversion, folding and initialisation read their facts off it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+from slopewise._axes import Axis, axis_of
+from slopewise.nn._batch_norm_prelu import BatchNormPReLU
+from slopewise.nn._prelu import PReLU
+
+_TORCH = Path(torch.__file__).parent
+# Between the code that applies an activation and the place where it is noticed, nothing but these may stand.
+_PASSED_THROUGH = {__file__, *(str(_TORCH / name) for name in ("nn/functional.py", "overrides.py", "_tensor.py"))} | {
+    str(_TORCH / "nn/modules" / name) for name in ("module.py", "activation.py")
+}
+# What asks for a tensor's description, not for its values.
+_DESCRIPTIONS = frozenset(
+    "__get__ __len__ size dim ndimension numel nelement stride is_contiguous is_floating_point is_complex data_ptr "
+    "element_size get_device type storage_offset untyped_storage is_inference has_names".split()
+)
+
+
+@dataclass(eq=False)
+class Value:
+    """A tensor at one moment of the pass: changed in place, it is another value."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+    producer: Op | None = None
+    axis: Axis | None = None
+    users: list[Op] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Where:
+    """The place in a module's own method that led to a call.
+
+    `direct` says that the expression there is that very call, and not one of a function that makes it.
+    """
+
+    code: CodeType
+    offset: int
+    direct: bool
+
+    def __str__(self) -> str:
+        start = next(iter(list(self.code.co_positions())[self.offset // 2 :]), (None,))[0]
+        return f"{Path(self.code.co_filename).name}:{start or self.code.co_firstlineno}"
+
+
+@dataclass(eq=False)
+class Op:
+    """One operation: a torch function, or the call of a module that is looked at as a whole (a convolution, ...)."""
+
+    name: str
+    function: Callable[..., Any] | None
+    call: Call  # of the module within which the function was called; for a module, its own call
+    where: Where | None
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    inputs: list[Value] = field(default_factory=list)
+    outputs: list[Value] = field(default_factory=list)
+
+    @property
+    def module(self) -> nn.Module | None:
+        """The module whose call this is; None for a function."""
+        return self.call.module if self.function is None else None
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of a registered module, and what it did itself, in order: operations, and calls of other modules."""
+
+    module: nn.Module
+    parent: Call | None
+    where: Where | None  # in the parent
+    steps: list[Op | Call] = field(default_factory=list)
+    inputs: list[Value] = field(default_factory=list)
+    outputs: list[Value] = field(default_factory=list)
+    op: Op | None = None  # of a module that is looked at as a whole
+
+    def walk(self) -> Iterator[Call]:
+        """This call and all calls within it, in order."""
+        yield self
+        for step in self.steps:
+            if isinstance(step, Call):
+                yield from step.walk()
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One forward pass. `output` is the pseudo-operation that uses what the model returns."""
+
+    root: Call
+    output: Op
+
+    def calls(self) -> Iterator[Call]:
+        """Every call of a module, outer ones first, in order."""
+        return self.root.walk()
+
+    def ops(self) -> Iterator[Op]:
+        """Every operation, in order."""
+        for call in self.calls():
+            if call.op is not None:
+                yield call.op
+            yield from (step for step in call.steps if isinstance(step, Op))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Arguments of a model's forward pass."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    @classmethod
+    def of(cls, example: Any) -> Inputs:
+        """A mapping is keyword arguments, a tuple or list positional ones, anything else the only argument."""
+        if isinstance(example, Inputs):
+            return example
+        if isinstance(example, Mapping):
+            return cls((), dict(example))
+        return cls(tuple(example) if isinstance(example, (tuple, list)) else (example,), {})
+
+    def copies(self, *, requires_grad: bool = False, detach: bool = True) -> Inputs:
+        """The same with tensors of their own, which a model may change in place."""
+
+        def copied(tensor: Tensor) -> Tensor:
+            copy = tensor.detach().clone() if detach else tensor.clone()
+            return copy.requires_grad_() if requires_grad and copy.is_floating_point() else copy
+
+        args, kwargs = torch.utils._pytree.tree_map_only(Tensor, copied, (self.args, self.kwargs))
+        return Inputs(args, kwargs)
+
+
+def tensors_in(found: Any) -> Iterator[Tensor]:
+    """The tensors in what a model takes or returns: nested sequences, mappings and dataclasses.
+
+    Example:
+        >>> [tensor.item() for tensor in tensors_in({"a": torch.tensor(1), "b": [torch.tensor(2), None]})]
+        [1, 2]
+    """
+    if isinstance(found, Tensor):
+        yield found
+    elif isinstance(found, Mapping):
+        for item in found.values():
+            yield from tensors_in(item)
+    elif isinstance(found, (list, tuple, set, frozenset)):
+        for item in found:
+            yield from tensors_in(item)
+    elif dataclasses.is_dataclass(found) and not isinstance(found, type):
+        for part in dataclasses.fields(found):
+            yield from tensors_in(getattr(found, part.name))
+
+
+def is_whole(module: nn.Module) -> bool:
+    """Whether a module is one operation: a layer of PyTorch's without children, or one of ours."""
+    if isinstance(module, (PReLU, BatchNormPReLU, torch.jit.ScriptModule)):
+        return True
+    return type(module).__module__.startswith("torch.nn.") and not module._modules and not _is_container(module)
+
+
+def _is_container(module: nn.Module) -> bool:
+    return isinstance(module, (nn.Sequential, nn.ModuleList, nn.ModuleDict)) or type(module) is nn.Module
+
+
+def record(model: nn.Module, inputs: Inputs, *, training: bool) -> Flow:
+    """Run a model on copies of inputs and watch.
+
+    Training modes, buffers and the random state are left as they were. Hooks of the model's are called.
+    """
+    watch = _Watch()
+    with undisturbed(model):
+        model.train(training)
+        with ExitStack() as hooks, torch.no_grad(), torch.compiler.set_stance("force_eager"):
+            for module in model.modules():
+                before = module.register_forward_pre_hook(watch.enter, with_kwargs=True, prepend=True)
+                after = module.register_forward_hook(watch.leave, with_kwargs=True, always_call=True)
+                hooks.callback(before.remove)
+                hooks.callback(after.remove)
+            given = inputs.copies()
+            with watch:
+                result = model(*given.args, **given.kwargs)
+            return watch.finish(result)
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """A block in which the model may be run: afterwards training modes, buffers and the random state are as before."""
+    modes = {module: module.training for module in model.modules()}
+    buffers = [(m, name, b, b.clone()) for m in model.modules() for name, b in m._buffers.items() if b is not None]
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        with torch.no_grad():
+            for module, name, buffer, values in buffers:
+                module._buffers[name] = buffer
+                buffer.copy_(values)
+
+
+class _Watch(TorchFunctionMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: WeakIdKeyDictionary = WeakIdKeyDictionary()  # the latest value of each living tensor
+        self.stack: list[Call] = []
+        self.root: Call | None = None
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if not self.stack or self.stack[-1].op is not None:  # within a whole
+            return func(*args, **kwargs)
+        inputs = self._values((args, kwargs))
+        result = func(*args, **kwargs)
+        name = getattr(func, "__name__", str(func))
+        changed = args[0] if name == "__setitem__" else result
+        if name not in _DESCRIPTIONS or any(tensors_in(changed)):
+            call = self.stack[-1]
+            op = Op(name, func, call, _where(call.module), args, kwargs, inputs)
+            call.steps.append(op)
+            self._ends(op, changed)
+            # What the graph needs are the values; the tensors themselves would keep every activation alive.
+            op.args, op.kwargs = torch.utils._pytree.tree_map_only(Tensor, self._value, (args, kwargs))
+        return result
+
+    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Notice that a module is called."""
+        parent = self.stack[-1] if self.stack else None
+        if parent is not None and parent.op is not None:  # within a whole
+            self.stack.append(parent)
+            return
+        call = Call(module, parent, None if parent is None else _where(parent.module))
+        call.inputs = self._values((args, kwargs))
+        if parent is None:
+            self.root = call
+        else:
+            parent.steps.append(call)
+        if is_whole(module):
+            call.op = Op(type(module).__name__, None, call, call.where, inputs=call.inputs)
+        self.stack.append(call)
+
+    def leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:  # noqa: ARG002
+        """Notice what it returned."""
+        call = self.stack.pop()
+        if call.module is not module:  # within a whole
+            return
+        if call.op is not None:
+            self._ends(call.op, result)
+        call.outputs = self._values(result)
+
+    def finish(self, result: Any) -> Flow:
+        """The whole pass, once it has returned `result`."""
+        if self.root is None:
+            raise RuntimeError("the model's forward pass calls no module")
+        output = Op("output", None, self.root, None, inputs=self._values(result))
+        for value in output.inputs:
+            value.users.append(output)
+        return Flow(self.root, output)
+
+    def _ends(self, op: Op, result: Any) -> None:
+        for value in op.inputs:
+            value.users.append(op)
+        for tensor in tensors_in(result):
+            value = Value(tuple(tensor.shape), tensor.dtype, tensor.device, op)
+            value.axis = axis_of(op, value.shape)
+            op.outputs.append(value)
+            self.values[tensor] = value
+
+    def _value(self, tensor: Tensor) -> Value:
+        value = self.values.get(tensor)
+        if value is None:
+            value = self.values[tensor] = Value(tuple(tensor.shape), tensor.dtype, tensor.device)
+        return value  # type: ignore[no-any-return]
+
+    def _values(self, found: Any) -> list[Value]:
+        return [self._value(tensor) for tensor in tensors_in(found)]
+
+
+def _where(owner: nn.Module) -> Where | None:
+    """Where in a method of `owner` the call was made that is being noticed now."""
+    frame, direct = sys._getframe(1), True
+    while frame is not None:
+        code = frame.f_code
+        first = code.co_varnames[0] if code.co_argcount else None
+        if first is not None and frame.f_locals.get(first) is owner:
+            return Where(code, frame.f_lasti, direct)
+        direct = direct and code.co_filename in _PASSED_THROUGH
+        frame = frame.f_back  # type: ignore[assignment]
+    return None

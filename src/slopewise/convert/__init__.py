@@ -1,0 +1,9 @@
+"""Put PReLU into an existing model, prove what that changed, and fold it back for deployment."""
+
+from slopewise.convert._conversion import Conversion as Conversion
+from slopewise.convert._conversion import ConversionWarning as ConversionWarning
+from slopewise.convert._conversion import Site as Site
+from slopewise.convert._convert import convert as convert
+from slopewise.convert._normal import Refusal as Refusal
+from slopewise.convert._proof import Difference as Difference
+from slopewise.convert._proof import Proof as Proof

@@ -1,0 +1,121 @@
+"""What a conversion has to show: the model, its call sites, and the measured evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from slopewise.convert._normal import Refusal
+from slopewise.convert._proof import Proof
+
+
+class ConversionWarning(UserWarning):
+    """Something about a conversion that its user should look at."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """One call site that was converted.
+
+    Attributes:
+        name: of the module that applies the activation now.
+        kind: of the activation that was there, as PyTorch's function is called ("relu", "relu6", ...).
+        source: what was there: a module's class, or a function and the place of its call.
+        shape: of its input on the example.
+        channel_dim: the dimension of that input which holds the channels.
+        evidence: the layer that says so, "the shape" of a two-dimensional input, "given", or "assumed".
+        slopes: how many slopes it has now.
+        calls: how often it is applied in a forward pass; more than once where its block is.
+        differs: what is no longer equal in principle, even with the best slope; empty where all is.
+        notes: what else is worth knowing.
+    """
+
+    name: str
+    kind: str
+    source: str
+    shape: tuple[int, ...]
+    channel_dim: int
+    evidence: str
+    slopes: int
+    calls: int = 1
+    differs: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A converted model and what is known of it; ``str()`` is a table.
+
+    Attributes:
+        model: the new model; the one that was given is unchanged.
+        sites: what was converted, in the order of the forward pass.
+        skipped: activations that stay as they were, each with the reason.
+        proof: how far the model is from the one given, measured on the example; None where it has no values (meta).
+        rewritten: modules whose forward pass was rewritten, by name: how, and why replacing modules did not do.
+        notes: what else is worth knowing.
+        added: learned parameters that the model has more than before.
+    """
+
+    model: nn.Module
+    sites: tuple[Site, ...]
+    skipped: tuple[Refusal, ...]
+    proof: Proof | None
+    rewritten: Mapping[str, str]
+    notes: tuple[str, ...]
+    added: int
+    _slopes_of: Mapping[str, tuple[str, ...]]  # a key of the model given, and the keys that took its slopes over
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Load a checkpoint of the model that was converted into the converted one.
+
+        All weights must be there and none be left over. Slopes of PReLUs in the checkpoint become those of their
+        sites; a shared one is copied to every channel. Other sites' slopes stay as they are. For a checkpoint of the
+        converted model itself use ``conversion.model.load_state_dict``.
+
+        Raises:
+            RuntimeError: the checkpoint is of another model; the message names the keys.
+
+        Example:
+            >>> import torch, slopewise as sw
+            >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+            >>> checkpoint = {name: torch.ones_like(tensor) for name, tensor in net.state_dict().items()}
+            >>> conversion = sw.convert(net, torch.randn(2, 4))
+            >>> conversion.load_state_dict(checkpoint)
+            >>> conversion.model[0].weight.sum().item(), conversion.model[1].weight[0].item()
+            (32.0, 0.25)
+        """
+        own = self.model.state_dict()
+        given: dict[str, Any] = {}
+        for key, value in state_dict.items():
+            for target in self._slopes_of.get(key, (key,)):
+                fits = target in own and isinstance(value, Tensor) and key in self._slopes_of
+                given[target] = _as_many(value, own[target]) if fits else value
+        found = self.model.load_state_dict(given, strict=False)
+        new = {f"{site.name}.weight" for site in self.sites} | {f"{site.name}.slope" for site in self.sites}
+        missing = [key for key in found.missing_keys if key not in new]
+        if missing or found.unexpected_keys:
+            raise RuntimeError(
+                f"the checkpoint is not of the model that was converted: it lacks {_listing(missing)}, and has besides "
+                f"{_listing(found.unexpected_keys)}"
+            )
+
+    def __str__(self) -> str:
+        from slopewise.convert._table import conversion_text
+
+        return conversion_text(self)
+
+
+def _as_many(slopes: Tensor, like: Tensor) -> Tensor:
+    """Slopes of a PReLU as its site holds them: one for every channel, or their mean for all."""
+    flat = slopes.flatten()
+    if flat.numel() == like.numel():
+        return flat
+    return flat.mean(0, keepdim=True).to(flat.dtype) if like.numel() == 1 else flat.expand(like.numel())
+
+
+def _listing(keys: Iterable[str]) -> str:
+    keys = list(keys)
+    return ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "") if keys else "nothing"

@@ -1,0 +1,261 @@
+"""`convert`: every activation of a model becomes a PReLU of its own, and the evidence says what else changed."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal, get_args
+
+from torch import Tensor, nn
+
+from slopewise._flow import Inputs
+from slopewise.convert._activations import KINDS
+from slopewise.convert._conversion import Conversion, ConversionWarning, Site
+from slopewise.convert._fuse import fuse_
+from slopewise.convert._normal import Normal, Refusal, normalise
+from slopewise.convert._proof import prove
+from slopewise.convert._replace import ChannelDim, Unit, WriteBack, channels_of, put_, read_again, replacement, units
+from slopewise.convert._select import Patterns, Selection
+from slopewise.convert._wrappers import unwrapped
+from slopewise.errors import ConversionError, nearest
+from slopewise.nn._batch_norm_prelu import BatchNormPReLU
+
+CallSites = Literal["separate", "shared", "refuse"]
+TARGETS = ("prelu_channel", "prelu_shared")
+
+
+def convert(
+    model: nn.Module,
+    example_inputs: Any,
+    *,
+    to: str | Callable[[int], nn.Module] = "prelu_channel",
+    init: float = 0.25,
+    fuse: bool = False,
+    low_memory: bool = False,
+    call_sites: CallSites = "separate",
+    only: Patterns = None,
+    skip: Patterns = None,
+    channel_dim: ChannelDim = None,
+) -> Conversion:
+    """Give every call site of an activation in a model a PReLU of its own, and measure what else that changed.
+
+    The example is run to see where activations are applied, whether by modules, functions (`F.relu`), methods
+    (`x.relu_()`) or in place, and to how many channels. The model given is not changed. The new one keeps its class,
+    its attributes and the names of its weights; device, dtype, training mode, `requires_grad` and hooks are kept.
+
+    Where modules cannot simply be replaced, since a function is called, or one module at several places, the module
+    that does so gets a rewritten forward pass: from its own source, or, in loops, helper functions and for a residual
+    that is fused, from its torch.fx graph. `Conversion.rewritten` says where and why.
+
+    Args:
+        model: any module. torch.compile's and DataParallel's wrappers are seen through; of a model wrapped for
+            DistributedDataParallel or FSDP convert the inner one, and wrap the result.
+        example_inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments. Two or more items
+            a batch let it run in training mode as well.
+        to: "prelu_channel", a slope for each channel; "prelu_shared", one for the site; or what builds any module
+            for a number of channels, ``callable(channels) -> Module``.
+        init: initial slopes. 0.0 preserves the function of a ReLU. LeakyReLU and PReLU keep the slopes they have.
+        fuse: make batch normalisation and the PReLU after it, with a residual between them or not, one layer
+            (`BatchNormPReLU2d`) wherever nothing else needs the value between.
+        low_memory: of all new layers: keep outputs for the backward pass instead of inputs, where that is safe.
+        call_sites: what to do with an activation module that is applied at several places. "separate" gives each
+            place its own slopes, "shared" ties them on purpose, "refuse" raises an error that lists them. A block
+            with weights that is applied several times shares these, and its slopes with them.
+        only: convert nothing else: names ("layer1.*"), kinds ("relu"), classes (nn.ReLU), classes around them, or a
+            sequence of these.
+        skip: do not convert these; as `only`.
+        channel_dim: the dimension that holds the channels, for all sites or by name pattern, {"encoder.*": -1}.
+            Normally it is known from the layers before a site; where nothing tells it, dimension 1 is assumed, with a
+            `ConversionWarning`.
+
+    Returns:
+        A `Conversion`: `.model`, `.sites`, `.skipped`, `.proof`; printing it shows a table.
+
+    Raises:
+        ConversionError: the model does not run on the example, no activation was found, a pattern matches nothing,
+            or `call_sites="refuse"` met a module used at several places.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 10))
+        >>> conversion = convert(net, torch.randn(2, 3, 8, 8), init=0.0)
+        >>> conversion.model[1], conversion.proof.output.largest
+        (PReLU(num_parameters=8), 0.0)
+    """
+    _check(model, to, init, call_sites)
+    wrapped = unwrapped(model)
+    given, inputs, selection = wrapped.inner, Inputs.of(example_inputs), Selection(only, skip)
+    normal = normalise(_copy(given), inputs, selection, call_sites=call_sites)
+    found = units(normal)
+    selection.check()
+    state = _Replacing(normal, to, init, channel_dim, low_memory)
+    again = read_again(normal, found)
+    for unit in found:
+        state.convert(unit, written_back=unit.module in again)
+    if not state.sites:
+        raise ConversionError(_nothing_found(given, normal))
+    if fuse:
+        state.fuse()
+    modes = tuple(normal.flows)
+    has_values = not any(t.is_meta for t in (*given.parameters(), *given.buffers()))
+    proof = prove(given, state.model, inputs, state.former, modes) if has_values else None
+    state.model.train(given.training)
+    _restore_modes(given, state.model)
+    return Conversion(
+        wrapped.around(state.model),
+        tuple(replace(site, name=wrapped.prefix + site.name) for site in state.sites),
+        tuple(normal.refusals),
+        proof,
+        {wrapped.prefix + name: how for name, how in normal.rewritten.items()},
+        tuple([*wrapped.notes, *([normal.failure] if normal.failure else []), *state.notes]),
+        _count(state.model) - _count(given),
+        {wrapped.prefix + k: tuple(wrapped.prefix + t for t in ts) for k, ts in state.slopes_of().items()},
+    )
+
+
+class _Replacing:
+    """The second half of a conversion: from the normal form to the new activations, and what is known of each."""
+
+    def __init__(
+        self,
+        normal: Normal,
+        to: str | Callable[[int], nn.Module],
+        init: float,
+        channel_dim: ChannelDim,
+        low_memory: bool,
+    ) -> None:
+        self.normal, self.model = normal, normal.model
+        self.to, self.init, self.channel_dim, self.low_memory = to, init, channel_dim, low_memory
+        self.sites: list[Site] = []
+        self.former: dict[str, tuple[nn.Module, float | Tensor | None]] = {}
+        self.units: dict[str, Unit] = {}
+        self.notes: list[str] = []
+
+    def convert(self, unit: Unit, *, written_back: bool) -> None:
+        """Replace one call site, or note why not."""
+        shared = self.to == "prelu_shared"
+        answer = channels_of(unit, self.channel_dim, shared=shared)
+        if isinstance(answer, Refusal):
+            self.normal.refusals.append(answer)
+            return
+        channels, dim, evidence = answer
+        name, notes = unit.names[0], []
+        if evidence == "assumed" and not shared:
+            warnings.warn(
+                f"{name}: nothing tells which dimension of its input {unit.found[0].input.shape} holds the channels, "
+                f"and dimension 1 is assumed: pass channel_dim={{{name!r}: ...}}",
+                ConversionWarning,
+                stacklevel=3,
+            )
+        new = replacement(unit, self.to, self.init, channels, dim, low_memory=self.low_memory)
+        slopes = sum(p.numel() for p in new.parameters())
+        if written_back:
+            notes.append("written over its input, which is read again")
+            new, name = WriteBack(new), ".".join(filter(None, (name, "act")))
+        if len(unit.names) > 1:
+            notes.append(f"also known as {', '.join(unit.names[1:])}")
+        self.former[name] = (unit.module, unit.found[0].slope)
+        self.units[name] = unit
+        self.model = put_(self.model, unit, new)
+        source = self.normal.origins.get(unit.module, type(unit.module).__name__)
+        differs = unit.found[0].kind.differs
+        if unit.kind == "prelu" and shared and isinstance(unit.module, nn.PReLU) and unit.module.weight.numel() > 1:
+            differs = "slopes per channel become their mean"
+        self.sites.append(
+            Site(
+                name,
+                unit.kind,
+                source,
+                unit.found[0].input.shape,
+                dim,
+                evidence,
+                slopes,
+                unit.calls,
+                differs,
+                tuple(notes),
+            )
+        )
+
+    def fuse(self) -> None:
+        """Fuse what can be fused."""
+        passes = Normal(self.model, self.normal.inputs, self.normal.selection)
+        passes.observe()
+        fusions, rewritten = fuse_(self.model, list(passes.flows.values()), low_memory=self.low_memory)
+        self.normal.rewritten |= rewritten
+        by_name = {fusion.activation: fusion for fusion in fusions}
+        for number, site in enumerate(self.sites):
+            fusion = by_name.get(site.name)
+            if fusion is None:
+                continue
+            if fusion.why_not is not None:
+                note = f"not fused with {fusion.normalisation}: {fusion.why_not}"
+                self.sites[number] = replace(site, notes=(*site.notes, note))
+                continue
+            note = f"{site.name}, fused with its normalisation" + (" and the residual" if fusion.residual else "")
+            self.sites[number] = replace(site, name=fusion.normalisation, notes=(*site.notes, note))
+            for known in (self.former, self.units):
+                known[fusion.normalisation] = known.pop(site.name)
+        self.notes.append(f"{sum(f.why_not is None for f in fusions)} of {len(self.sites)} sites are fused")
+
+    def slopes_of(self) -> dict[str, tuple[str, ...]]:
+        """For the keys of slopes in the model given, the keys that have them now."""
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        fused = {site.name for site in self.sites if isinstance(self.model.get_submodule(site.name), BatchNormPReLU)}
+        for name, unit in self.units.items():
+            if isinstance(unit.module, nn.PReLU):
+                target = f"{name}.{'slope' if name in fused else 'weight'}"
+                for origin in self.normal.first_names[self.normal.copies.get(unit.module, unit.module)]:
+                    found[f"{origin}.weight"].append(target)
+        # A module with several names had as many keys: each goes where it stands, as far as something stands there.
+        return {key: (key,) if key in targets else tuple(targets) for key, targets in found.items()}
+
+
+def _check(model: nn.Module, to: object, init: object, call_sites: str) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    if not callable(to) and to not in TARGETS:
+        raise ValueError(f"unknown to={to!r}; {nearest(str(to), [*TARGETS, 'a callable'])}")
+    if not isinstance(init, (int, float)) or not math.isfinite(init):
+        raise ValueError(f"init must be a finite number, got {init!r}")
+    if call_sites not in get_args(CallSites):
+        raise ValueError(f"unknown call_sites={call_sites!r}; {nearest(str(call_sites), get_args(CallSites))}")
+    lazy = [name for name, p in model.named_parameters() if isinstance(p, nn.parameter.UninitializedParameter)]
+    if lazy:
+        raise ConversionError(f"{lazy[0]} is not initialised yet: run the model once on the example, then convert it")
+
+
+def _copy(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:  # copying runs code of the user's modules
+        raise ConversionError(
+            f"the model cannot be copied ({type(error).__name__}: {error}): conversion leaves the model given as it "
+            "is, and so must copy it"
+        ) from error
+
+
+def _restore_modes(given: nn.Module, model: nn.Module) -> None:
+    """Submodules can be in another mode than the model: frozen normalisation, for example."""
+    modes = {name: module.training for name, module in given.named_modules()}
+    for name, module in model.named_modules():
+        if name in modes:
+            module.training = modes[name]
+
+
+def _count(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def _nothing_found(model: nn.Module, normal: Normal) -> str:
+    looked_for = ", ".join(kind.name for kind in KINDS)
+    left = "; ".join(f"{r.name}: {r.reason}" for r in normal.refusals[:5])
+    fused = sum(isinstance(module, BatchNormPReLU) for module in model.modules())
+    return (
+        f"no activation of {type(model).__name__} was converted. Looked for, as modules, functions, methods and in "
+        f"place: {looked_for}. "
+        + (f"Left as they are: {left}. " if left else "None is applied when the example is run. ")
+        + (f"{fused} layers are fused PReLUs already; unfuse() them first. " if fused else "")
+    ).strip()

@@ -1,0 +1,176 @@
+"""Batch normalisation and the PReLU behind it, with or without a residual between them, as one layer.
+
+Whether nothing else needs the value between is read off the passes that were watched.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from torch import fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from slopewise._flow import Call, Flow, Op, Value
+from slopewise.convert._graph import put_back_, traced
+from slopewise.convert._replace import set_module
+from slopewise.convert._rewritten import CannotRewriteError
+from slopewise.nn._batch_norm_prelu import BatchNormPReLU, BatchNormPReLU1d, BatchNormPReLU2d, BatchNormPReLU3d
+from slopewise.nn._prelu import PReLU
+
+_FUSED: dict[type[nn.Module], type[BatchNormPReLU]] = {
+    fused.stock: fused for fused in (BatchNormPReLU1d, BatchNormPReLU2d, BatchNormPReLU3d)
+}
+_SUMS = frozenset(("add", "add_", "__add__", "__iadd__", "__radd__", "iadd"))
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """A pair that was fused; `why_not` says why one was not, and is None otherwise."""
+
+    activation: str
+    normalisation: str
+    residual: bool
+    why_not: str | None = None
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """One PReLU behind one BatchNorm in a pass; `sum` is the addition between them."""
+
+    activation: Call
+    normalisation: Call
+    sum: Op | None = None
+
+
+def fuse_(model: nn.Module, flows: list[Flow], *, low_memory: bool) -> tuple[list[Fusion], dict[str, str]]:
+    """Fuse what can be fused, in place; returns what was and was not, and which modules were rewritten and why.
+
+    Args:
+        model: in which every PReLU is one call site.
+        flows: passes through it.
+        low_memory: of the new layers.
+    """
+    names = {module: name for name, module in reversed(list(model.named_modules()))}
+    aliases: defaultdict[nn.Module, list[str]] = defaultdict(list)
+    for name, module in model.named_modules(remove_duplicate=False):
+        aliases[module].append(name)
+    fusions, rewritten = [], {}
+    for activation, pairs in _pairs(flows).items():
+        bn = pairs[0].normalisation.module
+        addition = pairs[0].sum
+        try:
+            fused = _fused_layer(pairs, flows, low_memory=low_memory)
+            if addition is not None:
+                rewritten[names[addition.call.module]] = "its graph, since a residual is added before the activation"
+                _rewrite_sum_(pairs)
+            set_module(model, tuple(aliases[bn]), fused)
+            set_module(model, tuple(aliases[activation]), nn.Identity())
+            reason = None
+        except CannotRewriteError as error:
+            if addition is not None:
+                rewritten.pop(names[addition.call.module], None)
+            reason = str(error)
+        fusions.append(Fusion(names[activation], names[bn], addition is not None, reason))
+    return fusions, rewritten
+
+
+def _pairs(flows: list[Flow]) -> dict[nn.Module, list[_Pair]]:
+    """For each PReLU the pairs that it ends, one a call; only where each call ends one, of one BatchNorm."""
+    pairs: defaultdict[nn.Module, list[_Pair | None]] = defaultdict(list)
+    for flow in flows:
+        for call in flow.calls():
+            if type(call.module) is PReLU and call.op is not None:
+                pairs[call.module].append(_pair(call))
+    whole = {}
+    for activation, found in pairs.items():
+        complete = [pair for pair in found if pair is not None]
+        if len(complete) == len(found) and len({p.normalisation.module for p in complete}) == 1:
+            whole[activation] = complete
+    return whole
+
+
+def _pair(activation: Call) -> _Pair | None:
+    assert activation.op is not None
+    value = activation.inputs[0]
+    if not _used_by_alone(value, activation.op) or value.producer is None:
+        return None
+    if _is_batch_norm(value.producer):
+        return _Pair(activation, value.producer.call)
+    addition = value.producer
+    if addition.name not in _SUMS or len(addition.inputs) != 2 or addition.kwargs.get("alpha", 1) != 1:
+        return None
+    for term in addition.inputs:
+        if (
+            term.producer is not None
+            and _is_batch_norm(term.producer)
+            and _used_by_alone(term, addition)
+            and all((v.shape, v.dtype) == (value.shape, value.dtype) for v in addition.inputs)
+        ):
+            return _Pair(activation, term.producer.call, addition)
+    return None
+
+
+def _used_by_alone(value: Value, user: Op) -> bool:
+    return value.users == [user]
+
+
+def _is_batch_norm(op: Op) -> bool:
+    return isinstance(op.module, _BatchNorm) and not isinstance(op.module, BatchNormPReLU)
+
+
+def _fused_layer(pairs: list[_Pair], flows: list[Flow], *, low_memory: bool) -> BatchNormPReLU:
+    bn, act = pairs[0].normalisation.module, pairs[0].activation.module
+    calls = sum(call.module is bn for flow in flows for call in flow.calls())
+    if calls != len(pairs):
+        raise CannotRewriteError("the normalisation is applied elsewhere, too")
+    if type(bn) not in _FUSED:
+        raise CannotRewriteError(f"no fused layer stands for {type(bn).__name__}")
+    try:
+        return _FUSED[type(bn)].from_modules(bn, act, low_memory=low_memory)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise CannotRewriteError(str(error)) from error
+
+
+def _rewrite_sum_(pairs: list[_Pair]) -> None:
+    """Let the module that adds call the normalisation where it adds, with the residual."""
+    pair = pairs[0]
+    assert pair.sum is not None
+    owner = pair.sum.call.module
+    if any(p.sum is None or p.sum.call.module is not owner for p in pairs):
+        raise CannotRewriteError("the residual is added in several modules")
+    opened = [*_between(pair.normalisation, owner), *_between(pair.activation, owner)]
+    for module in opened:
+        if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+            raise CannotRewriteError(f"{type(module).__name__} around the normalisation has hooks")
+    graph = traced(owner, opened)
+    activation, bn = (_node(owner, graph, call.module) for call in (pair.activation, pair.normalisation))
+    addition = activation.args[0] if activation.args else None
+    terms = addition.args[:2] if isinstance(addition, fx.Node) else ()
+    if not isinstance(addition, fx.Node) or bn not in terms or len(bn.users) != 1 or len(addition.users) != 1:
+        raise CannotRewriteError("the graph is not what was run")
+    residual = terms[0] if terms[1] is bn else terms[1]
+    with graph.inserting_before(activation):
+        fused = graph.call_module(str(bn.target), (bn.args[0], residual))
+    activation.replace_all_uses_with(fused)
+    for node in (activation, addition, bn):
+        graph.erase_node(node)
+    put_back_(owner, graph)
+
+
+def _between(call: Call, owner: nn.Module) -> list[nn.Module]:
+    """The modules around a call, up to the owner."""
+    around, parent = [], call.parent
+    while parent is not None and parent.module is not owner:
+        around.append(parent.module)
+        parent = parent.parent
+    if parent is None:
+        raise CannotRewriteError("the normalisation is not within the module that adds the residual")
+    return around
+
+
+def _node(owner: nn.Module, graph: fx.Graph, module: nn.Module) -> fx.Node:
+    found = [n for n in graph.nodes if n.op == "call_module" and owner.get_submodule(str(n.target)) is module]
+    if len(found) != 1:
+        raise CannotRewriteError("the graph is not what was run")
+    return found[0]

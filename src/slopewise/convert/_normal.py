@@ -1,0 +1,328 @@
+"""The normal form of a model: every call site of an activation is a module of its own, and the function is the same.
+
+What is then left to do, for whatever activation, is to put another module in each one's place.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from slopewise._flow import Call, Flow, Inputs, Op, record
+from slopewise.convert._activations import Activation, activation_of, kind_of
+from slopewise.convert._graph import rewrite_graph_
+from slopewise.convert._rewritten import CannotRewriteError
+from slopewise.convert._select import Selection
+from slopewise.convert._source import Edit, rewrite_source_
+from slopewise.errors import ConversionError
+
+_Key = tuple[Any, ...]  # a place in a module's forward pass, and which of the times that it is passed
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An activation that stays as it is, and why."""
+
+    name: str
+    kind: str
+    reason: str
+
+
+@dataclass
+class Normal:
+    """A model on its way to the normal form.
+
+    Attributes:
+        model: changed in place.
+        inputs: what it is run on.
+        selection: of the activations to convert.
+        first_names: of every module as it was given.
+        flows: the latest passes through it, by mode ("training", "evaluation").
+        origins: of modules that stand for functions, which function it was and where.
+        rewritten: names of the modules whose forward pass was rewritten, and how and why.
+        refusals: what had to be left.
+        stuck: modules used at several places that could not be separated.
+        copies: of copies, the module that they were made of.
+        failure: the mode in which the model does not run, and its error; None if it runs in both.
+    """
+
+    model: nn.Module
+    inputs: Inputs
+    selection: Selection
+    first_names: dict[nn.Module, list[str]] = field(default_factory=dict)
+    flows: dict[str, Flow] = field(default_factory=dict)
+    origins: dict[nn.Module, str] = field(default_factory=dict)
+    rewritten: dict[str, str] = field(default_factory=dict)
+    refusals: list[Refusal] = field(default_factory=list)
+    stuck: set[nn.Module] = field(default_factory=set)
+    copies: dict[nn.Module, nn.Module] = field(default_factory=dict)
+    failure: str | None = None
+
+    def observe(self) -> None:
+        """Run the model in both modes; the one that it is in must work."""
+        own = "training" if self.model.training else "evaluation"
+        for mode in sorted(("training", "evaluation"), key=lambda mode: mode != own):
+            try:
+                self.flows[mode] = record(self.model, self.inputs, training=mode == "training")
+            except Exception as error:  # a user's model can raise anything
+                reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+                if mode == own:
+                    raise ConversionError(
+                        f"the model does not run on example_inputs in {mode} mode: {reason}"
+                    ) from error
+                self.flows.pop(mode, None)
+                self.failure = f"it does not run on the example in {mode} mode ({reason})"
+
+    def names(self) -> dict[nn.Module, list[str]]:
+        """Every module's names."""
+        names: defaultdict[nn.Module, list[str]] = defaultdict(list)
+        for name, module in self.model.named_modules(remove_duplicate=False):
+            names[module].append(name)
+        return names
+
+    def takes(self, name: str, step: Op | Call, found: Activation) -> bool:
+        """Whether the selection has an activation; `name` is the one that its site has or will have."""
+        around, call = [found.module], step.call if isinstance(step, Op) else step.parent
+        while call is not None:
+            around.append(call.module)
+            call = call.parent
+        return self.selection.takes(name, found.kind.name, around)
+
+    def steps(self, *, mode: str | None = None) -> Iterator[tuple[Op | Call, Activation]]:
+        """Every activation that was applied, functions and modules."""
+        for name, flow in self.flows.items():
+            if mode in (None, name):
+                yield from _activations(flow.root)
+
+
+def normalise(model: nn.Module, inputs: Inputs, selection: Selection, *, call_sites: str) -> Normal:
+    """Bring a model into its normal form, in place.
+
+    Args:
+        model: changed.
+        inputs: to run it on.
+        selection: which activations; what they share with others is left to the others.
+        call_sites: "separate" gives a module used at several places a copy for each, "shared" leaves it at all of
+            them, "refuse" refuses it.
+
+    Raises:
+        ConversionError: the model does not run, or with "refuse" some module is used at several places.
+    """
+    normal = Normal(model, inputs, selection)
+    normal.first_names = normal.names()
+    tried: set[nn.Module] = set()
+    normal.observe()
+    normal.refusals += _unreached(normal)
+    while call_sites != "shared":
+        reused = {unit: uses for unit, uses in _reused(normal).items() if unit not in tried}
+        if not reused:
+            break
+        if call_sites == "refuse":
+            raise ConversionError(_clashes(normal, reused))
+        inner = {part for unit in reused for part in unit.modules() if part is not unit}
+        for unit, uses in reused.items():
+            if unit not in inner:
+                tried.add(unit)
+                _separate(normal, unit, uses)
+        normal.observe()
+    if _make_modules(normal, shared=call_sites == "shared"):
+        normal.observe()
+    return normal
+
+
+def _unreached(normal: Normal) -> list[Refusal]:
+    reached = {call.module for flow in normal.flows.values() for call in flow.calls()}
+    return [
+        Refusal(name, kind.name, "the example does not reach it")
+        for name, module in normal.model.named_modules()
+        if (kind := kind_of(module)) is not None and module not in reached
+    ]
+
+
+def _activations(call: Call) -> Iterator[tuple[Op | Call, Activation]]:
+    found = activation_of(call)
+    if found is not None:
+        yield call, found
+        return
+    for step in call.steps:
+        if isinstance(step, Call):
+            yield from _activations(step)
+        elif (found := activation_of(step)) is not None:
+            yield step, found
+
+
+def _reused(normal: Normal) -> dict[nn.Module, dict[_Key, Call]]:
+    """The modules to be separated, with the places where each is called.
+
+    They are activations, and modules around activations that have no parameters. A module with parameters that is
+    called at several places shares them on purpose, and its activations belong to it.
+    """
+    names = normal.names()
+    uses: defaultdict[nn.Module, dict[_Key, Call]] = defaultdict(dict)
+    for step, found in normal.steps():
+        call = step if isinstance(step, Call) else step.call
+        if not normal.takes(_name(names, call.module), step, found):
+            continue
+        unit: Call | None = call
+        while unit is not None and unit.parent is not None and (unit is step or not _has_state(unit.module)):
+            uses[unit.module].setdefault(_key(unit), unit)
+            unit = unit.parent
+    return {unit: places for unit, places in uses.items() if len(places) > 1}
+
+
+def _has_state(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters()) or any(True for _ in module.buffers())
+
+
+def _key(step: Op | Call, *, shared: bool = False) -> _Key:
+    """What tells a place in the caller's forward pass from its others; `shared` takes all turns of a loop for one."""
+    parent = step.call if isinstance(step, Op) else step.parent
+    assert parent is not None
+    if isinstance(step, Call) and _is_sequence(parent.module):
+        return parent.module, _child(step, parent)
+    before = [] if shared else parent.steps[: parent.steps.index(step)]
+    return parent.module, step.where, sum(other.where == step.where for other in before)
+
+
+def _is_sequence(module: nn.Module) -> bool:
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+
+
+def _child(call: Call, parent: Call) -> str:
+    return list(parent.module._modules)[[s for s in parent.steps if isinstance(s, Call)].index(call)]
+
+
+def _slot(call: Call) -> tuple[nn.Module, str] | None:
+    """The attribute by which the caller came to a module; None if it holds it in no submodule of its own."""
+    assert call.parent is not None
+    caller = call.parent.module
+    if _is_sequence(caller):
+        return caller, _child(call, call.parent)
+    for name, module in caller.named_modules(remove_duplicate=False):
+        if module is call.module and name:
+            holder, _, attribute = name.rpartition(".")
+            return caller.get_submodule(holder), attribute
+    return None
+
+
+def _separate(normal: Normal, unit: nn.Module, uses: dict[_Key, Call]) -> None:
+    """Give each place of a module a copy of its own: in an attribute that it has to itself, else in a new one."""
+    names = normal.names()
+    taken: set[tuple[nn.Module, str]] = set()
+    new: defaultdict[nn.Module, list[tuple[Call, str]]] = defaultdict(list)
+    for call in uses.values():
+        slot = _slot(call)
+        assert call.parent is not None
+        if slot is None or slot in taken:
+            stem = slot[1] if slot is not None and not slot[1].isdigit() else type(unit).__name__.lower()
+            caller = call.parent.module
+            attribute = _free(caller, stem, start=2)
+            caller.add_module(attribute, _copied(normal, unit))
+            new[caller].append((call, attribute))
+        else:
+            if taken:
+                slot[0]._modules[slot[1]] = _copied(normal, unit)
+            taken.add(slot)
+    for caller, calls in new.items():
+        why = f"{_name(names, unit) or type(unit).__name__} is applied at {len(uses)} places"
+        reason = _rewrite(normal, caller, calls, why)
+        if reason is not None:
+            normal.stuck.update(unit.modules())
+            kinds = {found.kind.name for step, found in normal.steps() if step in (c for c, _ in calls)}
+            kind = ", ".join(sorted(kinds)) or type(unit).__name__
+            normal.refusals.append(Refusal(_name(names, unit), kind, f"{why}, which cannot be told apart: {reason}"))
+
+
+def _copied(normal: Normal, unit: nn.Module) -> nn.Module:
+    new = copy.deepcopy(unit)
+    normal.copies |= zip(new.modules(), unit.modules(), strict=True)
+    return new
+
+
+def _make_modules(normal: Normal, *, shared: bool) -> bool:
+    """Let a new submodule do what each activation function does; whether any was found."""
+    names = normal.names()
+    by_owner: defaultdict[nn.Module, dict[_Key, tuple[Op, Activation]]] = defaultdict(dict)
+    for step, found in normal.steps():
+        if isinstance(step, Op):
+            by_owner[step.call.module].setdefault(_key(step, shared=shared), (step, found))
+    done = False
+    for owner, places in by_owner.items():
+        calls: list[tuple[Op | Call, str]] = []
+        wanted: list[Refusal] = []
+        for op, found in places.values():
+            attribute = _free(owner, found.kind.name, start=1)
+            name = ".".join(filter(None, (_name(names, owner), attribute)))
+            if normal.takes(name, op, found):
+                owner.add_module(attribute, found.module.train(owner.training))
+                normal.origins[found.module] = f"{op.name} at {op.where or 'a place unknown'}"
+                calls.append((op, attribute))
+                wanted.append(Refusal(name, found.kind.name, normal.origins[found.module]))
+        if not calls:
+            continue
+        listed = ", ".join(sorted({op.name for op, _ in places.values()}))
+        reason = _rewrite(normal, owner, calls, f"it calls {listed}", shared=shared)
+        done = done or reason is None
+        if reason is not None:
+            for refusal in wanted:
+                normal.refusals.append(Refusal(refusal.name, refusal.kind, f"{refusal.reason}: {reason}"))
+    return done
+
+
+def _rewrite(
+    normal: Normal, owner: nn.Module, calls: list[tuple[Any, str]], why: str, *, shared: bool = False
+) -> str | None:
+    """Let `owner` call its submodules at these steps; where that fails take them away again and say why."""
+    name = _name(normal.names(), owner)
+    reasons = []
+    try:
+        rewrite_source_(owner, [Edit(step.where, attribute) for step, attribute in calls])
+    except CannotRewriteError as error:
+        reasons.append(str(error))
+    else:
+        normal.rewritten[name] = f"its source, since {why}"
+        return None
+    passes = [call for flow in normal.flows.values() for call in flow.calls() if call.module is owner]
+    try:
+        places = {_key(step, shared=shared): attribute for step, attribute in calls}
+        keys = {number: _key(step, shared=shared) for number, step in enumerate(passes[0].steps)}
+        edits = {number: places[key] for number, key in keys.items() if key in places}
+        if set(edits.values()) < set(places.values()):
+            raise CannotRewriteError(f"not every forward pass of {type(owner).__name__} is the same")
+        rewrite_graph_(owner, passes, edits)
+    except CannotRewriteError as error:
+        reasons.append(str(error))
+        for _, attribute in calls:
+            del owner._modules[attribute]
+        return "; ".join(reasons)
+    normal.rewritten[name] = f"its graph, since {why}"
+    return None
+
+
+def _free(owner: nn.Module, stem: str, *, start: int) -> str:
+    """An attribute that the module does not have yet."""
+    number = start
+    while hasattr(owner, f"{stem}_{number}"):
+        number += 1
+    return f"{stem}_{number}"
+
+
+def _name(names: dict[nn.Module, list[str]], module: nn.Module) -> str:
+    return next(iter(names.get(module, ())), "")
+
+
+def _clashes(normal: Normal, reused: dict[nn.Module, dict[_Key, Call]]) -> str:
+    names = normal.names()
+    listed = [
+        f"{_name(names, unit) or type(unit).__name__} ({', '.join(str(call.where) for call in uses.values())})"
+        for unit, uses in reused.items()
+    ]
+    return (
+        f"{len(listed)} modules with activations are applied at several places: {'; '.join(listed)}. Pass "
+        "call_sites='separate' to give each place its own slopes, or 'shared' to tie them on purpose"
+    )

@@ -1,0 +1,174 @@
+"""The evidence that a conversion changed nothing but what it was meant to: outputs and gradients, side by side."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slopewise._flow import Inputs, tensors_in, undisturbed
+from slopewise.nn._batch_norm_prelu import BatchNormPReLU
+from slopewise.nn._prelu import PReLU
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The largest difference of two sets of numbers, and the largest number of the first."""
+
+    largest: float
+    scale: float
+
+    @property
+    def relative(self) -> float:
+        """The difference in units of the largest number."""
+        return self.largest / self.scale if self.scale else (0.0 if self.largest == 0 else float("inf"))
+
+    def __str__(self) -> str:
+        return "0" if self.largest == 0 else f"{self.largest:.2g} ({self.relative:.2g} of the largest value)"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How a converted model compares with the one given, on the example.
+
+    Where a slope can say what the activation was, it is set to that for the comparison; where none can (ReLU6, GELU),
+    the activation itself takes the site's place. So what is left is what the conversion did besides, and should be
+    rounding. Gradients are those of a fixed random weighting of the outputs, with respect to inputs and parameters.
+
+    Attributes:
+        output: difference of the outputs.
+        gradient: difference of the gradients; None where nothing requires one.
+        start: difference of the outputs as the model is now, with the initial slopes that were asked for.
+        exact: sites that were compared with slopes.
+        others: sites that were compared with their former activation.
+        modes: in which the comparison was made; the larger difference counts.
+    """
+
+    output: Difference
+    gradient: Difference | None
+    start: Difference
+    exact: int
+    others: int
+    modes: tuple[str, ...]
+
+
+def prove(
+    original: nn.Module,
+    converted: nn.Module,
+    inputs: Inputs,
+    former: Mapping[str, tuple[nn.Module, float | Tensor | None]],
+    modes: Iterable[str],
+) -> Proof:
+    """Compare two models.
+
+    Args:
+        original: the model given.
+        converted: the model made of it.
+        inputs: to run both on.
+        former: for each site in `converted`, the activation that was there and the slope that says the same, if any.
+        modes: "training", "evaluation".
+    """
+    modes = tuple(modes)
+    comparable = copy.deepcopy(converted)
+    exact = 0
+    for name, (activation, slope) in former.items():
+        exact += _make_equal(comparable.get_submodule(name), activation, slope)
+    outputs, gradients, starts = [], [], []
+    for mode in modes:
+        wanted, wanted_gradients = outputs_and_gradients(original, inputs, mode)
+        got, got_gradients = outputs_and_gradients(comparable, inputs, mode)
+        shared = wanted_gradients.keys() & got_gradients.keys()
+        outputs.append(difference(wanted, got))
+        gradients.append(difference([wanted_gradients[k] for k in shared], [got_gradients[k] for k in shared]))
+        starts.append(difference(wanted, run(converted, inputs, mode)))
+        has_gradients = bool(shared)
+    return Proof(
+        max(outputs, key=_size),
+        max(gradients, key=_size) if has_gradients else None,
+        max(starts, key=_size),
+        exact,
+        len(former) - exact,
+        modes,
+    )
+
+
+def run(model: nn.Module, inputs: Inputs, mode: str) -> list[Tensor]:
+    """The tensors that a model returns on copies of inputs; nothing about it is changed, nor the random state."""
+    with undisturbed(model), torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        model.train(mode == "training")
+        given = inputs.copies()
+        return [tensor.clone() for tensor in tensors_in(model(*given.args, **given.kwargs))]
+
+
+def outputs_and_gradients(model: nn.Module, inputs: Inputs, mode: str) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """What a model returns on copies of inputs, and gradients with respect to these and to its parameters, by name."""
+    with undisturbed(model), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
+        model.train(mode == "training")
+        leaves = inputs.copies(requires_grad=True)
+        given = leaves.copies(detach=False)  # which the model may change in place
+        outputs = list(tensors_in(model(*given.args, **given.kwargs)))
+        targets = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        targets |= {f"input {n}": t for n, t in enumerate(tensors_in((leaves.args, leaves.kwargs))) if t.requires_grad}
+        generator = torch.Generator().manual_seed(0)
+        losses = [
+            (output * torch.randn(output.shape, generator=generator).to(output)).sum()
+            for output in outputs
+            if output.requires_grad and output.is_floating_point()
+        ]
+        if not losses or not targets:
+            return [output.detach() for output in outputs], {}
+        found = torch.autograd.grad(
+            torch.stack([loss.double().cpu() for loss in losses]).sum(), list(targets.values()), allow_unused=True
+        )
+        gradients = {name: gradient for name, gradient in zip(targets, found, strict=True) if gradient is not None}
+        return [output.detach() for output in outputs], gradients
+
+
+def difference(wanted: Iterable[Tensor], got: Iterable[Tensor]) -> Difference:
+    """The largest difference between two lists of tensors; NaN where one has it is no difference.
+
+    Example:
+        >>> difference([torch.tensor([1.0, -4.0])], [torch.tensor([1.5, -4.0])])
+        Difference(largest=0.5, scale=4.0)
+    """
+    largest, scale = 0.0, 0.0
+    for one, other in zip(wanted, got, strict=True):
+        a, b = one.detach().double().cpu(), other.detach().double().cpu()
+        if a.shape != b.shape:
+            return Difference(float("inf"), scale)
+        same = (a == b) | (a.isnan() & b.isnan())
+        apart = torch.where(same, 0.0, (a - b).abs())
+        if a.numel():
+            largest = max(largest, float(apart.max())) if not apart.isnan().any() else float("inf")
+            scale = max(scale, float(a.abs().nan_to_num(0.0, 0.0, 0.0).max()))
+    return Difference(largest, scale)
+
+
+def _size(found: Difference) -> float:
+    return found.relative
+
+
+def _make_equal(site: nn.Module, activation: nn.Module, slope: float | Tensor | None) -> bool:
+    """Let a site do what was there before; whether a slope could say it."""
+    slopes = site.slope if isinstance(site, BatchNormPReLU) else site.weight if isinstance(site, PReLU) else None
+    if slope is not None and slopes is not None and (isinstance(slope, float) or slope.numel() in (1, slopes.numel())):
+        bounds = getattr(site, "bounds", None)
+        if bounds is None:
+            with torch.no_grad():
+                slopes.copy_(torch.as_tensor(slope, dtype=slopes.dtype, device=slopes.device))
+            return True
+    site.register_forward_hook(partial(_instead, copy.deepcopy(activation)), with_kwargs=True)
+    return False
+
+
+def _instead(
+    activation: Callable[..., Any], site: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], _: Any
+) -> Any:
+    if isinstance(site, BatchNormPReLU):
+        return activation(site.pre_activation(*args, **kwargs))
+    return activation(*args, **kwargs)

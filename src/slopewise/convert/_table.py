@@ -1,0 +1,66 @@
+"""A conversion as text: a table of its call sites, what was left, and the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from slopewise.convert._conversion import Conversion
+
+
+def conversion_text(conversion: Conversion) -> str:
+    """What ``str(conversion)`` says."""
+    sites = conversion.sites
+    kinds = ", ".join(f"{sum(s.kind == kind for s in sites)} {kind}" for kind in dict.fromkeys(s.kind for s in sites))
+    lines = [f"{len(sites)} call sites converted ({kinds}); {conversion.added:+,} parameters", ""]
+    rows = [("site", "was", "input", "channels in", "slopes")]
+    rows += [
+        (
+            site.name or "(the model)",
+            site.source,
+            "×".join(map(str, site.shape)),
+            f"dim {site.channel_dim} ({site.evidence})",
+            f"{site.slopes}" + (f", {site.calls} calls" if site.calls > 1 else ""),
+        )
+        for site in sites
+    ]
+    lines += table(rows)
+    noted = [f"  {site.name}: {'; '.join(site.notes)}" for site in sites if site.notes]
+    lines += _section("notes", [*noted, *(f"  {note}" for note in conversion.notes)])
+    lines += _section("not converted", [f"  {r.name} ({r.kind}): {r.reason}" for r in conversion.skipped])
+    lines += _section("rewritten", [f"  {name or '(the model)'}: {how}" for name, how in conversion.rewritten.items()])
+    differs = {site.differs: site.kind for site in sites if site.differs}
+    lines += _section("no longer equal in principle", [f"  {kind}: {words}" for words, kind in differs.items()])
+    return "\n".join([*lines, "", *_evidence(conversion)])
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as aligned columns, the first one a heading.
+
+    Example:
+        >>> table([("a", "bc"), ("def", "g")])
+        ['a    bc', '───  ──', 'def  g']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    texts = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [texts[0], "  ".join("─" * width for width in widths), *texts[1:]]
+
+
+def _section(title: str, lines: Sequence[str]) -> list[str]:
+    return ["", f"{title}:", *lines] if lines else []
+
+
+def _evidence(conversion: Conversion) -> list[str]:
+    proof = conversion.proof
+    if proof is None:
+        return ["evidence: none, since the model has no values (meta device)"]
+    compared = f"{proof.exact} sites at the slope that says the same"
+    if proof.others:
+        compared += f", {proof.others} at their former activation"
+    return [
+        f"evidence, on the example in {' and '.join(proof.modes)} mode ({compared}):",
+        f"  outputs differ by {proof.output}",
+        f"  gradients differ by {proof.gradient}" if proof.gradient else "  nothing requires a gradient",
+        f"  with the initial slopes outputs differ by {proof.start}",
+    ]
