@@ -1,0 +1,9 @@
+"""Models with slopes for other runtimes: ONNX and torch.export files, compared with the model before they are kept.
+
+Writing `.onnx` needs `pip install slopewise[export]`; `.pt2` needs torch alone.
+"""
+
+from slopewise.export._error import ExportError as ExportError
+from slopewise.export._model import export_model as export_model
+from slopewise.export._report import ExportReport as ExportReport
+from slopewise.export._report import Parity as Parity

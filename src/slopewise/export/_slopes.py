@@ -1,0 +1,175 @@
+"""The slopes of an ONNX graph: constants of the shape that runtimes take, named as in the model.
+
+ONNX broadcasts a slope to the input's last dimensions. One per channel of (N, C, H, W) therefore has shape (C, 1, 1),
+of tokens (N, L, C) shape (C,), a shared one shape (1,). Runtimes and compilers are pickier than the standard: DLA takes
+constants alone (https://docs.nvidia.com/deeplearning/tensorrt/latest/_static/operators/ParametricReLU.html), ONNX
+Runtime's CoreML provider constants of shape (C, 1, 1) or with one element.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+
+from slopewise.nn._batch_norm_prelu import BatchNormPReLU
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx_ir as ir
+
+_SCOPES = "pkg.torch.onnx.name_scopes"  # torch's exporter writes there which modules a node comes from
+
+
+def prelu_nodes(model: ir.Model) -> list[ir.Node]:
+    """All PRelu nodes, those in subgraphs included."""
+    return [node for node in model.graph.all_nodes() if node.op_type == "PRelu"]
+
+
+def operand(node: ir.Node, place: int) -> ir.Value:
+    """An input of a node whose operator has that input."""
+    value = node.inputs[place]
+    assert value is not None  # noqa: S101
+    return value
+
+
+def place_slopes(model: ir.Model, names: dict[str, str]) -> None:
+    """Make the slope of every PRelu a constant, without transpositions around the node.
+
+    Args:
+        model: as torch's exporter left it; changed in place.
+        names: for a module's name, that of its slopes.
+    """
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
+    from onnxscript.optimizer import fold_constants
+
+    chains = {producer for node in prelu_nodes(model) for producer in _producers(operand(node, 1))}
+    if chains:  # the exporter's own folding stops at a size
+        fold_constants(model, should_fold=lambda node: node in chains)
+    for node in prelu_nodes(model):
+        slopes = _constant(operand(node, 1))
+        if slopes is None:
+            continue
+        shape = operand(node, 0).shape
+        if shape is not None and len(shape):
+            slopes = _without_transpositions(node, slopes, len(shape))
+            slopes = slopes.reshape(_without_leading_ones(slopes.shape))
+        _replace(model, node, slopes, _name(node, names))
+    RemoveUnusedNodesPass()(model)
+
+
+def slope_names(model: torch.nn.Module) -> dict[str, str]:
+    """The name of the slopes of each module that holds some; a module with several names has its first one's.
+
+    Example:
+        >>> slope_names(torch.nn.Sequential(torch.nn.PReLU(), torch.nn.ReLU()))
+        {'0': '0.weight'}
+    """
+    first: dict[torch.nn.Module, str] = {}
+    names = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        if isinstance(module, torch.nn.PReLU | BatchNormPReLU):  # fixed slopes, too: they are constants all the same
+            own = "slope" if isinstance(module, BatchNormPReLU) else "weight"
+            names[name] = first.setdefault(module, f"{name}.{own}".lstrip("."))
+    return names
+
+
+def _producers(slopes: ir.Value) -> Iterator[ir.Node]:
+    """All nodes that a value is computed by, if it is computed from constants alone; else none."""
+    nodes: set[ir.Node] = set()
+    waiting: list[ir.Value | None] = [slopes]
+    while waiting:
+        value = waiting.pop()
+        if value is None or value.const_value is not None:
+            continue
+        node = value.producer()
+        if node is None:  # an input of the model
+            return
+        nodes.add(node)
+        waiting += node.inputs
+    yield from nodes
+
+
+def _constant(value: ir.Value) -> np.ndarray | None:
+    from onnx_ir.convenience import get_const_tensor
+
+    tensor = get_const_tensor(value)
+    return None if tensor is None else tensor.numpy()
+
+
+def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    first = next((place for place, size in enumerate(shape) if size != 1), len(shape) - 1)
+    return shape[first:]
+
+
+def _without_transpositions(node: ir.Node, slopes: np.ndarray, rank: int) -> np.ndarray:
+    """Apply a PRelu before the operations in front of it that ones behind it undo; returns its slopes for that.
+
+    An elementwise function commutes with them: T⁻¹(f(T(x))) = f'(x), where f' has its slopes moved by T⁻¹.
+    """
+    slopes = slopes.reshape((1,) * (rank - slopes.ndim) + slopes.shape)
+    while True:
+        before, after = operand(node, 0).producer(), _only_consumer(node.outputs[0])
+        if before is None or after is None:
+            return slopes
+        if before.op_type == after.op_type == "Transpose":
+            there, back = (tuple(one.attributes["perm"].as_ints()) for one in (before, after))
+            if tuple(there[axis] for axis in back) != tuple(range(len(there))):
+                return slopes
+            slopes = slopes.transpose(back)
+        elif (before.op_type, after.op_type) == ("Unsqueeze", "Squeeze"):
+            added, removed = (_constant(operand(one, 1)) for one in (before, after))
+            if added is None or removed is None or added.tolist() != removed.tolist():
+                return slopes
+            if any(slopes.shape[axis] != 1 for axis in added.tolist()):
+                return slopes
+            slopes = slopes.squeeze(tuple(added.tolist()))
+        else:
+            return slopes
+        node.replace_input_with(0, before.inputs[0])
+        _take_over(node.outputs[0], after.outputs[0])
+
+
+def _only_consumer(value: ir.Value) -> ir.Node | None:
+    consumers = value.consumers()
+    return consumers[0] if len(consumers) == 1 and not value.is_graph_output() else None
+
+
+def _take_over(value: ir.Value, other: ir.Value) -> None:
+    """Let `value` stand where `other` stood, and drop the node of `other`."""
+    value.shape, value.type = other.shape, other.type
+    if other.is_graph_output():
+        value.name, other.name = other.name, value.name
+    other.replace_all_uses_with(value, replace_graph_outputs=True)
+    node = other.producer()
+    assert node is not None  # noqa: S101
+    assert node.graph is not None  # noqa: S101
+    node.graph.remove(node, safe=True)
+
+
+def _name(node: ir.Node, names: dict[str, str]) -> str | None:
+    """The name that the model has for the slopes: those of the innermost module that the node comes from."""
+    scopes = ast.literal_eval(node.metadata_props.get(_SCOPES, "[]"))
+    return next((names[scope] for scope in reversed(scopes[:-1]) if scope in names), None)
+
+
+def _replace(model: ir.Model, node: ir.Node, slopes: np.ndarray, name: str | None) -> None:
+    import numpy as np
+    import onnx_ir as ir
+
+    known = model.graph.initializers
+    name = name or f"{node.name or 'PRelu'}.slope"
+    plain, number = name, 1
+    while name in known:
+        existing = known[name].const_value
+        if existing is not None and existing.shape == slopes.shape and np.array_equal(existing.numpy(), slopes):
+            node.replace_input_with(1, known[name])
+            return
+        number += 1
+        name = f"{plain}_{number}"
+    value = ir.Value(name=name, const_value=ir.tensor(slopes, name=name))
+    value.shape, value.dtype = ir.Shape(slopes.shape), ir.tensor(slopes).dtype
+    model.graph.register_initializer(value)
+    node.replace_input_with(1, value)
