@@ -58,8 +58,12 @@ def print_slopes(inspection: Inspection, console: Console) -> None:
     console.print()
     console.print(_table(layers, wide=console.width >= _WIDE))
     console.print()
-    for line in _strips(layers, console.width, _signs(console.encoding)):
+    signs = _signs(console.encoding)
+    for line in _strips(layers, console.width, signs):
         console.print(Text(line), no_wrap=True)
+    console.print(
+        Text(f"{signs.span} all slopes, {signs.middle} middle half, {signs.median} median; {signs.mark} at 0 and 1")
+    )
     console.print()
     says = Table.grid(padding=(0, 1, 0, 0))
     for note in _notes(inspection):
@@ -124,7 +128,6 @@ def _strips(layers: Sequence[InspectedLayer], width: int, signs: _Signs) -> Iter
             if summary.maximum > high:
                 strip[-1] = signs.higher
         yield f"{shown:{label}}  {''.join(strip)}".rstrip()
-    yield f"{signs.span} all slopes, {signs.middle} middle half, {signs.median} median; {signs.mark} at 0 and 1"
 
 
 def _draw(strip: list[str], summary: SlopeSummary, columns: Sequence[int], signs: _Signs) -> None:

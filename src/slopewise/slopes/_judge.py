@@ -155,6 +155,6 @@ def _same(values: Tensor, dtype: torch.dtype, init: float | None) -> float | Non
     if not first.isfinite() or (values != first).any():
         return None
     candidate = round(first.item(), 2) if init is None else init
-    if first == torch.tensor(candidate).to(dtype).double():
+    if first == torch.tensor(candidate, dtype=torch.float64).to(dtype).double():
         return candidate
     return first.item() if init is None and values.numel() > 1 else None

@@ -1,0 +1,165 @@
+"""Files as training scripts and model hubs write them, read back against the model they were saved from."""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import slopewise as sw
+from slopewise.checkpoint import load_state_dict, read_checkpoint, strip_prefixes
+
+
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(sw.ConvBNPReLU(3, 4), nn.Conv2d(4, 6, 1), nn.PReLU(6))
+
+
+def same(found: dict[str, torch.Tensor], model: nn.Module, *, ordered: bool = True) -> None:
+    expected = model.state_dict()
+    assert (list(found) if ordered else sorted(found)) == (list(expected) if ordered else sorted(expected))
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor)
+        assert found[name].device.type == "cpu"
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_state_dict_of_torch_save(tmp_path: Path, zipped: bool) -> None:
+    torch.save(net().state_dict(), tmp_path / "x.bin", _use_new_zipfile_serialization=zipped)
+    found = read_checkpoint(tmp_path / "x.bin")
+    assert found.key == ""
+    same(found.tensors, net())
+
+
+@pytest.mark.parametrize("name", ["x.safetensors", "renamed.pt"])
+def test_safetensors_is_told_by_its_content(tmp_path: Path, name: str) -> None:
+    save_file(net().state_dict(), tmp_path / name)
+    same(load_state_dict(str(tmp_path / name)), net(), ordered=False)
+
+
+def test_names_of_safetensors_come_in_the_order_of_numbers(tmp_path: Path) -> None:
+    deep = nn.Sequential(*(nn.PReLU() for _ in range(12)))
+    save_file(deep.state_dict(), tmp_path / "x.safetensors")
+    same(load_state_dict(tmp_path / "x.safetensors"), deep)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_a_checkpoint_in_parts(tmp_path: Path, suffix: str) -> None:
+    tensors = net().state_dict()
+    parts = {f"model-{part}-of-2.{suffix}": dict(list(tensors.items())[part - 1 :: 2]) for part in (1, 2)}
+    for file, content in parts.items():
+        save_file(content, tmp_path / file) if suffix == "safetensors" else torch.save(content, tmp_path / file)
+    index = tmp_path / f"model.{suffix}.index.json"
+    index.write_text(json.dumps({"weight_map": {name: file for file in parts for name in parts[file]}}))
+    same(load_state_dict(index), net(), ordered=False)
+
+
+def lightning(model: nn.Module) -> dict[str, object]:
+    """The keys of a Lightning checkpoint, among them tensors that are no network's."""
+    scores = {"best_model_score": torch.tensor(0.1), "best_k_models": {"a.ckpt": torch.tensor(0.1)}}
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.ones(1, 3, 4, 4)).sum().backward()
+    optimizer.step()
+    return {
+        "epoch": 3,
+        "global_step": 12,
+        "callbacks": {"ModelCheckpoint{'monitor': None}": scores},
+        "optimizer_states": [optimizer.state_dict()],
+        "lr_schedulers": [{"base_lrs": [0.1]}],
+        "hyper_parameters": {"width": 4, "folder": Path("data"), "class_weights": torch.ones(3), "lr": 0.1, "x": None},
+        "state_dict": model.state_dict(),
+    }
+
+
+def timm(model: nn.Module) -> dict[str, object]:
+    """timm's and torchvision's keep their arguments, and many a script NumPy's best accuracy."""
+    optimizer = torch.optim.SGD(model.parameters(), momentum=0.9)
+    args = argparse.Namespace(lr=0.1, output=Path("out"))
+    return {"arch": "r", "model": model.state_dict(), "optimizer": optimizer.state_dict(), "args": args,
+            "best": np.float64(0.9), "epoch": np.int64(3), "amp_scaler": {"scale": 1.0}}  # fmt: skip
+
+
+NESTED = {
+    "state_dict": lightning,
+    "model": timm,
+    "model_state_dict": lambda model: {"model_state_dict": model.state_dict(), "loss": torch.tensor(0.3)},
+    "ema": lambda model: {"ema": model.state_dict(), "updates": 7, "rng": {"torch": torch.get_rng_state()}},
+    "trainer.ema.shadow": lambda model: {"trainer": {"ema": {"shadow": model.state_dict(), "decay": 0.99}}},
+    "net": lambda model: {  # FSDP names the parameters in the optimizer's state
+        "net": model.state_dict(),
+        "optimizer": {"state": {"0.weight": {"exp_avg": torch.ones(3)}}, "param_groups": [{"lr": 0.1}]},
+    },
+}
+
+
+@pytest.mark.parametrize("key", NESTED)
+def test_finds_the_state_dict_and_says_where(tmp_path: Path, key: str) -> None:
+    model = net()
+    saved = NESTED[key](model)
+    torch.save(saved, tmp_path / "x.ckpt")
+    found = read_checkpoint(tmp_path / "x.ckpt")
+    assert found.key == key
+    same(found.tensors, model)
+
+
+def test_a_key_picks_one_of_several(tmp_path: Path) -> None:
+    average = net()
+    nn.init.zeros_(average[2].weight)
+    torch.save({"model": net().state_dict(), "ema": {"module": average.state_dict()}}, tmp_path / "x.pt")
+    same(load_state_dict(tmp_path / "x.pt", "model"), net())
+    same(load_state_dict(tmp_path / "x.pt", "ema.module"), average)
+    same(load_state_dict(tmp_path / "x.pt", "ema"), average)
+
+
+def test_entries_that_are_no_tensors_are_left_out(tmp_path: Path) -> None:
+    torch.save({**net().state_dict(), "2._extra_state": {"note": torch.ones(2)}}, tmp_path / "x.pt")
+    same(load_state_dict(tmp_path / "x.pt"), net())
+
+
+def test_no_code_of_the_file_runs(tmp_path: Path) -> None:
+    class Runs:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (tmp_path / "ran",)
+
+    torch.save({"state_dict": net().state_dict(), "extra": Runs()}, tmp_path / "x.pt")
+    with pytest.raises(sw.errors.SlopewiseError, match="could run code"):
+        load_state_dict(tmp_path / "x.pt")
+    assert not (tmp_path / "ran").exists()
+
+
+def compiled(model: nn.Module) -> nn.Module:
+    return torch.compile(model, backend="eager")
+
+
+WRAPPED = {
+    "DataParallel": nn.DataParallel,
+    "compiled": compiled,
+    "compiled inside": lambda model: nn.Sequential(*map(compiled, model)),
+    "compiled, then DataParallel": lambda model: nn.DataParallel(compiled(model)),
+    "averaged": torch.optim.swa_utils.AveragedModel,
+    "averaged twice wrapped": lambda model: torch.optim.swa_utils.AveragedModel(nn.DataParallel(model)),
+}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPED)
+def test_strip_prefixes_undoes_wrappers(wrapper: str) -> None:
+    wrapped = WRAPPED[wrapper](net()).state_dict()
+    assert set(wrapped) != set(net().state_dict())
+    same(strip_prefixes(wrapped), net())
+
+
+def test_a_prefix_that_only_some_names_have_stays() -> None:
+    tensors = {"module.weight": torch.ones(1), "head.weight": torch.ones(1)}
+    assert strip_prefixes(tensors) == tensors
+    assert list(strip_prefixes({"model.act.weight": torch.ones(1)})) == ["model.act.weight"]
+    assert list(strip_prefixes({"model.act.weight": torch.ones(1)}, ("module.", "model."))) == ["act.weight"]
+    assert strip_prefixes({}) == {}
+
+
+def test_two_names_never_become_one() -> None:
+    with pytest.raises(sw.errors.SlopewiseError, match="keep one"):
+        strip_prefixes({"a._orig_mod.weight": torch.ones(1), "a.weight": torch.zeros(1)})

@@ -1,0 +1,203 @@
+"""Slopes in state dicts of real networks, with the layers counted by their classes."""
+
+import pytest
+import torch
+from torch import nn
+
+import slopewise as sw
+from slopewise.optim import slope_name
+from slopewise.slopes import FoundSlopes, find_slopes, inspect_slopes
+
+
+def holders(model: nn.Module) -> list[str]:
+    """Layers with learned slopes, by class."""
+    return [name for name, module in model.named_modules() if slope_name(module)]
+
+
+def certainties(found: FoundSlopes) -> dict[str, str]:
+    return {layer.layer: layer.certainty for layer in found.layers}
+
+
+def unet() -> nn.Module:
+    from monai.networks.nets import UNet
+
+    return UNet(2, 1, 2, (8, 16, 32), (2, 2), num_res_units=2)
+
+
+def timm(name: str, **options: object) -> nn.Module:
+    import timm as library
+
+    return library.create_model(name, **options)
+
+
+def fused() -> nn.Module:
+    return nn.Sequential(
+        sw.ConvBNPReLU(3, 8),
+        sw.ConvBNPReLU(8, 8, num_parameters=1),
+        nn.Flatten(),
+        nn.Linear(8, 5),
+        sw.BatchNormPReLU1d(5, affine=False),
+    )
+
+
+def layered() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.PReLU(8), nn.ConvTranspose2d(8, 6, 3), sw.PReLU(6), nn.PReLU()
+    )
+
+
+def transformer() -> nn.Module:
+    from transformers import LlamaConfig, LlamaModel
+
+    return LlamaModel(
+        LlamaConfig(vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
+    )
+
+
+WITH_SLOPES = {
+    "MONAI's U-Net": (unet, "likely"),
+    "timm's ResNet": (lambda: timm("test_resnet", act_layer="prelu"), "likely"),
+    "fused": (fused, "certain"),
+    "layers in a row": (layered, "likely"),
+}
+WITHOUT = {
+    "layer scale": lambda: timm("convnext_atto"),
+    "RMSNorm of images": lambda: timm("convnext_atto_rms"),
+    "RMSNorm of tokens": transformer,
+    "BatchNorm": lambda: timm("test_resnet"),
+    "LayerNorm without bias": lambda: nn.Sequential(nn.Linear(3, 8), nn.LayerNorm(8, bias=False)),
+}
+
+
+@pytest.mark.parametrize("name", WITH_SLOPES)
+def test_finds_all_slopes_and_nothing_else(name: str) -> None:
+    make, certainty = WITH_SLOPES[name]
+    model = make()
+    assert certainties(find_slopes(model.state_dict())) == dict.fromkeys(holders(model), certainty)
+    assert holders(model)
+
+
+@pytest.mark.parametrize("name", WITHOUT)
+def test_a_scale_is_no_slope(name: str) -> None:
+    found = find_slopes(WITHOUT[name]().state_dict())
+    assert set(certainties(found).values()) <= {"unclear"}
+    assert all("scale of" in layer.evidence for layer in found.layers)
+
+
+@pytest.mark.parametrize("name", ["RMSNorm of images", "RMSNorm of tokens"])
+def test_a_scale_is_no_slope_after_training_either(name: str) -> None:
+    state = WITHOUT[name]().state_dict()
+    trained = {entry: tensor * 0.3 if tensor.ndim == 1 else tensor for entry, tensor in state.items()}
+    assert set(certainties(find_slopes(trained)).values()) <= {"unclear"}
+
+
+@pytest.mark.parametrize("layer", ["relu1", "act", "stages.0.act1", "acts.3", "bn1.act", "conv.PReLU_2", "prelu"])
+def test_names_of_activations(layer: str) -> None:
+    assert certainties(find_slopes({f"{layer}.weight": torch.ones(7)})) == {layer: "likely"}
+
+
+@pytest.mark.parametrize(
+    "layer", ["norm", "norms.3", "input_layernorm", "ln_1", "bn2", "q_norm", "criterion", "loss_fn"]
+)
+def test_names_of_others(layer: str) -> None:
+    entry = f"{layer}.weight"
+    assert find_slopes({entry: torch.full((7,), 0.2)}).rejected.keys() == {entry}
+    assert certainties(find_slopes({entry: torch.full((7,), 0.2)}, also=[layer])) == {layer: "chosen"}
+
+
+def test_class_weights_of_a_loss_do_not_cast_doubt_on_the_rest() -> None:
+    state = {"0.weight": torch.ones(8, 3), "1.weight": torch.full((8,), 0.2), "loss.weight": torch.rand(8)}
+    assert certainties(find_slopes(state)) == {"1": "likely"}
+
+
+@pytest.mark.parametrize(
+    ("slopes", "words"),
+    [(torch.full((7,), 0.2), "no layer has so many channels"), (torch.ones(8), "around 1: it may be the scale")],
+)
+def test_a_nameless_weight_that_fits_badly_is_unclear(slopes: torch.Tensor, words: str) -> None:
+    (layer,) = find_slopes({"0.weight": torch.ones(8, 3, 3, 3), "1.weight": slopes}).layers
+    assert layer.certainty == "unclear"
+    assert words in layer.evidence
+
+
+def test_what_has_another_shape_or_company_is_no_slope() -> None:
+    state = {
+        "a.weight": torch.ones(1, 8, 1, 1),  # a 1×1 convolution without bias
+        "b.weight": torch.ones(8), "b.bias": torch.ones(8),
+        "c.weight": torch.ones(8), "c.inner.weight": torch.ones(8, 8),
+        "d.weight": torch.ones(8, dtype=torch.int64),
+        "e.weight": torch.empty(0),
+        "f.slope": torch.ones(2, 4),
+        "g.weight": torch.ones(8, device="meta"),
+    }  # fmt: skip
+    found = find_slopes(state)
+    assert not found.layers
+    assert not found.rejected
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (8,), (1, 8, 1, 1)])
+def test_what_is_called_slope_is_one_in_any_shape_with_one_axis(shape: tuple[int, ...]) -> None:
+    assert certainties(find_slopes({"a.slope": torch.zeros(shape)})) == {"a": "likely"}
+
+
+def test_a_slope_that_does_not_fit_the_batch_norm_is_not_certain() -> None:
+    assert certainties(find_slopes({"a.slope": torch.zeros(3), "a.running_mean": torch.zeros(8)})) == {"a": "likely"}
+
+
+def test_a_bare_layer_has_no_name() -> None:
+    (layer,) = find_slopes(nn.PReLU().state_dict()).layers
+    assert (layer.layer, layer.entry) == ("", "weight")
+    (layer,) = find_slopes(sw.BatchNormPReLU2d(3).state_dict()).layers
+    assert (layer.layer, layer.entry, layer.certainty) == ("", "slope", "certain")
+
+
+def test_parametrised_slopes_are_raw_and_not_judged() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), sw.PReLU(8), sw.BatchNormPReLU2d(8))
+    nn.utils.parametrizations.weight_norm(model[0])
+    nn.utils.parametrize.register_parametrization(model[1], "weight", nn.Softplus())
+    nn.utils.parametrize.register_parametrization(model[2], "slope", nn.Softplus())
+    with torch.no_grad():
+        model[1].parametrizations.weight.original.fill_(-1.5)
+        model[2].parametrizations.slope.original[0] = torch.nan
+    first, second = inspect_slopes(model.state_dict()).layers
+    assert (first.found.layer, first.found.raw, first.alarms) == ("1", True, ())
+    assert [alarm.kind for alarm in second.alarms] == ["not finite"]
+    assert "not the slopes in use" in first.remark
+
+
+def test_patterns() -> None:
+    state = layered().state_dict() | {"norm.weight": torch.ones(8), "norm.other": torch.ones(1)}
+    state |= {"layer4.0.norm.weight": torch.ones(6), "layer4.0.act.weight": torch.zeros(6)}
+    assert [*certainties(find_slopes(state, only=["layer4*"]))] == ["layer4.0.act"]
+    assert [*certainties(find_slopes(state, only=["2", "4"], skip=["4"]))] == ["2"]
+    assert [*find_slopes(state, skip=["*.norm"]).rejected] == []
+    assert certainties(find_slopes(state, only=["layer4*"], also=["*norm"]))["layer4.0.norm"] == "chosen"
+
+
+def test_a_pattern_of_also_that_fits_nothing_is_an_error() -> None:
+    with pytest.raises(sw.errors.SlopewiseError, match=r"of its own fits 'atc'; did you mean 'act'\?"):
+        find_slopes({"act.weight": torch.ones(1)}, also=["atc"])
+    with pytest.raises(sw.errors.SlopewiseError, match="there is none"):
+        find_slopes({}, also=["act"])
+
+
+def test_no_slopes_is_an_error_that_says_what_was_looked_for() -> None:
+    with pytest.raises(sw.errors.SlopewiseError, match=r"no slopes among the 2 tensors: looked for `slope` .*PReLU.$"):
+        inspect_slopes(nn.Linear(2, 2).state_dict())
+    with pytest.raises(sw.errors.SlopewiseError, match=r"5 of these, as 'layers.0.input_layernorm.weight', .*--also"):
+        inspect_slopes(transformer().state_dict())
+    with pytest.raises(sw.errors.SlopewiseError, match="patterns leave out all 3 layers with slopes: '2' to '5'"):
+        inspect_slopes(layered().state_dict(), only=["absent"])
+
+
+def test_unclear_layers_raise_no_alarm_until_they_are_named() -> None:
+    state = {"0.weight": torch.ones(8, 3), "1.weight": torch.ones(8)}
+    (unclear,) = inspect_slopes(state).layers
+    assert (unclear.alarms, unclear.remark) == ((), "not judged: may be no slopes")
+    (chosen,) = inspect_slopes(state, also=["1"]).layers
+    assert [str(alarm) for alarm in chosen.alarms] == ["stuck at 1"]
+
+
+def test_in_half_precision_equal_slopes_get_a_remark() -> None:
+    (layer,) = inspect_slopes(sw.PReLU(8, dtype=torch.bfloat16).state_dict(), also=["*"]).layers
+    assert (layer.alarms, layer.remark) == ((), "all 0.25 as bfloat16 rounds them")

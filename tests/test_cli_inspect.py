@@ -1,0 +1,88 @@
+"""`slopewise inspect` as a real process."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import slopewise as sw
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+pytestmark = pytest.mark.slow
+
+
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    model = nn.Sequential(sw.ConvBNPReLU(3, 8), nn.Conv2d(8, 4, 1), nn.PReLU(4))
+    nn.init.uniform_(model[2].weight, 0.1, 0.5)
+    return model
+
+
+def test_a_training_checkpoint_of_a_wrapped_network(cli: Cli, tmp_path: Path) -> None:
+    torch.save({"epoch": 1, "state_dict": nn.DataParallel(net()).state_dict()}, tmp_path / "last.ckpt")
+    ended = cli("inspect", "last.ckpt")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr == "last.ckpt, state_dict: 10 tensors, shown without the names of their wrappers\n"
+    assert ended.stdout.startswith("12 slopes in 2 layers: alarms in 1 layer\n")
+    assert "stuck at 0.25" in ended.stdout
+    assert "◆" in ended.stdout
+    assert cli("inspect", "last.ckpt", "--fail-on-alarm").returncode == 1
+    healthy = cli("inspect", "last.ckpt", "--fail-on-alarm", "--skip", "0.bn")
+    assert healthy.returncode == 0
+    assert healthy.stdout.startswith("4 slopes in 1 layer: no alarms\n")
+
+
+def test_json_is_one_strict_object_with_the_slopes(cli: Cli, tmp_path: Path) -> None:
+    model = net()
+    with torch.no_grad():
+        model[0].bn.slope[1] = torch.inf
+    save_file(model.state_dict(), tmp_path / "x.safetensors")
+    ended = cli("inspect", "x.safetensors", "--json", "--init", "0.25")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    found = json.loads(ended.stdout, parse_constant=pytest.fail)
+    assert (found["file"], found["key"], found["alarms"], found["not_taken"]) == ("x.safetensors", "", 1, [])
+    fused, prelu = found["layers"]
+    assert (fused["entry"], fused["certainty"], fused["values"][:3]) == ("0.bn.slope", "certain", [0.25, None, 0.25])
+    assert fused["alarms"] == [{"kind": "not finite", "slopes": 1, "value": None}]
+    assert (prelu["layer"], prelu["shape"], prelu["dtype"], prelu["certainty"]) == ("2", [4], "float32", "likely")
+    assert prelu["values"] == model[2].weight.tolist()
+    assert prelu["minimum"] == min(prelu["values"])
+
+
+def test_a_narrow_encoding(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    torch.save(net().state_dict(), tmp_path / "x.pt")
+    ended = cli("inspect", "x.pt")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.isascii()
+    assert "?" not in ended.stdout  # nothing was replaced
+    assert "O" in ended.stdout
+
+
+REFUSED = {
+    ("inspect", "absent.pt"): "cannot read the checkpoint 'absent.pt'",
+    (
+        "inspect",
+        "two.pt",
+    ): "several state dicts, 'model' (10 tensors), 'ema' (10 tensors): pick one with the key (--key)",
+    ("inspect", "plain.pt"): "no slopes among the 2 tensors: looked for `slope`",
+}
+
+
+def test_bad_input_is_one_line_and_status_2(cli: Cli, tmp_path: Path) -> None:
+    torch.save({"model": net().state_dict(), "ema": net().state_dict()}, tmp_path / "two.pt")
+    torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "plain.pt")
+    for arguments, message in REFUSED.items():
+        ended = cli(*arguments)
+        assert (ended.returncode, ended.stdout) == (2, ""), arguments
+        assert message in ended.stderr
+        assert len(ended.stderr.strip().splitlines()) == 1
+
+
+def test_help_shows_examples(cli: Cli) -> None:
+    assert "slopewise inspect last.ckpt" in cli("inspect", "--help").stdout
