@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import torch
@@ -10,6 +9,7 @@ import torch
 from slopewise.export import _onnx, _pt2
 from slopewise.export._call import Call, Example
 from slopewise.export._error import need
+from slopewise.export._files import new_files
 from slopewise.export._parity import prove
 from slopewise.export._program import as_deployed, captured, outputs, quiet, unwrapped
 from slopewise.export._report import ExportReport
@@ -76,22 +76,18 @@ def export_model(
     notes: tuple[str, ...] = ()
     if any(module.training for module in model.modules()):
         notes = ("the model is in training mode; what was exported is its evaluation mode",)
-    temporary = tempfile.TemporaryDirectory(dir=path.parent, prefix=".slopewise-export-")
-    with as_deployed(model), temporary as folder, quiet(verbose):
+    with as_deployed(model), new_files(path) as file, quiet(verbose):
         names = list(outputs(model, call))
         program = captured(model, call, dynamic_batch=dynamic_batch)
-        target = Path(folder, path.name)
         if path.suffix == ".onnx":
+            slopes = slope_names(model)
             written = _onnx.write(
-                program, target, call, names, slope_names(model), opset, external_data=external_data, verbose=verbose
+                program, file, call, names, slopes, opset, external_data=external_data, verbose=verbose
             )
         else:
-            written = _pt2.write(program, target, names)
+            written = _pt2.write(program, file, names)
         measured = prove(model, program, written.run, call, tolerance, dynamic_batch=dynamic_batch)
-        files = sorted(Path(folder).iterdir(), key=lambda file: file == target)  # the weights before their user
-        size = sum(file.stat().st_size for file in files)
-        for file in files:
-            file.replace(path.parent / file.name)
+        size = sum(one.stat().st_size for one in file.parent.iterdir())
     return ExportReport(
         path,
         written.format,

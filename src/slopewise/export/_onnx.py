@@ -109,16 +109,11 @@ def _name_batch(model: ir.Model, call: Call) -> None:
 
 
 def _run(path: Path, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The outputs of an ONNX file in ONNX Runtime, on the CPU."""
-    import onnxruntime  # type: ignore[import-untyped]
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        names = [value.name for value in session.get_inputs()]
+        running = session(path)
+        names = [value.name for value in running.get_inputs()]
         feed = {name: tensor.detach().cpu().numpy() for name, tensor in zip(names, tensors, strict=True)}
-        return [torch.from_numpy(array) for array in session.run(None, feed)]
+        return [torch.from_numpy(array) for array in running.run(None, feed)]
     except Exception as error:  # of many classes
         dtypes = {tensor.dtype for tensor in tensors if tensor.is_floating_point()} - {torch.float32}
         hint = ""
@@ -128,6 +123,15 @@ def _run(path: Path, tensors: Sequence[Tensor]) -> list[Tensor]:
                 "model.float() with float32 inputs, and convert the file)"
             )
         raise ExportError(f"ONNX Runtime cannot run the file: {reason(error)}{hint}") from error
+
+
+def session(path: Path) -> Any:
+    """An ONNX Runtime session of a file, on the CPU, that prints errors alone."""
+    import onnxruntime  # type: ignore[import-untyped]
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def _shape(value: ir.Value) -> Shape:
