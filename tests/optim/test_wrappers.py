@@ -83,6 +83,19 @@ def test_zero_redundancy_optimizer(process_group):
     assert min(trained(DistributedDataParallel(network()), optimizer)) > 0
 
 
+@pytest.mark.parametrize("wrap", [DistributedDataParallel, "fully_shard"], ids=str)
+def test_shared_slopes_get_the_mean_gradient(process_group, wrap):
+    model = nn.Sequential(sw.PReLU())
+    if wrap == "fully_shard":
+        fully_shard(model, mesh=dist.device_mesh.init_device_mesh("cpu", (1,)))
+    else:
+        model = wrap(model)
+    ((slope,),) = (group["params"] for group in sw.param_groups(model, lr=0.1) if group["params"])
+    model(-torch.ones(2, 5, 3)).sum().backward()
+    gradient = slope.grad.full_tensor() if wrap == "fully_shard" else slope.grad
+    assert gradient.item() == pytest.approx(-6)
+
+
 def test_fully_shard(process_group):
     model = network()
     fully_shard(model[3], mesh=dist.device_mesh.init_device_mesh("cpu", (1,)))

@@ -10,9 +10,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.types import Device
 
 from slopewise.nn import _pair, functional
+from slopewise.nn._prelu import PReLU
 from slopewise.nn._slopes import (
     Bounds,
     Init,
+    SharedGradient,
+    averaged,
     checked_bounds,
     checked_count,
     checked_init,
@@ -31,6 +34,7 @@ class BatchNormPReLU(_BatchNorm):
     stock: ClassVar[type[_BatchNorm]]
     shapes: ClassVar[dict[int, str]]  # of the input, by its number of dimensions
     slope: Tensor
+    shared_gradient: SharedGradient = "sum"  # as in `slopewise.PReLU`
 
     def __init__(
         self,
@@ -69,7 +73,10 @@ class BatchNormPReLU(_BatchNorm):
 
     def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:  # noqa: A002
         """Normalise, add the residual (of the input's shape) if there is one, and rectify."""
-        return self._fused(input, residual, slopes_in_use(self.slope, self.bounds, training=self.training))
+        slope = slopes_in_use(self.slope, self.bounds, training=self.training)
+        if self.shared_gradient == "mean" and self.num_parameters == 1:
+            slope = averaged(slope, self.num_features)
+        return self._fused(input, residual, slope)
 
     def pre_activation(self, input: Tensor, residual: Tensor | None = None) -> Tensor:  # noqa: A002
         """What a forward pass rectifies, BatchNorm(x) + r. In training mode it counts as a forward pass.
@@ -144,6 +151,7 @@ class BatchNormPReLU(_BatchNorm):
         _pair.share(bn, layer)
         if slopes.learned is not None:
             layer.slope = slopes.learned
+            layer.shared_gradient = getattr(act, "shared_gradient", "sum")
         return layer
 
     def unfuse(self) -> torch.nn.Sequential:
@@ -160,6 +168,8 @@ class BatchNormPReLU(_BatchNorm):
         bn = self.stock(self.num_features, self.eps, self.momentum, self.affine, self.track_running_stats, "meta")
         _pair.share(self, bn)
         act = _pair.activation(self.slope, self.init, self.bounds, learnable=self.learnable, low_memory=self.low_memory)
+        if isinstance(act, PReLU):
+            act.shared_gradient = self.shared_gradient
         return _pair.Pair(bn, act).train(self.training)
 
     def project_(self) -> None:
@@ -172,7 +182,8 @@ class BatchNormPReLU(_BatchNorm):
         bounds = f", bounds={self.bounds}" if self.bounds is not None else ""
         memory = ", low_memory=True" if self.low_memory else ""
         normalisation = super().extra_repr()  # type: ignore[no-untyped-call]
-        return f"{normalisation}, num_parameters={self.num_parameters}{fixed}{bounds}{memory}"
+        gradient = ", shared_gradient='mean'" if self.num_parameters == 1 and self.shared_gradient == "mean" else ""
+        return f"{normalisation}, num_parameters={self.num_parameters}{fixed}{bounds}{memory}{gradient}"
 
     @property
     def qconfig(self) -> NoReturn:

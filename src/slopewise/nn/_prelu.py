@@ -9,7 +9,17 @@ from torch import Tensor
 from torch.types import Device
 
 from slopewise.nn import functional
-from slopewise.nn._slopes import Bounds, Init, checked_bounds, checked_init, initialise_, project_, slopes_in_use
+from slopewise.nn._slopes import (
+    Bounds,
+    Init,
+    SharedGradient,
+    averaged,
+    checked_bounds,
+    checked_init,
+    initialise_,
+    project_,
+    slopes_in_use,
+)
 
 
 class PReLU(torch.nn.PReLU):
@@ -34,6 +44,12 @@ class PReLU(torch.nn.PReLU):
         low_memory: keep the output for the backward pass instead of the input, where that is safe; see
             `slopewise.nn.functional.prelu`.
 
+    Attributes:
+        shared_gradient: "sum" gives a shared slope PyTorch's gradient, a sum over all elements; "mean" divides that
+            by the number of channels (the size of `channel_dim`), so that in a step of SGD it moves like the mean of
+            slopes per channel instead of that many times as far. `slopewise.param_groups` sets it to "mean".
+            Otherwise it is "sum". Layers with several slopes ignore it.
+
     Shape:
         Input: any. With more than one slope, dimension `channel_dim` has size `num_parameters`. Output: the same.
 
@@ -48,6 +64,7 @@ class PReLU(torch.nn.PReLU):
     """
 
     init: float | tuple[float, ...]  # type: ignore[assignment]  # torch.nn.PReLU takes one number alone
+    shared_gradient: SharedGradient = "sum"
 
     def __init__(
         self,
@@ -75,6 +92,9 @@ class PReLU(torch.nn.PReLU):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Apply the layer to a tensor of any shape."""
         slopes = slopes_in_use(self.weight, self.bounds, training=self.training)
+        if self.shared_gradient == "mean" and self.num_parameters == 1:
+            axis = self.channel_dim
+            slopes = averaged(slopes, input.shape[axis : axis + 1 or None].numel())  # 1 where there is no such axis
         return functional.prelu(input, slopes, channel_dim=self.channel_dim, low_memory=self.low_memory)
 
     def project_(self) -> None:
@@ -86,7 +106,8 @@ class PReLU(torch.nn.PReLU):
         axis = f", channel_dim={self.channel_dim}" if self.channel_dim != 1 else ""
         bounds = f", bounds={self.bounds}" if self.bounds is not None else ""
         memory = ", low_memory=True" if self.low_memory else ""
-        return super().extra_repr() + axis + bounds + memory
+        gradient = ", shared_gradient='mean'" if self.num_parameters == 1 and self.shared_gradient == "mean" else ""
+        return super().extra_repr() + axis + bounds + memory + gradient
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         self.project_()

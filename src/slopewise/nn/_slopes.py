@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 Init = float | Iterable[float] | Tensor
 Bounds = tuple[float, float]
+SharedGradient = Literal["sum", "mean"]  # over the channels that share a slope
 
 
 def checked_count(num_parameters: int | None, channels: int, name: str) -> int:
@@ -75,3 +77,10 @@ def slopes_in_use(slopes: Tensor, bounds: Bounds | None, *, training: bool) -> T
     # Its gradient is the parameter's (straight-through), since clamp's would be 0 outside: a slope trained in
     # evaluation mode would never come back.
     return slopes.clamp(*bounds).detach() + (slopes - slopes.detach())
+
+
+def averaged(slope: Tensor, channels: int) -> Tensor:
+    """The same slope, bit by bit, with a gradient that is divided by the number of channels that share it."""
+    if not torch.is_grad_enabled() or torch.compiler.is_exporting():
+        return slope
+    return torch.lerp(slope.detach(), slope, 1 / channels)

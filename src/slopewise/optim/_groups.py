@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
+from slopewise.nn import PReLU
+from slopewise.nn._batch_norm_prelu import BatchNormPReLU
+from slopewise.nn._slopes import SharedGradient
 from slopewise.optim._roles import Role, held, role
 
 
@@ -18,6 +22,7 @@ class ParamGroups(list[dict[str, Any]]):
     Attributes:
         layers: the learned slopes by the layer that holds them. A parameter that several layers share stands under
             each of them.
+        shared: "mean" or "sum" by the layer that has one slope for all channels: how their gradients are put together.
         frozen: the model's parameters that are in no group, since they require no gradient.
     """
 
@@ -26,10 +31,12 @@ class ParamGroups(list[dict[str, Any]]):
         groups: Iterable[dict[str, Any]],
         frozen: Sequence[Tensor] = (),
         layers: Mapping[str, Tensor] | None = None,
+        shared: Mapping[str, SharedGradient] | None = None,
     ) -> None:
         super().__init__(groups)
         self.frozen = list(frozen)
         self.layers = dict(layers or {})
+        self.shared = dict(shared or {})
 
     def __str__(self) -> str:
         slopes = [group for group in self if group["name"] == "slopes"]
@@ -40,6 +47,8 @@ class ParamGroups(list[dict[str, Any]]):
             settings = [f", {key} {group[key]:g}" for key in ("lr", "weight_decay") if key in group]
             count = f"{len(group['params']):,} parameters, {_values([group]):,} values"
             lines.append(f"  {group['name']}: {count}{''.join(settings)}")
+        for gradient, layers in Counter(self.shared.values()).items():
+            lines.append(f"  shared by all channels: the slopes of {layers:,} layers, with the {gradient} of gradients")
         return "\n".join(lines)
 
 
@@ -51,6 +60,7 @@ def param_groups(
     slope_lr_scale: float = 1.0,
     slope_weight_decay: float = 0.0,
     norm_and_bias_weight_decay: float = 0.0,
+    shared_gradient: SharedGradient = "mean",
 ) -> ParamGroups:
     """Split a model's parameters into "weights", "norms and biases" and "slopes", for any optimizer that takes groups.
 
@@ -66,6 +76,12 @@ def param_groups(
     Every parameter that requires a gradient is in exactly one group, once, however many modules share it. All three
     groups are there even when empty. Wrap, compile or shard the model first where that replaces its parameters (FSDP).
 
+    A slope that C channels share collects C times the gradient of a slope per channel, and can diverge at learning
+    rates that suit all else. So `shared_gradient` is set on every layer of slopewise in the model that has one slope:
+    "mean" divides its gradient by C, which each forward pass sees anew; "sum" is PyTorch's. This works in SGD as a
+    learning rate of 1/C would; optimizers that divide by the gradient's own size (Adam) take the same steps either
+    way, and need no remedy. A torch.nn.PReLU always sums: replace it by slopewise.PReLU.
+
     Slopes take no weight decay unless asked to: decay pulls a slope to 0, which is ReLU. Nor do norms and biases.
 
     Schedulers that scale each group's own rate (LambdaLR, StepLR, CosineAnnealingLR with eta_min=0) keep the ratio
@@ -78,13 +94,14 @@ def param_groups(
         slope_lr_scale: learning rate of the slopes, in units of `lr`.
         slope_weight_decay: of the slopes.
         norm_and_bias_weight_decay: of the norms and biases.
+        shared_gradient: of slopes that all channels of a layer share, "mean" or "sum"; set on the layers.
 
     Returns:
         A list of three dicts with the keys `name`, `params`, `lr` and `weight_decay`.
 
     Raises:
-        ValueError: a number is negative or NaN, a parameter has no shape yet or holds a whole flattened part of the
-            model, or no parameter requires a gradient.
+        ValueError: a number is negative or NaN, `shared_gradient` is neither "mean" nor "sum", a parameter has no shape
+            yet or holds a whole flattened part of the model, or no parameter requires a gradient.
 
     Source for no decay on slopes: He et al. 2015, section 2.1, https://arxiv.org/abs/1502.01852.
 
@@ -108,10 +125,23 @@ def param_groups(
     for name, value in settings.items():
         if not value >= 0:
             raise ValueError(f"{name} must be 0 or more, got {value}")
-    parameters, roles, layers = _roles(model)
-    learned = [parameter for parameter in parameters if parameter.requires_grad]
+    if shared_gradient not in get_args(SharedGradient):
+        raise ValueError(f"shared_gradient must be 'mean' or 'sum', got {shared_gradient!r}")
+    entries = list(held(model))
+    for path, module, name, parameter in entries:
+        _check_groupable(parameter, f"{path}.{name}" if path else name, module)
+    parameters = {id(parameter): parameter for *_, parameter in entries}
+    learned = [parameter for parameter in parameters.values() if parameter.requires_grad]
     if not learned:
         raise ValueError(f"no parameter of {type(model).__name__} requires a gradient: there is nothing to optimize")
+    # The first role counts, but what is a slope anywhere is a slope.
+    roles = {id(parameter): role(module, name) for _, module, name, parameter in reversed(entries)}
+    slopes = {
+        path: (module, parameter)
+        for path, module, name, parameter in entries
+        if role(module, name) == "slope" and parameter.requires_grad
+    }
+    roles |= {id(parameter): "slope" for _, parameter in slopes.values()}
 
     def group(name: str, of: Role, lr: float, weight_decay: float) -> dict[str, Any]:
         members = [parameter for parameter in learned if roles[id(parameter)] == of]
@@ -123,25 +153,20 @@ def param_groups(
             group("norms and biases", "norm or bias", lr, norm_and_bias_weight_decay),
             group("slopes", "slope", lr * slope_lr_scale, slope_weight_decay),
         ],
-        frozen=[parameter for parameter in parameters if not parameter.requires_grad],
-        layers={layer: parameter for layer, parameter in layers.items() if parameter.requires_grad},
+        frozen=[parameter for parameter in parameters.values() if not parameter.requires_grad],
+        layers={path: parameter for path, (_, parameter) in slopes.items()},
+        shared={
+            path: _share(layer, shared_gradient) for path, (layer, _) in slopes.items() if layer.num_parameters == 1
+        },
     )
 
 
-def _roles(model: torch.nn.Module) -> tuple[list[Tensor], dict[int, Role], dict[str, Tensor]]:
-    """Every parameter once, the role of each by its id, and the slopes by layer."""
-    parameters: dict[int, Tensor] = {}
-    roles: dict[int, Role] = {}
-    layers: dict[str, Tensor] = {}
-    for path, module, name, parameter in held(model):
-        _check_groupable(parameter, f"{path}.{name}" if path else name, module)
-        key, here = id(parameter), role(module, name)
-        parameters.setdefault(key, parameter)
-        if here == "slope":
-            layers[path] = parameter
-        if here == "slope" or key not in roles:  # what is a slope somewhere is a slope
-            roles[key] = here
-    return list(parameters.values()), roles, layers
+def _share(layer: torch.nn.Module, gradient: SharedGradient) -> SharedGradient:
+    """Set how a layer's shared slope gets its gradient; what it will be, since PyTorch's own layer has no choice."""
+    if isinstance(layer, (PReLU, BatchNormPReLU)):
+        layer.shared_gradient = gradient
+        return gradient
+    return "sum"
 
 
 def _check_groupable(parameter: Tensor, name: str, module: torch.nn.Module) -> None:

@@ -98,8 +98,10 @@ class TrainSpec(_Table):
         optimizer: `sgd` (Nesterov momentum) or `adamw`.
         lr: peak learning rate of the weights.
         momentum: of SGD; AdamW's first beta.
-        weight_decay: of the weights. Slopes get none.
+        weight_decay: of the weights. Slopes, normalisation layers and biases get none.
         slope_lr_scale: learning rate of the slopes relative to the weights'.
+        shared_gradient: of slopes that all channels of a layer share: the `mean` over the channels, or their `sum` as
+            in PyTorch, which diverges earlier.
         schedule: `one-cycle` (linear up over the first quarter, then cosine to 0) or `constant`.
     """
 
@@ -110,6 +112,7 @@ class TrainSpec(_Table):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     slope_lr_scale: Annotated[float, Field(ge=0)] = 1.0
+    shared_gradient: Literal["mean", "sum"] = "mean"
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
 
 
@@ -138,7 +141,7 @@ class ArmSpec(_Table):
         name: its name in tables; by default the activation's.
         activation: a registered name (`relu`, `prelu_channel`, ...) or `module:callable(channels, **options)`.
         options: keyword arguments of the activation, e.g. {negative_slope = 0.3}.
-        lr, slope_lr_scale: this arm's own values in place of [train]'s, for instance each arm's tuned rate.
+        lr, slope_lr_scale, shared_gradient: this arm's own in place of [train]'s, for instance each arm's tuned rate.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=60)]
@@ -146,6 +149,7 @@ class ArmSpec(_Table):
     options: dict[str, Any] = {}
     lr: Annotated[float, Field(gt=0)] | None = None
     slope_lr_scale: Annotated[float, Field(ge=0)] | None = None
+    shared_gradient: Literal["mean", "sum"] | None = None
 
 
 def _expand_arms(arms: Any) -> Any:

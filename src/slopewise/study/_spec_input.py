@@ -25,7 +25,7 @@ def parse_spec(fields: dict[str, Any]) -> StudySpec:
         Traceback (most recent call last):
         ...
         slopewise.errors.SpecError: unknown key 'train.epoch'; did you mean 'epochs'? (known: epochs, batch_size, \
-optimizer, lr, momentum, weight_decay, slope_lr_scale, schedule)
+optimizer, lr, momentum, weight_decay, slope_lr_scale, shared_gradient, schedule)
     """
     try:
         return StudySpec.model_validate(fields)

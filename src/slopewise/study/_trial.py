@@ -356,7 +356,13 @@ def _optimizer(
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     lr = train.lr if arm.lr is None else arm.lr
     scale = train.slope_lr_scale if arm.slope_lr_scale is None else arm.slope_lr_scale
-    groups = param_groups(model, lr=lr, weight_decay=train.weight_decay, slope_lr_scale=scale)
+    groups = param_groups(
+        model,
+        lr=lr,
+        weight_decay=train.weight_decay,
+        slope_lr_scale=scale,
+        shared_gradient=arm.shared_gradient or train.shared_gradient,
+    )
     optimizer: torch.optim.Optimizer
     if train.optimizer == "sgd":
         optimizer = torch.optim.SGD(groups, lr=lr, momentum=train.momentum, nesterov=train.momentum > 0, fused=True)
