@@ -163,7 +163,7 @@ def test_the_audit():
         "  weights: 2 parameters, 308 values, lr 0.1, weight_decay 0.0005",
         "  norms and biases: 1 parameters, 2 values, lr 0.1, weight_decay 0",
         "  slopes: 3 parameters, 7 values, lr 0.1, weight_decay 0",
-        "  shared by all channels: the slopes of 1 layers, with the sum of gradients",
+        "  layers that share one slope, with its sum gradient over channels: 1",
     ]
     assert str(sw.param_groups(model, lr=0.1, slope_weight_decay=0.01)).startswith("7 slopes, 7 decayed;")
 

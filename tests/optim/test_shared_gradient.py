@@ -43,6 +43,22 @@ def test_the_gradient_is_the_mean_over_channels_and_all_else_is_as_it_was(axis, 
     )
 
 
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("low_memory", [False, True])
+def test_on_the_kernels(low_memory, autocast):
+    """Large enough for them, channels last, with the output kept or the input."""
+    torch.manual_seed(0)
+    x = torch.randn(4, 32, 16, 16).to(memory_format=torch.channels_last)
+    layer, found = sw.PReLU(low_memory=low_memory), {}
+    for kind in ("sum", "mean"):
+        layer.shared_gradient = kind
+        with torch.autocast("cpu", enabled=autocast):
+            found[kind] = gradients(layer, x)
+    assert torch.equal(found["mean"][0], found["sum"][0])
+    assert torch.equal(found["mean"][1], found["sum"][1])
+    torch.testing.assert_close(found["mean"][2], found["sum"][2] / 32)
+
+
 @pytest.mark.parametrize("bounds", [None, (0.0, 1.0)])
 def test_of_a_fused_layer_with_bounds_residual_and_without(bounds):
     torch.manual_seed(0)
@@ -75,8 +91,8 @@ def test_param_groups_sets_it_and_says_so():
     groups = sw.param_groups(model, lr=0.1)
     assert groups.shared == {"0": "mean", "2": "sum", "3": "mean"}
     assert str(groups).splitlines()[-2:] == [
-        "  shared by all channels: the slopes of 2 layers, with the mean of gradients",
-        "  shared by all channels: the slopes of 1 layers, with the sum of gradients",
+        "  layers that share one slope, with its mean gradient over channels: 2",
+        "  layers that share one slope, with its sum gradient over channels: 1",
     ]
     assert [getattr(layer, "shared_gradient", None) for layer in model] == ["mean", "sum", None, "mean", "sum"]
     assert sw.param_groups(model, lr=0.1, shared_gradient="sum").shared == dict.fromkeys("023", "sum")

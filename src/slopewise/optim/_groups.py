@@ -48,7 +48,7 @@ class ParamGroups(list[dict[str, Any]]):
             count = f"{len(group['params']):,} parameters, {_values([group]):,} values"
             lines.append(f"  {group['name']}: {count}{''.join(settings)}")
         for gradient, layers in Counter(self.shared.values()).items():
-            lines.append(f"  shared by all channels: the slopes of {layers:,} layers, with the {gradient} of gradients")
+            lines.append(f"  layers that share one slope, with its {gradient} gradient over channels: {layers:,}")
         return "\n".join(lines)
 
 
