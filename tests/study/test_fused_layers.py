@@ -50,7 +50,7 @@ def test_units_slopes_and_gradients_are_recorded(user_module: Callable[[str, str
             "seeds": 1,
         }
     )
-    data = preflight(spec)
+    data = preflight(spec).data
     relu, fused_relu, fused = (run_trial(spec, arm, 0, data) for arm in ("relu", "fused_relu", "fused"))
     assert len({trial.init_digest for trial in (relu, fused_relu, fused)}) == 1
     assert (fused_relu.slope_parameters, fused.slope_parameters) == (0, 6)

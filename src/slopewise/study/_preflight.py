@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from slopewise.convert import ConversionWarning
 from slopewise.errors import ModelError, SlopewiseError, SpecError
 from slopewise.monitor import probe
 from slopewise.optim import param_groups
 from slopewise.study._references import describe
-from slopewise.study._spec import ArmSpec, HardwareSpec, StudySpec
+from slopewise.study._spec import ArmSpec, ConvertSpec, HardwareSpec, StudySpec
 from slopewise.study._trial import build_arm, make_fabric
-from slopewise.study.arms import activation_factory
+from slopewise.study.arms import AS_IS, activation_factory
 from slopewise.study.data import ImageData, load_data, source
-from slopewise.study.models import builder
+from slopewise.study.models import checkpoint_facts, hint_for_small, recipe
 
 _IMAGES = 8
 
 
-def preflight(spec: StudySpec) -> ImageData:
+@dataclass(frozen=True)
+class Preflight:
+    """What was found on the way.
+
+    Attributes:
+        data: loaded.
+        facts: of the data, the checkpoint and the model, for the store and the report.
+    """
+
+    data: ImageData
+    facts: dict[str, Any]
+
+
+def preflight(spec: StudySpec) -> Preflight:
     """Load the data, and rehearse with every arm what its trials will do, on a few images.
 
     Raises:
@@ -27,11 +45,18 @@ def preflight(spec: StudySpec) -> ImageData:
     """
     check_names(spec)
     _check_hardware(spec.hardware)
+    checkpoint = checkpoint_facts(spec.model)
     data = load_data(spec.data)
     _check_sizes(spec, data)
-    for arm in spec.arms:
-        _rehearse(spec, arm, data)
-    return data
+    found = [_rehearse(spec, arm, data) for arm in spec.arms]
+    if recipe(spec.model).ordinary and len({start.digest for start in found}) > 1:
+        raise ModelError(
+            f"model '{spec.model.name}' starts from other weights each time that it is built from the same seed: let "
+            "it draw from torch's global generator alone, which is seeded, and not from NumPy's or Python's"
+        )
+    for note in found[0].notes:
+        warnings.warn(f"model '{spec.model.name}': {note}", ConversionWarning, stacklevel=2)
+    return Preflight(data, data.facts() | checkpoint | found[0].facts)
 
 
 def check_names(spec: StudySpec) -> None:
@@ -40,13 +65,27 @@ def check_names(spec: StudySpec) -> None:
     Raises:
         SlopewiseError: there is no such activation, model or source of data.
     """
+    ordinary = recipe(spec.model).ordinary
     for arm in spec.arms:
         activation_factory(arm)
-    builder(spec.model)
+        if arm.activation == AS_IS and not ordinary:
+            raise SpecError(f"arm '{arm.name}': model '{spec.model.name}' has no activations of its own to keep as_is")
+    if spec.model.convert != ConvertSpec() and not ordinary:
+        raise SpecError(f"model.convert: model '{spec.model.name}' is built with the arm's activation, not converted")
+    checkpoint_facts(spec.model)
     source(spec.data)
 
 
-def _rehearse(spec: StudySpec, arm: ArmSpec, data: ImageData) -> None:
+@dataclass(frozen=True)
+class _Start:
+    """What an arm starts with: the digest of its weights, and what conversion has to say."""
+
+    digest: str
+    facts: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def _rehearse(spec: StudySpec, arm: ArmSpec, data: ImageData) -> _Start:
     index = torch.arange(min(_IMAGES, len(data.train_labels)))
     images, labels = data.train_images[index], data.train_labels[index]
     built = build_arm(spec, arm, spec.seeds[0], data)
@@ -57,24 +96,26 @@ def _rehearse(spec: StudySpec, arm: ArmSpec, data: ImageData) -> None:
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         if got != wanted:
             mode = "training" if model.training else "evaluation"
-            raise ModelError(f"{where} must return logits {wanted} (images, classes) in {mode}, not {got}")
+            raise ModelError(f"{where} must return logits {wanted} (images, classes) in {mode}, not {got}{hint}")
         return F.cross_entropy(logits, labels)
 
     where = f"model '{spec.model.name}' with arm '{arm.name}', on images {tuple(images.shape)},"
+    hint = "" if "num_classes" in recipe(spec.model).takes else ": it has no num_classes to set, but model.options may"
     try:
-        built.init_digest()
+        digest = built.init_digest()
         param_groups(built.model, lr=spec.train.lr)
         torch.autograd.backward(loss(built.model))
         states, _ = probe(built.model, built.sites, loss)
     except SlopewiseError:
         raise
     except (Exception, SystemExit) as error:  # a user's model can raise anything
-        raise ModelError(f"{where} raised {describe(error)}") from error
+        raise ModelError(f"{where} raised {describe(error)}{hint_for_small(images)}") from error
     if not states:
         raise ModelError(
             f"{where} makes activations but never applies one, so all arms would be the same: call in forward() what "
             "activation(channels) returned"
         )
+    return _Start(digest, built.facts(), built.notes)
 
 
 def _check_hardware(hardware: HardwareSpec) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 from slopewise.errors import StoreError
 from slopewise.study._spec import StudySpec
 
-# Where the data lie may change, what they are may not: the store compares their digest.
-_FREE = {"name", "data.path"}
+# Where data and checkpoint lie may change, what they are may not: the store compares their digests.
+_FREE = {"name", "data.path", "model.checkpoint"}
 
 
 def check_same(old: StudySpec, new: StudySpec, folder: str | Path) -> None:

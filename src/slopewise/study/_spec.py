@@ -5,6 +5,7 @@ What a spec does not hold (worker processes, output folder) cannot change a resu
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,6 +27,15 @@ class _Table(BaseModel):
 
 # A callable given from Python becomes the reference that a worker process can import.
 Reference = Annotated[str, BeforeValidator(lambda target: reference_to(target) if callable(target) else target)]
+FilePath = Annotated[
+    str,
+    BeforeValidator(lambda path: os.fspath(path) if isinstance(path, os.PathLike) else path),
+    AfterValidator(lambda path: str(Path(path).expanduser())),
+]
+Patterns = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    BeforeValidator(lambda patterns: (patterns,) if isinstance(patterns, str) else patterns),
+]
 
 
 class AugmentSpec(_Table):
@@ -57,7 +67,7 @@ class DataSpec(_Table):
     """
 
     source: Reference = "digits"
-    path: Annotated[str, AfterValidator(lambda path: str(Path(path).expanduser()))] | None = None
+    path: FilePath | None = None
     train_size: Annotated[int, Field(gt=0)] | None = None
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
     image_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] = (32, 32)
@@ -77,16 +87,49 @@ class DataSpec(_Table):
         return fields
 
 
-class ModelSpec(_Table):
-    """Which network. `name` is `cnn`, `resnet20` or `module:callable(activation, num_classes, in_channels)`.
+class ConvertSpec(_Table):
+    """Which activations of an ordinary network the arm's take the place of; arguments of `slopewise.convert`.
 
     Attributes:
-        name: the builder.
+        only: names ("layer1.*") and kinds ("relu") of those to replace; None for all.
+        skip: of those to leave as they are in every arm.
+        call_sites: `separate` gives each place of a module used at several an activation of its own, `shared` one to
+            all of them, `refuse` refuses such networks.
+        channel_dim: the dimension that holds the channels, for all sites or by name pattern, where nothing tells it.
+    """
+
+    only: Annotated[Patterns, Field(min_length=1)] | None = None
+    skip: Patterns = ()
+    call_sites: Literal["separate", "shared", "refuse"] = "separate"
+    channel_dim: int | dict[str, int] | None = None
+
+
+class ModelSpec(_Table):
+    """Which network, and where its weights start.
+
+    Attributes:
+        name: `cnn` or `resnet20`; a network of your own, `module:callable`; or one of a library that is installed,
+            `transformers:CLASS`, `timm:NAME`, `torchvision:NAME`. See docs/spec.md for how they are called.
         options: its further keyword arguments (cnn: width, batch_norm; resnet20: width).
+        checkpoint: file of `torch.save` or safetensors that every trial starts from; None for random weights.
+        checkpoint_key: where in that file the state dict is, if there are several.
+        checkpoint_skip: patterns of names ("fc.*") whose tensors start at random all the same.
+        convert: what of an ordinary network is replaced.
     """
 
     name: Reference = "cnn"
     options: dict[str, Any] = {}
+    checkpoint: FilePath | None = None
+    checkpoint_key: str | None = None
+    checkpoint_skip: Patterns = ()
+    convert: ConvertSpec = ConvertSpec()
+
+    @model_validator(mode="after")
+    def _start_of_what(self) -> ModelSpec:
+        if self.checkpoint is None and (self.checkpoint_key is not None or self.checkpoint_skip):
+            name = "checkpoint_skip" if self.checkpoint_skip else "checkpoint_key"
+            raise ValueError(f"model.{name}: there is no model.checkpoint that it could be about")
+        return self
 
 
 class TrainSpec(_Table):

@@ -48,7 +48,7 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
     for step in location:
         if isinstance(step, int):
             table = ArmSpec
-        elif step in ("data", "model", "train", "hardware", "augment"):
+        elif step in ("data", "model", "train", "hardware", "augment", "convert"):
             table = table.model_fields[step].annotation  # type: ignore[assignment]
     return list(table.model_fields)
 

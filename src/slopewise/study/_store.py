@@ -116,11 +116,14 @@ class Store:
         store = cls.open(folder) if old else cls(path)
         if old:
             check_same(store.spec(), spec, folder)
-            if (digest := store._study().data["digest"]) != data["digest"]:
-                raise StoreError(
-                    f"the data changed since '{folder}' was begun (digest {digest[:12]}, now {data['digest'][:12]}): "
-                    "give the old data, or choose another folder"
-                )
+            before = store._study().data
+            for what, key in (("data", "digest"), ("checkpoint", "checkpoint")):
+                was, now = before.get(key) or "none", data.get(key) or "none"
+                if was != now:
+                    raise StoreError(
+                        f"the {what} changed since '{folder}' was begun (digest {was[:12]}, now {now[:12]}): give the "
+                        f"old {what}, or choose another folder"
+                    )
         row = {"id": 1, "spec": spec.model_dump(mode="json"), "data": data}
         with store._errors(), store._engine.begin() as connection:  # one transaction: a study is there whole or not
             _metadata.create_all(connection)

@@ -90,15 +90,16 @@ class Study:
         with _alone_in(folder):
             missing = self.missing(folder, retry_failed=retry_failed)
             if missing or self._grown(folder):
-                data = preflight(self.spec)
-                with closing(Store.create(folder, self.spec, data.facts())) as store:
-                    del data  # workers load their own
-                    with closing(runner.run(self.spec, missing)) as events:
-                        for event in events:
-                            if isinstance(event, Ended):
-                                store.add(event.record, event.environment)
-                            if on_event:
-                                on_event(event)
+                facts = preflight(self.spec).facts  # not its data: workers load their own
+                with (
+                    closing(Store.create(folder, self.spec, facts)) as store,
+                    closing(runner.run(self.spec, missing)) as events,
+                ):
+                    for event in events:
+                        if isinstance(event, Ended):
+                            store.add(event.record, event.environment)
+                        if on_event:
+                            on_event(event)
             return read_results(folder)
 
     def _grown(self, folder: Path) -> bool:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 PROBE_SIZE = 128  # images of the fixed batch on which units are judged
 _EVALUATION_BATCH = 512
+_EXAMPLES = 2  # images that an ordinary network is run on for its conversion; batch normalisation needs two
 _LOSS_CHECK = 50  # steps between looks at the loss on devices where a look stalls the queue
 _WARM_UP = 0.25  # share of the steps in which one-cycle climbs to the peak
 
@@ -89,6 +90,7 @@ def build_arm(spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> Buil
         num_classes=len(data.classes),
         in_channels=data.in_channels,
         seed=seed,
+        example=data.train_images[torch.arange(min(_EXAMPLES, len(data.train_labels)))],
     )
 
 

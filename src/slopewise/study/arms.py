@@ -43,6 +43,16 @@ def prelu_channel(channels: int, init: float = 0.25, bounds: Bounds = None) -> n
     return PReLU(channels, init, bounds=_pair(bounds))
 
 
+def prelu_shared_from_0(channels: int, bounds: Bounds = None) -> nn.Module:
+    """`prelu_shared` that starts as ReLU, and so keeps what a trained network computes."""
+    return prelu_shared(channels, 0.0, bounds)
+
+
+def prelu_channel_from_0(channels: int, bounds: Bounds = None) -> nn.Module:
+    """`prelu_channel` that starts as ReLU, and so keeps what a trained network computes."""
+    return prelu_channel(channels, 0.0, bounds)
+
+
 def elu(channels: int, alpha: float = 1.0) -> nn.Module:  # noqa: ARG001
     """x where x > 0, else alpha * (exp(x) - 1) (Clevert et al. 2016)."""
     return nn.ELU(alpha)
@@ -65,12 +75,25 @@ def rrelu(channels: int, lower: float = 1 / 8, upper: float = 1 / 3) -> nn.Modul
 
 ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     factory.__name__: factory
-    for factory in (relu, leaky_relu, frozen_slope, prelu_shared, prelu_channel, elu, silu, gelu, rrelu)
+    for factory in (
+        relu,
+        leaky_relu,
+        frozen_slope,
+        prelu_shared,
+        prelu_channel,
+        prelu_shared_from_0,
+        prelu_channel_from_0,
+        elu,
+        silu,
+        gelu,
+        rrelu,
+    )
 }
+AS_IS = "as_is"  # the arm of an ordinary network's own activations
 
 
-def activation_factory(arm: ArmSpec) -> Callable[[int], nn.Module]:
-    """What builds the arm's activation for a number of channels.
+def activation_factory(arm: ArmSpec) -> Callable[[int], nn.Module] | None:
+    """What builds the arm's activation for a number of channels; None for `as_is`, which leaves a network its own.
 
     Raises:
         SpecError: no activation of that name.
@@ -80,8 +103,13 @@ def activation_factory(arm: ArmSpec) -> Callable[[int], nn.Module]:
         >>> activation_factory(arm)(2).weight.tolist()
         [0.5, 0.5]
     """
+    if arm.activation == AS_IS:
+        if arm.options:
+            raise SpecError(f"arm '{arm.name}': 'as_is' takes no options: it is what the network has")
+        return None
     if not is_reference(arm.activation) and arm.activation not in ACTIVATIONS:
-        raise SpecError(f"unknown arm '{arm.activation}'; {nearest(arm.activation, [*ACTIVATIONS, 'module:callable'])}")
+        known = [*ACTIVATIONS, AS_IS, "module:callable"]
+        raise SpecError(f"unknown arm '{arm.activation}'; {nearest(arm.activation, known)}")
     factory = ACTIVATIONS.get(arm.activation) or resolve(arm.activation)
 
     def build(channels: int) -> nn.Module:

@@ -1,94 +1,94 @@
-"""The models of a study: built with an arm's activation, from weights that depend on the seed alone."""
+"""The models of a study: an arm's activation in a network whose weights depend on the seed alone."""
 
 from __future__ import annotations
-
-import hashlib
-import inspect
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from slopewise.errors import ModelError, SlopewiseError, SpecError, nearest
-from slopewise.study._references import describe, is_reference, resolve
+from slopewise.errors import ModelError, SlopewiseError, SpecError
+from slopewise.study._references import describe
 from slopewise.study._spec import ModelSpec
 from slopewise.study._streams import derive
+from slopewise.study.models._built import BuiltModel as BuiltModel
+from slopewise.study.models._checkpoint import checkpoint_facts as checkpoint_facts
+from slopewise.study.models._checkpoint import load_checkpoint_
 from slopewise.study.models._cnn import cnn as cnn
+from slopewise.study.models._converted import converted
+from slopewise.study.models._converted import hint_for_small as hint_for_small
+from slopewise.study.models._recipe import MODELS as MODELS
+from slopewise.study.models._recipe import Activation as Activation
+from slopewise.study.models._recipe import Recipe as Recipe
+from slopewise.study.models._recipe import recipe as recipe
 from slopewise.study.models._resnet import resnet20 as resnet20
-
-Activation = Callable[[int], nn.Module]
-Builder = Callable[..., nn.Module]
-
-MODELS: dict[str, Builder] = {"cnn": cnn, "resnet20": resnet20}
-
-
-@dataclass(frozen=True)
-class BuiltModel:
-    """A model and the activation modules in it, by name, in the order of `named_modules`."""
-
-    model: nn.Module
-    sites: dict[str, nn.Module]
-
-    def init_digest(self) -> str:
-        """SHA-256 of every parameter and buffer outside the activations: equal in all arms of a seed."""
-        # By identity: a module that stands under two names has its slopes in the state_dict twice.
-        inside = {id(t) for site in self.sites.values() for t in (*site.parameters(), *site.buffers())}
-        state = self.model.state_dict(keep_vars=True).values()
-        return digest(t for t in state if isinstance(t, Tensor) and id(t) not in inside)
-
-
-def builder(spec: ModelSpec) -> Builder:
-    """The function that a model spec names, after a check of its options.
-
-    Whatever can be made into a `Builder` can be studied: a further kind of name is a further branch here.
-
-    Raises:
-        SpecError: no such model, or a built-in one has no such option.
-    """
-    if is_reference(spec.name):
-        return resolve(spec.name)
-    if spec.name not in MODELS:
-        raise SpecError(f"unknown model '{spec.name}'; {nearest(spec.name, [*MODELS, 'module:callable'])}")
-    options = [p.name for p in inspect.signature(MODELS[spec.name]).parameters.values() if p.kind == p.KEYWORD_ONLY]
-    for option in spec.options:
-        if option not in options:
-            raise SpecError(f"unknown key 'model.options.{option}' of model '{spec.name}'; {nearest(option, options)}")
-    return MODELS[spec.name]
 
 
 def build_model(
-    spec: ModelSpec, activation: Activation, *, num_classes: int, in_channels: int, seed: int
+    spec: ModelSpec,
+    activation: Activation | None,
+    *,
+    num_classes: int,
+    in_channels: int,
+    seed: int,
+    example: Tensor | None = None,
 ) -> BuiltModel:
     """Build a model whose weights, slopes aside, are bitwise the same for every activation.
 
-    The weights are drawn from torch's global generator, seeded here; what an activation draws while it is built
-    comes from a stream of its own.
+    The weights are drawn from torch's global generator, seeded here, and then read from the spec's checkpoint if it
+    has one; what an activation draws while it is built comes from a stream of its own. An ordinary network is built
+    without knowing the activation, which then takes the place of its own ones.
+
+    Args:
+        spec: names the network.
+        activation: the arm's; None leaves an ordinary network its own.
+        num_classes: of the data.
+        in_channels: of the data's images.
+        seed: of the trial.
+        example: images (N, C, H, W), two or more, that an ordinary network is run on for its conversion.
 
     Raises:
-        ModelError: the builder raises, returns no module, or never uses `activation`.
+        ModelError: the builder raises, returns no module, or never uses `activation`; an ordinary network cannot be
+            converted; the checkpoint does not fit.
     """
+    making = recipe(spec)
     made: list[nn.Module] = []
 
-    def recording(channels: int) -> nn.Module:
+    def make(factory: Activation, channels: int) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, f"activation-{len(made)}"))
-            made.append(activation(channels))
+            made.append(factory(channels))
         return made[-1]
 
-    build = builder(spec)
+    def recording(channels: int) -> nn.Module:
+        if activation is None:
+            raise SpecError(f"model '{spec.name}' has no activations of its own to keep")
+        return make(activation, channels)
+
+    arguments = {"activation": recording, "num_classes": num_classes, "in_channels": in_channels}
+    given = {name: arguments[name] for name in making.takes}
     torch.manual_seed(derive(seed, "init"))
     try:
-        model = build(recording, num_classes, in_channels, **spec.options)
+        model = making.build(**given)
     except SlopewiseError:  # the activation's own, already in plain words
         raise
     except (Exception, SystemExit) as error:  # a user's builder can raise anything
-        raise ModelError(
-            f"model '{spec.name}' (activation, num_classes={num_classes}, in_channels={in_channels}) raised "
-            f"{describe(error)}"
-        ) from error
+        call = ", ".join(name if name == "activation" else f"{name}={value}" for name, value in given.items())
+        raise ModelError(f"model '{spec.name}' ({call}) raised {describe(error)}") from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"model '{spec.name}' returned {type(model).__name__}, not a torch.nn.Module")
+    if not making.ordinary:
+        return _with_sites(model, spec, made)
+    load_checkpoint_(model, spec)
+    if example is None:
+        raise ValueError("an ordinary network needs example images to be converted")
+    try:
+        built = converted(model, activation, make, example, spec.convert)
+    except ModelError as error:
+        raise ModelError(f"model '{spec.name}' {error}") from error
+    built.model.register_forward_hook(_logits)
+    return built
+
+
+def _with_sites(model: nn.Module, spec: ModelSpec, made: list[nn.Module]) -> BuiltModel:
     ours = set(map(id, made))
     sites = {name: module for name, module in model.named_modules() if id(module) in ours}
     if not sites:
@@ -96,13 +96,10 @@ def build_model(
             f"model '{spec.name}' never uses its argument `activation`, so all arms would be the same: call "
             "activation(channels) wherever the network applies one"
         )
+    load_checkpoint_(model, spec, sites)
     return BuiltModel(model, sites)
 
 
-def digest(tensors: Iterable[Tensor]) -> str:
-    """SHA-256 of some tensors' bytes and shapes."""
-    total = hashlib.sha256()
-    for tensor in tensors:
-        total.update(str(tuple(tensor.shape)).encode())
-        total.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
+def _logits(model: nn.Module, args: object, output: object) -> object:  # noqa: ARG001 - the signature of a hook
+    """What transformers returns holds them by name; anything else is left as it is."""
+    return getattr(output, "logits", output.get("logits", output) if isinstance(output, dict) else output)

@@ -1,0 +1,103 @@
+"""What a spec's `model.name` can be, and how each becomes a network.
+
+There are two kinds. An *ordinary* network has activations of its own; a study converts it. A network *with the arm's
+activation* is built by a callable that requires an argument `activation`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from slopewise.errors import SpecError, nearest
+from slopewise.study._references import is_reference, resolve
+from slopewise.study._spec import ModelSpec
+from slopewise.study.models._cnn import cnn
+from slopewise.study.models._libraries import LIBRARIES
+from slopewise.study.models._resnet import resnet20
+
+Activation = Callable[[int], nn.Module]
+Builder = Callable[..., nn.Module]
+
+MODELS: dict[str, Builder] = {"cnn": cnn, "resnet20": resnet20}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the network that a spec names is made.
+
+    Attributes:
+        build: makes it; called with `activation`, `num_classes` and `in_channels` by name, as far as it takes them.
+        takes: the names of those that it takes.
+    """
+
+    build: Callable[..., Any]
+    takes: tuple[str, ...]
+
+    @property
+    def ordinary(self) -> bool:
+        """Whether the network has activations of its own, which conversion replaces."""
+        return "activation" not in self.takes
+
+
+def recipe(spec: ModelSpec) -> Recipe:
+    """The recipe of a model spec, after a check of its name and options.
+
+    A callable that has a parameter `activation` without a default value gets the arm's. Any other one builds an
+    ordinary network: it gets those of `num_classes` and `in_channels` that are among its parameters, and
+    `model.options`, which come first where both name the same.
+
+    Raises:
+        SpecError: no such model; it has no such option; or it requires an argument that nobody gives.
+
+    Example:
+        >>> recipe(ModelSpec(name="resnet20")).takes
+        ('activation', 'num_classes', 'in_channels')
+        >>> recipe(ModelSpec(name="torch.nn:Linear", options={"in_features": 2, "out_features": 3})).takes
+        ()
+    """
+    library, _, name = spec.name.partition(":")
+    if library in LIBRARIES and name:
+        return Recipe(LIBRARIES[library](name, spec.options), ("num_classes", "in_channels"))
+    if is_reference(spec.name):
+        return _of_callable(spec, resolve(spec.name))
+    if spec.name not in MODELS:
+        kinds = [*MODELS, "module:callable", *(f"{library}:name" for library in LIBRARIES)]
+        raise SpecError(f"unknown model '{spec.name}'; {nearest(spec.name, kinds)}")
+    options = [p.name for p in inspect.signature(MODELS[spec.name]).parameters.values() if p.kind == p.KEYWORD_ONLY]
+    for option in spec.options:
+        if option not in options:
+            raise SpecError(f"unknown key 'model.options.{option}' of model '{spec.name}'; {nearest(option, options)}")
+    return _with_activation(MODELS[spec.name], spec.options)
+
+
+def _of_callable(spec: ModelSpec, build: Builder) -> Recipe:
+    try:
+        signature = inspect.signature(build)
+    except (TypeError, ValueError) as error:
+        raise SpecError(
+            f"model '{spec.name}': its parameters cannot be read ({error}); wrap it in a function"
+        ) from error
+    parameters = signature.parameters
+    if "activation" in parameters and parameters["activation"].default is inspect.Parameter.empty:
+        return _with_activation(build, spec.options)
+    takes = tuple(n for n in ("num_classes", "in_channels") if n in parameters and n not in spec.options)
+    try:
+        signature.bind(**dict.fromkeys(takes), **spec.options)
+    except TypeError as error:
+        raise SpecError(
+            f"model '{spec.name}' {error}. It gets `activation` if it requires it, `num_classes` and `in_channels` if "
+            "it has parameters of these names, and model.options"
+        ) from error
+    return Recipe(lambda **given: build(**given, **spec.options), takes)
+
+
+def _with_activation(build: Builder, options: dict[str, Any]) -> Recipe:
+    def positional(activation: Activation, num_classes: int, in_channels: int) -> Any:
+        return build(activation, num_classes, in_channels, **options)
+
+    return Recipe(positional, ("activation", "num_classes", "in_channels"))
