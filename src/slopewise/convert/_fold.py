@@ -1,0 +1,158 @@
+"""`fold`: a trained model made ready for use, with batch normalisation and settled slopes folded away, and measured."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from slopewise._flow import Inputs, record
+from slopewise.convert._fold_norm import foldable
+from slopewise.convert._folding import Folding, FoldStep, Kind
+from slopewise.convert._measured import Measured, StaysError, largest_change
+from slopewise.convert._normal import Refusal
+from slopewise.convert._proof import Difference
+from slopewise.convert._settle import settle_
+from slopewise.convert._wrappers import unwrapped
+from slopewise.nn._batch_norm_prelu import BatchNormPReLU, BatchNormPReLU1d, BatchNormPReLU2d, BatchNormPReLU3d
+from slopewise.nn._pair import Pair
+
+_FUSED = (BatchNormPReLU1d, BatchNormPReLU2d, BatchNormPReLU3d)
+
+
+def fold(
+    model: nn.Module,
+    example_inputs: Any,
+    *,
+    tolerance: float = 1e-4,
+    batch_norm: bool = True,
+    slopes: bool = True,
+) -> Folding:
+    """Make a trained model smaller and plainer for use, and measure what each step changes of its outputs.
+
+    Three steps, each layer by layer. Fused layers are taken apart, so that PyTorch's own layers are left. Batch
+    normalisation, which in evaluation mode is γ·(x − μ)/√(σ² + ε) + β with fixed numbers, is put into the convolution
+    or linear layer before it, wherever nothing else needs that layer's output. And a PReLU whose slopes have settled
+    becomes a `torch.nn.ReLU`, `LeakyReLU` or `Identity`: slopes that are all alike, or all within 0.01 of 0, within
+    0.05 of 1 or within 0.01 of their mean, if the outputs on the example then change by no more than the tolerance,
+    all such PReLUs together. Those that change least come first. Numbers below 0 or above 1 become no LeakyReLU.
+
+    Folding is exact but for rounding; a layer for which it changes the outputs by more than half the digits of the
+    model's dtype is left, as is one without which the model does not run. The model takes one pass for each layer,
+    and two for each PReLU.
+
+    The model given is not changed. The new one is in evaluation mode; it keeps its class, attributes, device, dtype,
+    hooks and `requires_grad`, but cannot be trained on as if it still had its normalisation.
+
+    Args:
+        model: any module, trained. torch.compile's and DataParallel's wrappers are seen through.
+        example_inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments. What is measured is
+            measured on it: take a batch of real data.
+        tolerance: of settling: max|y' − y| / max|y|, for each output tensor y of the model by itself. The default is
+            a hundred times float32's usual rounding, and a fifth of what one rounding to float16 changes. 0 settles
+            only what changes no output by one bit.
+        batch_norm: fold batch normalisation.
+        slopes: settle slopes.
+
+    Returns:
+        A `Folding`: `.model`, `.steps`, `.skipped`, `.changes`; printing it shows a table.
+
+    Raises:
+        ConversionError: the model does not run on the example in evaluation mode, returns no tensor, has no values
+            (meta device), or is wrapped for DistributedDataParallel or FSDP.
+        ValueError: the tolerance is negative or not finite.
+        TypeError: the model is no module.
+
+    Source: Jacob et al. 2018, section 3.2, https://arxiv.org/abs/1712.05877, for folding batch normalisation.
+
+    Example:
+        >>> import torch
+        >>> from slopewise import PReLU
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), PReLU(8, init=0.0), nn.Flatten())
+        >>> folding = fold(net, torch.randn(2, 3, 8, 8))
+        >>> folding.model
+        Sequential(
+          (0): Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1))
+          (1): Identity()
+          (2): ReLU()
+          (3): Flatten(start_dim=1, end_dim=-1)
+        )
+        >>> folding.removed, folding.changes["settle"].largest
+        (16, 0.0)
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not 0 <= tolerance < math.inf:
+        raise ValueError(f"tolerance must be a number from 0 on, relative to the largest output, got {tolerance!r}")
+    wrapped = unwrapped(model)
+    measured = Measured(wrapped.inner, Inputs.of(example_inputs))
+    given, count = measured.outputs, measured.count()
+    steps: list[FoldStep] = []
+    skipped: list[Refusal] = []
+    changes: dict[Kind, Difference] = {}
+
+    def done(kind: Kind, before: list[Tensor], found: tuple[list[FoldStep], list[Refusal]]) -> None:
+        steps.extend(found[0])
+        skipped.extend(found[1])
+        changes[kind] = largest_change(before, measured.outputs)
+
+    done("unfuse", measured.outputs, _unfuse_(measured, max(tolerance, measured.rounding)))
+    if batch_norm:
+        done("fold", measured.outputs, _fold_norms_(measured, max(tolerance, measured.rounding)))
+    if slopes:
+        flow = record(measured.model, measured.inputs, training=False)
+        done("settle", measured.outputs, settle_(measured, flow, tolerance))
+    return Folding(
+        wrapped.around(measured.model),
+        tuple(replace(step, name=wrapped.prefix + step.name) for step in steps),
+        tuple(replace(refusal, name=wrapped.prefix + refusal.name) for refusal in skipped),
+        changes,
+        largest_change(given, measured.outputs),
+        tolerance,
+        count - measured.count(),
+        wrapped.notes,
+    )
+
+
+def _unfuse_(measured: Measured, allowed: float) -> tuple[list[FoldStep], list[Refusal]]:
+    """Put the pair in the place of every fused layer."""
+    steps, left = [], []
+    for layer, (name, *_) in measured.names().items():
+        if not isinstance(layer, BatchNormPReLU):
+            continue
+        kind, count = type(layer).__name__, measured.count()
+        try:
+            if type(layer) not in _FUSED:
+                raise StaysError(f"a {kind} may compute something else than the layer that it is made from")
+            pair = layer.unfuse()
+            change = measured.attempt({layer: pair}, allowed)
+        except StaysError as why:
+            left.append(Refusal(name, kind, str(why)))
+            continue
+        parts = " + ".join(type(part).__name__ for part in pair)
+        steps.append(FoldStep("unfuse", name, kind, parts, change, count - measured.count()))
+    return steps, left
+
+
+def _fold_norms_(measured: Measured, allowed: float) -> tuple[list[FoldStep], list[Refusal]]:
+    """Fold batch normalisations into the layers before them."""
+    names = measured.names()
+    flow = record(measured.model, measured.inputs, training=False)
+    can, left = foldable(measured.model, flow)
+    steps = []
+    for found in can:
+        name, kind, count = names[found.norm][0], type(found.norm).__name__, measured.count()
+        try:
+            change = measured.attempt(found.changes(), allowed)
+        except StaysError as why:
+            left.append(Refusal(name, kind, str(why)))
+            continue
+        into = f"part of {' and '.join(names[layer][0] for layer in found.layers)}"
+        steps.append(FoldStep("fold", name, kind, into, change, count - measured.count()))
+    with_residual = {call.module for call in flow.calls() if len(call.inputs) > 1}
+    for pair in (module for module in names if isinstance(module, Pair) and module not in with_residual):
+        if isinstance(pair[0], nn.Identity):  # then the activation is all that it does
+            measured.put({pair: pair[1]})
+    return steps, left

@@ -1,0 +1,126 @@
+"""A model that is changed step by step: what each step does to its outputs is measured, costly ones are not made."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from slopewise._flow import Inputs
+from slopewise.convert._convert import _copy
+from slopewise.convert._proof import Difference, difference, run
+from slopewise.convert._replace import Unit, put_
+from slopewise.errors import ConversionError
+
+Changes = Mapping[nn.Module, nn.Module]  # modules, and what is to stand in their places
+
+
+class StaysError(Exception):
+    """Why a layer stays as it is, in words."""
+
+
+class Measured:
+    """A copy of a model in evaluation mode, and what it returns on the example.
+
+    Attributes:
+        model: the copy, changed in place; another object once it is itself replaced.
+        inputs: what it is run on.
+        outputs: the tensors that it returns as it is now.
+    """
+
+    def __init__(self, model: nn.Module, inputs: Inputs) -> None:
+        tensors = (*model.parameters(), *model.buffers())
+        if any(isinstance(tensor, (nn.UninitializedParameter, nn.UninitializedBuffer)) for tensor in tensors):
+            raise ConversionError("the model is not initialised yet: run it once on the example, then fold it")
+        if any(tensor.is_meta for tensor in tensors):
+            raise ConversionError("the model has no values (meta device), which folding computes with: load them first")
+        self.model, self.inputs = _copy(model).eval(), inputs
+        try:
+            self.outputs = run(self.model, self.inputs, "evaluation")
+        except Exception as error:  # a user's model can raise anything
+            raise ConversionError(
+                f"the model does not run on example_inputs in evaluation mode, the one that is folded: {_first(error)}"
+            ) from error
+        if not self.outputs:
+            raise ConversionError("the model returns no tensor on example_inputs: nothing could be measured")
+
+    @property
+    def rounding(self) -> float:
+        """What is taken for rounding, relative: half the digits of the coarsest dtype, since errors add up."""
+        tensors = (*self.model.parameters(), *self.outputs)
+        return math.sqrt(max((_epsilon(t) for t in tensors if t.is_floating_point()), default=0.0))
+
+    def names(self) -> dict[nn.Module, tuple[str, ...]]:
+        """Every module's names."""
+        names: defaultdict[nn.Module, list[str]] = defaultdict(list)
+        for name, module in self.model.named_modules(remove_duplicate=False):
+            names[module].append(name)
+        return {module: tuple(found) for module, found in names.items()}
+
+    def count(self) -> int:
+        """How many parameters there are, in numbers."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def put(self, changes: Changes) -> None:
+        """Let modules stand in the places of others, with the hooks that were there."""
+        names = self.names()
+        for old, new in changes.items():
+            self.model = put_(self.model, Unit(old, names[old], (), 0), new)
+
+    def outputs_with(self, changes: Changes) -> list[Tensor]:
+        """What the model would return; it is left as it is.
+
+        Raises:
+            StaysError: it would not run.
+        """
+        self.put(changes)
+        try:
+            return run(self.model, self.inputs, "evaluation")
+        except Exception as error:  # code around the layer can read attributes of it
+            raise StaysError(f"the model does not run without it ({_first(error)})") from error
+        finally:
+            self.put({new: old for old, new in changes.items()})
+
+    def attempt(self, changes: Changes, allowed: float, since: Sequence[Tensor] | None = None) -> Difference:
+        """Change the model for good; returns what that changes of its outputs.
+
+        Args:
+            changes: to make.
+            allowed: how large the relative difference from `since` may become.
+            since: earlier outputs; those before this change if left out.
+
+        Raises:
+            StaysError: it would become larger, or the model not run. Nothing is changed then.
+        """
+        outputs = self.outputs_with(changes)
+        total = largest_change(self.outputs if since is None else since, outputs)
+        if not total.relative <= allowed:
+            raise StaysError(f"outputs would {'' if since is None else 'in all '}change by {total}")
+        self.put(changes)
+        before, self.outputs = self.outputs, outputs
+        return largest_change(before, outputs)
+
+
+def largest_change(before: Sequence[Tensor], after: Sequence[Tensor]) -> Difference:
+    """The difference of the output for which it is relatively largest; infinite if they are no longer of one kind.
+
+    Example:
+        >>> largest_change([torch.tensor([100.0]), torch.tensor([1.0])], [torch.tensor([101.0]), torch.tensor([1.5])])
+        Difference(largest=0.5, scale=1.0)
+    """
+    if [t.dtype for t in before] != [t.dtype for t in after]:
+        return Difference(math.inf, 1.0)
+    each = [difference([one], [other]) for one, other in zip(before, after, strict=True)]
+    return max(each, key=lambda found: found.relative)
+
+
+def _epsilon(tensor: Tensor) -> float:
+    # Convolutions on a GPU may round float32 to TF32, which has ten binary digits.
+    return 2**-10 if tensor.is_cuda and tensor.dtype == torch.float32 else torch.finfo(tensor.dtype).eps
+
+
+def _first(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
