@@ -76,11 +76,27 @@ def fused_residual_net(output):
     assert difference < 1e-4
 
 
+def export(output):
+    assert "net.onnx: ONNX, opset 18, " in output
+    assert "net.pt2: torch.export, " in output
+    assert output.count("  input   images (batch, 3, 16, 16)") == output.count("  output  logits (batch, 4)") == 2
+    assert "PReLU   2 nodes; slopes (16, 1, 1), (1,)" in output
+    assert output.count("batch 16 (the example): ") == output.count("batch 17: ") == 2
+    relative = [float(found) for found in re.findall(r"relative ([\d.e+-]+)$", output, re.MULTILINE)]
+    assert len(relative) == 6
+    assert max(relative) <= 1e-5
+    (noise,) = re.findall(r"signal to noise ([\d.]+) dB", output)
+    assert float(noise) > 25
+    for difference in numbers("largest difference of the", output):
+        assert difference < 1e-5
+
+
 CHECKS = {
     "01_shared_slope": shared_slope,
     "02_conv_bn_prelu": conv_bn_prelu,
     "03_slope_per_channel": slope_per_channel,
     "04_fused_residual_net": fused_residual_net,
+    "05_export": export,
 }
 
 

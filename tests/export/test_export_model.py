@@ -154,6 +154,14 @@ def test_wrapped_models(tmp_path):
 
 
 @BOTH
+def test_graph_modules(suffix, tmp_path):
+    model = torch.fx.symbolic_trace(block().eval())
+    report = export_model(model, pictures(), tmp_path / f"a{suffix}")
+    assert list(report.slopes) == ["0.bn.slope", "2.weight", "3.slope"]
+    assert report.prelu_nodes == 3
+
+
+@BOTH
 def test_a_fixed_batch_is_an_error_that_says_what_to_do(suffix, tmp_path, graph):
     model, path = Call(lambda x: x.reshape(2, 75)), tmp_path / f"a{suffix}"
     with pytest.raises(ExportError, match=r"size of the batch is fixed .*constant \(2\).* pass dynamic_batch=False"):
@@ -240,6 +248,24 @@ def test_outputs_that_are_no_tensors(tmp_path):
 def test_the_models_own_error_is_its_own(tmp_path):
     with pytest.raises(RuntimeError, match="expected input"):
         export_model(nn.Conv2d(4, 4, 1), pictures(), tmp_path / "a.onnx")
+
+
+def test_a_model_without_values(tmp_path):
+    with pytest.raises(ExportError, match="meta device"):
+        export_model(block().to("meta"), pictures().to("meta"), tmp_path / "a.onnx")
+
+
+def test_complex_outputs_are_compared_whole(tmp_path):
+    report = export_model(Call(lambda x: torch.complex(x, 2 * x)), pictures(), tmp_path / "a.pt2")
+    assert report.parity[0].relative == 0
+    calls = []
+
+    def turning(x):  # the imaginary part changes from call to call
+        calls.append(1)
+        return torch.complex(x, x + len(calls))
+
+    with pytest.raises(ExportError, match="differs from the model's"):
+        export_model(Call(turning), pictures(), tmp_path / "b.pt2")
 
 
 def test_weights_in_a_second_file(tmp_path, runtime):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import torch
 
 from slopewise.export import _onnx, _pt2
 from slopewise.export._call import Call, Example
-from slopewise.export._error import need
+from slopewise.export._error import ExportError, need
 from slopewise.export._files import new_files
 from slopewise.export._parity import prove
-from slopewise.export._program import as_deployed, captured, outputs, quiet, unwrapped
+from slopewise.export._program import as_deployed, captured, first_names, outputs, quiet, unwrapped
 from slopewise.export._report import ExportReport
-from slopewise.export._slopes import slope_names
 
 
 def export_model(
@@ -53,9 +53,10 @@ def export_model(
         on one sample more than the example's.
 
     Raises:
-        ExportError: the model cannot be traced or translated, its batch cannot be dynamic, ONNX Runtime cannot run
-            the file, or the difference exceeds the tolerance. Nothing is then left at `path`, or what was there.
+        ExportError: the model has no values, cannot be traced or translated, its batch cannot be dynamic, ONNX Runtime
+            cannot run the file, or the difference exceeds the tolerance. At `path` is then nothing, or what was there.
         ValueError: `path` has another suffix, `opset` is below 18, or `tolerance` is negative.
+        FileNotFoundError: the folder of `path` does not exist.
         TypeError: `example_inputs` is something else, or holds no tensor.
         ModuleNotFoundError: ONNX needs ``pip install 'slopewise[export]'``.
 
@@ -73,19 +74,20 @@ def export_model(
     _check(path, opset, tolerance)
     call = Call.of(example_inputs)
     model = unwrapped(model)
+    if any(tensor.is_meta for tensor in itertools.chain(model.parameters(), model.buffers())):
+        raise ExportError("the model is on the meta device, where it has no values: load them first")
     notes: tuple[str, ...] = ()
     if any(module.training for module in model.modules()):
         notes = ("the model is in training mode; what was exported is its evaluation mode",)
     with as_deployed(model), new_files(path) as file, quiet(verbose):
-        names = list(outputs(model, call))
+        names, aliases = list(outputs(model, call)), first_names(model)
         program = captured(model, call, dynamic_batch=dynamic_batch)
         if path.suffix == ".onnx":
-            slopes = slope_names(model)
             written = _onnx.write(
-                program, file, call, names, slopes, opset, external_data=external_data, verbose=verbose
+                program, file, call, names, aliases, opset, external_data=external_data, verbose=verbose
             )
         else:
-            written = _pt2.write(program, file, names)
+            written = _pt2.write(program, file, names, aliases)
         measured = prove(model, program, written.run, call, tolerance, dynamic_batch=dynamic_batch)
         size = sum(one.stat().st_size for one in file.parent.iterdir())
     return ExportReport(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from slopewise.export._call import Call
 from slopewise.export._error import ExportError, reason
+from slopewise.export._program import slope_names
 from slopewise.export._report import Shape, Written
 from slopewise.export._slopes import operand, place_slopes, prelu_nodes
 
@@ -26,7 +27,7 @@ def write(
     path: Path,
     call: Call,
     outputs: Sequence[str],
-    slopes: dict[str, str],
+    aliases: Mapping[str, str],
     opset: int,
     *,
     external_data: bool,
@@ -39,14 +40,14 @@ def write(
         path: of the file.
         call: the example, which tells the inputs that have a batch.
         outputs: the names that the outputs are to have.
-        slopes: for a module's name, that of its slopes.
+        aliases: for each name of a parameter or buffer, the one to call it by.
         opset: of ONNX.
         external_data: put the weights into a second file.
         verbose: let torch print its progress.
     """
     onnx_program = _translated(program, opset, verbose=verbose)
     model = onnx_program.model
-    place_slopes(model, slopes)
+    place_slopes(model, slope_names(onnx_program.exported_program, aliases))
     _name_ends(model, program, outputs)
     _name_batch(model, call)
     for node in model.graph.all_nodes():

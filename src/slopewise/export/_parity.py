@@ -82,12 +82,16 @@ def parity(batch: int, names: Sequence[str], ours: Sequence[Tensor], theirs: Seq
                 f"output '{name}' has shape {tuple(our.shape)} in the model and {tuple(their.shape)} in the file, for "
                 f"a batch of {batch}: its size is fixed somewhere in the model's forward; pass dynamic_batch=False"
             )
-        difference, magnitude = _difference(our.double(), their.double())
+        difference, magnitude = _difference(_comparable(our), _comparable(their))
         absolute = max(absolute, difference)
         relative = difference / magnitude if magnitude else difference
         if relative > found.relative:
             found = Parity(batch, absolute, relative, name)
     return Parity(batch, absolute, found.relative, found.output)
+
+
+def _comparable(tensor: Tensor) -> Tensor:
+    return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).cpu().double()
 
 
 def _difference(ours: Tensor, theirs: Tensor) -> tuple[float, float]:

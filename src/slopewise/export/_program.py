@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from slopewise.export._call import Call
 from slopewise.export._error import ExportError, reason
 from slopewise.export._outputs import named, plain
 
+_PRELU = (torch.ops.aten.prelu.default, torch.ops.aten._prelu_kernel.default)
 _WRAPPERS = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
 
 
@@ -42,6 +44,41 @@ def as_deployed(model: torch.nn.Module) -> Iterator[None]:
         hook.remove()
         for module, mode in modes:
             module.training = mode
+
+
+def prelu_calls(program: torch.export.ExportedProgram) -> dict[str, torch.fx.Node]:
+    """The slopes of each call of PyTorch's PReLU, by the call's name, in order."""
+    return {node.name: node.args[1] for node in program.graph.nodes if node.target in _PRELU}
+
+
+def first_names(model: torch.nn.Module) -> dict[str, str]:
+    """For every name of a parameter or buffer the first that it has in the model, where modules are used twice.
+
+    Example:
+        >>> act = torch.nn.PReLU()
+        >>> first_names(torch.nn.Sequential(act, act))
+        {'0.weight': '0.weight', '1.weight': '0.weight'}
+    """
+    first: dict[int, str] = {}
+    parameters, buffers = model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)
+    return {name: first.setdefault(id(tensor), name) for name, tensor in itertools.chain(parameters, buffers)}
+
+
+def slope_names(program: torch.export.ExportedProgram, aliases: Mapping[str, str]) -> dict[str, str]:
+    """For the name of each PReLU's node, that of the parameter or buffer its slopes are computed from."""
+    signature = program.graph_signature
+    held = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    found = {}
+    for call, slopes in prelu_calls(program).items():
+        sources, waiting = set(), [slopes]
+        while waiting:
+            node = waiting.pop()
+            waiting += node.all_input_nodes
+            if node.op == "placeholder":
+                sources.add(node.name)
+        if len(sources) == 1 and (name := held.get(sources.pop())):
+            found[call] = aliases.get(name, name)
+    return found
 
 
 def run(program: torch.export.ExportedProgram, call: Call) -> list[Tensor]:

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
-from slopewise.export._program import run
+from slopewise.export._program import prelu_calls, run, slope_names
 from slopewise.export._report import Shape, Written
 
-_PRELU = (torch.ops.aten.prelu.default, torch.ops.aten._prelu_kernel.default)
 
-
-def write(program: torch.export.ExportedProgram, path: Path, outputs: Sequence[str]) -> Written:
-    """Save a program; `outputs` are the names to report its outputs by."""
+def write(
+    program: torch.export.ExportedProgram, path: Path, outputs: Sequence[str], aliases: Mapping[str, str]
+) -> Written:
+    """Save a program; `outputs` and `aliases` are the names to report its outputs and slopes by."""
     torch.export.save(program, path)
     signature, nodes = program.graph_signature, {node.name: node for node in program.graph.nodes}
-    held = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    slopes = [node.args[1] for node in nodes.values() if node.target in _PRELU]
+    names = slope_names(program, aliases)
+    slopes = prelu_calls(program)
     return Written(
         "torch.export",
         None,
         {name: _shape(nodes[name]) for name in signature.user_inputs if isinstance(name, str) and name in nodes},
         {name: _shape(nodes[own]) for name, own in zip(outputs, signature.user_outputs, strict=True)},
         len(slopes),
-        {held.get(slope.name, slope.name): _shape(slope) for slope in slopes},
+        {names.get(call, node.name): _shape(node) for call, node in slopes.items()},
         lambda call: run(torch.export.load(path), call),
     )
 

@@ -1,26 +1,19 @@
 """The slopes of an ONNX graph: constants of the shape that runtimes take, named as in the model.
 
 ONNX broadcasts a slope to the input's last dimensions. One per channel of (N, C, H, W) therefore has shape (C, 1, 1),
-of tokens (N, L, C) shape (C,), a shared one shape (1,). Runtimes and compilers are pickier than the standard: DLA takes
-constants alone (https://docs.nvidia.com/deeplearning/tensorrt/latest/_static/operators/ParametricReLU.html), ONNX
-Runtime's CoreML provider constants of shape (C, 1, 1) or with one element.
+of tokens (N, L, C) shape (C,), a shared one shape (1,). Some runtimes take constants alone: TensorRT on DLA
+(https://docs.nvidia.com/deeplearning/tensorrt/latest/_static/operators/ParametricReLU.html), ONNX Runtime's WebNN on
+the CPU (https://github.com/microsoft/onnxruntime/pull/17543).
 """
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
-
-import torch
-
-from slopewise.nn._batch_norm_prelu import BatchNormPReLU
 
 if TYPE_CHECKING:
     import numpy as np
     import onnx_ir as ir
-
-_SCOPES = "pkg.torch.onnx.name_scopes"  # torch's exporter writes there which modules a node comes from
 
 
 def prelu_nodes(model: ir.Model) -> list[ir.Node]:
@@ -40,7 +33,7 @@ def place_slopes(model: ir.Model, names: dict[str, str]) -> None:
 
     Args:
         model: as torch's exporter left it; changed in place.
-        names: for a module's name, that of its slopes.
+        names: for a node of the exported program, the name of the slopes it takes.
     """
     from onnx_ir.passes.common import RemoveUnusedNodesPass
     from onnxscript.optimizer import fold_constants
@@ -56,24 +49,8 @@ def place_slopes(model: ir.Model, names: dict[str, str]) -> None:
         if shape is not None and len(shape):
             slopes = _without_transpositions(node, slopes, len(shape))
             slopes = slopes.reshape(_without_leading_ones(slopes.shape))
-        _replace(model, node, slopes, _name(node, names))
+        _replace(model, node, slopes, names.get(str(node.name).removeprefix("node_")))
     RemoveUnusedNodesPass()(model)
-
-
-def slope_names(model: torch.nn.Module) -> dict[str, str]:
-    """The name of the slopes of each module that holds some; a module with several names has its first one's.
-
-    Example:
-        >>> slope_names(torch.nn.Sequential(torch.nn.PReLU(), torch.nn.ReLU()))
-        {'0': '0.weight'}
-    """
-    first: dict[torch.nn.Module, str] = {}
-    names = {}
-    for name, module in model.named_modules(remove_duplicate=False):
-        if isinstance(module, torch.nn.PReLU | BatchNormPReLU):  # fixed slopes, too: they are constants all the same
-            own = "slope" if isinstance(module, BatchNormPReLU) else "weight"
-            names[name] = first.setdefault(module, f"{name}.{own}".lstrip("."))
-    return names
 
 
 def _producers(slopes: ir.Value) -> Iterator[ir.Node]:
@@ -147,12 +124,6 @@ def _take_over(value: ir.Value, other: ir.Value) -> None:
     assert node is not None  # noqa: S101
     assert node.graph is not None  # noqa: S101
     node.graph.remove(node, safe=True)
-
-
-def _name(node: ir.Node, names: dict[str, str]) -> str | None:
-    """The name that the model has for the slopes: those of the innermost module that the node comes from."""
-    scopes = ast.literal_eval(node.metadata_props.get(_SCOPES, "[]"))
-    return next((names[scope] for scope in reversed(scopes[:-1]) if scope in names), None)
 
 
 def _replace(model: ir.Model, node: ir.Node, slopes: np.ndarray, name: str | None) -> None:
