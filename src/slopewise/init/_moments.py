@@ -1,0 +1,130 @@
+"""Moments through a whole forward pass, and those of gradients back through it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from slopewise._flow import Call, Flow, Op, Value
+from slopewise.init._expectation import fit, unit
+from slopewise.init._reading import layer_of, rule_of
+from slopewise.init._rules import Add, Concatenate, Curve, Keep, Rule, Scale, Slopes, Unit, Unknown
+
+
+@dataclass
+class Use:
+    """One call of a layer with weights.
+
+    Attributes:
+        square: second moments of its input's channels.
+        gradient: of the gradient with respect to its output's channels.
+        before: what its input comes from: activations, normalisations, layers, the model's input.
+        after: what its output goes to, up to activations, normalisations, layers.
+        normalised: whether all that uses its output normalises it.
+    """
+
+    square: Tensor
+    gradient: Tensor
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    normalised: bool
+
+
+@dataclass
+class Passes:
+    """All layers with weights that the pass called, and the operations that nothing is known of."""
+
+    uses: dict[nn.Module, list[Use]] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
+
+
+def passes(flow: Flow, names: Mapping[nn.Module, str]) -> Passes:
+    """Follow moments through a flow, each layer with weights giving moments 0 and 1, and back.
+
+    Args:
+        flow: a forward pass.
+        names: of modules, for the words that say what comes before and after a layer.
+    """
+    moments: dict[Value, Tensor] = {value: unit() for value in flow.root.inputs}
+    before: dict[Value, tuple[str, ...]] = dict.fromkeys(flow.root.inputs, ("the input",))
+    steps: list[tuple[Op, Rule]] = []
+    for op in _in_order(flow.root):
+        if not any(value in moments for value in op.inputs):  # made from parameters and constants alone
+            continue
+        rule = rule_of(op)
+        if isinstance(rule, (Unit, Slopes, Curve)) and op.inputs[0] not in moments:
+            rule = Unknown()  # a gate or mask of constants, a layer that is applied to a parameter
+        steps.append((op, rule))
+        result, label = rule.forward(op, moments), _label(op, rule, names)
+        origin = label or _union(before.get(value, ()) for value in op.inputs)
+        for value in op.outputs:
+            moments[value], before[value] = result, origin
+
+    gradients: dict[Value, Tensor] = defaultdict(lambda: torch.zeros(1, dtype=torch.float64))
+    after: dict[Value, tuple[str, ...]] = defaultdict(tuple)
+    for value in flow.output.inputs:
+        gradients[value], after[value] = gradients[value] + 1, ("the output",)
+    found = Passes()
+    rules = dict(steps)
+    for op, rule in reversed(steps):
+        used = [value for value in op.outputs if value in gradients]
+        if not used:  # what is computed is thrown away
+            continue
+        gradient = _mean([gradients[value] for value in used])
+        layer = layer_of(op)
+        if layer is not None:
+            source, output = op.inputs[0], op.outputs[0]
+            users = [user for user in output.users if user in rules or user is flow.output]
+            normalised = bool(users) and all(_normalises(user, rules.get(user), output) for user in users)
+            use = Use(moments[source][1], gradient, before[source], after[output], normalised)
+            found.uses.setdefault(layer, []).insert(0, use)
+        label = _label(op, rule, names) or _union(after[value] for value in used)
+        for value, part in rule.backward(op, moments, gradient):
+            count = max(len(part), len(gradients[value]))
+            gradients[value] = fit(gradients[value], count) + fit(part, count)
+            after[value] = _union([after[value], label])
+    order = [layer_of(op) for op, _ in steps]
+    found.uses = {layer: found.uses[layer] for layer in order if layer is not None and layer in found.uses}
+    found.unknown = _union(_label(op, rule, names) for op, rule in steps if isinstance(rule, Unknown))
+    return found
+
+
+def _in_order(call: Call) -> Iterator[Op]:
+    """Every operation, in the order in which they took place."""
+    if call.op is not None:
+        yield call.op
+    for step in call.steps:
+        if isinstance(step, Op):
+            yield step
+        else:
+            yield from _in_order(step)
+
+
+def _label(op: Op, rule: Rule, names: Mapping[nn.Module, str]) -> tuple[str, ...]:
+    """Words for what sets the moments anew; none for what passes them on."""
+    if isinstance(rule, (Add, Concatenate, Keep, Scale)):
+        return ()
+    name = names.get(op.call.module) or "the model"
+    if op.function is None or layer_of(op) is not None:
+        return (f"{name} ({type(op.call.module).__name__})",)
+    return (f"{op.name}() in {name}",)
+
+
+def _normalises(user: Op, rule: Rule | None, value: Value) -> bool:
+    if isinstance(rule, Slopes):
+        return rule.fused and user.inputs[0] is value and value not in user.inputs[1:]
+    return isinstance(rule, Unit) and rule.norm
+
+
+def _union(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for group in groups for name in group))
+
+
+def _mean(tensors: list[Tensor]) -> Tensor:
+    if len(tensors) == 1:
+        return tensors[0]
+    return torch.stack([tensor.mean() for tensor in tensors]).mean().reshape(1)

@@ -1,0 +1,97 @@
+"""A model's operations without running it: torch.fx's graph, told in the words of a recorded pass.
+
+Shapes are unknown here: a value has the shape ().
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from slopewise._flow import _DESCRIPTIONS, Call, Flow, Op, Value, is_whole, undisturbed
+from slopewise.errors import ModelError
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002 - torch's signature
+        return is_whole(m)
+
+
+def symbolic(model: nn.Module) -> Flow:
+    """The forward pass in evaluation mode, as torch.fx traces it.
+
+    Raises:
+        ModelError: torch.fx cannot trace the model.
+    """
+    with undisturbed(model):
+        model.eval()
+        try:
+            graph = _Tracer().trace(model)
+        except Exception as error:  # a forward pass can raise anything when it meets no tensors
+            reason = (str(error).splitlines() or [""])[0]
+            raise ModelError(
+                f"torch.fx cannot trace {type(model).__name__} ({reason}): pass example_inputs, with which the model "
+                "is run instead"
+            ) from error
+    values: dict[fx.Node, Value] = {}
+    root = Call(model, None, None)
+    for node in graph.nodes:
+        if node.op == "placeholder":
+            values[node] = _value()
+            root.inputs.append(values[node])
+        elif node.op == "get_attr":
+            values[node] = _value(shape=tuple(getattr(_attribute(model, node.target), "shape", ())))
+        elif node.op == "output":
+            output = Op("output", None, root, None)
+            _connect(output, node, values)
+        elif node.target is getattr or node.target in _DESCRIPTIONS:
+            values[node] = _value()
+        else:
+            op = _op(model, root, node)
+            _connect(op, node, values)
+            op.outputs.append(_value(op))
+            values[node] = op.outputs[0]
+            root.steps.append(op if op.function is not None else op.call)
+            if _is_inplace(op):  # the graph goes on naming the tensor by the node that first made it
+                values[node.all_input_nodes[0]] = op.outputs[0]
+    return Flow(root, output)
+
+
+def _value(producer: Op | None = None, shape: tuple[int, ...] = ()) -> Value:
+    return Value(shape, torch.get_default_dtype(), torch.device("cpu"), producer)
+
+
+def _attribute(model: nn.Module, target: str) -> Any:
+    owner, _, name = target.rpartition(".")
+    return getattr(model.get_submodule(owner), name)
+
+
+def _op(model: nn.Module, root: Call, node: fx.Node) -> Op:
+    if node.op == "call_module":
+        call = Call(model.get_submodule(str(node.target)), root, None)
+        call.op = Op(type(call.module).__name__, None, call, None, inputs=call.inputs)
+        return call.op
+    stack = list(node.meta.get("nn_module_stack", {}).values())
+    owner = model.get_submodule(stack[-1][0]) if stack else model
+    function: Any = getattr(Tensor, str(node.target)) if node.op == "call_method" else node.target
+    return Op(getattr(function, "__name__", str(function)), function, Call(owner, root, None), None)
+
+
+def _connect(op: Op, node: fx.Node, values: dict[fx.Node, Value]) -> None:
+    def seen(argument: fx.Node) -> Value:
+        value = values[argument]
+        op.inputs.append(value)
+        value.users.append(op)
+        return value
+
+    op.args, op.kwargs = fx.node.map_arg((node.args, node.kwargs), seen)  # type: ignore[arg-type]
+
+
+def _is_inplace(op: Op) -> bool:
+    if op.function is None:
+        return bool(getattr(op.call.module, "inplace", False))
+    named = op.name.endswith("_") and not op.name.endswith("__")
+    return named or bool(op.kwargs.get("inplace")) or op.function in (operator.iadd, operator.isub, operator.imul)

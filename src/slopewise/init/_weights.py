@@ -1,0 +1,134 @@
+"""The weights of single layers: whether they may be drawn anew, what they add up, and drawing them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import _WeightNorm
+
+from slopewise.errors import ModelError
+from slopewise.init._expectation import fit
+from slopewise.init._reading import LAYERS
+from slopewise.optim._roles import held
+
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+def layers_of(model: nn.Module) -> dict[nn.Module, str]:
+    """All convolutions and linear layers, each with its path, which leaves out wrappers.
+
+    Raises:
+        ModelError: there are none, or one has no shape or no values yet.
+    """
+    found: dict[nn.Module, str] = {}
+    for path, module, name, parameter in held(model):
+        if not isinstance(module, LAYERS):
+            continue
+        if is_lazy(parameter):
+            raise ModelError(f"'{path}.{name}' has no shape yet: pass a batch through the model first")
+        if parameter.is_meta:
+            raise ModelError(f"'{path}.{name}' has no values (meta device): call model.to_empty(device=...) first")
+        found.setdefault(module, path)
+    if not found:
+        raise ModelError(
+            f"{type(model).__name__} has no convolution and no linear layer: there is nothing to initialise"
+        )
+    return found
+
+
+def reasons_to_leave(
+    model: nn.Module, layers: Mapping[nn.Module, str], called: Collection[nn.Module]
+) -> dict[str, str]:
+    """Why a layer is left as it is, by its path, for each that is."""
+    holders: dict[int, str] = {}  # of parameters that another kind of module holds
+    for path, module, _, parameter in held(model):
+        if not isinstance(module, LAYERS):
+            holders[id(parameter)] = f"{path} ({type(module).__name__})"
+    reasons = {}
+    for layer, path in layers.items():
+        own: Any = getattr(layer, "parametrizations", {})
+        made_by = [type(p).__name__ for p in own["weight"] if type(p) is not _WeightNorm] if "weight" in own else []
+        tensors = (
+            list(own["weight"].parameters(recurse=False)) if "weight" in own else [layer._parameters.get("weight")]
+        )
+        if made_by:
+            reasons[path] = f"its weight is parametrised ({', '.join(made_by)}), which need not give what is drawn"
+        elif None in tensors:
+            reasons[path] = "its weight is no parameter of its own"
+        elif not all(tensor.requires_grad for tensor in tensors):
+            reasons[path] = "its weight is frozen"
+        elif not all(tensor.is_floating_point() for tensor in tensors):
+            reasons[path] = f"its weight is {tensors[0].dtype}"
+        elif any(id(tensor) in holders for tensor in tensors):
+            reasons[path] = f"it shares its weight with {next(holders[id(t)] for t in tensors if id(t) in holders)}"
+        elif layer not in called:
+            reasons[path] = "the forward pass does not call it, or nothing uses what it gives"
+    return reasons
+
+
+def sums(layer: Any, values: Tensor, *, forward: bool) -> Tensor:
+    """Σ E[x²] over what one unit adds up, for each group: of its input, or of its output's gradient.
+
+    Args:
+        layer: a convolution, transposed or not, or a linear layer.
+        values: second moments of the channels.
+        forward: of the input, else of the gradient.
+    """
+    channels = _channels(layer, forward=forward)
+    expanded = fit(values, channels).expand(channels)
+    return expanded.reshape(getattr(layer, "groups", 1), -1).sum(1) * _taps(layer, forward=forward)
+
+
+def fan(layer: Any, *, forward: bool) -> float:
+    """How many terms that sum has."""
+    return _channels(layer, forward=forward) / getattr(layer, "groups", 1) * _taps(layer, forward=forward)
+
+
+def _channels(layer: Any, *, forward: bool) -> int:
+    if isinstance(layer, nn.Linear):
+        return layer.in_features if forward else layer.out_features
+    return layer.in_channels if forward else layer.out_channels  # type: ignore[no-any-return]
+
+
+def _taps(layer: Any, *, forward: bool) -> float:
+    """Places of the kernel that meet one element, on average over the places that any meets.
+
+    A convolution looks at all k of them. Of a transposed one with stride s only every s-th falls on a given output,
+    as only every s-th window of a convolution contains a given input.
+    """
+    if isinstance(layer, nn.Linear):
+        return 1.0
+    if isinstance(layer, _TRANSPOSED) != forward:
+        return float(math.prod(layer.kernel_size))
+    places = [max(1.0, size / stride) for size, stride in zip(layer.kernel_size, layer.stride, strict=True)]
+    return math.prod(places)
+
+
+def draw_(layer: nn.Module, std: Tensor, distribution: str, generator: torch.Generator | None) -> None:
+    """Draw a layer's weight with a standard deviation for each group, and let its bias be 0."""
+    weight: Any = layer.weight
+    device = weight.device if generator is None else generator.device
+    # In at least single precision: half precision has too few values for a fine distribution.
+    dtype = torch.promote_types(weight.dtype, torch.float32)
+    unit = torch.empty(weight.shape, dtype=dtype, device=device)
+    if distribution == "normal":
+        unit.normal_(generator=generator)
+    else:
+        unit.uniform_(-math.sqrt(3), math.sqrt(3), generator=generator)
+    # The groups of a convolution lie one after the other in its weight's first dimension, transposed or not.
+    scale = std.to(device, dtype).repeat_interleave(len(unit) // len(std)).view(-1, *[1] * (unit.dim() - 1))
+    drawn = (unit * scale).to(weight.device, weight.dtype)
+    bias: Any = layer.bias
+    with torch.no_grad():
+        if parametrize.is_parametrized(layer, "weight"):
+            layer.weight = drawn
+        else:
+            weight.copy_(drawn)
+        if bias is not None and bias.requires_grad and not parametrize.is_parametrized(layer, "bias"):
+            bias.zero_()
