@@ -45,7 +45,12 @@ def run(
         str | None, typer.Option(help="digits, fashion-mnist, a folder of images, an .npz file, or module:callable.")
     ] = None,
     train_size: Annotated[int | None, typer.Option(help="Class-balanced subset of the training images.")] = None,
-    model: Annotated[str | None, typer.Option(help="cnn, resnet20, or module:callable.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="cnn, resnet20, module:callable, or timm:, torchvision:, transformers:NAME.")
+    ] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="File of torch.save or safetensors that every trial starts from.")
+    ] = None,
     arms: Annotated[str | None, typer.Option(help="Comma-separated; NAME=ACTIVATION names an arm.")] = None,
     control: Annotated[str | None, typer.Option(help="Arm to compare with; by default the first.")] = None,
     seeds: Annotated[str | None, typer.Option(help="A count (10), a list (3,5,8) or a range (10-19).")] = None,
@@ -76,12 +81,15 @@ def run(
 
       slopewise run --data ~/photos --model mypackage.nets:build --out photos
 
+      slopewise run --data ~/photos --model mypackage.nets:build --checkpoint best.pt --arms as_is,prelu_channel_from_0
+
       slopewise run --arms relu,again=relu      (A/A: the differences are exactly 0)
     """
     flags = {
         "data.source": data,
         "data.train_size": train_size,
         "model.name": model,
+        "model.checkpoint": checkpoint,
         "arms": arms,
         "control": control,
         "seeds": seeds,

@@ -22,6 +22,7 @@ from slopewise.study.data import ImageData, load_data, source
 from slopewise.study.models import checkpoint_facts, hint_for_small, recipe
 
 _IMAGES = 8
+_NOTES = 3  # that a warning shows; the report shows all
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,10 @@ def preflight(spec: StudySpec) -> Preflight:
             f"model '{spec.model.name}' starts from other weights each time that it is built from the same seed: let "
             "it draw from torch's global generator alone, which is seeded, and not from NumPy's or Python's"
         )
-    for note in found[0].notes:
-        warnings.warn(f"model '{spec.model.name}': {note}", ConversionWarning, stacklevel=2)
+    if notes := found[0].notes:
+        more = f"; and {len(notes) - _NOTES} more" if len(notes) > _NOTES else ""
+        message = f"model '{spec.model.name}': {'; '.join(notes[:_NOTES])}{more}"
+        warnings.warn(message, ConversionWarning, stacklevel=2)
     return Preflight(data, data.facts() | checkpoint | found[0].facts)
 
 

@@ -1,0 +1,185 @@
+"""A checkpoint as the start: what it may be, what keeps it from fitting, and that no other one takes its place."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import slopewise as sw
+from slopewise.errors import ModelError, SpecError, StoreError
+from slopewise.study._preflight import check_names, preflight
+from slopewise.study._spec import ArmSpec, ModelSpec, StudySpec
+from slopewise.study._spec_input import parse_spec
+from slopewise.study.arms import activation_factory
+from slopewise.study.engines import Engine
+from slopewise.study.models import BuiltModel, build_model, checkpoint_facts
+
+State = dict[str, torch.Tensor]
+IMAGES = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def state(own: str) -> State:
+    """Weights of the user's network, as training might have left them, with a head for 5 classes."""
+    from own_net import net
+
+    torch.manual_seed(99)
+    return {
+        name: tensor + torch.rand_like(tensor) if tensor.is_floating_point() else tensor + 7
+        for name, tensor in net(5, 1).state_dict().items()
+    }
+
+
+def built(spec: ModelSpec, arm: str = "relu", num_classes: int = 5) -> BuiltModel:
+    factory = activation_factory(ArmSpec(name=arm, activation=arm))
+    return build_model(spec, factory, num_classes=num_classes, in_channels=1, seed=0, example=IMAGES)
+
+
+def as_safetensors(state: State, path: Path) -> None:
+    save_file(state, path)
+
+
+def as_checkpoint(state: State, path: Path) -> None:
+    torch.save({"state_dict": state, "epoch": 3, "optimizer": {"state": {}, "param_groups": []}}, path)
+
+
+def as_lightning(state: State, path: Path) -> None:
+    torch.save({"state_dict": {f"model.{name}": tensor for name, tensor in state.items()}}, path)
+
+
+def of_a_wrapped_model(state: State, path: Path) -> None:
+    torch.save({f"module._orig_mod.{name}": tensor for name, tensor in state.items()}, path)
+
+
+@pytest.mark.parametrize("save", [torch.save, as_safetensors, as_checkpoint, as_lightning, of_a_wrapped_model])
+def test_every_arm_starts_from_it(own: str, state: State, tmp_path: Path, save: Callable[[State, Path], None]) -> None:
+    save(state, tmp_path / "best")
+    spec = ModelSpec(name=f"{own}:net", checkpoint=tmp_path / "best")
+    arms = {arm: built(spec, arm) for arm in ("relu", "prelu_channel_from_0", "prelu_channel", "as_is")}
+    for model in arms.values():
+        found = model.model.state_dict()
+        assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
+    from own_net import net
+
+    theirs = net(5, 1).eval()
+    theirs.load_state_dict(state)
+    for arm, model in arms.items():
+        assert torch.equal(model.model.eval()(IMAGES), theirs(IMAGES)) == (arm != "prelu_channel")
+    assert len({model.init_digest() for model in arms.values()}) == 1
+
+
+def test_a_head_of_another_size_starts_at_random_when_asked_to(own: str, state: State, tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "best.pt")
+    fields = {"name": f"{own}:net", "checkpoint": str(tmp_path / "best.pt")}
+    with pytest.raises(ModelError) as caught:
+        built(ModelSpec(**fields), num_classes=10)
+    assert str(caught.value) == (
+        f"model.checkpoint: '{tmp_path}/best.pt' does not fit model 'own_net:net': fc.weight is (5, 4) there and "
+        "(10, 4) here, fc.bias is (5,) there and (10,) here. To start without these tensors: model.checkpoint_skip = "
+        '["fc.*"]'
+    )
+    model = built(ModelSpec(**fields, checkpoint_skip="fc.*"), num_classes=10).model
+    fresh = built(ModelSpec(name=fields["name"]), num_classes=10).model
+    assert torch.equal(model.stem.weight, state["stem.weight"])
+    assert torch.equal(model.fc.weight, fresh.fc.weight)
+    same_size = built(ModelSpec(**fields, checkpoint_skip=["fc.*"])).model.state_dict()
+    assert not torch.equal(same_size["fc.weight"], state["fc.weight"])
+
+
+def test_nothing_is_left_out_silently(own: str, state: State, tmp_path: Path) -> None:
+    path = tmp_path / "best.pt"
+    spec = ModelSpec(name=f"{own}:net", checkpoint=path)
+    torch.save({**state, "aux.weight": torch.ones(2)}, path)
+    with pytest.raises(ModelError, match=r"it has besides aux\.weight\. To start .* = \[\"aux\.\*\"\]"):
+        built(spec)
+    built(spec.model_copy(update={"checkpoint_skip": ("aux.*",)}))
+    torch.save({name: tensor for name, tensor in state.items() if not name.startswith("stem")}, path)
+    with pytest.raises(ModelError, match=r"it lacks stem\.weight, stem\.bias\. To start .* = \[\"stem\.\*\"\]"):
+        built(spec)
+    torch.save({"features.0.weight": torch.ones(3, 3)}, path)
+    with pytest.raises(
+        ModelError, match=r"and 10 more; it has besides features\.0\.weight\. It seems to be of another"
+    ):
+        built(spec)
+    torch.save(state, path)
+    with pytest.raises(SpecError, match=r"model.checkpoint_skip: 'head.\*' matches no tensor"):
+        built(spec.model_copy(update={"checkpoint_skip": ("head.*",)}))
+
+
+def test_a_network_built_with_the_arms_activation_can_start_from_one_too(tmp_path: Path) -> None:
+    """Slopes in it are the arm's business, in every arm."""
+    trained = {n: t + 1 for n, t in built(ModelSpec(), "prelu_channel").model.state_dict().items()}
+    torch.save(trained, tmp_path / "cnn.pt")
+    spec = ModelSpec(checkpoint=tmp_path / "cnn.pt")
+    relu, prelu = built(spec, "relu"), built(spec, "prelu_channel")
+    assert torch.equal(relu.model.conv3.weight, trained["conv3.weight"])
+    assert relu.init_digest() == prelu.init_digest()
+    assert prelu.model.act1.weight.tolist() == [0.25] * 16
+
+
+def test_the_spec_of_a_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"model.checkpoint_skip: there is no model.checkpoint"):
+        parse_spec({"model": {"checkpoint_skip": "fc.*"}})
+    with pytest.raises(SpecError, match=r"model.checkpoint_key: there is no model.checkpoint"):
+        parse_spec({"model": {"checkpoint_key": "ema"}})
+    home = parse_spec({"model": {"checkpoint": "~/best.pt"}}).model.checkpoint
+    assert home == str(Path.home() / "best.pt")
+
+
+def test_a_file_that_cannot_be_read_is_found_before_anything_runs(own: str, tmp_path: Path) -> None:
+    def spec(**model: object) -> StudySpec:
+        return parse_spec({"model": {"name": f"{own}:net", **model}, "arms": "relu"})
+
+    with pytest.raises(ModelError, match=r"model.checkpoint: cannot read the checkpoint 'absent.pt': No such file"):
+        check_names(spec(checkpoint="absent.pt"))
+    (tmp_path / "text.pt").write_text("no tensors")
+    with pytest.raises(ModelError, match=r"is no checkpoint that torch.load or safetensors reads"):
+        check_names(spec(checkpoint=tmp_path / "text.pt"))
+    both = {name: {"weight": torch.ones(2)} for name in ("model", "ema")}
+    torch.save(both, tmp_path / "two.pt")
+    with pytest.raises(ModelError, match="holds several state dicts, 'model'"):
+        preflight(spec(checkpoint=tmp_path / "two.pt"))
+    check_names(spec(checkpoint=tmp_path / "two.pt", checkpoint_key="ema"))
+
+
+def test_a_checkpoint_is_told_by_its_content(tmp_path: Path) -> None:
+    def digest(state: State, save: Callable[[State, Path], None] = torch.save) -> str:
+        save(state, tmp_path / "file")
+        return checkpoint_facts(ModelSpec(checkpoint=tmp_path / "file"))["checkpoint"]
+
+    a, b = torch.arange(4.0), torch.arange(4.0) + 1
+    first = digest({"a": a, "b": b})
+    assert digest({"b": b, "a": a}, as_safetensors) == first
+    assert digest({"a": b, "b": a}) != first
+    assert digest({"a": a.reshape(2, 2), "b": b}) != first
+    assert digest({"a": a, "b": b.double()}) != first
+    assert checkpoint_facts(ModelSpec()) == {}
+
+
+def test_a_study_goes_on_from_its_own_checkpoint_alone(
+    own: str, state: State, tmp_path: Path, in_process: Engine
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    first, moved, other = tmp_path / "best.pt", tmp_path / "elsewhere" / "b.safetensors", tmp_path / "other.pt"
+    torch.save(state, first)
+    save_file(state, moved)
+    torch.save({**state, "stem.bias": state["stem.bias"] + 1e-7}, other)
+    settings = {"data": {"train_size": 100}, "train": {"epochs": 1}}
+
+    def study(arms: str, checkpoint: Path | None) -> sw.Study:
+        skip = {"checkpoint": checkpoint, "checkpoint_skip": ["fc.*"]} if checkpoint else {}
+        return sw.Study(arms=arms, seeds=1, model={"name": f"{own}:net", **skip}, **settings)
+
+    out = tmp_path / "out"
+    one = study("relu", first).run(out, engine=in_process).record
+    grown = study("relu,prelu_channel_from_0", moved).run(out, engine=in_process).record
+    assert grown.data["checkpoint"] == one.data["checkpoint"]
+    relu, prelu = grown.trials
+    assert relu.init_digest == prelu.init_digest == one.trials[0].init_digest
+    assert relu.epochs[0].validation_loss == prelu.epochs[0].validation_loss
+    with pytest.raises(StoreError, match=r"the checkpoint changed since .* was begun \(digest \w{12}, now \w{12}\)"):
+        study("relu,prelu_channel_from_0,elu", other).run(out, engine=in_process)
+    with pytest.raises(StoreError, match=r"holds another study: model.checkpoint_skip was"):
+        study("relu,prelu_channel_from_0,elu", None).run(out, engine=in_process)
