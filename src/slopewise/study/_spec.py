@@ -141,7 +141,7 @@ class TrainSpec(_Table):
         optimizer: `sgd` (Nesterov momentum) or `adamw`.
         lr: peak learning rate of the weights.
         momentum: of SGD; AdamW's first beta.
-        weight_decay: of the weights. Slopes, normalisation layers and biases get none.
+        weight_decay: of all but the slopes, which get none.
         slope_lr_scale: learning rate of the slopes relative to the weights'.
         shared_gradient: of slopes that all channels of a layer share: the `mean` over the channels, or their `sum` as
             in PyTorch, which diverges earlier.

@@ -362,6 +362,7 @@ def _optimizer(
         model,
         lr=lr,
         weight_decay=train.weight_decay,
+        norm_and_bias_weight_decay=train.weight_decay,
         slope_lr_scale=scale,
         shared_gradient=arm.shared_gradient or train.shared_gradient,
     )
