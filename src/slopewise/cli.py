@@ -81,7 +81,7 @@ def run(
 
       slopewise run --data ~/photos --model mypackage.nets:build --out photos
 
-      slopewise run --data ~/photos --model mypackage.nets:build --checkpoint best.pt --arms as_is,prelu_channel_from_0
+      slopewise run --data ~/photos --model mypackage.nets:build --checkpoint best.pt --arms as_is,prelu_channel_0
 
       slopewise run --arms relu,again=relu      (A/A: the differences are exactly 0)
     """

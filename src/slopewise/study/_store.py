@@ -117,7 +117,7 @@ class Store:
         if old:
             check_same(store.spec(), spec, folder)
             before = store._study().data
-            for what, key in (("data", "digest"), ("checkpoint", "checkpoint")):
+            for what, key in (("data", "digest"), ("checkpoint", "checkpoint_digest")):
                 was, now = before.get(key) or "none", data.get(key) or "none"
                 if was != now:
                     raise StoreError(

@@ -43,12 +43,12 @@ def prelu_channel(channels: int, init: float = 0.25, bounds: Bounds = None) -> n
     return PReLU(channels, init, bounds=_pair(bounds))
 
 
-def prelu_shared_from_0(channels: int, bounds: Bounds = None) -> nn.Module:
+def prelu_shared_0(channels: int, bounds: Bounds = None) -> nn.Module:
     """`prelu_shared` that starts as ReLU, and so keeps what a trained network computes."""
     return prelu_shared(channels, 0.0, bounds)
 
 
-def prelu_channel_from_0(channels: int, bounds: Bounds = None) -> nn.Module:
+def prelu_channel_0(channels: int, bounds: Bounds = None) -> nn.Module:
     """`prelu_channel` that starts as ReLU, and so keeps what a trained network computes."""
     return prelu_channel(channels, 0.0, bounds)
 
@@ -81,8 +81,8 @@ ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
         frozen_slope,
         prelu_shared,
         prelu_channel,
-        prelu_shared_from_0,
-        prelu_channel_from_0,
+        prelu_shared_0,
+        prelu_channel_0,
         elu,
         silu,
         gelu,

@@ -57,7 +57,7 @@ def of_a_wrapped_model(state: State, path: Path) -> None:
 def test_every_arm_starts_from_it(own: str, state: State, tmp_path: Path, save: Callable[[State, Path], None]) -> None:
     save(state, tmp_path / "best")
     spec = ModelSpec(name=f"{own}:net", checkpoint=tmp_path / "best")
-    arms = {arm: built(spec, arm) for arm in ("relu", "prelu_channel_from_0", "prelu_channel", "as_is")}
+    arms = {arm: built(spec, arm) for arm in ("relu", "prelu_channel_0", "prelu_channel", "as_is")}
     for model in arms.values():
         found = model.model.state_dict()
         assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
@@ -147,7 +147,7 @@ def test_a_file_that_cannot_be_read_is_found_before_anything_runs(own: str, tmp_
 def test_a_checkpoint_is_told_by_its_content(tmp_path: Path) -> None:
     def digest(state: State, save: Callable[[State, Path], None] = torch.save) -> str:
         save(state, tmp_path / "file")
-        return checkpoint_facts(ModelSpec(checkpoint=tmp_path / "file"))["checkpoint"]
+        return checkpoint_facts(ModelSpec(checkpoint=tmp_path / "file"))["checkpoint_digest"]
 
     a, b = torch.arange(4.0), torch.arange(4.0) + 1
     first = digest({"a": a, "b": b})
@@ -174,12 +174,12 @@ def test_a_study_goes_on_from_its_own_checkpoint_alone(
 
     out = tmp_path / "out"
     one = study("relu", first).run(out, engine=in_process).record
-    grown = study("relu,prelu_channel_from_0", moved).run(out, engine=in_process).record
-    assert grown.data["checkpoint"] == one.data["checkpoint"]
+    grown = study("relu,prelu_channel_0", moved).run(out, engine=in_process).record
+    assert grown.data["checkpoint_digest"] == one.data["checkpoint_digest"]
     relu, prelu = grown.trials
     assert relu.init_digest == prelu.init_digest == one.trials[0].init_digest
     assert relu.epochs[0].validation_loss == prelu.epochs[0].validation_loss
     with pytest.raises(StoreError, match=r"the checkpoint changed since .* was begun \(digest \w{12}, now \w{12}\)"):
-        study("relu,prelu_channel_from_0,elu", other).run(out, engine=in_process)
+        study("relu,prelu_channel_0,elu", other).run(out, engine=in_process)
     with pytest.raises(StoreError, match=r"holds another study: model.checkpoint_skip was"):
-        study("relu,prelu_channel_from_0,elu", None).run(out, engine=in_process)
+        study("relu,prelu_channel_0,elu", None).run(out, engine=in_process)

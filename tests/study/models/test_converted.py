@@ -34,10 +34,10 @@ def test_every_call_site_gets_an_activation_of_its_own(own: str) -> None:
     assert model.sites.keys() == SITES
     assert all(type(site) is sw.PReLU and site.num_parameters == 4 for site in model.sites.values())
     assert len(set(model.sites.values())) == 3
-    assert model.facts() == {"activations": "3 relu"}
+    assert model.facts() == {"activations_replaced": "3 relu"}
 
 
-@pytest.mark.parametrize("arm", ["relu", "as_is", "prelu_channel_from_0", "prelu_shared_from_0"])
+@pytest.mark.parametrize("arm", ["relu", "as_is", "prelu_channel_0", "prelu_shared_0"])
 def test_arms_that_are_relu_compute_what_the_users_network_does(own: str, arm: str) -> None:
     model = built(f"{own}:net", arm, seed=3).model.eval()
     from own_net import net
@@ -232,8 +232,8 @@ def test_what_conversion_leaves_or_assumes_is_said(user_module: UserModule) -> N
     )
     with pytest.warns(ConversionWarning, match=r"model 'odd_nets:Odd': never .*; relu_1: .* says it$"):
         found = preflight(study(f"{name}:Odd"))
-    assert found.facts["activations"] == "1 relu"
-    left, assumed = found.facts["notes"]
+    assert found.facts["activations_replaced"] == "1 relu"
+    left, assumed = found.facts["conversion_notes"]
     assert left == "never (relu) stays as it is: the example does not reach it"
     assert "1 is assumed" in assumed
     assert built(f"{name}:Odd", convert={"only": "relu_1", "channel_dim": {"relu_*": 1}}).notes == (left,)

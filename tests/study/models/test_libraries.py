@@ -28,7 +28,7 @@ def trials(spec: StudySpec) -> list[TrialRecord]:
 
 
 def test_a_resnet_of_transformers() -> None:
-    relu, prelu = trials(study("transformers:ResNetForImageClassification", "relu,prelu_channel_from_0", **RESNET))
+    relu, prelu = trials(study("transformers:ResNetForImageClassification", "relu,prelu_channel_0", **RESNET))
     assert relu.init_digest == prelu.init_digest
     assert relu.epochs[0].validation_loss == prelu.epochs[0].validation_loss
     assert [site.layer for site in prelu.sites if site.epoch == 1] == [
@@ -56,7 +56,7 @@ def test_a_convnext_of_transformers_has_its_channels_last() -> None:
 
 @pytest.mark.slow
 def test_a_resnet_of_timm() -> None:
-    relu, prelu = trials(study("timm:resnet10t", "relu,prelu_shared_from_0"))
+    relu, prelu = trials(study("timm:resnet10t", "relu,prelu_shared_0"))
     assert relu.init_digest == prelu.init_digest
     assert relu.epochs[0].validation_loss == pytest.approx(prelu.epochs[0].validation_loss, rel=1e-6)
     assert prelu.slope_parameters == len({site.layer for site in prelu.sites}) == 11
@@ -69,7 +69,7 @@ def test_a_classifier_of_torchvision_sees_grey_as_three_channels() -> None:
     grey = build_model(spec, None, num_classes=4, in_channels=1, seed=0, example=images)
     rgb = build_model(spec, None, num_classes=4, in_channels=3, seed=0, example=images.expand(-1, 3, -1, -1))
     assert torch.equal(grey.model.eval()(images), rgb.model.eval()(images.expand(-1, 3, -1, -1)))
-    assert grey.facts() == {"activations": "26 relu"}
+    assert grey.facts() == {"activations_replaced": "26 relu"}
     with pytest.raises(ModelError, match="takes images of 3 channels, or grey ones, not of 4: name a function"):
         build_model(spec, None, num_classes=4, in_channels=4, seed=0, example=torch.randn(2, 4, 32, 32))
 

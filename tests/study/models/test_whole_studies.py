@@ -38,7 +38,7 @@ def test_the_same_seed_gives_the_same_records_in_any_process(own: str, tmp_path:
     data = load_data(study.spec.data)
     for trial in results.record.trials:
         assert metrics(run_trial(study.spec, trial.arm, trial.seed, data)) == metrics(trial)
-    assert results.record.data["activations"] == "3 relu"
+    assert results.record.data["activations_replaced"] == "3 relu"
     prelu = next(trial for trial in results.record.trials if trial.arm == "prelu_channel")
     assert {site.layer for site in prelu.sites} == {"relu_1", "block.relu", "block.relu_2"}
     assert {gradient.layer for gradient in prelu.gradients} == {

@@ -41,9 +41,9 @@ class BuiltModel:
         counts = Counter(self.replaced.values())
         facts: dict[str, Any] = {}
         if counts:
-            facts["activations"] = ", ".join(f"{number} {kind}" for kind, number in counts.items())
+            facts["activations_replaced"] = ", ".join(f"{number} {kind}" for kind, number in counts.items())
         if self.notes:
-            facts["notes"] = list(self.notes)
+            facts["conversion_notes"] = list(self.notes)
         return facts
 
 

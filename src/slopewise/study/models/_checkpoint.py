@@ -28,7 +28,7 @@ def checkpoint_facts(spec: ModelSpec) -> dict[str, Any]:
     total = hashlib.sha256()
     for name, tensor in sorted(_read(spec).items()):
         total.update(f"{name}\0{tensor.dtype}\0{digest([tensor])}\0".encode())
-    return {"checkpoint": total.hexdigest()}
+    return {"checkpoint_digest": total.hexdigest()}
 
 
 def load_checkpoint_(model: nn.Module, spec: ModelSpec, sites: Iterable[str] = ()) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -20,8 +21,9 @@ Make = Callable[..., nn.Module]
 
 def transformers(name: str, options: dict[str, Any]) -> Make:
     """A class of transformers for image classification; `options` are its configuration's."""
-    library = _import("transformers", name)
-    cls = getattr(library, name, None)
+    with _importing("transformers", name):
+        library = importlib.import_module("transformers")
+        cls = getattr(library, name, None)  # imports what defines it
     config = getattr(cls, "config_class", None)
     if cls is None or config is None:
         raise _unknown(
@@ -41,7 +43,8 @@ def transformers(name: str, options: dict[str, Any]) -> Make:
 
 def timm(name: str, options: dict[str, Any]) -> Make:
     """A network of timm; `options` are `timm.create_model`'s."""
-    library = _import("timm", name)
+    with _importing("timm", name):
+        library = importlib.import_module("timm")
     if not library.is_model(name):
         raise _unknown("timm", name, library.list_models())
 
@@ -54,7 +57,8 @@ def timm(name: str, options: dict[str, Any]) -> Make:
 
 def torchvision(name: str, options: dict[str, Any]) -> Make:
     """A classifier of torchvision; `options` are its builder's. A grey image is shown to it as three equal channels."""
-    models = _import("torchvision", name).models
+    with _importing("torchvision", name):
+        models = importlib.import_module("torchvision").models
     known = models.list_models(module=models)
     if name not in known:
         raise _unknown("torchvision", name, known)
@@ -82,13 +86,14 @@ def _grey_as_rgb(model: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ..
     return (args[0].expand(-1, 3, -1, -1), *args[1:])
 
 
-def _import(library: str, name: str) -> Any:
+@contextmanager
+def _importing(library: str, name: str) -> Iterator[None]:
     try:
-        return importlib.import_module(library)
-    except ModuleNotFoundError as error:
-        raise SpecError(f"model '{library}:{name}' needs {error.name}: pip install {error.name}") from error
+        yield
     except Exception as error:  # a library that does not go with this torch can raise anything while it is imported
-        raise SpecError(f"model '{library}:{name}': cannot import {library}: {describe(error)}") from error
+        if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] == library:
+            raise SpecError(f"model '{library}:{name}' needs {library}: pip install {library}") from error
+        raise SpecError(f"model '{library}:{name}': cannot import it: {describe(error)}") from error
 
 
 def _unknown(library: str, name: str, known: Iterable[str]) -> SpecError:
