@@ -44,9 +44,8 @@ def preflight(spec: StudySpec) -> Preflight:
     Raises:
         SlopewiseError: with the first fault found, in one line.
     """
-    check_names(spec)
+    checkpoint = check_names(spec)
     _check_hardware(spec.hardware)
-    checkpoint = checkpoint_facts(spec.model)
     data = load_data(spec.data)
     _check_sizes(spec, data)
     found = [_rehearse(spec, arm, data) for arm in spec.arms]
@@ -62,11 +61,14 @@ def preflight(spec: StudySpec) -> Preflight:
     return Preflight(data, data.facts() | checkpoint | found[0].facts)
 
 
-def check_names(spec: StudySpec) -> None:
+def check_names(spec: StudySpec) -> dict[str, Any]:
     """Find everything that a spec names, and load no data yet.
 
+    Returns:
+        Facts of the checkpoint.
+
     Raises:
-        SlopewiseError: there is no such activation, model or source of data.
+        SlopewiseError: there is no such activation, model, checkpoint or source of data.
     """
     ordinary = recipe(spec.model).ordinary
     for arm in spec.arms:
@@ -75,8 +77,8 @@ def check_names(spec: StudySpec) -> None:
             raise SpecError(f"arm '{arm.name}': model '{spec.model.name}' has no activations of its own to keep as_is")
     if spec.model.convert != ConvertSpec() and not ordinary:
         raise SpecError(f"model.convert: model '{spec.model.name}' is built with the arm's activation, not converted")
-    checkpoint_facts(spec.model)
     source(spec.data)
+    return checkpoint_facts(spec.model)
 
 
 @dataclass(frozen=True)

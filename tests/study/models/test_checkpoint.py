@@ -124,6 +124,8 @@ def test_the_spec_of_a_checkpoint(tmp_path: Path) -> None:
         parse_spec({"model": {"checkpoint_skip": "fc.*"}})
     with pytest.raises(SpecError, match=r"model.checkpoint_key: there is no model.checkpoint"):
         parse_spec({"model": {"checkpoint_key": "ema"}})
+    with pytest.raises(SpecError, match=r"unknown key 'model.convert.skp'; did you mean 'skip'"):
+        parse_spec({"model": {"convert": {"skp": "fc.*"}}})
     home = parse_spec({"model": {"checkpoint": "~/best.pt"}}).model.checkpoint
     assert home == str(Path.home() / "best.pt")
 

@@ -1,6 +1,9 @@
 """An ordinary network in a study: what stands at its sites, from which weights, and what is refused."""
 
+import re
+import tomllib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -172,6 +175,7 @@ def test_channels_that_are_last_are_found(user_module: UserModule) -> None:
 def test_slopes_of_the_users_own_are_the_arms_business(user_module: UserModule) -> None:
     """They are no weights of the pairing, and as_is has them as they were; what is written in place stays so."""
     name = user_module("other_nets", OTHERS)
+    preflight(study(f"{name}:Written", "relu,prelu_channel,as_is"))  # the monitor takes it, too
     arms = {arm: built(f"{name}:Written", arm) for arm in ("relu", "prelu_channel", "as_is")}
     assert len({model.init_digest() for model in arms.values()}) == 1
     assert "act.weight" not in arms["relu"].model.state_dict()
@@ -237,3 +241,13 @@ def test_what_conversion_leaves_or_assumes_is_said(user_module: UserModule) -> N
     assert left == "never (relu) stays as it is: the example does not reach it"
     assert "1 is assumed" in assumed
     assert built(f"{name}:Odd", convert={"only": "relu_1", "channel_dim": {"relu_*": 1}}).notes == (left,)
+
+
+def test_the_networks_of_the_docs_are_studied(user_module: UserModule) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "spec.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(# mynet\.py.*?)```", text, re.DOTALL)
+    name = user_module("mynet", "\n".join(blocks))
+    assert preflight(study(f"{name}:Net", "as_is,prelu_channel_0")).facts["activations_replaced"] == "3 relu"
+    assert "activations_replaced" not in preflight(study(f"{name}:build")).facts
+    for example in re.findall(r"```toml\n(.*?)```", text, re.DOTALL):
+        parse_spec(tomllib.loads(example))
