@@ -173,7 +173,7 @@ def test_the_table(x):
     assert lines[8].split() == ["settle", "bn2.1", "PReLU(4)", "ReLU()", "-4", "0"]
     rest = "\n".join(lines[9:])
     assert "left as they are:\n  bn1 (PReLU): its slope -1 is not between 0 and 1\n" in rest
-    assert "settling slopes: 0; the tolerance is 0.0001 of it" in rest
+    assert "settling slopes: 0; 0.0001 of it is allowed" in rest
     assert str(fold(nn.Linear(3, 2), torch.randn(2, 3))) == "nothing to fold"
 
 

@@ -40,8 +40,8 @@ def fold(
     all such PReLUs together. Those that change least come first. Numbers below 0 or above 1 become no LeakyReLU.
 
     Folding is exact but for rounding; a layer for which it changes the outputs by more than half the digits of the
-    model's dtype is left, as is one without which the model does not run. The model takes one pass for each layer,
-    and two for each PReLU.
+    model's dtype is left, as is one without which the model does not run. The model is run once for each layer, and
+    up to six times for each PReLU.
 
     The model given is not changed. The new one is in evaluation mode; it keeps its class, attributes, device, dtype,
     hooks and `requires_grad`, but cannot be trained on as if it still had its normalisation.
@@ -51,8 +51,8 @@ def fold(
         example_inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments. What is measured is
             measured on it: take a batch of real data.
         tolerance: of settling: max|y' − y| / max|y|, for each output tensor y of the model by itself. The default is
-            a hundred times float32's usual rounding, and a fifth of what one rounding to float16 changes. 0 settles
-            only what changes no output by one bit.
+            ten to two hundred times what folding changes by float32's rounding, and a fifth of what one rounding to
+            float16 may change. 0 settles only what changes no output by one bit.
         batch_norm: fold batch normalisation.
         slopes: settle slopes.
 

@@ -54,6 +54,7 @@ def foldable(model: nn.Module, flow: Flow) -> tuple[list[Foldable], list[Refusal
         flow: a pass through it.
     """
     names = {module: name for name, module in reversed(list(model.named_modules()))}
+    reached = {call.module for call in flow.calls()}
     calls: defaultdict[nn.Module, list[Op]] = defaultdict(list)
     functions: dict[nn.Module, Op] = {}
     for op in flow.ops():
@@ -70,7 +71,7 @@ def foldable(model: nn.Module, flow: Flow) -> tuple[list[Foldable], list[Refusal
                 raise StaysError(f"a function normalises, at {functions[module].where or 'a place unknown'}")
         except StaysError as why:
             kind = type(module).__name__ if isinstance(module, _BatchNorm) else "batch_norm"
-            cannot.append(Refusal(name, kind, str(why)))
+            cannot.append(Refusal(name, kind, str(why), module in reached))
     return can, cannot
 
 

@@ -90,5 +90,5 @@ class Folding:
             return "\n".join(lines)
         changed = [f"  {_DOES[kind]}: {by}" for kind, by in self.changes.items() if self.of(kind)]
         if self.of("settle"):
-            changed[-1] += f"; the tolerance is {self.tolerance:g} of it"
+            changed[-1] += f"; {self.tolerance:g} of it is allowed"
         return "\n".join([*lines, *_section("outputs changed on the example by", [*changed, f"  all: {self.change}"])])

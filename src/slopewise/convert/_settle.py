@@ -144,7 +144,7 @@ def _sites(measured: Measured, flow: Flow) -> tuple[list[_Site], list[Refusal]]:
             kind = type(module).__name__
             left.append(Refusal(name, kind, f"a {kind} may compute something else than a PReLU"))
         elif module not in reached:
-            left.append(Refusal(name, "PReLU", "the example does not reach it"))
+            left.append(Refusal(name, "PReLU", "the example does not reach it", reached=False))
         else:
             slopes, bounds = module.weight.detach().cpu().double(), getattr(module, "bounds", None)
             slopes = slopes if bounds is None else slopes.clamp(*bounds)
