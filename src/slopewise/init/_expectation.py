@@ -72,14 +72,15 @@ def gradient_through_slopes(moments: Tensor, slopes: Tensor) -> Tensor:
 
 def through(moments: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     """Moments behind any other function that is applied to each element, by numerical integration."""
-    distinct, back = torch.unique(moments, dim=1, return_inverse=True)
+    distinct, back = _distinct(moments)
     values = function(_points(distinct))
-    return torch.stack([values @ _WEIGHTS, values.square() @ _WEIGHTS])[:, back]
+    expected = torch.stack([values @ _WEIGHTS, values.square() @ _WEIGHTS])
+    return expected[:, back]
 
 
 def gradient_through(moments: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     """E[f'(x)²], (C), likewise."""
-    distinct, back = torch.unique(moments, dim=1, return_inverse=True)
+    distinct, back = _distinct(moments)
     with torch.enable_grad():
         points = _points(distinct).requires_grad_()
         (slopes,) = torch.autograd.grad(function(points.clone()).sum(), points)
@@ -87,8 +88,14 @@ def gradient_through(moments: Tensor, function: Callable[[Tensor], Tensor]) -> T
     return expected[back]
 
 
+def _distinct(moments: Tensor) -> tuple[Tensor, Tensor]:
+    """The moments that differ, since most channels are alike, and which of them each channel has."""
+    distinct, back = torch.unique(moments, dim=1, return_inverse=True)
+    return distinct, back
+
+
 def _points(moments: Tensor) -> Tensor:
-    mean, square = moments
+    mean, square = moments[0], moments[1]
     return mean[:, None] + (square - mean**2).clamp(min=0).sqrt()[:, None] * _STEPS
 
 

@@ -15,7 +15,7 @@ from slopewise.errors import ModelError, nearest
 from slopewise.init._moments import Use, passes
 from slopewise.init._report import Initialisation, Layer
 from slopewise.init._symbolic import symbolic
-from slopewise.init._weights import draw_, fan, layers_of, reasons_to_leave, sums
+from slopewise.init._weights import draw_, fan, layers_of, names_of, reasons_to_leave, sums
 
 Mode = Literal["fan_in", "fan_out"]
 Distribution = Literal["normal", "uniform"]
@@ -79,7 +79,7 @@ def kaiming_(
             raise ValueError(f"unknown {name}={value!r}; {nearest(str(value), get_args(known))}")
     names = layers_of(model)
     flow = symbolic(model) if example_inputs is None else record(model, Inputs.of(example_inputs), training=False)
-    found = passes(flow, {module: name for name, module in model.named_modules()})
+    found = passes(flow, names_of(model))
     left = reasons_to_leave(model, names, found.uses)
     # Everything is known before the first weight changes: an error leaves the model as it was.
     stds: list[tuple[list[nn.Module], Tensor]] = []

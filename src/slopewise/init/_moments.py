@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from slopewise._flow import Call, Flow, Op, Value
 from slopewise.init._expectation import fit, unit
 from slopewise.init._reading import layer_of, rule_of
 from slopewise.init._rules import Add, Concatenate, Curve, Keep, Rule, Scale, Slopes, Unit, Unknown
+
+_CONSTANT = re.compile("new_|(zeros|ones|full|empty|rand|randn)_like")  # these take a tensor's description alone
 
 
 @dataclass
@@ -53,8 +56,8 @@ def passes(flow: Flow, names: Mapping[nn.Module, str]) -> Passes:
     before: dict[Value, tuple[str, ...]] = dict.fromkeys(flow.root.inputs, ("the input",))
     steps: list[tuple[Op, Rule]] = []
     for op in _in_order(flow.root):
-        if not any(value in moments for value in op.inputs):  # made from parameters and constants alone
-            continue
+        if _CONSTANT.match(op.name) or not any(value in moments for value in op.inputs):
+            continue  # made from parameters and constants alone
         rule = rule_of(op)
         if isinstance(rule, (Unit, Slopes, Curve)) and op.inputs[0] not in moments:
             rule = Unknown()  # a gate or mask of constants, a layer that is applied to a parameter

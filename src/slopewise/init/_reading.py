@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable
 
@@ -72,11 +73,9 @@ def _slopes(op: Op) -> Rule | None:
     module = op.call.module
     if isinstance(module, BatchNormPReLU) and op.function is None:
         return Slopes(_applied(module.slope, module.bounds), fused=True)
-    if isinstance(module, nn.PReLU) and (op.function is None or op.name == "prelu"):
+    if isinstance(module, nn.PReLU) and (op.function is None or plain(op.name) == "prelu"):
         return Slopes(_applied(module.weight, getattr(module, "bounds", None)))
-    if (
-        op.name == "prelu" and len(op.inputs) > 1
-    ):  # the function: its slopes are a parameter of the module that calls it
+    if plain(op.name) == "prelu" and len(op.inputs) > 1:  # its slopes are a parameter of the module that calls it
         fitting = [p for p in module.parameters(recurse=False) if tuple(p.shape) == op.inputs[1].shape]
         return Slopes(_applied(fitting[0], None)) if len(fitting) == 1 else Unknown()
     return None
@@ -91,10 +90,16 @@ def _curve(op: Op) -> Rule | None:
     found = activation_of(op.call if op.function is None else op)
     if found is not None:
         slope = found.slope
-        return Curve(found.module) if slope is None else Slopes(torch.as_tensor([slope], dtype=torch.float64))
-    if _ELEMENTWISE.fullmatch(plain(op.name)):
-        return Curve(op.call.module if op.function is None else _of_one(op, op.function))
+        return Curve(_forward(found.module)) if slope is None else Slopes(torch.tensor([slope], dtype=torch.float64))
+    if _ELEMENTWISE.fullmatch(plain(op.name)) and len(op.inputs) == 1:
+        return Curve(_forward(op.call.module) if op.function is None else _of_one(op, op.function))
     return None
+
+
+def _forward(module: nn.Module) -> Callable[[Tensor], Tensor]:
+    """What a module computes in evaluation mode, without its hooks, which are not to see what is tried here."""
+    function: Callable[[Tensor], Tensor] = copy.copy(module).eval().forward
+    return function
 
 
 def _of_one(op: Op, function: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:

@@ -41,7 +41,7 @@ def plain(name: str) -> str:
         >>> plain("AdaptiveAvgPool2d"), plain("mul_"), plain("__getitem__")
         ('adaptiveavgpool', 'mul', '__getitem__')
     """
-    name = _SUFFIX.sub("", name.lower())
+    name = _SUFFIX.sub("", name.lower().partition(".")[0])  # an operator of our own is called prelu.default
     return name if name.startswith("__") else name.rstrip("_")
 
 

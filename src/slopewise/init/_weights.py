@@ -15,9 +15,15 @@ from torch.nn.utils.parametrizations import _WeightNorm
 from slopewise.errors import ModelError
 from slopewise.init._expectation import fit
 from slopewise.init._reading import LAYERS
-from slopewise.optim._roles import held
+from slopewise.optim._roles import _plain, held
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+def names_of(model: nn.Module) -> dict[nn.Module, str]:
+    """Every module's path, which leaves out wrappers."""
+    modules = dict(model.named_modules())
+    return {module: _plain(modules, path) for path, module in modules.items()}
 
 
 def layers_of(model: nn.Module) -> dict[nn.Module, str]:
@@ -53,20 +59,20 @@ def reasons_to_leave(
     reasons = {}
     for layer, path in layers.items():
         own: Any = getattr(layer, "parametrizations", {})
-        made_by = [type(p).__name__ for p in own["weight"] if type(p) is not _WeightNorm] if "weight" in own else []
-        tensors = (
-            list(own["weight"].parameters(recurse=False)) if "weight" in own else [layer._parameters.get("weight")]
-        )
+        made_by, tensors = [], [layer._parameters.get("weight")]
+        if "weight" in own:
+            made_by = [type(made).__name__ for made in own["weight"] if type(made) is not _WeightNorm]
+            tensors = list(own["weight"].parameters(recurse=False))
         if made_by:
             reasons[path] = f"its weight is parametrised ({', '.join(made_by)}), which need not give what is drawn"
-        elif None in tensors:
+        elif not all(isinstance(tensor, nn.Parameter) for tensor in tensors):
             reasons[path] = "its weight is no parameter of its own"
-        elif not all(tensor.requires_grad for tensor in tensors):
+        elif not all(tensor.requires_grad for tensor in tensors if tensor is not None):
             reasons[path] = "its weight is frozen"
-        elif not all(tensor.is_floating_point() for tensor in tensors):
-            reasons[path] = f"its weight is {tensors[0].dtype}"
-        elif any(id(tensor) in holders for tensor in tensors):
-            reasons[path] = f"it shares its weight with {next(holders[id(t)] for t in tensors if id(t) in holders)}"
+        elif not all(tensor.is_floating_point() for tensor in tensors if tensor is not None):
+            reasons[path] = "its weights are no real numbers"
+        elif others := [holders[id(tensor)] for tensor in tensors if id(tensor) in holders]:
+            reasons[path] = f"it shares its weight with {others[0]}"
         elif layer not in called:
             reasons[path] = "the forward pass does not call it, or nothing uses what it gives"
     return reasons
@@ -107,7 +113,7 @@ def _taps(layer: Any, *, forward: bool) -> float:
     if isinstance(layer, _TRANSPOSED) != forward:
         return float(math.prod(layer.kernel_size))
     places = [max(1.0, size / stride) for size, stride in zip(layer.kernel_size, layer.stride, strict=True)]
-    return math.prod(places)
+    return float(math.prod(places))
 
 
 def draw_(layer: nn.Module, std: Tensor, distribution: str, generator: torch.Generator | None) -> None:
