@@ -21,7 +21,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from slopewise._flow import Call, Flow, Op, Value
 from slopewise.convert._measured import StaysError
 from slopewise.convert._normal import Refusal
-from slopewise.convert._replace import _HOOKS
+from slopewise.convert._replace import has_hooks
 
 # Exact classes: a subclass may compute something else.
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -176,10 +176,6 @@ def _in_sight(value: Value, before: Call, after: Call) -> Iterator[nn.Module]:
     while call is not None and (call is after or value in call.inputs):
         yield call.module
         call = call.parent
-
-
-def has_hooks(module: nn.Module) -> bool:
-    return any(getattr(module, attribute) for attribute in _HOOKS)
 
 
 def _named(op: Op, names: Mapping[nn.Module, str]) -> str:

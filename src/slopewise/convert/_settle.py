@@ -14,11 +14,10 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from slopewise._flow import Flow
-from slopewise.convert._fold_norm import has_hooks
 from slopewise.convert._folding import FoldStep
 from slopewise.convert._measured import Measured, StaysError, largest_change
 from slopewise.convert._normal import Refusal
-from slopewise.convert._replace import WriteBack
+from slopewise.convert._replace import WriteBack, has_hooks
 from slopewise.nn import _pair
 from slopewise.nn._prelu import PReLU
 from slopewise.slopes._judge import NEAR_0, NEAR_1
