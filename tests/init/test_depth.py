@@ -130,15 +130,15 @@ def test_each_group_of_a_convolution_has_the_scale_for_its_own_channels():
     ):
         model = nn.Sequential(nn.Conv2d(3, 32, 1), sw.PReLU(32, slopes), conv)
         found = []
-        for _ in range(60):
+        for _ in range(40):
             init.kaiming_(model, generator=generator)
-            z = torch.randn(16, 32, 12, 12, generator=generator)
+            z = torch.randn(8, 32, 12, 12, generator=generator)
             with torch.no_grad():
                 y = conv(model[1](z))[:, :, 2:-2, 2:-2]
             found.append(y.square().mean((0, 2, 3)).view(4, 16).mean(1))
         groups = torch.stack(found)
         error = groups.std(0) / math.sqrt(len(groups))
-        assert error.max() < 0.06
+        assert error.max() < 0.09
         assert ((groups.mean(0) - 1).abs() < 4 * error).all()
 
 
