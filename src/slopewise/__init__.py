@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from slopewise import init as init
 from slopewise import nn as nn
 from slopewise import ops as ops
 from slopewise.convert import Conversion as Conversion
@@ -31,9 +32,9 @@ __all__ = [
     "BatchNormPReLU1d",
     "BatchNormPReLU2d",
     "BatchNormPReLU3d",
+    "ConvBNPReLU",
     "Conversion",
     "ConversionWarning",
-    "ConvBNPReLU",
     "PReLU",
     "Results",
     "Study",

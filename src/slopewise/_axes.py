@@ -31,37 +31,40 @@ _SPACE = {
 }
 _SECOND = ("BatchNorm", "InstanceNorm", "GroupNorm", "SyncBatchNorm", "batch_norm", "instance_norm", "group_norm")
 _LAST = frozenset(
-    "Linear LazyLinear Bilinear LayerNorm RMSNorm Embedding MultiheadAttention RNN LSTM GRU linear layer_norm "
-    "rms_norm embedding matmul __matmul__ mm bmm addmm baddbmm scaled_dot_product_attention".split()
+    (
+        *("Linear", "LazyLinear", "Bilinear", "LayerNorm", "RMSNorm", "Embedding", "MultiheadAttention", "RNN", "LSTM"),
+        *("GRU", "linear", "layer_norm", "rms_norm", "embedding", "matmul", "__matmul__", "mm", "bmm", "addmm"),
+        *("baddbmm", "scaled_dot_product_attention"),
+    )
 )
-_MOVES = frozenset("permute transpose swapaxes swapdims movedim moveaxis t __get__".split())
+_MOVES = frozenset(["permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "__get__"])
 
 
 def axis_of(op: Op, shape: tuple[int, ...]) -> Axis | None:
     """The channels' dimension in an output of this shape; None if nothing says it."""
-    name, dims = op.name, len(shape)
-    if name in _SPACE:
-        return Axis(dims - 1 - _SPACE[name], _evidence(op))
-    if dims > 1 and (name.startswith(_SECOND) or name.startswith("_native_batch_norm")):
-        return Axis(1, _evidence(op))
-    if name in _LAST and dims:
-        return Axis(dims - 1, _evidence(op))
-    known = [value for value in op.inputs if value.axis is not None]
+    dims = len(shape)
+    said = _said(op.name, dims)
+    if said is not None:
+        return Axis(said, op.name if isinstance(op.module, nn.Module) else f"{op.name}()")
+    known = [(value, value.axis) for value in op.inputs if value.axis is not None]
     if not known:
         return None
-    source = next((value for value in known if value.shape == shape), known[0])
-    axis = source.axis
-    assert axis is not None
-    if name in _MOVES:
+    source, axis = next(((value, axis) for value, axis in known if value.shape == shape), known[0])
+    if op.name in _MOVES:
         return _moved(op, source.shape, shape, axis)
-    if len(source.shape) == dims and (name not in ("reshape", "view") or source.shape == shape):
+    if len(source.shape) == dims and (op.name not in ("reshape", "view") or source.shape == shape):
         return axis  # elementwise, pooling, padding, slicing, concatenation, reductions that keep the dimension
     kept = _kept(source.shape, shape, axis.dim)
     return None if kept is None else Axis(kept, axis.evidence)
 
 
-def _evidence(op: Op) -> str:
-    return op.name if isinstance(op.module, nn.Module) else f"{op.name}()"
+def _said(name: str, dims: int) -> int | None:
+    """The dimension that a layer or function by its nature gives its channels in."""
+    if name in _SPACE:
+        return dims - 1 - _SPACE[name]
+    if dims > 1 and name.startswith(_SECOND):
+        return 1
+    return dims - 1 if name in _LAST and dims else None
 
 
 def _moved(op: Op, before: tuple[int, ...], after: tuple[int, ...], axis: Axis) -> Axis | None:

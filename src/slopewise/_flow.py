@@ -31,12 +31,15 @@ _PASSED_THROUGH = {__file__, *(str(_TORCH / name) for name in ("nn/functional.py
 }
 # What asks for a tensor's description, not for its values.
 _DESCRIPTIONS = frozenset(
-    "__get__ __len__ size dim ndimension numel nelement stride is_contiguous is_floating_point is_complex data_ptr "
-    "element_size get_device type storage_offset untyped_storage is_inference has_names".split()
+    (
+        *("__get__", "__len__", "size", "dim", "ndimension", "numel", "nelement", "stride", "is_contiguous", "type"),
+        *("is_floating_point", "is_complex", "data_ptr", "element_size", "get_device", "storage_offset", "has_names"),
+        *("untyped_storage", "is_inference"),
+    )
 )
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)  # a representation would go round in circles
 class Value:
     """A tensor at one moment of the pass: changed in place, it is another value."""
 
@@ -64,7 +67,7 @@ class Where:
         return f"{Path(self.code.co_filename).name}:{start or self.code.co_firstlineno}"
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)  # a representation would go round in circles
 class Op:
     """One operation: a torch function, or the call of a module that is looked at as a whole (a convolution, ...)."""
 
@@ -83,7 +86,7 @@ class Op:
         return self.call.module if self.function is None else None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)  # a representation would go round in circles
 class Call:
     """One call of a registered module, and what it did itself, in order: operations, and calls of other modules."""
 
@@ -103,7 +106,7 @@ class Call:
                 yield from step.walk()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Flow:
     """One forward pass. `output` is the pseudo-operation that uses what the model returns."""
 
@@ -232,7 +235,7 @@ class _Watch(TorchFunctionMode):
         result = func(*args, **kwargs)
         name = getattr(func, "__name__", str(func))
         changed = args[0] if name == "__setitem__" else result
-        if name not in _DESCRIPTIONS or any(tensors_in(changed)):
+        if name not in _DESCRIPTIONS or next(tensors_in(changed), None) is not None:
             call = self.stack[-1]
             op = Op(name, func, call, _where(call.module), args, kwargs, inputs)
             call.steps.append(op)

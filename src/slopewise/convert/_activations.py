@@ -140,7 +140,7 @@ def kind_of_function(function: object) -> Kind | None:
     """
     if isinstance(function, str):
         function = getattr(_T, function, None)
-    return _BY_FUNCTION.get(function) if isinstance(function, type(F.relu)) or callable(function) else None  # type: ignore[arg-type]
+    return _BY_FUNCTION.get(function) if callable(function) else None
 
 
 def _of_function(op: Op) -> Activation | None:

@@ -29,6 +29,8 @@ class Site:
         evidence: the layer that says so, "the shape" of a two-dimensional input, "given", or "assumed".
         slopes: how many slopes it has now.
         calls: how often it is applied in a forward pass; more than once where its block is.
+        fused: "BatchNorm" or "BatchNorm + residual" where these and the activation are one layer, which has the name of
+            the normalisation; else empty.
         differs: what is no longer equal in principle, even with the best slope; empty where all is.
         notes: what else is worth knowing.
     """
@@ -41,6 +43,7 @@ class Site:
     evidence: str
     slopes: int
     calls: int = 1
+    fused: str = ""
     differs: str = ""
     notes: tuple[str, ...] = ()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal, get_args
@@ -97,6 +96,10 @@ def convert(
         state.convert(unit, written_back=unit.module in again)
     if not state.sites:
         raise ConversionError(_nothing_found(given, normal))
+    left = [refusal for refusal in normal.refusals if refusal.reached]
+    if left:
+        first = f"{left[0].name} ({left[0].kind}): {left[0].reason}"
+        warnings.warn(f"{len(left)} activations stay as they are, such as {first}", ConversionWarning, stacklevel=2)
     if fuse:
         state.fuse()
     modes = tuple(normal.flows)
@@ -110,7 +113,7 @@ def convert(
         tuple(normal.refusals),
         proof,
         {wrapped.prefix + name: how for name, how in normal.rewritten.items()},
-        tuple([*wrapped.notes, *([normal.failure] if normal.failure else []), *state.notes]),
+        (*wrapped.notes, *([normal.failure] if normal.failure else []), *state.notes),
         _count(state.model) - _count(given),
         {wrapped.prefix + k: tuple(wrapped.prefix + t for t in ts) for k, ts in state.slopes_of().items()},
     )
@@ -174,8 +177,8 @@ class _Replacing:
                 evidence,
                 slopes,
                 unit.calls,
-                differs,
-                tuple(notes),
+                differs=differs,
+                notes=tuple(notes),
             )
         )
 
@@ -194,23 +197,26 @@ class _Replacing:
                 note = f"not fused with {fusion.normalisation}: {fusion.why_not}"
                 self.sites[number] = replace(site, notes=(*site.notes, note))
                 continue
-            note = f"{site.name}, fused with its normalisation" + (" and the residual" if fusion.residual else "")
-            self.sites[number] = replace(site, name=fusion.normalisation, notes=(*site.notes, note))
-            for known in (self.former, self.units):
-                known[fusion.normalisation] = known.pop(site.name)
+            with_what = "BatchNorm + residual" if fusion.residual else "BatchNorm"
+            self.sites[number] = replace(site, name=fusion.normalisation, fused=with_what)
+            self.former[fusion.normalisation] = self.former.pop(site.name)
+            self.units[fusion.normalisation] = self.units.pop(site.name)
         self.notes.append(f"{sum(f.why_not is None for f in fusions)} of {len(self.sites)} sites are fused")
 
     def slopes_of(self) -> dict[str, tuple[str, ...]]:
         """For the keys of slopes in the model given, the keys that have them now."""
-        found: defaultdict[str, list[str]] = defaultdict(list)
-        fused = {site.name for site in self.sites if isinstance(self.model.get_submodule(site.name), BatchNormPReLU)}
+        found: dict[str, list[str]] = {}
         for name, unit in self.units.items():
             if isinstance(unit.module, nn.PReLU):
-                target = f"{name}.{'slope' if name in fused else 'weight'}"
-                for origin in self.normal.first_names[self.normal.copies.get(unit.module, unit.module)]:
-                    found[f"{origin}.weight"].append(target)
-        # A module with several names had as many keys: each goes where it stands, as far as something stands there.
-        return {key: (key,) if key in targets else tuple(targets) for key, targets in found.items()}
+                fused = isinstance(self.model.get_submodule(name), BatchNormPReLU)
+                target = f"{name}.{'slope' if fused else 'weight'}"
+                # A module of several names has a key for each, all of the same values.
+                origin = self.normal.copies.get(unit.module, unit.module)
+                keys = [f"{first}.weight" for first in self.normal.first_names[origin]]
+                for key in keys:
+                    found.setdefault(key, [])
+                found[target if target in keys else keys[0]].append(target)
+        return {key: tuple(targets) for key, targets in found.items()}
 
 
 def _check(model: nn.Module, to: object, init: object, call_sites: str) -> None:

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from slopewise._flow import Call, Flow, Op, Value
 from slopewise.convert._graph import put_back_, traced
-from slopewise.convert._replace import set_module
+from slopewise.convert._replace import has_hooks, set_module
 from slopewise.convert._rewritten import CannotRewriteError
 from slopewise.nn._batch_norm_prelu import BatchNormPReLU, BatchNormPReLU1d, BatchNormPReLU2d, BatchNormPReLU3d
 from slopewise.nn._prelu import PReLU
@@ -62,14 +62,12 @@ def fuse_(model: nn.Module, flows: list[Flow], *, low_memory: bool) -> tuple[lis
         try:
             fused = _fused_layer(pairs, flows, low_memory=low_memory)
             if addition is not None:
-                rewritten[names[addition.call.module]] = "its graph, since a residual is added before the activation"
-                _rewrite_sum_(pairs)
+                _rewrite_sum_(pairs, addition)
+                rewritten[names[addition.call.module]] = "by its graph, since it adds a residual before the activation"
             set_module(model, tuple(aliases[bn]), fused)
             set_module(model, tuple(aliases[activation]), nn.Identity())
             reason = None
         except CannotRewriteError as error:
-            if addition is not None:
-                rewritten.pop(names[addition.call.module], None)
             reason = str(error)
         fusions.append(Fusion(names[activation], names[bn], addition is not None, reason))
     return fusions, rewritten
@@ -81,7 +79,7 @@ def _pairs(flows: list[Flow]) -> dict[nn.Module, list[_Pair]]:
     for flow in flows:
         for call in flow.calls():
             if type(call.module) is PReLU and call.op is not None:
-                pairs[call.module].append(_pair(call))
+                pairs[call.module].append(_pair(call, call.op))
     whole = {}
     for activation, found in pairs.items():
         complete = [pair for pair in found if pair is not None]
@@ -90,29 +88,34 @@ def _pairs(flows: list[Flow]) -> dict[nn.Module, list[_Pair]]:
     return whole
 
 
-def _pair(activation: Call) -> _Pair | None:
-    assert activation.op is not None
-    value = activation.inputs[0]
-    if not _used_by_alone(value, activation.op) or value.producer is None:
+def _pair(activation: Call, op: Op) -> _Pair | None:
+    before = _before(activation.inputs[0], op)
+    if before is None:
         return None
-    if _is_batch_norm(value.producer):
-        return _Pair(activation, value.producer.call)
-    addition = value.producer
-    if addition.name not in _SUMS or len(addition.inputs) != 2 or addition.kwargs.get("alpha", 1) != 1:
+    if _is_batch_norm(before):
+        return _Pair(activation, before.call)
+    if before.name not in _SUMS or len(before.inputs) != 2 or before.kwargs.get("alpha", 1) != 1:
         return None
-    for term in addition.inputs:
-        if (
-            term.producer is not None
-            and _is_batch_norm(term.producer)
-            and _used_by_alone(term, addition)
-            and all((v.shape, v.dtype) == (value.shape, value.dtype) for v in addition.inputs)
-        ):
-            return _Pair(activation, term.producer.call, addition)
+    if len({(value.shape, value.dtype) for value in (*before.inputs, *before.outputs)}) > 1:
+        return None
+    for term in before.inputs:
+        norm = _before(term, before)
+        if norm is not None and _is_batch_norm(norm):
+            return _Pair(activation, norm.call, before)
     return None
 
 
-def _used_by_alone(value: Value, user: Op) -> bool:
-    return value.users == [user]
+def _before(value: Value, user: Op) -> Op | None:
+    """The operation that gives a value, past identities; None if something else than `user` needs it as well."""
+    while value.users == [user] and (op := value.producer) is not None:
+        if not _is_identity(op.module):
+            return op
+        value, user = op.inputs[0], op
+    return None
+
+
+def _is_identity(module: nn.Module | None) -> bool:
+    return type(module) is nn.Identity and not has_hooks(module)
 
 
 def _is_batch_norm(op: Op) -> bool:
@@ -132,30 +135,41 @@ def _fused_layer(pairs: list[_Pair], flows: list[Flow], *, low_memory: bool) -> 
         raise CannotRewriteError(str(error)) from error
 
 
-def _rewrite_sum_(pairs: list[_Pair]) -> None:
+def _rewrite_sum_(pairs: list[_Pair], first: Op) -> None:
     """Let the module that adds call the normalisation where it adds, with the residual."""
-    pair = pairs[0]
-    assert pair.sum is not None
-    owner = pair.sum.call.module
+    pair, owner = pairs[0], first.call.module
     if any(p.sum is None or p.sum.call.module is not owner for p in pairs):
         raise CannotRewriteError("the residual is added in several modules")
     opened = [*_between(pair.normalisation, owner), *_between(pair.activation, owner)]
     for module in opened:
-        if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+        if has_hooks(module):
             raise CannotRewriteError(f"{type(module).__name__} around the normalisation has hooks")
     graph = traced(owner, opened)
     activation, bn = (_node(owner, graph, call.module) for call in (pair.activation, pair.normalisation))
-    addition = activation.args[0] if activation.args else None
-    terms = addition.args[:2] if isinstance(addition, fx.Node) else ()
-    if not isinstance(addition, fx.Node) or bn not in terms or len(bn.users) != 1 or len(addition.users) != 1:
+    *identities, addition = _behind(owner, next(iter(activation.args), None))
+    terms = [_behind(owner, term) for term in addition.args[:2]]
+    paths = [path for path in terms if path[-1] is bn]
+    gone = [activation, *identities, addition, *(paths[0] if paths else ())]
+    if len(paths) != 1 or len(terms) != 2 or any(len(node.users) != 1 for node in gone[1:]):
         raise CannotRewriteError("the graph is not what was run")
-    residual = terms[0] if terms[1] is bn else terms[1]
+    residual = addition.args[1 if paths[0] is terms[0] else 0]
     with graph.inserting_before(activation):
         fused = graph.call_module(str(bn.target), (bn.args[0], residual))
     activation.replace_all_uses_with(fused)
-    for node in (activation, addition, bn):
+    for node in gone:
         graph.erase_node(node)
     put_back_(owner, graph)
+
+
+def _behind(owner: nn.Module, node: object) -> list[fx.Node]:
+    """The node that gives a value, last, and the identities that it goes through before."""
+    path = []
+    while isinstance(node, fx.Node):
+        path.append(node)
+        if node.op != "call_module" or not _is_identity(owner.get_submodule(str(node.target))):
+            return path
+        node = next(iter(node.args), None)
+    raise CannotRewriteError("the graph is not what was run")
 
 
 def _between(call: Call, owner: nn.Module) -> list[nn.Module]:
@@ -170,7 +184,9 @@ def _between(call: Call, owner: nn.Module) -> list[nn.Module]:
 
 
 def _node(owner: nn.Module, graph: fx.Graph, module: nn.Module) -> fx.Node:
-    found = [n for n in graph.nodes if n.op == "call_module" and owner.get_submodule(str(n.target)) is module]
+    found: list[fx.Node] = [
+        n for n in graph.nodes if n.op == "call_module" and owner.get_submodule(str(n.target)) is module
+    ]
     if len(found) != 1:
         raise CannotRewriteError("the graph is not what was run")
     return found[0]

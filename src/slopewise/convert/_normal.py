@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
-from slopewise._flow import Call, Flow, Inputs, Op, record
+from slopewise._flow import Call, Flow, Inputs, Op, Where, record
 from slopewise.convert._activations import Activation, activation_of, kind_of
 from slopewise.convert._graph import rewrite_graph_
-from slopewise.convert._rewritten import CannotRewriteError
+from slopewise.convert._rewritten import CannotRewriteError, add_, rewrite_
 from slopewise.convert._select import Selection
-from slopewise.convert._source import Edit, rewrite_source_
+from slopewise.convert._source import Edit, plan_source
 from slopewise.errors import ConversionError
 
 _Key = tuple[Any, ...]  # a place in a module's forward pass, and which of the times that it is passed
@@ -26,11 +26,12 @@ _Key = tuple[Any, ...]  # a place in a module's forward pass, and which of the t
 
 @dataclass(frozen=True)
 class Refusal:
-    """An activation that stays as it is, and why."""
+    """An activation that stays as it is, and why; `reached` tells whether the example was run through it."""
 
     name: str
     kind: str
     reason: str
+    reached: bool = True
 
 
 @dataclass
@@ -138,7 +139,7 @@ def normalise(model: nn.Module, inputs: Inputs, selection: Selection, *, call_si
 def _unreached(normal: Normal) -> list[Refusal]:
     reached = {call.module for flow in normal.flows.values() for call in flow.calls()}
     return [
-        Refusal(name, kind.name, "the example does not reach it")
+        Refusal(name, kind.name, "the example does not reach it", reached=False)
         for name, module in normal.model.named_modules()
         if (kind := kind_of(module)) is not None and module not in reached
     ]
@@ -166,7 +167,8 @@ def _reused(normal: Normal) -> dict[nn.Module, dict[_Key, Call]]:
     uses: defaultdict[nn.Module, dict[_Key, Call]] = defaultdict(dict)
     for step, found in normal.steps():
         call = step if isinstance(step, Call) else step.call
-        if not normal.takes(_name(names, call.module), step, found):
+        name = _name(names, call.module) if isinstance(step, Call) else _join(_name(names, call.module), _first(found))
+        if not normal.takes(name, step, found):
             continue
         unit: Call | None = call
         while unit is not None and unit.parent is not None and (unit is step or not _has_state(unit.module)):
@@ -181,12 +183,19 @@ def _has_state(module: nn.Module) -> bool:
 
 def _key(step: Op | Call, *, shared: bool = False) -> _Key:
     """What tells a place in the caller's forward pass from its others; `shared` takes all turns of a loop for one."""
-    parent = step.call if isinstance(step, Op) else step.parent
-    assert parent is not None
+    parent = _caller(step)
     if isinstance(step, Call) and _is_sequence(parent.module):
         return parent.module, _child(step, parent)
     before = [] if shared else parent.steps[: parent.steps.index(step)]
     return parent.module, step.where, sum(other.where == step.where for other in before)
+
+
+def _caller(step: Op | Call) -> Call:
+    """The call within which a step was made."""
+    caller = step.call if isinstance(step, Op) else step.parent
+    if caller is None:
+        raise ValueError("nobody within the model calls the model itself")
+    return caller
 
 
 def _is_sequence(module: nn.Module) -> bool:
@@ -199,10 +208,10 @@ def _child(call: Call, parent: Call) -> str:
 
 def _slot(call: Call) -> tuple[nn.Module, str] | None:
     """The attribute by which the caller came to a module; None if it holds it in no submodule of its own."""
-    assert call.parent is not None
-    caller = call.parent.module
+    parent = _caller(call)
+    caller = parent.module
     if _is_sequence(caller):
-        return caller, _child(call, call.parent)
+        return caller, _child(call, parent)
     for name, module in caller.named_modules(remove_duplicate=False):
         if module is call.module and name:
             holder, _, attribute = name.rpartition(".")
@@ -214,28 +223,33 @@ def _separate(normal: Normal, unit: nn.Module, uses: dict[_Key, Call]) -> None:
     """Give each place of a module a copy of its own: in an attribute that it has to itself, else in a new one."""
     names = normal.names()
     taken: set[tuple[nn.Module, str]] = set()
-    new: defaultdict[nn.Module, list[tuple[Call, str]]] = defaultdict(list)
+    new: defaultdict[nn.Module, list[tuple[Op | Call, str]]] = defaultdict(list)
     for call in uses.values():
         slot = _slot(call)
-        assert call.parent is not None
         if slot is None or slot in taken:
             stem = slot[1] if slot is not None and not slot[1].isdigit() else type(unit).__name__.lower()
-            caller = call.parent.module
+            caller = _caller(call).module
             attribute = _free(caller, stem, start=2)
-            caller.add_module(attribute, _copied(normal, unit))
+            add_(caller, attribute, _copied(normal, unit))
             new[caller].append((call, attribute))
         else:
             if taken:
                 slot[0]._modules[slot[1]] = _copied(normal, unit)
             taken.add(slot)
     for caller, calls in new.items():
-        why = f"{_name(names, unit) or type(unit).__name__} is applied at {len(uses)} places"
-        reason = _rewrite(normal, caller, calls, why)
-        if reason is not None:
+        attribute = next(name for name, module in caller.named_modules(remove_duplicate=False) if module is unit)
+        kept = [call.where for call in uses.values() if _caller(call).module is caller and call not in dict(calls)]
+        why = f"its {attribute} is applied at {len(calls) + len(kept)} places"
+        left = _rewrite(normal, caller, calls, why, kept=kept)
+        if left:
             normal.stuck.update(unit.modules())
-            kinds = {found.kind.name for step, found in normal.steps() if step in (c for c, _ in calls)}
-            kind = ", ".join(sorted(kinds)) or type(unit).__name__
-            normal.refusals.append(Refusal(_name(names, unit), kind, f"{why}, which cannot be told apart: {reason}"))
+            reason = f"it is applied at {len(uses)} places, which cannot be told apart: {'; '.join(set(left.values()))}"
+            normal.refusals.append(Refusal(_name(names, unit), _kinds(normal, unit), reason))
+
+
+def _kinds(normal: Normal, unit: nn.Module) -> str:
+    inside = set(unit.modules())
+    return ", ".join(sorted({found.kind.name for _, found in normal.steps() if found.module in inside}))
 
 
 def _copied(normal: Normal, unit: nn.Module) -> nn.Module:
@@ -253,55 +267,75 @@ def _make_modules(normal: Normal, *, shared: bool) -> bool:
             by_owner[step.call.module].setdefault(_key(step, shared=shared), (step, found))
     done = False
     for owner, places in by_owner.items():
-        calls: list[tuple[Op | Call, str]] = []
-        wanted: list[Refusal] = []
+        new: dict[str, tuple[Op, Activation]] = {}
         for op, found in places.values():
             attribute = _free(owner, found.kind.name, start=1)
-            name = ".".join(filter(None, (_name(names, owner), attribute)))
-            if normal.takes(name, op, found):
-                owner.add_module(attribute, found.module.train(owner.training))
+            if normal.takes(_join(_name(names, owner), attribute), op, found):
+                add_(owner, attribute, found.module.train(owner.training))
                 normal.origins[found.module] = f"{op.name} at {op.where or 'a place unknown'}"
-                calls.append((op, attribute))
-                wanted.append(Refusal(name, found.kind.name, normal.origins[found.module]))
-        if not calls:
+                new[attribute] = (op, found)
+        if not new:
             continue
-        listed = ", ".join(sorted({op.name for op, _ in places.values()}))
-        reason = _rewrite(normal, owner, calls, f"it calls {listed}", shared=shared)
-        done = done or reason is None
-        if reason is not None:
-            for refusal in wanted:
-                normal.refusals.append(Refusal(refusal.name, refusal.kind, f"{refusal.reason}: {reason}"))
+        listed = ", ".join(sorted({op.name for op, _ in new.values()}))
+        calls: list[tuple[Op | Call, str]] = [(op, attribute) for attribute, (op, _) in new.items()]
+        left = _rewrite(normal, owner, calls, f"it calls {listed}", shared=shared)
+        done = done or len(left) < len(new)
+        for attribute, reason in left.items():
+            found = new[attribute][1]
+            name = _join(_name(names, owner), attribute)
+            normal.refusals.append(Refusal(name, found.kind.name, f"{normal.origins[found.module]}: {reason}"))
     return done
 
 
 def _rewrite(
-    normal: Normal, owner: nn.Module, calls: list[tuple[Any, str]], why: str, *, shared: bool = False
-) -> str | None:
-    """Let `owner` call its submodules at these steps; where that fails take them away again and say why."""
+    normal: Normal,
+    owner: nn.Module,
+    calls: list[tuple[Op | Call, str]],
+    why: str,
+    *,
+    kept: Sequence[Where | None] = (),
+    shared: bool = False,
+) -> dict[str, str]:
+    """Let `owner` call its submodules at these steps; the ones that it cannot are taken away again.
+
+    Its source is rewritten if that will do for all of them, else its graph, else its source for those for which it
+    will do. Returns, for the attributes that are left, why.
+    """
     name = _name(normal.names(), owner)
-    reasons = []
-    try:
-        rewrite_source_(owner, [Edit(step.where, attribute) for step, attribute in calls])
-    except CannotRewriteError as error:
-        reasons.append(str(error))
-    else:
-        normal.rewritten[name] = f"its source, since {why}"
-        return None
+    methods, refused = plan_source(owner, [Edit(step.where, attribute) for step, attribute in calls], kept)
+    if refused:
+        try:
+            _rewrite_graph(normal, owner, {_key(step, shared=shared): attribute for step, attribute in calls}, shared)
+        except CannotRewriteError as error:
+            refused = {attribute: f"{reason}; {error}" for attribute, reason in refused.items()}
+        else:
+            normal.rewritten[name] = f"by its graph, since {why}"
+            return {}
+    for attribute in refused:
+        del owner._modules[attribute]
+    for method in methods:
+        rewrite_(owner, method)
+    if methods:
+        normal.rewritten[name] = f"in its source, since {why}"
+    return refused
+
+
+def _rewrite_graph(normal: Normal, owner: nn.Module, places: dict[_Key, str], shared: bool) -> None:
     passes = [call for flow in normal.flows.values() for call in flow.calls() if call.module is owner]
-    try:
-        places = {_key(step, shared=shared): attribute for step, attribute in calls}
-        keys = {number: _key(step, shared=shared) for number, step in enumerate(passes[0].steps)}
-        edits = {number: places[key] for number, key in keys.items() if key in places}
-        if set(edits.values()) < set(places.values()):
-            raise CannotRewriteError(f"not every forward pass of {type(owner).__name__} is the same")
-        rewrite_graph_(owner, passes, edits)
-    except CannotRewriteError as error:
-        reasons.append(str(error))
-        for _, attribute in calls:
-            del owner._modules[attribute]
-        return "; ".join(reasons)
-    normal.rewritten[name] = f"its graph, since {why}"
-    return None
+    keys = {number: _key(step, shared=shared) for number, step in enumerate(passes[0].steps)}
+    edits = {number: places[key] for number, key in keys.items() if key in places}
+    if set(edits.values()) < set(places.values()):
+        raise CannotRewriteError(f"not every forward pass of {type(owner).__name__} is the same")
+    rewrite_graph_(owner, passes, edits)
+
+
+def _join(owner: str, attribute: str) -> str:
+    return f"{owner}.{attribute}" if owner else attribute
+
+
+def _first(found: Activation) -> str:
+    """The attribute of the first function of a kind in a module."""
+    return f"{found.kind.name}_1"
 
 
 def _free(owner: nn.Module, stem: str, *, start: int) -> str:

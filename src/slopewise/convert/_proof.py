@@ -112,7 +112,7 @@ def outputs_and_gradients(model: nn.Module, inputs: Inputs, mode: str) -> tuple[
         leaves = inputs.copies(requires_grad=True)
         given = leaves.copies(detach=False)  # which the model may change in place
         outputs = list(tensors_in(model(*given.args, **given.kwargs)))
-        targets = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        targets: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}
         targets |= {f"input {n}": t for n, t in enumerate(tensors_in((leaves.args, leaves.kwargs))) if t.requires_grad}
         generator = torch.Generator().manual_seed(0)
         losses = [

@@ -136,7 +136,8 @@ def replacement(
         new = new.to(dtype=value.dtype) if any(p.is_floating_point() for p in new.parameters()) else new
         return new.train(old.training)
     count = channels if to == "prelu_channel" else 1
-    slope = unit.found[0].slope if unit.kind in ("prelu", "leaky_relu") else init
+    own = unit.found[0].slope
+    slope = own if own is not None and unit.kind in ("prelu", "leaky_relu") else init
     if isinstance(slope, Tensor):
         if slope.is_meta or slope.numel() not in (1, count):
             slope = init if slope.is_meta else float(slope.mean())
@@ -144,7 +145,6 @@ def replacement(
             slope = slope.expand(count)
     bounds = getattr(old, "bounds", None)
     new = PReLU(count, slope, value.device, value.dtype, channel_dim=channel_dim, bounds=bounds, low_memory=low_memory)
-    new.channels = channels  # how many share a shared slope
     if isinstance(old, nn.PReLU):
         new.weight.requires_grad_(old.weight.requires_grad)
     return new.train(old.training)
@@ -156,6 +156,11 @@ def put_(model: nn.Module, unit: Unit, new: nn.Module) -> nn.Module:
         if getattr(unit.module, attribute, None):
             setattr(new, attribute, getattr(unit.module, attribute))
     return set_module(model, unit.names, new)
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether a module has hooks of any sort."""
+    return any(getattr(module, attribute) for attribute in _HOOKS)
 
 
 def set_module(model: nn.Module, names: tuple[str, ...], new: nn.Module) -> nn.Module:

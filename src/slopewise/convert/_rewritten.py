@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import linecache
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -68,6 +68,13 @@ class _Module:
         return importlib.import_module(value.name) if isinstance(value, _Module) else value
 
 
+def add_(module: nn.Module, attribute: str, new: nn.Module) -> None:
+    """Give a module that is going to be rewritten one more submodule, which in a Sequential is no further step."""
+    if isinstance(module, nn.Sequential) and "_steps" not in vars(module):
+        module._steps = tuple(module._modules)  # type: ignore[assignment]
+    module.add_module(attribute, new)
+
+
 def rewrite_(module: nn.Module, method: Method) -> None:
     """Give a module another version of one method. Hooks, parameters and submodules are left alone."""
     base: type[nn.Module] = getattr(type(module), "_rewritten_from", type(module))
@@ -81,9 +88,15 @@ def rewritten_class(base: type[nn.Module], methods: tuple[Method, ...]) -> type[
     if key not in _classes:
         body: dict[str, Any] = {method.name: _function(base, method) for method in methods}
         body |= {"_rewritten_from": base, "_methods": methods, "__reduce_ex__": _reduce}
+        if issubclass(base, nn.Sequential):
+            body |= {"__iter__": _iterate_steps, "__len__": lambda module: len(module._steps)}
         body |= {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
         _classes[key] = type(base.__name__, (base,), body)
     return _classes[key]
+
+
+def _iterate_steps(module: Any) -> Iterator[nn.Module]:
+    return (module._modules[name] for name in module._steps)
 
 
 def _reduce(module: nn.Module, protocol: int) -> tuple[Any, ...]:  # noqa: ARG001 - pickle's signature

@@ -47,7 +47,7 @@ class Selection:
 def _listed(argument: str, patterns: Patterns) -> tuple[Pattern, ...] | None:
     if patterns is None:
         return None
-    listed = (patterns,) if isinstance(patterns, (str, type)) else tuple(patterns)
+    listed = tuple(patterns) if isinstance(patterns, Iterable) and not isinstance(patterns, str) else (patterns,)
     for pattern in listed:
         if not isinstance(pattern, str) and not (isinstance(pattern, type) and issubclass(pattern, nn.Module)):
             raise TypeError(

@@ -8,14 +8,14 @@ from __future__ import annotations
 import ast
 import inspect
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from types import FunctionType
 
 from torch import nn
 
 from slopewise._flow import Where
-from slopewise.convert._rewritten import CannotRewriteError, Method, rewrite_
+from slopewise.convert._rewritten import CannotRewriteError, Method
 
 _Position = tuple[int | None, int | None, int | None, int | None]  # first and last line, first and last column
 
@@ -28,21 +28,40 @@ class Edit:
     attribute: str
 
 
-def rewrite_source_(owner: nn.Module, edits: Sequence[Edit]) -> None:
-    """Rewrite the methods of `owner` in which the edits are.
+def plan_source(
+    owner: nn.Module, edits: Sequence[Edit], kept: Collection[Where | None] = ()
+) -> tuple[list[Method], dict[str, str]]:
+    """The methods of `owner` with the edits made, and for attributes that cannot be put in so, why not.
 
-    Raises:
-        CannotRewriteError: the source is not to be had, or the expression there is not the activation's call. Nothing
-            is changed then.
+    `kept` are places that some other time they are passed are to stay as they are.
     """
-    by_method: defaultdict[str, dict[_Position, str]] = defaultdict(dict)
+    refused: dict[str, str] = {}
+    places: defaultdict[tuple[str, _Position], dict[str, Edit]] = defaultdict(dict)
     for edit in edits:
-        name, position = _place(owner, edit.where)
-        if by_method[name].setdefault(position, edit.attribute) != edit.attribute:
-            raise CannotRewriteError(f"the call at {edit.where} is made several times, in a loop")
-    methods = [_rewritten(getattr(type(owner), name), places) for name, places in by_method.items()]
-    for method in methods:
-        rewrite_(owner, method)
+        try:
+            places[_place(owner, edit.where)][edit.attribute] = edit
+        except CannotRewriteError as error:
+            refused[edit.attribute] = str(error)
+    by_method: defaultdict[str, dict[_Position, str]] = defaultdict(dict)
+    for (name, position), there in places.items():
+        if len(there) > 1 or any(edit.where in kept for edit in there.values()):
+            refused |= {
+                attribute: f"the call at {edit.where} is made several times (call_sites='shared' ties them)"
+                for attribute, edit in there.items()
+            }
+        else:
+            (by_method[name][position],) = there
+    methods = []
+    for name, attributes in by_method.items():
+        try:
+            method, done = _rewritten(getattr(type(owner), name), attributes)
+        except CannotRewriteError as error:
+            refused |= dict.fromkeys(attributes.values(), str(error))
+            continue
+        methods += [method] if done else []
+        left = [attribute for position, attribute in attributes.items() if position not in done]
+        refused |= dict.fromkeys(left, f"an expression in {name}() is not the plain call of an activation")
+    return methods, refused
 
 
 def _place(owner: nn.Module, where: Where | None) -> tuple[str, _Position]:
@@ -55,7 +74,7 @@ def _place(owner: nn.Module, where: Where | None) -> tuple[str, _Position]:
     return name, list(where.code.co_positions())[where.offset // 2]
 
 
-def _rewritten(method: FunctionType, places: dict[_Position, str]) -> Method:
+def _rewritten(method: FunctionType, places: dict[_Position, str]) -> tuple[Method, set[_Position]]:
     try:
         lines, start = inspect.getsourcelines(method)
     except OSError as error:
@@ -65,14 +84,12 @@ def _rewritten(method: FunctionType, places: dict[_Position, str]) -> Method:
     function = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
     instead = _Instead(function, places, start - 2)
     instead.visit(function)
-    if len(instead.done) < len(places):
-        raise CannotRewriteError(f"an expression in {method.__qualname__} is not the plain call of an activation")
     function.decorator_list = []
     # Default values are the original function's; their expressions are not evaluated again.
     function.args.defaults = [ast.Constant(None) for _ in function.args.defaults]
     function.args.kw_defaults = [default and ast.Constant(None) for default in function.args.kw_defaults]
     function.name = method.__name__
-    return Method(method.__name__, ast.unparse(ast.fix_missing_locations(function)) + "\n")
+    return Method(method.__name__, ast.unparse(ast.fix_missing_locations(function)) + "\n"), instead.done
 
 
 class _Instead(ast.NodeTransformer):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ def conversion_text(conversion: Conversion) -> str:
     sites = conversion.sites
     kinds = ", ".join(f"{sum(s.kind == kind for s in sites)} {kind}" for kind in dict.fromkeys(s.kind for s in sites))
     lines = [f"{len(sites)} call sites converted ({kinds}); {conversion.added:+,} parameters", ""]
-    rows = [("site", "was", "input", "channels in", "slopes")]
+    rows = [("site", "was", "input", "channels in", "slopes", "fused with")]
     rows += [
         (
             site.name or "(the model)",
@@ -22,14 +23,15 @@ def conversion_text(conversion: Conversion) -> str:
             "×".join(map(str, site.shape)),
             f"dim {site.channel_dim} ({site.evidence})",
             f"{site.slopes}" + (f", {site.calls} calls" if site.calls > 1 else ""),
+            site.fused,
         )
         for site in sites
     ]
-    lines += table(rows)
+    lines += table(rows if any(site.fused for site in sites) else [row[:-1] for row in rows])
     noted = [f"  {site.name}: {'; '.join(site.notes)}" for site in sites if site.notes]
     lines += _section("notes", [*noted, *(f"  {note}" for note in conversion.notes)])
     lines += _section("not converted", [f"  {r.name} ({r.kind}): {r.reason}" for r in conversion.skipped])
-    lines += _section("rewritten", [f"  {name or '(the model)'}: {how}" for name, how in conversion.rewritten.items()])
+    lines += _section("rewritten", _grouped(conversion.rewritten))
     differs = {site.differs: site.kind for site in sites if site.differs}
     lines += _section("no longer equal in principle", [f"  {kind}: {words}" for words, kind in differs.items()])
     return "\n".join([*lines, "", *_evidence(conversion)])
@@ -45,6 +47,14 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     texts = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return [texts[0], "  ".join("─" * width for width in widths), *texts[1:]]
+
+
+def _grouped(reasons: Mapping[str, str]) -> list[str]:
+    """A line for each reason, with all that it holds for: there are many blocks of one kind in a network."""
+    by_reason: defaultdict[str, list[str]] = defaultdict(list)
+    for name, reason in reasons.items():
+        by_reason[reason].append(name or "(the model)")
+    return [f"  {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:
