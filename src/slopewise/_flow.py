@@ -63,6 +63,8 @@ class Where:
     direct: bool
 
     def __str__(self) -> str:
+        if self.code.co_filename.startswith("<"):
+            return self.code.co_qualname
         start = next(iter(list(self.code.co_positions())[self.offset // 2 :]), (None,))[0]
         return f"{Path(self.code.co_filename).name}:{start or self.code.co_firstlineno}"
 
@@ -232,16 +234,16 @@ class _Watch(TorchFunctionMode):
         if not self.stack or self.stack[-1].op is not None:  # within a whole
             return func(*args, **kwargs)
         inputs = self._values((args, kwargs))
+        # The tensors themselves would keep every activation alive, and one changed in place is another value later.
+        arguments = torch.utils._pytree.tree_map_only(Tensor, self._value, (args, kwargs))
         result = func(*args, **kwargs)
         name = getattr(func, "__name__", str(func))
         changed = args[0] if name == "__setitem__" else result
         if name not in _DESCRIPTIONS or next(tensors_in(changed), None) is not None:
             call = self.stack[-1]
-            op = Op(name, func, call, _where(call.module), args, kwargs, inputs)
+            op = Op(name, func, call, _where(call.module), *arguments, inputs)
             call.steps.append(op)
             self._ends(op, changed)
-            # What the graph needs are the values; the tensors themselves would keep every activation alive.
-            op.args, op.kwargs = torch.utils._pytree.tree_map_only(Tensor, self._value, (args, kwargs))
         return result
 
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

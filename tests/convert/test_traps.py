@@ -292,7 +292,7 @@ TRAPS = {
     Subclass: (IMAGES, [4, 6]),
     SubclassWithForward: (IMAGES, [4, 4]),
     Unregistered: (IMAGES, [4, 4]),
-    OwnActivation: (IMAGES, [4, 4]),
+    OwnActivation: (IMAGES, [4, 4, 4]),
     Nested: (IMAGES, [4, 4]),
 }
 

@@ -187,7 +187,8 @@ class _Replacing:
         passes = Normal(self.model, self.normal.inputs, self.normal.selection)
         passes.observe()
         fusions, rewritten = fuse_(self.model, list(passes.flows.values()), low_memory=self.low_memory)
-        self.normal.rewritten |= rewritten
+        for name, how in rewritten.items():
+            self.normal.note(name, how)
         by_name = {fusion.activation: fusion for fusion in fusions}
         for number, site in enumerate(self.sites):
             fusion = by_name.get(site.name)

@@ -79,6 +79,10 @@ class Normal:
                 self.flows.pop(mode, None)
                 self.failure = f"it does not run on the example in {mode} mode ({reason})"
 
+    def note(self, name: str, how: str) -> None:
+        """Remember how a module was rewritten; that may be in several steps."""
+        self.rewritten[name] = f"{self.rewritten[name]}; {how}" if name in self.rewritten else how
+
     def names(self) -> dict[nn.Module, list[str]]:
         """Every module's names."""
         names: defaultdict[nn.Module, list[str]] = defaultdict(list)
@@ -309,14 +313,14 @@ def _rewrite(
         except CannotRewriteError as error:
             refused = {attribute: f"{reason}; {error}" for attribute, reason in refused.items()}
         else:
-            normal.rewritten[name] = f"by its graph, since {why}"
+            normal.note(name, f"by its graph, since {why}")
             return {}
     for attribute in refused:
         del owner._modules[attribute]
     for method in methods:
         rewrite_(owner, method)
     if methods:
-        normal.rewritten[name] = f"in its source, since {why}"
+        normal.note(name, f"in its source, since {why}")
     return refused
 
 
