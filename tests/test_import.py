@@ -41,9 +41,10 @@ except ModuleNotFoundError as error:
 
 def test_public_names_resolve() -> None:
     assert run("import slopewise; print(*[getattr(slopewise, n).__name__ for n in slopewise.__all__])").split() == [
-        "BatchNormPReLU1d", "BatchNormPReLU2d", "BatchNormPReLU3d", "Conversion", "ConversionWarning",
-        "ConvBNPReLU", "PReLU", "Results", "Study",
-        "convert", "slopewise.nn.functional", "load_spec", "slopewise.nn", "slopewise.ops", "param_groups",
+        "BatchNormPReLU1d", "BatchNormPReLU2d", "BatchNormPReLU3d", "ConvBNPReLU", "Conversion", "ConversionWarning",
+        "Folding", "PReLU", "Results", "SlopeSchedule", "Study", "convert", "export_model", "fold",
+        "slopewise.nn.functional", "slopewise.init", "load_spec", "slopewise.nn", "slopewise.ops", "param_groups",
+        "quantize_onnx",
     ]  # fmt: skip
 
 

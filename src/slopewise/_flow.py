@@ -30,7 +30,7 @@ _PASSED_THROUGH = {__file__, *(str(_TORCH / name) for name in ("nn/functional.py
     str(_TORCH / "nn/modules" / name) for name in ("module.py", "activation.py")
 }
 # What asks for a tensor's description, not for its values.
-_DESCRIPTIONS = frozenset(
+DESCRIPTIONS = frozenset(
     (
         *("__get__", "__len__", "size", "dim", "ndimension", "numel", "nelement", "stride", "is_contiguous", "type"),
         *("is_floating_point", "is_complex", "data_ptr", "element_size", "get_device", "storage_offset", "has_names"),
@@ -235,13 +235,13 @@ class _Watch(TorchFunctionMode):
             return func(*args, **kwargs)
         inputs = self._values((args, kwargs))
         # The tensors themselves would keep every activation alive, and one changed in place is another value later.
-        arguments = torch.utils._pytree.tree_map_only(Tensor, self._value, (args, kwargs))
+        given, named = torch.utils._pytree.tree_map_only(Tensor, self._value, (args, kwargs))
         result = func(*args, **kwargs)
         name = getattr(func, "__name__", str(func))
         changed = args[0] if name == "__setitem__" else result
-        if name not in _DESCRIPTIONS or next(tensors_in(changed), None) is not None:
+        if name not in DESCRIPTIONS or next(tensors_in(changed), None) is not None:
             call = self.stack[-1]
-            op = Op(name, func, call, _where(call.module), *arguments, inputs)
+            op = Op(name, func, call, _where(call.module), given, named, inputs)
             call.steps.append(op)
             self._ends(op, changed)
         return result

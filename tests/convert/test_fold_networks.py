@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import slopewise as sw
-from slopewise.convert._fold import fold
+from slopewise.convert import fold
 
 
 def timm(name):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import slopewise as sw
-from slopewise.convert._fold import fold
+from slopewise.convert import fold
 
 
 def settled(norm):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import slopewise as sw
-from slopewise.convert._fold import fold
+from slopewise.convert import fold
 from slopewise.convert._replace import WriteBack
 
 

@@ -50,7 +50,6 @@ KINDS = (
         "relu6",
         nn.ReLU6,
         (F.relu6, _C.relu6, _C.relu6_),
-        slope=lambda _: 0.0,
         differs="values above 6 are no longer capped",
     ),
     Kind(

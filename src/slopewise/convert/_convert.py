@@ -87,7 +87,7 @@ def convert(
     _check(model, to, init, call_sites)
     wrapped = unwrapped(model)
     given, inputs, selection = wrapped.inner, Inputs.of(example_inputs), Selection(only, skip)
-    normal = normalise(_copy(given), inputs, selection, call_sites=call_sites)
+    normal = normalise(copy_of(given), inputs, selection, call_sites=call_sites)
     found = units(normal)
     selection.check()
     state = _Replacing(normal, to, init, channel_dim, low_memory)
@@ -104,7 +104,7 @@ def convert(
         state.fuse()
     modes = tuple(normal.flows)
     has_values = not any(t.is_meta for t in (*given.parameters(), *given.buffers()))
-    proof = prove(given, state.model, inputs, state.former, modes) if has_values else None
+    proof = prove(given, state.model, inputs, state.former, state.slopes_of(), modes) if has_values else None
     state.model.train(given.training)
     _restore_modes(given, state.model)
     return Conversion(
@@ -234,7 +234,7 @@ def _check(model: nn.Module, to: object, init: object, call_sites: str) -> None:
         raise ConversionError(f"{lazy[0]} is not initialised yet: run the model once on the example, then convert it")
 
 
-def _copy(model: nn.Module) -> nn.Module:
+def copy_of(model: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(model)
     except Exception as error:  # copying runs code of the user's modules

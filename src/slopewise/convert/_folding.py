@@ -10,7 +10,7 @@ from torch import nn
 
 from slopewise.convert._normal import Refusal
 from slopewise.convert._proof import Difference
-from slopewise.convert._table import _grouped, _section, table
+from slopewise.convert._table import grouped, section, table
 
 Kind = Literal["unfuse", "fold", "settle"]
 _DOES: Mapping[Kind, str] = {
@@ -84,11 +84,11 @@ class Folding:
                 for s in self.steps
             ]
             lines += ["", *table(rows)]
-        lines += _section("left as they are", _grouped({f"{r.name} ({r.kind})": r.reason for r in self.skipped}))
-        lines += _section("notes", [f"  {note}" for note in self.notes])
+        lines += section("left as they are", grouped({f"{r.name} ({r.kind})": r.reason for r in self.skipped}))
+        lines += section("notes", [f"  {note}" for note in self.notes])
         if not self.steps:
             return "\n".join(lines)
         changed = [f"  {_DOES[kind]}: {by}" for kind, by in self.changes.items() if self.of(kind)]
         if self.of("settle"):
             changed[-1] += f"; {self.tolerance:g} of it is allowed"
-        return "\n".join([*lines, *_section("outputs changed on the example by", [*changed, f"  all: {self.change}"])])
+        return "\n".join([*lines, *section("outputs changed on the example by", [*changed, f"  all: {self.change}"])])

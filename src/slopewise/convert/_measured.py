@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from slopewise._flow import Inputs
-from slopewise.convert._convert import _copy
+from slopewise.convert._convert import copy_of
 from slopewise.convert._proof import Difference, difference, run
 from slopewise.convert._replace import Unit, put_
 from slopewise.errors import ConversionError
@@ -37,7 +37,7 @@ class Measured:
             raise ConversionError("the model is not initialised yet: run it once on the example, then fold it")
         if any(tensor.is_meta for tensor in tensors):
             raise ConversionError("the model has no values (meta device), which folding computes with: load them first")
-        self.model, self.inputs = _copy(model).eval(), inputs
+        self.model, self.inputs = copy_of(model).eval(), inputs
         try:
             self.outputs = run(self.model, self.inputs, "evaluation")
         except Exception as error:  # a user's model can raise anything

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -62,6 +63,7 @@ def prove(
     converted: nn.Module,
     inputs: Inputs,
     former: Mapping[str, tuple[nn.Module, float | Tensor | None]],
+    slopes_of: Mapping[str, Sequence[str]],
     modes: Iterable[str],
 ) -> Proof:
     """Compare two models.
@@ -71,6 +73,7 @@ def prove(
         converted: the model made of it.
         inputs: to run both on.
         former: for each site in `converted`, the activation that was there and the slope that says the same, if any.
+        slopes_of: for each slope parameter of `original`, the ones that took its place in `converted`.
         modes: "training", "evaluation".
     """
     modes = tuple(modes)
@@ -82,6 +85,7 @@ def prove(
     for mode in modes:
         wanted, wanted_gradients = outputs_and_gradients(original, inputs, mode)
         got, got_gradients = outputs_and_gradients(comparable, inputs, mode)
+        got_gradients = _as_given(got_gradients, wanted_gradients, original, slopes_of)
         shared = wanted_gradients.keys() & got_gradients.keys()
         outputs.append(difference(wanted, got))
         gradients.append(difference([wanted_gradients[k] for k in shared], [got_gradients[k] for k in shared]))
@@ -95,6 +99,28 @@ def prove(
         len(former) - exact,
         modes,
     )
+
+
+def _as_given(
+    gradients: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    original: nn.Module,
+    slopes_of: Mapping[str, Sequence[str]],
+) -> dict[str, Tensor]:
+    """Gradients by the names of the model given: of one slope that is many now the sum of theirs."""
+    first = {parameter: name for name, parameter in original.named_parameters()}
+    parameters = dict(original.named_parameters(remove_duplicate=False))
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for key, targets in slopes_of.items():
+        if key in parameters:
+            places[first[parameters[key]]] += targets
+    found = {name: gradient for name, gradient in gradients.items() if name not in places}
+    for name, targets in places.items():
+        if name in wanted and targets and all(target in gradients for target in targets):
+            like = wanted[name]
+            parts = [g if g.shape == like.shape else g.sum().expand_as(like) for g in (gradients[t] for t in targets)]
+            found[name] = torch.stack(parts).sum(0)
+    return found
 
 
 def run(model: nn.Module, inputs: Inputs, mode: str) -> list[Tensor]:

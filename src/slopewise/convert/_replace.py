@@ -133,6 +133,8 @@ def replacement(
     value, old = unit.found[0].input, unit.module
     if callable(to):
         new = to(channels).to(device=value.device)
+        if isinstance(new, PReLU):
+            new.channel_dim = channel_dim  # which the factory was not told
         new = new.to(dtype=value.dtype) if any(p.is_floating_point() for p in new.parameters()) else new
         return new.train(old.training)
     count = channels if to == "prelu_channel" else 1

@@ -29,11 +29,11 @@ def conversion_text(conversion: Conversion) -> str:
     ]
     lines += table(rows if any(site.fused for site in sites) else [row[:-1] for row in rows])
     noted = [f"  {site.name}: {'; '.join(site.notes)}" for site in sites if site.notes]
-    lines += _section("notes", [*noted, *(f"  {note}" for note in conversion.notes)])
-    lines += _section("not converted", [f"  {r.name} ({r.kind}): {r.reason}" for r in conversion.skipped])
-    lines += _section("rewritten", _grouped(conversion.rewritten))
+    lines += section("notes", [*noted, *(f"  {note}" for note in conversion.notes)])
+    lines += section("not converted", [f"  {r.name} ({r.kind}): {r.reason}" for r in conversion.skipped])
+    lines += section("rewritten", grouped(conversion.rewritten))
     differs = {site.differs: site.kind for site in sites if site.differs}
-    lines += _section("no longer equal in principle", [f"  {kind}: {words}" for words, kind in differs.items()])
+    lines += section("no longer equal in principle", [f"  {kind}: {words}" for words, kind in differs.items()])
     return "\n".join([*lines, "", *_evidence(conversion)])
 
 
@@ -49,7 +49,7 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     return [texts[0], "  ".join("─" * width for width in widths), *texts[1:]]
 
 
-def _grouped(reasons: Mapping[str, str]) -> list[str]:
+def grouped(reasons: Mapping[str, str]) -> list[str]:
     """A line for each reason, with all that it holds for: there are many blocks of one kind in a network."""
     by_reason: defaultdict[str, list[str]] = defaultdict(list)
     for name, reason in reasons.items():
@@ -57,7 +57,7 @@ def _grouped(reasons: Mapping[str, str]) -> list[str]:
     return [f"  {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
 
 
-def _section(title: str, lines: Sequence[str]) -> list[str]:
+def section(title: str, lines: Sequence[str]) -> list[str]:
     return ["", f"{title}:", *lines] if lines else []
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from slopewise._flow import _DESCRIPTIONS, Call, Flow, Op, Value, is_whole, undisturbed
+from slopewise._flow import DESCRIPTIONS, Call, Flow, Op, Value, is_whole, undisturbed
 from slopewise.errors import ModelError
 
 
@@ -47,7 +47,7 @@ def symbolic(model: nn.Module) -> Flow:
         elif node.op == "output":
             output = Op("output", None, root, None)
             _connect(output, node, values)
-        elif node.target is getattr or node.target in _DESCRIPTIONS:
+        elif node.target is getattr or node.target in DESCRIPTIONS:
             values[node] = _value()
         else:
             op = _op(model, root, node)

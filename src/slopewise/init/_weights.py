@@ -15,7 +15,7 @@ from torch.nn.utils.parametrizations import _WeightNorm
 from slopewise.errors import ModelError
 from slopewise.init._expectation import fit
 from slopewise.init._reading import LAYERS
-from slopewise.optim._roles import _plain, held
+from slopewise.optim._roles import held, plain
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -23,7 +23,7 @@ _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 def names_of(model: nn.Module) -> dict[nn.Module, str]:
     """Every module's path, which leaves out wrappers."""
     modules = dict(model.named_modules())
-    return {module: _plain(modules, path) for path, module in modules.items()}
+    return {module: plain(modules, path) for path, module in modules.items()}
 
 
 def layers_of(model: nn.Module) -> dict[nn.Module, str]:

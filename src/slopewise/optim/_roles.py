@@ -55,7 +55,7 @@ def held(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, nn.Parameter]]
         owner, inside, tensor = f".{path}".partition(".parametrizations.")
         owner = owner.removeprefix(".")
         for name, parameter in module.named_parameters(recurse=False):
-            yield _plain(modules, owner), modules[owner], tensor.split(".")[0] if inside else name, parameter
+            yield plain(modules, owner), modules[owner], tensor.split(".")[0] if inside else name, parameter
 
 
 def _is_norm(module: nn.Module) -> bool:
@@ -66,7 +66,7 @@ def _is_norm(module: nn.Module) -> bool:
     return "running_mean" in module._buffers or any(map(_NAMED_NORM.search, (c.__name__ for c in type(module).__mro__)))
 
 
-def _plain(modules: Mapping[str, nn.Module], path: str) -> str:
+def plain(modules: Mapping[str, nn.Module], path: str) -> str:
     """The path without the parts that wrappers add."""
     parts = path.split(".")
     parents = [modules[".".join(parts[:depth])] for depth in range(len(parts))]

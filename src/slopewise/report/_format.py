@@ -69,3 +69,13 @@ def listing(words: Sequence[object]) -> str:
     """
     *most, last = map(str, words)
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def plain(text: str) -> str:
+    """The text with the hyphens that other programs and narrow encodings read.
+
+    Example:
+        >>> plain("−0.19 – 0.56")
+        '-0.19 - 0.56'
+    """
+    return text.replace("−", "-").replace("–", "-")

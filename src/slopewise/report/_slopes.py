@@ -15,8 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from slopewise.report._format import count, listing, number
-from slopewise.report._text import _plain
+from slopewise.report._format import count, listing, number, plain
 from slopewise.slopes import MEANINGS, AlarmKind, InspectedLayer, Inspection, SlopeSummary
 
 _WIDE = 104  # columns from which the quartiles, the alarms and the certainty have room in the table
@@ -173,7 +172,7 @@ def _five(summary: SlopeSummary) -> tuple[float, ...]:
 
 
 def _figure(value: float) -> str:
-    return _plain(number(None if math.isnan(value) else value, 3))
+    return plain(number(None if math.isnan(value) else value, 3))
 
 
 def _name(layer: InspectedLayer) -> str:

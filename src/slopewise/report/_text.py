@@ -15,7 +15,7 @@ from rich.text import Text
 
 from slopewise.analysis import Analysis, Contrast, analyse, sentence
 from slopewise.records import StudyRecord
-from slopewise.report._format import count, interval, listing, number, signed, spread
+from slopewise.report._format import count, interval, listing, number, plain, signed, spread
 from slopewise.report._operators import operator_notes
 
 _WIDE = 104  # columns from which a row needs one line only
@@ -105,17 +105,17 @@ def _table(analysis: Analysis, join: str) -> Table:
         medians = [layer.median for layer in arm.slopes]
         table.add_row(
             Text(arm.arm),
-            _plain(spread(arm.accuracy_mean, arm.accuracy_sd).replace(" ±", f"{join}±")),
+            plain(spread(arm.accuracy_mean, arm.accuracy_sd).replace(" ±", f"{join}±")),
             _difference(contrast, join) if contrast else "",
             _verdict(contrast, join) if contrast else "control",
             f"{arm.diverged} of {arm.finished}",
             "" if arm.cost_ratio is None else f"{arm.cost_ratio:.2f}×",
-            _plain(f"{number(min(medians), 2)}{join}to {number(max(medians), 2)}") if medians else "",
+            plain(f"{number(min(medians), 2)}{join}to {number(max(medians), 2)}") if medians else "",
         )
         if contrast and kept and len(kept.seeds) < len(contrast.seeds):
             table.add_row(
                 "  converged",
-                _plain(number(arm.converged_accuracy_mean, 2)),
+                plain(number(arm.converged_accuracy_mean, 2)),
                 _difference(kept, join),
                 _verdict(kept, join) if kept.seeds else "",
                 count(len(kept.seeds), "pair"),
@@ -133,9 +133,4 @@ def _difference(contrast: Contrast, join: str) -> str:
     if contrast.difference is None:
         return "-"
     ends = f"{join}{interval(contrast.interval, 2)}" if contrast.interval else ""
-    return _plain(f"{signed(contrast.difference, 2)}{ends}")
-
-
-def _plain(text: str) -> str:
-    """With the hyphens that other programs and narrow encodings read."""
-    return text.replace("−", "-").replace("–", "-")
+    return plain(f"{signed(contrast.difference, 2)}{ends}")
