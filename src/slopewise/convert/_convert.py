@@ -79,6 +79,7 @@ def convert(
             or `call_sites="refuse"` met a module used at several places.
 
     Example:
+        >>> import torch
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 10))
         >>> conversion = convert(net, torch.randn(2, 3, 8, 8), init=0.0)
         >>> conversion.model[1], conversion.proof.output.largest
