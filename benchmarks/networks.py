@@ -1,37 +1,70 @@
 """What does a training step cost with PReLU instead of ReLU?
 
-Forward pass, loss, backward pass and SGD with momentum, on a batch of 3 x 32 x 32 images in float32, for ResNet-20 and
-a plain CNN of six convolutions, both with BatchNorm. ReLU is in place; all slopes are one per channel. The floor is
-the same network with its convolutions alone: no BatchNorm, no activation, no shortcut.
+Forward pass, loss, backward pass and SGD with momentum, in float32; all slopes are one per channel.
 
-    python benchmarks/networks.py                                      # everything: a quarter of an hour on two cores
+resnet20 and cnn: ResNet-20 and a plain CNN of six convolutions, both with BatchNorm, on a batch of 3 x 32 x 32 images.
+ReLU is in place. The floor is the same network with its convolutions alone: no BatchNorm, no activation, no shortcut.
+
+transformers-resnet18 and monai-resnet18: a ResNet-18 of each library, the first on 3 x 64 x 64 images, the second on
+volumes of 32 x 32 x 32, as it is and as slopewise.convert makes it: with stock PReLUs, with slopewise's, fused, and
+fused with low memory. Eager alone. A network whose library is not installed is left out.
+
+    python benchmarks/networks.py                                      # everything: half an hour on two cores
     python benchmarks/networks.py --networks resnet20 --layouts channels_last --no-compile
 """
 
 from __future__ import annotations
 
+import sys
+
 from _harness import compare, parser
 
-from slopewise.bench import LAYOUTS, NETWORKS, network_jobs
-from slopewise.bench._networks import BATCH, COMPILED_VARIANTS
+from slopewise.bench import CONVERTED, LAYOUTS, NETWORKS, converted_jobs, network_jobs
+from slopewise.bench._converted import WIDTH as CONVERTED_WIDTH
+from slopewise.bench._networks import BATCH, COMPILED_VARIANTS, WIDTH
 
 
 def main() -> None:
     arguments = parser(__doc__, rounds=20)
-    arguments.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    known = [*NETWORKS, *CONVERTED]
+    batches = ", ".join(f"of {name} {network.batch}" for name, network in CONVERTED.items())
+    arguments.add_argument("--networks", nargs="+", choices=known, default=known)
     arguments.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=list(LAYOUTS))
-    arguments.add_argument("--batch", type=int, default=BATCH, help=f"images in a step (default {BATCH})")
-    arguments.add_argument("--width", type=int, default=16, help="channels of the first stage (default 16)")
+    arguments.add_argument("--batch", type=int, help=f"images in a step (default {BATCH}, {batches})")
+    arguments.add_argument(
+        "--width",
+        type=int,
+        help=f"channels of the first stage (default {WIDTH}, of the libraries' networks {CONVERTED_WIDTH})",
+    )
     arguments.add_argument("--no-compile", dest="compiled", action="store_false", help="leave out torch.compile")
     options = arguments.parse_args()
-    jobs = network_jobs(
-        networks=options.networks,
-        layouts=options.layouts,
-        compiled=COMPILED_VARIANTS if options.compiled else (),
-        batch=options.batch,
-        width=options.width,
-        rounds=options.rounds,
-    )
+    missing = {
+        name: CONVERTED[name].library
+        for name in options.networks
+        if name in CONVERTED and not CONVERTED[name].installed
+    }
+    for name, library in missing.items():
+        print(f"{name} is left out: {library} is not installed (pip install {library})", file=sys.stderr)
+    options.networks = [name for name in options.networks if name not in missing]
+    if not options.networks:
+        arguments.error("no network is left to measure")
+    jobs = [
+        *network_jobs(
+            networks=[name for name in options.networks if name in NETWORKS],
+            layouts=options.layouts,
+            compiled=COMPILED_VARIANTS if options.compiled else (),
+            batch=options.batch or BATCH,
+            width=options.width or WIDTH,
+            rounds=options.rounds,
+        ),
+        *converted_jobs(
+            networks=[name for name in options.networks if name in CONVERTED],
+            layouts=options.layouts,
+            batch=options.batch,
+            width=options.width or CONVERTED_WIDTH,
+            rounds=options.rounds,
+        ),
+    ]
     compare("networks", jobs, options)
 
 

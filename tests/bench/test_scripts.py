@@ -62,6 +62,35 @@ def test_networks(tmp_path):
     assert written["targets"] == []  # none is about so small a network
 
 
+def test_converted_networks_of_libraries(tmp_path):
+    ended, written = results(
+        "networks.py", tmp_path / "n.json", "--networks", "transformers-resnet18", "monai-resnet18",
+        "--layouts", "channels_last", "--batch", "2", "--width", "2",
+    )  # fmt: skip
+    assert [m["case"] for m in written["measurements"]] == [
+        {"network": "transformers-resnet18 of width 2", "layout": "channels_last", "batch": "batch 2 of 3x64x64"},
+        {"network": "monai-resnet18 of width 2", "layout": "channels_last", "batch": "batch 2 of 1x32x32x32"},
+    ]
+    for measured in written["measurements"]:
+        assert list(measured["median"]) == [
+            "ReLU", "PReLU", "slopewise", "slopewise fused", "slopewise fused low_memory",
+        ]  # fmt: skip
+        assert measured["base"] == "ReLU"
+    assert "2/2 training step monai-resnet18 channels_last" in ended.stderr
+
+
+def test_networks_of_a_library_that_is_not_installed_are_left_out():
+    code = (
+        "import runpy, sys; sys.modules['monai'] = None; sys.argv = sys.argv[1:]; "
+        "sys.path.insert(0, sys.argv[0].rpartition('/')[0]); runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    command = [sys.executable, "-c", code, BENCHMARKS / "networks.py", "--networks", "monai-resnet18"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert ended.returncode == 2
+    assert "monai-resnet18 is left out: monai is not installed (pip install monai)" in ended.stderr
+    assert "no network is left to measure" in ended.stderr
+
+
 def test_memory(tmp_path):
     _, written = results(
         "memory.py", tmp_path / "m.json", "--networks", "cnn", "--layouts", "channels_last", "--batch", "4",

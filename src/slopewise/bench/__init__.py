@@ -4,6 +4,8 @@ Figures are ratios within one run. Three kinds of jobs make measurements; tables
 """
 
 from slopewise._timing import using_threads as using_threads
+from slopewise.bench._converted import CONVERTED as CONVERTED
+from slopewise.bench._converted import converted_jobs as converted_jobs
 from slopewise.bench._functions import DTYPES as DTYPES
 from slopewise.bench._functions import LAYOUTS as LAYOUTS
 from slopewise.bench._kernels import SIZES as SIZES

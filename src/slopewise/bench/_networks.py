@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import product
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -52,9 +53,12 @@ def network_jobs(
     ]
 
 
-def training_step(model: nn.Module) -> Callable[[Tensor, Tensor], None]:
+def training_step(
+    model: nn.Module, logits: Callable[[Any], Tensor] = lambda output: output
+) -> Callable[[Tensor, Tensor], None]:
     """One step of training on images and labels, to be called again and again.
 
+    `logits` takes these from what the model returns; by default it returns nothing else.
     The learning rate is so small that a thousand steps change nothing that is timed: no variant wanders off into
     infinities or denormal numbers, which cost other times.
     """
@@ -62,7 +66,7 @@ def training_step(model: nn.Module) -> Callable[[Tensor, Tensor], None]:
 
     def step(images: Tensor, labels: Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(model(images), labels).backward()
+        F.cross_entropy(logits(model(images)), labels).backward()
         optimizer.step()
 
     return step

@@ -1,0 +1,174 @@
+"""What a training step costs in networks of libraries that `convert` has given PReLUs."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from operator import attrgetter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slopewise._timing import interleaved
+from slopewise.bench._functions import LAYOUTS
+from slopewise.bench._measurement import Job, Measurement
+from slopewise.bench._models import FUSED, FUSED_LOW_MEMORY, PRELU, RELU, UNFUSED
+from slopewise.bench._networks import training_step
+from slopewise.convert import convert
+
+WIDTH = 64
+CONVERSIONS: dict[str, dict[str, Any]] = {
+    PRELU: {"to": nn.PReLU},
+    UNFUSED: {},
+    FUSED: {"fuse": True},
+    FUSED_LOW_MEMORY: {"fuse": True, "low_memory": True},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryNetwork:
+    """A classifier of a library, random weights, 10 classes.
+
+    Attributes:
+        library: the package to import and to install.
+        build: the network for a number of channels of its first stage.
+        image: shape of one image.
+        batch: images in a step, so many that it takes less than a second on two cores.
+        logits: from what the network returns.
+    """
+
+    library: str
+    build: Callable[[int], nn.Module]
+    image: tuple[int, ...]
+    batch: int
+    logits: Callable[[Any], Tensor]
+
+    @property
+    def installed(self) -> bool:
+        """Whether the library is there, without importing it."""
+        return importlib.util.find_spec(self.library) is not None
+
+
+def converted_jobs(
+    *,
+    networks: Iterable[str] | None = None,
+    layouts: Iterable[str] = tuple(LAYOUTS),
+    batch: int | None = None,
+    width: int = WIDTH,
+    rounds: int = 20,
+    budget: float = math.inf,
+) -> list[Job]:
+    """Steps of networks as their library makes them and as `convert` does, all taking turns, eager, in float32.
+
+    Args:
+        networks: of `CONVERTED`; by default those whose library is installed.
+        layouts: of images and weights: "contiguous", "channels_last" (of volumes, channels_last_3d).
+        batch: images in a step, by default the network's own number.
+        width: channels of the first stage; 64 make a ResNet-18.
+        rounds: steps of each that count.
+        budget: seconds for the rounds of one case, as in `interleaved`.
+
+    Example:
+        >>> [words for words, _ in converted_jobs(networks=["monai-resnet18"], layouts=["contiguous"])]
+        ['training step monai-resnet18 contiguous']
+    """
+    if networks is None:
+        networks = [name for name, network in CONVERTED.items() if network.installed]
+    return [
+        (f"training step {name} {layout}", partial(_measure, name, layout, batch, width, rounds, budget))
+        for name, layout in product(networks, layouts)
+    ]
+
+
+def variants(
+    network: LibraryNetwork, images: Tensor, memory_format: torch.memory_format, width: int
+) -> dict[str, nn.Module]:
+    """The network as its library makes it, then its conversions: the same weights, in training mode."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        original = network.build(width).to(memory_format=memory_format).train()  # type: ignore[call-overload]
+    example = images[:2]
+    return {RELU: original, **{name: convert(original, example, **how).model for name, how in CONVERSIONS.items()}}
+
+
+def images_and_labels(network: LibraryNetwork, layout: str, batch: int) -> tuple[Tensor, Tensor, torch.memory_format]:
+    """Random images in the layout and their labels, the same in every run, and the layout's format for weights."""
+    generator = torch.Generator().manual_seed(0)
+    memory_format = LAYOUTS[layout]
+    if memory_format is torch.channels_last and len(network.image) == 4:
+        memory_format = torch.channels_last_3d
+    images = torch.randn(batch, *network.image, generator=generator).contiguous(memory_format=memory_format)
+    return images, torch.randint(0, 10, (batch,), generator=generator), memory_format
+
+
+def transformers_resnet18(width: int) -> nn.Module:
+    """The ResNet of He et al. (2016) with basic blocks; its ReLUs are not in place."""
+    with _without_torchvision_of_another_torch():
+        from transformers import ResNetConfig, ResNetForImageClassification
+
+        config = ResNetConfig(
+            embedding_size=width, hidden_sizes=_stages(width), depths=[2, 2, 2, 2], layer_type="basic"
+        )
+        config.num_labels = 10
+        return ResNetForImageClassification(config)
+
+
+def monai_resnet18(width: int) -> nn.Module:
+    """The same in three dimensions, for volumes of one channel; its ReLUs are in place."""
+    from monai.networks.nets.resnet import ResNet
+
+    return ResNet("basic", [2, 2, 2, 2], _stages(width), spatial_dims=3, n_input_channels=1, num_classes=10)
+
+
+CONVERTED = {
+    "transformers-resnet18": LibraryNetwork(
+        "transformers", transformers_resnet18, (3, 64, 64), 32, attrgetter("logits")
+    ),
+    "monai-resnet18": LibraryNetwork("monai", monai_resnet18, (1, 32, 32, 32), 4, lambda logits: logits),
+}
+
+
+def _stages(width: int) -> list[int]:
+    return [width, 2 * width, 4 * width, 8 * width]
+
+
+@contextmanager
+def _without_torchvision_of_another_torch() -> Iterator[None]:
+    """Let transformers take torchvision, which its ResNet needs not, for missing where it cannot be imported.
+
+    transformers imports it wherever it is installed, and one that was built for another PyTorch then raises
+    "operator torchvision::nms does not exist".
+    """
+    try:
+        importlib.import_module("torchvision")
+    except (ImportError, RuntimeError):
+        sys.modules["torchvision"] = None  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            del sys.modules["torchvision"]
+    else:
+        yield
+
+
+def _measure(name: str, layout: str, batch: int | None, width: int, rounds: int, budget: float) -> list[Measurement]:
+    network = CONVERTED[name]
+    images, labels, memory_format = images_and_labels(network, layout, batch or network.batch)
+    models = variants(network, images, memory_format, width)
+    steps = {
+        variant: partial(training_step(model, network.logits), images, labels) for variant, model in models.items()
+    }
+    case = {
+        "network": name if width == WIDTH else f"{name} of width {width}",
+        "layout": layout,
+        "batch": f"batch {len(images)} of {'x'.join(map(str, network.image))}",
+    }
+    return [Measurement("training step", case, interleaved(steps, rounds=rounds, budget=budget), "s")]
