@@ -91,12 +91,37 @@ def export(output):
         assert difference < 1e-5
 
 
+def swap_into_your_model(output):
+    assert output.count("6 call sites converted (6 relu); +112 parameters") == 2
+    assert "blocks.0, blocks.1: in its source, since its relu is applied at 2 places" in output
+    assert "5 of 6 sites are fused" in output
+    assert "112 slopes, 0 decayed; 0 parameters frozen" in output
+    assert "PReLU   6 nodes; slopes 5 x (16, 1, 1), (32,)" in output
+    same, rounding = re.findall(r"  outputs differ by (\S+)", output)
+    assert float(same) == 0
+    assert float(rounding) < 1e-4
+    ((given, converted),) = numbers("accuracy as given", output)
+    assert converted == given
+    ((fine_tuned, folded),) = numbers("accuracy fine-tuned", output)
+    assert fine_tuned > given > 0.2
+    assert folded == pytest.approx(fine_tuned, abs=0.005)
+    assert numbers("slopes before", output) == [[0.0, 0.0]]
+    ((least, greatest),) = numbers("slopes after", output)
+    assert -0.3 < least < 0 < greatest < 0.3
+    ((first, last),) = numbers("loss before", output)
+    assert last < first / 2
+    relative = [float(found) for found in re.findall(r"relative ([\d.e+-]+)$", output, re.MULTILINE)]
+    assert len(relative) == 3
+    assert max(relative) <= 1e-5
+
+
 CHECKS = {
     "01_shared_slope": shared_slope,
     "02_conv_bn_prelu": conv_bn_prelu,
     "03_slope_per_channel": slope_per_channel,
     "04_fused_residual_net": fused_residual_net,
     "05_export": export,
+    "06_swap_into_your_model": swap_into_your_model,
 }
 
 
