@@ -1,4 +1,4 @@
-"""An oracle for conversions: the network as it was given, each ReLU of its replaced by a leaky one while it runs."""
+"""An oracle for conversions: the network as it was given, each activation of its replaced by a leaky one as it runs."""
 
 from __future__ import annotations
 
@@ -7,26 +7,50 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-IN_PLACE = {F.relu_, torch.relu_, torch.Tensor.relu_}
-RELUS = {F.relu, torch.relu, torch.Tensor.relu} | IN_PLACE
+C = torch._C._nn
+IN_PLACE = {F.relu_, torch.relu_, torch.Tensor.relu_, C.relu6_}
+FUNCTIONS = {
+    "relu": {F.relu, torch.relu, torch.Tensor.relu, F.relu_, torch.relu_, torch.Tensor.relu_},
+    "relu6": {F.relu6, C.relu6, C.relu6_},
+    "gelu": {F.gelu, C.gelu},
+    "prelu": {F.prelu, torch.prelu, torch.Tensor.prelu},
+}
 
 
 class Oracle(TorchFunctionMode):
-    """Counts the calls of ReLU by PyTorch's own dispatch, and computes a leaky ReLU instead."""
+    """Counts the calls of ReLU by PyTorch's own dispatch, and computes a leaky ReLU instead.
 
-    def __init__(self, slope: float) -> None:
+    Args:
+        slope: one for all calls, or for each call a tensor that broadcasts against its input. 0 leaves the activation.
+        kinds: what is taken for a ReLU.
+    """
+
+    def __init__(self, slope=0.0, kinds=("relu",)):
         super().__init__()
-        self.slope, self.calls = slope, 0
+        self.slope, self.kinds = slope, kinds
+        self.seen = []  # the kind and the input's shape of every call
+        self.largest = 0.0  # of all inputs
+
+    @property
+    def calls(self):
+        return len(self.seen)
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func not in RELUS:
-            return func(*args, **(kwargs or {}))
-        self.calls += 1
+        kwargs = kwargs or {}
+        kind = next((kind for kind in self.kinds if func in FUNCTIONS[kind]), None)
+        if kind is None:
+            return func(*args, **kwargs)
         x = args[0] if args else kwargs["input"]
-        in_place = func in IN_PLACE or (kwargs or {}).get("inplace", args[1] if len(args) > 1 else False)
-        if self.slope == 0.0:
-            return func(*args, **(kwargs or {}))
-        return F.leaky_relu_(x, self.slope) if in_place else F.leaky_relu(x, self.slope)
+        self.seen.append((kind, tuple(x.shape)))
+        self.largest = max(self.largest, float(x.detach().max()))
+        slope = self.slope if isinstance(self.slope, float) else self.slope[self.calls - 1]
+        if isinstance(slope, float) and slope == 0.0:
+            return func(*args, **kwargs)
+        flag = kind in ("relu", "relu6") and len(args) > 1 and args[1]
+        in_place = func in IN_PLACE or kwargs.get("inplace", flag)
+        given = x.clone() if in_place else x
+        leaky = torch.where(given > 0, given, slope * given)
+        return x.copy_(leaky) if in_place else leaky
 
 
 @pytest.fixture
