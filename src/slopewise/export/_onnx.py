@@ -128,7 +128,7 @@ def _run(path: Path, tensors: Sequence[Tensor]) -> list[Tensor]:
 
 def session(path: Path) -> Any:
     """An ONNX Runtime session of a file, on the CPU, that prints errors alone."""
-    import onnxruntime  # type: ignore[import-untyped]
+    import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors

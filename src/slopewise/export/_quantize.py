@@ -90,7 +90,7 @@ def quantize_onnx(
     """
     need("onnx", "onnxruntime", what="int8")
     import onnx
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static  # type: ignore[import-untyped]
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     path, target = Path(path), Path(target)
     calls = [Call.of(example) for example in calibration]
