@@ -63,8 +63,8 @@ class Where:
     direct: bool
 
     def __str__(self) -> str:
-        if self.code.co_filename.startswith("<"):
-            return self.code.co_qualname
+        if self.code.co_filename.startswith("<"):  # rewritten; the file's name says of what
+            return self.code.co_filename[1:].partition(",")[0]
         start = next(iter(list(self.code.co_positions())[self.offset // 2 :]), (None,))[0]
         return f"{Path(self.code.co_filename).name}:{start or self.code.co_firstlineno}"
 

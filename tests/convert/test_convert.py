@@ -263,6 +263,21 @@ def test_modes_that_do_not_run_and_sites_that_are_not_reached():
         sw.convert(model.train(), torch.randn(1, 3))
 
 
+def test_a_network_without_a_backward_pass_has_evidence_of_its_outputs():
+    class InferenceAlone(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.act = nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True)
+
+        def forward(self, x):
+            return self.act(torch.sigmoid(self.conv(x)))
+
+    conversion = sw.convert(InferenceAlone(), X, init=0.0)
+    assert conversion.proof.output.largest == 0
+    assert conversion.proof.gradient is None
+    assert "the backward pass of the model given fails in evaluation mode: one of the variables" in str(conversion)
+
+
 def test_other_activations_are_compared_by_themselves():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU6(), nn.GELU(), nn.Hardswish(inplace=True), nn.ELU(), nn.SiLU())
     conversion = sw.convert(model, 10 * X, init=0.0, channel_dim=1)

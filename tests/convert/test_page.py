@@ -152,5 +152,5 @@ def test_low_memory_keeps_less_from_slopes_that_can_be_divided_by():
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_scripted_modules_are_refused():
-    with pytest.raises(ConversionError, match="ScriptModules"):
+    with pytest.raises(ConversionError, match="is a ScriptModule, whose activations cannot"):
         sw.convert(torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())), IMAGES)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
 from slopewise._flow import Inputs
@@ -60,7 +61,8 @@ def convert(
         init: initial slopes. 0.0 preserves the function of a ReLU. LeakyReLU and PReLU keep the slopes they have.
         fuse: make batch normalisation and the PReLU after it, with a residual between them or not, one layer
             (`BatchNormPReLU2d`) wherever nothing else needs the value between.
-        low_memory: of all new layers: keep outputs for the backward pass instead of inputs, where that is safe.
+        low_memory: of new PReLUs and fused layers: keep outputs for the backward pass instead of inputs, where that is
+            safe, which it is not while slopes are below 2⁻¹⁰: at ``init=0.0`` nothing is saved before they have moved.
         call_sites: what to do with an activation module that is applied at several places. "separate" gives each
             place its own slopes, "shared" ties them on purpose, "refuse" raises an error that lists them. A block
             with weights that is applied several times shares these, and its slopes with them.
@@ -230,6 +232,12 @@ def _check(model: nn.Module, to: object, init: object, call_sites: str) -> None:
         raise ValueError(f"init must be a finite number, got {init!r}")
     if call_sites not in get_args(CallSites):
         raise ValueError(f"unknown call_sites={call_sites!r}; {nearest(str(call_sites), get_args(CallSites))}")
+    scripted = [name for name, module in model.named_modules() if isinstance(module, torch.jit.ScriptModule)]
+    if scripted:
+        raise ConversionError(
+            f"{scripted[0] or 'the model'} is a ScriptModule, whose activations cannot be seen or replaced: convert "
+            "before torch.jit.script or trace"
+        )
     lazy = [name for name, p in model.named_parameters() if isinstance(p, nn.parameter.UninitializedParameter)]
     if lazy:
         raise ConversionError(f"{lazy[0]} is not initialised yet: run the model once on the example, then convert it")

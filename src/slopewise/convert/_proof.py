@@ -43,11 +43,12 @@ class Proof:
 
     Attributes:
         output: difference of the outputs.
-        gradient: difference of the gradients; None where nothing requires one.
+        gradient: difference of the gradients; None where nothing requires one, or the given model has none.
         start: difference of the outputs as the model is now, with the initial slopes that were asked for.
         exact: sites that were compared with slopes.
         others: sites that were compared with their former activation.
         modes: in which the comparison was made; the larger difference counts.
+        failure: of the given model's own backward pass; None where it works.
     """
 
     output: Difference
@@ -56,6 +57,7 @@ class Proof:
     exact: int
     others: int
     modes: tuple[str, ...]
+    failure: str | None = None
 
 
 def prove(
@@ -82,22 +84,32 @@ def prove(
     for name, (activation, slope) in former.items():
         exact += _make_equal(comparable.get_submodule(name), activation, slope)
     outputs, gradients, starts = [], [], []
+    failure = None
     for mode in modes:
-        wanted, wanted_gradients = outputs_and_gradients(original, inputs, mode)
-        got, got_gradients = outputs_and_gradients(comparable, inputs, mode)
-        got_gradients = _as_given(got_gradients, wanted_gradients, original, slopes_of)
-        shared = wanted_gradients.keys() & got_gradients.keys()
+        try:
+            wanted, expected = outputs_and_gradients(original, inputs, mode)
+            outputs_alone = False
+        except RuntimeError as error:  # a network for inference alone may change in place what gradients need
+            failure = f"{mode} mode: {(str(error).splitlines() or [''])[0]}"
+            wanted, expected = run(original, inputs, mode), {}
+            outputs_alone = True
+        got, found = (
+            (run(comparable, inputs, mode), {}) if outputs_alone else outputs_and_gradients(comparable, inputs, mode)
+        )
         outputs.append(difference(wanted, got))
-        gradients.append(difference([wanted_gradients[k] for k in shared], [got_gradients[k] for k in shared]))
         starts.append(difference(wanted, run(converted, inputs, mode)))
-        has_gradients = bool(shared)
+        found = _as_given(found, expected, original, slopes_of)
+        shared = expected.keys() & found.keys()
+        if shared:
+            gradients.append(difference([expected[k] for k in shared], [found[k] for k in shared]))
     return Proof(
         max(outputs, key=_size),
-        max(gradients, key=_size) if has_gradients else None,
+        max(gradients, key=_size, default=None),
         max(starts, key=_size),
         exact,
         len(former) - exact,
         modes,
+        failure,
     )
 
 

@@ -68,9 +68,14 @@ def _evidence(conversion: Conversion) -> list[str]:
     compared = f"{proof.exact} sites at the slope that says the same"
     if proof.others:
         compared += f", {proof.others} at their former activation"
+    gradients = "nothing requires a gradient"
+    if proof.failure is not None:
+        gradients = f"the backward pass of the model given fails in {proof.failure}"
+    if proof.gradient is not None:
+        gradients = f"gradients differ by {proof.gradient}"
     return [
         f"evidence, on the example in {' and '.join(proof.modes)} mode ({compared}):",
         f"  outputs differ by {proof.output}",
-        f"  gradients differ by {proof.gradient}" if proof.gradient else "  nothing requires a gradient",
+        f"  {gradients}",
         f"  with the initial slopes outputs differ by {proof.start}",
     ]
