@@ -11,7 +11,7 @@ C = torch._C._nn
 IN_PLACE = {F.relu_, torch.relu_, torch.Tensor.relu_, C.relu6_}
 FUNCTIONS = {
     "relu": {F.relu, torch.relu, torch.Tensor.relu, F.relu_, torch.relu_, torch.Tensor.relu_},
-    "relu6": {F.relu6, C.relu6, C.relu6_},
+    "relu6": {F.relu6, C.relu6, C.relu6_, F.hardtanh},  # torch.nn.ReLU6 calls the last one, as hardtanh(x, 0, 6)
     "gelu": {F.gelu, C.gelu},
     "prelu": {F.prelu, torch.prelu, torch.Tensor.prelu},
 }
@@ -38,7 +38,7 @@ class Oracle(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         kind = next((kind for kind in self.kinds if func in FUNCTIONS[kind]), None)
-        if kind is None:
+        if kind is None or (func is F.hardtanh and (kwargs["min_val"], kwargs["max_val"]) != (0, 6)):
             return func(*args, **kwargs)
         x = args[0] if args else kwargs["input"]
         self.seen.append((kind, tuple(x.shape)))
@@ -46,8 +46,7 @@ class Oracle(TorchFunctionMode):
         slope = self.slope if isinstance(self.slope, float) else self.slope[self.calls - 1]
         if isinstance(slope, float) and slope == 0.0:
             return func(*args, **kwargs)
-        flag = kind in ("relu", "relu6") and len(args) > 1 and args[1]
-        in_place = func in IN_PLACE or kwargs.get("inplace", flag)
+        in_place = func in IN_PLACE or kwargs.get("inplace", False)  # torch's own functions dispatch by keyword
         given = x.clone() if in_place else x
         leaky = torch.where(given > 0, given, slope * given)
         return x.copy_(leaky) if in_place else leaky
