@@ -21,6 +21,7 @@ from slopewise.nn._prelu import PReLU
 _FUSED: dict[type[nn.Module], type[BatchNormPReLU]] = {
     fused.stock: fused for fused in (BatchNormPReLU1d, BatchNormPReLU2d, BatchNormPReLU3d)
 }
+_PAST = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 _SUMS = frozenset(("add", "add_", "__add__", "__iadd__", "__radd__", "iadd"))
 
 
@@ -89,12 +90,12 @@ def _pairs(flows: list[Flow]) -> dict[nn.Module, list[_Pair]]:
 
 
 def _pair(activation: Call, op: Op) -> _Pair | None:
-    before = _before(activation.inputs[0], op)
-    if before is None:
-        return None
-    if _is_batch_norm(before):
+    # A PReLU and a dropout before it change places without a trace: f(s·x) = s·f(x) for every s ≥ 0.
+    before = _before(activation.inputs[0], op, past=_PAST)
+    if before is not None and _is_batch_norm(before):
         return _Pair(activation, before.call)
-    if before.name not in _SUMS or len(before.inputs) != 2 or before.kwargs.get("alpha", 1) != 1:
+    before = _before(activation.inputs[0], op)
+    if before is None or before.name not in _SUMS or len(before.inputs) != 2 or before.kwargs.get("alpha", 1) != 1:
         return None
     if len({(value.shape, value.dtype) for value in (*before.inputs, *before.outputs)}) > 1:
         return None
@@ -105,17 +106,13 @@ def _pair(activation: Call, op: Op) -> _Pair | None:
     return None
 
 
-def _before(value: Value, user: Op) -> Op | None:
-    """The operation that gives a value, past identities; None if something else than `user` needs it as well."""
+def _before(value: Value, user: Op, *, past: tuple[type[nn.Module], ...] = (nn.Identity,)) -> Op | None:
+    """The operation that gives a value, past some layers; None if something else than `user` needs it as well."""
     while value.users == [user] and (op := value.producer) is not None:
-        if not _is_identity(op.module):
+        if op.module is None or type(op.module) not in past or has_hooks(op.module):
             return op
         value, user = op.inputs[0], op
     return None
-
-
-def _is_identity(module: nn.Module | None) -> bool:
-    return type(module) is nn.Identity and not has_hooks(module)
 
 
 def _is_batch_norm(op: Op) -> bool:
@@ -166,7 +163,7 @@ def _behind(owner: nn.Module, node: object) -> list[fx.Node]:
     path = []
     while isinstance(node, fx.Node):
         path.append(node)
-        if node.op != "call_module" or not _is_identity(owner.get_submodule(str(node.target))):
+        if node.op != "call_module" or type(owner.get_submodule(str(node.target))) is not nn.Identity:
             return path
         node = next(iter(node.args), None)
     raise CannotRewriteError("the graph is not what was run")
