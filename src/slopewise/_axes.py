@@ -6,24 +6,12 @@ Linear. So the last layer that knows decides, and reshaping and permuting carry 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-if TYPE_CHECKING:
-    from slopewise._flow import Op
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A dimension, counted from the front, and the name of the layer or function that says so."""
-
-    dim: int
-    evidence: str
-
+from slopewise._flow import Axis, Op
 
 # How many dimensions of space a layer's input has, and so how far from the end its channels stand.
 _SPACE = {

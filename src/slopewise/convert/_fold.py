@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from slopewise._flow import Inputs, record
+from slopewise._flow import Inputs
+from slopewise._record import record
 from slopewise.convert._fold_norm import foldable
 from slopewise.convert._folding import Folding, FoldStep, Kind
 from slopewise.convert._measured import Measured, StaysError, largest_change

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slopewise._flow import Inputs, tensors_in, undisturbed
+from slopewise._flow import Inputs, tensors_in
+from slopewise._record import undisturbed
 from slopewise.nn._batch_norm_prelu import BatchNormPReLU
 from slopewise.nn._prelu import PReLU
 

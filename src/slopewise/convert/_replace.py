@@ -9,8 +9,7 @@ from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
 
-from slopewise._axes import Axis
-from slopewise._flow import Call
+from slopewise._flow import Axis, Call
 from slopewise.convert._activations import Activation
 from slopewise.convert._normal import Normal, Refusal
 from slopewise.convert._proof import difference, run

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from slopewise._flow import Inputs, record
+from slopewise._flow import Inputs
+from slopewise._record import record
 from slopewise.errors import ModelError, nearest
 from slopewise.init._moments import Use, passes
 from slopewise.init._report import Initialisation, Layer

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from slopewise._flow import DESCRIPTIONS, Call, Flow, Op, Value, is_whole, undisturbed
+from slopewise._flow import Call, Flow, Op, Value
+from slopewise._record import DESCRIPTIONS, is_whole, undisturbed
 from slopewise.errors import ModelError
 
 
