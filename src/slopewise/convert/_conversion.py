@@ -82,10 +82,11 @@ class Conversion:
             RuntimeError: the checkpoint is of another model; the message names the keys.
 
         Example:
-            >>> import torch, slopewise as sw
+            >>> import torch
+            >>> from slopewise.convert import convert
             >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
             >>> checkpoint = {name: torch.ones_like(tensor) for name, tensor in net.state_dict().items()}
-            >>> conversion = sw.convert(net, torch.randn(2, 4))
+            >>> conversion = convert(net, torch.randn(2, 4))
             >>> conversion.load_state_dict(checkpoint)
             >>> conversion.model[0].weight.sum().item(), conversion.model[1].weight[0].item()
             (32.0, 0.25)
