@@ -9,6 +9,9 @@ from slopewise.slopes._inspect import Inspection as Inspection
 from slopewise.slopes._inspect import inspect_slopes as inspect_slopes
 from slopewise.slopes._judge import ALARM_KINDS as ALARM_KINDS
 from slopewise.slopes._judge import MEANINGS as MEANINGS
+from slopewise.slopes._judge import MOST as MOST
+from slopewise.slopes._judge import NEAR_0 as NEAR_0
+from slopewise.slopes._judge import NEAR_1 as NEAR_1
 from slopewise.slopes._judge import Alarm as Alarm
 from slopewise.slopes._judge import AlarmKind as AlarmKind
 from slopewise.slopes._judge import SlopeSummary as SlopeSummary

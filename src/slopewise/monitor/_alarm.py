@@ -1,0 +1,122 @@
+"""The alarms: their names, what to do about each, and the thresholds that a user can change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
+
+from slopewise.slopes import MOST, NEAR_0, NEAR_1
+
+AlarmId = Literal[
+    "not-finite",
+    "slope-runaway",
+    "dead-units",
+    "starved-gradient",
+    "linear-site",
+    "slope-decayed",
+    "slope-tied",
+    "slope-negative",
+    "slope-above-1",
+    "slope-near-0",
+    "slope-near-1",
+    "slope-stuck",
+]
+ALARM_IDS: tuple[AlarmId, ...] = get_args(AlarmId)  # the most serious first
+
+ADVICE: Mapping[AlarmId, str] = {
+    "not-finite": "Look at the first place named: what is listed after it is its echo. Lower the learning rate, clip "
+    "gradients, and check the input for NaN.",
+    "slope-runaway": "Lower the learning rate, or that of the slopes alone: param_groups(slope_lr_scale=0.1). A shared "
+    "slope of torch.nn.PReLU sums its gradient over the layer: slopewise.PReLU with param_groups takes the mean.",
+    "dead-units": "They will not come back by themselves. Lower the learning rate or warm it up, look at large negative "
+    "biases, or use a negative slope: PReLU's and LeakyReLU's dead units go on learning.",
+    "starved-gradient": "Layers below learn next to nothing. Normalise, add shortcuts, or initialise with "
+    "slopewise.init.kaiming_; with PReLU a larger slope passes more.",
+    "linear-site": "The activation does nothing there. Look for an input that is never negative (after a sigmoid, a "
+    "softplus, another ReLU), or for large positive biases.",
+    "slope-decayed": "Decay pulls slopes to 0, which is ReLU. Build the optimizer from slopewise.param_groups(model, ...)",
+    "slope-tied": "One PReLU module is applied at several places, which ties their slopes. Give each place a module of "
+    "its own; slopewise.convert does that.",
+    "slope-negative": "The function falls and rises: two inputs give one output. Often harmless in single channels; "
+    "bounds=(0.0, 1.0) keeps slopes out of there.",
+    "slope-above-1": "Negative inputs are amplified, and with depth so are activations and gradients. Lower the slopes' "
+    "learning rate, or set bounds=(0.0, 1.0).",
+    "slope-near-0": "The layer has become a ReLU: fold(model) can make it one. Check that no weight decay is on the "
+    "slopes.",
+    "slope-near-1": "The layer has become linear: fold(model) can drop it; two linear layers in a row are one.",
+    "slope-stuck": "The optimizer does not hold the slopes, they require no gradient, are at a bound, or their learning "
+    "rate is 0: print slopewise.param_groups(model, ...) shows which.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Where each alarm begins. Pass a changed copy to `Monitor`.
+
+    Attributes:
+        patience: samples in a row in which the state of units must hold.
+        dead: share of a site's units that are dead ("dead-units").
+        linear: share of a site's units that are always positive ("linear-site").
+        starved: gradient norm of a layer's weights, over their norm, in units of the median of all layers above it
+            ("starved-gradient"). All layers from the input to the one named are below.
+        runaway: move of a slope in one step ("slope-runaway"): at 0.05 it crosses from 0 to 1 within 20 steps.
+        runaway_samples: how many of the latest five samples show such a move.
+        near_0: "slope-near-0" and "slope-negative": widths of the band that counts as 0.
+        near_1: "slope-near-1" and "slope-above-1": of that which counts as 1.
+        most: share of a layer's slopes from which on it is said of the layer.
+        negative: likewise for "slope-negative".
+        above_1: likewise for "slope-above-1".
+        stuck: samples after which a slope that is exactly where it began is stuck ("slope-stuck").
+
+    Example:
+        >>> Thresholds(dead=0.25).dead
+        0.25
+    """
+
+    patience: int = 3
+    dead: float = 0.1
+    linear: float = 0.9
+    starved: float = 1e-4
+    runaway: float = 0.05
+    runaway_samples: int = 2
+    near_0: float = NEAR_0
+    near_1: float = NEAR_1
+    most: float = MOST
+    negative: float = MOST
+    above_1: float = MOST
+    stuck: int = 5
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not value > 0:
+                raise ValueError(f"threshold {field.name} must be above 0, got {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something that a person should look at.
+
+    Attributes:
+        id: its name; `docs/alarms/<id>.md` is its page.
+        where: the call site or layer.
+        step: at which it was raised.
+        since: the first step at which what it says was so.
+        evidence: the numbers behind it, in words.
+    """
+
+    id: AlarmId
+    where: str
+    step: int
+    since: int
+    evidence: str
+
+    @property
+    def advice(self) -> str:
+        """What to do."""
+        return ADVICE[self.id]
+
+    def __str__(self) -> str:
+        since = "" if self.since == self.step else f", since step {self.since}"
+        return f"step {self.step}: {self.id} at {self.where}: {self.evidence}{since}"

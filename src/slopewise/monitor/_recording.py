@@ -1,0 +1,161 @@
+"""A watched run as data: what the monitor keeps, sinks receive, files hold, and reports draw."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from slopewise.errors import SlopewiseError
+from slopewise.monitor._alarm import Alarm
+from slopewise.monitor._sample import Sample
+
+FORMAT, VERSION = "slopewise-monitor", 1
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What is known when watching begins.
+
+    Attributes:
+        model: its class.
+        every: one step in so many is sampled.
+        started: seconds since 1970.
+        name: what the user calls the run; may be empty.
+    """
+
+    model: str
+    every: int
+    started: float
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What is known when watching ends.
+
+    Attributes:
+        step: optimizer steps taken.
+        seconds: since watching began.
+        overhead: of these, what measuring took.
+        notes: what could not be seen, and why.
+        error: of the exception that ended the run; empty if none did.
+    """
+
+    step: int
+    seconds: float
+    overhead: float
+    notes: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A run so far; `end` is None while it runs, or where its process was killed."""
+
+    header: Header
+    samples: tuple[Sample, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
+    end: End | None = None
+
+
+_LINES: Mapping[str, type] = {"header": Header, "sample": Sample, "alarm": Alarm, "end": End}
+
+
+def to_line(item: Header | Sample | Alarm | End) -> str:
+    """One line of a JSON Lines file, for any strict JSON parser: NaN and infinities are null.
+
+    Example:
+        >>> to_line(Alarm("slope-stuck", "act1", 50, 1, "all 16 at 0.25"))
+        '{"alarm": {"id": "slope-stuck", "where": "act1", "step": 50, "since": 1, "evidence": "all 16 at 0.25"}}'
+    """
+    kind = next(kind for kind, cls in _LINES.items() if isinstance(item, cls))
+    fields = {"format": FORMAT, "version": VERSION} if kind == "header" else {}
+    return json.dumps({**fields, kind: _strict(asdict(item))}, allow_nan=False)
+
+
+def from_line(line: str) -> Header | Sample | Alarm | End:
+    """What `to_line` wrote.
+
+    Raises:
+        ValueError: the line is something else.
+    """
+    found = json.loads(line)
+    if isinstance(found, dict):
+        for kind, cls in _LINES.items():
+            if kind in found:
+                return _load(cls, found[kind])  # type: ignore[no-any-return]
+    raise ValueError("neither a header, a sample, an alarm nor an end")
+
+
+def read_recording(path: str | os.PathLike[str]) -> Recording:
+    """A recording from a file that `JsonLines` wrote, of a finished run or of one that goes on.
+
+    A last line that is cut short is left out: its writer is at work, or was killed in the middle of it.
+
+    Args:
+        path: the file.
+
+    Raises:
+        SlopewiseError: the file cannot be read, or is no recording; the message names the line.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SlopewiseError(f"cannot read '{path}': {error}") from error
+    *lines, cut = text.split("\n")
+    recording: Recording | None = None
+    for number, line in enumerate([*lines, *([cut] if cut else [])], start=1):
+        try:
+            item = from_line(line)
+        except (ValueError, TypeError, KeyError) as error:
+            if number > len(lines):
+                break
+            raise SlopewiseError(
+                f"'{path}', line {number}: not of a recording by slopewise.Monitor: {error}"
+            ) from error
+        recording = _added(recording, item, path)
+    if recording is None:
+        raise SlopewiseError(f"'{path}' is empty: slopewise.Monitor writes its first line when it starts")
+    return recording
+
+
+def _added(recording: Recording | None, item: Header | Sample | Alarm | End, path: Path) -> Recording:
+    if isinstance(item, Header):  # a later one is a run that wrote to the same file: the latest counts
+        return Recording(item)
+    if recording is None:
+        raise SlopewiseError(f"'{path}' is no recording by slopewise.Monitor: its first line is no header")
+    if isinstance(item, End):
+        return replace(recording, end=item)
+    if isinstance(item, Alarm):
+        return replace(recording, alarms=(*recording.alarms, item))
+    return replace(recording, samples=(*recording.samples, item))
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _load(kind: Any, value: Any) -> Any:
+    """Plain data as a value of an annotated type: dataclasses, tuples of one type, and unions with None."""
+    if get_origin(kind) in (UnionType,) or isinstance(kind, UnionType):
+        return None if value is None else _load(next(a for a in get_args(kind) if a is not type(None)), value)
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        known = {field.name for field in fields(kind)}
+        return kind(**{name: _load(hints[name], item) for name, item in value.items() if name in known})  # type: ignore[operator]
+    if get_origin(kind) is tuple:
+        return tuple(_load(get_args(kind)[0], item) for item in value)
+    if kind is float:
+        return math.nan if value is None else float(value)
+    return value
