@@ -1,0 +1,218 @@
+"""A watched run that never was, for tests of sinks, pages and summaries."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from slopewise.monitor._alarm import Alarm
+from slopewise.monitor._recording import End, Header, Recording
+from slopewise.monitor._sample import LayerSample, Sample, SiteSample, SlopeSample
+from slopewise.slopes import summarise
+
+_STARTED = 1_750_000_000.0
+_SECONDS_PER_STEP, _OVERHEAD = 0.02, 0.004  # the second: of one sample
+_SLOPES = {"channel": 16, "shared": 1, "stuck": 16}
+_VALUES = 8192  # pre-activations of a unit
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How a layer of the network behaves."""
+
+    activation: str
+    function: bool = False  # called as a function: its site is named otherwise
+    slopes: str = ""
+    fate: str = ""
+
+
+_KINDS = (
+    _Kind("prelu", slopes="channel"),
+    _Kind("relu", fate="dies"),
+    _Kind("prelu", slopes="shared", fate="grows"),
+    _Kind("gelu", function=True),
+    _Kind("prelu", slopes="channel", fate="falls"),
+    _Kind("prelu", slopes="stuck", fate="linear"),
+    _Kind("relu", function=True),
+    _Kind("prelu", slopes="channel"),
+)
+
+
+def synthetic_recording(
+    layers: int = 6,
+    samples: int = 20,
+    *,
+    every: int = 50,
+    units: int = 16,
+    slopes: bool = True,
+    alarms: bool = True,
+    finished: bool = True,
+    diverged: bool = False,
+    prefix: str = "block",
+    seed: int = 0,
+) -> Recording:
+    """Make a `Recording` with plausible unit states, slopes and gradients; nothing is trained.
+
+    The layers are PReLU with a slope per channel, a ReLU whose units die from 40 % of the run on, PReLU with a shared
+    slope that runs away above 1, GELU as a function, PReLU whose slopes fall below 0, PReLU whose slopes do not move
+    and whose site turns linear, ReLU as a function, PReLU as at first; then again, but later ones stay well. Nothing
+    before the first site learns. Gradients shrink from the last layer to the first.
+
+    Args:
+        layers: linear layers, each with one site behind it.
+        samples: sampled steps; the first is step 1.
+        every: steps from one to the next.
+        units: of each site.
+        slopes: whether PReLU is used; without, LeakyReLU takes its place.
+        alarms: whether alarms were raised.
+        finished: whether the run has ended.
+        diverged: whether the last sample has NaN in the shared slope's layer; needs three layers and `slopes`.
+        prefix: of every name, as in "block3.act".
+        seed: of all the noise; the same arguments give the same recording.
+
+    Example:
+        >>> recording = synthetic_recording(layers=3, samples=10)
+        >>> [sample.step for sample in recording.samples][-2:], recording.samples[-1].sites[1].dead[:3]
+        ([401, 451], (0, 2, 3))
+        >>> [(alarm.id, alarm.where) for alarm in recording.alarms]
+        [('dead-units', 'block1.act'), ('slope-runaway', 'block2.act'), ('slope-above-1', 'block2.act')]
+    """
+    rng = np.random.default_rng(seed)
+    net = [_kind(index, slopes) for index in range(layers)]
+    names = [f"{prefix}{index}" for index in range(layers)]
+    orders = [rng.permutation(units) for _ in net]  # in which units fall to their layer's fate
+    steps = [1 + every * index for index in range(samples)]
+    taken = tuple(
+        _sample(net, names, orders, step, index, samples, rng, lost=diverged and index == samples - 1)
+        for index, step in enumerate(steps)
+    )
+    raised = _alarms(net, names, taken, diverged=diverged) if alarms else ()
+    total = steps[-1] + every - 1 if steps else 0
+    end = End(
+        total,
+        _SECONDS_PER_STEP * total + _OVERHEAD * samples,
+        _OVERHEAD * samples,
+        ("head.compiled: torch.compile hides what is inside",),
+        "RuntimeError: loss is nan" if diverged else "",
+    )
+    return Recording(Header("SyntheticNet", every, _STARTED, "synthetic"), taken, raised, end if finished else None)
+
+
+def _kind(index: int, slopes: bool) -> _Kind:
+    kind = _KINDS[index % len(_KINDS)]
+    if kind.slopes and not slopes:
+        return _Kind("leaky_relu", fate="linear" if kind.fate == "linear" and index < len(_KINDS) else "")
+    return (
+        kind if index < len(_KINDS) else _Kind(kind.activation, kind.function, kind.slopes.replace("stuck", "channel"))
+    )
+
+
+def _sample(
+    net: list[_Kind],
+    names: list[str],
+    orders: list[NDArray[np.int64]],
+    step: int,
+    index: int,
+    samples: int,
+    rng: np.random.Generator,
+    *,
+    lost: bool,
+) -> Sample:
+    time = index / max(samples - 1, 1)  # 0 to 1 over the run
+    sites, slopes, layers = [], [], []
+    for depth, (kind, name, order) in enumerate(zip(net, names, orders, strict=True)):
+        nan = lost and kind.fate == "grows"
+        sites.append(_site(kind, _site_name(kind, name), order, time, rng, learns=depth > 0, nan=nan))
+        if kind.slopes:
+            slopes.append(_slopes(kind, f"{name}.act", depth, time, index, rng, nan=nan))
+        layers.append(_layer(f"{name}.conv", (depth + 1) / len(net), time, rng, learns=depth > 0, nan=nan))
+    return Sample(step, 1, tuple(sites), tuple(slopes), tuple(layers), _OVERHEAD)
+
+
+def _site_name(kind: _Kind, name: str) -> str:
+    return f"{name}.{kind.activation}()" if kind.function else f"{name}.act"
+
+
+def _site(
+    kind: _Kind, site: str, order: NDArray[np.int64], time: float, rng: np.random.Generator, *, learns: bool, nan: bool
+) -> SiteSample:
+    units = len(order)
+    ramp = max(0.0, time - 0.4) / 0.6
+    fallen = tuple(sorted(order[: round(0.7 * units * ramp)].tolist())) if kind.fate == "dies" else ()
+    linear = tuple(sorted(order[: round(units * min(1.0, 2 * ramp))].tolist())) if kind.fate == "linear" else ()
+    # A PReLU's unit can be negative everywhere and learn; here one in sixteen is.
+    negative = tuple(order[: units // 16].tolist()) if kind.slopes and kind.fate != "linear" else fallen
+    return SiteSample(
+        site=site,
+        activation=kind.activation,
+        units=units,
+        values=_VALUES,
+        positive=float(
+            np.clip(0.5 - 0.5 * len(fallen) / units + 0.5 * len(linear) / units + 0.02 * rng.standard_normal(), 0, 1)
+        ),
+        never_positive=negative,
+        always_positive=linear,
+        zero_gradient=fallen if learns else None,
+        pass_through=math.sqrt(0.5 * (1 - len(fallen) / units) + 0.5 * len(linear) / units) if learns else None,
+        not_finite=tuple(range(units)) if nan else (),
+    )
+
+
+def _slopes(
+    kind: _Kind, layer: str, depth: int, time: float, index: int, rng: np.random.Generator, *, nan: bool
+) -> SlopeSample:
+    targets = {"grows": 0.25 + 1.6 * time**3, "falls": 0.25 - 0.5 * time}
+    middle = targets.get(kind.fate, 0.25 + (0.6 / (1 + depth % 8) - 0.25) * time)
+    count = _SLOPES[kind.slopes]
+    values = middle + (0.25 * time * np.linspace(-1, 1, count) if count > 1 else np.zeros(1))
+    moved, still = kind.slopes != "stuck", 0.0
+    found = torch.from_numpy(np.full(count, np.nan) if nan else values if moved else np.full(count, 0.25))
+    step = 0.08 * time**2 if kind.fate == "grows" else 4e-4
+    noise = float(np.exp(0.2 * rng.standard_normal()))
+    return SlopeSample(
+        layer=layer,
+        summary=summarise(found),
+        gradient=math.nan if nan else 0.02 * noise * (10 if count == 1 else 1),
+        signal_to_noise=None if index < 2 else 0.6 * noise / (1 + depth % 8),
+        update=math.nan if nan else step * noise if moved else still,
+        update_ratio=math.nan if nan else 2 * step * noise if moved else still,
+        against_weights=math.nan if nan else 2e3 * step * noise if moved else still,
+        from_start=math.nan if nan else float(np.abs(values - 0.25).max()) if moved else still,
+    )
+
+
+def _layer(layer: str, height: float, time: float, rng: np.random.Generator, *, learns: bool, nan: bool) -> LayerSample:
+    """`height` is the layer's place between the input and the output: gradients are larger above."""
+    if not learns:
+        return LayerSample(layer, None, 8.0, None)
+    gradient = 0.5 * 10 ** (3 * (height - 1) - time) * float(np.exp(0.15 * rng.standard_normal()))
+    if nan:
+        return LayerSample(layer, math.nan, math.nan, math.nan, ("gradient", "weight"))
+    return LayerSample(layer, gradient, 8.0 + time, 0.05 * gradient)
+
+
+def _alarms(net: list[_Kind], names: list[str], samples: tuple[Sample, ...], *, diverged: bool) -> tuple[Alarm, ...]:
+    """As the monitor would raise them: at the step of a sample, in the order of these."""
+    raised = []
+
+    def add(since: float, patience: int, kind: str, alarm: str, evidence: str) -> None:
+        first = math.ceil(since * (len(samples) - 1))
+        for layer, name in zip(net, names, strict=True):
+            if kind in (layer.fate, layer.slopes) and first + patience < len(samples):
+                step, begun = samples[first + patience].step, samples[first].step
+                where = f"{name}.act"
+                raised.append(Alarm(alarm, where, step, begun, evidence))  # type: ignore[arg-type]
+
+    add(0.0, 5, "stuck", "slope-stuck", "all 16 slopes are exactly 0.25, where they began")
+    add(0.55, 2, "dies", "dead-units", "3 of 16 units are never positive and get no gradient")
+    add(0.7, 2, "linear", "linear-site", "15 of 16 units are always positive")
+    add(0.65, 2, "falls", "slope-negative", "9 of 16 slopes are below -0.01")
+    add(0.75, 1, "grows", "slope-runaway", "the slope moved by 0.051 in one step, in 2 of the latest 5 samples")
+    add(0.8, 1, "grows", "slope-above-1", "the slope is 1.13")
+    if diverged:
+        add(1.0, 0, "grows", "not-finite", "16 of 16 units of the pre-activation are NaN or infinite")
+    return tuple(sorted(raised, key=lambda alarm: alarm.step))
