@@ -77,7 +77,7 @@ def synthetic_recording(
     Example:
         >>> recording = synthetic_recording(layers=3, samples=10)
         >>> [sample.step for sample in recording.samples][-2:], recording.samples[-1].sites[1].dead[:3]
-        ([401, 451], (0, 2, 3))
+        ([401, 451], (0, 1, 2))
         >>> [(alarm.id, alarm.where) for alarm in recording.alarms]
         [('dead-units', 'block1.act'), ('slope-runaway', 'block2.act'), ('slope-above-1', 'block2.act')]
     """
@@ -106,9 +106,9 @@ def _kind(index: int, slopes: bool) -> _Kind:
     kind = _KINDS[index % len(_KINDS)]
     if kind.slopes and not slopes:
         return _Kind("leaky_relu", fate="linear" if kind.fate == "linear" and index < len(_KINDS) else "")
-    return (
-        kind if index < len(_KINDS) else _Kind(kind.activation, kind.function, kind.slopes.replace("stuck", "channel"))
-    )
+    if index < len(_KINDS):
+        return kind
+    return _Kind(kind.activation, kind.function, kind.slopes.replace("stuck", "channel"))
 
 
 def _sample(
