@@ -12,8 +12,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from slopewise._activations import KINDS
 from slopewise._flow import Inputs
-from slopewise.convert._activations import KINDS
 from slopewise.convert._conversion import Conversion, ConversionWarning, Site
 from slopewise.convert._fuse import fuse_
 from slopewise.convert._normal import Normal, Refusal, normalise

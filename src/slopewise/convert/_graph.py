@@ -11,8 +11,8 @@ from collections.abc import Collection, Sequence
 
 from torch import fx, nn
 
+from slopewise._activations import kind_of_function
 from slopewise._flow import Call, Op
-from slopewise.convert._activations import kind_of_function
 from slopewise.convert._rewritten import CannotRewriteError, Method, rewrite_
 
 

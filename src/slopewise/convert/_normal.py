@@ -13,9 +13,9 @@ from typing import Any
 
 from torch import nn
 
+from slopewise._activations import Activation, activation_of, kind_of
 from slopewise._flow import Call, Flow, Inputs, Op, Where
 from slopewise._record import record
-from slopewise.convert._activations import Activation, activation_of, kind_of
 from slopewise.convert._graph import rewrite_graph_
 from slopewise.convert._rewritten import CannotRewriteError, add_, rewrite_
 from slopewise.convert._select import Selection

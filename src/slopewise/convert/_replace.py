@@ -9,8 +9,8 @@ from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
 
+from slopewise._activations import Activation
 from slopewise._flow import Axis, Call
-from slopewise.convert._activations import Activation
 from slopewise.convert._normal import Normal, Refusal
 from slopewise.convert._proof import difference, run
 from slopewise.nn._prelu import PReLU

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from slopewise._activations import activation_of
 from slopewise._flow import Op
-from slopewise.convert._activations import activation_of
 from slopewise.init._rules import Add, Concatenate, Curve, Keep, Rule, Scale, Slopes, Unit, Unknown, plain
 from slopewise.nn._batch_norm_prelu import BatchNormPReLU
 from slopewise.optim._roles import role
