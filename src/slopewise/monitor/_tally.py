@@ -1,0 +1,99 @@
+"""What is counted at one call site during one sampled step: sums on the device, read once at the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slopewise.monitor import _units
+from slopewise.monitor._sample import SiteSample
+
+ROWS = 6  # positive, not finite, reached, ‖dL/dz‖², ‖dL/dy‖², and in the last the values per unit and the gradients
+
+
+class Tally:
+    """Sums of one call site. Every method adds to them, without waiting for the device."""
+
+    def __init__(self, site: str, activation: str, axis: int, z: Tensor) -> None:
+        self.site, self.activation, self.axis, self.dims = site, activation, axis, z.ndim
+        self.units = z.shape[axis] if z.ndim else 1
+        self.values = self.gradients = 0  # known on the host: they follow from shapes
+        wide = torch.float32 if z.device.type == "mps" else torch.float64
+        self.sums = torch.zeros(ROWS - 1, self.units, dtype=wide, device=z.device)
+
+    def fits(self, z: Tensor) -> bool:
+        """Whether the units of z are those counted here."""
+        return z.ndim == self.dims and (not z.ndim or z.shape[self.axis] == self.units)
+
+    @torch.no_grad()
+    def see(self, z: Tensor) -> None:
+        """Count pre-activations."""
+        z = z.detach()
+        self.sums[0] += _units.positive(z, self.axis)
+        self.sums[1] += _units.not_finite(z, self.axis)
+        self.values += z.numel() // max(1, self.units)
+
+    @torch.no_grad()
+    def reach(self, gradient: Tensor) -> None:
+        """Notice the whole gradient that arrived at z, whatever ways it came by."""
+        self.sums[2] += _units.reached(gradient.detach(), self.axis)
+        self.gradients += 1
+
+    @torch.no_grad()
+    def pass_on(self, gradient_z: Tensor, gradient_y: Tensor) -> None:
+        """Add up the gradients behind and before the activation."""
+        self.sums[3] += _units.squares(gradient_z.detach(), self.axis)
+        self.sums[4] += _units.squares(gradient_y.detach(), self.axis)
+
+    @torch.no_grad()
+    def pass_back(self, source: Tensor, gradient_y: Tensor, slopes: Tensor) -> None:
+        """Both of these for a fused layer, which shows no dL/dz: it follows from dL/dy and the signs of z."""
+        gradient_y = gradient_y.detach()
+        total, any_reached = _units.behind(source, gradient_y, slopes, self.axis)
+        self.sums[2] += any_reached
+        self.sums[3] += total
+        self.sums[4] += _units.squares(gradient_y, self.axis)
+        self.gradients += 1
+
+    def pack(self) -> Tensor:
+        """All sums as one flat tensor, which adds up over processes."""
+        host = self.sums.new_tensor([float(self.values), float(self.gradients)])
+        return torch.cat([self.sums.flatten(), host])
+
+    def unpack(self) -> Callable[[Tensor], SiteSample]:
+        """What makes the sample of what `pack` gave, once that is on the CPU; it holds nothing of this tally."""
+        site, activation, units = self.site, self.activation, self.units
+
+        def read(flat: Tensor) -> SiteSample:
+            positive, broken, reached, behind, before = flat[:-2].reshape(ROWS - 1, units)
+            values, gradients = flat[-2:].tolist()
+            learns = gradients > 0
+            return SiteSample(
+                site=site,
+                activation=activation,
+                units=units,
+                values=int(values),
+                positive=positive.sum().item() / max(1.0, values * units),
+                never_positive=_where(positive == 0),
+                always_positive=_where(positive == values),
+                zero_gradient=_where(reached == 0) if learns else None,
+                pass_through=_ratio(behind.sum().item(), before.sum().item()) if learns else None,
+                not_finite=_where(broken > 0),
+            )
+
+        return read
+
+
+def _where(units: Tensor) -> tuple[int, ...]:
+    found: list[Any] = units.nonzero().flatten().tolist()
+    return tuple(found)
+
+
+def _ratio(behind: float, before: float) -> float | None:
+    """‖dL/dz‖ / ‖dL/dy‖ from their squares."""
+    found = math.sqrt(behind / before) if before > 0 else math.nan
+    return found if math.isfinite(found) else None
