@@ -14,6 +14,7 @@ from slopewise.events import Ended, Event, TrialKey
 from slopewise.results import Results
 from slopewise.study._references import describe
 from slopewise.study._resume import check_same
+from slopewise.study._running import Telling
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import parse_spec, read_spec
 from slopewise.study._store import Store
@@ -94,10 +95,12 @@ class Study:
                 with (
                     closing(Store.create(folder, self.spec, facts)) as store,
                     closing(runner.run(self.spec, missing)) as events,
+                    Telling(folder) as now,
                 ):
                     for event in events:
                         if isinstance(event, Ended):
                             store.add(event.record, event.environment)
+                        now.tell(event)
                         if on_event:
                             on_event(event)
             return read_results(folder)

@@ -1,0 +1,92 @@
+"""The file that says what a driver does now: kept, replaced whole, removed, and never in a study's way."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+import slopewise as sw
+from slopewise.events import Ended, Epoch, Started, TrialKey
+from slopewise.records import EpochRecord, TrialRecord
+from slopewise.study._running import FILE, STALE, Running, RunningTrial, Telling, read_running
+
+RELU, ELU = TrialKey("relu", 0), TrialKey("elu", 0)
+
+
+def epoch(number: int, accuracy: float | None) -> EpochRecord:
+    return EpochRecord(number, 10 * number, None, None, None, accuracy, None, None)
+
+
+def eventually(holds, seconds: float = 20.0) -> None:  # type: ignore[no-untyped-def]
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_events_say_what_runs() -> None:
+    now = Running(1, 0.0, 0.0, 0.0)
+    for moment, event in enumerate((Started(RELU, 1), Started(ELU, 2), Epoch(RELU, epoch(0, 0.1))), start=1):
+        now = now.after(event, float(moment))
+    assert now.trials == (RunningTrial("elu", 0, 2, 2.0, 2.0), RunningTrial("relu", 0, 1, 1.0, 3.0, 0, 0.1))
+    now = now.after(Epoch(TrialKey("silu", 0), epoch(0, 0.1)), 4.0)  # never started: an engine's fault, not ours
+    now = now.after(Ended(TrialRecord("relu", 0, "finished"), None), 5.0)
+    assert (now.changed, [trial.arm for trial in now.trials]) == (5.0, ["elu"])
+    assert now.after(Started(ELU, 2), 6.0).trials == (RunningTrial("elu", 0, 2, 6.0, 6.0),)
+
+
+def test_the_file_follows_and_goes(tmp_path: Path) -> None:
+    with Telling(tmp_path) as telling:
+        telling.tell(Started(RELU, 1))
+        telling.tell(Epoch(RELU, epoch(3, 0.5)))
+        eventually(lambda: (found := read_running(tmp_path)) and found.trials and found.trials[0].epoch == 3)
+        found = read_running(tmp_path)
+        assert found
+        assert not found.stale(time.time())
+        assert found.stale(found.time + STALE + 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"trials": [{}]}', '{"pid": 1, "trials": []}', "\xff"])
+def test_a_damaged_file_tells_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / FILE).write_text(text, encoding="latin-1")
+    assert read_running(tmp_path) is None
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_file_that_cannot_be_written_is_warned_of_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    (tmp_path / FILE / "in the way").mkdir(parents=True)
+    with Telling(tmp_path) as telling:
+        eventually(lambda: len(recwarn) == 1)
+        telling.tell(Started(RELU, 1))
+        eventually(lambda: not telling._news)
+        time.sleep(0.5)
+    assert ["the study goes on" in str(warning.message) for warning in recwarn] == [True]
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]  # nothing half written
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:cannot write")
+def test_a_study_tells_and_survives_that_it_cannot(tmp_path: Path) -> None:
+    study = sw.Study(
+        arms="relu", seeds=1, data={"train_size": 100}, model={"options": {"width": 4}}, train={"epochs": 2}
+    )
+    seen: list[object] = []
+
+    def told() -> list[int | None]:
+        now = read_running(tmp_path / "a")
+        return [trial.epoch for trial in now.trials] if now else []
+
+    def look(event: object) -> None:
+        if isinstance(event, Epoch):
+            eventually(lambda: told() == [event.record.epoch])
+            seen.append(json.loads((tmp_path / "a" / FILE).read_text())["trials"][0]["accuracy"])
+
+    results = study.run(tmp_path / "a", on_event=look)
+    assert seen == [record.validation_accuracy for record in results.record.trials[0].epochs[1:]]
+    assert not (tmp_path / "a" / FILE).exists()
+    (tmp_path / "b" / FILE / "in the way").mkdir(parents=True)
+    assert study.run(tmp_path / "b").record.trials[0].test_accuracy == results.record.trials[0].test_accuracy
