@@ -17,6 +17,8 @@ from slopewise.convert import ConversionWarning as ConversionWarning
 from slopewise.convert import Folding as Folding
 from slopewise.convert import convert as convert
 from slopewise.convert import fold as fold
+from slopewise.monitor import Monitor as Monitor
+from slopewise.monitor import watch as watch
 from slopewise.nn import BatchNormPReLU1d as BatchNormPReLU1d
 from slopewise.nn import BatchNormPReLU2d as BatchNormPReLU2d
 from slopewise.nn import BatchNormPReLU3d as BatchNormPReLU3d
@@ -41,6 +43,7 @@ __all__ = [
     "Conversion",
     "ConversionWarning",
     "Folding",
+    "Monitor",
     "PReLU",
     "Results",
     "SlopeSchedule",
@@ -55,6 +58,7 @@ __all__ = [
     "ops",
     "param_groups",
     "quantize_onnx",
+    "watch",
 ]
 
 _LAZY = {

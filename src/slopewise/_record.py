@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,15 +49,11 @@ def record(model: nn.Module, inputs: Inputs, *, training: bool) -> Flow:
 
     Training modes, buffers and the random state are left as they were. Hooks of the model's are called.
     """
-    watch = _Watch()
+    watch = Watch()
     with undisturbed(model):
         model.train(training)
         with ExitStack() as hooks, torch.no_grad(), torch.compiler.set_stance("force_eager"):
-            for module in model.modules():
-                before = module.register_forward_pre_hook(watch.enter, with_kwargs=True, prepend=True)
-                after = module.register_forward_hook(watch.leave, with_kwargs=True, always_call=True)
-                hooks.callback(before.remove)
-                hooks.callback(after.remove)
+            hooks.enter_context(watch.hooked(model.modules()))
             given = inputs.copies()
             with watch:
                 result = model(*given.args, **given.kwargs)
@@ -81,7 +77,9 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
                 buffer.copy_(values)
 
 
-class _Watch(TorchFunctionMode):
+class Watch(TorchFunctionMode):
+    """Watches one forward pass; its hooks must be in the model's modules meanwhile."""
+
     def __init__(self) -> None:
         super().__init__()
         self.values: WeakIdKeyDictionary = WeakIdKeyDictionary()  # the latest value of each living tensor
@@ -104,6 +102,17 @@ class _Watch(TorchFunctionMode):
             call.steps.append(op)
             self._ends(op, changed)
         return result
+
+    @contextmanager
+    def hooked(self, modules: Iterable[nn.Module]) -> Iterator[None]:
+        """A block in which these modules' calls are noticed."""
+        with ExitStack() as hooks:
+            for module in modules:
+                before = module.register_forward_pre_hook(self.enter, with_kwargs=True, prepend=True)
+                after = module.register_forward_hook(self.leave, with_kwargs=True, always_call=True)
+                hooks.callback(before.remove)
+                hooks.callback(after.remove)
+            yield
 
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Notice that a module is called."""

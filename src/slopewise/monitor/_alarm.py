@@ -25,28 +25,49 @@ AlarmId = Literal[
 ALARM_IDS: tuple[AlarmId, ...] = get_args(AlarmId)  # the most serious first
 
 ADVICE: Mapping[AlarmId, str] = {
-    "not-finite": "Look at the first place named: what is listed after it is its echo. Lower the learning rate, clip "
-    "gradients, and check the input for NaN.",
-    "slope-runaway": "Lower the learning rate, or that of the slopes alone: param_groups(slope_lr_scale=0.1). A shared "
-    "slope of torch.nn.PReLU sums its gradient over the layer: slopewise.PReLU with param_groups takes the mean.",
-    "dead-units": "They will not come back by themselves. Lower the learning rate or warm it up, look at large negative "
-    "biases, or use a negative slope: PReLU's and LeakyReLU's dead units go on learning.",
-    "starved-gradient": "Layers below learn next to nothing. Normalise, add shortcuts, or initialise with "
-    "slopewise.init.kaiming_; with PReLU a larger slope passes more.",
-    "linear-site": "The activation does nothing there. Look for an input that is never negative (after a sigmoid, a "
-    "softplus, another ReLU), or for large positive biases.",
-    "slope-decayed": "Decay pulls slopes to 0, which is ReLU. Build the optimizer from slopewise.param_groups(model, ...)",
-    "slope-tied": "One PReLU module is applied at several places, which ties their slopes. Give each place a module of "
-    "its own; slopewise.convert does that.",
-    "slope-negative": "The function falls and rises: two inputs give one output. Often harmless in single channels; "
-    "bounds=(0.0, 1.0) keeps slopes out of there.",
-    "slope-above-1": "Negative inputs are amplified, and with depth so are activations and gradients. Lower the slopes' "
-    "learning rate, or set bounds=(0.0, 1.0).",
-    "slope-near-0": "The layer has become a ReLU: fold(model) can make it one. Check that no weight decay is on the "
-    "slopes.",
-    "slope-near-1": "The layer has become linear: fold(model) can drop it; two linear layers in a row are one.",
-    "slope-stuck": "The optimizer does not hold the slopes, they require no gradient, are at a bound, or their learning "
-    "rate is 0: print slopewise.param_groups(model, ...) shows which.",
+    "not-finite": (
+        "Look at the first place named: what comes after it is its echo. Lower the learning rate, clip gradients, and "
+        "check the input for NaN."
+    ),
+    "slope-runaway": (
+        "Lower the learning rate, or that of the slopes alone: param_groups(slope_lr_scale=0.1). A shared slope of "
+        "torch.nn.PReLU sums its gradient over the layer; slopewise.PReLU with param_groups takes the mean."
+    ),
+    "dead-units": (
+        "They will not come back by themselves. Lower the learning rate or warm it up, look at large negative biases, "
+        "or give the units a negative slope: with PReLU and LeakyReLU they go on learning."
+    ),
+    "starved-gradient": (
+        "The layers below learn next to nothing. Normalise, add shortcuts, or initialise with slopewise.init.kaiming_; "
+        "a larger negative slope passes more gradient."
+    ),
+    "linear-site": (
+        "The activation does nothing there. Look for an input that is never negative (after a sigmoid, a softplus, "
+        "another ReLU), or for large positive biases."
+    ),
+    "slope-decayed": (
+        "Decay pulls slopes to 0, which is ReLU. Build the optimizer from slopewise.param_groups(model, ...)."
+    ),
+    "slope-tied": (
+        "One PReLU at several places has one slope for all of them. Give each place a module of its own; "
+        "slopewise.convert does that."
+    ),
+    "slope-negative": (
+        "The function falls and then rises: two inputs give one output. If accuracy suffers, bound the slopes: "
+        "PReLU(bounds=(0.0, 1.0))."
+    ),
+    "slope-above-1": (
+        "Negative inputs are amplified, and with depth so are activations and gradients. Lower the slopes' learning "
+        "rate, or bound them: PReLU(bounds=(0.0, 1.0))."
+    ),
+    "slope-near-0": (
+        "The layer has become a ReLU; slopewise.fold can make it one. Check that the slopes take no weight decay."
+    ),
+    "slope-near-1": ("The layer has become linear; slopewise.fold can drop it. Two linear layers in a row are one."),
+    "slope-stuck": (
+        "Most often the optimizer does not hold the slopes, or no gradient reaches them: print "
+        "slopewise.param_groups(model, ...) to see which slopes there are."
+    ),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from slopewise.monitor import _units
 from slopewise.monitor._sample import SiteSample
 
-ROWS = 6  # positive, not finite, reached, ‖dL/dz‖², ‖dL/dy‖², and in the last the values per unit and the gradients
+_ROWS = 5  # positive, not finite, reached, ‖dL/dz‖², ‖dL/dy‖²
 
 
 class Tally:
@@ -23,7 +24,7 @@ class Tally:
         self.units = z.shape[axis] if z.ndim else 1
         self.values = self.gradients = 0  # known on the host: they follow from shapes
         wide = torch.float32 if z.device.type == "mps" else torch.float64
-        self.sums = torch.zeros(ROWS - 1, self.units, dtype=wide, device=z.device)
+        self.sums = torch.zeros(_ROWS, self.units, dtype=wide, device=z.device)
 
     def fits(self, z: Tensor) -> bool:
         """Whether the units of z are those counted here."""
@@ -64,28 +65,59 @@ class Tally:
         host = self.sums.new_tensor([float(self.values), float(self.gradients)])
         return torch.cat([self.sums.flatten(), host])
 
-    def unpack(self) -> Callable[[Tensor], SiteSample]:
-        """What makes the sample of what `pack` gave, once that is on the CPU; it holds nothing of this tally."""
-        site, activation, units = self.site, self.activation, self.units
 
-        def read(flat: Tensor) -> SiteSample:
-            positive, broken, reached, behind, before = flat[:-2].reshape(ROWS - 1, units)
-            values, gradients = flat[-2:].tolist()
-            learns = gradients > 0
-            return SiteSample(
-                site=site,
-                activation=activation,
-                units=units,
-                values=int(values),
-                positive=positive.sum().item() / max(1.0, values * units),
-                never_positive=_where(positive == 0),
-                always_positive=_where(positive == values),
-                zero_gradient=_where(reached == 0) if learns else None,
-                pass_through=_ratio(behind.sum().item(), before.sum().item()) if learns else None,
-                not_finite=_where(broken > 0),
-            )
+@dataclass(frozen=True, eq=False)
+class UnitStates:
+    """One call site unit by unit in the latest sample; tensors of one value for each unit, on the CPU.
 
-        return read
+    Attributes:
+        site: its name.
+        positive: share of pre-activations above 0.
+        zero_gradient: whether no gradient reached the unit's incoming weights; None without gradients.
+        pass_through: ‖dL/dz‖₂ / ‖dL/dy‖₂, NaN where dL/dy is 0; None without gradients.
+    """
+
+    site: str
+    positive: Tensor
+    zero_gradient: Tensor | None
+    pass_through: Tensor | None
+
+
+def packed_length(units: int) -> int:
+    """How many numbers `Tally.pack` gives."""
+    return _ROWS * units + 2
+
+
+def reader(site: str, activation: str, units: int) -> Callable[[Tensor], tuple[SiteSample, UnitStates] | None]:
+    """What reads the sums that `Tally.pack` gave, once they are on the CPU; None where nothing was counted."""
+
+    def read(flat: Tensor) -> tuple[SiteSample, UnitStates] | None:
+        positive, broken, reached, behind, before = flat[:-2].reshape(_ROWS, units)
+        values, gradients = flat[-2:].tolist()
+        if not values:
+            return None
+        learns = gradients > 0
+        states = UnitStates(
+            site,
+            positive / values,
+            reached == 0 if learns else None,
+            (behind / before).sqrt() if learns else None,
+        )
+        sample = SiteSample(
+            site=site,
+            activation=activation,
+            units=units,
+            values=int(values),
+            positive=positive.sum().item() / (values * units),
+            never_positive=_where(positive == 0),
+            always_positive=_where(positive == values),
+            zero_gradient=_where(reached == 0) if learns else None,
+            pass_through=_ratio(behind.sum().item(), before.sum().item()) if learns else None,
+            not_finite=_where(broken > 0),
+        )
+        return sample, states
+
+    return read
 
 
 def _where(units: Tensor) -> tuple[int, ...]:

@@ -78,7 +78,9 @@ class Alarm:
         return self.kind if self.value is None else f"{self.kind} at {self.value:g}"
 
 
-def summarise(slopes: Tensor, *, init: float | None = None) -> SlopeSummary:
+def summarise(
+    slopes: Tensor, *, init: float | None = None, near_0: float = NEAR_0, near_1: float = NEAR_1
+) -> SlopeSummary:
     """The summary of one layer's slopes.
 
     Exact equality is the evidence that slopes never moved: training moves channels apart, and moves a shared slope
@@ -88,6 +90,8 @@ def summarise(slopes: Tensor, *, init: float | None = None) -> SlopeSummary:
     Args:
         slopes: any shape, any floating dtype, on the CPU.
         init: the initial value, if it is known; it is compared as the slopes' dtype rounds it.
+        near_0: how far from 0 a slope counts as near 0, and beyond it as negative.
+        near_1: how far from 1 a slope counts as near 1, and beyond it as above 1.
 
     Raises:
         ValueError: `slopes` is empty.
@@ -112,10 +116,10 @@ def summarise(slopes: Tensor, *, init: float | None = None) -> SlopeSummary:
         upper_quartile=upper,
         maximum=high,
         mean=finite.mean().item(),
-        negative=int((finite < -NEAR_0).sum()),
-        near_0=int((finite.abs() <= NEAR_0).sum()),
-        near_1=int(((finite - 1).abs() <= NEAR_1).sum()),
-        above_1=int((finite > 1 + NEAR_1).sum()),
+        negative=int((finite < -near_0).sum()),
+        near_0=int((finite.abs() <= near_0).sum()),
+        near_1=int(((finite - 1).abs() <= near_1).sum()),
+        above_1=int((finite > 1 + near_1).sum()),
         same=_same(values, slopes.dtype, init),
         rounded=slopes.dtype.itemsize < 4,
     )

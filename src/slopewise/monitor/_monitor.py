@@ -1,0 +1,356 @@
+"""The monitor: which steps it samples, when a step ends, and where what it measured goes."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+from torch.distributed import ProcessGroup
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from slopewise.monitor._alarm import Alarm, Thresholds
+from slopewise.monitor._clock import Clock
+from slopewise.monitor._judge import Facts, Judge
+from slopewise.monitor._parameters import Parameters
+from slopewise.monitor._ranks import Ranks, unwrapped
+from slopewise.monitor._recording import End, Header, Recording
+from slopewise.monitor._sample import Sample
+from slopewise.monitor._sites import Sites
+from slopewise.monitor._steps import Steps
+from slopewise.monitor._tally import UnitStates
+from slopewise.monitor._transfer import Transfer
+from slopewise.monitor.sinks import Sink
+
+if TYPE_CHECKING:
+    from slopewise.report import WatchSummary
+
+
+_Reader = Callable[[Sequence[Tensor]], tuple[Sample, list[Alarm]]]
+
+
+class MonitorWarning(UserWarning):
+    """Something that the monitor could not do; training goes on."""
+
+
+class Monitor:
+    """Watches a model's activations, slopes, gradients and updates while any loop trains it.
+
+    One optimizer step in `every` is sampled, the first one included. In a sampled step the monitor counts on the
+    device what happens at every call site of an activation, without waiting for the device; when the step ends, one
+    transfer brings the numbers to the host. Between sampled steps nothing of it runs but one comparison in each
+    forward pass and each step of an optimizer.
+
+    It finds out by itself when an optimizer steps, if that derives from `torch.optim.Optimizer`; loops that update
+    weights otherwise call `step_done` once a step. A step ends when all parameters that have a gradient have been
+    stepped, so several optimizers, gradient accumulation and steps that a GradScaler leaves out are understood. Forward
+    passes count that are made in training mode with gradients enabled; what gradient checkpointing computes a second
+    time does not. Nothing is changed: training with a monitor gives the same bits as without.
+
+    Not seen are activations within what torch.compile or TorchScript runs; `notes` tells. With
+    DistributedDataParallel, or a `process_group`, the counts are those of all ranks together, and rank 0 alone writes
+    to the sinks; otherwise each process sees its own share of the data.
+
+    Args:
+        model: the network, or a DistributedDataParallel or compiled one that holds it.
+        every: sample one step in so many.
+        sinks: where samples and alarms go while training runs, see `slopewise.monitor.sinks`.
+        thresholds: of the alarms.
+        evaluation: count passes in evaluation mode, or without gradients, too.
+        process_group: of processes that train the model together by other means than DistributedDataParallel.
+        name: of the run, for reports.
+
+    Attributes:
+        step: optimizer steps since the start.
+        notes: what cannot be seen, and why.
+
+    Raises:
+        ValueError: `every` is less than 1, the model is wrapped in torch.nn.DataParallel, or it has no parameter that
+            requires a gradient.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.PReLU(8), nn.Linear(8, 1))
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> with Monitor(model, every=2) as monitor:
+        ...     for _ in range(4):
+        ...         model(torch.randn(16, 4)).square().mean().backward()
+        ...         optimizer.step()
+        >>> [sample.step for sample in monitor.records], monitor.records[0].sites[0].site
+        ([1, 3], '1')
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        every: int = 50,
+        *,
+        sinks: Sequence[Sink] = (),
+        thresholds: Thresholds | None = None,
+        evaluation: bool = False,
+        process_group: ProcessGroup | None = None,
+        name: str = "",
+    ) -> None:
+        if every < 1:
+            raise ValueError(f"every must be 1 or more, got {every}")
+        inner, group = unwrapped(model)
+        self.model, self.every, self.evaluation = inner, every, evaluation
+        self.step = 0
+        self._ranks = Ranks(process_group or group)
+        self._sinks = list(sinks) if self._ranks.first else []
+        self._clock = Clock()
+        self._sites = Sites(inner, self._clock, compiled=hasattr(model, "_orig_mod"))
+        self._parameters = Parameters(inner, thresholds or Thresholds())
+        if not self._parameters.all:
+            raise ValueError(
+                f"no parameter of {type(inner).__name__} requires a gradient: there is no training to watch"
+            )
+        self._judge = Judge(thresholds or Thresholds())
+        self._records: list[Sample] = []
+        self._alarms: list[Alarm] = []
+        self._states: dict[str, UnitStates] = {}
+        self._header = Header(type(inner).__name__, every, time.time(), name)
+        self._begun = time.perf_counter()
+        self._end: End | None = None
+        self._measured = 0.0  # seconds that belong to samples already
+        self._on_their_way: deque[tuple[Transfer, _Reader]] = deque()
+        self._steps = Steps(self._parameters.all)
+        self._hooks: list[Callable[[], Any]] = []
+
+    def start(self) -> Self:
+        """Begin to watch; entering a `with` block does it."""
+        if self._end is not None:
+            raise RuntimeError("this monitor is closed: make a new one")
+        if self._hooks:
+            return self
+        self._begun = time.perf_counter()
+        for sink in list(self._sinks):
+            self._tell(sink, sink.start, self._header)
+        forward = self.model.register_forward_pre_hook(self._on_forward, with_kwargs=True)
+        # The optimizers' hooks are global: they must not keep a forgotten monitor, and its model, alive.
+        before, after = _weakly(self._on_step), _weakly(self._on_stepped)
+        handles = (
+            forward,
+            register_optimizer_step_pre_hook(before),
+            register_optimizer_step_post_hook(after),
+        )
+        self._hooks = [handle.remove for handle in handles]
+        weakref.finalize(self, _remove, [handle.remove for handle in handles[1:]])
+        return self
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Stop watching: take all hooks out, keep what a step that did not end has shown, and close the sinks.
+
+        Args:
+            error: what ended the run, if something did; the recording names it.
+        """
+        if self._end is not None:
+            return
+        _remove(self._hooks)
+        self._hooks = []
+        if self._sites.passes:
+            self._seal(self.step + 1, alone=True)  # other processes may not get here
+        self._collect(wait=True)
+        words = "" if error is None else f"{type(error).__name__}: {error}"
+        self._end = End(self.step, time.perf_counter() - self._begun, self._clock.seconds, self.notes, words)
+        for sink in list(self._sinks):
+            self._tell(sink, sink.close, self._end)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close(error)
+
+    @property
+    def records(self) -> tuple[Sample, ...]:
+        """The samples so far; on a GPU this waits for the latest."""
+        self._collect(wait=True)
+        return tuple(self._records)
+
+    @property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """The alarms so far, in the order in which they were raised."""
+        self._collect(wait=True)
+        return tuple(self._alarms)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What could not be seen, and why."""
+        blind = "no forward pass of the model was seen in a sampled step: it is called by another way than model(...)"
+        unseen = bool(self._records) and not any(sample.passes for sample in self._records)
+        return (*self._sites.notes, *self._ranks.notes, *([blind] if unseen and not self._sites.notes else []))
+
+    @property
+    def recording(self) -> Recording:
+        """All of it as data, as reports take it."""
+        return Recording(self._header, self.records, self.alarms, self._end)
+
+    @property
+    def overhead(self) -> float:
+        """Seconds that measuring took so far, on this process's clock (not the device's)."""
+        return self._clock.seconds
+
+    def units(self, site: str) -> UnitStates:
+        """Unit by unit, what the latest sample showed of a call site.
+
+        Raises:
+            KeyError: no sample has that site.
+        """
+        self._collect(wait=True)
+        if site not in self._states:
+            raise KeyError(f"no call site '{site}' was seen; there are: {', '.join(self._states) or 'none yet'}")
+        return self._states[site]
+
+    def dead_since(self, site: str) -> dict[int, int]:
+        """The units of a call site that are dead now, and the first sampled step since which they are.
+
+        Example:
+            >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1))
+            >>> _ = nn.init.constant_(model[0].bias, -100.0)
+            >>> with Monitor(model) as monitor:
+            ...     model(torch.rand(8, 4)).sum().backward()
+            >>> monitor.dead_since("1")
+            {0: 1, 1: 1, 2: 1}
+        """
+        self._collect(wait=True)
+        return {unit: since for unit, (since, _) in self._judge.dead.get(site, {}).items()}
+
+    def summary(self) -> WatchSummary:
+        """The latest state as a table: ``print`` it. Needs `pip install slopewise[study]`."""
+        from slopewise.report import watch_summary
+
+        return watch_summary(self.recording)
+
+    def report(self, path: str | os.PathLike[str]) -> None:
+        """Write the run so far as one offline HTML page. Needs `pip install slopewise[study]`.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        from slopewise.report import write_watch_html
+
+        write_watch_html(self.recording, path)
+
+    def step_done(self) -> None:
+        """Say that a step has ended, in a loop that changes weights without an optimizer of torch's."""
+        if self._sampling:
+            self._seal(self.step + 1)
+        self.step += 1
+
+    @property
+    def _sampling(self) -> bool:
+        return self.step % self.every == 0
+
+    def _on_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if torch.compiler.is_compiling() or not self._sampling or self._sites.busy:
+            return
+        if not (self.evaluation or (module.training and torch.is_grad_enabled())):
+            return
+        with self._clock:
+            if self._steps.begun:  # whatever was not stepped yet will not be
+                self._steps.abandon()
+                self._finish_step()
+                if not self._sampling:
+                    return
+            self._sites.begin(args, kwargs)
+
+    def _on_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self._sampling and self._steps.concern(optimizer):
+            with self._clock:
+                self._parameters.before(optimizer)
+
+    def _on_stepped(self, optimizer: torch.optim.Optimizer) -> None:
+        if not self._steps.concern(optimizer):
+            return
+        if not self._sampling:
+            self.step += self._steps.ends(optimizer)
+            return
+        with self._clock:
+            self._parameters.after(optimizer)
+            if self._steps.take(optimizer):
+                self._finish_step()
+
+    def _finish_step(self) -> None:
+        self._seal(self.step + 1)
+        self.step += 1
+
+    def _seal(self, step: int, *, alone: bool = False) -> None:
+        """Send off what a sampled step has shown."""
+        with self._clock:
+            passes, tallies = self._sites.passes, self._sites.finish()
+            counted, read_sites = self._ranks.pack(tallies, alone=alone)
+            own, read_parameters = self._parameters.pack()
+            transfer = Transfer(counted, own, None if alone else self._ranks.group)
+            facts = Facts(dict(self._parameters.decays), dict(self._parameters.rates), dict(self._sites.tied))
+        seconds, self._measured = self._clock.seconds - self._measured, self._clock.seconds
+
+        def read(parts: Sequence[Tensor]) -> tuple[Sample, list[Alarm]]:
+            sites = read_sites(parts[: len(counted)])
+            self._states.update({state.site: state for _, state in sites})
+            slopes, layers = read_parameters(parts[len(counted) :])
+            sample = Sample(step, passes, tuple(site for site, _ in sites), slopes, layers, seconds)
+            return sample, self._judge.see(sample, facts)
+
+        self._on_their_way.append((transfer, read))
+        self._collect(wait=False)
+
+    def _collect(self, *, wait: bool) -> None:
+        """Turn what has arrived on the host into records."""
+        while self._on_their_way and (wait or self._on_their_way[0][0].ready()):
+            transfer, read = self._on_their_way.popleft()
+            with self._clock:
+                sample, alarms = read(transfer.read())
+                self._records.append(sample)
+                self._alarms += alarms
+                for sink in list(self._sinks):
+                    self._tell(sink, sink.sample, sample)
+                    for alarm in alarms:
+                        self._tell(sink, sink.alarm, alarm)
+
+    def _tell(self, sink: Sink, call: Callable[[Any], None], item: Any) -> None:
+        """Training does not die of its logging: a sink that fails is heard of once, and dropped."""
+        try:
+            call(item)
+        except Exception as error:  # a tracker can raise anything
+            if sink in self._sinks:
+                self._sinks.remove(sink)
+            words = f"{type(sink).__name__} failed and gets nothing more: {type(error).__name__}: {error}"
+            warnings.warn(words, MonitorWarning, stacklevel=2)
+
+
+def watch(model: nn.Module, every: int = 50, **options: Any) -> Monitor:
+    """A `Monitor` that has started; it takes the same arguments, and is a context manager.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+        >>> with watch(model, every=10) as monitor:
+        ...     model(torch.randn(16, 4)).mean().backward()
+        >>> monitor.records[0].sites[0].activation
+        'relu'
+    """
+    return Monitor(model, every, **options).start()
+
+
+def _weakly(method: Callable[[torch.optim.Optimizer], None]) -> Callable[..., None]:
+    """The method as an optimizer's hook, which does not keep its object alive."""
+    reference = weakref.WeakMethod(method)
+
+    def hook(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG001
+        target = reference()
+        if target is not None:
+            target(optimizer)
+
+    return hook
+
+
+def _remove(handles: Sequence[Callable[[], Any]]) -> None:
+    for remove in handles:
+        remove()

@@ -1,0 +1,221 @@
+"""What an optimizer's step does to a model's parameters: gradients, updates, and the slopes one by one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slopewise.monitor._alarm import Thresholds
+from slopewise.monitor._sample import LayerSample, SlopeSample
+from slopewise.optim import slope_name
+from slopewise.optim._roles import held
+from slopewise.slopes import summarise
+
+_DECAY = 0.9  # of the averages behind signal-to-noise: about the latest ten samples count
+_FEWEST = 3  # samples that give a standard deviation
+
+
+def learned_slopes(module: nn.Module) -> Tensor:
+    """The slopes that a PReLU or a fused layer learns, detached and flat; an empty tensor for any other activation.
+
+    Example:
+        >>> learned_slopes(nn.PReLU(2)), learned_slopes(nn.ReLU())
+        (tensor([0.2500, 0.2500]), tensor([]))
+    """
+    name = slope_name(module)
+    if name is None:
+        return torch.empty(0)
+    slopes: Tensor = getattr(module, name).detach().flatten()
+    bounds = getattr(module, "bounds", None)  # a step may have carried the parameter over; what is applied is not
+    return slopes if bounds is None else slopes.clamp(*bounds)
+
+
+class Parameters:
+    """The parameters of one model that require gradients.
+
+    Attributes:
+        decays: the weight decay of slopes, by layer, where it is not 0.
+        rates: the learning rate of slopes, by layer, in the latest sampled step.
+    """
+
+    def __init__(self, model: nn.Module, thresholds: Thresholds) -> None:
+        self._thresholds = thresholds
+        self.decays: dict[str, float] = {}
+        self.rates: dict[str, float] = {}
+        self._layers: dict[str, list[nn.Parameter]] = {}
+        self._slopes: dict[str, nn.Module] = {}
+        self._slope_of: dict[nn.Parameter, str] = {}
+        seen: set[nn.Parameter] = set()
+        for path, module, name, parameter in held(model):
+            if not parameter.requires_grad or parameter in seen:
+                continue
+            seen.add(parameter)
+            if name == slope_name(module):
+                self._slopes[path] = module
+                self._slope_of[parameter] = path
+            else:
+                self._layers.setdefault(path, []).append(parameter)
+        self.all = frozenset(seen)
+        self._starts = {path: learned_slopes(module).cpu().double().clone() for path, module in self._slopes.items()}
+        self._noise = {path: _Noise() for path in self._slopes}
+        self._before: dict[nn.Parameter, Tensor] = {}
+        self._slopes_before: dict[str, Tensor] = {}
+        self._norms: dict[nn.Parameter, tuple[Tensor, Tensor]] = {}  # of the weight before the step, of its update
+
+    @torch.no_grad()
+    def before(self, optimizer: torch.optim.Optimizer) -> None:
+        """Keep what the optimizer is about to change."""
+        for group in optimizer.param_groups:
+            mine = [parameter for parameter in group["params"] if parameter in self.all]
+            for parameter in mine:
+                self._before[parameter] = _local(parameter).clone()
+                path = self._slope_of.get(parameter)
+                if path is not None:
+                    self._slopes_before[path] = learned_slopes(self._slopes[path]).clone()
+                    self._note_settings(path, group)
+
+    @torch.no_grad()
+    def after(self, optimizer: torch.optim.Optimizer) -> None:
+        """Measure what it changed."""
+        stepped = [p for group in optimizer.param_groups for p in group["params"] if p in self._before]
+        before = [self._before.pop(parameter) for parameter in stepped]
+        updates = [_local(parameter) - old for parameter, old in zip(stepped, before, strict=True)]
+        for parameter, weight, update in zip(stepped, _norms(before), _norms(updates), strict=True):
+            self._norms[parameter] = weight, update
+
+    def _note_settings(self, path: str, group: dict[str, Any]) -> None:
+        rate, decay = group.get("lr"), group.get("weight_decay")
+        if isinstance(rate, float):
+            self.rates[path] = rate
+        if isinstance(decay, (int, float)) and decay > 0:
+            self.decays[path] = float(decay)
+
+    @torch.no_grad()
+    def pack(
+        self, gradients: dict[nn.Parameter, Tensor | None] | None = None
+    ) -> tuple[list[Tensor], Callable[[Sequence[Tensor]], tuple[tuple[SlopeSample, ...], tuple[LayerSample, ...]]]]:
+        """What this step left, as flat tensors, and what makes samples of them once they are on the CPU.
+
+        Args:
+            gradients: in place of the parameters' `.grad`.
+        """
+        norms, self._norms = self._norms, {}
+        slopes_before, self._slopes_before = self._slopes_before, {}
+        found = {p: p.grad if gradients is None else gradients.get(p) for p in self.all}
+        parts: list[Tensor] = []
+        readers: list[Callable[[Tensor], LayerSample]] = []
+        for path, parameters in self._layers.items():
+            with_gradient = [g for p in parameters if (g := found[p]) is not None]
+            stepped = [norms[p] for p in parameters if p in norms]
+            weights = [weight for weight, _ in stepped] if stepped else _norms(map(_local, parameters))
+            rows = _norms(map(_local, with_gradient)), weights, [update for _, update in stepped]
+            parts.append(torch.cat([_together(row, parameters[0]) for row in rows]))
+            readers.append(_reads_layer(path, bool(with_gradient), bool(stepped)))
+        slope_readers = []
+        for path, module in self._slopes.items():
+            values = learned_slopes(module)
+            parameter = module._parameters.get(slope_name(module) or "")  # None where it is parametrised
+            gradient = None if parameter is None else found.get(parameter)
+            before = slopes_before.get(path)
+            rows = [values, values if gradient is None else gradient.flatten(), values if before is None else before]
+            parts.append(torch.stack([row.to(values.dtype) for row in rows]).flatten())
+            slope_readers.append(self._reads_slopes(path, values.dtype, gradient is not None, before is not None))
+
+        def read(flat: Sequence[Tensor]) -> tuple[tuple[SlopeSample, ...], tuple[LayerSample, ...]]:
+            layers = tuple(reader(part) for reader, part in zip(readers, flat, strict=False))
+            moved = [layer for layer in layers if layer.update is not None and layer.weight is not None]
+            size = math.hypot(*(layer.weight or 0.0 for layer in moved))
+            ratio = math.hypot(*(layer.update or 0.0 for layer in moved)) / size if size else None
+            rest = flat[len(readers) :]
+            return tuple(reader(part, ratio) for reader, part in zip(slope_readers, rest, strict=True)), layers
+
+        return parts, read
+
+    def _reads_slopes(
+        self, path: str, dtype: torch.dtype, has_gradient: bool, has_moved: bool
+    ) -> Callable[[Tensor, float | None], SlopeSample]:
+        bands = self._thresholds
+
+        def read(flat: Tensor, weights: float | None) -> SlopeSample:
+            values, gradient, before = flat.reshape(3, -1)
+            moved = values - before if has_moved else None
+            length = before.norm().item()
+            ratio = moved.norm().item() / length if moved is not None and length else None
+            return SlopeSample(
+                layer=path,
+                summary=summarise(values.to(dtype), near_0=bands.near_0, near_1=bands.near_1),
+                gradient=gradient.norm().item() if has_gradient else None,
+                signal_to_noise=self._noise[path].add(gradient) if has_gradient else None,
+                update=moved.abs().max().item() if moved is not None else None,
+                update_ratio=ratio,
+                against_weights=ratio / weights if ratio is not None and weights else None,
+                from_start=(values - self._starts[path]).abs().max().item(),
+            )
+
+        return read
+
+
+class _Noise:
+    """Exponential averages of a gradient and its square, on the CPU."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.mean: Tensor | float = 0.0
+        self.square: Tensor | float = 0.0
+
+    def add(self, gradient: Tensor) -> float | None:
+        """Take a sample in; the median over the slopes of |mean| / standard deviation, once there are enough."""
+        if not bool(gradient.isfinite().all()):
+            return None
+        self.samples += 1
+        share = (1 - _DECAY) / (1 - _DECAY**self.samples)  # the first average is the first sample
+        self.mean = self.mean + share * (gradient - self.mean)
+        self.square = self.square + share * (gradient.square() - self.square)
+        if self.samples < _FEWEST:
+            return None
+        variance = (self.square - self.mean.square()).clamp_min(0)
+        ratio = (self.mean.abs() / variance.sqrt()).nanmedian().item()
+        return ratio if math.isfinite(ratio) else None
+
+
+def _reads_layer(path: str, has_gradient: bool, has_moved: bool) -> Callable[[Tensor], LayerSample]:
+    def read(flat: Tensor) -> LayerSample:
+        gradient, weight, update = flat.tolist()
+        broken = [name for name, value in (("gradient", gradient), ("weight", weight)) if not math.isfinite(value)]
+        return LayerSample(
+            layer=path,
+            gradient=_finite(gradient) if has_gradient else None,
+            weight=_finite(weight),
+            update=_finite(update) if has_moved else None,
+            not_finite=tuple(broken),
+        )
+
+    return read
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _norms(tensors: Iterable[Tensor]) -> list[Tensor]:
+    given = [tensor if tensor.dtype.itemsize >= 4 else tensor.float() for tensor in tensors]
+    return list(torch._foreach_norm(given)) if given else []
+
+
+def _together(norms: list[Tensor], like: Tensor) -> Tensor:
+    """One norm of several; 0 of none."""
+    if not norms:
+        return torch.zeros(1, device=like.device)
+    return torch.stack([norm.to(like.device, torch.float32) for norm in norms]).norm().reshape(1)
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """The values of a parameter or gradient that are here: this process's shard, or what a sparse one holds."""
+    tensor = tensor.detach()
+    if hasattr(tensor, "to_local"):
+        return tensor.to_local()  # type: ignore[no-any-return]
+    return tensor.coalesce().values() if tensor.is_sparse else tensor

@@ -1,0 +1,79 @@
+"""One model trained by several processes: whose numbers are added up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch.distributed
+from torch import Tensor, nn
+from torch.distributed import ProcessGroup
+
+from slopewise.monitor._sample import SiteSample
+from slopewise.monitor._tally import Tally, UnitStates, packed_length, reader
+
+_Site = tuple[str, str, int]  # its name, activation and number of units
+
+
+def unwrapped(model: nn.Module) -> tuple[nn.Module, ProcessGroup | None]:
+    """The network within torch.compile and DistributedDataParallel, and the processes of the latter.
+
+    Raises:
+        ValueError: torch.nn.DataParallel runs copies of the model in threads, which no hook can tell apart.
+    """
+    group = None
+    while True:
+        if isinstance(model, nn.DataParallel):
+            raise ValueError(
+                "the model is wrapped in torch.nn.DataParallel, whose copies run in threads: watch model.module on one "
+                "device, or train with DistributedDataParallel"
+            )
+        if isinstance(model, nn.parallel.DistributedDataParallel):
+            group, model = model.process_group, model.module
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
+            model = inner
+        else:
+            return model, group
+
+
+class Ranks:
+    """The processes whose counts are added up; with no group, this one alone."""
+
+    def __init__(self, group: ProcessGroup | None) -> None:
+        self.group = group if group is not None and torch.distributed.get_world_size(group) > 1 else None
+        self.first = self.group is None or torch.distributed.get_rank(self.group) == 0
+        self.notes: dict[str, None] = {}
+        self._sites: list[_Site] | None = None
+
+    def pack(
+        self, tallies: Mapping[str, Tally], *, alone: bool
+    ) -> tuple[list[Tensor], Callable[[Sequence[Tensor]], list[tuple[SiteSample, UnitStates]]]]:
+        """What is to be added up, and what reads the sums.
+
+        The first time, processes tell each other their call sites; from then on all send the same, in the same order.
+        """
+        if self.group is None or alone:
+            sites = [(tally.site, tally.activation, tally.units) for tally in tallies.values()]
+        else:
+            sites = self._agreed(tallies)
+        device = next((tally.sums.device for tally in tallies.values()), None)
+        parts = [
+            tallies[site].pack()
+            if site in tallies and tallies[site].units == units
+            else torch.zeros(packed_length(units), device=device)
+            for site, _, units in sites
+        ]
+        readers = [reader(*site) for site in sites]
+        return parts, lambda sums: [found for read, part in zip(readers, sums, strict=True) if (found := read(part))]
+
+    def _agreed(self, tallies: Mapping[str, Tally]) -> list[_Site]:
+        own = [(tally.site, tally.activation, tally.units) for tally in tallies.values()]
+        if self._sites is None:
+            all_sites: list[list[_Site]] = [[] for _ in range(torch.distributed.get_world_size(self.group))]
+            torch.distributed.all_gather_object(all_sites, own, group=self.group)
+            self._sites = list(dict.fromkeys(site for sites in all_sites for site in sites))
+        for site in own:
+            if site not in self._sites:
+                self.notes[f"'{site[0]}' was not met in the first step, and is not counted with several processes"] = (
+                    None
+                )
+        return self._sites
