@@ -33,9 +33,7 @@ class Tally:
     @torch.no_grad()
     def see(self, z: Tensor) -> None:
         """Count pre-activations."""
-        z = z.detach()
-        self.sums[0] += _units.positive(z, self.axis)
-        self.sums[1] += _units.not_finite(z, self.axis)
+        self.sums[:2] += _units.signs(z.detach(), self.axis)
         self.values += z.numel() // max(1, self.units)
 
     @torch.no_grad()
@@ -47,17 +45,12 @@ class Tally:
     @torch.no_grad()
     def pass_on(self, gradient_z: Tensor, gradient_y: Tensor) -> None:
         """Add up the gradients behind and before the activation."""
-        self.sums[3] += _units.squares(gradient_z.detach(), self.axis)
-        self.sums[4] += _units.squares(gradient_y.detach(), self.axis)
+        self.sums[3:] += _units.squares(gradient_z.detach(), gradient_y.detach(), self.axis)
 
     @torch.no_grad()
     def pass_back(self, source: Tensor, gradient_y: Tensor, slopes: Tensor) -> None:
         """Both of these for a fused layer, which shows no dL/dz: it follows from dL/dy and the signs of z."""
-        gradient_y = gradient_y.detach()
-        total, any_reached = _units.behind(source, gradient_y, slopes, self.axis)
-        self.sums[2] += any_reached
-        self.sums[3] += total
-        self.sums[4] += _units.squares(gradient_y, self.axis)
+        self.sums[2:] += _units.behind(source, gradient_y.detach(), slopes, self.axis)
         self.gradients += 1
 
     def pack(self) -> Tensor:
