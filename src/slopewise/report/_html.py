@@ -1,27 +1,20 @@
-"""One offline HTML file: template, stylesheet, script, plotly.js and the figures, all inline."""
+"""A study as one offline HTML file."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from plotly.offline import get_plotlyjs
-
 from slopewise.analysis import METRICS, analyse, sentence
 from slopewise.records import StudyRecord
-from slopewise.report import _format
 from slopewise.report._cost import cost_chart
 from slopewise.report._differences import difference_chart
 from slopewise.report._figures import curve_chart, gradient_chart, slope_charts, slope_table
 from slopewise.report._operators import operator_notes
-from slopewise.report._style import MARKERS, arm_styles
+from slopewise.report._page import render_page, write_page
+from slopewise.report._style import arm_styles
 from slopewise.report._toml import to_toml
 
 _LEARNING = ("accuracy", "late-accuracy", "train-loss", "validation-loss")
@@ -50,15 +43,7 @@ def write_html(study: StudyRecord, path: str | os.PathLike[str]) -> Path:
         ...     write_html(synthetic_study(seeds=2, epochs=2), f"{folder}/report.html").name
         'report.html'
     """
-    path = Path(path)
-    page = render_html(study)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_text(page, encoding="utf-8", newline="\n")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return path
+    return write_page(render_html(study), path)
 
 
 def render_html(study: StudyRecord) -> str:
@@ -70,76 +55,32 @@ def render_html(study: StudyRecord) -> str:
         '<!doctype html>'
     """
     analysis = analyse(study)
-    plotly, script = get_plotlyjs(), _template_text("page.js")
-    return (
-        _templates()
-        .get_template("report.html.j2")
-        .render(
-            study=study,
-            analysis=analysis,
-            primary={contrast.arm: contrast for contrast in analysis.primary},
-            converged={contrast.arm: contrast for contrast in analysis.converged},
-            styles=arm_styles(study.arms, study.control),
-            metrics=METRICS,
-            differences=difference_chart(study, analysis),
-            learning=[curve_chart(study, value) for value in _LEARNING],
-            dead=[curve_chart(study, value) for value in _DEAD],
-            slopes=slope_charts(study),
-            slope_rows=slope_table(study),
-            cost=cost_chart(study, analysis),
-            operator_notes=operator_notes(analysis),
-            gradients=gradient_chart(study),
-            diverged=[trial for trial in study.trials if trial.diverged],
-            failed=[trial for trial in study.trials if trial.status == "failed"],
-            planned=len(study.arms) * len(study.seeds),
-            settings=list(_flat({key: value for key, value in study.spec.items() if isinstance(value, Mapping)})),
-            treatments=[_treatment(arm) for arm in study.spec.get("arms", ())],
-            data=list(_flat(study.data)),
-            environments={digest: list(_flat(facts)) for digest, facts in study.environments.items()},
-            toml=to_toml(study.spec),
-            plotly=plotly,
-            script=script,
-            style=_template_text("style.css"),
-            script_hashes=[_hash(plotly), _hash(script)],
-        )
-    )
-
-
-@cache
-def _templates() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("slopewise.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
-    environment.filters.update(
-        number=_format.number,
-        signed=_format.signed,
-        interval=_format.interval,
-        p_value=_format.p_value,
-        count=_format.count,
-        listing=_format.listing,
-    )
-    environment.globals.update(
-        spread=_format.spread,
+    return render_page(
+        "report.html.j2",
+        study=study,
+        analysis=analysis,
+        primary={contrast.arm: contrast for contrast in analysis.primary},
+        converged={contrast.arm: contrast for contrast in analysis.converged},
+        styles=arm_styles(study.arms, study.control),
+        metrics=METRICS,
+        differences=difference_chart(study, analysis),
+        learning=[curve_chart(study, value) for value in _LEARNING],
+        dead=[curve_chart(study, value) for value in _DEAD],
+        slopes=slope_charts(study),
+        slope_rows=slope_table(study),
+        cost=cost_chart(study, analysis),
+        operator_notes=operator_notes(analysis),
+        gradients=gradient_chart(study),
+        diverged=[trial for trial in study.trials if trial.diverged],
+        failed=[trial for trial in study.trials if trial.status == "failed"],
+        planned=len(study.arms) * len(study.seeds),
+        settings=list(_flat({key: value for key, value in study.spec.items() if isinstance(value, Mapping)})),
+        treatments=[_treatment(arm) for arm in study.spec.get("arms", ())],
+        data=list(_flat(study.data)),
+        environments={digest: list(_flat(facts)) for digest, facts in study.environments.items()},
+        toml=to_toml(study.spec),
         sentence=sentence,
-        symbols=_format.VERDICT_SYMBOLS,
-        markers=MARKERS,
-        nothing=_format.NOTHING,
     )
-    return environment
-
-
-def _template_text(name: str) -> str:
-    return (files("slopewise.report") / "templates" / name).read_text(encoding="utf-8")
-
-
-def _hash(script: str) -> str:
-    """The script's name in a Content-Security-Policy: no other script, injected or linked, may run."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def _treatment(arm: Mapping[str, Any] | str) -> tuple[str, str]:
