@@ -1,0 +1,108 @@
+"""Watching a training run of Lightning's Trainer. Needs `pip install slopewise[lightning]`, or pytorch-lightning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from slopewise.monitor._callback import Watching
+from slopewise.monitor._recording import Header
+from slopewise.monitor._sample import Sample
+from slopewise.monitor.sinks import MLflow, Sink, TensorBoard, WandB
+from slopewise.monitor.sinks._metrics import layer_metrics, run_metrics
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback, LightningModule, Trainer
+    from lightning.pytorch.loggers import Logger
+else:
+    try:
+        from lightning.pytorch import Callback
+    except ModuleNotFoundError:
+        try:
+            from pytorch_lightning import Callback  # the same code under its older name
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f"slopewise.monitor.lightning needs '{error.name}': pip install 'slopewise[lightning]'", name=error.name
+            ) from error
+
+
+class WatchCallback(Watching, Callback):
+    """Watches what `trainer.fit` trains, with a `slopewise.Monitor`.
+
+    It starts when training does, after the sanity check and after a checkpoint was loaded, and ends with it, by an
+    exception, too. The trainer's loggers get what is measured: TensorBoard, MLflow and Weights & Biases as by the sinks
+    of these names, any other the same metrics. Sinks count the trainer's steps (of a run that was resumed: since its
+    first start). With several ranks, all are counted together and rank 0 alone logs.
+
+    A forward pass that counts is a call of the LightningModule, or else all that `training_step` calls. Under manual
+    optimization only the first of several passes in one `training_step` is seen, unless each calls the module.
+
+    Args:
+        every: sample one optimizer step in so many.
+        sinks: more of them, see `slopewise.monitor.sinks`.
+        trackers: log to the trainer's loggers.
+        thresholds: of the alarms.
+        evaluation: count passes in evaluation mode, too.
+        name: of the run, for reports.
+
+    Attributes:
+        monitor: of the latest `fit`; None before the first. `callback.monitor.report("watch.html")` writes its page.
+
+    Example:
+        >>> callback = WatchCallback(every=10)  # Trainer(callbacks=[callback])
+        >>> callback.every, callback.monitor is None
+        (10, True)
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start."""
+        loggers = trainer.loggers if self.trackers and trainer.is_global_zero else []
+        self.begin(pl_module, [sink_of(logger) for logger in loggers], trainer.global_step, ranks=trainer.world_size)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """A forward pass begins, whether `training_step` calls the module or parts of it."""
+        if self.monitor is not None:
+            self.monitor._on_forward(pl_module, (batch,), {})
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Any) -> None:
+        """It has ended."""
+        if self.monitor is not None:
+            self.monitor._sites.end()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """It has ended if there was no backward pass."""
+        if self.monitor is not None:
+            self.monitor._sites.end()
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close."""
+        self.end()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Close, and record why."""
+        self.end(exception)
+
+
+def sink_of(logger: Logger) -> Sink:
+    """The sink for a logger of Lightning's; of which package is not asked."""
+    kinds = {kind.__name__ for kind in type(logger).__mro__}
+    found: Any = logger
+    if "TensorBoardLogger" in kinds:
+        return TensorBoard(found.experiment)
+    if "MLFlowLogger" in kinds:
+        return MLflow(found.run_id, client=found.experiment)
+    if "WandbLogger" in kinds:
+        return WandB(found.experiment)
+    return _Logged(logger)
+
+
+class _Logged(Sink):
+    """Any other logger: it takes numbers."""
+
+    def __init__(self, logger: Logger) -> None:
+        self.logger = logger
+
+    def start(self, header: Header) -> None:
+        self.logger.log_hyperparams({"slopewise_every": header.every})
+
+    def sample(self, sample: Sample) -> None:
+        self.logger.log_metrics(run_metrics(sample) | layer_metrics(sample), sample.step)
