@@ -230,6 +230,42 @@ def bench(
 
 
 @app.command()
+def watch(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with studies or recordings below it.")],
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="By default 8460, else a free one; 0 takes a free one.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen at; the default is reached from this machine alone.")] = (
+        "127.0.0.1"
+    ),
+    browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = False,
+) -> None:
+    """Show studies and watched loops while they run: prints the address of a page that follows them, until Ctrl-C.
+
+    Examples:
+
+      slopewise watch study
+
+      slopewise watch runs --port 0 --open
+    """
+    try:
+        from slopewise.live import serve
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("slopewise"):
+            raise
+        raise SlopewiseError(f"slopewise watch needs '{error.name}': pip install 'slopewise[study]'") from error
+
+    def ready(url: str, open_to_all: bool) -> None:
+        if open_to_all:
+            _say(f"warning: whoever reaches this machine at {host} can read what is shown; there is no password")
+        typer.echo(url)
+        if browser:
+            typer.launch(url)
+
+    serve(folder, host=host, port=port, ready=ready)
+
+
+@app.command()
 def inspect(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A file of torch.save or safetensors.")],
     key: Annotated[str | None, typer.Option(help="Where in the file the state dict is, as in ema.module.")] = None,

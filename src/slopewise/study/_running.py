@@ -109,16 +109,20 @@ class Telling(AbstractContextManager["Telling"]):
             self._now, self._news = self._now.after(event, time.time()), True
 
     def _keep(self) -> None:
-        while not self._over.wait(_EVERY):
-            with self._lock:
-                now = time.time()
-                # Clocks are set back, too.
-                due = self._news or not 0 <= now - self._now.time < _BEAT
-                if not due:
-                    continue
-                self._now, self._news = replace(self._now, time=now), False
-                text = json.dumps(asdict(self._now))
-            self._write(text)
+        while True:
+            if text := self._due():
+                self._write(text)
+            if self._over.wait(_EVERY):
+                return
+
+    def _due(self) -> str:
+        """What to write now; empty if the file says it already."""
+        with self._lock:
+            now = time.time()
+            if not self._news and 0 <= now - self._now.time < _BEAT:  # clocks are set back, too
+                return ""
+            self._now, self._news = replace(self._now, time=now), False
+            return json.dumps(asdict(self._now))
 
     def _write(self, text: str) -> None:
         unfinished = self.path.with_name(f".{FILE}")

@@ -1,0 +1,109 @@
+"""The application: pages, and the few files that they load, all with GET and from here alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from plotly.offline import get_plotlyjs
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from slopewise.live._pages import asset
+from slopewise.live._watched import Page, Watched
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)  # Plotly styles its own elements
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def make_app(folder: str | Path, hosts: Sequence[str] = ("127.0.0.1", "localhost", "::1", "[::1]")) -> Starlette:
+    """The ASGI application that shows what runs below a folder.
+
+    Args:
+        folder: where studies and recordings are.
+        hosts: names that requests may ask for in their Host header. Any other is refused: else a page of somebody
+            else's whose name is made to point here (DNS rebinding) could read what is served.
+
+    Example:
+        >>> [route.path for route in make_app(".").routes]
+        ['/', '/runs/{key}', '/static/{name}']
+    """
+    watched = Watched(Path(folder))
+    assets = {
+        "plotly.js": ("text/javascript", get_plotlyjs().encode()),
+        "live.js": ("text/javascript", asset("live", "live.js")),
+        "style.css": ("text/css", asset("report", "style.css")),
+        "live.css": ("text/css", asset("live", "live.css")),
+    }
+    tags = {name: f'"{hashlib.sha256(data).hexdigest()[:32]}"' for name, (_, data) in assets.items()}
+
+    def index(request: Request) -> Response:
+        return _page(request, watched.index())
+
+    def run(request: Request) -> Response:
+        page = watched.run(request.path_params["key"])
+        if page is None:
+            raise HTTPException(404, "no such run: it is not in the folder (any more)")
+        return _page(request, page)
+
+    def static(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in assets:
+            raise HTTPException(404)
+        kind, data = assets[name]
+        return _answer(request, tags[name], data, kind)
+
+    return Starlette(
+        routes=[Route("/", index), Route("/runs/{key}", run), Route("/static/{name}", static)],
+        middleware=[
+            Middleware(_Guarded),
+            Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
+            Middleware(GZipMiddleware, minimum_size=4096, compresslevel=1),
+        ],
+    )
+
+
+def _page(request: Request, page: Page) -> Response:
+    return _answer(request, page.tag, page.text.encode(), "text/html")
+
+
+def _answer(request: Request, tag: str, data: bytes, kind: str) -> Response:
+    """The data, or that what the browser has is still the same."""
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    known = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
+    if tag in known:
+        return Response(status_code=304, headers=headers)
+    return Response(data, media_type=kind, headers=headers)
+
+
+class _Guarded:
+    """Headers of every answer, refusals too, that keep other origins out."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
+        await self.app(scope, receive, guarded)

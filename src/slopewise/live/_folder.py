@@ -1,0 +1,52 @@
+"""What lies below a folder: studies and recordings, each under an id that no path can be made of."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from slopewise.live._loop import holds_recording
+from slopewise.study._store import FILE
+
+_MOST = 100_000  # files and folders that are looked at
+_SKIPPED = frozenset({"node_modules", "site-packages", "__pycache__"})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A study's folder or a recording's file; `name` is its path below the folder that is watched."""
+
+    id: str
+    name: str
+    path: Path
+    study: bool
+
+
+def find_runs(folder: Path) -> tuple[dict[str, Found], bool]:
+    """All runs below a folder by id, and whether there was too much to look at.
+
+    Links are not followed, and hidden folders are left out.
+
+    Example:
+        >>> find_runs(Path("no/such/folder"))
+        ({}, False)
+    """
+    runs: dict[str, Found] = {}
+    looked = 0
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _SKIPPED)
+        looked += len(folders) + len(files)
+        if looked > _MOST:
+            return runs, True
+        for file in sorted(files):
+            path = Path(root, file)
+            study = file == FILE
+            if path.is_symlink() or not (study or (file.endswith(".jsonl") and holds_recording(path))):
+                continue
+            found = path.parent if study else path
+            name = found.relative_to(folder).as_posix()
+            key = hashlib.sha256(f"{study} {name}".encode(errors="surrogateescape")).hexdigest()[:12]
+            runs[key] = Found(key, folder.resolve().name if name == "." else name, found, study)
+    return runs, False

@@ -1,0 +1,159 @@
+"""A watched loop, followed through the file that `slopewise.monitor`'s JSON Lines sink writes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from time import monotonic
+
+from slopewise.live._state import State, Summary, stalled
+from slopewise.live._tail import Tail
+from slopewise.monitor._alarm import Alarm
+from slopewise.monitor._recording import End, Header, Recording, from_line
+from slopewise.monitor._sample import Sample
+from slopewise.report._format import count
+
+_BEGINS, _SAMPLE = b'{"format": "slopewise-monitor"', b'{"sample"'
+_MOST = 1 << 20  # bytes that are read at a time
+
+
+def holds_recording(path: Path) -> bool:
+    """Whether a file begins as a recording does."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_BEGINS)) == _BEGINS
+    except OSError:
+        return False
+
+
+class Loop:
+    """The recording in a file so far.
+
+    Samples are parsed only as far as they are kept: every `stride`-th one and the latest. The stride doubles whenever
+    twice `keep` of them are there, so that a file of any length needs bounded memory, and little time.
+
+    Args:
+        path: the file.
+        keep: samples; 0 where no more than the summary is asked for.
+    """
+
+    def __init__(self, path: Path, keep: int = 0) -> None:
+        self.path, self.keep = path, keep
+        self._tail = Tail(path)
+        self.error = ""
+        self._changed = 0.0
+        self._begin(None)
+
+    def _begin(self, header: Header | None) -> None:
+        self.header = header
+        self.end: End | None = None
+        self.alarms: list[Alarm] = []
+        self.seen, self.stride, self._kept = 0, 1, list[Sample]()
+        self._line = b""
+        self._latest: Sample | None = None  # the last sample, parsed when it is asked for
+        self.fault = ""  # the first line that is no recording's
+
+    def update(self, seconds: float = 1.0) -> None:
+        """Read what was written since, for about as long as said; `behind` then says what is left."""
+        deadline = monotonic() + seconds
+        self.error = ""
+        try:
+            while True:
+                self._changed = self.path.stat().st_mtime
+                new, lines = self._tail.read(_MOST)
+                if new:
+                    self._begin(None)
+                for number, line in enumerate(lines, start=self._tail.line - len(lines) + 1):
+                    self._take(number, line)
+                if not self.behind or monotonic() > deadline:
+                    return
+        except OSError as error:
+            self.error = f"cannot read '{self.path}': {error.strerror}"
+
+    @property
+    def behind(self) -> int:
+        """Bytes still to be read."""
+        return self._tail.behind
+
+    @property
+    def key(self) -> Hashable:
+        """Changes with whatever a page shows of it."""
+        return (self.header, self.seen, len(self.alarms), self.end, self.fault, self.error, self.behind)
+
+    @property
+    def recording(self) -> Recording | None:
+        """What is kept; None before there is a header."""
+        if self.header is None:
+            return None
+        samples = self._kept
+        if self.latest and not (samples and samples[-1] is self.latest):
+            samples = [*samples, self.latest]
+        return Recording(self.header, tuple(samples), tuple(self.alarms), self.end)
+
+    def state(self, now: float) -> State:
+        """What the loop does, as far as its file tells."""
+        if self.end is not None:
+            return "ended"
+        begun = self.header.started if self.header else self._changed
+        usual = max(self._changed - begun, 0.0) / self.seen if self.seen else None
+        return "stalled" if stalled(now - self._changed, usual) else "running"
+
+    def summary(self, now: float) -> Summary:
+        """The loop's row in a listing."""
+        step = self.end.step if self.end else self.latest.step if self.latest else None
+        progress = "cannot be read" if self.error else "no step yet" if step is None else f"step {step}"
+        if self.end and self.end.error:
+            progress += ", ended by an error"
+        if self.behind and not self.error:
+            progress = f"{progress}, being read"
+        return Summary(
+            "loop",
+            self.header.name or self.header.model if self.header else "",
+            self.state(now),
+            self._changed or None,
+            progress,
+            count(len(self.alarms), "alarm") if self.alarms else "",
+        )
+
+    def _take(self, number: int, line: bytes) -> None:
+        try:
+            if line.startswith(_SAMPLE):
+                self._take_sample(line)
+                return
+            item = from_line(line.decode())
+        except (ValueError, TypeError, KeyError) as error:
+            self.fault = self.fault or f"line {number} is not of a recording: {error}"
+            return
+        if isinstance(item, Header):  # a later run that wrote to the same file
+            self._begin(item)
+        elif isinstance(item, Alarm):
+            self.alarms.append(item)
+        elif isinstance(item, End):
+            self.end = item
+
+    def _take_sample(self, line: bytes) -> None:
+        self._line, self._latest = line, None
+        if self.keep and self.seen % self.stride == 0:
+            self._latest = _sample(line)
+            self._kept.append(self._latest)
+            if len(self._kept) > 2 * self.keep:
+                self.stride *= 2
+                self._kept = self._kept[::2]
+        self.seen += 1
+
+    @property
+    def latest(self) -> Sample | None:
+        """The last sample, kept or not."""
+        if self._latest is None and self._line:
+            try:
+                self._latest = _sample(self._line)
+            except (ValueError, TypeError, KeyError) as error:
+                self.fault, self._line = self.fault or f"a sample cannot be read: {error}", b""
+        return self._latest
+
+
+def _sample(line: bytes) -> Sample:
+    item = from_line(line.decode())
+    if not isinstance(item, Sample):
+        raise TypeError("no sample")
+    return item

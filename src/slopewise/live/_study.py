@@ -1,0 +1,149 @@
+"""A study, followed through its store and the file of its driver, without ever standing in the driver's way."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Hashable
+from contextlib import closing
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+
+from slopewise.analysis import Analysis, analyse
+from slopewise.errors import StoreError
+from slopewise.live._state import State, Summary, stalled
+from slopewise.records import StudyRecord
+from slopewise.report._format import count
+from slopewise.study import read_results
+from slopewise.study._running import Running, RunningTrial, read_running
+from slopewise.study._store import FILE
+
+_REST = 10.0  # times what reading took before it is read again
+
+
+def read_copy(folder: Path) -> StudyRecord:
+    """What `read_results` finds in a copy of the store.
+
+    Copying holds the store's lock for moments, building records for seconds, in which a driver's commit could fail.
+
+    Raises:
+        StoreError: there is no store, or it is damaged.
+    """
+    store = (folder / FILE).absolute()
+    with TemporaryDirectory(prefix="slopewise-") as copy:
+        try:
+            with (
+                closing(sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True)) as source,
+                closing(sqlite3.connect(Path(copy) / FILE)) as target,
+            ):
+                source.backup(target)
+            return read_results(copy).record
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot read the store '{store}': {error}") from error
+        except StoreError as error:
+            raise StoreError(str(error).replace(copy, str(folder))) from error
+
+
+class Study:
+    """What the study in a folder has found, and what it does now."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.record: StudyRecord | None = None  # before the driver has made its store
+        self.running: Running | None = None
+        self.error = ""
+        self.behind = 0  # whether the store has more than was read
+        self._stored: tuple[int, int] | None = None
+        self._cost, self._read = 0.0, -float("inf")
+
+    def update(self, seconds: float = 1.0) -> None:  # noqa: ARG002 - a study is read whole
+        """Read what is new. A store that takes long to read is read the less often."""
+        self.running = read_running(self.folder)
+        try:
+            status = (self.folder / FILE).stat()
+        except OSError as error:
+            self.error = f"cannot read the store in '{self.folder}': {error.strerror}"
+            return
+        found = (status.st_mtime_ns, status.st_size)
+        self.behind = int(found != self._stored and status.st_size > 0)
+        start = monotonic()
+        if not self.behind or start < self._read + _REST * self._cost:
+            return
+        try:
+            self.record, self.error = read_copy(self.folder), ""
+        except (StoreError, OSError) as error:
+            self.error = str(error)
+        self.__dict__.pop("analysis", None)
+        self._stored, self.behind = found, 0
+        self._read = monotonic()
+        self._cost = self._read - start
+
+    @cached_property
+    def analysis(self) -> Analysis | None:
+        """The judgement so far."""
+        return analyse(self.record) if self.record else None
+
+    @property
+    def key(self) -> Hashable:
+        """Changes with whatever a page shows of it."""
+        return (self._stored, self.running and (self.running.started, self.running.changed), self.error)
+
+    @property
+    def ended(self) -> int:
+        """Trials that have ended."""
+        return len(self.record.trials) if self.record else 0
+
+    @property
+    def planned(self) -> int:
+        """Trials in all."""
+        return len(self.record.arms) * len(self.record.seeds) if self.record else 0
+
+    @property
+    def trials(self) -> tuple[RunningTrial, ...]:
+        """Those that run."""
+        ended = {(trial.arm, trial.seed) for trial in (self.record.trials if self.record else ())}
+        return tuple(t for t in (self.running.trials if self.running else ()) if (t.arm, t.seed) not in ended)
+
+    @property
+    def changed(self) -> float | None:
+        """When something happened last."""
+        stored = [self._stored[0] / 1e9] if self._stored else []
+        return max([*stored, *([self.running.changed] if self.running else [])], default=None)
+
+    def state(self, now: float) -> State:
+        """What the study does."""
+        if self.running and not self.running.stale(now):
+            return "stalled" if stalled(now - self.running.changed, self._usual()) else "running"
+        if self.record and self.ended >= self.planned:
+            return "ended"
+        if self.running is None:
+            return "running" if self.behind else "stopped"  # it may have ended: the store will tell
+        return "stalled"
+
+    def _usual(self) -> float | None:
+        """Seconds that an epoch takes at most, as far as is known."""
+        epochs = [(trial.changed - trial.started) / trial.epoch for trial in self.trials if trial.epoch]
+        epochs += [
+            trial.seconds / max(len(trial.epochs) - 1, 1)
+            for trial in (self.record.trials if self.record else ())
+            if trial.seconds is not None
+        ]
+        return max(epochs, default=None)
+
+    def summary(self, now: float) -> Summary:
+        """The study's row in a listing."""
+        if self.record is None:
+            words = "cannot be read" if self.error else "no trial yet"
+            return Summary("study", "", self.state(now), self.changed, words)
+        failed = sum(trial.status == "failed" for trial in self.record.trials)
+        diverged = sum(trial.diverged for trial in self.record.trials)
+        alarms = [f"{n} {words}" for n, words in ((diverged, "diverged"), (failed, "failed")) if n]
+        return Summary(
+            "study",
+            str(self.record.spec.get("name") or ""),
+            self.state(now),
+            self.changed,
+            f"{self.ended} of {count(self.planned, 'trial')}",
+            ", ".join(alarms),
+        )

@@ -1,0 +1,59 @@
+"""The lines of a file that somebody else is writing, each read once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_BEGINNING = 256  # bytes that tell one file from another that was written over it
+
+
+class Tail:
+    r"""Reads a growing file on from where it was left.
+
+    Attributes:
+        line: number of the last line that was handed out; the first is 1.
+        behind: bytes that were there at the last reading and are still to be read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder) / "lines"
+        ...     tail, _ = Tail(file), file.write_text("one\ntw")
+        ...     first, _ = tail.read(), file.write_text("one\ntwo\n")
+        ...     first, tail.read()
+        ((False, [b'one']), (False, [b'two']))
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.line = self.behind = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self.line, self._offset, self._file, self._beginning = 0, 0, (0, 0), b""
+        self._cut = b""  # of a line whose end is not there yet
+
+    def read(self, most: int = 1 << 22) -> tuple[bool, list[bytes]]:
+        """The next whole lines, of `most` bytes together, and whether they are another file's than those before.
+
+        Raises:
+            OSError: the file is gone or cannot be read.
+        """
+        with self.path.open("rb") as file:
+            beginning = file.read(_BEGINNING)
+            status = self.path.stat()
+            found = (status.st_dev, status.st_ino)
+            new = self._offset > 0 and (
+                found != self._file or status.st_size < self._offset or not beginning.startswith(self._beginning)
+            )
+            if new:
+                self._forget()
+            file.seek(self._offset)
+            data = file.read(most)
+        self._file = found
+        self._offset += len(data)
+        self._beginning = beginning[: self._offset]
+        self.behind = max(status.st_size - self._offset, 0)
+        *lines, self._cut = (self._cut + data).split(b"\n")
+        self.line += len(lines)
+        return new, lines

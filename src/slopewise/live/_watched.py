@@ -1,0 +1,104 @@
+"""The folder that is watched, and the pages of what is in it, made again only when something has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from threading import Lock
+
+from slopewise.live._folder import Found, find_runs
+from slopewise.live._loop import Loop
+from slopewise.live._pages import index_page, loop_page, study_page
+from slopewise.live._study import Study
+
+_KEPT = 8  # runs whose pages are held at once
+_SAMPLES = 1000  # at least so many of a longer recording are drawn from
+_BUDGET = 0.5  # seconds of reading for one answer
+_REST = 9.0  # times what making a page took before it is made again: a tenth of one core at most
+
+
+class Page:
+    """A page with its entity tag, which is the same as long as its text is, over restarts, too."""
+
+    def __init__(self) -> None:
+        self.text = self.tag = ""
+        self._key: Hashable = None
+        self._cost, self._made = 0.0, 0.0
+        self.lock = Lock()
+
+    def refresh(self, key: Hashable, make: Callable[[], str]) -> Page:
+        """Make the page again if its key is another, and not too soon after the last time."""
+        start = time.monotonic()
+        if not self.text or (key != self._key and start >= self._made + _REST * self._cost):
+            self.text, self._key = make(), key
+            self.tag = f'"{hashlib.sha256(self.text.encode()).hexdigest()[:32]}"'
+            self._made = time.monotonic()
+            self._cost = self._made - start
+        return self
+
+
+class Watched:
+    """Studies and recordings below a folder."""
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        self.folder, self._clock = folder, clock
+        self._lock = Lock()
+        self._found: dict[str, Found] = {}
+        self._cut = False
+        self._cost, self._scanned = 0.0, -float("inf")
+        self._rows: dict[str, Loop | Study] = {}
+        self._index = Page()
+        self._runs: OrderedDict[str, tuple[Loop | Study, Page]] = OrderedDict()
+
+    def index(self) -> Page:
+        """The listing."""
+        with self._lock:
+            self._scan()
+            deadline = time.monotonic() + _BUDGET
+            self._rows = {key: self._rows.get(key) or _follow(found) for key, found in self._found.items()}
+            for row in self._rows.values():
+                if (left := deadline - time.monotonic()) > 0:
+                    row.update(left)
+            now = self._clock()
+            rows = [(found, self._rows[key].summary(now)) for key, found in self._found.items()]
+            there = self.folder.is_dir()
+            return self._index.refresh(
+                (tuple(rows), self._cut, there), lambda: index_page(self.folder, rows, cut=self._cut, there=there)
+            )
+
+    def run(self, key: str) -> Page | None:
+        """The page of one run; None if there is no such run (any more)."""
+        with self._lock:
+            if key not in self._found or not self._found[key].path.exists():
+                self._scan()
+            found = self._found.get(key)
+            if found is None:
+                self._runs.pop(key, None)
+                return None
+            run, page = self._runs.setdefault(key, (_follow(found, _SAMPLES), Page()))
+            self._runs.move_to_end(key)
+            while len(self._runs) > _KEPT:
+                self._runs.popitem(last=False)
+        with page.lock:
+            run.update(_BUDGET)
+            now = self._clock()
+            state = run.state(now)
+            return page.refresh(
+                (run.key, state),
+                lambda: study_page(found, run, now) if isinstance(run, Study) else loop_page(found, run, now),
+            )
+
+    def _scan(self) -> None:
+        """Look for runs, unless that was done a moment ago."""
+        start = time.monotonic()
+        if start >= self._scanned + max(1.0, 20 * self._cost):
+            self._found, self._cut = find_runs(self.folder)
+            self._scanned = time.monotonic()
+            self._cost = self._scanned - start
+
+
+def _follow(found: Found, keep: int = 0) -> Loop | Study:
+    return Study(found.path) if found.study else Loop(found.path, keep)

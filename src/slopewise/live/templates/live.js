@@ -1,0 +1,207 @@
+"use strict";
+// The page asks for itself again and takes over what has changed, so that focus, scrolling, zoom, open parts and
+// selected text stay. Polling knows no lost connection: after a sleep or a restart of the server it just goes on.
+(() => {
+  const BUSY = 2000, QUIET = 10000, PATIENCE = 30000; // milliseconds
+  const root = document.documentElement;
+  const connection = document.getElementById("connection");
+  const said = document.getElementById("said");
+  const hidden = new Set(); // arms that the legend has switched off, by number
+  const config = { displaylogo: false, modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]] };
+  let tag = "", asking = false, timer = 0, failures = 0, lostAt = null;
+
+  // ---- Charts
+  // Figures name their colours as CSS variables, so that the stylesheet alone holds the palette and its dark shades.
+  function resolve(value, style) {
+    if (typeof value === "string") {
+      const variable = /^var\((--[\w-]+)\)$/.exec(value);
+      return (variable && style.getPropertyValue(variable[1]).trim()) || value;
+    }
+    if (Array.isArray(value)) return value.map((item) => resolve(item, style));
+    if (value === null || typeof value !== "object") return value;
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, resolve(item, style)]));
+  }
+
+  const charts = () => Array.from(document.querySelectorAll(".chart"));
+  const figure = (chart) => document.getElementById(chart.dataset.figure).textContent;
+
+  function draw(chart) {
+    if (chart.clientWidth === 0) return; // inside a closed part: drawn when it opens
+    chart.drawn = figure(chart);
+    chart.drawnWidth = chart.clientWidth;
+    const { data, layout } = resolve(JSON.parse(chart.drawn), getComputedStyle(root));
+    for (const trace of data) if (trace.legendgroup) trace.visible = !hidden.has(trace.legendgroup);
+    const displayModeBar = chart.classList.contains("small") ? false : "hover";
+    Plotly.react(chart, data, { ...layout, width: chart.clientWidth }, { ...config, displayModeBar });
+  }
+
+  const sizes = new ResizeObserver((entries) => {
+    for (const { target } of entries) if (target.clientWidth !== target.drawnWidth) draw(target);
+  });
+  const redraw = () => charts().forEach(draw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button.arm");
+    if (!button) return;
+    const arm = button.dataset.arm;
+    if (!hidden.delete(arm)) hidden.add(arm);
+    press();
+    redraw();
+  });
+
+  function press() {
+    for (const button of document.querySelectorAll("button.arm")) {
+      button.setAttribute("aria-pressed", String(!hidden.has(button.dataset.arm)));
+    }
+  }
+
+  // ---- Times
+  const short = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
+  const long = { ...short, year: "numeric", month: "short", day: "numeric" };
+
+  function clock(date) {
+    const today = date.toDateString() === new Date().toDateString();
+    return today ? date.toLocaleTimeString([], short) : date.toLocaleString([], long);
+  }
+
+  function ago(date) {
+    const seconds = Math.max(0, Math.round((Date.now() - date) / 1000));
+    if (seconds < 60) return `${seconds} s ago`;
+    if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+    return seconds < 86400 ? `${Math.floor(seconds / 3600)} h ago` : clock(date);
+  }
+
+  function tell() {
+    for (const time of document.querySelectorAll("time")) {
+      const date = new Date(time.dateTime);
+      const text = time.classList.contains("ago") ? ago(date) : clock(date);
+      if (time.textContent !== text) time.textContent = text;
+      if (!time.title) time.title = date.toLocaleString();
+    }
+  }
+
+  // ---- One document becomes another
+  function keyOf(node) {
+    if (node.nodeType !== Node.ELEMENT_NODE) return null;
+    if (node.localName === "figure") return node.querySelector(".chart")?.dataset.figure;
+    return node.id || node.dataset.key || null;
+  }
+
+  function become(old, fresh) {
+    if (old.nodeType !== Node.ELEMENT_NODE) {
+      if (old.data !== fresh.data) old.data = fresh.data;
+      return;
+    }
+    const drawing = old.classList.contains("chart"); // Plotly's from here on
+    for (const { name, value } of fresh.attributes) {
+      if (drawing && (name === "class" || name === "style")) continue;
+      if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    }
+    for (const { name } of Array.from(old.attributes)) {
+      const own = drawing || (name === "open" && old.localName === "details") || (name === "title" && old.localName === "time");
+      if (!own && !fresh.hasAttribute(name)) old.removeAttribute(name);
+    }
+    if (drawing || old.localName === "time") return;
+    becomeChildren(old, fresh);
+  }
+
+  function becomeChildren(old, fresh) {
+    const wanted = new Set(Array.from(fresh.childNodes, keyOf).filter(Boolean));
+    const there = new Map();
+    for (const node of Array.from(old.childNodes)) {
+      const key = keyOf(node);
+      if (key && !wanted.has(key)) node.remove();
+      else if (key) there.set(key, node);
+    }
+    let at = old.firstChild;
+    for (const next of fresh.childNodes) {
+      const key = keyOf(next);
+      const same = key ? there.get(key) : at && !keyOf(at) && at.nodeName === next.nodeName ? at : null;
+      if (!same) {
+        old.insertBefore(document.importNode(next, true), at);
+        continue;
+      }
+      if (same === at) at = at.nextSibling;
+      else old.insertBefore(same, at);
+      become(same, next);
+    }
+    while (at) {
+      const next = at.nextSibling;
+      at.remove();
+      at = next;
+    }
+  }
+
+  const badge = () => document.querySelector("header .state")?.textContent.trim();
+  const alarms = () => document.querySelectorAll(".alarms tbody tr").length;
+
+  function take(text) {
+    const fresh = new DOMParser().parseFromString(text, "text/html");
+    const before = badge(), raised = alarms();
+    document.title = fresh.title;
+    for (const id of ["header", "main"]) becomeChildren(document.getElementById(id), fresh.getElementById(id));
+    settle();
+    const news = [];
+    if (badge() !== before) news.push(badge());
+    if (alarms() > raised) news.push(`${alarms() - raised} new alarm${alarms() - raised > 1 ? "s" : ""}`);
+    if (news.length) said.textContent = news.join(", "); // read out once; new numbers alone are not
+  }
+
+  function settle() {
+    press();
+    tell();
+    for (const chart of charts()) {
+      if (chart.drawnWidth === undefined) {
+        chart.drawnWidth = 0;
+        sizes.observe(chart); // draws it
+      } else if (chart.drawn !== figure(chart)) draw(chart);
+    }
+  }
+
+  // ---- Asking
+  function lost(words) {
+    lostAt ??= new Date();
+    connection.textContent = `${words} since ${clock(lostAt)}. What is shown is from before; trying again.`;
+  }
+
+  function found() {
+    failures = 0;
+    lostAt = null;
+    connection.textContent = "";
+  }
+
+  async function ask() {
+    clearTimeout(timer);
+    if (asking || document.hidden) return; // the next look at the page asks again
+    asking = true;
+    try {
+      const answer = await fetch(location.pathname, {
+        cache: "no-store",
+        headers: tag ? { "If-None-Match": tag } : {},
+        signal: AbortSignal.timeout(PATIENCE),
+      });
+      if (answer.status === 200) {
+        take(await answer.text());
+        tag = answer.headers.get("ETag") || "";
+      }
+      if (answer.ok || answer.status === 304) found();
+      else if (answer.status === 404) lost("This run is not in the folder any more,");
+      else lost(`slopewise watch answers with an error (${answer.status}; its terminal says more)`);
+    } catch (error) {
+      if (!(error instanceof TypeError) && error.name !== "TimeoutError" && error.name !== "AbortError") throw error;
+      failures += 1;
+      lost("No answer from slopewise watch");
+    } finally {
+      asking = false;
+      const running = document.querySelector(".state.running");
+      timer = setTimeout(ask, failures ? Math.min(1000 * 2 ** failures, QUIET) : running || location.pathname === "/" ? BUSY : QUIET);
+    }
+  }
+
+  document.addEventListener("visibilitychange", ask);
+  addEventListener("pageshow", ask);
+  addEventListener("online", ask);
+  setInterval(() => document.hidden || tell(), 1000);
+  settle();
+})();
