@@ -12,8 +12,7 @@ from typing import Any, TypeGuard
 
 import plotly.graph_objects as go
 
-from slopewise.monitor._alarm import Alarm
-from slopewise.monitor._sample import Sample
+from slopewise.monitor import Alarm, Sample
 from slopewise.report._chart import Chart, base_figure
 from slopewise.report._format import NOTHING
 from slopewise.report._style import chart_text

@@ -9,9 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from slopewise.monitor._alarm import Alarm
-from slopewise.monitor._recording import End, Header, Recording
-from slopewise.monitor._sample import LayerSample, Sample, SiteSample, SlopeSample
+from slopewise.monitor import Alarm, End, Header, LayerSample, Recording, Sample, SiteSample, SlopeSample
 from slopewise.slopes import summarise
 
 _STARTED = 1_750_000_000.0
