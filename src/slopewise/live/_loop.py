@@ -133,6 +133,9 @@ class Loop:
 
     def _take_sample(self, line: bytes) -> None:
         self._line, self._latest = line, None
+        if self.seen == 0 and self.keep:  # a long file is read thinly from its start
+            while self._tail.behind > 2 * self.keep * self.stride * len(line):
+                self.stride *= 2
         if self.keep and self.seen % self.stride == 0:
             self._latest = _sample(line)
             self._kept.append(self._latest)

@@ -43,7 +43,13 @@ def serve(
         loopback = ipaddress.ip_address(address.partition("%")[0]).is_loopback
         app = make_app(folder, hosts=own_names(host, address))
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1
+            app,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            server_header=False,
+            timeout_graceful_shutdown=1,
         )
         shown = "127.0.0.1" if address == "0.0.0.0" else "::1" if address == "::" else address  # noqa: S104
         with suppress(KeyboardInterrupt):  # uvicorn closes its connections, then raises it again

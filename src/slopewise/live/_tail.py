@@ -31,10 +31,11 @@ class Tail:
 
     def _forget(self) -> None:
         self.line, self._offset, self._file, self._beginning = 0, 0, (0, 0), b""
-        self._cut = b""  # of a line whose end is not there yet
 
     def read(self, most: int = 1 << 22) -> tuple[bool, list[bytes]]:
-        """The next whole lines, of `most` bytes together, and whether they are another file's than those before.
+        """The next whole lines, of about `most` bytes, and whether they are another file's than those before.
+
+        A line whose end is not there yet is left for the next time: its writer may cut it off again.
 
         Raises:
             OSError: the file is gone or cannot be read.
@@ -50,10 +51,12 @@ class Tail:
                 self._forget()
             file.seek(self._offset)
             data = file.read(most)
+            while b"\n" not in data and (more := file.read(most)):
+                data += more
         self._file = found
-        self._offset += len(data)
+        self.behind = max(status.st_size - self._offset - len(data), 0)
+        *lines, cut = data.split(b"\n")
+        self._offset += len(data) - len(cut)
         self._beginning = beginning[: self._offset]
-        self.behind = max(status.st_size - self._offset, 0)
-        *lines, self._cut = (self._cut + data).split(b"\n")
         self.line += len(lines)
         return new, lines

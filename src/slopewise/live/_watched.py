@@ -15,7 +15,7 @@ from slopewise.live._pages import index_page, loop_page, study_page
 from slopewise.live._study import Study
 
 _KEPT = 8  # runs whose pages are held at once
-_SAMPLES = 1000  # at least so many of a longer recording are drawn from
+_SAMPLES = 250  # at least so many of a longer recording are drawn from; a chart has 200 columns
 _BUDGET = 0.5  # seconds of reading for one answer
 _REST = 9.0  # times what making a page took before it is made again: a tenth of one core at most
 

@@ -134,7 +134,7 @@
   }
 
   const badge = () => document.querySelector("header .state")?.textContent.trim();
-  const alarms = () => document.querySelectorAll(".alarms tbody tr").length;
+  const alarms = () => document.querySelectorAll(".alarms li").length;
 
   function take(text) {
     const fresh = new DOMParser().parseFromString(text, "text/html");
