@@ -52,7 +52,7 @@ class JsonLines(Sink):
         # Rank 0 may be writing already when the others get here.
         if mode == "x" and not _another_rank() and self.path.exists() and self.path.stat().st_size:
             raise SlopewiseError(
-                f"'{self.path}' exists: take another name, replace the file with mode='w', or add a run to it with mode='a'"
+                f"'{self.path}' exists: take another name, or replace it with mode='w', or add a run with mode='a'"
             )
 
     def start(self, header: Header) -> None:

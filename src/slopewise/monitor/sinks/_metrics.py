@@ -83,9 +83,8 @@ def alarm_table(alarms: Iterable[Alarm]) -> str:
     r"""Alarms as a table in Markdown.
 
     Example:
-        >>> print(alarm_table([Alarm("linear-site", "a|b", 9, 3, "all 16 units are always positive")])[:119])
-        | step | alarm | where | since | evidence | advice |
-        | --- | --- | --- | --- | --- | --- |
+        >>> alarms = [Alarm("linear-site", "a|b", 9, 3, "all 16 units are always positive")]
+        >>> print(alarm_table(alarms).splitlines()[-1][:30])
         | 9 | linear-site | a\|b | 3 |
     """
     rows = [ALARM_COLUMNS, ["---"] * len(ALARM_COLUMNS), *map(alarm_row, alarms)]

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slopewise.monitor._alarm import Alarm
-from slopewise.monitor._recording import End, Header
+from slopewise.monitor._recording import End, Header, Recording
 from slopewise.monitor._sample import Sample
 from slopewise.monitor.sinks._base import Sink
 from slopewise.monitor.sinks._jsonl import JsonLines
 from slopewise.monitor.sinks._metrics import RUN, alarm_table, layer_metrics, run_metrics
 from slopewise.monitor.sinks._need import need
+from slopewise.monitor.sinks._replay import replay
 from slopewise.monitor.sinks._slope_map import SlopeMap
 
 if TYPE_CHECKING:
@@ -59,12 +60,12 @@ class MLflow(Sink):
         else:
             self._run = (self._mlflow.active_run() or self._mlflow.start_run()).info.run_id
         self._api: Any = self._client if self._client is not None else self._mlflow.MlflowClient()
-        self._map, self._alarms = SlopeMap(), list[Alarm]()
-        self._header, self._items = header, list[Sample | Alarm]()
+        self._map, self._header = SlopeMap(), header
+        self._samples, self._alarms = list[Sample](), list[Alarm]()
 
     def sample(self, sample: Sample) -> None:
         """Log the metrics."""
-        self._items.append(sample)
+        self._samples.append(sample)
         self._map.add(sample)
         now = int(time.time() * 1000)
         entries = [
@@ -76,7 +77,6 @@ class MLflow(Sink):
 
     def alarm(self, alarm: Alarm) -> None:
         """Set the tag of this alarm."""
-        self._items.append(alarm)
         self._alarms.append(alarm)
         self._api.set_tag(self._run, f"{RUN}.{alarm.id}", _tag([a for a in self._alarms if a.id == alarm.id]))
 
@@ -89,11 +89,8 @@ class MLflow(Sink):
             self._mlflow.end_run("FAILED" if end.error else "FINISHED")
 
     def _write(self, folder: Path, end: End) -> None:
-        recording = JsonLines(folder / "recording.jsonl")
-        recording.start(self._header)
-        for item in self._items:
-            recording.sample(item) if isinstance(item, Sample) else recording.alarm(item)
-        recording.close(end)
+        recording = Recording(self._header, tuple(self._samples), tuple(self._alarms), end)
+        replay(recording, JsonLines(folder / "recording.jsonl"))
         if self._alarms:
             (folder / "alarms.md").write_text(alarm_table(self._alarms) + "\n", encoding="utf-8")
         if (picture := self._map.picture()) is not None:

@@ -25,7 +25,7 @@ _STOPS = (
 )
 _TICKS = ((-1.0, "-1"), (0.0, "0 (ReLU)"), (1.0, "1 (linear)"), (2.0, "2"))
 _LOST, _GAP = (196, 20, 155), (255, 255, 255)
-_LEFT, _WIDTH, _RIGHT, _TOP, _BOTTOM = 190, 640, 30, 30, 80
+_LEFT, _WIDTH, _RIGHT, _TOP, _BOTTOM = 190, 640, 40, 30, 80
 _FONT, _BOLD = 13, 15
 _LABEL = 26  # characters of a layer's name; the end tells layers apart
 _INK = (26, 30, 36)

@@ -31,18 +31,15 @@ class TensorBoard(Sink):
         layers: log the metrics of single layers, too. They are up to 14 for each layer of the model.
 
     Raises:
+        TypeError: `writer` is neither.
         ModuleNotFoundError: tensorboard is not installed: `pip install slopewise[trackers]`.
 
     Example:
         >>> import tempfile
         >>> from slopewise.testing import synthetic_recording
-        >>> recording = synthetic_recording()
+        >>> from slopewise.monitor.sinks import replay
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     sink = TensorBoard(folder)
-        ...     sink.start(recording.header)
-        ...     for sample in recording.samples:
-        ...         sink.sample(sample)
-        ...     sink.close(recording.end)
+        ...     replay(synthetic_recording(), TensorBoard(folder))
         ...     os.listdir(folder)[0][:19]
         'events.out.tfevents'
     """
@@ -51,6 +48,8 @@ class TensorBoard(Sink):
         need("torch.utils.tensorboard", what="sinks.TensorBoard")
         self._given: Any = writer
         self._own = isinstance(writer, (str, os.PathLike))
+        if not self._own and not hasattr(writer, "add_custom_scalars"):
+            raise TypeError(f"writer must be a SummaryWriter or a folder, got {type(writer).__name__}")
         self._layers = layers
 
     def start(self, header: Header) -> None:

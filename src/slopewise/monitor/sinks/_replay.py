@@ -1,0 +1,34 @@
+"""A recording told again."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from slopewise.monitor._recording import Recording
+from slopewise.monitor.sinks._base import Sink
+
+
+def replay(recording: Recording, sink: Sink) -> None:
+    """Tell a sink all of a recording in its order, as the monitor did or would have: a file goes into a tracker later.
+
+    Of a run that did not end, no end is told.
+
+    Example:
+        >>> from slopewise.testing import synthetic_recording
+        >>> class Printed(Sink):
+        ...     def sample(self, sample):
+        ...         print(sample.step)
+        >>> replay(synthetic_recording(samples=2), Printed())
+        1
+        51
+    """
+    sink.start(recording.header)
+    alarms = deque(recording.alarms)
+    for sample in recording.samples:
+        sink.sample(sample)
+        while alarms and alarms[0].step <= sample.step:
+            sink.alarm(alarms.popleft())
+    for alarm in alarms:
+        sink.alarm(alarm)
+    if recording.end is not None:
+        sink.close(recording.end)
