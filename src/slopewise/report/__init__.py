@@ -1,4 +1,4 @@
-"""Showing a study: one offline HTML page, a terminal table, one JSON object. Pure functions of its records."""
+"""Showing a study or a watched run: an offline HTML page, a terminal table, JSON. Pure functions of records."""
 
 from slopewise.report._export import EXPORTS as EXPORTS
 from slopewise.report._html import render_html as render_html
@@ -8,3 +8,9 @@ from slopewise.report._progress import StudyProgress as StudyProgress
 from slopewise.report._text import print_status as print_status
 from slopewise.report._text import print_summary as print_summary
 from slopewise.report._text import summary_text as summary_text
+from slopewise.report._watch_figures import watch_charts as watch_charts
+from slopewise.report._watch_html import render_watch_html as render_watch_html
+from slopewise.report._watch_html import write_watch_html as write_watch_html
+from slopewise.report._watch_text import WatchSummary as WatchSummary
+from slopewise.report._watch_text import print_recording as print_recording
+from slopewise.report._watch_text import watch_summary as watch_summary

@@ -19,7 +19,7 @@ def gradient_profile(recording: Recording) -> Chart | None:
     Example:
         >>> from slopewise.testing import synthetic_recording
         >>> gradient_profile(synthetic_recording(layers=2)).columns
-        ('', 'step 1', 'step 501', 'step 951')
+        ('layer', 'step 1', 'step 501', 'step 951')
     """
     chosen = [recording.samples[index] for index in spaced(len(recording.samples), 3)]
     rows = list(dict.fromkeys(layer.layer for sample in chosen for layer in sample.layers))
@@ -46,6 +46,6 @@ def gradient_profile(recording: Recording) -> Chart | None:
         "Gradient norm by depth: ○ first, ◇ middle, ● latest step",
         "Line chart: gradient norm of each layer at the first, the middle and the latest sampled step.",
         chart,
-        ("", *(f"step {sample.step}" for sample in chosen)),
+        ("layer", *(f"step {sample.step}" for sample in chosen)),
         tuple((row, *(figure(found[row]) if row in found else NOTHING for found in norms)) for row in rows),
     )

@@ -124,7 +124,7 @@ def heat_map(
         title,
         label,
         figure,
-        ("", *(f"step {steps[index]}" for index in few)),
+        ("layer", *(f"step {steps[index]}" for index in few)),
         tuple(
             (name, *(cell.text if (cell := row[k]) else NOTHING for k in few))
             for name, row in zip(rows, grid, strict=True)

@@ -148,12 +148,11 @@ def _cell(row: str, value: float | None, words: str) -> Cell:
 
 
 def figure(value: float) -> str:
-    """A number of any size, as in 3.2e-07; the words where it is none.
+    """A number of any size.
 
     Example:
         >>> figure(0.0123), figure(3.21e-7), figure(math.nan)
-        ('0.0123', '3.2e-07', 'not finite')
+        ('0.0123', '3.2e-07', 'nan')
     """
-    if not math.isfinite(value):
-        return "not finite"
-    return number(value) if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.1e}"
+    plain = value == 0 or 1e-3 <= abs(value) < 1e4
+    return number(value) if plain else f"{value:.1e}"

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from slopewise.monitor import Alarm, End, Header, LayerSample, Recording, Sample, SiteSample, SlopeSample
+from slopewise.monitor import End, Header, LayerSample, Recording, Sample, SiteSample, SlopeSample, Thresholds
+from slopewise.monitor._judge import Facts, Judge
 from slopewise.slopes import summarise
 
 _STARTED = 1_750_000_000.0
@@ -66,7 +67,7 @@ def synthetic_recording(
         every: steps from one to the next.
         units: of each site.
         slopes: whether PReLU is used; without, LeakyReLU takes its place.
-        alarms: whether alarms were raised.
+        alarms: whether the monitor's rules were applied.
         finished: whether the run has ended.
         diverged: whether the last sample has NaN in the shared slope's layer; needs three layers and `slopes`.
         prefix: of every name, as in "block3.act".
@@ -77,7 +78,7 @@ def synthetic_recording(
         >>> [sample.step for sample in recording.samples][-2:], recording.samples[-1].sites[1].dead[:3]
         ([401, 451], (0, 1, 2))
         >>> [(alarm.id, alarm.where) for alarm in recording.alarms]
-        [('dead-units', 'block1.act'), ('slope-runaway', 'block2.act'), ('slope-above-1', 'block2.act')]
+        [('dead-units', 'block1.act'), ('slope-runaway', 'block2.act')]
     """
     rng = np.random.default_rng(seed)
     net = [_kind(index, slopes) for index in range(layers)]
@@ -88,7 +89,8 @@ def synthetic_recording(
         _sample(net, names, orders, step, index, samples, rng, lost=diverged and index == samples - 1)
         for index, step in enumerate(steps)
     )
-    raised = _alarms(net, names, taken, diverged=diverged) if alarms else ()
+    judge = Judge(Thresholds())
+    raised = tuple(alarm for sample in taken for alarm in judge.see(sample, Facts())) if alarms else ()
     total = steps[-1] + every - 1 if steps else 0
     end = End(
         total,
@@ -191,26 +193,3 @@ def _layer(layer: str, height: float, time: float, rng: np.random.Generator, *, 
     if nan:
         return LayerSample(layer, math.nan, math.nan, math.nan, ("gradient", "weight"))
     return LayerSample(layer, gradient, 8.0 + time, 0.05 * gradient)
-
-
-def _alarms(net: list[_Kind], names: list[str], samples: tuple[Sample, ...], *, diverged: bool) -> tuple[Alarm, ...]:
-    """As the monitor would raise them: at the step of a sample, in the order of these."""
-    raised = []
-
-    def add(since: float, patience: int, kind: str, alarm: str, evidence: str) -> None:
-        first = math.ceil(since * (len(samples) - 1))
-        for layer, name in zip(net, names, strict=True):
-            if kind in (layer.fate, layer.slopes) and first + patience < len(samples):
-                step, begun = samples[first + patience].step, samples[first].step
-                where = f"{name}.act"
-                raised.append(Alarm(alarm, where, step, begun, evidence))  # type: ignore[arg-type]
-
-    add(0.0, 5, "stuck", "slope-stuck", "all 16 slopes are exactly 0.25, where they began")
-    add(0.55, 2, "dies", "dead-units", "3 of 16 units are never positive and get no gradient")
-    add(0.7, 2, "linear", "linear-site", "15 of 16 units are always positive")
-    add(0.65, 2, "falls", "slope-negative", "9 of 16 slopes are below -0.01")
-    add(0.75, 1, "grows", "slope-runaway", "the slope moved by 0.051 in one step, in 2 of the latest 5 samples")
-    add(0.8, 1, "grows", "slope-above-1", "the slope is 1.13")
-    if diverged:
-        add(1.0, 0, "grows", "not-finite", "16 of 16 units of the pre-activation are NaN or infinite")
-    return tuple(sorted(raised, key=lambda alarm: alarm.step))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slopewise.records import (
+    AlarmRecord,
     EpochRecord,
     GradientRecord,
     OperatorCostRecord,
@@ -181,7 +182,7 @@ def _sites(arm: str, epoch: int, epochs: int, rng: np.random.Generator) -> list[
         slopes = 0.25 + (target - 0.25) * epoch / epochs + 0.05 * rng.standard_normal(max(count, 1))
         low, q1, median, q3, high = (float(q) if count else None for q in np.quantile(slopes, _QUARTILES))
         dead = int(rng.binomial(units, 0.2 * epoch / epochs)) / units if arm == "relu" else 0.0
-        records.append(SiteRecord(epoch, layer, units, count, low, q1, median, q3, high, dead, dead))
+        records.append(SiteRecord(epoch, layer, units, count, low, q1, median, q3, high, dead, dead, 0.0, 0.5, 0.75))
     return records
 
 
@@ -209,7 +210,13 @@ def _diverge(trial: TrialRecord) -> TrialRecord:
         epochs=tuple(record for record in trial.epochs if record.epoch <= last),
         sites=tuple(record for record in trial.sites if record.epoch <= last),
         gradients=tuple(record for record in trial.gradients if record.epoch <= last),
+        alarms=(_runaway(step),) if any(site.slopes for site in trial.sites) else (),
     )
+
+
+def _runaway(step: int) -> AlarmRecord:
+    evidence = f"a slope moved by 0.31 in step {step - 10} and 0.4 in step {step - 9}"
+    return AlarmRecord("slope-runaway", next(iter(_LAYERS)), step - 9, step - 10, evidence)
 
 
 def _slopes(arm: str, units: int, layers: int) -> int:
