@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
+from slopewise.errors import nearest
 from slopewise.slopes import MOST, NEAR_0, NEAR_1
 
 AlarmId = Literal[
@@ -34,16 +35,17 @@ ADVICE: Mapping[AlarmId, str] = {
         "torch.nn.PReLU sums its gradient over the layer; slopewise.PReLU with param_groups takes the mean."
     ),
     "dead-units": (
-        "They will not come back by themselves. Lower the learning rate or warm it up, look at large negative biases, "
-        "or give the units a negative slope: with PReLU and LeakyReLU they go on learning."
+        "They seldom come back: only a change in the layers below can wake them. Lower the learning rate or warm it "
+        "up, look at large negative biases, or give the units a negative slope: those of PReLU and LeakyReLU go on "
+        "learning."
     ),
     "starved-gradient": (
         "The layers below learn next to nothing. Normalise, add shortcuts, or initialise with slopewise.init.kaiming_; "
         "a larger negative slope passes more gradient."
     ),
     "linear-site": (
-        "The activation does nothing there. Look for an input that is never negative (after a sigmoid, a softplus, "
-        "another ReLU), or for large positive biases."
+        "The activation bends nothing there: with the layers around it, it is one linear map. Look for an input of one "
+        "sign (after a sigmoid or a softplus, say), and for large biases."
     ),
     "slope-decayed": (
         "Decay pulls slopes to 0, which is ReLU. Build the optimizer from slopewise.param_groups(model, ...)."
@@ -76,9 +78,12 @@ class Thresholds:
     """Where each alarm begins. Pass a changed copy to `Monitor`.
 
     Attributes:
-        patience: samples in a row in which the state of units must hold.
-        dead: share of a site's units that are dead ("dead-units").
-        linear: share of a site's units that are always positive ("linear-site").
+        patience: samples in a row in which the state of units, slopes and gradients must hold.
+        values: pre-activations of each unit that these samples must have seen ("dead-units", "linear-site"): few values
+            of one sign say little of a unit that is seldom of the other.
+        dead: share of a site's units that are dead ("dead-units"). A few in a layer are ordinary with ReLU.
+        linear: share of a site's units whose pre-activations all have one sign, where f is linear on that side
+            ("linear-site").
         starved: gradient norm of a layer's weights, over their norm, in units of the median of all layers above it
             ("starved-gradient"). All layers from the input to the one named are below.
         runaway: move of a slope in one step ("slope-runaway"): at 0.05 it crosses from 0 to 1 within 20 steps.
@@ -89,14 +94,19 @@ class Thresholds:
         negative: likewise for "slope-negative".
         above_1: likewise for "slope-above-1".
         stuck: samples after which a slope that is exactly where it began is stuck ("slope-stuck").
+        ignore: ids of alarms that are not raised at all.
+
+    Raises:
+        ValueError: a number is not above 0, or `ignore` names no alarm.
 
     Example:
-        >>> Thresholds(dead=0.25).dead
-        0.25
+        >>> Thresholds(dead=0.5, ignore=("slope-tied",)).dead
+        0.5
     """
 
     patience: int = 3
-    dead: float = 0.1
+    values: int = 500
+    dead: float = 0.25
     linear: float = 0.9
     starved: float = 1e-4
     runaway: float = 0.05
@@ -107,12 +117,16 @@ class Thresholds:
     negative: float = MOST
     above_1: float = MOST
     stuck: int = 5
+    ignore: tuple[AlarmId, ...] = ()
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not value > 0:
+            if field.name != "ignore" and not value > 0:
                 raise ValueError(f"threshold {field.name} must be above 0, got {value}")
+        for name in (self.ignore,) if isinstance(self.ignore, str) else self.ignore:
+            if name not in ALARM_IDS:
+                raise ValueError(f"threshold ignore: no alarm is called '{name}'; {nearest(name, ALARM_IDS)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +134,7 @@ class Alarm:
     """Something that a person should look at.
 
     Attributes:
-        id: its name; `docs/alarms/<id>.md` is its page.
+        id: its name.
         where: the call site or layer.
         step: at which it was raised.
         since: the first step at which what it says was so.
@@ -137,6 +151,11 @@ class Alarm:
     def advice(self) -> str:
         """What to do."""
         return ADVICE[self.id]
+
+    @property
+    def page(self) -> str:
+        """The page about it, in slopewise's repository."""
+        return f"docs/alarms/{self.id}.md"
 
     def __str__(self) -> str:
         since = "" if self.since == self.step else f", since step {self.since}"

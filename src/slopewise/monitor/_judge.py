@@ -7,11 +7,15 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import median
+from typing import NamedTuple
 
 from slopewise.monitor._alarm import Alarm, AlarmId, Thresholds
 from slopewise.monitor._sample import Sample, SiteSample, SlopeSample
 
 _LATEST = 5  # samples in which "slope-runaway" counts large moves
+# f(z) = z for z > 0, up to a constant factor. GELU, SiLU, Mish and Hardswish are curved there.
+_LINEAR_ABOVE = frozenset({"relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu"})
+_LINEAR_BELOW = frozenset({"leaky_relu", "prelu"})
 _Found = tuple[AlarmId, str, int, str]  # an alarm's id, where, since and evidence
 
 
@@ -24,26 +28,51 @@ class Facts:
     tied: Mapping[str, str] = field(default_factory=dict)
 
 
+class _Streak(NamedTuple):
+    """Something that held in each of the latest samples.
+
+    Attributes:
+        since: the step of the first of them.
+        samples: how many.
+        values: pre-activations of a unit that they saw.
+    """
+
+    since: int
+    samples: int = 0
+    values: int = 0
+
+    def longer(self, values: int) -> _Streak:
+        return _Streak(self.since, self.samples + 1, self.values + values)
+
+
 class Judge:
     """Raises each alarm once for each place."""
 
     def __init__(self, thresholds: Thresholds) -> None:
         self.thresholds = thresholds
-        self.dead: dict[str, dict[int, tuple[int, int]]] = {}  # by site and unit: since when, how many samples
+        self._dead: dict[str, dict[int, _Streak]] = {}  # by site and unit
         self._raised: set[tuple[AlarmId, str]] = set()
-        self._streaks: dict[tuple[str, str], tuple[int, int]] = {}  # since which step, and for how many samples
+        self._streaks: dict[tuple[str, str], _Streak] = {}
         self._moves: dict[str, deque[tuple[int, float]]] = {}
         self._first: dict[str, SlopeSample] = {}
         self._last_step = 0
+
+    @property
+    def dead(self) -> dict[str, dict[int, tuple[int, int]]]:
+        """By site and unit: since when it is dead, and for how many samples."""
+        return {
+            site: {unit: (streak.since, streak.samples) for unit, streak in units.items()}
+            for site, units in self._dead.items()
+        }
 
     def see(self, sample: Sample, facts: Facts) -> list[Alarm]:
         """The alarms that this sample raises, in the order of the model.
 
         Example:
             >>> judge = Judge(Thresholds())
-            >>> site = SiteSample("act", "relu", 4, 10, 0.2, (1, 2), (), (1, 2), 0.5)
+            >>> site = SiteSample("act", "relu", 4, 200, 0.2, (1, 2), (), (1, 2), 0.5)
             >>> [str(alarm) for step in (1, 51, 101) for alarm in judge.see(Sample(step, 1, (site,), (), ()), Facts())]
-            ['step 101: dead-units at act: 2 of 4 units dead: 1 and 2, since step 1']
+            ['step 101: dead-units at act: 2 of 4 units dead: 1 and 2; none of 600 values above 0, since step 1']
         """
         found = [
             *self._not_finite(sample),
@@ -52,30 +81,40 @@ class Judge:
             *(alarm for slopes in sample.slopes for alarm in self._slope(sample.step, slopes, facts)),
         ]
         self._last_step = sample.step
-        new = [alarm for alarm in found if alarm[:2] not in self._raised]
+        unwanted = self.thresholds.ignore
+        new = [alarm for alarm in found if alarm[0] not in unwanted and alarm[:2] not in self._raised]
         self._raised |= {alarm[:2] for alarm in new}
         return [Alarm(kind, where, sample.step, since, evidence) for kind, where, since, evidence in new]
 
     def _not_finite(self, sample: Sample) -> Iterator[_Found]:
-        """The first place in the order of the forward pass; gradients are first where the backward pass begins."""
+        """The first place in the order of a step: weights before it, pre-activations, gradients, slopes after it.
+
+        Among gradients the first is where the backward pass begins, which is the model's end.
+        """
         if any(kind == "not-finite" for kind, _ in self._raised):
             return
+        weights = [layer.layer for layer in sample.layers if "weight" in layer.not_finite]
         sites = [site for site in sample.sites if site.not_finite]
-        weights = [layer for layer in sample.layers if "weight" in layer.not_finite]
-        slopes = [layer for layer in sample.slopes if layer.summary.finite < layer.summary.count]
-        gradients = [layer for layer in sample.layers if "gradient" in layer.not_finite]
-        since = self._last_step + 1
-        others = f"; in all {len(sites)} call sites, {len(weights) + len(slopes)} layers' parameters, "
-        others += f"{len(gradients)} layers' gradients"
-        if sites:
-            first = sites[0]
-            what = f"pre-activations of {len(first.not_finite)} of {first.units} units"
-            yield "not-finite", first.site, since, what + others
-        elif weights or slopes:
-            where = weights[0].layer if weights else slopes[0].layer
-            yield "not-finite", where, since, ("weights" if weights else "slopes") + others
+        gradients = [layer.layer for layer in sample.layers if "gradient" in layer.not_finite]
+        slopes = [layer.layer for layer in sample.slopes if layer.summary.finite < layer.summary.count]
+        if weights:
+            where, what = weights[0], "its parameters were so before this step"
+        elif sites:
+            where, what = sites[0].site, f"pre-activations of {len(sites[0].not_finite)} of {sites[0].units} units"
         elif gradients:
-            yield "not-finite", gradients[-1].layer, since, "gradients" + others
+            where, what = gradients[-1], "its gradient"
+        elif slopes:
+            where, what = slopes[0], "its slopes"
+        else:
+            return
+        parts = (
+            (len(weights), len(sample.layers), "layers' parameters"),
+            (len(sites), len(sample.sites), "call sites"),
+            (len(gradients), len(sample.layers), "layers' gradients"),
+            (len(slopes), len(sample.slopes), "layers' slopes"),
+        )
+        all_of_it = ", ".join(f"{count} of {total} {name}" for count, total, name in parts if count)
+        yield "not-finite", where, self._last_step + 1, f"{what}; in all {all_of_it}"
 
     def _starved(self, sample: Sample) -> Iterator[_Found]:
         """Everything from the input up to one layer gets next to nothing of what the layers above it get."""
@@ -98,25 +137,28 @@ class Judge:
             yield "starved-gradient", name, since, evidence
 
     def _site(self, step: int, site: SiteSample) -> Iterator[_Found]:
-        limits = self.thresholds
-        known = self.dead.get(site.site, {})
-        dead = self.dead[site.site] = {
-            unit: (since, samples + 1) for unit in site.dead for since, samples in [known.get(unit, (step, 0))]
-        }
-        lasting = [unit for unit, (_, samples) in dead.items() if samples >= limits.patience]
-        if lasting and len(lasting) >= limits.dead * site.units:
-            since = min(dead[unit][0] for unit in lasting)
-            yield "dead-units", site.site, since, f"{len(lasting)} of {site.units} units dead: {_some(lasting)}"
-        linear = len(site.always_positive)
-        since_linear = self._since("linear", site.site, linear >= limits.linear * site.units, step)
-        if since_linear is not None:
-            evidence = f"{linear} of {site.units} units had no pre-activation below 0"
-            yield "linear-site", site.site, since_linear, evidence
+        limits, units = self.thresholds, site.units
+        known = self._dead.get(site.site, {})
+        dead = self._dead[site.site] = {unit: known.get(unit, _Streak(step)).longer(site.values) for unit in site.dead}
+        lasting = [unit for unit, streak in dead.items() if self._lasts(streak, limits.values)]
+        if lasting and len(lasting) >= limits.dead * units:
+            since, values = min(dead[unit].since for unit in lasting), min(dead[unit].values for unit in lasting)
+            words = f"{len(lasting)} of {units} units dead: {_some(lasting)}; none of {values} values above 0"
+            yield "dead-units", site.site, since, words
+        stopped = set(site.zero_gradient or ())
+        above = set(site.always_positive) - stopped if site.activation in _LINEAR_ABOVE else set()
+        below = set(site.never_positive) - stopped if site.activation in _LINEAR_BELOW else set()
+        linear = self._streak("linear", site.site, len(above | below) >= limits.linear * units, step, site.values)
+        if linear is not None and self._lasts(linear, limits.values):
+            sides = ((above, "below"), (below, "above"))
+            words = " and ".join(f"{len(found)} of {units} units none {side} 0" for found, side in sides if found)
+            yield "linear-site", site.site, linear.since, f"of {linear.values} values, {words}"
 
     def _slope(self, step: int, layer: SlopeSample, facts: Facts) -> Iterator[_Found]:
         name, limits, summary = layer.layer, self.thresholds, layer.summary
-        first = self._first.setdefault(name, layer).summary
-        if name in facts.decays:
+        first, most = self._first.setdefault(name, layer).summary, limits.most * summary.count
+        held = facts.rates.get(name) == 0  # on purpose: nothing moves these slopes
+        if name in facts.decays and not held:
             yield "slope-decayed", name, step, f"weight decay {facts.decays[name]:g} on {summary.count} slopes"
         if name in facts.tied:
             yield "slope-tied", name, step, facts.tied[name]
@@ -124,23 +166,20 @@ class Judge:
         bands: tuple[tuple[AlarmId, int, float, bool, str], ...] = (
             ("slope-negative", summary.negative, limits.negative, True, f"below -{limits.near_0:g}"),
             ("slope-above-1", summary.above_1, limits.above_1, True, f"above {1 + limits.near_1:g}"),
-            # Where they began there, they have not become it.
-            ("slope-near-0", summary.near_0, limits.most, first.near_0 < first.count, f"within {limits.near_0:g} of 0"),
-            ("slope-near-1", summary.near_1, limits.most, first.near_1 < first.count, f"within {limits.near_1:g} of 1"),
+            # Where most began there, the layer has not become it.
+            ("slope-near-0", summary.near_0, limits.most, first.near_0 < most, f"within {limits.near_0:g} of 0"),
+            ("slope-near-1", summary.near_1, limits.most, first.near_1 < most, f"within {limits.near_1:g} of 1"),
         )
         for kind, slopes, share, judged, words in bands:
             since = self._since(kind, name, judged and slopes >= share * summary.count, step)
             if since is not None:
                 evidence = f"{slopes} of {summary.count} slopes {words}; median {summary.median:.3g}"
                 yield kind, name, since, evidence
-        stuck = layer.from_start == 0 and facts.rates.get(name) != 0  # at rate 0 they are held on purpose
-        if self._count("stuck", name, stuck, step) >= limits.stuck:
-            gradient = layer.gradient
-            why = "no gradient reaches them" if not gradient else "though they get a gradient"
-            if layer.update is None:
-                why = "no optimizer moves them"
-            since = self._streaks["stuck", name][0]
-            yield "slope-stuck", name, since, f"all {summary.count} at {summary.median:g}, where they began: {why}"
+        why = _why_stuck(layer) if layer.from_start == 0 and not held else ""
+        stuck = self._streak("stuck", name, bool(why), step)
+        if stuck is not None and stuck.samples >= limits.stuck:
+            evidence = f"all {summary.count} at {summary.median:g}, where they began: {why}"
+            yield "slope-stuck", name, stuck.since, evidence
 
     def _runaway(self, step: int, layer: SlopeSample) -> Iterator[_Found]:
         if layer.update is None or not math.isfinite(layer.update):
@@ -153,19 +192,30 @@ class Judge:
             evidence = f"a slope moved by {words}; at this pace it crosses from 0 to 1 in {1 / large[-1][1]:.0f} steps"
             yield "slope-runaway", layer.layer, large[0][0], evidence
 
-    def _count(self, what: str, where: str, holds: bool, step: int) -> int:
-        """For how many samples in a row something has held."""
+    def _streak(self, what: str, where: str, holds: bool, step: int, values: int = 0) -> _Streak | None:
+        """For how long something has held; None where it does not now."""
         if not holds:
             self._streaks.pop((what, where), None)
-            return 0
-        since, samples = self._streaks.get((what, where), (step, 0))
-        self._streaks[what, where] = since, samples + 1
-        return samples + 1
+            return None
+        streak = self._streaks[what, where] = self._streaks.get((what, where), _Streak(step)).longer(values)
+        return streak
 
     def _since(self, what: str, where: str, holds: bool, step: int) -> int | None:
         """The first step of a streak that has lasted; None of one that has not."""
-        enough = self._count(what, where, holds, step) >= self.thresholds.patience
-        return self._streaks[what, where][0] if enough else None
+        streak = self._streak(what, where, holds, step)
+        return streak.since if streak is not None and self._lasts(streak) else None
+
+    def _lasts(self, streak: _Streak, values: int = 0) -> bool:
+        return streak.samples >= self.thresholds.patience and streak.values >= values
+
+
+def _why_stuck(layer: SlopeSample) -> str:
+    """What holds slopes where they began; nothing where somebody may want it so: at a learning rate of 0."""
+    if layer.update is None:
+        return "no optimizer moves them"
+    if not layer.gradient:
+        return "no gradient reaches them"
+    return "each move is too small for their dtype" if layer.summary.rounded else ""
 
 
 def _some(units: list[int]) -> str:
