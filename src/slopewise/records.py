@@ -26,7 +26,7 @@ class EpochRecord:
         validation_accuracy: fraction right over the same.
         learning_rate: of the weights, at this epoch's last step.
         seconds_per_step: mean over this epoch's steps, batch preparation to update; None in the first training
-            epoch, which warms up.
+            epoch, which warms up. What the monitor took is not in it.
     """
 
     epoch: int
@@ -41,17 +41,22 @@ class EpochRecord:
 
 @dataclass(frozen=True, slots=True)
 class SiteRecord:
-    """One activation layer after one epoch: its slopes and the state of its units on the fixed probe batch.
+    """One call site of an activation after one epoch: its slopes and the state of its units on the fixed probe batch.
+
+    The definitions are those of `slopewise.monitor.SiteSample`, which it is made of.
 
     Attributes:
         epoch: as in `EpochRecord`.
-        layer: the activation module's name in the model.
+        layer: the call site's name: the activation module's in the model.
         units: channels of its input (features after a linear layer).
         slopes: how many learned slopes it has; 0 for ReLU, 1 when shared.
         slope_min, slope_q1, slope_median, slope_q3, slope_max: over those slopes; all equal when shared.
         never_positive: fraction of units whose pre-activation is positive nowhere in the probe batch.
         zero_gradient: fraction of units through whose pre-activation no gradient passes anywhere in the probe
-            batch, so that none reaches their incoming weights.
+            batch, so that none reaches their incoming weights; None where nothing before the site learns.
+        always_positive: fraction of units whose pre-activation is positive everywhere in the probe batch.
+        positive: fraction of the pre-activations that are positive.
+        pass_through: norm of the gradient behind the activation over that before it.
     """
 
     epoch: int
@@ -64,7 +69,10 @@ class SiteRecord:
     slope_q3: float | None
     slope_max: float | None
     never_positive: float
-    zero_gradient: float
+    zero_gradient: float | None
+    always_positive: float | None = None  # this and what follows came later: older studies lack them
+    positive: float | None = None
+    pass_through: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,17 @@ class GradientRecord:
     epoch: int
     layer: str
     norm: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmRecord:
+    """Something that `slopewise.monitor.Monitor` saw in a trial's training; its `Alarm` has the same fields."""
+
+    id: str
+    where: str
+    step: int
+    since: int
+    evidence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +126,8 @@ class TrialRecord:
 
     A trial that diverges is finished: it has `diverged_step` and `diverged_cause`, the epochs until then, and no
     final scores. A failed one has `error`, a traceback, and nothing else. Two runs of the same spec and seed on a
-    CPU agree bitwise in every field but the times (`seconds`, `seconds_per_step`, `operator_costs`) and `attempts`.
+    CPU agree bitwise in every field but the times (`seconds`, `seconds_per_step`, `monitor_seconds`, `operator_costs`)
+    and `attempts`.
 
     Attributes:
         train_loss, train_accuracy, validation_loss, validation_accuracy, test_loss, test_accuracy: of the final
@@ -115,11 +135,13 @@ class TrialRecord:
         steps: optimizer steps taken; a loss that is not finite at step n leaves n - 1.
         seconds: wall time of the whole trial, measurements included.
         seconds_per_step: median over the warm epochs (all but the first).
+        monitor_seconds: of the training's time, what the monitor took; it is in no `seconds_per_step`.
         parameters: learned numbers in the model; slope_parameters: how many of them are slopes.
         init_digest: SHA-256 of the initial weights, slopes aside. Equal over the arms of one seed: the pairing.
         data_digest: SHA-256 of the split and of the first batch, images as augmented and labels. Likewise.
         environment: key of the `StudyRecord.environments` entry that it ran in.
         operator_costs: one for the first seed of an arm whose network holds slopewise's layers, else none.
+        alarms: what the monitor saw in the training, in that order.
     """
 
     arm: str
@@ -138,6 +160,7 @@ class TrialRecord:
     steps: int = 0
     seconds: float | None = None
     seconds_per_step: float | None = None
+    monitor_seconds: float | None = None
     parameters: int | None = None
     slope_parameters: int | None = None
     init_digest: str | None = None
@@ -147,6 +170,7 @@ class TrialRecord:
     sites: tuple[SiteRecord, ...] = ()
     gradients: tuple[GradientRecord, ...] = ()
     operator_costs: tuple[OperatorCostRecord, ...] = ()
+    alarms: tuple[AlarmRecord, ...] = ()
 
     @property
     def diverged(self) -> bool:
@@ -159,6 +183,7 @@ TRIAL_PARTS = {
     "sites": SiteRecord,
     "gradients": GradientRecord,
     "operator_costs": OperatorCostRecord,
+    "alarms": AlarmRecord,
 }
 """The fields of a `TrialRecord` that hold records: a table of their own in the store and in exports."""
 

@@ -149,3 +149,20 @@ def test_any_other_change_is_named(change: dict[str, object], words: str) -> Non
 def test_where_the_data_lie_may_change() -> None:
     paths = [parse_spec({"data": {"source": "npz", "path": path}}) for path in ("a.npz", "b/a.npz")]
     assert spec_differences(*paths) == []
+
+
+def test_a_file_from_before_a_field_is_read_and_goes_on(tmp_path: Path) -> None:
+    relu, prelu = synthetic_study(("relu", "prelu_shared"), 1, epochs=1).trials
+    with closing(Store.create(tmp_path, SPEC, DATA)) as store:
+        store.add(relu, {})
+    with closing(sqlite3.connect(tmp_path / FILE)) as older:
+        for table, column in (("sites", "pass_through"), ("sites", "positive"), ("trials", "monitor_seconds")):
+            older.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        older.commit()
+    with closing(Store.open(tmp_path)) as store:
+        (read,) = store.read().trials
+        assert {(site.positive, site.pass_through) for site in read.sites} == {(None, None)}
+        assert [site.units for site in read.sites] == [site.units for site in relu.sites]
+    with closing(Store.create(tmp_path, SPEC, DATA)) as store:
+        store.add(prelu, {})
+        assert store.read().trials[1] == prelu

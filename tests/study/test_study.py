@@ -19,6 +19,7 @@ def metrics(record: StudyRecord) -> list[object]:
             trial,
             seconds=None,
             seconds_per_step=None,
+            monitor_seconds=None,
             operator_costs=(),
             epochs=tuple(dataclasses.replace(epoch, seconds_per_step=None) for epoch in trial.epochs),
         )

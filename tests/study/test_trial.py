@@ -30,7 +30,8 @@ def data() -> ImageData:
 def metrics(trial: TrialRecord) -> TrialRecord:
     """A record without its times, which alone may differ."""
     epochs = tuple(dataclasses.replace(epoch, seconds_per_step=None) for epoch in trial.epochs)
-    return dataclasses.replace(trial, seconds=None, seconds_per_step=None, epochs=epochs, operator_costs=())
+    times = {"seconds": None, "seconds_per_step": None, "monitor_seconds": None}
+    return dataclasses.replace(trial, **times, epochs=epochs, operator_costs=())
 
 
 def test_a_trial_records_every_epoch_and_scores_the_test_set_once(data: ImageData) -> None:
@@ -114,6 +115,30 @@ def test_a_last_step_into_infinity_is_a_divergence_too(data: ImageData) -> None:
     assert trial.diverged_step == trial.steps == 1
     assert trial.diverged_cause.startswith("the validation loss is")
     assert [epoch.epoch for epoch in trial.epochs] == [0]
+
+
+def test_the_monitor_watches_a_trial_changes_no_bit_and_its_alarms_are_kept(data: ImageData) -> None:
+    wild = {"epochs": 6, "lr": 3.0}
+    watched, alone = (
+        run_trial(tiny(train=wild, monitor={"every": every}), "prelu_shared", 0, data) for every in (1, 0)
+    )
+    assert watched.diverged_step == alone.diverged_step is not None
+    assert watched.epochs[-1].validation_loss == alone.epochs[-1].validation_loss
+    assert (alone.alarms, alone.monitor_seconds) == ((), 0)
+    alarms = {alarm.id: alarm for alarm in watched.alarms}
+    assert "not-finite" in alarms or "slope-runaway" in alarms
+    assert all(alarm.step <= watched.diverged_step for alarm in watched.alarms)
+    assert watched.monitor_seconds > 0
+
+
+def test_call_sites_are_recorded_as_the_monitor_defines_them(data: ImageData) -> None:
+    trial = run_trial(tiny(train={"epochs": 1}), "relu", 0, data)
+    start = [site for site in trial.sites if site.epoch == 0]
+    assert len(start) == len({site.layer for site in start}) == 6
+    for site in start:
+        assert 0 < site.positive < 1
+        assert 0 <= site.always_positive + site.never_positive <= 1
+        assert 0 < site.pass_through < 1  # a ReLU passes a part of the gradient on, and scales none of it
 
 
 @pytest.mark.parametrize("arm", ["prelu_channel", "rrelu"])

@@ -35,12 +35,14 @@ class Metric:
 def unit_weighted(
     sites: Sequence[SiteRecord], fraction: Literal["never_positive", "zero_gradient"], epoch: int
 ) -> float | None:
-    """Percentage of all units of the network after an epoch: layers weigh by their units, not equally."""
-    layers = [site for site in sites if site.epoch == epoch]
-    units = sum(site.units for site in layers)
-    if not units:
-        return None
-    return 100 * math.fsum(getattr(site, fraction) * site.units for site in layers) / units
+    """Percentage of all units of the network after an epoch: layers weigh by their units, not equally.
+
+    Layers that have no such fraction (no gradient can flow there) are left out.
+    """
+    found = [(getattr(site, fraction), site.units) for site in sites if site.epoch == epoch]
+    layers = [(value, units) for value, units in found if value is not None]
+    total = sum(units for _, units in layers)
+    return 100 * math.fsum(value * units for value, units in layers) / total if total else None
 
 
 def _test_accuracy(trial: TrialRecord, _: float | None) -> float | None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from slopewise.convert import ConversionWarning
 from slopewise.errors import ModelError, SlopewiseError, SpecError
-from slopewise.monitor import probe
+from slopewise.monitor import Probe
 from slopewise.optim import param_groups
 from slopewise.study._references import describe
 from slopewise.study._spec import ArmSpec, ConvertSpec, HardwareSpec, StudySpec
@@ -110,12 +110,12 @@ def _rehearse(spec: StudySpec, arm: ArmSpec, data: ImageData) -> _Start:
         digest = built.init_digest()
         param_groups(built.model, lr=spec.train.lr)
         torch.autograd.backward(loss(built.model))
-        states, _ = probe(built.model, built.sites, loss)
+        sites = Probe(built.model, built.sites.values())(lambda: loss(built.model)).sites
     except SlopewiseError:
         raise
     except (Exception, SystemExit) as error:  # a user's model can raise anything
         raise ModelError(f"{where} raised {describe(error)}{hint_for_small(images)}") from error
-    if not states:
+    if not any(site.site in built.sites for site in sites):
         raise ModelError(
             f"{where} makes activations but never applies one, so all arms would be the same: call in forward() what "
             "activation(channels) returned"

@@ -177,6 +177,16 @@ class HardwareSpec(_Table):
     threads: Annotated[int, Field(gt=0)] = 1
 
 
+class MonitorSpec(_Table):
+    """How closely training is watched; it changes no bit of it.
+
+    Attributes:
+        every: `slopewise.monitor.Monitor` samples one training step in so many, and raises alarms; 0 watches none.
+    """
+
+    every: Annotated[int, Field(ge=0)] = 10
+
+
 class ArmSpec(_Table):
     """One treatment.
 
@@ -244,7 +254,7 @@ class StudySpec(_Table):
         control: the arm that others are compared with; the first one by default.
         seeds: one trial per arm and seed. A number n stands for 0 to n - 1.
         margin: smallest difference in test accuracy that matters to you, in percentage points.
-        data, model, train, hardware: see their tables.
+        data, model, train, hardware, monitor: see their tables.
     """
 
     name: str = "PReLU study"
@@ -260,6 +270,7 @@ class StudySpec(_Table):
     model: ModelSpec = ModelSpec()
     train: TrainSpec = TrainSpec()
     hardware: HardwareSpec = HardwareSpec()
+    monitor: MonitorSpec = MonitorSpec()
 
     @model_validator(mode="before")
     @classmethod

@@ -1,8 +1,9 @@
 """The store: one SQLite file a study, written by the driver alone, each finished trial in one transaction.
 
 Tables mirror the records field by field, so that any SQLite tool can read them: `study` (one row), `environments`,
-`trials`, and below each trial `epochs`, `sites`, `gradients` and `operator_costs`. A kind of record that came later is
-a table that older files lack: they are read as having none, and gain it when their study goes on.
+`trials`, and below each trial `epochs`, `sites`, `gradients`, `operator_costs` and `alarms`. A kind of record, or a
+field, that came later is a table or a column that older files lack: they are read as having none, and gain it when
+their study goes on.
 """
 
 from __future__ import annotations
@@ -127,6 +128,10 @@ class Store:
         row = {"id": 1, "spec": spec.model_dump(mode="json"), "data": data}
         with store._errors(), store._engine.begin() as connection:  # one transaction: a study is there whole or not
             _metadata.create_all(connection)
+            for table in (_TRIALS, *_BELOW.values()):
+                for column in set(table.columns.keys()) - _present(connection, table):
+                    kind = table.columns[column].type.compile(connection.dialect)
+                    connection.exec_driver_sql(f'ALTER TABLE {table.name} ADD COLUMN "{column}" {kind}')
             connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA}")
             connection.execute(sql.delete(_STUDY))
             connection.execute(sql.insert(_STUDY).values(row))
@@ -172,12 +177,13 @@ class Store:
             below: dict[str, dict[int, list[Any]]] = {name: {} for name in TRIAL_PARTS}
             for name in _BELOW.keys() & sql.inspect(connection).get_table_names():
                 table, groups = _BELOW[name], below[name]
-                for row in connection.execute(sql.select(table).order_by(sql.text("rowid"))).mappings():
+                rows = sql.select(*_columns_of(connection, table)).order_by(sql.text("rowid"))
+                for row in connection.execute(rows).mappings():
                     values = {column: value for column, value in row.items() if column != "trial"}
                     groups.setdefault(row["trial"], []).append(TRIAL_PARTS[name](**values))
             trials = [
                 _trial(row, {name: tuple(below[name].get(row["id"], ())) for name in TRIAL_PARTS})
-                for row in connection.execute(sql.select(_TRIALS)).mappings()
+                for row in connection.execute(sql.select(*_columns_of(connection, _TRIALS))).mappings()
             ]
         spec = parse_spec(study.spec)
         arms = tuple(arm.name for arm in spec.arms)
@@ -214,6 +220,16 @@ class Store:
             raise StoreError(f"cannot use the store '{self.path}': {error.orig}") from error
         except DatabaseError as error:
             raise StoreError(f"'{self.path}' is not a SQLite file ({error.orig}): move it away") from error
+
+
+def _present(connection: sql.Connection, table: sql.Table) -> set[str]:
+    return {column["name"] for column in sql.inspect(connection).get_columns(table.name)}
+
+
+def _columns_of(connection: sql.Connection, table: sql.Table) -> list[sql.Column[Any]]:
+    """Those of a table that the file has, too."""
+    present = _present(connection, table)
+    return [column for column in table.columns if column.name in present]
 
 
 def _row(part: Any) -> dict[str, Any]:

@@ -13,33 +13,34 @@ import pickle
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from slopewise.monitor import SiteState, learned_slopes, probe
-from slopewise.optim import param_groups
+from slopewise.monitor import Monitor, Probe, learned_slopes
 from slopewise.records import EpochRecord, GradientRecord, SiteRecord, TrialRecord
+from slopewise.study._batches import Batches
 from slopewise.study._environment import environment, environment_digest
+from slopewise.study._measured import alarm_records, gradient_records, site_records
 from slopewise.study._operator_cost import compare_operators, holds_our_layers, why_not_compared
-from slopewise.study._spec import ArmSpec, HardwareSpec, StudySpec, TrainSpec
+from slopewise.study._optimizer import build_optimizer
+from slopewise.study._spec import ArmSpec, HardwareSpec, StudySpec
 from slopewise.study._streams import derive, stream
 from slopewise.study.arms import activation_factory
-from slopewise.study.data import Augment, ImageData, Images, load_data, stratified_split
+from slopewise.study.data import ImageData, Images, load_data, stratified_split
 from slopewise.study.models import BuiltModel, build_model
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+    from torch.distributed import ProcessGroup
 
 PROBE_SIZE = 128  # images of the fixed batch on which units are judged
 _EVALUATION_BATCH = 512
 _EXAMPLES = 2  # images that an ordinary network is run on for its conversion; batch normalisation needs two
 _LOSS_CHECK = 50  # steps between looks at the loss on devices where a look stalls the queue
-_WARM_UP = 0.25  # share of the steps in which one-cycle climbs to the peak
 
 OnEpoch = Callable[[EpochRecord], None]
 
@@ -143,24 +144,6 @@ class _Trained:
 _UNTRAINED = _Trained()
 
 
-class _Batches:
-    """Shuffled, augmented training batches of one seed: the same for every arm and any number of devices."""
-
-    def __init__(self, data: ImageData, index: Tensor, spec: StudySpec, seed: int) -> None:
-        self.data, self.index = data, index
-        self.size = min(spec.train.batch_size, len(index))
-        self.augment = Augment.resolve(spec.data.augment, height=data.train_images.shape[2], flip=data.flip)
-        self.order, self.changes = stream(seed, "order"), stream(seed, "augment")
-
-    def __len__(self) -> int:
-        return len(self.index) // self.size
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = self.index[torch.randperm(len(self.index), generator=self.order)]
-        for chosen in torch.split(order, self.size)[: len(self)]:
-            yield self.augment(self.data.train_images[chosen], self.changes), self.data.train_labels[chosen]
-
-
 class _Trial:
     """The state of one training run."""
 
@@ -170,14 +153,21 @@ class _Trial:
         self.kept, self.held_out = stratified_split(
             data.train_labels, spec.data.validation_fraction, stream(seed, "split")
         )
-        self.batches = _Batches(data, self.kept, spec, seed)
+        self.batches = Batches(data, self.kept, spec, seed)
         self.built = build_arm(spec, arm, seed, data)
         self.init_digest = self.built.init_digest()
-        optimizer, self.scheduler = _optimizer(self.built.model, spec.train, arm, len(self.batches))
+        optimizer, self.scheduler = build_optimizer(self.built.model, spec.train, arm, len(self.batches))
         self.model, self.optimizer = fabric.setup(self.built.model, optimizer)
         chosen = self.kept[torch.randperm(len(self.kept), generator=stream(seed, "probe"))[:PROBE_SIZE]]
         self.probe_images = data.train_images[chosen].to(fabric.device)
         self.probe_labels = data.train_labels[chosen].to(fabric.device)
+        activations = self.built.sites.values()
+        self.probe = Probe(self.built.model, activations)
+        self.monitor = None
+        if spec.monitor.every:
+            self.monitor = Monitor(
+                self.built.model, spec.monitor.every, activations=activations, process_group=_processes(fabric)
+            )
         self.step, self.last_loss = 0, math.nan
         self.data_digest = hashlib.sha256()
         self.epochs: list[EpochRecord] = []
@@ -189,6 +179,8 @@ class _Trial:
         torch.manual_seed(derive(self.seed, "forward"))
         outcome: dict[str, Any]
         try:
+            if self.monitor:
+                self.monitor.start()
             self._measure(_UNTRAINED)
             for _ in range(self.spec.train.epochs):
                 self._measure(self._train_epoch())
@@ -197,6 +189,9 @@ class _Trial:
             outcome = self._final_scores()
         except _Divergence as divergence:
             outcome = {"diverged_step": divergence.step, "diverged_cause": divergence.cause}
+        finally:
+            if self.monitor:
+                self.monitor.close()
         warm = [epoch.seconds_per_step for epoch in self.epochs if epoch.seconds_per_step is not None]
         return TrialRecord(
             arm=self.arm.name,
@@ -206,6 +201,7 @@ class _Trial:
             steps=self.step,
             seconds=time.perf_counter() - self.started,
             seconds_per_step=median(warm) if warm else None,
+            monitor_seconds=self._monitor_seconds(),
             parameters=sum(p.numel() for p in self.built.model.parameters()),
             slope_parameters=sum(learned_slopes(site).numel() for site in self.built.sites.values()),
             init_digest=self.init_digest,
@@ -214,6 +210,7 @@ class _Trial:
             epochs=tuple(self.epochs),
             sites=tuple(self.sites),
             gradients=tuple(self.gradients),
+            alarms=alarm_records(self.monitor.alarms if self.monitor else ()),
         )
 
     def steps(self) -> Iterator[None]:
@@ -230,7 +227,7 @@ class _Trial:
         losses: list[Tensor] = []
         right, seen = torch.zeros((), device=device, dtype=torch.int64), 0
         _wait_for(device)
-        started, first = time.perf_counter(), self.step + 1
+        started, monitored, first = time.perf_counter(), self._monitor_seconds(), self.step + 1
         for images, labels in self.batches:
             if self.step == 0:
                 self._digest(images, labels)
@@ -239,7 +236,7 @@ class _Trial:
             right += hits.sum()
             seen += len(hits)
         _wait_for(device)
-        seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - started - (self._monitor_seconds() - monitored)
         self._check(losses, first)
         totals = torch.stack([torch.stack(losses).double().mean(), right.double() / seen])
         loss_mean, accuracy = self._over_ranks(totals).tolist()
@@ -279,9 +276,9 @@ class _Trial:
                 seconds_per_step=trained.seconds_per_step if epoch > 1 else None,  # the first epoch warms up
             )
         )
-        states, gradients = probe(self.built.model, self.built.sites, self._probe_loss)
-        self.sites += [_site_record(epoch, state) for state in states]
-        self.gradients += [GradientRecord(epoch, g.layer, _finite(g.norm)) for g in gradients]
+        sample = self.probe(self._probe_loss, step=self.step)
+        self.sites += site_records(epoch, sample, self.built.sites)
+        self.gradients += gradient_records(epoch, sample)
 
     def _final_scores(self) -> dict[str, float]:
         data, scores = self.data, {}
@@ -310,9 +307,12 @@ class _Trial:
                 right += int((logits.argmax(dim=1) == wanted).sum())
         return loss / len(index), right / len(index)
 
-    def _probe_loss(self, model: nn.Module) -> Tensor:
+    def _monitor_seconds(self) -> float:
+        return self.monitor.overhead if self.monitor else 0.0
+
+    def _probe_loss(self) -> Tensor:
         with self.fabric.autocast():
-            return F.cross_entropy(model(self._cast(self.probe_images)).float(), self.probe_labels)
+            return F.cross_entropy(self.built.model(self._cast(self.probe_images)).float(), self.probe_labels)
 
     def _cast(self, images: Tensor) -> Tensor:
         """Images in the parameters' dtype, for `bf16-true` and `64-true`; autocast sees to the mixed precisions."""
@@ -353,61 +353,9 @@ class _Trial:
             self.data_digest.update(part.contiguous().numpy().tobytes())
 
 
-def _optimizer(
-    model: nn.Module, train: TrainSpec, arm: ArmSpec, steps_per_epoch: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    lr = train.lr if arm.lr is None else arm.lr
-    scale = train.slope_lr_scale if arm.slope_lr_scale is None else arm.slope_lr_scale
-    groups = param_groups(
-        model,
-        lr=lr,
-        weight_decay=train.weight_decay,
-        norm_and_bias_weight_decay=train.weight_decay,
-        slope_lr_scale=scale,
-        shared_gradient=arm.shared_gradient or train.shared_gradient,
-    )
-    optimizer: torch.optim.Optimizer
-    if train.optimizer == "sgd":
-        optimizer = torch.optim.SGD(groups, lr=lr, momentum=train.momentum, nesterov=train.momentum > 0, fused=True)
-    else:
-        optimizer = torch.optim.AdamW(groups, lr=lr, betas=(train.momentum, 0.999), fused=True)
-    shape = partial(_one_cycle, total=train.epochs * steps_per_epoch) if train.schedule == "one-cycle" else _constant
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, shape)
-
-
-def _constant(step: int) -> float:  # noqa: ARG001 - the signature of a schedule
-    return 1.0
-
-
-def _one_cycle(step: int, *, total: int) -> float:
-    """Share of the peak rate at a step: linear up over the first quarter, then a cosine down to nearly 0.
-
-    torch's OneCycleLR divides by zero for some small numbers of steps, and moves the momentum, too.
-    """
-    peak = max(1, round(_WARM_UP * total))
-    if step < peak:
-        return (step + 1) / peak
-    return 0.5 + 0.5 * math.cos(math.pi * (step + 1 - peak) / (total + 1 - peak))
-
-
-def _site_record(epoch: int, state: SiteState) -> SiteRecord:
-    low = q1 = middle = q3 = high = None
-    if state.slopes.numel():
-        quarters = torch.linspace(0, 1, 5, dtype=torch.float64, device=state.slopes.device)
-        low, q1, middle, q3, high = state.slopes.double().quantile(quarters).tolist()
-    return SiteRecord(
-        epoch=epoch,
-        layer=state.layer,
-        units=state.units,
-        slopes=state.slopes.numel(),
-        slope_min=low,
-        slope_q1=q1,
-        slope_median=middle,
-        slope_q3=q3,
-        slope_max=high,
-        never_positive=state.never_positive,
-        zero_gradient=state.zero_gradient,
-    )
+def _processes(fabric: Fabric) -> ProcessGroup | None:
+    """Those that share each batch; they are what Fabric has launched, all of them."""
+    return torch.distributed.group.WORLD if fabric.world_size > 1 else None
 
 
 def _finite(value: float) -> float | None:

@@ -1,0 +1,30 @@
+"""What a trial's network is trained on, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from slopewise.study._spec import StudySpec
+from slopewise.study._streams import stream
+from slopewise.study.data import Augment, ImageData
+
+
+class Batches:
+    """Shuffled, augmented training batches of one seed: the same for every arm and any number of devices."""
+
+    def __init__(self, data: ImageData, index: Tensor, spec: StudySpec, seed: int) -> None:
+        self.data, self.index = data, index
+        self.size = min(spec.train.batch_size, len(index))
+        self.augment = Augment.resolve(spec.data.augment, height=data.train_images.shape[2], flip=data.flip)
+        self.order, self.changes = stream(seed, "order"), stream(seed, "augment")
+
+    def __len__(self) -> int:
+        return len(self.index) // self.size
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = self.index[torch.randperm(len(self.index), generator=self.order)]
+        for chosen in torch.split(order, self.size)[: len(self)]:
+            yield self.augment(self.data.train_images[chosen], self.changes), self.data.train_labels[chosen]

@@ -1,0 +1,50 @@
+"""What a monitor measured, as the records of a trial."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator
+
+from slopewise.monitor import Alarm, Sample
+from slopewise.records import AlarmRecord, GradientRecord, SiteRecord
+
+
+def site_records(epoch: int, sample: Sample, layers: Collection[str]) -> Iterator[SiteRecord]:
+    """The call sites of a sample at which these layers are applied; slopes stand with the first site of their layer."""
+    slopes = {layer.layer: layer.summary for layer in sample.slopes}
+    for site in sample.sites:
+        if site.site.partition(" (")[0] not in layers:
+            continue
+        found = slopes.get(site.site)
+        yield SiteRecord(
+            epoch=epoch,
+            layer=site.site,
+            units=site.units,
+            slopes=found.count if found else 0,
+            slope_min=_finite(found.minimum) if found else None,
+            slope_q1=_finite(found.lower_quartile) if found else None,
+            slope_median=_finite(found.median) if found else None,
+            slope_q3=_finite(found.upper_quartile) if found else None,
+            slope_max=_finite(found.maximum) if found else None,
+            never_positive=len(site.never_positive) / site.units,
+            zero_gradient=None if site.zero_gradient is None else len(site.zero_gradient) / site.units,
+            always_positive=len(site.always_positive) / site.units,
+            positive=site.positive,
+            pass_through=site.pass_through,
+        )
+
+
+def gradient_records(epoch: int, sample: Sample) -> Iterator[GradientRecord]:
+    """The gradient norms of a sample; where none reached a layer, it is 0."""
+    for layer in sample.layers:
+        known = layer.gradient if layer.gradient is not None or layer.not_finite else 0.0
+        yield GradientRecord(epoch, layer.layer, known)
+
+
+def alarm_records(alarms: Iterable[Alarm]) -> tuple[AlarmRecord, ...]:
+    """A monitor's alarms."""
+    return tuple(AlarmRecord(alarm.id, alarm.where, alarm.step, alarm.since, alarm.evidence) for alarm in alarms)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,52 @@
+"""How a trial's weights and slopes are moved: the optimizer and its learning rate from step to step."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import torch
+from torch import nn
+
+from slopewise.optim import param_groups
+from slopewise.study._spec import ArmSpec, TrainSpec
+
+_WARM_UP = 0.25  # share of the steps in which one-cycle climbs to the peak
+
+
+def build_optimizer(
+    model: nn.Module, train: TrainSpec, arm: ArmSpec, steps_per_epoch: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """An arm's optimizer, with slopes in a group of their own, and the schedule over all its steps."""
+    lr = train.lr if arm.lr is None else arm.lr
+    scale = train.slope_lr_scale if arm.slope_lr_scale is None else arm.slope_lr_scale
+    groups = param_groups(
+        model,
+        lr=lr,
+        weight_decay=train.weight_decay,
+        norm_and_bias_weight_decay=train.weight_decay,
+        slope_lr_scale=scale,
+        shared_gradient=arm.shared_gradient or train.shared_gradient,
+    )
+    optimizer: torch.optim.Optimizer
+    if train.optimizer == "sgd":
+        optimizer = torch.optim.SGD(groups, lr=lr, momentum=train.momentum, nesterov=train.momentum > 0, fused=True)
+    else:
+        optimizer = torch.optim.AdamW(groups, lr=lr, betas=(train.momentum, 0.999), fused=True)
+    shape = partial(_one_cycle, total=train.epochs * steps_per_epoch) if train.schedule == "one-cycle" else _constant
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, shape)
+
+
+def _constant(step: int) -> float:  # noqa: ARG001 - the signature of a schedule
+    return 1.0
+
+
+def _one_cycle(step: int, *, total: int) -> float:
+    """Share of the peak rate at a step: linear up over the first quarter, then a cosine down to nearly 0.
+
+    torch's OneCycleLR divides by zero for some small numbers of steps, and moves the momentum, too.
+    """
+    peak = max(1, round(_WARM_UP * total))
+    if step < peak:
+        return (step + 1) / peak
+    return 0.5 + 0.5 * math.cos(math.pi * (step + 1 - peak) / (total + 1 - peak))
