@@ -7,7 +7,7 @@ import time
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,6 +19,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from slopewise.monitor._alarm import Alarm, Thresholds
 from slopewise.monitor._clock import Clock
+from slopewise.monitor._hook import Hook
 from slopewise.monitor._judge import Facts, Judge
 from slopewise.monitor._parameters import Parameters
 from slopewise.monitor._ranks import Ranks, unwrapped
@@ -64,6 +65,7 @@ class Monitor:
         every: sample one step in so many.
         sinks: where samples and alarms go while training runs, see `slopewise.monitor.sinks`.
         thresholds: of the alarms.
+        activations: modules that are activations, beside PyTorch's and slopewise's own: a Swish written by hand, say.
         evaluation: count passes in evaluation mode, or without gradients, too.
         process_group: of processes that train the model together by other means than DistributedDataParallel.
         name: of the run, for reports.
@@ -94,6 +96,7 @@ class Monitor:
         *,
         sinks: Sequence[Sink] = (),
         thresholds: Thresholds | None = None,
+        activations: Iterable[nn.Module] = (),
         evaluation: bool = False,
         process_group: ProcessGroup | None = None,
         name: str = "",
@@ -106,9 +109,9 @@ class Monitor:
         self._ranks = Ranks(process_group or group)
         self._sinks = list(sinks) if self._ranks.first else []
         self._clock = Clock()
-        self._sites = Sites(inner, self._clock, compiled=hasattr(model, "_orig_mod"))
+        self._sites = Sites(inner, self._clock, activations=activations, compiled=hasattr(model, "_orig_mod"))
         self._parameters = Parameters(inner, thresholds or Thresholds())
-        if not self._parameters.all:
+        if not any(parameter.requires_grad for parameter in self._parameters.all):
             raise ValueError(
                 f"no parameter of {type(inner).__name__} requires a gradient: there is no training to watch"
             )
@@ -133,7 +136,7 @@ class Monitor:
         self._begun = time.perf_counter()
         for sink in list(self._sinks):
             self._tell(sink, sink.start, self._header)
-        forward = self.model.register_forward_pre_hook(self._on_forward, with_kwargs=True)
+        forward = self.model.register_forward_pre_hook(Hook(self._on_forward), with_kwargs=True)
         # The optimizers' hooks are global: they must not keep a forgotten monitor, and its model, alive.
         before, after = _weakly(self._on_step), _weakly(self._on_stepped)
         handles = (
@@ -155,8 +158,10 @@ class Monitor:
             return
         _remove(self._hooks)
         self._hooks = []
-        if self._sites.passes:
-            self._seal(self.step + 1, alone=True)  # other processes may not get here
+        if self._steps.begun:
+            self._finish_step(alone=True)  # other processes may not get here
+        elif self._sites.passes:
+            self._seal(self.step + 1, alone=True)
         self._collect(wait=True)
         words = "" if error is None else f"{type(error).__name__}: {error}"
         self._end = End(self.step, time.perf_counter() - self._begun, self._clock.seconds, self.notes, words)
@@ -242,8 +247,9 @@ class Monitor:
     def step_done(self) -> None:
         """Say that a step has ended, in a loop that changes weights without an optimizer of torch's."""
         if self._sampling:
-            self._seal(self.step + 1)
-        self.step += 1
+            self._finish_step()
+        else:
+            self.step += 1
 
     @property
     def _sampling(self) -> bool:
@@ -255,20 +261,23 @@ class Monitor:
         if not (self.evaluation or (module.training and torch.is_grad_enabled())):
             return
         with self._clock:
-            if self._steps.begun:  # whatever was not stepped yet will not be
-                self._steps.abandon()
+            if self._steps.begun and not self._steps.busy:  # whatever was not stepped yet will not be
                 self._finish_step()
                 if not self._sampling:
                     return
             self._sites.begin(args, kwargs)
 
     def _on_step(self, optimizer: torch.optim.Optimizer) -> None:
-        if self._sampling and self._steps.concern(optimizer):
-            with self._clock:
+        if not self._steps.concern(optimizer) or not self._steps.enter(optimizer) or not self._sampling:
+            return
+        with self._clock:
+            if self._steps.repeats(optimizer):
+                self._finish_step()
+            if self._sampling:
                 self._parameters.before(optimizer)
 
     def _on_stepped(self, optimizer: torch.optim.Optimizer) -> None:
-        if not self._steps.concern(optimizer):
+        if not self._steps.concern(optimizer) or not self._steps.leave(optimizer):
             return
         if not self._sampling:
             self.step += self._steps.ends(optimizer)
@@ -278,8 +287,11 @@ class Monitor:
             if self._steps.take(optimizer):
                 self._finish_step()
 
-    def _finish_step(self) -> None:
-        self._seal(self.step + 1)
+    def _finish_step(self, *, alone: bool = False) -> None:
+        """A sampled step has ended, whether or not there were parameters that it waited for."""
+        if self._steps.begun:
+            self._steps.abandon()
+        self._seal(self.step + 1, alone=alone)
         self.step += 1
 
     def _seal(self, step: int, *, alone: bool = False) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from slopewise.monitor._alarm import Thresholds
 from slopewise.monitor._sample import LayerSample, SlopeSample
@@ -35,9 +36,10 @@ def learned_slopes(module: nn.Module) -> Tensor:
 
 
 class Parameters:
-    """The parameters of one model that require gradients.
+    """The parameters of one model. Samples are of those that require gradients when they are taken.
 
     Attributes:
+        all: every parameter once.
         decays: the weight decay of slopes, by layer, where it is not 0.
         rates: the learning rate of slopes, by layer, in the latest sampled step.
     """
@@ -51,7 +53,7 @@ class Parameters:
         self._slope_of: dict[nn.Parameter, str] = {}
         seen: set[nn.Parameter] = set()
         for path, module, name, parameter in held(model):
-            if not parameter.requires_grad or parameter in seen:
+            if parameter in seen:
                 continue
             seen.add(parameter)
             if name == slope_name(module):
@@ -65,12 +67,18 @@ class Parameters:
         self._before: dict[nn.Parameter, Tensor] = {}
         self._slopes_before: dict[str, Tensor] = {}
         self._norms: dict[nn.Parameter, tuple[Tensor, Tensor]] = {}  # of the weight before the step, of its update
+        self._gradients: dict[nn.Parameter, Tensor] = {}  # their norms, of slopes themselves
+
+    @property
+    def learned(self) -> list[nn.Parameter]:
+        """Those that require gradients now; fine-tuning thaws layers as it goes."""
+        return [parameter for parameter in self.all if _learns(parameter)]
 
     @torch.no_grad()
     def before(self, optimizer: torch.optim.Optimizer) -> None:
         """Keep what the optimizer is about to change."""
         for group in optimizer.param_groups:
-            mine = [parameter for parameter in group["params"] if parameter in self.all]
+            mine = [parameter for parameter in group["params"] if parameter in self.all and _learns(parameter)]
             for parameter in mine:
                 self._before[parameter] = _local(parameter).clone()
                 path = self._slope_of.get(parameter)
@@ -80,49 +88,62 @@ class Parameters:
 
     @torch.no_grad()
     def after(self, optimizer: torch.optim.Optimizer) -> None:
-        """Measure what it changed."""
+        """Measure what it changed, and by which gradients: a loop may drop these at once, before others step."""
         stepped = [p for group in optimizer.param_groups for p in group["params"] if p in self._before]
         before = [self._before.pop(parameter) for parameter in stepped]
         updates = [_local(parameter) - old for parameter, old in zip(stepped, before, strict=True)]
         for parameter, weight, update in zip(stepped, _norms(before), _norms(updates), strict=True):
             self._norms[parameter] = weight, update
+        weights = [p for p in stepped if p.grad is not None and p not in self._slope_of]
+        self._gradients.update(zip(weights, _norms(_local(p.grad) for p in weights if p.grad is not None), strict=True))
+        for parameter in stepped:
+            if parameter in self._slope_of and parameter.grad is not None:
+                self._gradients[parameter] = parameter.grad.detach().clone()
 
     def _note_settings(self, path: str, group: dict[str, Any]) -> None:
         rate, decay = group.get("lr"), group.get("weight_decay")
-        if isinstance(rate, float):
-            self.rates[path] = rate
+        if isinstance(rate, (int, float)):
+            self.rates[path] = float(rate)
         if isinstance(decay, (int, float)) and decay > 0:
             self.decays[path] = float(decay)
 
     @torch.no_grad()
     def pack(
-        self, gradients: dict[nn.Parameter, Tensor | None] | None = None
+        self, gradients: Mapping[nn.Parameter, Tensor | None] | None = None
     ) -> tuple[list[Tensor], Callable[[Sequence[Tensor]], tuple[tuple[SlopeSample, ...], tuple[LayerSample, ...]]]]:
         """What this step left, as flat tensors, and what makes samples of them once they are on the CPU.
 
         Args:
-            gradients: in place of the parameters' `.grad`.
+            gradients: in place of those that were stepped with, and of the others' `.grad`.
         """
         norms, self._norms = self._norms, {}
+        seen, self._gradients = self._gradients, {}
         slopes_before, self._slopes_before = self._slopes_before, {}
-        found = {p: p.grad if gradients is None else gradients.get(p) for p in self.all}
+        learned = self.learned
+        found = {p: p.grad if gradients is None else gradients.get(p) for p in learned if p not in seen}
         parts: list[Tensor] = []
         readers: list[Callable[[Tensor], LayerSample]] = []
-        for path, parameters in self._layers.items():
-            with_gradient = [g for p in parameters if (g := found[p]) is not None]
+        for path, held_here in self._layers.items():
+            parameters = [p for p in held_here if p in found or p in seen]
+            if not parameters:
+                continue
+            later = [g for p in parameters if (g := found.get(p)) is not None]
+            gradient_norms = [seen[p] for p in parameters if p in seen] + _norms(map(_local, later))
             stepped = [norms[p] for p in parameters if p in norms]
             weights = [weight for weight, _ in stepped] if stepped else _norms(map(_local, parameters))
-            rows = _norms(map(_local, with_gradient)), weights, [update for _, update in stepped]
+            rows = gradient_norms, weights, [update for _, update in stepped]
             parts.append(torch.cat([_together(row, parameters[0]) for row in rows]))
-            readers.append(_reads_layer(path, bool(with_gradient), bool(stepped)))
+            readers.append(_reads_layer(path, bool(gradient_norms), bool(stepped)))
         slope_readers = []
         for path, module in self._slopes.items():
+            if not any(parameter.requires_grad for parameter in module.parameters(recurse=True)):
+                continue
             values = learned_slopes(module)
             parameter = module._parameters.get(slope_name(module) or "")  # None where it is parametrised
-            gradient = None if parameter is None else found.get(parameter)
+            gradient = None if parameter is None else seen.get(parameter, found.get(parameter))
             before = slopes_before.get(path)
-            rows = [values, values if gradient is None else gradient.flatten(), values if before is None else before]
-            parts.append(torch.stack([row.to(values.dtype) for row in rows]).flatten())
+            numbers = [values, values if gradient is None else gradient.flatten(), values if before is None else before]
+            parts.append(torch.stack([row.to(values.dtype) for row in numbers]).flatten())
             slope_readers.append(self._reads_slopes(path, values.dtype, gradient is not None, before is not None))
 
         def read(flat: Sequence[Tensor]) -> tuple[tuple[SlopeSample, ...], tuple[LayerSample, ...]]:
@@ -197,6 +218,11 @@ def _reads_layer(path: str, has_gradient: bool, has_moved: bool) -> Callable[[Te
     return read
 
 
+def _learns(parameter: nn.Parameter) -> bool:
+    """Whether it requires a gradient, and has values: those of lazy modules come with their first input."""
+    return parameter.requires_grad and not is_lazy(parameter)
+
+
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
@@ -210,12 +236,15 @@ def _together(norms: list[Tensor], like: Tensor) -> Tensor:
     """One norm of several; 0 of none."""
     if not norms:
         return torch.zeros(1, device=like.device)
-    return torch.stack([norm.to(like.device, torch.float32) for norm in norms]).norm().reshape(1)
+    together = torch.stack([norm.to(like.device, torch.float32) for norm in norms])
+    total: Tensor = torch.linalg.vector_norm(together)
+    return total.reshape(1)
 
 
 def _local(tensor: Tensor) -> Tensor:
     """The values of a parameter or gradient that are here: this process's shard, or what a sparse one holds."""
     tensor = tensor.detach()
     if hasattr(tensor, "to_local"):
-        return tensor.to_local()  # type: ignore[no-any-return]
+        own: Tensor = tensor.to_local()
+        return own
     return tensor.coalesce().values() if tensor.is_sparse else tensor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ class Probe:
 
     Args:
         model: the network, not wrapped.
+        activations: modules of it that are activations, beside those that are known.
 
     Example:
         >>> dead = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
@@ -34,10 +35,10 @@ class Probe:
         ((0, 1, 2), 0.0, True)
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, activations: Iterable[nn.Module] = ()) -> None:
         self._model = model
         self._clock = Clock()
-        self._sites = Sites(model, self._clock)
+        self._sites = Sites(model, self._clock, activations=activations)
         self._parameters = Parameters(model, Thresholds())
 
     def __call__(self, loss: Callable[[], Tensor], *, step: int = 0) -> Sample:
@@ -48,7 +49,7 @@ class Probe:
             step: the sample's.
         """
         before, sites = self._clock.seconds, self._sites
-        learned = list(self._parameters.all)
+        learned = self._parameters.learned
         begin = self._model.register_forward_pre_hook(
             lambda _, args, kwargs: sites.begin(args, kwargs), with_kwargs=True
         )

@@ -7,7 +7,7 @@ there is nothing. Gradients are seen by hooks on tensors and autograd nodes, whi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,15 +21,15 @@ from slopewise._activations import kind_of, kind_of_function
 from slopewise._flow import tensors_in
 from slopewise._record import Watch
 from slopewise.monitor._clock import Clock
+from slopewise.monitor._gradients import Node, timed, watch_fused, watch_node
+from slopewise.monitor._hook import Hook
 from slopewise.monitor._tally import Tally
-from slopewise.nn import functional
 from slopewise.nn._batch_norm_prelu import BatchNormPReLU
 from slopewise.nn._prelu import PReLU
-from slopewise.nn._slopes import slopes_in_use
 from slopewise.optim import slope_name
 from slopewise.optim._roles import plain
 
-_Node = torch.autograd.graph.Node
+_Quiet = torch._C.DisableTorchFunction  # what the monitor computes is no part of the model
 
 
 @dataclass(eq=False)
@@ -47,7 +47,7 @@ class _Frame:
     applied: Counter[nn.Module] = field(default_factory=Counter)
     inside: bool = False
     tally: Tally | None = None
-    node: _Node | None = None
+    node: Node | None = None
 
 
 class Sites(TorchFunctionMode):
@@ -61,24 +61,31 @@ class Sites(TorchFunctionMode):
         notes: what cannot be seen, and why.
     """
 
-    def __init__(self, model: nn.Module, clock: Clock, *, compiled: bool = False) -> None:
+    def __init__(
+        self, model: nn.Module, clock: Clock, *, activations: Iterable[nn.Module] = (), compiled: bool = False
+    ) -> None:
         super().__init__()
         self.model, self.clock = model, clock
         modules = dict(model.named_modules())
         self.names = {module: plain(modules, path) for path, module in modules.items()}
+        self._activations = frozenset(activations)  # beside those that are known
         self.tallies: dict[str, Tally] = {}
         self.passes = 0
         self.tied: dict[str, str] = {}
         self.notes: dict[str, None] = {}
-        self._hidden = list(self._unseen(compiled))
+        self._compiled = compiled
+        self._traced = False  # a compiler would trace this mode's code into its program, too
+        self._hidden = self._unseen()
         self._hooks = ExitStack()
         self._pass: ExitStack | None = None
+        self._again = ExitStack()  # what gradient checkpointing computes again, within the backward pass
         self._stack: list[_Frame] = []
         self._met: Counter[str] = Counter()  # how often each site was met in this pass
         self._task = -1
         self._axes: dict[str, int] = {}
-        self._tracker: Watch | None = None
-        self._track = True  # follow the next pass closely, to learn in which dimension each site has its channels
+        self._tracker: Watch | None = None  # follows a pass closely, to learn where each site has its channels
+        self._track = True
+        self._unknown: set[str] = set()  # sites that were met, but in no pass that was followed
         self._callers: dict[nn.Module, nn.Module] = {}
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -89,16 +96,17 @@ class Sites(TorchFunctionMode):
         self._met.clear()
         self._stack = [_Frame(self.model)]
         self._pass = ExitStack()
-        handle = self.model.register_forward_hook(self._on_end, always_call=True)
-        self._pass.callback(handle.remove)
-        if self._hidden:  # a compiler would trace this mode's code into its program, too
+        self._pass.callback(self.model.register_forward_hook(self._on_end, always_call=True).remove)
+        if self.model in self._hidden:
             return
-        if self._track:
+        if self._track or self._unknown:
             self._track, self._tracker = False, Watch()
             self._tracker.enter(self.model, args, kwargs)
-            self._pass.enter_context(self._tracker.hooked(self.names.keys() - {self.model}))
-            self._pass.enter_context(self._tracker)
-        self._pass.enter_context(self)
+            self._pass.enter_context(self._tracker.hooked(self.names.keys() - self._hidden - {self.model}))
+            if not self._traced:
+                self._pass.enter_context(self._tracker)
+        if not self._traced:
+            self._pass.enter_context(self)
 
     def _on_end(self, *_: Any) -> None:
         self.end()
@@ -118,11 +126,12 @@ class Sites(TorchFunctionMode):
     @property
     def busy(self) -> bool:
         """Whether a call of the model now is a part of another pass, forward or backward."""
-        return self.within or _in_backward()
+        return self.within or _in_backward() or _transformed()
 
     def finish(self) -> dict[str, Tally]:
         """The sampled step has ended: take the hooks out, and hand over what was counted."""
         self.end()
+        self._again.close()
         self._hooks.close()
         tallies, self.tallies, self.passes = self.tallies, {}, 0
         return tallies
@@ -130,69 +139,94 @@ class Sites(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         """See a function of torch's that some module calls."""
         kwargs = kwargs or {}
+        if torch.compiler.is_compiling():
+            return func(*args, **kwargs)
         kind = kind_of_function(func)
         if kind is None or not self._stack or self._stack[-1].inside:
             return func(*args, **kwargs)
         z = args[0] if args else kwargs["input"]
-        with self.clock:
+        with self.clock, _Quiet():
             tally = self._before(self._function_site(kind.name), kind.name, None, z)
-        node = z.grad_fn
+            node = z.grad_fn
         result = func(*args, **kwargs)
-        with self.clock:
+        with self.clock, _Quiet():
             self._after(tally, result, node)
         return result
 
     def _install(self) -> None:
-        hidden = {module for part in self._hidden for module in part.modules()}
-        for module in self.names.keys() - hidden - {self.model}:
-            before = module.register_forward_pre_hook(self._enter, with_kwargs=True)
-            after = module.register_forward_hook(self._leave, with_kwargs=True, always_call=True)
+        self._hidden = self._unseen()  # some of it may have been compiled meanwhile
+        for module in self.names.keys() - self._hidden - {self.model}:
+            before = module.register_forward_pre_hook(Hook(self._enter), with_kwargs=True)
+            after = module.register_forward_hook(Hook(self._leave), with_kwargs=True, always_call=True)
             self._hooks.callback(before.remove)
             self._hooks.callback(after.remove)
 
-    def _unseen(self, whole: bool) -> Iterator[nn.Module]:
+    def _unseen(self) -> set[nn.Module]:
+        """The modules within compiled ones and scripts; `notes` names the outermost."""
+        hidden: set[nn.Module] = set()
         for module, name in self.names.items():
-            compiled = getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
-            compiled = compiled or (whole and module is self.model)
-            if compiled or isinstance(module, torch.jit.ScriptModule):
-                what = f"'{name or type(module).__name__}' is {'compiled' if compiled else 'a script'}"
-                self.notes[
-                    f"{what}: activations in it, and those that are functions anywhere, are not seen; slopes, "
-                    f"gradients and updates are"
-                ] = None
-                yield module
+            compiled = _is_compiled(module) or (self._compiled and module is self.model)
+            if module in hidden or not (compiled or isinstance(module, torch.jit.ScriptModule)):
+                continue
+            hidden |= set(module.modules())
+            self._traced = self._traced or compiled
+            functions = ", and those that are functions anywhere," if compiled else ""
+            self.notes[
+                f"'{name or type(module).__name__}' is {'compiled' if compiled else 'a script'}: activations in it"
+                f"{functions} are not seen; slopes, gradients and updates are"
+            ] = None
+        return hidden
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if torch.compiler.is_compiling():
+            return
+        if not self._stack and _in_backward() and not self._traced:
+            self._again.enter_context(self)
         caller = self._stack[-1] if self._stack else None
         frame = _Frame(module, inside=caller is not None and caller.inside)
         self._stack.append(frame)
-        kind = kind_of(module)
-        fused = isinstance(module, BatchNormPReLU)
-        if frame.inside or (kind is None and not fused):
+        kind = self._activation(module)
+        if frame.inside or kind is None:
             return
         frame.inside = True
         z = next(tensors_in((args, kwargs)), None)
         if z is None or not self.busy:
             return
-        with self.clock:
+        with self.clock, _Quiet():
             if caller is not None and slope_name(module) is not None:
                 self._notice_tie(caller, module)
             site = self._numbered(self.names[module])
-            if fused:
-                frame.tally = self._tally(site, "prelu", module, z)
-            elif kind is not None:
-                frame.tally = self._before(site, kind.name, module, z)
+            if isinstance(module, BatchNormPReLU):
+                frame.tally = self._tally(site, kind, module, z)
+            else:
+                frame.tally = self._before(site, kind, module, z)
             frame.node = z.grad_fn
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
         frame = self._stack.pop()
+        if not self._stack:
+            self._again.close()
         if frame.tally is None or not isinstance(result, Tensor):  # None where the call was broken off by an error
             return
-        with self.clock:
+        with self.clock, _Quiet():
             if isinstance(module, BatchNormPReLU):
                 self._fused(frame.tally, module, result, *args, **kwargs)
-            else:
+            elif module not in self._activations:
                 self._after(frame.tally, result, frame.node)
+            elif torch.is_grad_enabled() and result.requires_grad:
+                # Several operations, and so no node of its own: what arrives at z counts as behind it.
+                result.register_hook(timed(self.clock, frame.tally.arrive))
+
+    def _activation(self, module: nn.Module) -> str | None:
+        """What a module is called as an activation; None for anything else."""
+        kind = kind_of(module)
+        if kind is not None:
+            return kind.name
+        if isinstance(module, BatchNormPReLU):
+            return "prelu"
+        return type(module).__name__.lower() if module in self._activations else None
 
     def _before(self, site: str, activation: str, module: nn.Module | None, z: Tensor) -> Tally | None:
         tally = self._tally(site, activation, module, z)
@@ -201,23 +235,20 @@ class Sites(TorchFunctionMode):
         if not _in_backward():  # else gradient checkpointing computes it a second time
             tally.see(z)
         if torch.is_grad_enabled() and z.requires_grad:
-            z.register_hook(partial(self._timed, tally.reach))
+            seeing = [tally.reach, tally.leave] if module in self._activations else [tally.reach]
+            handles = [z.register_hook(timed(self.clock, see)) for see in seeing]
+            if z.is_leaf:  # it outlives the graph
+                for handle in handles:
+                    self._hooks.callback(handle.remove)
         return tally
 
-    def _after(self, tally: Tally | None, y: Any, node: _Node | None) -> None:
-        """`node` made z. Where y has none of its own, nothing flows back through this site."""
-        if tally is None or not isinstance(y, Tensor) or y.grad_fn is None or y.grad_fn is node:
+    def _after(self, tally: Tally | None, y: Any, node: Node | None) -> None:
+        if tally is None or not isinstance(y, Tensor) or not torch.is_grad_enabled():
             return
-        shape = y.shape
-
-        def passed(behind: tuple[Tensor | None, ...], before: tuple[Tensor | None, ...]) -> None:
-            gradient_z, gradient_y = behind[0], before[0]
-            if gradient_z is not None and gradient_y is not None and gradient_z.shape == gradient_y.shape == shape:
-                with self.clock:
-                    tally.pass_on(gradient_z, gradient_y)
-
-        if torch.is_grad_enabled():
-            y.grad_fn.register_hook(passed)
+        if y._is_view() and y.grad_fn is not node:
+            self.notes[f"'{tally.site}' works in place on a view: its gradients are not seen"] = None
+        else:
+            watch_node(y, node, tally, self.clock)
 
     def _fused(
         self,
@@ -227,40 +258,36 @@ class Sites(TorchFunctionMode):
         input: Tensor,  # noqa: A002 (PyTorch's name)
         residual: Tensor | None = None,
     ) -> None:
-        """A layer that never shows its z. Its output has the same signs, unless a slope is negative."""
-        slopes = slopes_in_use(layer.slope, layer.bounds, training=False).detach()
-        # Looking at the slopes would make other devices wait; there z is computed again.
-        same_signs = y.device.type == "cpu" and bool((slopes >= 0).all())
-        source = y.detach() if same_signs else _pre_activation(layer, input.detach(), residual)
+        note = f"the output of '{tally.site}' is changed in place: its gradients are not seen"
+        lost = partial(self.notes.setdefault, note)
+        source = watch_fused(y, layer, input, residual, tally, self.clock, lost)
         if not _in_backward():
             tally.see(source)
-        if not (torch.is_grad_enabled() and y.requires_grad):
-            return
-        version = source._version
-
-        def arrived(gradient: Tensor) -> None:
-            if source._version == version:  # else somebody wrote into the output, and the signs are lost
-                with self.clock:
-                    tally.pass_back(source, gradient, slopes)
-
-        y.register_hook(arrived)
-
-    def _timed(self, see: Any, gradient: Tensor) -> None:
-        with self.clock:
-            see(gradient)
 
     def _tally(self, site: str, activation: str, module: nn.Module | None, z: Tensor) -> Tally | None:
-        """The site's sums, new ones in its first pass; None where z has other units than before."""
+        """The site's sums, new ones in its first pass; None where z cannot be counted."""
+        if z.layout is not torch.strided or z.is_nested or not z.is_floating_point() or _transformed():
+            self.notes[f"'{site}' meets tensors that are sparse, nested, integer, or within torch.func: not counted"] = (
+                None
+            )
+            return None
+        axis = self._axis(site, module, z)
+        if axis is None:
+            return None
         tally = self.tallies.get(site)
         if tally is None:
-            tally = self.tallies[site] = Tally(site, activation, self._axis(site, module, z), z)
+            with torch.inference_mode(False):  # training will add to what evaluation began
+                tally = self.tallies[site] = Tally(site, activation, axis, z)
         if tally.fits(z):
             return tally
         self.notes[f"'{site}' meets another number of units from call to call: only calls like the first count"] = None
         return None
 
-    def _axis(self, site: str, module: nn.Module | None, z: Tensor) -> int:
-        """Where z has its channels: the layer says it, or the layers before it do, else the second dimension."""
+    def _axis(self, site: str, module: nn.Module | None, z: Tensor) -> int | None:
+        """Where z has its channels: the layer says it, or the layers before it do, else the second dimension.
+
+        None where the pass is not followed, and the site is new: the next one tells.
+        """
         if z.ndim < 2:
             return 0
         if isinstance(module, PReLU) and module.num_parameters > 1:
@@ -268,14 +295,13 @@ class Sites(TorchFunctionMode):
         if isinstance(module, BatchNormPReLU) or (isinstance(module, nn.PReLU) and module.num_parameters > 1):
             return 1
         if site not in self._axes:
-            value = self._tracker.values.get(z) if self._tracker is not None else None
-            if value is not None and value.axis is not None:
-                self._axes[site] = value.axis.dim
-            elif self._tracker is not None:
-                self._axes[site] = 1
-            else:
-                self._track = True  # the next pass tells
-        axis = self._axes.get(site, 1)
+            if self._tracker is None:
+                self._unknown.add(site)
+                return None
+            value = self._tracker.values.get(z)
+            self._axes[site] = value.axis.dim if value is not None and value.axis is not None else 1
+            self._unknown.discard(site)
+        axis = self._axes[site]
         return axis if axis < z.ndim else 1
 
     def _notice_tie(self, caller: _Frame, module: nn.Module) -> None:
@@ -294,7 +320,7 @@ class Sites(TorchFunctionMode):
         """A module that does nothing but call the function gives the site its own name."""
         owner = self._stack[-1].module
         name = self.names.get(owner, type(owner).__name__)
-        alone = name and not owner._modules and not owner._parameters
+        alone = name and not owner._modules and (not owner._parameters or slope_name(owner) is not None)
         return self._numbered(name if alone else f"{name}.{function}()".removeprefix("."))
 
     def _numbered(self, name: str) -> str:
@@ -311,18 +337,14 @@ def _in_backward() -> bool:
     return torch._C._current_graph_task_id() != -1
 
 
-@torch.no_grad()
-def _pre_activation(layer: BatchNormPReLU, input: Tensor, residual: Tensor | None) -> Tensor:  # noqa: A002
-    """BatchNorm(x) + r as the call that just ended had it; running statistics stay as they are."""
-    own = layer.training or layer.running_mean is None
-    return functional.batch_norm_add_prelu(
-        input,
-        None if residual is None else residual.detach(),
-        1.0,
-        None if own else layer.running_mean,
-        None if own else layer.running_var,
-        layer.weight,
-        layer.bias,
-        training=own,
-        eps=layer.eps,
+def _transformed() -> bool:
+    """Whether this is within torch.func's vmap, grad and the like, whose tensors stand for others."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    return (
+        module._compiled_call_impl is not None
+        or hasattr(module, "_orig_mod")
+        or hasattr(module.forward, "_torchdynamo_orig_callable")
     )

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slopewise.monitor import _units
 from slopewise.monitor._sample import SiteSample
+from slopewise.ops import _units
 
 _ROWS = 5  # positive, not finite, reached, ‖dL/dz‖², ‖dL/dy‖²
 
@@ -46,6 +46,16 @@ class Tally:
     def pass_on(self, gradient_z: Tensor, gradient_y: Tensor) -> None:
         """Add up the gradients behind and before the activation."""
         self.sums[3:] += _units.squares(gradient_z.detach(), gradient_y.detach(), self.axis)
+
+    @torch.no_grad()
+    def leave(self, gradient_z: Tensor) -> None:
+        """Add up the gradient behind the activation alone."""
+        self.sums[3] += _units.squares(gradient_z.detach(), gradient_z.detach(), self.axis)[0]
+
+    @torch.no_grad()
+    def arrive(self, gradient_y: Tensor) -> None:
+        """Add up the gradient before the activation alone."""
+        self.sums[4] += _units.squares(gradient_y.detach(), gradient_y.detach(), self.axis)[0]
 
     @torch.no_grad()
     def pass_back(self, source: Tensor, gradient_y: Tensor, slopes: Tensor) -> None:
