@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -33,9 +34,7 @@ units = st.lists(st.integers(0, 5000), max_size=4).map(tuple)
 def recordings(number):
     maybe = st.none() | number
     summaries = st.builds(SlopeSummary, *[counts] * 2, *[number] * 6, *[counts] * 4, maybe, st.booleans())
-    sites = st.builds(
-        SiteSample, names, names, counts, counts, number, units, units, st.none() | units, maybe, units
-    )
+    sites = st.builds(SiteSample, names, names, counts, counts, number, units, units, st.none() | units, maybe, units)
     slopes = st.builds(SlopeSample, names, summaries, *[maybe] * 6)
     layers = st.builds(LayerSample, names, maybe, maybe, maybe, st.lists(names, max_size=2).map(tuple))
 
@@ -175,7 +174,7 @@ def test_replay_keeps_the_order(tmp_path):
     assert told[-1] == recording.end
     assert [item for item in told if isinstance(item, Alarm)] == list(recording.alarms)
     assert len(recording.alarms) > 3
-    for before, item in zip(told, told[1:], strict=False):
+    for before, item in pairwise(told):
         if isinstance(item, Alarm):
             assert before.step == item.step
 
@@ -195,7 +194,11 @@ def test_metrics_of_a_run_are_the_ends_over_layers():
             site("input", zero_gradient=None, pass_through=None, never_positive=(0, 1, 2, 3)),
         ),
         slopes=(),
-        layers=(LayerSample("fc", 3.0, 2.0, 0.5), LayerSample("head", 4.0, 2.0, 0.1), LayerSample("frozen", None, 1, None)),
+        layers=(
+            LayerSample("fc", 3.0, 2.0, 0.5),
+            LayerSample("head", 4.0, 2.0, 0.1),
+            LayerSample("frozen", None, 1, None),
+        ),
         seconds=0.125,
     )
     assert run_metrics(sample) == {

@@ -38,8 +38,8 @@ def test_metrics_are_the_recording(client):
         for name, value in (run_metrics(sample) | layer_metrics(sample)).items():
             wanted.setdefault(name, []).append((sample.step, value))
     assert set(client.get_run(run).data.metrics) == set(wanted)
-    for name in wanted:
-        assert [(m.step, m.value) for m in client.get_metric_history(run, name)] == wanted[name]
+    for name, values in wanted.items():
+        assert [(m.step, m.value) for m in client.get_metric_history(run, name)] == values
     assert client.get_run(run).info.status == "RUNNING"  # whose run it is ends it
 
 

@@ -34,9 +34,7 @@ def lines(events):
     assert category.title == "slopewise"
     names = events.Tags()["scalars"]
     # TensorBoard matches regular expressions from the beginning of a name.
-    return {
-        chart.title: [name for name in names if re.match(chart.multiline.tag[0], name)] for chart in category.chart
-    }
+    return {chart.title: [name for name in names if re.match(chart.multiline.tag[0], name)] for chart in category.chart}
 
 
 def test_scalars_are_the_recording(tmp_path):

@@ -147,12 +147,8 @@ def layer_key(layer: str) -> str:
 
 
 def charts(sample: Sample) -> dict[str, str]:
-    """The charts that have a line per layer: title, and how the names of their metrics begin."""
-    return {
-        quantity.title: f"{LAYERS}/{quantity.name}/"
-        for quantity in QUANTITIES
-        if any(value is not None for _, value in quantity.values(sample))
-    }
+    """The charts with a line per layer that such samples fill, sooner or later: title, and how their metrics begin."""
+    return {quantity.title: f"{LAYERS}/{quantity.name}/" for quantity in QUANTITIES if list(quantity.values(sample))}
 
 
 def _end(end: Literal["min", "max"], values: Iterable[float | None]) -> float | None:

@@ -12,9 +12,9 @@ from slopewise.monitor.sinks._base import Sink
 from slopewise.monitor.sinks._metrics import (
     ALARM_COLUMNS,
     LAYERS,
+    QUANTITIES,
     RUN,
     alarm_row,
-    charts,
     layer_metrics,
     run_metrics,
 )
@@ -41,7 +41,7 @@ class WandB(Sink):
         layers: log the metrics of single layers, too. They are up to 14 for each layer of the model.
         commit: each sample is a row of the run's history. Weights & Biases drops rows with a `step=` that is over, so
             where your own loop calls `run.log(..., step=...)`, and with numbers smaller than that of its calls, pass
-            False: samples then wait for your next row, and only the latest before it is kept.
+            False: samples then go into the row that is open, and of several in one row the latest is kept.
 
     Raises:
         ModuleNotFoundError: wandb is not installed: `pip install slopewise[trackers]`.
@@ -92,28 +92,27 @@ class WandB(Sink):
             last[f"{RUN}/alarms"] = self._wandb.Table(columns=list(ALARM_COLUMNS), data=rows)
         if (picture := self._map.picture()) is not None:
             last[f"{RUN}/slopes"] = self._wandb.Image(picture)
-        if last:
-            self._run.log({f"{RUN}/step": end.step, **last}, commit=self._commit)
+        if last and self._samples:
+            self._run.log({f"{RUN}/step": self._samples[-1].step, **last}, commit=self._commit)
         if self._own:
             self._run.finish(exit_code=int(bool(end.error)))
 
     def _charts(self) -> dict[str, Any]:
         """A chart per quantity with a line per layer, of as many samples as a table has room for."""
-        if not self._samples:
-            return {}
+        titles = {quantity.name: quantity.title for quantity in QUANTITIES}
+        lines: dict[str, dict[str, list[tuple[int, float]]]] = {}
+        for sample in self._samples:
+            for name, value in layer_metrics(sample).items():
+                _, quantity, layer = name.split("/")
+                lines.setdefault(quantity, {}).setdefault(layer, []).append((sample.step, value))
         found = {}
-        for title, prefix in charts(self._samples[-1]).items():
-            lines: dict[str, list[tuple[int, float]]] = {}
-            for sample in self._samples:
-                for name, value in layer_metrics(sample).items():
-                    if name.startswith(prefix):
-                        lines.setdefault(name.removeprefix(prefix), []).append((sample.step, value))
-            every = math.ceil(sum(map(len, lines.values())) / _ROWS)
-            found[f"{RUN}_charts/{prefix.split('/')[1]}"] = self._wandb.plot.line_series(
-                xs=[[step for step, _ in line[::every]] for line in lines.values()],
-                ys=[[value for _, value in line[::every]] for line in lines.values()],
-                keys=list(lines),
-                title=title,
+        for quantity, layers in lines.items():
+            every = math.ceil(sum(map(len, layers.values())) / _ROWS)
+            found[f"{RUN}_charts/{quantity}"] = self._wandb.plot.line_series(
+                xs=[[step for step, _ in line[::every]] for line in layers.values()],
+                ys=[[value for _, value in line[::every]] for line in layers.values()],
+                keys=list(layers),
+                title=titles[quantity],
                 xname="step",
             )
         return found
