@@ -75,7 +75,9 @@ def listen(host: str, port: int | None) -> socket.socket:
             return _bound(family, (where[0], 0, *where[2:]))
         if error.errno == errno.EADDRINUSE:
             raise SlopewiseError(f"port {port} of {host} is taken: give another, or --port 0 for a free one") from error
-        raise SlopewiseError(f"cannot listen at {host}, port {port or PORT}: {error.strerror}") from error
+        raise SlopewiseError(
+            f"cannot listen at {host}, port {PORT if port is None else port}: {error.strerror}"
+        ) from error
 
 
 def _bound(family: int, where: tuple[object, ...]) -> socket.socket:

@@ -72,10 +72,10 @@ class Watched:
     def run(self, key: str) -> Page | None:
         """The page of one run; None if there is no such run (any more)."""
         with self._lock:
-            if key not in self._found or not self._found[key].path.exists():
+            if key not in self._found:
                 self._scan()
             found = self._found.get(key)
-            if found is None:
+            if found is None or not found.path.exists():
                 self._runs.pop(key, None)
                 return None
             run, page = self._runs.setdefault(key, (_follow(found, _SAMPLES), Page()))

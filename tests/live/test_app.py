@@ -1,0 +1,195 @@
+"""What is served, to whom, and how often it is made."""
+
+import os
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from slopewise.live import make_app
+from slopewise.live._folder import find_runs
+from slopewise.live._server import own_names
+from slopewise.live._watched import Page, Watched
+
+
+@pytest.fixture
+def folder(tmp_path: Path, growing) -> Path:
+    """Two recordings, a file that is none, and a hidden one."""
+    for name in ("a.jsonl", "below/<b>&amp;.jsonl", ".hidden/c.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        growing(tmp_path / name, layers=2, samples=2).write()
+    (tmp_path / "other.jsonl").write_text('{"loss": 1}\n')
+    (tmp_path / "linked.jsonl").symlink_to(tmp_path / "a.jsonl")
+    (tmp_path / "circle").symlink_to(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def client(folder: Path) -> TestClient:
+    return TestClient(make_app(folder), base_url="http://127.0.0.1:8460")
+
+
+def links(text: str) -> list[str]:
+    return [part.split('"')[0] for part in text.split('href="')[1:] if part.startswith("/runs/")]
+
+
+def test_runs_are_found_by_what_they_hold(folder: Path) -> None:
+    runs, cut = find_runs(folder)
+    assert not cut
+    assert sorted(found.name for found in runs.values()) == ["a.jsonl", "below/<b>&amp;.jsonl"]
+    assert all(len(key) == 12 and key.isalnum() for key in runs)
+    assert find_runs(folder)[0].keys() == runs.keys()
+
+
+def test_too_large_a_folder_is_said_to_be(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slopewise.live._folder._MOST", 3)
+    assert find_runs(folder)[1]
+    assert "too much below this folder" in TestClient(make_app(folder), base_url="http://localhost").get("/").text
+
+
+def test_the_listing_leads_to_every_run(client: TestClient) -> None:
+    listing = client.get("/")
+    assert "<b>&amp;" not in listing.text
+    assert "below/&lt;b&gt;&amp;amp;.jsonl" in listing.text
+    pages = [client.get(link) for link in links(listing.text)]
+    assert [page.status_code for page in pages] == [200, 200]
+    assert all('id="gradients-figure"' in page.text for page in pages)
+
+
+@pytest.mark.parametrize("path", ["/", "/runs/{run}", "/static/plotly.js", "/static/live.js", "/static/style.css"])
+def test_what_has_not_changed_is_not_sent_again(client: TestClient, path: str) -> None:
+    path = path.format(run=links(client.get("/").text)[0].rpartition("/")[2])
+    first = client.get(path)
+    again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
+    assert (first.status_code, again.status_code, again.content) == (200, 304, b"")
+    assert client.get(path, headers={"If-None-Match": '"other"'}).content == first.content
+
+
+def test_a_tag_outlives_a_restart_and_not_a_change(folder: Path, client: TestClient) -> None:
+    link = links(client.get("/").text)[0]
+    tag = client.get(link).headers["ETag"]
+    assert (
+        TestClient(make_app(folder), base_url="http://localhost").get(link, headers={"If-None-Match": tag}).status_code
+        == 304
+    )
+    for path in (folder / "a.jsonl", folder / "below" / "<b>&amp;.jsonl"):
+        path.write_text(path.read_text().replace("SyntheticNet", "OtherNet"))
+    fresh = TestClient(make_app(folder), base_url="http://localhost").get(link, headers={"If-None-Match": tag})
+    assert fresh.status_code == 200
+    assert "OtherNet" in fresh.text
+
+
+def test_pages_are_made_only_when_something_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched, made = Watched(folder), []
+    monkeypatch.setattr("slopewise.live._watched.loop_page", lambda *_: made.append(1) or f"page {len(made)}")
+    watched.index()
+    key = next(iter(watched._found))
+    assert [watched.run(key).text for _ in range(3)] == ["page 1"] * 3  # type: ignore[union-attr]
+    with watched._found[key].path.open("a") as file:
+        file.write("damage\n")
+    page = watched.run(key)
+    assert page
+    page._cost = 0.0
+    assert watched.run(key).text == "page 2"  # type: ignore[union-attr]
+
+
+def test_a_page_that_takes_long_is_made_seldom() -> None:
+    page = Page()
+    assert page.refresh(1, lambda: "one").text == "one"
+    page._cost = 1000.0
+    assert page.refresh(2, lambda: "two").text == "one"
+    page._cost = 0.0
+    assert page.refresh(2, lambda: "two").text == "two"
+
+
+def test_only_so_many_runs_are_held(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slopewise.live._watched._KEPT", 1)
+    watched = Watched(folder)
+    watched.index()
+    for key in [*watched._found, *watched._found]:
+        assert watched.run(key)
+        assert list(watched._runs) == [key]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/runs/a.jsonl",
+        "/runs/..%2fa.jsonl",
+        "/runs/%2e%2e/a.jsonl",
+        "/static/../live.js",
+        "/a.jsonl",
+        "/static/live.html.j2",
+        "/runs/",
+    ],
+)
+def test_no_path_leads_to_a_file(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert "SyntheticNet" not in answer.text
+
+
+def test_a_run_that_is_gone_is_not_found(folder: Path, client: TestClient) -> None:
+    link = next(link for link in links(client.get("/").text) if "a.jsonl" in client.get(link).text)
+    (folder / "a.jsonl").unlink()
+    assert client.get(link).status_code == 404
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_there_is_only_reading(client: TestClient, method: str) -> None:
+    assert client.request(method, "/").status_code == 405
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example:8460", "localhost.evil.example", "0.0.0.0", "[::2]", ""]
+)
+def test_other_names_are_refused(client: TestClient, host: str) -> None:
+    for path in ("/", "/static/live.js"):
+        answer = client.get(path, headers={"Host": host})
+        assert answer.status_code == 400
+        assert "SyntheticNet" not in answer.text
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8460", "LOCALHOST:1", "[::1]:8460", "localhost"])
+def test_own_names_are_not(client: TestClient, host: str) -> None:
+    assert client.get("/", headers={"Host": host}).status_code == 200
+
+
+def test_every_answer_keeps_other_origins_out(client: TestClient) -> None:
+    answers = [
+        client.get("/"),
+        client.get("/absent"),
+        client.post("/"),
+        client.get("/", headers={"Host": "evil.example"}),
+    ]
+    for answer in answers:
+        policy = dict(part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";"))
+        assert policy["default-src"] == "'none'"
+        assert policy["script-src"] == policy["connect-src"] == "'self'"
+        assert policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_pages_load_nothing_from_elsewhere(client: TestClient) -> None:
+    for path in ["/", *links(client.get("/").text)]:
+        text = client.get(path).text
+        assert "http://" not in text
+        assert "https://" not in text
+        assert "onclick" not in text
+
+
+def test_a_folder_that_is_gone_or_empty_is_said_to_be(tmp_path: Path) -> None:
+    folder = tmp_path / "runs"
+    client = TestClient(make_app(folder), base_url="http://localhost")
+    assert "The folder is not there" in client.get("/").text
+    folder.mkdir()
+    assert "Nothing here yet" in TestClient(make_app(folder), base_url="http://localhost").get("/").text
+
+
+def test_names_of_a_server_that_all_machines_reach() -> None:
+    everywhere = own_names("0.0.0.0", "0.0.0.0")
+    assert {os.uname().nodename, "localhost", "127.0.0.1"} <= set(everywhere)
+    assert own_names("192.0.2.7", "192.0.2.7") == ("192.0.2.7",)
+    assert own_names("box.example", "2001:db8::1") == ("box.example", "2001:db8::1", "[2001:db8::1]")

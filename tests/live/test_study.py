@@ -1,0 +1,131 @@
+"""A study followed through its store and its driver's file."""
+
+import dataclasses
+import json
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from slopewise.errors import StoreError
+from slopewise.live._study import Study, read_copy
+from slopewise.study import read_results
+from slopewise.study._running import FILE as RUNNING
+from slopewise.study._running import STALE, Running, RunningTrial
+from slopewise.study._spec import StudySpec
+from slopewise.study._store import FILE, Store
+from slopewise.testing import synthetic_study
+
+ARMS = ("relu", "prelu_shared")
+TRIALS = synthetic_study(ARMS, 2, epochs=3, diverged={"prelu_shared": 1}).trials
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A study of four trials of which one has ended."""
+    with closing(Store.create(tmp_path, StudySpec(arms=",".join(ARMS), seeds=2), {"classes": ["0", "1"]})) as store:
+        store.add(TRIALS[0], None)
+    return tmp_path
+
+
+def add(folder: Path, *trials: object) -> None:
+    with closing(Store.open(folder)) as store:
+        for trial in trials:
+            store.add(trial, None)  # type: ignore[arg-type]
+
+
+def runs(folder: Path, age: float = 0.0, *trials: RunningTrial) -> float:
+    now = time.time()
+    running = Running(123, now - 50, now - age, now - age, trials)
+    (folder / RUNNING).write_text(json.dumps(dataclasses.asdict(running)))
+    return now
+
+
+def test_a_copy_holds_what_the_store_does(folder: Path) -> None:
+    assert read_copy(folder) == read_results(folder).record
+
+
+def test_reading_waits_for_no_lock_and_holds_none(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as driver:
+        driver.execute("BEGIN IMMEDIATE")  # as the driver does while it adds a trial
+        driver.execute("UPDATE trials SET seed = 7")
+        assert [trial.seed for trial in read_copy(folder).trials] == [0]
+        driver.execute("ROLLBACK")
+    before = (folder / FILE).read_bytes()
+    assert [path.name for path in folder.iterdir()] == [FILE]
+    assert (folder / FILE).read_bytes() == before
+
+
+def test_faults_name_the_folder(folder: Path, tmp_path: Path) -> None:
+    (folder / FILE).write_bytes(b"no database" * 100)
+    with pytest.raises(StoreError, match="cannot read the store"):
+        read_copy(folder)
+    study = Study(folder)
+    study.update()
+    assert "file is not a database" in study.error
+    assert study.summary(time.time()).progress == "cannot be read"
+    with closing(sqlite3.connect(folder / "other.db")) as other:
+        other.execute("CREATE TABLE strange (x)")
+    (folder / "other.db").replace(folder / FILE)
+    with pytest.raises(StoreError, match="is not a study of this version") as error:
+        read_copy(folder)
+    assert str(folder) in str(error.value)
+    assert "slopewise-" not in str(error.value)
+
+
+def test_it_goes_from_nothing_to_the_end(tmp_path: Path) -> None:
+    (tmp_path / FILE).touch()  # SQLite's first moment
+    study = Study(tmp_path)
+    study.update()
+    assert (study.record, study.error, study.analysis) == (None, "", None)
+    assert study.summary(time.time()).progress == "no trial yet"
+    Store.create(tmp_path, StudySpec(arms=",".join(ARMS), seeds=2), {"classes": ["0", "1"]}).close()
+    trial = RunningTrial("relu", 0, 1, 0.0, 0.0, 2, 0.5)
+    now = runs(tmp_path, 0.0, trial)
+    study.update()
+    assert (study.state(now), study.trials) == ("running", (trial,))
+    add(tmp_path, TRIALS[0])  # and the driver has not told yet that it has ended
+    study._read = -float("inf")
+    study.update()
+    assert (study.ended, study.planned, study.trials) == (1, 4, ())
+    (tmp_path / RUNNING).unlink()
+    study.update()
+    assert study.state(now) == "stopped"
+    add(tmp_path, *TRIALS[1:])
+    study._read = -float("inf")
+    study.update()
+    summary = study.summary(now)
+    assert (summary.state, summary.progress, summary.alarms) == ("ended", "4 of 4 trials", "1 diverged")
+    assert study.analysis
+    assert [arm.finished for arm in study.analysis.arms] == [2, 2]
+
+
+def test_a_driver_that_was_killed_or_hangs_is_told(folder: Path) -> None:
+    study = Study(folder)
+    now = runs(folder, STALE + 1)
+    study.update()
+    assert study.state(now) == "stalled"
+    now = runs(folder)
+    study.update()
+    assert study.state(now) == "running"
+    seconds = TRIALS[0].seconds
+    assert seconds
+    slow = RunningTrial("relu", 1, 1, now - 1000, now - 900)  # its driver lives, but it says nothing
+    (folder / RUNNING).write_text(json.dumps(dataclasses.asdict(Running(1, now - 1000, now - 900, now, (slow,)))))
+    study.update()
+    assert study.state(now) == ("stalled" if seconds / 3 * 5 < 900 else "running")
+
+
+def test_a_store_that_takes_long_to_read_is_read_seldom(folder: Path) -> None:
+    study = Study(folder)
+    study.update()
+    study._cost = 1000.0
+    add(folder, TRIALS[1])
+    study.update()
+    assert (study.ended, study.behind) == (1, 1)
+    assert study.state(time.time()) == "running"  # not "stopped": what ended it may be among what is unread
+    study._cost = 0.0
+    study.update()
+    assert (study.ended, study.behind) == (2, 0)
