@@ -60,7 +60,13 @@ struct Kernels {
   void (*prelu_backward)(const PReLUStretch<T>&, const T* grad, const T* input, T* grad_input, A* sums);
 
   void (*sum)(int64_t size, int64_t width, const T* input, A* sums);
+  // Of the deviations from the mean or, where that is null, of the values.
   void (*squares)(int64_t size, int64_t width, bool uniform, const T* input, const A* mean, A* sums);
+  void (*magnitudes)(int64_t size, int64_t width, const T* input, A* sums);
+  // sums: [0] counts the values above 0, [1] turns NaN where one is not finite, else it stays 0.
+  void (*signs)(int64_t size, int64_t width, const T* input, A* sums);
+  // sums: [0] squares and [1] magnitudes of grad where source > 0; [2], [3] the same of the rest.
+  void (*split_squares)(int64_t size, int64_t width, const T* source, const T* grad, A* sums);
 
   // Also keeps the largest |residual| of each lane in `largest`, where there is a residual.
   void (*norm_prelu)(const NormStretch<T>&, const T* input, T* output, A* largest);

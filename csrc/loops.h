@@ -102,15 +102,57 @@ void sum(int64_t size, int64_t width, const T* __restrict input, Compute<T>* __r
   each<false>(size, width, [&](int64_t i, int64_t lane) { sums[lane] += load(input[i]); }, input);
 }
 
-template <class T, bool kUniform>
+template <class T, bool kUniform, bool kCentred>
 void squares(
     int64_t size, int64_t width, const T* __restrict input, const Compute<T>* __restrict mean,
     Compute<T>* __restrict sums) {
   using A = Compute<T>;
-  each<kUniform>(size, width, [&](int64_t i, int64_t lane) {
-    const A deviation = load(input[i]) - at<kUniform>(mean, lane);
+  const auto add = [&](int64_t i, int64_t lane) {
+    const A x = load(input[i]);
+    const A deviation = kCentred ? x - at<kUniform>(mean, lane) : x;
     sums[lane] += deviation * deviation;
-  });
+  };
+  if constexpr (kCentred) each<kUniform>(size, width, add); // whoever has the mean has the input in the cache
+  else each<kUniform>(size, width, add, input);
+}
+
+template <class T>
+void magnitudes(int64_t size, int64_t width, const T* __restrict input, Compute<T>* __restrict sums) {
+  using A = Compute<T>;
+  each<false>(size, width, [&](int64_t i, int64_t lane) {
+    const A x = load(input[i]);
+    sums[lane] += x < 0 ? -x : x;
+  }, input);
+}
+
+template <class T>
+void signs(int64_t size, int64_t width, const T* __restrict input, Compute<T>* __restrict sums) {
+  using A = Compute<T>;
+  A* __restrict positive = sums;
+  A* __restrict broken = sums + width;
+  each<false>(size, width, [&](int64_t i, int64_t lane) {
+    const A x = load(input[i]);
+    positive[lane] += x > 0 ? A(1) : A(0);
+    broken[lane] += x - x;
+  }, input);
+}
+
+template <class T>
+void split_squares(
+    int64_t size, int64_t width, const T* __restrict source, const T* __restrict grad, Compute<T>* __restrict sums) {
+  using A = Compute<T>;
+  A* __restrict square_above = sums;
+  A* __restrict above = sums + width;
+  A* __restrict square_below = sums + 2 * width;
+  A* __restrict below = sums + 3 * width;
+  each<false>(size, width, [&](int64_t i, int64_t lane) {
+    const A z = load(source[i]), g = load(grad[i]);
+    const A square = g * g, magnitude = g < 0 ? -g : g;
+    square_above[lane] += z > 0 ? square : A(0);
+    above[lane] += z > 0 ? magnitude : A(0);
+    square_below[lane] += z > 0 ? A(0) : square;
+    below[lane] += z > 0 ? A(0) : magnitude;
+  }, source, grad);
 }
 
 template <class T, bool kUniform, bool kResidual>
@@ -216,8 +258,12 @@ Kernels<T> kernels() {
   };
   table.sum = sum<T>;
   table.squares = [](int64_t size, int64_t width, bool uniform, const T* input, const A* mean, A* sums) {
-    (uniform ? squares<T, true> : squares<T, false>)(size, width, input, mean, sums);
+    const auto centred = uniform ? squares<T, true, true> : squares<T, false, true>;
+    (mean ? centred : squares<T, false, false>)(size, width, input, mean, sums);
   };
+  table.magnitudes = magnitudes<T>;
+  table.signs = signs<T>;
+  table.split_squares = split_squares<T>;
   table.norm_prelu = [](const NormStretch<T>& s, const T* input, T* output, A* largest) {
     const auto with = s.uniform ? norm_prelu<T, true, true> : norm_prelu<T, false, true>;
     const auto without = s.uniform ? norm_prelu<T, true, false> : norm_prelu<T, false, false>;

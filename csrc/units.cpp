@@ -1,0 +1,148 @@
+// What a tensor says of each of its units, the entries of one dimension: counts and sums over all others, in one pass
+// over memory. Each result is a float64 matrix with a column for each unit.
+#include <torch/csrc/stable/library.h>
+
+#include <atomic>
+
+#include "layout.h"
+#include "tensors.h"
+
+namespace slopewise {
+namespace {
+
+Layout layout_of(const Tensor& tensor, int64_t axis) {
+  if (tensor.dim() == 0) return Layout(tensor, -1);
+  const int64_t dim = axis < 0 ? axis + tensor.dim() : axis;
+  STD_TORCH_CHECK(dim >= 0 && dim < tensor.dim(), "slopewise: the input has no dimension ", axis);
+  return Layout(tensor, dim);
+}
+
+struct Rows {
+  Tensor tensor;
+  int64_t units;
+
+  Rows(int64_t count, int64_t units) : tensor(new_matrix(count, units)), units(units) {
+    std::fill_n(data<double>(tensor), count * units, 0.0);
+  }
+  double& at(int64_t row, int64_t unit) { return data<double>(tensor)[row * units + unit]; }
+
+ private:
+  static Tensor new_matrix(int64_t count, int64_t units) {
+    const int64_t sizes[] = {count, units}, strides[] = {std::max<int64_t>(1, units), 1};
+    return new_tensor(2, sizes, strides, aoti_torch_dtype_float64());
+  }
+};
+
+// body(stretch, lanes) adds `count` quantities to lanes of width() numbers each; they end in the rows from `first` on.
+template <class A, class Body>
+void add_up(const Layout& layout, int64_t count, Rows& rows, int64_t first, const Body& body) {
+  const int64_t held = layout.sums_per_stretch(), width = layout.width(), places = layout.stretches() * held;
+  std::vector<A> partial(count * places);
+  layout.each<A>(false, count, [&](const Stretch& s, A* lanes) {
+    std::fill_n(lanes, count * width, A(0));
+    body(s, lanes);
+    for (int64_t k = 0; k < count; ++k) layout.fold(lanes + k * width, partial.data() + k * places + s.index * held);
+  });
+  layout.each_sum([&](int64_t unit, const Stretch&, int64_t place) {
+    for (int64_t k = 0; k < count; ++k) rows.at(first + k, unit) += partial[k * places + place];
+  });
+}
+
+Tensor unit_signs(const Tensor& given, int64_t axis) {
+  const Tensor z = dense(given);
+  const Layout layout = layout_of(z, axis);
+  Rows rows(2, layout.channels());
+  with_type(z, [&](auto type) {
+    using T = decltype(type);
+    const auto& kernels = pick<T>(capability());
+    add_up<Compute<T>>(layout, 2, rows, 0, [&](const Stretch& s, auto* lanes) {
+      kernels.signs(s.size, layout.width(), data<T>(z) + s.offset, lanes);
+    });
+  });
+  for (int64_t c = 0; c < rows.units; ++c) rows.at(1, c) = rows.at(1, c) != 0;
+  return rows.tensor;
+}
+
+// Most units are reached by the first values that one looks at, and what lies in a reached unit is not read.
+Tensor unit_reached(const Tensor& given, int64_t axis) {
+  const Tensor grad = dense(given);
+  const Layout layout = layout_of(grad, axis);
+  const int64_t held = layout.sums_per_stretch(), width = layout.width();
+  std::vector<std::atomic<bool>> reached(layout.channels());
+  with_type(grad, [&](auto type) {
+    using T = decltype(type);
+    using A = Compute<T>;
+    const auto& kernels = pick<T>(capability());
+    layout.each<A>(false, 2, [&](const Stretch& s, A* lanes) {
+      A* folded = lanes + width;
+      int64_t missing = 0; // the first of the stretch's units that no value has reached
+      const auto advance = [&] {
+        while (missing < held && reached[s.channel + missing].load(std::memory_order_relaxed)) ++missing;
+        return missing < held;
+      };
+      for (int64_t start = 0, next = width; start < s.size && advance(); start += next, next *= 2) {
+        std::fill_n(lanes, width, A(0));
+        kernels.magnitudes(std::min(next, s.size - start), width, data<T>(grad) + s.offset + start, lanes);
+        layout.fold(lanes, folded);
+        for (int64_t j = missing; j < held; ++j) {
+          if (folded[j] != 0) reached[s.channel + j].store(true, std::memory_order_relaxed);
+        }
+      }
+    });
+  });
+  const int64_t units = layout.channels(), stride = 1;
+  Tensor result = new_tensor(1, &units, &stride, aoti_torch_dtype_float64());
+  std::copy(reached.begin(), reached.end(), data<double>(result));
+  return result;
+}
+
+Tensor unit_squares(const Tensor& grad_z, const Tensor& grad_y, int64_t axis) {
+  const Tensor sources[] = {dense(grad_z), dense(grad_y)};
+  const Layout layouts[] = {layout_of(sources[0], axis), layout_of(sources[1], axis)};
+  STD_TORCH_CHECK(layouts[0].channels() == layouts[1].channels(), "slopewise: the gradients differ in their units");
+  Rows rows(2, layouts[0].channels());
+  for (int64_t k = 0; k < 2; ++k) {
+    const Layout& layout = layouts[k];
+    with_type(sources[k], [&](auto type) {
+      using T = decltype(type);
+      const auto& kernels = pick<T>(capability());
+      add_up<Compute<T>>(layout, 1, rows, k, [&](const Stretch& s, auto* lanes) {
+        kernels.squares(s.size, layout.width(), layout.uniform(), data<T>(sources[k]) + s.offset, nullptr, lanes);
+      });
+    });
+  }
+  return rows.tensor;
+}
+
+Tensor unit_behind(const Tensor& given, const Tensor& grad_y, const Tensor& slopes, int64_t axis) {
+  const Tensor source = dense(given);
+  const Tensor grad = laid_out_like(grad_y, source, "the gradient");
+  const Layout layout = layout_of(source, axis);
+  check_channels(slopes, layout.channels(), true, "the slope");
+  Rows sums(4, layout.channels()), rows(3, layout.channels());
+  with_type(source, [&](auto type) {
+    using T = decltype(type);
+    const auto& kernels = pick<T>(capability());
+    add_up<Compute<T>>(layout, 4, sums, 0, [&](const Stretch& s, auto* lanes) {
+      kernels.split_squares(s.size, layout.width(), data<T>(source) + s.offset, data<T>(grad) + s.offset, lanes);
+    });
+  });
+  const std::vector<double> slope = values(slopes);
+  for (int64_t c = 0; c < rows.units; ++c) {
+    const double a = slope[slope.size() == 1 ? 0 : c], above = sums.at(0, c), below = sums.at(2, c);
+    rows.at(0, c) = sums.at(1, c) != 0 || (a != 0 && sums.at(3, c) != 0);
+    rows.at(1, c) = above + a * a * below;
+    rows.at(2, c) = above + below;
+  }
+  return rows.tensor;
+}
+
+} // namespace
+} // namespace slopewise
+
+STABLE_TORCH_LIBRARY_IMPL(slopewise, CPU, m) {
+  m.impl("unit_signs", TORCH_BOX(&slopewise::unit_signs));
+  m.impl("unit_reached", TORCH_BOX(&slopewise::unit_reached));
+  m.impl("unit_squares", TORCH_BOX(&slopewise::unit_squares));
+  m.impl("unit_behind", TORCH_BOX(&slopewise::unit_behind));
+}
