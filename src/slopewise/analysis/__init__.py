@@ -9,6 +9,7 @@ from slopewise.analysis._power import seeds_floor as seeds_floor
 from slopewise.analysis._power import seeds_needed as seeds_needed
 from slopewise.analysis._power import smallest_detectable as smallest_detectable
 from slopewise.analysis._results import Analysis as Analysis
+from slopewise.analysis._results import ArmAlarm as ArmAlarm
 from slopewise.analysis._results import ArmSummary as ArmSummary
 from slopewise.analysis._results import Contrast as Contrast
 from slopewise.analysis._results import Curve as Curve

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 
+from slopewise.analysis._alarms import arm_alarms
 from slopewise.analysis._arms import pairing, summarise
 from slopewise.analysis._contrasts import contrasts, finished_trials
 from slopewise.analysis._metrics import METRICS, PRIMARY
@@ -38,6 +39,7 @@ def analyse(study: StudyRecord) -> Analysis:
         ),
         target=None if target is None else 100 * target,
         pairing=pairing(study),
+        alarms=arm_alarms(study),
     )
 
 

@@ -109,6 +109,25 @@ class ArmSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class ArmAlarm:
+    """One kind of alarm in the trials of one arm.
+
+    Attributes:
+        seeds: of the trials that raised it.
+        places: layers and call sites, the most frequent first.
+        step, seed, evidence: of the trial that raised it earliest.
+    """
+
+    arm: str
+    id: str
+    seeds: tuple[int, ...]
+    places: tuple[str, ...]
+    step: int
+    seed: int
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pairing:
     """Whether the arms of each seed really started from the same weights and saw the same data.
 
@@ -129,6 +148,7 @@ class Analysis:
         secondary: the other metrics, converged pairs alone, exploratory; metric by metric as in `METRICS`.
         target: the validation accuracy, in percent, that `steps_to_target` waits for: the control's median
             final one. None without a converged control trial.
+        alarms: what the monitor said of the trials.
     """
 
     control: str
@@ -139,6 +159,7 @@ class Analysis:
     secondary: tuple[Contrast, ...]
     target: float | None
     pairing: Pairing
+    alarms: tuple[ArmAlarm, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

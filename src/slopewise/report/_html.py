@@ -9,6 +9,7 @@ from typing import Any
 
 from slopewise.analysis import METRICS, analyse, sentence
 from slopewise.records import StudyRecord
+from slopewise.report._alarms import alarm_rows
 from slopewise.report._cost import cost_chart
 from slopewise.report._differences import difference_chart
 from slopewise.report._figures import curve_chart, gradient_chart, slope_charts, slope_table
@@ -71,6 +72,7 @@ def render_html(study: StudyRecord) -> str:
         cost=cost_chart(study, analysis),
         operator_notes=operator_notes(analysis),
         gradients=gradient_chart(study),
+        alarm_rows=list(alarm_rows(analysis.alarms)),
         diverged=[trial for trial in study.trials if trial.diverged],
         failed=[trial for trial in study.trials if trial.status == "failed"],
         planned=len(study.arms) * len(study.seeds),

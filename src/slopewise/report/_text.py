@@ -15,6 +15,7 @@ from rich.text import Text
 
 from slopewise.analysis import Analysis, Contrast, analyse, sentence
 from slopewise.records import StudyRecord
+from slopewise.report._alarms import alarm_notes
 from slopewise.report._format import count, interval, listing, number, plain, signed, spread
 from slopewise.report._operators import operator_notes
 
@@ -23,7 +24,7 @@ _STYLES = {"helps": "green", "hurts": "red", "no practical effect": "cyan", "inc
 
 
 def print_summary(study: StudyRecord, console: Console) -> None:
-    """Print the study's table, under it what each arm's contrast says, and what the step times ran on.
+    """Print the study's table, what each arm's contrast says, what the step times ran on, and alarms.
 
     Args:
         study: the records so far; what is missing is said, not left out.
@@ -42,7 +43,10 @@ def print_summary(study: StudyRecord, console: Console) -> None:
     says = Table.grid(padding=(0, 1, 0, 0))
     for contrast in analysis.primary:
         says.add_row("-", Text(sentence(contrast)))
-    for note in operator_notes(analysis):
+    for note in (
+        *operator_notes(analysis),
+        *alarm_notes(analysis.alarms, {arm.arm: arm.finished for arm in analysis.arms}),
+    ):
         says.add_row("-", Text(note))
     console.print(says)
 
