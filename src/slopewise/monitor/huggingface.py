@@ -18,9 +18,10 @@ else:
     try:
         from transformers import TrainerCallback
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"slopewise.monitor.huggingface needs '{error.name}': pip install transformers accelerate", name=error.name
-        ) from error
+        if error.name != "transformers":
+            raise
+        message = "slopewise.monitor.huggingface needs 'transformers': pip install transformers accelerate"
+        raise ModuleNotFoundError(message, name="transformers") from error
 
 
 class WatchCallback(Watching, TrainerCallback):

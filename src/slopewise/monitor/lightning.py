@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 else:
     try:
         from lightning.pytorch import Callback
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as first:
+        if first.name != "lightning":
+            raise
         try:
             from pytorch_lightning import Callback  # the same code under its older name
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                f"slopewise.monitor.lightning needs '{error.name}': pip install 'slopewise[lightning]'", name=error.name
-            ) from error
+            if error.name != "pytorch_lightning":
+                raise
+            message = "slopewise.monitor.lightning needs 'lightning': pip install 'slopewise[lightning]'"
+            raise ModuleNotFoundError(message, name="lightning") from error
 
 
 class WatchCallback(Watching, Callback):
