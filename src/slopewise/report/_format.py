@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import takewhile
 
 VERDICT_SYMBOLS = {"helps": "▲", "hurts": "▼", "no practical effect": "=", "inconclusive": "?"}
 NOTHING = "–"
@@ -69,6 +70,19 @@ def listing(words: Sequence[object]) -> str:
     """
     *most, last = map(str, words)
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def shared_module(names: Sequence[str], longest: int = 20) -> str:
+    """The module that holds everything named, for saying it once; empty where no name is longer than `longest`.
+
+    Example:
+        >>> shared_module(["encoder.blocks.1.act", "encoder.blocks.10.act"]), shared_module(["act1", "act2"])
+        ('encoder.blocks', '')
+    """
+    if len(names) < 2 or max(map(len, names)) <= longest:
+        return ""
+    levels = zip(*(name.split(".")[:-1] for name in names), strict=False)
+    return ".".join(level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels))
 
 
 def plain(text: str) -> str:

@@ -39,7 +39,7 @@ def gradient_profile(recording: Recording) -> Chart | None:
             hoverinfo="text",
         )
     norm_ticks = log_ticks(norm for found in norms for norm in found.values())
-    chart.update_xaxes(title="gradient norm (logarithmic scale)", **norm_ticks)
+    chart.update_xaxes(title="gradient norm, log scale", **norm_ticks)
     depth_axis(chart, rows)
     return Chart(
         "gradient-profile",

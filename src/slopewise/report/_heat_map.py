@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from slopewise.monitor import Alarm, Sample
 from slopewise.report._chart import Chart, base_figure
-from slopewise.report._format import NOTHING
+from slopewise.report._format import NOTHING, shared_module
 from slopewise.report._style import chart_text
 
 _LABEL = 20  # characters of a row's name; its end tells layers apart, so that is kept
@@ -97,12 +97,12 @@ def heat_map(
     common = {
         "x": steps,
         "y": list(range(len(rows))),
-        "hovertext": [[_hover(cell, step) for cell, step in zip(row, steps, strict=True)] for row in grid],
-        "hoverinfo": "text",
+        "hovertext": [[f"{tail(cell.row, 50)}<br>{cell.hover}" if cell else "" for cell in row] for row in grid],
+        "hovertemplate": "%{hovertext}<br>step %{x:d}<extra></extra>",
         "hoverongaps": False,
         "ygap": 1 if height > _LOW else 0,
     }
-    figure = base_figure(height=100 + height * len(rows))
+    figure = base_figure(height=100 + height * max(len(rows), 2))  # of one row the axis would lie on its title
     figure.add_heatmap(
         z=[[scale.place(value) if _finite(value) else None for value in row] for row in values],
         zmin=scale.stops[0][0],
@@ -116,7 +116,7 @@ def heat_map(
         figure.add_heatmap(z=lost, colorscale=[[0, "var(--lost)"], [1, "var(--lost)"]], showscale=False, **common)
     _mark(figure, rows, steps, alarms)
     figure.update_layout(margin={"t": 44})
-    figure.update_xaxes(title="step", showgrid=False, **_ticks(steps))
+    figure.update_xaxes(title="step", showgrid=False, **_axis(steps))
     depth_axis(figure, rows)
     few = spaced(len(samples), _TABLE)
     return Chart(
@@ -138,10 +138,11 @@ def row_height(rows: int) -> int:
 
 
 def depth_axis(figure: go.Figure, rows: Sequence[str]) -> None:
-    """Rows named by layers, the first at the top."""
+    """Rows named by layers, the first at the top; what all names begin with is left out of long ones."""
+    common = shared_module(rows, _LABEL)
     figure.update_yaxes(
         tickvals=list(range(len(rows))),
-        ticktext=[tail(row, _LABEL) for row in rows],
+        ticktext=[tail(row.replace(f"{common}.", "…", 1) if common else row, _LABEL) for row in rows],
         tickfont={"size": 11},
         range=[len(rows) - 0.5, -0.5],
         showgrid=False,
@@ -156,7 +157,7 @@ def thinned(samples: Sequence[Sample], rows: int, keep: Iterable[int] = ()) -> S
         rows: of the chart.
         keep: steps to be among them.
     """
-    if len(samples) <= (most := max(40, min(200, 8000 // max(rows, 1)))):
+    if len(samples) <= (most := max(40, min(120, 5000 // max(rows, 1)))):
         return samples
     kept = set(keep)
     chosen = {*spaced(len(samples), most), *(index for index, sample in enumerate(samples) if sample.step in kept)}
@@ -183,10 +184,6 @@ def tail(name: str, longest: int) -> str:
         '…tages.3.act'
     """
     return chart_text(name if len(name) <= longest else f"…{name[1 - longest :]}", longest)
-
-
-def _hover(cell: Cell | None, step: int) -> str:
-    return f"{tail(cell.row, 50)}<br>step {step}: {cell.hover}" if cell else ""
 
 
 def _mark(figure: go.Figure, rows: Sequence[str], steps: Sequence[int], alarms: Iterable[Alarm]) -> None:
@@ -235,9 +232,11 @@ def _bar(scale: Scale) -> Mapping[str, Any]:
     }
 
 
-def _ticks(steps: Sequence[int]) -> Mapping[str, Any]:
-    """Plotly would put some between the steps where these are few."""
-    return {"tickvals": list(steps)} if len(steps) < 6 else {"nticks": 7, "tickformat": "d"}
+def _axis(steps: Sequence[int]) -> Mapping[str, Any]:
+    """As wide as the cells, which reach half way to their neighbours; few steps would get ticks between them."""
+    first, last = (steps[1] - steps[0], steps[-1] - steps[-2]) if len(steps) > 1 else (1, 1)
+    ends = [steps[0] - first / 2, steps[-1] + last / 2]
+    return {"range": ends, **({"tickvals": list(steps)} if len(steps) < 6 else {"nticks": 7, "tickformat": "d"})}
 
 
 def _finite(value: float | None) -> TypeGuard[float]:

@@ -16,7 +16,10 @@ Units = Callable[[SiteSample], tuple[int, ...] | None]
 
 STATES = Scale(
     ((0, "calm-0"), (1e-9, "calm-0"), (1e-9, "warm-0"), (0.1, "warm-1"), (1, "warm-2")),
-    ((0, "0"), (0.1, "10 %"), (0.5, "50 %"), (1, "100 %")),
+    ((0.1, "10 %"), (0.5, "50 %"), (0.97, "all")),
+)
+HARMLESS = Scale(
+    ((0, "calm-0"), (1e-9, "calm-0"), (1e-9, "cold-1"), (1, "cold-2")), ((0.1, "10 %"), (0.5, "50 %"), (0.97, "all"))
 )
 SLOPES = Scale(
     (

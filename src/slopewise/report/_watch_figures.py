@@ -57,7 +57,7 @@ _UNITS = {  # in the words of a sentence: No unit is ...
         "never-positive",
         "Units that are never positive",
         cells.units(lambda site: site.never_positive, "never positive"),
-        cells.STATES,
+        cells.HARMLESS,
     ),
     "always positive": _Map(
         "always-positive",
@@ -120,23 +120,23 @@ def watch_charts(recording: Recording) -> tuple[Section, ...]:
     def charts(*maps: _Map) -> tuple[Chart, ...]:
         return tuple(chart for each in maps if (chart := _chart(each, recording, drawn)) is not None)
 
-    nowhere = [words for words, each in _UNITS.items() if not _any(each, drawn)]
+    nowhere = [words for words, each in _UNITS.items() if _nowhere(each, drawn)]
     gradients, profile = charts(_GRADIENTS, _PASS_THROUGH), gradient_profile(recording)
     return (
         Section(
             "units",
             "Units",
-            "One row for each call site, the input’s at the top; one column for each sampled step. Grey: no unit. The "
-            "darker the orange, the larger the share of the site’s units. Blank: not measured there. ▶ marks since "
-            "when an alarm holds.",
+            "One row for each call site, the input’s at the top; one column for each sampled step. Grey: none. The "
+            "stronger the orange, the larger the share of the site’s units. Blue: never positive, which is harmless "
+            "where a gradient still flows. Blank: not measured there. ▶ marks since when an alarm holds.",
             charts(*(each for words, each in _UNITS.items() if words not in nowhere)),
-            (f"At no step drawn is a unit {' or '.join(nowhere)}.",) if nowhere and drawn else (),
+            (f"At none of the steps drawn is a unit {' or '.join(nowhere)}.",) if nowhere else (),
         ),
         Section(
             "slopes",
             "Slopes",
-            "Grey: between 0 (pale: ReLU) and 1 (dark: linear). Blue: negative, the function falls and rises. Orange: "
-            "above 1, negative inputs are amplified. Pink: not finite. ▶ marks since when an alarm holds.",
+            "Grey: between 0 (faint: ReLU) and 1 (strong: linear). Blue: negative, the function falls and rises. "
+            "Orange: above 1, negative inputs are amplified. Pink: not finite. ▶ marks since when an alarm holds.",
             charts(*_SLOPES),
         ),
         Section(
@@ -162,5 +162,6 @@ def _chart(each: _Map, recording: Recording, drawn: Sequence[Sample]) -> Chart |
     return heat_map(each.key, each.title, label, each.cells, drawn, each.scale, alarms)
 
 
-def _any(each: _Map, drawn: Sequence[Sample]) -> bool:
-    return any(cell.value for sample in drawn for cell in each.cells(sample))
+def _nowhere(each: _Map, drawn: Sequence[Sample]) -> bool:
+    values = [cell.value for sample in drawn for cell in each.cells(sample)]
+    return not any(values) and any(value is not None for value in values)

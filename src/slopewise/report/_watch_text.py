@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Iterator, Sequence
-from itertools import takewhile
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -15,11 +14,10 @@ from rich.text import Text
 
 from slopewise.monitor import ADVICE, Alarm, Recording
 from slopewise.report import _watch_tables as tables
-from slopewise.report._format import plain
+from slopewise.report._format import plain, shared_module
 
 _WIDE = 132  # columns from which a table has all its columns, under their whole names
 _NARROW = 76  # below these only the most telling ones
-_LONG = 20  # characters of a name that fit a narrow table
 _FEW = 6  # places that an alarm lists
 _ALARM = "bold red"
 _COUNTS = {"never positive", "always positive", "zero gradient", "dead"}  # most are 0: blank, so that others stand out
@@ -149,7 +147,7 @@ def _since(alarm: Alarm) -> str:
 def _table(columns: Sequence[str], rows: Sequence[tables.Row], width: int) -> Iterator[RenderableType]:
     """The table; where there is little room what all names begin with stands above it."""
     names = {name: name for name in columns} if width >= _WIDE else _SHORT if width >= _NARROW else _SHORTEST
-    common = "" if width >= _WIDE else _beginning([row[0] for row in rows])
+    common = "" if width >= _WIDE else shared_module([row[0] for row in rows])
     if common:
         yield Text(f"In {common}")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
@@ -162,14 +160,6 @@ def _table(columns: Sequence[str], rows: Sequence[tables.Row], width: int) -> It
         blank = [cell == "0" and name in _COUNTS for cell, (_, name) in zip(cells, kept, strict=True)]
         table.add_row(*(Text("" if empty else cell) for cell, empty in zip(cells, blank, strict=True)))
     yield table
-
-
-def _beginning(names: Sequence[str]) -> str:
-    """The module that holds all of them, if that saves room."""
-    if len(names) < 2 or max(map(len, names)) <= _LONG:
-        return ""
-    levels = zip(*(name.split(".")[:-1] for name in names), strict=False)
-    return ".".join(level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels))
 
 
 def _some(names: Sequence[str]) -> str:
