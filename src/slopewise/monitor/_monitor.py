@@ -75,7 +75,7 @@ class Monitor:
         notes: what cannot be seen, and why.
 
     Raises:
-        ValueError: `every` is less than 1, the model is wrapped in torch.nn.DataParallel, or it has no parameter that
+        ValueError: `every` is less than 1, a part of the model is wrapped in torch.nn.DataParallel, or no parameter
             requires a gradient.
 
     Example:
@@ -103,13 +103,13 @@ class Monitor:
     ) -> None:
         if every < 1:
             raise ValueError(f"every must be 1 or more, got {every}")
-        inner, group = unwrapped(model)
+        inner, group, compiled = unwrapped(model)
         self.model, self.every, self.evaluation = inner, every, evaluation
         self.step = 0
         self._ranks = Ranks(process_group or group)
         self._sinks = list(sinks) if self._ranks.first else []
         self._clock = Clock()
-        self._sites = Sites(inner, self._clock, activations=activations, compiled=hasattr(model, "_orig_mod"))
+        self._sites = Sites(inner, self._clock, activations=activations, compiled=compiled)
         self._parameters = Parameters(inner, thresholds or Thresholds())
         if not any(parameter.requires_grad for parameter in self._parameters.all):
             raise ValueError(

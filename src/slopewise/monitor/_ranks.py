@@ -14,25 +14,25 @@ from slopewise.monitor._tally import Tally, UnitStates, packed_length, reader
 _Site = tuple[str, str, int]  # its name, activation and number of units
 
 
-def unwrapped(model: nn.Module) -> tuple[nn.Module, ProcessGroup | None]:
-    """The network within torch.compile and DistributedDataParallel, and the processes of the latter.
+def unwrapped(model: nn.Module) -> tuple[nn.Module, ProcessGroup | None, bool]:
+    """The network within torch.compile and DistributedDataParallel, the latter's processes, whether it is compiled.
 
     Raises:
-        ValueError: torch.nn.DataParallel runs copies of the model in threads, which no hook can tell apart.
+        ValueError: torch.nn.DataParallel runs copies of modules in threads, which no hook can tell apart.
     """
-    group = None
+    group, compiled = None, False
+    if any(isinstance(module, nn.DataParallel) for module in model.modules()):
+        raise ValueError(
+            "the model is wrapped in torch.nn.DataParallel, whose copies run in threads: watch model.module on one "
+            "device, or train with DistributedDataParallel"
+        )
     while True:
-        if isinstance(model, nn.DataParallel):
-            raise ValueError(
-                "the model is wrapped in torch.nn.DataParallel, whose copies run in threads: watch model.module on one "
-                "device, or train with DistributedDataParallel"
-            )
         if isinstance(model, nn.parallel.DistributedDataParallel):
             group, model = model.process_group, model.module
         elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
-            model = inner
+            model, compiled = inner, True
         else:
-            return model, group
+            return model, group, compiled
 
 
 class Ranks:
