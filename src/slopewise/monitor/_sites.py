@@ -7,7 +7,7 @@ there is nothing. Gradients are seen by hooks on tensors and autograd nodes, whi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,13 +15,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
 from slopewise._activations import kind_of, kind_of_function
 from slopewise._flow import tensors_in
 from slopewise._record import Watch
 from slopewise.monitor._clock import Clock
-from slopewise.monitor._gradients import Node, timed, watch_fused, watch_node
+from slopewise.monitor._gradients import timed, watch_fused, watch_through
 from slopewise.monitor._hook import Hook
 from slopewise.monitor._tally import Tally
 from slopewise.nn._batch_norm_prelu import BatchNormPReLU
@@ -40,14 +41,14 @@ class _Frame:
         applied: how often it has called each layer with slopes.
         inside: it is, or is within, an activation: what it calls itself is no other one.
         tally: of the activation that it is, if it is counted.
-        node: what made z.
+        edge: where z's gradient goes; None where it has none.
     """
 
     module: nn.Module
     applied: Counter[nn.Module] = field(default_factory=Counter)
     inside: bool = False
     tally: Tally | None = None
-    node: Node | None = None
+    edge: GradientEdge | None = None
 
 
 class Sites(TorchFunctionMode):
@@ -147,10 +148,10 @@ class Sites(TorchFunctionMode):
         z = args[0] if args else kwargs["input"]
         with self.clock, _Quiet():
             tally = self._before(self._function_site(kind.name), kind.name, None, z)
-            node = z.grad_fn
+            edge = _edge(z)
         result = func(*args, **kwargs)
         with self.clock, _Quiet():
-            self._after(tally, result, node)
+            self._after(tally, z, result, edge)
         return result
 
     def _install(self) -> None:
@@ -171,10 +172,10 @@ class Sites(TorchFunctionMode):
             hidden |= set(module.modules())
             self._traced = self._traced or compiled
             functions = ", and those that are functions anywhere," if compiled else ""
-            self.notes[
+            self.notes.setdefault(
                 f"'{name or type(module).__name__}' is {'compiled' if compiled else 'a script'}: activations in it"
                 f"{functions} are not seen; slopes, gradients and updates are"
-            ] = None
+            )
         return hidden
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -200,7 +201,7 @@ class Sites(TorchFunctionMode):
                 frame.tally = self._tally(site, kind, module, z)
             else:
                 frame.tally = self._before(site, kind, module, z)
-            frame.node = z.grad_fn
+            frame.edge = _edge(z)
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         if torch.compiler.is_compiling():
@@ -214,7 +215,7 @@ class Sites(TorchFunctionMode):
             if isinstance(module, BatchNormPReLU):
                 self._fused(frame.tally, module, result, *args, **kwargs)
             elif module not in self._activations:
-                self._after(frame.tally, result, frame.node)
+                self._after(frame.tally, next(tensors_in((args, kwargs))), result, frame.edge)
             elif torch.is_grad_enabled() and result.requires_grad:
                 # Several operations, and so no node of its own: what arrives at z counts as behind it.
                 result.register_hook(timed(self.clock, frame.tally.arrive))
@@ -242,13 +243,13 @@ class Sites(TorchFunctionMode):
                     self._hooks.callback(handle.remove)
         return tally
 
-    def _after(self, tally: Tally | None, y: Any, node: Node | None) -> None:
-        if tally is None or not isinstance(y, Tensor) or not torch.is_grad_enabled():
+    def _after(self, tally: Tally | None, z: Tensor, y: Any, edge: GradientEdge | None) -> None:
+        if tally is None or edge is None or not isinstance(y, Tensor):
             return
-        if y._is_view() and y.grad_fn is not node:
-            self.notes[f"'{tally.site}' works in place on a view: its gradients are not seen"] = None
+        if y is z and y._is_view():
+            self.notes.setdefault(f"'{tally.site}' works in place on a view: its gradients are not seen")
         else:
-            watch_node(y, node, tally, self.clock)
+            watch_through(y, edge, tally, self.clock)
 
     def _fused(
         self,
@@ -267,20 +268,18 @@ class Sites(TorchFunctionMode):
     def _tally(self, site: str, activation: str, module: nn.Module | None, z: Tensor) -> Tally | None:
         """The site's sums, new ones in its first pass; None where z cannot be counted."""
         if z.layout is not torch.strided or z.is_nested or not z.is_floating_point() or _transformed():
-            self.notes[f"'{site}' meets tensors that are sparse, nested, integer, or within torch.func: not counted"] = (
-                None
-            )
+            self.notes.setdefault(f"'{site}' meets tensors that are sparse, nested, whole numbers or within torch.func")
             return None
         axis = self._axis(site, module, z)
         if axis is None:
             return None
         tally = self.tallies.get(site)
         if tally is None:
-            with torch.inference_mode(False):  # training will add to what evaluation began
+            with torch.inference_mode(mode=False):  # training will add to what evaluation began
                 tally = self.tallies[site] = Tally(site, activation, axis, z)
         if tally.fits(z):
             return tally
-        self.notes[f"'{site}' meets another number of units from call to call: only calls like the first count"] = None
+        self.notes.setdefault(f"'{site}' meets another number of units from call to call: calls like the first count")
         return None
 
     def _axis(self, site: str, module: nn.Module | None, z: Tensor) -> int | None:
@@ -335,6 +334,10 @@ class Sites(TorchFunctionMode):
 def _in_backward() -> bool:
     """Whether a backward pass goes on in this thread: what is then computed forward is computed again."""
     return torch._C._current_graph_task_id() != -1
+
+
+def _edge(z: Tensor) -> GradientEdge | None:
+    return get_gradient_edge(z) if torch.is_grad_enabled() and z.requires_grad else None
 
 
 def _transformed() -> bool:

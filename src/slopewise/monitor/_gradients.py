@@ -1,0 +1,124 @@
+"""Hooks on tensors and autograd nodes that add to a tally what the gradients at a call site show.
+
+They change neither gradients nor graph, live as long as the graph does, and hold neither model nor monitor: a model
+that keeps an output of its own would else keep itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge
+
+from slopewise.monitor._clock import Clock
+from slopewise.monitor._tally import Tally
+from slopewise.nn import functional
+from slopewise.nn._batch_norm_prelu import BatchNormPReLU
+from slopewise.nn._slopes import slopes_in_use
+
+Node = torch.autograd.graph.Node
+_FEW = 8  # more operations than an activation has
+
+
+def timed(clock: Clock, see: Callable[[Tensor], None]) -> Callable[[Tensor], None]:
+    """A tensor's hook."""
+
+    def hook(gradient: Tensor) -> None:
+        with clock:
+            see(gradient)
+
+    return hook
+
+
+def watch_through(y: Tensor, edge: GradientEdge, tally: Tally, clock: Clock) -> None:
+    """Add up dL/dz and dL/dy of the gradient through this site alone. `edge` is z's, from before the call."""
+    found = _operation(y, edge)
+    if found is None:
+        return
+    node, place = found
+
+    def behind(gradients: tuple[Tensor | None, ...], _: tuple[Tensor | None, ...]) -> None:
+        if (gradient := gradients[place]) is not None:
+            with clock:
+                tally.leave(gradient)
+
+    def before(gradients: tuple[Tensor | None, ...]) -> None:
+        if (gradient := gradients[0]) is not None:
+            with clock:
+                tally.arrive(gradient)
+
+    def both(gradients: tuple[Tensor | None, ...], above: tuple[Tensor | None, ...]) -> None:
+        gradient_z, gradient_y = gradients[place], above[0]
+        if gradient_z is not None and gradient_y is not None:
+            with clock:
+                tally.pass_on(gradient_z, gradient_y)
+
+    if node is y.grad_fn:
+        node.register_hook(both)
+    elif y.grad_fn is not None:
+        node.register_hook(behind)
+        y.grad_fn.register_prehook(before)
+
+
+def _operation(y: Tensor, edge: GradientEdge) -> tuple[Node, int] | None:
+    """The operation that took z, and as which of its inputs; between it and y, dimensions may have been moved."""
+    node = y.grad_fn
+    for _ in range(_FEW):
+        if node is None or node is edge.node:  # then y is z
+            return None
+        inputs = node.next_functions
+        if (edge.node, edge.output_nr) in inputs:
+            return node, inputs.index((edge.node, edge.output_nr))
+        node = inputs[0][0] if inputs else None
+    return None
+
+
+def watch_fused(
+    y: Tensor,
+    layer: BatchNormPReLU,
+    input: Tensor,  # noqa: A002 (PyTorch's name)
+    residual: Tensor | None,
+    tally: Tally,
+    clock: Clock,
+    lost: Callable[[], None],
+) -> Tensor:
+    """What has the signs of the z that a fused layer never shows, once dL/dz is told from them and from dL/dy.
+
+    The layer's output has them, unless a slope is negative. `lost` is called where that is written into before the
+    backward pass.
+    """
+    slopes = slopes_in_use(layer.slope, layer.bounds, training=False).detach()
+    # Looking at the slopes would make other devices wait; there z is computed again.
+    same_signs = y.device.type == "cpu" and bool((slopes >= 0).all())
+    source = y.detach() if same_signs else _pre_activation(layer, input.detach(), residual)
+    version = source._version
+
+    def arrived(gradient: Tensor) -> None:
+        if source._version != version:
+            lost()
+            return
+        with clock:
+            tally.pass_back(source, gradient, slopes)
+
+    if torch.is_grad_enabled() and y.requires_grad:
+        y.register_hook(arrived)
+    return source
+
+
+@torch.no_grad()
+def _pre_activation(layer: BatchNormPReLU, input: Tensor, residual: Tensor | None) -> Tensor:  # noqa: A002
+    """BatchNorm(x) + r as the call that just ended had it; running statistics stay as they are."""
+    own = layer.training or layer.running_mean is None
+    return functional.batch_norm_add_prelu(
+        input,
+        None if residual is None else residual.detach(),
+        1.0,
+        None if own else layer.running_mean,
+        None if own else layer.running_var,
+        layer.weight,
+        layer.bias,
+        training=own,
+        eps=layer.eps,
+    )
