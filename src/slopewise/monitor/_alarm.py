@@ -86,8 +86,7 @@ class Thresholds:
             ("linear-site").
         starved: gradient norm of a layer's weights, over their norm, in units of the median of all layers above it
             ("starved-gradient"). All layers from the input to the one named are below.
-        runaway: move of a slope in one step ("slope-runaway"): at 0.05 it crosses from 0 to 1 within 20 steps.
-        runaway_samples: how many of the latest five samples show such a move.
+        runaway: move of a slope in one step ("slope-runaway").
         near_0: "slope-near-0" and "slope-negative": widths of the band that counts as 0.
         near_1: "slope-near-1" and "slope-above-1": of that which counts as 1.
         most: share of a layer's slopes from which on it is said of the layer.
@@ -109,8 +108,7 @@ class Thresholds:
     dead: float = 0.25
     linear: float = 0.9
     starved: float = 1e-4
-    runaway: float = 0.05
-    runaway_samples: int = 2
+    runaway: float = 0.06
     near_0: float = NEAR_0
     near_1: float = NEAR_1
     most: float = MOST

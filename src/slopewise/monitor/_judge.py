@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import median
@@ -12,7 +11,6 @@ from typing import NamedTuple
 from slopewise.monitor._alarm import Alarm, AlarmId, Thresholds
 from slopewise.monitor._sample import Sample, SiteSample, SlopeSample
 
-_LATEST = 5  # samples in which "slope-runaway" counts large moves
 # f(z) = z for z > 0, up to a constant factor. GELU, SiLU, Mish and Hardswish are curved there.
 _LINEAR_ABOVE = frozenset({"relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu"})
 _LINEAR_BELOW = frozenset({"leaky_relu", "prelu"})
@@ -53,7 +51,6 @@ class Judge:
         self._dead: dict[str, dict[int, _Streak]] = {}  # by site and unit
         self._raised: set[tuple[AlarmId, str]] = set()
         self._streaks: dict[tuple[str, str], _Streak] = {}
-        self._moves: dict[str, deque[tuple[int, float]]] = {}
         self._first: dict[str, SlopeSample] = {}
         self._last_step = 0
 
@@ -182,15 +179,11 @@ class Judge:
             yield "slope-stuck", name, stuck.since, evidence
 
     def _runaway(self, step: int, layer: SlopeSample) -> Iterator[_Found]:
-        if layer.update is None or not math.isfinite(layer.update):
-            return
-        moves = self._moves.setdefault(layer.layer, deque(maxlen=_LATEST))
-        moves.append((step, layer.update))
-        large = [(when, move) for when, move in moves if move > self.thresholds.runaway]
-        if len(large) >= self.thresholds.runaway_samples:
-            words = " and ".join(f"{move:.2g} in step {when}" for when, move in large[-2:])
-            evidence = f"a slope moved by {words}; at this pace it crosses from 0 to 1 in {1 / large[-1][1]:.0f} steps"
-            yield "slope-runaway", layer.layer, large[0][0], evidence
+        move = layer.update
+        if move is not None and self.thresholds.runaway < move < math.inf:
+            reach = f"{layer.summary.minimum:.3g} to {layer.summary.maximum:.3g}"
+            evidence = f"a slope moved by {move:.2g} in one step; they now reach from {reach}"
+            yield "slope-runaway", layer.layer, step, evidence
 
     def _streak(self, what: str, where: str, holds: bool, step: int, values: int = 0) -> _Streak | None:
         """For how long something has held; None where it does not now."""

@@ -78,7 +78,7 @@ def synthetic_recording(
         >>> [sample.step for sample in recording.samples][-2:], recording.samples[-1].sites[1].dead[:3]
         ([401, 451], (0, 1, 2))
         >>> [(alarm.id, alarm.where) for alarm in recording.alarms]
-        [('dead-units', 'block1.act'), ('slope-runaway', 'block2.act')]
+        [('slope-runaway', 'block2.act'), ('dead-units', 'block1.act')]
     """
     rng = np.random.default_rng(seed)
     net = [_kind(index, slopes) for index in range(layers)]
