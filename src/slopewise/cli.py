@@ -267,7 +267,7 @@ def watch(
 
 @app.command()
 def inspect(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A file of torch.save or safetensors.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A checkpoint, or RUN.jsonl of the monitor.")],
     key: Annotated[str | None, typer.Option(help="Where in the file the state dict is, as in ema.module.")] = None,
     only: Annotated[list[str] | None, typer.Option(metavar="PATTERN", help="Layers to show; repeatable.")] = None,
     skip: Annotated[list[str] | None, typer.Option(metavar="PATTERN", help="Layers to leave out.")] = None,
@@ -275,12 +275,17 @@ def inspect(
         list[str] | None, typer.Option(metavar="PATTERN", help="Layers that hold slopes whatever their names say.")
     ] = None,
     initial: Annotated[float | None, typer.Option("--init", help="The slope that training started from.")] = None,
+    page: Annotated[
+        Path | None, typer.Option("--html", metavar="PAGE", help="Also write a recording's page, with its charts.")
+    ] = None,
     fail_on_alarm: Annotated[bool, typer.Option("--fail-on-alarm", help="Exit with status 1 on an alarm.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the slopes in a checkpoint layer by layer, with alarms; no code of the model is needed, and none is run.
+    """Show the slopes in a checkpoint, or what the monitor recorded of a run, with alarms.
 
-    CHECKPOINT is a state dict, a training checkpoint with one inside, or the .index.json of one in parts.
+    A checkpoint (of torch.save or safetensors) is a state dict, a training checkpoint with one inside, or the
+    .index.json of one in parts; no code of the model is needed, and none is run. A recording is a file of
+    slopewise.monitor.sinks.JsonLines; the run may still go on.
 
     Examples:
 
@@ -289,19 +294,31 @@ def inspect(
       slopewise inspect model.safetensors --only 'layer4*' --json
 
       slopewise inspect last.pt --key ema --init 0.25 --fail-on-alarm
+
+      slopewise inspect run.jsonl --html watch.html
     """
+    from slopewise._run_file import is_recording
+
+    if is_recording(file):
+        flags = {"--key": key, "--only": only, "--skip": skip, "--also": also, "--init": initial}
+        for_checkpoints = [flag for flag, value in flags.items() if value not in (None, [])]
+        _inspect_run(file, page, for_checkpoints, fail_on_alarm=fail_on_alarm, as_json=as_json)
+        return
+    if page is not None:
+        raise SlopewiseError(f"--html is for recordings of the monitor, which '{file}' is not")
+
     from slopewise.checkpoint import read_checkpoint, strip_prefixes
     from slopewise.report._slopes import print_slopes
     from slopewise.slopes import inspect_slopes
 
-    found = read_checkpoint(checkpoint, key)
+    found = read_checkpoint(file, key)
     tensors = strip_prefixes(found.tensors)
     inspection = inspect_slopes(tensors, only=only or (), skip=skip or (), also=also or (), init=initial)
     if as_json:
-        _print_json({"file": str(checkpoint), "key": found.key, **inspection.to_json()})
+        _print_json({"file": str(file), "key": found.key, **inspection.to_json()})
     else:
         renamed = "" if tensors.keys() == found.tensors.keys() else ", shown without the names of their wrappers"
-        _say(f"{checkpoint}{f', {found.key}' if found.key else ''}: {len(tensors)} tensors{renamed}")
+        _say(f"{file}{f', {found.key}' if found.key else ''}: {len(tensors)} tensors{renamed}")
         print_slopes(inspection, Console())
     if fail_on_alarm and inspection.alarming:
         raise typer.Exit(1)
@@ -383,6 +400,28 @@ def _show(results: Results, page: Path, *, as_json: bool) -> None:
     with _writing(page):
         results.report(page)
     _say(f"report: {page}")
+
+
+def _inspect_run(
+    file: Path, page: Path | None, for_checkpoints: list[str], *, fail_on_alarm: bool, as_json: bool
+) -> None:
+    from slopewise._run_file import recording_json
+    from slopewise.monitor import read_recording
+    from slopewise.report import print_recording, write_watch_html
+
+    if for_checkpoints:
+        raise SlopewiseError(f"{for_checkpoints[0]} is for checkpoints, and '{file}' is a recording of the monitor")
+    recording = read_recording(file)
+    if as_json:
+        _print_json({"file": str(file), **recording_json(recording)})
+    else:
+        print_recording(recording, Console())
+    if page is not None:
+        with _writing(page):
+            write_watch_html(recording, page)
+        _say(f"page: {page}")
+    if fail_on_alarm and recording.alarms:
+        raise typer.Exit(1)
 
 
 def _print_plan(study: Study, missing: tuple[Any, ...], *, as_json: bool) -> None:
