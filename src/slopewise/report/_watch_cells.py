@@ -126,7 +126,8 @@ def slope_field(field: str, words: str) -> Cells:
 
     def each(sample: Sample) -> Iterator[Cell]:
         for layer in sample.slopes:
-            yield _cell(layer.layer, getattr(layer, field), words)
+            lost = layer.summary.finite < layer.summary.count
+            yield _cell(layer.layer, getattr(layer, field), words, lost=lost)
 
     return each
 
@@ -135,17 +136,19 @@ def gradients(sample: Sample) -> Iterator[Cell]:
     """Gradient norms over the largest of the step: what training as a whole does to them cancels."""
     largest = max((g for layer in sample.layers if (g := layer.gradient) is not None and math.isfinite(g)), default=0.0)
     for layer in sample.layers:
-        cell = _cell(layer.layer, layer.gradient, "gradient norm")
+        cell = _cell(layer.layer, layer.gradient, "gradient norm", lost="gradient" in layer.not_finite)
         yield replace(cell, value=cell.value / largest) if cell.value and largest else cell
 
 
 def updates(sample: Sample) -> Iterator[Cell]:
     """Update-to-weight ratios."""
     for layer in sample.layers:
-        yield _cell(layer.layer, layer.update_ratio, "update ratio")
+        yield _cell(layer.layer, layer.update_ratio, "update ratio", lost="weight" in layer.not_finite)
 
 
-def _cell(row: str, value: float | None, words: str) -> Cell:
+def _cell(row: str, value: float | None, words: str, *, lost: bool = False) -> Cell:
+    """`lost` is known where a file could not hold the NaN itself."""
+    value = math.nan if lost and value is None else value
     text = NOTHING if value is None else figure(value)
     return Cell(row, value, text, f"{words} {text}")
 
