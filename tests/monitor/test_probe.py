@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import slopewise as sw
-from slopewise.monitor import learned_slopes, probe
+from slopewise.monitor import Monitor, Probe, learned_slopes
 
 ACTIVATIONS = {
     "relu": lambda channels: nn.ReLU(),
@@ -35,16 +35,28 @@ def loss(model: nn.Module) -> torch.Tensor:
     return F.cross_entropy(model(IMAGES), LABELS)
 
 
+def probe(model: nn.Module, of=loss):
+    return Probe(model)(lambda: of(model))
+
+
+def never(site) -> float:
+    return len(site.never_positive) / site.units
+
+
+def zero(site) -> float:
+    return len(site.zero_gradient) / site.units
+
+
 @settings(deadline=None, max_examples=25)
 @given(st.sampled_from(sorted(ACTIVATIONS)), st.lists(st.sampled_from([-30.0, 0.0, 30.0]), min_size=4, max_size=4))
 def test_zero_gradient_units_are_those_whose_weights_get_none(activation: str, biases: list[float]) -> None:
     model = network(activation, biases)
-    states, _ = probe(model, {"1": model[1]}, loss)
+    (site,) = probe(model).sites
     _backward(model)
     still = (model[0].weight.grad == 0).flatten(1).all(dim=1)
-    assert states[0].zero_gradient == still.float().mean().item()
+    assert site.zero_gradient == tuple(still.nonzero().flatten().tolist())
     positive = (F.conv2d(IMAGES, model[0].weight, torch.tensor(biases)) > 0).any(dim=0).flatten(1).any(dim=1)
-    assert states[0].never_positive == 1 - positive.float().mean().item()
+    assert site.never_positive == tuple((~positive).nonzero().flatten().tolist())
 
 
 def _backward(model: nn.Module) -> float:
@@ -58,17 +70,18 @@ def test_the_same_dead_units_starve_under_relu_and_learn_under_prelu() -> None:
     dead = {}
     for activation in ("relu", "prelu"):
         model = network(activation, [-30.0, -30.0, 0.0, 0.0])
-        (dead[activation],), _ = probe(model, {"1": model[1]}, loss)
-    assert (dead["relu"].never_positive, dead["relu"].zero_gradient) == (0.5, 0.5)
-    assert (dead["prelu"].never_positive, dead["prelu"].zero_gradient) == (0.5, 0.0)
+        (dead[activation],) = probe(model).sites
+    assert (dead["relu"].never_positive, dead["relu"].zero_gradient, dead["relu"].dead) == ((0, 1),) * 3
+    assert (dead["prelu"].never_positive, dead["prelu"].zero_gradient, dead["prelu"].dead) == ((0, 1), (), ())
 
 
 def test_gradient_norms_are_those_of_backward() -> None:
     model = network("prelu", [0.0] * 4)
-    _, gradients = probe(model, {"1": model[1]}, loss)
+    sample = probe(model)
     _backward(model)
     expected = {n: torch.cat([p.grad.flatten() for p in model[int(n)].parameters()]).norm().item() for n in ("0", "4")}
-    assert {g.layer: g.norm for g in gradients} == pytest.approx(expected)
+    assert {layer.layer: layer.gradient for layer in sample.layers} == pytest.approx(expected)
+    assert sample.slopes[0].gradient == pytest.approx(model[1].weight.grad.norm().item())
 
 
 def test_a_probe_changes_nothing() -> None:
@@ -80,37 +93,34 @@ def test_a_probe_changes_nothing() -> None:
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     gradients = [p.grad.clone() for p in model.parameters()]
     random = torch.get_rng_state()
-    probe(model, {"2": model[2]}, loss)
+    assert [site.site for site in probe(model).sites] == ["2"]
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert all(torch.equal(g, p.grad) for g, p in zip(gradients, model.parameters(), strict=True))
     assert torch.equal(random, torch.get_rng_state())
     assert [module.training for module in model] == [True, True, True, False, True, True]
-    assert not any(module._forward_pre_hooks for module in model.modules())
+    assert not any(m._forward_pre_hooks or m._forward_hooks or m._backward_hooks for m in model.modules())
 
 
-def test_a_module_applied_twice_is_one_layer_and_an_unreached_one_none() -> None:
+def test_a_module_applied_twice_is_two_sites_and_an_unreached_one_none() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.act, self.unused = nn.ReLU(), nn.ReLU()
+            self.act, self.unused, self.head = nn.ReLU(), nn.ReLU(), nn.Linear(3, 1)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.act(x) + self.act(-x)
 
-    model = Twice()
-    states, gradients = probe(
-        model, {"act": model.act, "unused": model.unused}, lambda m: m(torch.ones(2, 3, requires_grad=True)).sum()
-    )
-    assert [(s.layer, s.units, s.never_positive) for s in states] == [("act", 3, 0.0)]
-    assert gradients == []
+    sample = probe(Twice(), lambda m: m(torch.ones(2, 3, requires_grad=True)).sum())
+    assert [(s.site, s.units, never(s)) for s in sample.sites] == [("act", 3, 0.0), ("act (2)", 3, 1.0)]
+    assert [layer.gradient for layer in sample.layers] == [None]
 
 
 def test_an_in_place_activation_is_judged_by_what_it_was_given() -> None:
     in_place, plain = network("relu", [-30.0, 0.0, 0.0, 0.0]), network("relu", [-30.0, 0.0, 0.0, 0.0])
     in_place[1] = nn.ReLU(inplace=True)
-    (ours, our_gradients), (theirs, their_gradients) = (probe(m, {"1": m[1]}, loss) for m in (in_place, plain))
-    assert (ours[0].never_positive, ours[0].zero_gradient) == (theirs[0].never_positive, theirs[0].zero_gradient)
-    assert our_gradients == their_gradients
+    ours, theirs = probe(in_place), probe(plain)
+    assert ours.sites == theirs.sites
+    assert ours.layers == theirs.layers
 
 
 def test_frozen_weights_and_keyword_calls_are_no_obstacle() -> None:
@@ -125,16 +135,43 @@ def test_frozen_weights_and_keyword_calls_are_no_obstacle() -> None:
 
     model = Keyword()
     nn.init.constant_(model.frozen.bias, -1e3)
-    (state,), gradients = probe(model, {"act": model.act}, lambda m: m(torch.ones(4, 2)).sum())
-    assert (state.never_positive, state.zero_gradient) == (1.0, 1.0)
-    assert [gradient.layer for gradient in gradients] == ["head"]
+    sample = probe(model, lambda m: m(torch.ones(4, 2)).sum())
+    (site,) = sample.sites
+    assert (never(site), site.zero_gradient, site.pass_through) == (1.0, None, None)  # no gradient can flow
+    assert [layer.layer for layer in sample.layers] == ["head"]
 
 
 def test_the_channel_axis_is_the_activations_own() -> None:
     tokens = torch.ones(2, 5, 3, requires_grad=True) * torch.tensor([1.0, -1.0, -1.0])
     model = nn.Sequential(sw.PReLU(3, channel_dim=-1))
-    (state,), _ = probe(model, {"0": model[0]}, lambda m: m(tokens).sum())
-    assert (state.units, state.never_positive) == (3, pytest.approx(2 / 3))
+    (site,) = probe(model, lambda m: m(tokens).sum()).sites
+    assert (site.units, site.never_positive) == (3, (1, 2))
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_a_monitor_that_counts_evaluation_says_the_same(activation: str) -> None:
+    model = network(activation, [-30.0, 0.0, 0.0, 30.0]).eval()
+    sample = Probe(model)(lambda: loss(model), step=1)
+    with Monitor(model, every=1, evaluation=True) as monitor:
+        _backward(model)
+    (theirs,) = monitor.records
+    assert sample.sites == theirs.sites
+    assert [layer.layer for layer in sample.layers] == ["0", "4"]
+    for ours, other in zip((*sample.layers, *sample.slopes), (*theirs.layers, *theirs.slopes), strict=True):
+        assert ours.gradient == pytest.approx(other.gradient)
+    assert (sample.step, sample.passes) == (theirs.step, theirs.passes)
+
+
+def test_a_loss_may_run_the_model_twice_or_fail() -> None:
+    model = network("relu", [0.0] * 4)
+    once, twice = probe(model), probe(model, lambda m: loss(m) + loss(m))
+    assert (once.passes, twice.passes) == (1, 2)
+    assert twice.sites[0].values == 2 * once.sites[0].values
+    with pytest.raises(RuntimeError, match="channels"):
+        probe(model, lambda m: m(torch.ones(1, 2, 6, 6)).sum())
+    assert not any(module._forward_pre_hooks or module._forward_hooks for module in model.modules())
+    assert model.training
+    assert probe(model).sites == once.sites
 
 
 def test_learned_slopes_are_those_of_prelu_layers() -> None:

@@ -1,6 +1,7 @@
 """Fused layers are probed as the networks that they stand for: normalisation, addition and activation apart."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,13 +11,17 @@ from hypothesis import strategies as st
 from torch import nn
 
 import slopewise as sw
-from slopewise.monitor import learned_slopes, probe
+from slopewise.monitor import Probe, learned_slopes
 
 IMAGES, LABELS = torch.randn(6, 1, 6, 6, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 1] * 3)
 
 
 def loss(model):
     return F.cross_entropy(model(IMAGES), LABELS)
+
+
+def probe(model):
+    return Probe(model)(lambda: loss(model))
 
 
 class Net(nn.Module):
@@ -39,10 +44,6 @@ class Net(nn.Module):
                 self.add_module(f"norm{number}", norm)
                 self.add_module(f"act{number}", act)
 
-    def sites(self):
-        names = ("norm1", "norm2") if self.fused else ("act1", "act2")
-        return {name: self.get_submodule(name) for name in names}
-
     def forward(self, x):
         if self.fused:
             h = self.norm1(self.conv1(x))
@@ -64,26 +65,30 @@ def test_states_and_gradients_are_those_of_the_unfused_network(slopes, shifts, l
     measured = []
     for fused in (True, False):
         model = Net(slopes, shifts, fused=fused, learnable=learnable, track_running_stats=track)
-        measured.append(probe(model, model.sites(), loss))
-    (ours, our_gradients), (theirs, their_gradients) = measured
-    for mine, other in zip(ours, theirs, strict=True):
-        assert (mine.units, mine.never_positive, mine.zero_gradient) == (
-            other.units,
-            other.never_positive,
-            other.zero_gradient,
-        )
-        assert torch.equal(mine.slopes, other.slopes if learnable else torch.empty(0))
-    # The normalisation's gradients are recorded under its name, the slopes' under none: as for the unfused network.
-    expected = {gradient.layer: gradient.norm for gradient in their_gradients}
-    assert {gradient.layer: gradient.norm for gradient in our_gradients} == pytest.approx(expected, rel=1e-4, abs=1e-7)
+        measured.append(probe(model))
+    ours, theirs = measured
+    assert [site.site for site in ours.sites] == ["norm1", "norm2"]
+    for mine, other in zip(ours.sites, theirs.sites, strict=True):
+        if mine.pass_through != other.pass_through:  # None where no gradient arrives
+            assert mine.pass_through == pytest.approx(other.pass_through, rel=1e-4)
+        alike = replace(other, site=mine.site, activation="prelu", pass_through=mine.pass_through)
+        assert mine == alike
+    # The normalisation's gradients are recorded under its name, the slopes' apart: as for the unfused network.
+    expected = {layer.layer: layer.gradient for layer in theirs.layers}
+    assert {layer.layer: layer.gradient for layer in ours.layers} == pytest.approx(expected, rel=1e-4, abs=1e-7)
+    assert [slopes.layer for slopes in ours.slopes] == (["norm1", "norm2"] if learnable else [])
+    for mine, other in zip(ours.slopes, theirs.slopes if learnable else (), strict=True):
+        assert mine.summary == other.summary
+        assert mine.gradient == pytest.approx(other.gradient, rel=1e-4, abs=1e-7)
 
 
 def test_a_dead_unit_is_one_that_normalisation_and_residual_leave_negative():
     model = Net((0.0,), [-30.0, -30.0, 30.0, 30.0])
-    (first, last), _ = probe(model, model.sites(), loss)
-    assert (first.never_positive, first.zero_gradient) == (0.5, 0.5)
-    assert last.never_positive == 0.5
-    assert probe(Net((0.1,), [-30.0] * 4), {}, loss)[0] == []
+    first, last = probe(model).sites
+    assert (first.never_positive, first.zero_gradient) == ((0, 1), (0, 1))
+    assert last.never_positive == (0, 1)
+    first, last = probe(Net((0.1,), [-30.0] * 4)).sites
+    assert (first.never_positive, first.zero_gradient) == ((0, 1, 2, 3), ())
 
 
 def test_a_probe_of_fused_layers_changes_nothing():
@@ -91,7 +96,7 @@ def test_a_probe_of_fused_layers_changes_nothing():
     model.norm1.eval()
     loss(model).backward()
     before, gradients = copy.deepcopy(model.state_dict()), [p.grad.clone() for p in model.parameters()]
-    probe(model, model.sites(), loss)
+    probe(model)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert all(torch.equal(g, p.grad) for g, p in zip(gradients, model.parameters(), strict=True))
     assert (model.norm1.training, model.norm2.training) == (False, True)
@@ -103,12 +108,10 @@ def test_a_bounded_or_parametrised_slope_is_the_one_in_use():
     nn.init.constant_(model.norm1.slope, -5.0)
     nn.utils.parametrize.register_parametrization(model.norm2, "slope", nn.ReLU())
     model.norm2.parametrizations.slope.original.data.fill_(-1.0)
-    (first, last), _ = probe(model, model.sites(), loss)
-    assert (first.slopes.tolist(), last.slopes.tolist()) == ([0.0], [0.0])
-    relu = Net((0.0,), [-1.0] * 4)
-    (expected_first, expected_last), _ = probe(relu, relu.sites(), loss)
-    assert first.zero_gradient == expected_first.zero_gradient
-    assert last.zero_gradient == expected_last.zero_gradient
+    sample = probe(model)
+    assert [slopes.summary.median for slopes in sample.slopes] == [0.0, 0.0]
+    expected = probe(Net((0.0,), [-1.0] * 4))
+    assert [s.zero_gradient for s in sample.sites] == [s.zero_gradient for s in expected.sites]
 
 
 def test_learned_slopes_of_fused_layers():

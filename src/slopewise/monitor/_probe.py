@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,9 +51,7 @@ class Probe:
         """
         before, sites = self._clock.seconds, self._sites
         learned = self._parameters.learned
-        begin = self._model.register_forward_pre_hook(
-            lambda _, args, kwargs: sites.begin(args, kwargs), with_kwargs=True
-        )
+        begin = self._model.register_forward_pre_hook(self._on_forward, with_kwargs=True)
         try:
             with self._clock, undisturbed(self._model), torch.enable_grad():
                 self._model.eval()
@@ -68,3 +67,7 @@ class Probe:
         slopes, layers = read_parameters(parts[len(counted) :])
         seen = tuple(site for site, _ in read_sites(parts[: len(counted)]))
         return Sample(step, passes, seen, slopes, layers, self._clock.seconds - before)
+
+    def _on_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:  # noqa: ARG002
+        if not self._sites.busy:
+            self._sites.begin(args, kwargs)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.nn.utils.parametrize import ParametrizationList
 from torch.overrides import TorchFunctionMode
 
 from slopewise._activations import kind_of, kind_of_function
@@ -184,7 +185,8 @@ class Sites(TorchFunctionMode):
         if not self._stack and _in_backward() and not self._traced:
             self._again.enter_context(self)
         caller = self._stack[-1] if self._stack else None
-        frame = _Frame(module, inside=caller is not None and caller.inside)
+        # What a parametrisation does to weights is no activation.
+        frame = _Frame(module, inside=isinstance(module, ParametrizationList) or (caller is not None and caller.inside))
         self._stack.append(frame)
         kind = self._activation(module)
         if frame.inside or kind is None:
