@@ -1,9 +1,47 @@
-"""A real Chromium for the page's tests."""
+"""Pages read in two ways: parsed as text, and shown by a real Chromium."""
 
 import os
 import shutil
+from html.parser import HTMLParser
 
 import pytest
+
+
+class Parsed(HTMLParser):
+    """The page's text outside scripts, its scripts, its policy, and every attribute that could load something."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.text, self.policy = "", ""
+        self.tags, self.scripts, self.data, self.references = [], [], [], []
+        self._into = None
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.tags.append((tag, *given))
+        if tag == "script":
+            self._into = self.data if given.get("type") == "application/json" else self.scripts
+            self._into.append("")
+        if given.get("http-equiv") == "Content-Security-Policy":
+            self.policy = given["content"]
+        self.references += [given[name] for name in ("src", "href", "srcset", "action") if name in given]
+
+    def handle_endtag(self, tag):
+        if tag == "script":
+            self._into = None
+
+    def handle_data(self, text):
+        if self._into is None:
+            self.text += text
+        else:
+            self._into[-1] += text
+
+
+@pytest.fixture(scope="session")
+def parse():
+    """Reads a page."""
+    return Parsed
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +66,29 @@ def browser():
             pytest.skip("no Chromium: install the `chromium` package or run `playwright install chromium`")
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Open a file; at the end, nothing may have been complained of or asked of the network."""
+    contexts, trouble = [], []
+
+    def open_page(path, width=1280, **options):
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        uri = path.as_uri()
+        page.on("console", lambda message: trouble.append(f"console {message.type}: {message.text}"))
+        page.on("pageerror", lambda error: trouble.append(f"page error: {error}"))
+        page.on("request", lambda request: request.url == uri or trouble.append(f"request: {request.url}"))
+        page.goto(uri)
+        drawn = (
+            "[...document.querySelectorAll('.chart')].every(c => c.clientWidth === 0 || c.querySelector('.main-svg'))"
+        )
+        page.wait_for_function(drawn)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert trouble == []

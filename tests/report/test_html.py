@@ -5,7 +5,6 @@ import hashlib
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from importlib.resources import files
 
 import pytest
@@ -15,37 +14,6 @@ from slopewise.analysis import analyse, sentence
 from slopewise.records import OperatorCostRecord
 from slopewise.report import render_html, write_html
 from slopewise.testing import synthetic_study
-
-
-class Parsed(HTMLParser):
-    """The page's text outside scripts, its scripts, its policy, and every attribute that could load something."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.text, self.policy = "", ""
-        self.tags, self.scripts, self.data, self.references = [], [], [], []
-        self._into = None
-        self.feed(html)
-
-    def handle_starttag(self, tag, attributes):
-        given = dict(attributes)
-        self.tags.append((tag, *given))
-        if tag == "script":
-            self._into = self.data if given.get("type") == "application/json" else self.scripts
-            self._into.append("")
-        if given.get("http-equiv") == "Content-Security-Policy":
-            self.policy = given["content"]
-        self.references += [given[name] for name in ("src", "href", "srcset", "action") if name in given]
-
-    def handle_endtag(self, tag):
-        if tag == "script":
-            self._into = None
-
-    def handle_data(self, text):
-        if self._into is None:
-            self.text += text
-        else:
-            self._into[-1] += text
 
 
 def small(**options):
@@ -84,9 +52,9 @@ def all_failed():
 @pytest.mark.parametrize(
     "study", [without_trials, one_seed, control_alone, bare, half, all_diverged, all_failed], ids=lambda f: f.__name__
 )
-def test_renders_any_study_as_far_as_it_is(study):
+def test_renders_any_study_as_far_as_it_is(study, parse):
     record = study()
-    page = Parsed(render_html(record))
+    page = parse(render_html(record))
     for contrast in analyse(record).primary:
         assert sentence(contrast) in page.text
     assert ("Not complete." in page.text) == (study in (without_trials, half))
@@ -94,13 +62,13 @@ def test_renders_any_study_as_far_as_it_is(study):
         json.loads(figure, parse_constant=lambda name: pytest.fail(f"{name} in a figure"))
 
 
-def test_says_what_is_missing():
-    text = " ".join(Parsed(render_html(half())).text.split())
+def test_says_what_is_missing(parse):
+    text = " ".join(parse(render_html(half())).text.split())
     assert "4 of 9 trials have ended. Missing: prelu_shared 2 seeds; prelu_channel 3 seeds." in text
 
 
-def test_says_plainly_where_training_diverged():
-    page = Parsed(render_html(small(diverged={"prelu_shared": 2})))
+def test_says_plainly_where_training_diverged(parse):
+    page = parse(render_html(small(diverged={"prelu_shared": 2})))
     text = " ".join(page.text.split())
     note = "Training diverged in 2 of 9 finished trials. prelu_shared: 2 of 3 seeds (0 and 1)."
     assert note in text
@@ -108,21 +76,21 @@ def test_says_plainly_where_training_diverged():
     assert "training loss is nan" in text
 
 
-def test_shows_failed_trials_with_their_tracebacks():
-    text = Parsed(render_html(small(failed={"prelu_channel": 1}))).text
+def test_shows_failed_trials_with_their_tracebacks(parse):
+    text = parse(render_html(small(failed={"prelu_channel": 1}))).text
     assert "Failed: prelu_channel, seed 2, after 2 attempts" in text
     assert "RuntimeError: worker died" in text
 
 
-def test_says_what_the_steps_cost_with_stock_pytorch_or_why_that_was_not_asked():
+def test_says_what_the_steps_cost_with_stock_pytorch_or_why_that_was_not_asked(parse):
     study = small()
-    text = " ".join(Parsed(render_html(study)).text.split())
+    text = " ".join(parse(render_html(study)).text.split())
     assert "Step times are with the compiled kernels; with stock PyTorch: prelu_shared 1." in text
     assert "The lighter bars:" in text
     assert "cpu_operators.reason" in text
     cost = (OperatorCostRecord(0, reason="the trials ran on stock PyTorch, since it rains"),)
     trials = tuple(replace(trial, operator_costs=trial.operator_costs and cost) for trial in study.trials)
-    text = " ".join(Parsed(render_html(replace(study, trials=trials))).text.split())
+    text = " ".join(parse(render_html(replace(study, trials=trials))).text.split())
     assert (
         "Steps of prelu_shared and prelu_channel were not timed with and without the compiled kernels: the trials ran "
         "on stock PyTorch, since it rains."
@@ -130,23 +98,23 @@ def test_says_what_the_steps_cost_with_stock_pytorch_or_why_that_was_not_asked()
     assert "The lighter bars:" not in text
 
 
-def test_warns_of_broken_pairing():
+def test_warns_of_broken_pairing(parse):
     study = small()
     trials = (replace(study.trials[0], init_digest="other"), *study.trials[1:])
-    assert "The pairing is broken" in Parsed(render_html(replace(study, trials=trials))).text
-    assert "The pairing is broken" not in Parsed(render_html(study)).text
+    assert "The pairing is broken" in parse(render_html(replace(study, trials=trials))).text
+    assert "The pairing is broken" not in parse(render_html(study)).text
 
 
-def test_holds_plotly_once_and_refers_to_nothing_outside():
+def test_holds_plotly_once_and_refers_to_nothing_outside(parse):
     html = render_html(small())
     assert html.count(get_plotlyjs()) == 1
-    page = Parsed(html)
+    page = parse(html)
     assert len(page.scripts) == 2
     assert all(reference.startswith("#") or reference == "data:," for reference in page.references)
 
 
-def test_policy_allows_its_own_two_scripts_alone():
-    page = Parsed(render_html(small()))
+def test_policy_allows_its_own_two_scripts_alone(parse):
+    page = parse(render_html(small()))
     hashes = {base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in page.scripts}
     directives = dict(directive.split(" ", 1) for directive in page.policy.split("; "))
     assert set(directives["script-src"].split()) == {f"'sha256-{name}'" for name in hashes}
@@ -175,8 +143,8 @@ def named(name):
 @pytest.mark.parametrize(
     "name", ["<script>alert(1)</script>", "</script><b>", "a & b", "{{ 7 * 7 }}", '" onload="x', "名 \u2028"]
 )
-def test_user_text_is_text_everywhere(name):
-    hostile, plain = Parsed(render_html(named(name))), Parsed(render_html(named("harmless")))
+def test_user_text_is_text_everywhere(name, parse):
+    hostile, plain = parse(render_html(named(name))), parse(render_html(named("harmless")))
     assert hostile.tags == plain.tags
     escaped_in_toml = 3
     assert hostile.text.count(name) >= plain.text.count("harmless") - escaped_in_toml > 30

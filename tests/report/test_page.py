@@ -39,29 +39,9 @@ def written(tmp_path_factory):
 
 
 @pytest.fixture
-def opened(browser, written):
-    """Open a page; at the end, nothing may have been complained of or asked of the network."""
-    contexts, trouble = [], []
-
-    def open_page(name, width=1280, **options):
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        uri = written(name).as_uri()
-        page.on("console", lambda message: trouble.append(f"console {message.type}: {message.text}"))
-        page.on("pageerror", lambda error: trouble.append(f"page error: {error}"))
-        page.on("request", lambda request: request.url == uri or trouble.append(f"request: {request.url}"))
-        page.goto(uri)
-        drawn = (
-            "[...document.querySelectorAll('.chart')].every(c => c.clientWidth === 0 || c.querySelector('.main-svg'))"
-        )
-        page.wait_for_function(drawn)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert trouble == []
+def opened(visit, written):
+    """Open a study's page by name."""
+    return lambda name, *args, **options: visit(written(name), *args, **options)
 
 
 @pytest.mark.parametrize("width", [1280, 390])
