@@ -1,6 +1,7 @@
 """Every numbered example, run as a reader would run it, with warnings as errors; and what it prints, checked."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -10,7 +11,23 @@ import pytest
 
 import slopewise as sw
 
+# What the trainers' own libraries need here. torchvision's compiled operators load in one build of PyTorch alone, and
+# torchmetrics, which Lightning imports, wants to know their names. Lightning calls what PyTorch deprecates and advises
+# on workers; Weights & Biases leaves temporary folders to the garbage collector.
+LIBRARIES = """
+import warnings
+import torch
+library = torch.library.Library("torchvision", "FRAGMENT")
+for name in ("nms", "qnms", "roi_align", "roi_pool", "deform_conv2d", "ps_roi_align", "ps_roi_pool"):
+    for schema in (name, f"_{name}_backward"):
+        library.define(f"{schema}(Tensor input) -> Tensor")
+warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.` is deprecated", FutureWarning)
+warnings.filterwarnings("ignore", "The 'train_dataloader' does not have many workers")
+warnings.filterwarnings("ignore", "Implicitly cleaning up", ResourceWarning)
+"""
+
 EXAMPLES = sorted(Path(__file__).parent.parent.glob("examples/[0-9]*.py"))
+WATCHED = ("07_lightning", "08_huggingface_trainer", "09_trackers")
 
 
 def run(path):
@@ -116,6 +133,73 @@ def swap_into_your_model(output):
     assert max(relative) <= 1e-5
 
 
+def watched(output, *, steps, every, sites):
+    """What the examples of watching have in common."""
+    assert f"one every {every} steps" in output
+    assert numbers("optimizer steps", output) == [steps]
+    assert numbers("steps sampled", output) == [list(range(1, steps + 1, every))]
+    assert [site.removeprefix("resnet.") for site in numbers("activations seen", output)[0]] == sites
+
+
+def page(output):
+    """The HTML file that a person would open."""
+    (path,) = re.findall(r"the run as a page: (.+)", output)
+    return Path(path).read_text(encoding="utf-8")
+
+
+def scalars(folder):
+    """What TensorBoard's own reader finds, and the picture of slopes."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder)).Reload()
+    assert events.Images("slopewise/slopes")[-1].height > 100
+    return {name: [event.step for event in events.Scalars(name)] for name in events.Tags()["scalars"]}
+
+
+def lightning(output):
+    watched(output, steps=87, every=10, sites=["block1.bn", "block2.bn", "relu()"])
+    assert numbers("alarms raised", output) == [[]]
+    assert "block1.bn" in page(output)
+    (folder,) = re.findall(r"--logdir (.+)", output)
+    (run,) = Path(folder).iterdir()
+    found = scalars(run)
+    assert found["slopewise/dead_max"] == found["slopewise_layers/slope/block1.bn"] == list(range(1, 88, 10))
+    assert "loss" in found
+    (table,) = re.findall(r"as a table: (.+)", output)
+    assert "slopewise/dead_max" in Path(table).read_text(encoding="utf-8").splitlines()[0]
+
+
+def huggingface_trainer(output):
+    layers = "encoder.stages.{}.layers.0."
+    sites = [layers.format(stage) + name for stage in (0, 1) for name in ("layer.0.activation", "activation")]
+    watched(output, steps=60, every=10, sites=["embedder.embedder.activation", *sites])
+    assert "read back from the file: True" in output
+    assert "stages.0.layers.0.activation" in page(output)
+    (folder,) = re.findall(r"--logdir (.+)", output)
+    (run,) = Path(folder).iterdir()
+    assert scalars(run / "slopewise")["slopewise/dead_max"] == list(range(1, 61, 10))
+
+
+def trackers(output):
+    assert "one every 5 steps, of 100 steps" in output
+    for alarm in ("slope-decayed at 1", "slope-near-0 at 3", "dead-units at 5"):
+        assert f": {alarm}: " in output
+    (alarms,) = numbers("alarms raised", output)
+    assert "read back from the file: True" in output
+    places = {
+        name: Path(path) for name, path in re.findall(r"^(\w[\w &]+): +(?:[^\d\n/]+ )?(/.+)$", output, re.MULTILINE)
+    }
+    steps = list(range(1, 101, 5))
+    assert scalars(places["TensorBoard"])["slopewise/slope_min"] == steps
+    logged = (places["MLflow"] / "metrics" / "slopewise" / "slope_min").read_text(encoding="utf-8").splitlines()
+    assert [int(line.split()[2]) for line in logged] == steps
+    assert (places["MLflow"] / "tags" / "slopewise.slope-decayed").is_file()
+    copy = places["MLflow"] / "artifacts" / "slopewise" / "recording.jsonl"
+    assert copy.read_bytes() == places["the file"].read_bytes()
+    (table,) = places["Weights & Biases"].glob("files/media/table/slopewise/alarms*.json")
+    assert len(json.loads(table.read_text(encoding="utf-8"))["data"]) == alarms
+
+
 CHECKS = {
     "01_shared_slope": shared_slope,
     "02_conv_bn_prelu": conv_bn_prelu,
@@ -123,11 +207,22 @@ CHECKS = {
     "04_fused_residual_net": fused_residual_net,
     "05_export": export,
     "06_swap_into_your_model": swap_into_your_model,
+    "07_lightning": lightning,
+    "08_huggingface_trainer": huggingface_trainer,
+    "09_trackers": trackers,
 }
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_example(path):
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in WATCHED)) for path in EXAMPLES],
+    ids=[path.stem for path in EXAMPLES],
+)
+def test_example(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # examples that leave something to look at leave it there
+    if path.stem in WATCHED:
+        (tmp_path / "sitecustomize.py").write_text(LIBRARIES, encoding="utf-8")
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     process = run(path)
     assert process.returncode == 0, process.stderr
     assert process.stderr == ""
