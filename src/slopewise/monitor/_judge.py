@@ -14,6 +14,7 @@ from slopewise.monitor._sample import Sample, SiteSample, SlopeSample
 # f(z) = z for z > 0, up to a constant factor. GELU, SiLU, Mish and Hardswish are curved there.
 _LINEAR_ABOVE = frozenset({"relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu"})
 _LINEAR_BELOW = frozenset({"leaky_relu", "prelu"})
+_ONCE: frozenset[AlarmId] = frozenset({"not-finite", "starved-gradient"})  # of a run: the place moves, the matter stays
 _Found = tuple[AlarmId, str, int, str]  # an alarm's id, where, since and evidence
 
 
@@ -44,7 +45,7 @@ class _Streak(NamedTuple):
 
 
 class Judge:
-    """Raises each alarm once for each place."""
+    """Raises each alarm once for each place, and those that are about the whole net once."""
 
     def __init__(self, thresholds: Thresholds) -> None:
         self.thresholds = thresholds
@@ -79,17 +80,19 @@ class Judge:
         ]
         self._last_step = sample.step
         unwanted = self.thresholds.ignore
-        new = [alarm for alarm in found if alarm[0] not in unwanted and alarm[:2] not in self._raised]
-        self._raised |= {alarm[:2] for alarm in new}
-        return [Alarm(kind, where, sample.step, since, evidence) for kind, where, since, evidence in new]
+        new = [
+            Alarm(kind, where, sample.step, since, evidence)
+            for kind, where, since, evidence in found
+            if kind not in unwanted and (kind, "" if kind in _ONCE else where) not in self._raised
+        ]
+        self._raised |= {(alarm.id, "" if alarm.id in _ONCE else alarm.where) for alarm in new}
+        return new
 
     def _not_finite(self, sample: Sample) -> Iterator[_Found]:
         """The first place in the order of a step: weights before it, pre-activations, gradients, slopes after it.
 
         Among gradients the first is where the backward pass begins, which is the model's end.
         """
-        if any(kind == "not-finite" for kind, _ in self._raised):
-            return
         weights = [layer.layer for layer in sample.layers if "weight" in layer.not_finite]
         sites = [site for site in sample.sites if site.not_finite]
         gradients = [layer.layer for layer in sample.layers if "gradient" in layer.not_finite]
