@@ -133,3 +133,20 @@ def test_the_plot_draws_every_panel(tmp_path):
     ended = run("_plot.py", tmp_path, picture)
     assert ended.returncode == 1
     assert "0 cases of 'bytes saved for backward' fit" in ended.stderr
+
+
+def test_monitor(tmp_path):
+    _, written = results(
+        "monitor.py", tmp_path / "m.json", "--variants", "ReLU", "slopewise fused", "--layouts", "contiguous",
+        "--batch", "2", "--width", "2",
+    )  # fmt: skip
+    steps, many = written["measurements"][:2]
+    assert list(steps["median"]) == ["no monitor", "every=1", "between samples", "statistics hooks", "naive hooks"]
+    assert list(many["median"]) == ["no monitor", "every=50"]
+    assert [m["case"]["variant"] for m in written["measurements"]] == [
+        "ReLU",
+        "ReLU",
+        "slopewise fused",
+        "slopewise fused",
+    ]
+    assert written["targets"] == []  # none is about so small a network

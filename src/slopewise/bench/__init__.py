@@ -1,6 +1,6 @@
 """What PReLU costs on this machine: `slopewise bench`, and the longer scripts in the source tree's benchmarks folder.
 
-Figures are ratios within one run. Three kinds of jobs make measurements; tables, targets and answers are read off them.
+Figures are ratios within one run. Four kinds of jobs make measurements; tables, targets and answers are read off them.
 """
 
 from slopewise._timing import using_threads as using_threads
@@ -24,3 +24,5 @@ from slopewise.bench._short import short_jobs as short_jobs
 from slopewise.bench._table import print_findings as print_findings
 from slopewise.bench._table import print_measurements as print_measurements
 from slopewise.bench._targets import judge as judge
+from slopewise.bench._watching import WATCHED as WATCHED
+from slopewise.bench._watching import watching_jobs as watching_jobs

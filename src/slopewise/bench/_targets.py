@@ -12,6 +12,7 @@ from slopewise.bench._functions import BN_FUSED, BN_PRELU_COMPILED, BN_RELU, F_P
 from slopewise.bench._measurement import Measurement
 from slopewise.bench._memory import SAVED
 from slopewise.bench._models import COMPILED, CONVOLUTIONS, FUSED, FUSED_LOW_MEMORY, RELU
+from slopewise.bench._watching import EVERY, MANY, NOTHING, RARELY, STEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ _BOTH = {"pass": "both"}
 _FLOAT = {"pass": "both", "dtype": "float32"}
 _SMALL = {"pass": "both", "size": "8x8x8x8"}
 _STEP = {"network": "resnet20", "layout": "channels_last", "batch": "batch 128"}
+_WATCHED = {"network": "resnet20", "batch": "batch 128"}
 _BN, _NET = "batch_norm_prelu", "training step"
 
 TARGETS = (
@@ -59,6 +61,8 @@ TARGETS = (
     Target("ResNet-20 step, PReLU fused / ReLU", _NET, FUSED, RELU, 0.9, _STEP),
     Target("ResNet-20 step, PReLU fused / ReLU compiled", _NET, FUSED, RELU + COMPILED, 1.0, _STEP),
     Target("ResNet-20 step, PReLU fused / convolutions alone", _NET, FUSED, CONVOLUTIONS, 1.15, _STEP),
+    Target("ResNet-20 step, monitor every=1 / none", STEP, EVERY, NOTHING, 1.1, _WATCHED),
+    Target("ResNet-20 step, monitor every=50 / none", MANY, RARELY, NOTHING, 1.01, _WATCHED),
     Target("bytes saved, low-memory PReLU / ReLU", SAVED, FUSED_LOW_MEMORY, RELU, 0.6, {"batch": "batch 128"}),
 )
 

@@ -1,0 +1,165 @@
+"""What it costs to watch training: the same steps with nothing, with `Monitor`, and with hooks as one would write them.
+
+The hand-written hooks are of two kinds. "statistics hooks" record mean, standard deviation and the share of outputs
+near 0 of every layer, each at once as a number, as fastai's ActivationStats does. "naive hooks" collect what the
+monitor does (signs and gradients per unit, norms, updates), the way of a first attempt: layer by layer, `.item()` by
+`.item()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import product
+from typing import Any
+
+from torch import Tensor, nn
+
+from slopewise._timing import interleaved
+from slopewise.bench._functions import LAYOUTS
+from slopewise.bench._measurement import Job, Measurement
+from slopewise.bench._models import FUSED, RELU, UNFUSED
+from slopewise.bench._networks import BATCH, WIDTH, batch_of, network_case, seeded, training_step
+from slopewise.monitor import Monitor
+
+NOTHING, EVERY, RARELY, BETWEEN = "no monitor", "every=1", "every=50", "between samples"
+STATISTICS, NAIVE = "statistics hooks", "naive hooks"
+STEP, MANY = "watched training step", "fifty watched training steps"
+WATCHED = (RELU, UNFUSED, FUSED)
+_MANY = 50
+
+Step = Callable[[], object]
+
+
+def watching_jobs(
+    *,
+    variants: Iterable[str] = WATCHED,
+    layouts: Iterable[str] = tuple(LAYOUTS),
+    batch: int = BATCH,
+    width: int = WIDTH,
+    rounds: int = 20,
+) -> list[Job]:
+    """Steps of ResNet-20 on 3 x 32 x 32 images in float32, all ways of watching taking turns.
+
+    Args:
+        variants: of the network, see `slopewise.bench.build`.
+        layouts: of images and weights.
+        batch: images in a step.
+        width: channels of the first stage.
+        rounds: steps of each that count; a fifth as many turns of fifty steps.
+    """
+    return [
+        (f"watched training step, {variant} {layout}", partial(_measure, variant, layout, batch, width, rounds))
+        for variant, layout in product(variants, layouts)
+    ]
+
+
+def _measure(variant: str, layout: str, batch: int, width: int, rounds: int) -> list[Measurement]:
+    images, labels = batch_of(batch, layout)
+    steps: dict[str, Step] = {}
+    monitors = []
+    for name in (NOTHING, EVERY, BETWEEN, STATISTICS, NAIVE, RARELY):
+        model = seeded("resnet20", variant, layout, width)
+        step: Step = partial(training_step(model), images, labels)
+        every = {EVERY: 1, RARELY: _MANY, BETWEEN: 1 << 40}.get(name)
+        if every:
+            monitors.append(Monitor(model, every).start())
+        elif name == STATISTICS:
+            statistics_hooks(model)
+        elif name == NAIVE:
+            step = NaiveHooks(model, step)
+        steps[name] = step
+    rare = steps.pop(RARELY)
+    case = {**network_case("resnet20", layout, batch, width), "variant": variant}
+    found = [Measurement(STEP, case, interleaved(steps, rounds=rounds), "s")]
+    turns = {NOTHING: partial(_repeat, steps[NOTHING]), RARELY: partial(_repeat, rare)}
+    found.append(Measurement(MANY, case, interleaved(turns, rounds=max(3, rounds // 5)), "s"))
+    for monitor in monitors:
+        monitor.close()
+    return found
+
+
+def _repeat(step: Step) -> None:
+    for _ in range(_MANY):
+        step()
+
+
+def statistics_hooks(model: nn.Module) -> dict[str, list[tuple[float, float, float]]]:
+    """Mean, standard deviation and share of outputs at most 0.05, of every layer in every pass.
+
+    Example:
+        >>> import torch
+        >>> net = nn.Sequential(nn.Flatten(), nn.ReLU())
+        >>> found = statistics_hooks(net)
+        >>> _ = net(torch.tensor([[-1.0, 1.0]]))
+        >>> found["1"][0][2]
+        0.5
+    """
+    found: dict[str, list[tuple[float, float, float]]] = {}
+
+    def record(name: str, module: nn.Module, args: Any, output: Tensor) -> None:  # noqa: ARG001
+        output = output.detach().float()
+        near = (output <= 0.05).sum().item() / output.numel()
+        found.setdefault(name, []).append((output.mean().item(), output.std().item(), near))
+
+    for name, module in model.named_modules():
+        if not module._modules:
+            module.register_forward_hook(partial(record, name))
+    return found
+
+
+class NaiveHooks:
+    """A training step that records what a monitor with every=1 does, number by number.
+
+    Example:
+        >>> import torch
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+        >>> step = NaiveHooks(net, lambda: net(torch.ones(1, 2)).sum().backward())
+        >>> step()
+        >>> sorted(step.found["1"])[:2], "update" in step.found["0.weight"]
+        (['gradient', 'gradient before'], True)
+    """
+
+    def __init__(self, model: nn.Module, step: Step) -> None:
+        self.model, self.step = model, step
+        self.found: dict[str, dict[str, Any]] = {}
+        for name, module in model.named_modules():
+            if isinstance(module, (nn.ReLU, nn.PReLU)) or hasattr(module, "slope"):
+                module.register_forward_pre_hook(partial(self._before, name))
+                module.register_forward_hook(partial(self._after, name))
+
+    def __call__(self) -> None:
+        """Take the step."""
+        before = {name: parameter.detach().clone() for name, parameter in self.model.named_parameters()}
+        self.step()
+        for name, parameter in self.model.named_parameters():
+            row = self.found.setdefault(name, {})
+            row["gradient"] = 0.0 if parameter.grad is None else parameter.grad.norm().item()
+            row["weight"] = before[name].norm().item()
+            row["update"] = (parameter.detach() - before[name]).norm().item()
+
+    def _before(self, name: str, module: nn.Module, args: tuple[Tensor, ...]) -> None:  # noqa: ARG002
+        z, row = args[0], self.found.setdefault(name, {})
+        positive = _per_unit(z.detach() > 0)
+        row["positive"] = positive.mean().item()
+        row["never positive"] = (positive == 0).sum().item()
+        row["always positive"] = (positive == 1).sum().item()
+        row["not finite"] = (~z.detach().isfinite()).any().item()
+
+        def reached(gradient: Tensor) -> None:
+            row["gradient"] = gradient.norm().item()
+            row["zero gradient"] = (_per_unit(gradient != 0) == 0).sum().item()
+
+        if z.requires_grad:
+            z.register_hook(reached)
+
+    def _after(self, name: str, module: nn.Module, args: Any, y: Tensor) -> None:  # noqa: ARG002
+        def arrived(gradient: Tensor) -> None:
+            self.found[name]["gradient before"] = gradient.norm().item()
+
+        if y.requires_grad:
+            y.register_hook(arrived)
+
+
+def _per_unit(flags: Tensor) -> Tensor:
+    return flags.float().transpose(0, 1).flatten(1).mean(1)
