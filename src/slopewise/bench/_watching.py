@@ -117,7 +117,7 @@ class NaiveHooks:
         >>> step = NaiveHooks(net, lambda: net(torch.ones(1, 2)).sum().backward())
         >>> step()
         >>> sorted(step.found["1"])[:2], "update" in step.found["0.weight"]
-        (['gradient', 'gradient before'], True)
+        (['always positive', 'gradient'], True)
     """
 
     def __init__(self, model: nn.Module, step: Step) -> None:
