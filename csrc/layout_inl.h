@@ -25,13 +25,18 @@ Lanes<A> Layout::spread(const std::vector<double>& values) const {
   return period;
 }
 
+// Of a known length: the compiler unrolls it.
+template <int64_t kHalf, class A>
+A halved(A* lanes) {
+  for (int64_t lane = 0; lane < kHalf; ++lane) lanes[lane] += lanes[lane + kHalf];
+  if constexpr (kHalf > 1) return halved<kHalf / 2>(lanes);
+  return lanes[0];
+}
+
 template <class A>
 void Layout::fold(A* lanes, A* folded) const {
   if (uniform_) { // in halves: a sum in one row would wait for every addition
-    for (int64_t half = kUsualWidth / 2; half > 0; half /= 2) {
-      for (int64_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
-    }
-    folded[0] = lanes[0];
+    folded[0] = halved<kUsualWidth / 2>(lanes);
     return;
   }
   std::fill_n(folded, channels_, A(0));

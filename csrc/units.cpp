@@ -19,12 +19,13 @@ Layout layout_of(const Tensor& tensor, int64_t axis) {
 
 struct Rows {
   Tensor tensor;
+  double* values;
   int64_t units;
 
-  Rows(int64_t count, int64_t units) : tensor(new_matrix(count, units)), units(units) {
-    std::fill_n(data<double>(tensor), count * units, 0.0);
+  Rows(int64_t count, int64_t units) : tensor(new_matrix(count, units)), values(data<double>(tensor)), units(units) {
+    std::fill_n(values, count * units, 0.0);
   }
-  double& at(int64_t row, int64_t unit) { return data<double>(tensor)[row * units + unit]; }
+  double& at(int64_t row, int64_t unit) { return values[row * units + unit]; }
 
  private:
   static Tensor new_matrix(int64_t count, int64_t units) {
@@ -41,7 +42,8 @@ void add_up(const Layout& layout, int64_t count, Rows& rows, int64_t first, cons
   layout.each<A>(false, count, [&](const Stretch& s, A* lanes) {
     std::fill_n(lanes, count * width, A(0));
     body(s, lanes);
-    for (int64_t k = 0; k < count; ++k) layout.fold(lanes + k * width, partial.data() + k * places + s.index * held);
+    A* sums = partial.data() + s.index * held;
+    for (int64_t k = 0; k < count; ++k) layout.fold(lanes + k * width, sums + k * places);
   });
   layout.each_sum([&](int64_t unit, const Stretch&, int64_t place) {
     for (int64_t k = 0; k < count; ++k) rows.at(first + k, unit) += partial[k * places + place];
@@ -55,8 +57,9 @@ Tensor unit_signs(const Tensor& given, int64_t axis) {
   with_type(z, [&](auto type) {
     using T = decltype(type);
     const auto& kernels = pick<T>(capability());
+    const T* from = data<T>(z);
     add_up<Compute<T>>(layout, 2, rows, 0, [&](const Stretch& s, auto* lanes) {
-      kernels.signs(s.size, layout.width(), data<T>(z) + s.offset, lanes);
+      kernels.signs(s.size, layout.width(), from + s.offset, lanes);
     });
   });
   for (int64_t c = 0; c < rows.units; ++c) rows.at(1, c) = rows.at(1, c) != 0;
@@ -73,6 +76,7 @@ Tensor unit_reached(const Tensor& given, int64_t axis) {
     using T = decltype(type);
     using A = Compute<T>;
     const auto& kernels = pick<T>(capability());
+    const T* from = data<T>(grad);
     layout.each<A>(false, 2, [&](const Stretch& s, A* lanes) {
       A* folded = lanes + width;
       int64_t missing = 0; // the first of the stretch's units that no value has reached
@@ -82,7 +86,7 @@ Tensor unit_reached(const Tensor& given, int64_t axis) {
       };
       for (int64_t start = 0, next = width; start < s.size && advance(); start += next, next *= 2) {
         std::fill_n(lanes, width, A(0));
-        kernels.magnitudes(std::min(next, s.size - start), width, data<T>(grad) + s.offset + start, lanes);
+        kernels.magnitudes(std::min(next, s.size - start), width, from + s.offset + start, lanes);
         layout.fold(lanes, folded);
         for (int64_t j = missing; j < held; ++j) {
           if (folded[j] != 0) reached[s.channel + j].store(true, std::memory_order_relaxed);
@@ -106,8 +110,9 @@ Tensor unit_squares(const Tensor& grad_z, const Tensor& grad_y, int64_t axis) {
     with_type(sources[k], [&](auto type) {
       using T = decltype(type);
       const auto& kernels = pick<T>(capability());
+      const T* from = data<T>(sources[k]);
       add_up<Compute<T>>(layout, 1, rows, k, [&](const Stretch& s, auto* lanes) {
-        kernels.squares(s.size, layout.width(), layout.uniform(), data<T>(sources[k]) + s.offset, nullptr, lanes);
+        kernels.squares(s.size, layout.width(), layout.uniform(), from + s.offset, nullptr, lanes);
       });
     });
   }
@@ -123,8 +128,10 @@ Tensor unit_behind(const Tensor& given, const Tensor& grad_y, const Tensor& slop
   with_type(source, [&](auto type) {
     using T = decltype(type);
     const auto& kernels = pick<T>(capability());
+    const T* z = data<T>(source);
+    const T* g = data<T>(grad);
     add_up<Compute<T>>(layout, 4, sums, 0, [&](const Stretch& s, auto* lanes) {
-      kernels.split_squares(s.size, layout.width(), data<T>(source) + s.offset, data<T>(grad) + s.offset, lanes);
+      kernels.split_squares(s.size, layout.width(), z + s.offset, g + s.offset, lanes);
     });
   });
   const std::vector<double> slope = values(slopes);

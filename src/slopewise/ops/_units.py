@@ -48,6 +48,8 @@ def reached(gradient: Tensor, axis: int) -> Tensor:
 def squares(gradient_z: Tensor, gradient_y: Tensor, axis: int) -> Tensor:
     """Two rows, a column for each unit: the sums of squares of dL/dz and of dL/dy.
 
+    The squares are taken in float32, in float64 for float64: in the former, those of values below 1e-19 fade to 0.
+
     Example:
         >>> squares(torch.tensor([[1.0, 2.0]]), torch.tensor([[2.0, 4.0]]), 1).tolist()
         [[1.0, 4.0], [4.0, 16.0]]
