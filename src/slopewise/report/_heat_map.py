@@ -17,7 +17,6 @@ from slopewise.report._chart import Chart, base_figure
 from slopewise.report._format import NOTHING, shared_module
 from slopewise.report._style import chart_text
 
-_LABEL = 20  # characters of a row's name; its end tells layers apart, so that is kept
 _LOW = 15  # pixels of the lowest row
 _TABLE = 7  # columns of the table, from the first step to the latest
 
@@ -138,15 +137,30 @@ def row_height(rows: int) -> int:
 
 
 def depth_axis(figure: go.Figure, rows: Sequence[str]) -> None:
-    """Rows named by layers, the first at the top; what all names begin with is left out of long ones."""
-    common = shared_module(rows, _LABEL)
+    """Rows named by layers, the first at the top."""
     figure.update_yaxes(
         tickvals=list(range(len(rows))),
-        ticktext=[tail(row.replace(f"{common}.", "…", 1) if common else row, _LABEL) for row in rows],
+        ticktext=[chart_text(label) for label in row_labels(rows)],
         tickfont={"size": 11},
         range=[len(rows) - 0.5, -0.5],
         showgrid=False,
     )
+
+
+def row_labels(rows: Sequence[str], longest: int = 20) -> list[str]:
+    """Short names: without what all long ones begin with, and cut on the left, or else where it tells them apart.
+
+    Example:
+        >>> row_labels(["encoder.1.act", "encoder.2.act"], 10), row_labels(["a.activation", "b.activation"], 10)
+        (['…1.act', '…2.act'], ['a.ac…ation', 'b.ac…ation'])
+    """
+    common = shared_module(rows, longest)
+    short = [row.replace(f"{common}.", "…", 1) if common else row for row in rows]
+    left = [row if len(row) <= longest else f"…{row[1 - longest :]}" for row in short]
+    if len(set(left)) == len(left):
+        return left
+    begin, end = (longest - 1) // 2, longest // 2
+    return [row if len(row) <= longest else f"{row[:begin]}…{row[-end:]}" for row in short]
 
 
 def thinned(samples: Sequence[Sample], rows: int, keep: Iterable[int] = ()) -> Sequence[Sample]:

@@ -169,7 +169,7 @@ def _slopes(
     middle = targets.get(kind.fate, 0.25 + (0.6 / (1 + depth % 8) - 0.25) * time)
     count = _SLOPES[kind.slopes]
     values = middle + (0.25 * time * np.linspace(-1, 1, count) if count > 1 else np.zeros(1))
-    moved, still = kind.slopes != "stuck", 0.0
+    moved = kind.slopes != "stuck"  # the optimizer does not hold these
     found = torch.from_numpy(np.full(count, np.nan) if nan else values if moved else np.full(count, 0.25))
     step = 0.08 * time**2 if kind.fate == "grows" else 4e-4
     noise = float(np.exp(0.2 * rng.standard_normal()))
@@ -178,10 +178,10 @@ def _slopes(
         summary=summarise(found),
         gradient=math.nan if nan else 0.02 * noise * (10 if count == 1 else 1),
         signal_to_noise=None if index < 2 else 0.6 * noise / (1 + depth % 8),
-        update=math.nan if nan else step * noise if moved else still,
-        update_ratio=math.nan if nan else 2 * step * noise if moved else still,
-        against_weights=math.nan if nan else 2e3 * step * noise if moved else still,
-        from_start=math.nan if nan else float(np.abs(values - 0.25).max()) if moved else still,
+        update=math.nan if nan else step * noise if moved else None,
+        update_ratio=math.nan if nan else 2 * step * noise if moved else None,
+        against_weights=math.nan if nan else 2e3 * step * noise if moved else None,
+        from_start=math.nan if nan else float(np.abs(values - 0.25).max()) if moved else 0.0,
     )
 
 
