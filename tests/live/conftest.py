@@ -1,16 +1,22 @@
-"""Recordings that grow, and the command as a process."""
+"""Recordings that grow, servers that come and go, and a Chromium that looks on."""
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import uvicorn
 
+from slopewise.live import make_app
+from slopewise.live._server import listen
 from slopewise.monitor._recording import to_line
 from slopewise.testing import synthetic_recording
 
@@ -74,3 +80,80 @@ def watching() -> Iterator[Callable[..., Process]]:
     for each in started:
         if each.process.poll() is None:
             each.stop(signal.SIGKILL)
+
+
+class Serving:
+    """The pages of a folder, served by a thread; started again, at the same address."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, 0
+        self.start()
+
+    def start(self) -> None:
+        heard = listen("127.0.0.1", self.port)
+        self.port = heard.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/"
+        config = uvicorn.Config(make_app(self.folder), log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [heard]})
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[Serving]:
+    """The pages of the test's folder."""
+    server = Serving(tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Callable]:
+    """Call a function with a Chromium, in a thread of its own: a thread can have only one Playwright."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    executable = shutil.which("chromium") or shutil.which("chromium-browser")
+    with ThreadPoolExecutor(1) as thread:
+        playwright = thread.submit(sync_api.sync_playwright().start).result()
+        try:
+            launch = playwright.chromium.launch
+            browser = thread.submit(launch, executable_path=executable, args=["--no-sandbox"]).result()
+        except sync_api.Error as error:
+            thread.submit(playwright.stop).result()
+            if os.environ.get("CI"):
+                pytest.fail(f"no Chromium on a CI machine: {error}")
+            pytest.skip("no Chromium: install the `chromium` package or run `playwright install chromium`")
+        yield lambda look: thread.submit(look, browser).result()
+        thread.submit(browser.close).result()
+        thread.submit(playwright.stop).result()
+
+
+@pytest.fixture
+def looking(chromium: Callable, serving: Serving) -> Callable:
+    """Call a function with a page at an address below the server; it may ask nobody else, nor complain."""
+
+    def look(function: Callable, path: str = "", allowed: str = "", **options: object) -> None:
+        trouble: list[str] = []
+
+        def inside(browser) -> None:
+            context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+            page = context.new_page()
+            page.on("console", lambda message: trouble.append(f"console {message.type}: {message.text}"))
+            page.on("pageerror", lambda error: trouble.append(f"page error: {error}"))
+            page.on(
+                "request",
+                lambda asked: asked.url.startswith((serving.url, "data:", "blob:")) or trouble.append(asked.url),
+            )
+            try:
+                page.goto(serving.url + path)
+                function(page)
+            finally:
+                context.close()
+
+        chromium(inside)
+        assert [each for each in trouble if not allowed or allowed not in each] == []
+
+    return look

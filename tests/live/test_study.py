@@ -87,14 +87,14 @@ def test_it_goes_from_nothing_to_the_end(tmp_path: Path) -> None:
     study.update()
     assert (study.state(now), study.trials) == ("running", (trial,))
     add(tmp_path, TRIALS[0])  # and the driver has not told yet that it has ended
-    study._read = -float("inf")
+    study._cost = 0.0
     study.update()
     assert (study.ended, study.planned, study.trials) == (1, 4, ())
     (tmp_path / RUNNING).unlink()
     study.update()
     assert study.state(now) == "stopped"
     add(tmp_path, *TRIALS[1:])
-    study._read = -float("inf")
+    study._cost = 0.0
     study.update()
     summary = study.summary(now)
     assert (summary.state, summary.progress, summary.alarms) == ("ended", "4 of 4 trials", "1 diverged")

@@ -19,7 +19,7 @@ from slopewise.study import read_results
 from slopewise.study._running import Running, RunningTrial, read_running
 from slopewise.study._store import FILE
 
-_REST = 10.0  # times what reading took before it is read again
+_REST, _MOST_REST = 9.0, 60.0  # times what reading took before it is read again, and seconds
 
 
 def read_copy(folder: Path) -> StudyRecord:
@@ -68,7 +68,7 @@ class Study:
         found = (status.st_mtime_ns, status.st_size)
         self.behind = int(found != self._stored and status.st_size > 0)
         start = monotonic()
-        if not self.behind or start < self._read + _REST * self._cost:
+        if not self.behind or start < self._read + min(_REST * self._cost, _MOST_REST):
             return
         try:
             self.record, self.error = read_copy(self.folder), ""
@@ -76,8 +76,9 @@ class Study:
             self.error = str(error)
         self.__dict__.pop("analysis", None)
         self._stored, self.behind = found, 0
+        first = self._read < 0
         self._read = monotonic()
-        self._cost = self._read - start
+        self._cost = 0.0 if first else self._read - start  # the first loads what all others find loaded
 
     @cached_property
     def analysis(self) -> Analysis | None:

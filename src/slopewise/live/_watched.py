@@ -17,7 +17,7 @@ from slopewise.live._study import Study
 _KEPT = 8  # runs whose pages are held at once
 _SAMPLES = 250  # at least so many of a longer recording are drawn from; a chart has 200 columns
 _BUDGET = 0.5  # seconds of reading for one answer
-_REST = 9.0  # times what making a page took before it is made again: a tenth of one core at most
+_REST, _MOST_REST = 9.0, 15.0  # times what making a page took before it is made again, and seconds
 
 
 class Page:
@@ -32,11 +32,12 @@ class Page:
     def refresh(self, key: Hashable, make: Callable[[], str]) -> Page:
         """Make the page again if its key is another, and not too soon after the last time."""
         start = time.monotonic()
-        if not self.text or (key != self._key and start >= self._made + _REST * self._cost):
+        if not self.text or (key != self._key and start >= self._made + min(_REST * self._cost, _MOST_REST)):
+            first = not self.text  # which loads what all others find loaded
             self.text, self._key = make(), key
             self.tag = f'"{hashlib.sha256(self.text.encode()).hexdigest()[:32]}"'
             self._made = time.monotonic()
-            self._cost = self._made - start
+            self._cost = 0.0 if first else self._made - start
         return self
 
 
