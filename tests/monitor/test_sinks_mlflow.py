@@ -54,7 +54,7 @@ def test_more_metrics_than_a_request_takes(client):
 def test_without_layers(client):
     run = new_run(client)
     replay(synthetic_recording(samples=2), MLflow(run, layers=False))
-    assert len(client.get_run(run).data.metrics) == 13
+    assert len(client.get_run(run).data.metrics) == 11
 
 
 def test_alarms_are_tags(client):

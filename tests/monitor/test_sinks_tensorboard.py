@@ -59,7 +59,7 @@ def test_few_charts_with_a_line_per_layer(tmp_path):
     assert len(charts["slope, median"]) == len(recording.samples[0].slopes)
     per_layer = [name for name in events.Tags()["scalars"] if name.startswith("slopewise_layers/")]
     assert sorted(per_layer) == sorted(name for names in charts.values() for name in names)  # each in one chart
-    assert len([name for name in events.Tags()["scalars"] if name.startswith("slopewise/")]) == 13
+    assert len([name for name in events.Tags()["scalars"] if name.startswith("slopewise/")]) == 11
 
 
 def test_without_layers(tmp_path):

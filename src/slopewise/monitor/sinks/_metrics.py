@@ -1,9 +1,10 @@
 """What trackers are told of a sample, and under which name: one definition for all of them.
 
-    slopewise/dead_max                   over all layers: a dozen charts for a whole run
+    slopewise/dead_max                   the largest over all layers
     slopewise_layers/dead/block1.relu    of one layer
 
-Names are made of letters, digits and _ - . / alone, which TensorBoard, MLflow and Weights & Biases all take.
+The first kind and the picture of slopes are a dozen for a whole run, which is a page of TensorBoard. Names are made of
+letters, digits and _ - . / alone, which TensorBoard, MLflow and Weights & Biases all take.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def _share(units: Callable[[SiteSample], Sequence[int] | None]) -> Callable[[Sam
 QUANTITIES = (
     Quantity("positive", "positive pre-activations, share", _of("sites", "positive"), ("min",)),
     Quantity("dead", "dead units, share", _share(lambda x: None if x.zero_gradient is None else x.dead), ("max",)),
-    Quantity("never_positive", "never positive units, share", _share(lambda x: x.never_positive), ("max",)),
+    Quantity("never_positive", "never positive units, share", _share(lambda x: x.never_positive)),
     Quantity("always_positive", "always positive units, share", _share(lambda x: x.always_positive), ("max",)),
     Quantity("zero_gradient", "units that no gradient reaches, share", _share(lambda x: x.zero_gradient), ("max",)),
     Quantity("pass_through", "gradient that passes, norm over norm", _of("sites", "pass_through"), ("min",)),
@@ -92,7 +93,7 @@ def alarm_table(alarms: Iterable[Alarm]) -> str:
 
 
 def run_metrics(sample: Sample) -> dict[str, float]:
-    """A dozen numbers on a sample: the ends over all layers, those of all slopes, and the seconds that it took.
+    """A few numbers on a sample: the ends over all layers, and those of all slopes.
 
     NaN, where one layer has it, is the end.
 
@@ -100,7 +101,7 @@ def run_metrics(sample: Sample) -> dict[str, float]:
         >>> from slopewise.testing import synthetic_recording
         >>> found = run_metrics(synthetic_recording().samples[-1])
         >>> len(found), found["slopewise/dead_max"], round(found["slopewise/slope_max"], 2)
-        (13, 0.6875, 1.85)
+        (11, 0.6875, 1.85)
     """
     found = {
         f"{RUN}/{quantity.name}_{end}": value
@@ -115,7 +116,7 @@ def run_metrics(sample: Sample) -> dict[str, float]:
     ):
         if value is not None:
             found[f"{RUN}/{name}"] = value
-    return found | {f"{RUN}/seconds": sample.seconds}
+    return found
 
 
 def layer_metrics(sample: Sample) -> dict[str, float]:
@@ -124,8 +125,8 @@ def layer_metrics(sample: Sample) -> dict[str, float]:
     Example:
         >>> from slopewise.testing import synthetic_recording
         >>> found = layer_metrics(synthetic_recording().samples[0])
-        >>> len(found), found["slopewise_layers/slope/block0.act"]
-        (63, 0.25)
+        >>> found["slopewise_layers/slope/block0.act"], found["slopewise_layers/dead/block1.act"]
+        (0.25, 0.0)
     """
     return {
         f"{LAYERS}/{quantity.name}/{layer_key(layer)}": value

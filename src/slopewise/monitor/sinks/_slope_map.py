@@ -25,9 +25,9 @@ _STOPS = (
 )
 _TICKS = ((-1.0, "-1"), (0.0, "0 (ReLU)"), (1.0, "1 (linear)"), (2.0, "2"))
 _LOST, _GAP = (196, 20, 155), (255, 255, 255)
-_LEFT, _WIDTH, _RIGHT, _TOP, _BOTTOM = 190, 640, 40, 30, 80
+_WIDTH, _RIGHT, _TOP, _BOTTOM = 640, 40, 30, 80
 _FONT, _BOLD = 13, 15
-_LABEL = 26  # characters of a layer's name; the end tells layers apart
+_LABEL = 50  # characters of a layer's name; the end tells layers apart
 _INK = (26, 30, 36)
 
 
@@ -56,7 +56,7 @@ class SlopeMap:
 
 
 def draw(steps: Sequence[int], rows: Sequence[str], values: Sequence[Sequence[float | None]]) -> Image:
-    """The picture; its size depends on the number of rows alone.
+    """The picture; its size depends on the rows alone, not on the number of steps.
 
     Args:
         steps: of the columns.
@@ -66,31 +66,33 @@ def draw(steps: Sequence[int], rows: Sequence[str], values: Sequence[Sequence[fl
     need("PIL.Image", what="a picture of slopes")
     from PIL import Image, ImageDraw, ImageFont
 
+    font = ImageFont.load_default(_FONT)
+    names = [row if len(row) <= _LABEL else f"…{row[1 - _LABEL :]}" for row in rows]
+    left = max(100, *(round(font.getlength(name)) + 16 for name in names))
     height = max(16, min(30, 300 // len(rows)))
     bottom = _TOP + height * len(rows)
-    picture = Image.new("RGB", (_LEFT + _WIDTH + _RIGHT, bottom + _BOTTOM), _GAP)
-    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(_FONT)
-    pen.text((_LEFT, _TOP - 8), "slopes: median of each layer", _INK, ImageFont.load_default(_BOLD), anchor="ls")
+    picture = Image.new("RGB", (left + _WIDTH + _RIGHT, bottom + _BOTTOM), _GAP)
+    pen = ImageDraw.Draw(picture)
+    pen.text((left, _TOP - 8), "slopes: median of each layer", _INK, ImageFont.load_default(_BOLD), anchor="ls")
 
     cells = Image.new("RGB", (len(steps), len(rows)))
     cells.putdata([colour(value) for row in values for value in row])
-    picture.paste(cells.resize((_WIDTH, height * len(rows)), Image.Resampling.NEAREST), (_LEFT, _TOP))
-    for index, row in enumerate(rows):
-        name = row if len(row) <= _LABEL else f"…{row[1 - _LABEL :]}"
-        pen.text((_LEFT - 8, _TOP + height * (index + 0.5)), name or "model", _INK, font, anchor="rm")
+    picture.paste(cells.resize((_WIDTH, height * len(rows)), Image.Resampling.NEAREST), (left, _TOP))
+    for index, name in enumerate(names):
+        pen.text((left - 8, _TOP + height * (index + 0.5)), name or "model", _INK, font, anchor="rm")
 
     for tick in range(ticks := min(5, len(steps))):
         column = round(tick * (len(steps) - 1) / max(ticks - 1, 1))
-        x = _LEFT + (column + 0.5) * _WIDTH / len(steps)
+        x = left + (column + 0.5) * _WIDTH / len(steps)
         pen.line((x, bottom, x, bottom + 4), _INK)
         pen.text((x, bottom + 6), f"step {steps[column]}" if not tick else str(steps[column]), _INK, font, anchor="ma")
 
     low, high = _STOPS[0][0], _STOPS[-1][0]
     scale, bar = _WIDTH / (high - low), bottom + 38
     for x in range(_WIDTH):
-        pen.line((_LEFT + x, bar, _LEFT + x, bar + 10), colour(low + x / scale))
+        pen.line((left + x, bar, left + x, bar + 10), colour(low + x / scale))
     for value, words in _TICKS:
-        pen.text((_LEFT + (value - low) * scale, bar + 14), words, _INK, font, anchor="ma")
+        pen.text((left + (value - low) * scale, bar + 14), words, _INK, font, anchor="ma")
     if any(value is not None and not math.isfinite(value) for row in values for value in row):
         pen.rectangle((8, bar, 24, bar + 10), _LOST)
         pen.text((30, bar + 5), "not finite", _INK, font, anchor="lm")
