@@ -70,7 +70,7 @@ def test_new_samples_come_without_a_reload_and_disturb_nobody(looking, growing, 
         source.left.insert(0, to_line(Alarm("slope-stuck", "block5.act", 301, 1, "all 16 are 0.25")))
         source.write(1)
         until(page, "document.getElementById('said').textContent === '1 new alarm'")
-        assert "slope-stuck" in page.locator(".alarms").inner_text()
+        assert "slope-stuck" in page.locator("#alarms-section").inner_text()
         assert page.evaluate("window.kept") == 1
         source.write()
         until(page, "document.querySelector('header .state').textContent.trim().startsWith('ended')")

@@ -8,9 +8,7 @@ from time import monotonic
 
 from slopewise.live._state import State, Summary, stalled
 from slopewise.live._tail import Tail
-from slopewise.monitor._alarm import Alarm
-from slopewise.monitor._recording import End, Header, Recording, from_line
-from slopewise.monitor._sample import Sample
+from slopewise.monitor import Alarm, End, Header, Recording, Sample, from_line
 from slopewise.report._format import count
 
 _BEGINS, _SAMPLE = b'{"format": "slopewise-monitor"', b'{"sample"'

@@ -17,6 +17,9 @@ from slopewise.live._folder import Found
 from slopewise.live._loop import Loop
 from slopewise.live._state import STATES, Summary
 from slopewise.live._study import Study
+from slopewise.monitor import ADVICE
+from slopewise.report import _watch_tables as tables
+from slopewise.report._alarms import alarm_rows
 from slopewise.report._chart import Chart
 from slopewise.report._differences import difference_chart
 from slopewise.report._figures import curve_chart, slope_charts
@@ -39,8 +42,22 @@ def loop_page(found: Found, loop: Loop, now: float) -> str:
     sections = watch_charts(recording) if recording else ()
     for section in sections:
         _live(section.charts)
+    states = recording and {
+        "Call sites": (tables.SITES, tables.site_rows(recording)),
+        "Slopes": (tables.SLOPES, tables.slope_rows(recording)),
+        "Weights": (tables.LAYERS, tables.layer_rows(recording)),
+        "Not finite": (tables.LOST, tables.lost_rows(recording)),
+    }
     return _render(
-        "loop.html.j2", found=found, summary=loop.summary(now), run=loop, recording=recording, sections=sections
+        "loop.html.j2",
+        found=found,
+        summary=loop.summary(now),
+        run=loop,
+        recording=recording,
+        sections=sections,
+        states=states or {},
+        alarms=tables.by_id(recording) if recording else {},
+        advice=ADVICE,
     )
 
 
@@ -64,6 +81,7 @@ def study_page(found: Found, study: Study, now: float) -> str:
         styles=arm_styles(record.arms, record.control) if record else {},
         running=Counter(trial.arm for trial in study.trials),
         epochs=(record.spec.get("train") or {}).get("epochs") if record else None,
+        alarm_rows=list(alarm_rows(analysis.alarms)) if analysis else [],
         failed=[trial for trial in record.trials if trial.status == "failed"] if record else [],
         sentence=sentence,
         **charts,

@@ -134,7 +134,7 @@
   }
 
   const badge = () => document.querySelector("header .state")?.textContent.trim();
-  const alarms = () => document.querySelectorAll(".alarms li").length;
+  const alarms = () => Number(document.getElementById("alarms-section")?.dataset.alarms ?? 0);
 
   function take(text) {
     const fresh = new DOMParser().parseFromString(text, "text/html");
