@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -16,8 +16,7 @@ from slopewise.monitor import ADVICE, Alarm, Recording
 from slopewise.report import _watch_tables as tables
 from slopewise.report._format import plain, shared_module
 
-_WIDE = 132  # columns from which a table has all its columns, under their whole names
-_NARROW = 76  # below these only the most telling ones
+_NARROW = 76  # columns of the terminal below which a table has its most telling columns only
 _FEW = 6  # places that an alarm lists
 _ALARM = "bold red"
 _COUNTS = {"never positive", "always positive", "zero gradient", "dead"}  # most are 0: blank, so that others stand out
@@ -91,7 +90,7 @@ class WatchSummary:
         ):
             if rows:
                 yield Text()
-                yield from _table(columns, rows, options.max_width)
+                yield from _fitting(columns, rows, console, options.max_width)
         if lost := tables.lost_rows(recording):
             yield Text()
             yield Text(f"Not finite: {_some([f'{where} ({what})' for where, what in lost])}", style=_ALARM)
@@ -144,22 +143,32 @@ def _since(alarm: Alarm) -> str:
     return f", since step {alarm.since}" if alarm.since != alarm.step else f", step {alarm.step}"
 
 
-def _table(columns: Sequence[str], rows: Sequence[tables.Row], width: int) -> Iterator[RenderableType]:
-    """The table; where there is little room what all names begin with stands above it."""
-    names = {name: name for name in columns} if width >= _WIDE else _SHORT if width >= _NARROW else _SHORTEST
-    common = "" if width >= _WIDE else shared_module([row[0] for row in rows])
-    if common:
-        yield Text(f"In {common}")
+def _fitting(
+    columns: Sequence[str], rows: Sequence[tables.Row], console: Console, width: int
+) -> Iterator[RenderableType]:
+    """The table with all its columns where they have room; else fewer, and above it what all names begin with."""
+    whole = _table(columns, rows, {name: name for name in columns})
+    unbounded = console.options.update_width(10_000)
+    if console.measure(whole, options=unbounded).maximum <= width:
+        yield whole
+        return
+    if module := shared_module([row[0] for row in rows]):
+        yield Text(f"In {module}")
+    rows = [(row[0].removeprefix(f"{module}."), *row[1:]) for row in rows]
+    yield _table(columns, rows, _SHORT if width >= _NARROW else _SHORTEST)
+
+
+def _table(columns: Sequence[str], rows: Sequence[tables.Row], names: Mapping[str, str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     kept = [(index, name) for index, name in enumerate(columns) if name in names]
     for index, name in kept:
         words = index == 0 or name == "activation"
         table.add_column(names[name], justify="left" if words else "right", overflow="fold", no_wrap=index > 0)
     for row in rows:
-        cells = [row[0].removeprefix(f"{common}."), *(plain(row[index]) for index, _ in kept[1:])]
+        cells = [row[0], *(plain(row[index]) for index, _ in kept[1:])]
         blank = [cell == "0" and name in _COUNTS for cell, (_, name) in zip(cells, kept, strict=True)]
         table.add_row(*(Text("" if empty else cell) for cell, empty in zip(cells, blank, strict=True)))
-    yield table
+    return table
 
 
 def _some(names: Sequence[str]) -> str:
