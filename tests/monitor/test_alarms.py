@@ -319,6 +319,12 @@ def frozen():
     return model
 
 
+def new_head():
+    model = mlp(nn.Tanh, depth=6)
+    nn.init.normal_(model[-1].weight, std=1e-6)
+    return model
+
+
 def zero_head():
     model = mlp(nn.Tanh, depth=6)
     nn.init.zeros_(model[-1].weight)
@@ -329,12 +335,13 @@ def zero_head():
     "build",
     [
         frozen,
+        new_head,
         zero_head,
         Encoder,
         lambda: nn.Sequential(nn.Linear(8, 16), *(Residual(16) for _ in range(6)), nn.Linear(16, 1)),
         lambda: mlp(nn.Tanh, depth=8),
     ],
-    ids=["frozen", "zero head", "transformer", "zero-initialised residual", "deep tanh"],
+    ids=["frozen", "new head", "zero head", "transformer", "zero-initialised residual", "deep tanh"],
 )
 def test_nets_that_do_not_starve(build):
     torch.manual_seed(0)

@@ -14,6 +14,7 @@ from slopewise.monitor._sample import Sample, SiteSample, SlopeSample
 # f(z) = z for z > 0, up to a constant factor. GELU, SiLU, Mish and Hardswish are curved there.
 _LINEAR_ABOVE = frozenset({"relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu"})
 _LINEAR_BELOW = frozenset({"leaky_relu", "prelu"})
+_ABOVE = 3  # layers that give a median: a new head alone, with weights near 0, has a large ratio
 _ONCE: frozenset[AlarmId] = frozenset({"not-finite", "starved-gradient"})  # of a run: the place moves, the matter stays
 _Found = tuple[AlarmId, str, int, str]  # an alarm's id, where, since and evidence
 
@@ -124,7 +125,7 @@ class Judge:
             if layer.gradient is not None and layer.weight
         ]
         last = None
-        for count in range(1, len(ratios)):
+        for count in range(1, len(ratios) - _ABOVE + 1):
             above = median(ratio for _, ratio in ratios[count:])
             if above > 0 and max(ratio for _, ratio in ratios[:count]) < self.thresholds.starved * above:
                 last = count, above
