@@ -18,6 +18,14 @@ transformers = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 from slopewise.monitor.huggingface import WatchCallback  # noqa: E402
 
+START = f"""
+import sys
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parent.parent)]}
+import conftest  # operators of torchvision's by name
+import test_huggingface as t
+callback = t.WatchCallback(every=1, sinks=[t.JsonLines("run.jsonl")])
+"""
+
 
 class Net(nn.Module):
     """As the Trainer wants it: labels in, loss out. With dropout, which a stray draw of random numbers would change."""
@@ -178,22 +186,40 @@ def test_a_run_broken_off_is_closed_by_the_next(train, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_broken_off_is_closed_with_the_process(tmp_path):
-    code = f"""
-import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-sys.path.insert(0, {str(Path(__file__).parent.parent)!r})
-import conftest  # operators of torchvision's by name
-import test_huggingface as t
-callback = t.WatchCallback(every=1, sinks=[t.JsonLines("run.jsonl")])
+    code = (
+        START
+        + """
 settings = dict(output_dir="out", use_cpu=True, disable_tqdm=True, report_to="none", dataloader_pin_memory=False)
 arguments = t.transformers.TrainingArguments(per_device_train_batch_size=8, **settings)
 t.transformers.Trainer(t.Net(fails_at=3), arguments, train_dataset=t.images(), callbacks=[callback]).train()
 """
+    )
     process = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert process.returncode == 1
     assert "out of luck" in process.stderr
     end = read_recording(tmp_path / "run.jsonl").end
     assert (end.step, end.error) == (3, "RuntimeError: the process ended before training did")
+
+
+@pytest.mark.slow
+def test_two_ranks_are_counted_together(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(
+        START
+        + """
+settings = dict(output_dir="out", use_cpu=True, disable_tqdm=True, report_to="none", dataloader_pin_memory=False)
+arguments = t.transformers.TrainingArguments(
+    per_device_train_batch_size=8, num_train_epochs=1, save_strategy="no", ddp_backend="gloo", **settings
+)
+t.transformers.Trainer(t.Net(), arguments, train_dataset=t.images(), callbacks=[callback]).train()
+"""
+    )
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script]
+    process = subprocess.run(launch, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240)
+    assert process.returncode == 0, process.stderr
+    recording = read_recording(tmp_path / "run.jsonl")  # which rank 0 alone writes
+    assert [sample.step for sample in recording.samples] == [1, 2, 3, 4]  # 64 images by two ranks in batches of eight
+    assert all(sample.sites[0].values == 16 for sample in recording.samples)
 
 
 def test_nothing_stays_behind(train, monkeypatch):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -231,6 +232,14 @@ def test_eleven_charts_however_deep_the_network(layers):
     found = {name.split("/")[1] for sample in recording.samples for name in layer_metrics(sample)}
     assert found <= {quantity.name for quantity in QUANTITIES}
     assert len(found) <= 14
+
+
+def test_the_page_has_every_name():
+    page = (Path(__file__).parents[2] / "docs" / "monitor-adapters.md").read_text(encoding="utf-8")
+    cells = [row.split("|")[1] for row in page.splitlines() if row.startswith("| `")]
+    named = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+    last = synthetic_recording().samples[-1]
+    assert named == {name.split("/")[1] for name in run_metrics(last) | layer_metrics(last)}
 
 
 def test_names_are_what_all_trackers_take():
