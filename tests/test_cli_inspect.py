@@ -11,6 +11,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 import slopewise as sw
+from slopewise.monitor import ADVICE, Recording, to_line
+from slopewise.testing import synthetic_recording
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 pytestmark = pytest.mark.slow
@@ -85,4 +87,72 @@ def test_bad_input_is_one_line_and_status_2(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_help_shows_examples(cli: Cli) -> None:
-    assert "slopewise inspect last.ckpt" in cli("inspect", "--help").stdout
+    shown = cli("inspect", "--help").stdout
+    assert "slopewise inspect last.ckpt" in shown
+    assert "slopewise inspect run.jsonl --html watch.html" in shown
+
+
+def recorded(path: Path, *, alarms: bool = True, finished: bool = True) -> Recording:
+    """A recording, in a file as `JsonLines` writes it."""
+    recording = synthetic_recording(layers=4, samples=12, alarms=alarms, finished=finished, diverged=True)
+    items = [recording.header, *recording.samples, *recording.alarms, *([recording.end] if recording.end else [])]
+    path.write_text("".join(f"{to_line(item)}\n" for item in items), encoding="utf-8")
+    return recording
+
+
+def test_a_recording_is_known_by_its_content_and_shown_with_its_page(cli: Cli, tmp_path: Path) -> None:
+    recording = recorded(tmp_path / "run.txt")
+    ended = cli("inspect", "run.txt", "--html", "watch.html")
+    assert (ended.returncode, ended.stderr) == (0, "page: watch.html\n")
+    assert ended.stdout.startswith("synthetic: SyntheticNet, 12 samples, one every 50 steps, of 600 steps\n")
+    for alarm in recording.alarms:
+        assert f"! {alarm.id} at {alarm.where}" in ended.stdout
+    assert "block1.act" in (tmp_path / "watch.html").read_text(encoding="utf-8")
+    assert cli("inspect", "run.txt", "--fail-on-alarm").returncode == 1
+
+
+def test_a_recording_without_alarms_that_goes_on(cli: Cli, tmp_path: Path) -> None:
+    recorded(tmp_path / "run.jsonl", alarms=False, finished=False)
+    with (tmp_path / "run.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"sample": {"step"')  # its writer is at work
+    ended = cli("inspect", "run.jsonl", "--fail-on-alarm")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "up to step 551 so far\nno alarms\n" in ended.stdout
+
+
+def test_a_recording_as_json_is_one_strict_object(cli: Cli, tmp_path: Path) -> None:
+    recording = recorded(tmp_path / "run.jsonl")
+    ended = cli("inspect", "run.jsonl", "--json", "--fail-on-alarm")
+    assert (ended.returncode, ended.stderr) == (1, "")
+    found = json.loads(ended.stdout, parse_constant=pytest.fail)
+    assert (found["file"], found["samples"], found["alarms"]) == ("run.jsonl", 12, len(recording.alarms))
+    assert found["header"] == {"model": "SyntheticNet", "every": 50, "started": 1.75e9, "name": "synthetic"}
+    assert [(a["id"], a["where"], a["advice"]) for a in found["raised"]] == [
+        (a.id, a.where, ADVICE[a.id]) for a in recording.alarms
+    ]
+    assert found["latest"]["step"] == 551
+    assert len(found["latest"]["sites"]) == 4
+    assert found["latest"]["layers"][2]["gradient"] is None  # NaN
+    assert found["end"]["step"] == 600
+
+
+def test_what_fits_one_kind_of_file_only_is_refused_for_the_other(cli: Cli, tmp_path: Path) -> None:
+    recorded(tmp_path / "run.jsonl")
+    torch.save(net().state_dict(), tmp_path / "x.pt")
+    (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "other.jsonl").write_text('{"a": 1}\n{"b": 2}\n')
+    refused = {
+        ("run.jsonl", "--key", "ema"): "--key is for checkpoints, and 'run.jsonl' is a recording of the monitor",
+        ("run.jsonl", "--only", "act*"): "--only is for checkpoints",
+        ("x.pt", "--html", "x.html"): "--html is for recordings of the monitor, which 'x.pt' is not",
+        ("empty.jsonl",): "'empty.jsonl' is empty",
+        ("other.jsonl",): "'other.jsonl', line 1",
+        ("absent.jsonl",): "cannot read 'absent.jsonl'",
+        ("run.jsonl", "--html", "no/such/folder.html", "--json"): "cannot write 'no/such/",
+    }
+    for arguments, message in refused.items():
+        ended = cli("inspect", *arguments)
+        assert ended.returncode == 2, arguments
+        assert message in ended.stderr
+        assert len(ended.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "x.html").exists()

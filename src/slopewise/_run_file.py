@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slopewise.monitor import Recording, to_line
+from slopewise.monitor._recording import FORMAT
 
 _FIRST = 65536  # bytes of the line to tell it by; a header has a few hundred
 
@@ -27,7 +28,7 @@ def is_recording(path: Path) -> bool:
             found = json.loads(file.readline(_FIRST))
     except (OSError, ValueError):
         return False
-    return isinstance(found, dict) and found.get("format") == "slopewise-monitor"
+    return isinstance(found, dict) and found.get("format") == FORMAT
 
 
 def recording_json(recording: Recording) -> dict[str, Any]:
