@@ -24,6 +24,7 @@ class Net(nn.Module):
 
     def __init__(self, how=None, act=nn.ReLU):
         super().__init__()
+        torch.manual_seed(0)
         self.stem, self.blocks, self.how = nn.Linear(4, 4), nn.ModuleList(Block(act()) for _ in range(2)), how
 
     def forward(self, x):
@@ -122,7 +123,7 @@ class Shared(nn.Module):
     [
         (Block(sw.PReLU()), "applied 2 times by one call of the model"),
         (Shared(), "applied by 'blocks.0' and by 'blocks.1'"),
-        (Net(False, sw.PReLU), "applied 2 times by one call of 'blocks.1'"),
+        (Net(how=False, act=sw.PReLU), "applied 2 times by one call of 'blocks.1'"),
     ],
 )
 def test_a_slope_at_several_places_is_tied(model, words):
@@ -271,7 +272,7 @@ def test_a_model_whose_root_is_not_called_says_so():
         model[1](model[0](batch())).sum().backward()
         monitor.step_done()
     assert monitor.records[0].sites == ()
-    assert "called by another way" in monitor.notes[0]
+    assert "called by another way than model(...)" in monitor.notes[0]
     with pytest.raises(KeyError, match="no call site 'x' was seen; there are: none yet"):
         monitor.units("x")
 
@@ -288,3 +289,14 @@ def test_two_monitors_and_one_of_a_part_do_not_disturb_each_other():
     names = [site.site for site in part.records[0].sites]
     assert names == ["act", "act (2)", "gelu()"]
     assert [s.positive for s in part.records[0].sites] == [s.positive for s in one.records[0].sites[:3]]
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_part_that_comes_later_is_seen_and_a_script_is_noted():
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+    with sw.Monitor(model, every=1) as monitor:
+        model.append(nn.Sequential(nn.Linear(3, 2), nn.Tanhshrink(), nn.SiLU()))
+        model.append(torch.jit.trace(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), torch.randn(1, 2)))
+        model(batch()).mean().backward()
+    assert [site.site for site in monitor.records[0].sites] == ["1", "2.2"]
+    assert [note.partition(":")[0] for note in monitor.notes] == ["'3' is a script"]

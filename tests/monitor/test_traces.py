@@ -104,10 +104,16 @@ def test_an_error_in_the_forward_pass_leaves_nothing_behind(when):
 
 def test_a_run_that_ends_with_an_error_says_so_and_keeps_what_was_seen():
     model = Net()
-    with pytest.raises(RuntimeError, match="on purpose"), sw.Monitor(model, every=1) as monitor:
-        step(model, sgd(model))
-        model.fails = "late"
-        step(model)
+    monitor = sw.Monitor(model, every=1)
+
+    def run():
+        with monitor:
+            step(model, sgd(model))
+            model.fails = "late"
+            step(model)
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        run()
     assert monitor.recording.end.error == "RuntimeError: on purpose"
     assert [sample.step for sample in monitor.records] == [1, 2]
     assert hooks(model) == 0

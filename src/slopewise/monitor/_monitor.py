@@ -189,7 +189,10 @@ class Monitor:
     @property
     def notes(self) -> tuple[str, ...]:
         """What could not be seen, and why."""
-        blind = "no forward pass of the model was seen in a sampled step: it is called by another way than model(...)"
+        blind = (
+            "no forward pass of the model was seen in a sampled step: it is compiled, or called by another way than "
+            "model(...)"
+        )
         unseen = bool(self._records) and not any(sample.passes for sample in self._records)
         return (*self._sites.notes, *self._ranks.notes, *([blind] if unseen and not self._sites.notes else []))
 

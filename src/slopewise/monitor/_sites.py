@@ -21,13 +21,12 @@ from torch.overrides import TorchFunctionMode
 
 from slopewise._activations import kind_of, kind_of_function
 from slopewise._flow import tensors_in
-from slopewise._record import Watch
+from slopewise.monitor._channels import Channels
 from slopewise.monitor._clock import Clock
 from slopewise.monitor._gradients import timed, watch_fused, watch_through
 from slopewise.monitor._hook import Hook
 from slopewise.monitor._tally import Tally
 from slopewise.nn._batch_norm_prelu import BatchNormPReLU
-from slopewise.nn._prelu import PReLU
 from slopewise.optim import slope_name
 from slopewise.optim._roles import plain
 
@@ -68,8 +67,7 @@ class Sites(TorchFunctionMode):
     ) -> None:
         super().__init__()
         self.model, self.clock = model, clock
-        modules = dict(model.named_modules())
-        self.names = {module: plain(modules, path) for path, module in modules.items()}
+        self.names: dict[nn.Module, str] = {}
         self._activations = frozenset(activations)  # beside those that are known
         self.tallies: dict[str, Tally] = {}
         self.passes = 0
@@ -77,17 +75,14 @@ class Sites(TorchFunctionMode):
         self.notes: dict[str, None] = {}
         self._compiled = compiled
         self._traced = False  # a compiler would trace this mode's code into its program, too
-        self._hidden = self._unseen()
+        self._hidden = self._look()
         self._hooks = ExitStack()
         self._pass: ExitStack | None = None
         self._again = ExitStack()  # what gradient checkpointing computes again, within the backward pass
         self._stack: list[_Frame] = []
         self._met: Counter[str] = Counter()  # how often each site was met in this pass
         self._task = -1
-        self._axes: dict[str, int] = {}
-        self._tracker: Watch | None = None  # follows a pass closely, to learn where each site has its channels
-        self._track = True
-        self._unknown: set[str] = set()  # sites that were met, but in no pass that was followed
+        self._channels = Channels(model)
         self._callers: dict[nn.Module, nn.Module] = {}
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -101,12 +96,8 @@ class Sites(TorchFunctionMode):
         self._pass.callback(self.model.register_forward_hook(self._on_end, always_call=True).remove)
         if self.model in self._hidden:
             return
-        if self._track or self._unknown:
-            self._track, self._tracker = False, Watch()
-            self._tracker.enter(self.model, args, kwargs)
-            self._pass.enter_context(self._tracker.hooked(self.names.keys() - self._hidden - {self.model}))
-            if not self._traced:
-                self._pass.enter_context(self._tracker)
+        visible = self.names.keys() - self._hidden - {self.model}
+        self._channels.follow(self._pass, args, kwargs, visible, functions=not self._traced)
         if not self._traced:
             self._pass.enter_context(self)
 
@@ -117,7 +108,7 @@ class Sites(TorchFunctionMode):
         """It has ended, or was broken off by an error."""
         if self._pass is not None:
             self._pass.close()
-        self._pass = self._tracker = None
+        self._pass = None
         self._stack = []
 
     @property
@@ -156,15 +147,18 @@ class Sites(TorchFunctionMode):
         return result
 
     def _install(self) -> None:
-        self._hidden = self._unseen()  # some of it may have been compiled meanwhile
+        self._hidden = self._look()
         for module in self.names.keys() - self._hidden - {self.model}:
             before = module.register_forward_pre_hook(Hook(self._enter), with_kwargs=True)
             after = module.register_forward_hook(Hook(self._leave), with_kwargs=True, always_call=True)
             self._hooks.callback(before.remove)
             self._hooks.callback(after.remove)
 
-    def _unseen(self) -> set[nn.Module]:
-        """The modules within compiled ones and scripts; `notes` names the outermost."""
+    def _look(self) -> set[nn.Module]:
+        """Which modules there are now, and those within compiled ones and scripts; `notes` names the outermost."""
+        if list(self.names) != list(self.model.modules()):
+            modules = dict(self.model.named_modules())
+            self.names = {module: plain(modules, path) for path, module in modules.items()}
         hidden: set[nn.Module] = set()
         for module, name in self.names.items():
             compiled = _is_compiled(module) or (self._compiled and module is self.model)
@@ -272,7 +266,7 @@ class Sites(TorchFunctionMode):
         if z.layout is not torch.strided or z.is_nested or not z.is_floating_point() or _transformed():
             self.notes.setdefault(f"'{site}' meets tensors that are sparse, nested, whole numbers or within torch.func")
             return None
-        axis = self._axis(site, module, z)
+        axis = self._channels.axis(site, module, z)
         if axis is None:
             return None
         tally = self.tallies.get(site)
@@ -283,27 +277,6 @@ class Sites(TorchFunctionMode):
             return tally
         self.notes.setdefault(f"'{site}' meets another number of units from call to call: calls like the first count")
         return None
-
-    def _axis(self, site: str, module: nn.Module | None, z: Tensor) -> int | None:
-        """Where z has its channels: the layer says it, or the layers before it do, else the second dimension.
-
-        None where the pass is not followed, and the site is new: the next one tells.
-        """
-        if z.ndim < 2:
-            return 0
-        if isinstance(module, PReLU) and module.num_parameters > 1:
-            return module.channel_dim % z.ndim
-        if isinstance(module, BatchNormPReLU) or (isinstance(module, nn.PReLU) and module.num_parameters > 1):
-            return 1
-        if site not in self._axes:
-            if self._tracker is None:
-                self._unknown.add(site)
-                return None
-            value = self._tracker.values.get(z)
-            self._axes[site] = value.axis.dim if value is not None and value.axis is not None else 1
-            self._unknown.discard(site)
-        axis = self._axes[site]
-        return axis if axis < z.ndim else 1
 
     def _notice_tie(self, caller: _Frame, module: nn.Module) -> None:
         """One slope at several places. A network that is itself applied twice shares more than slopes, on purpose."""

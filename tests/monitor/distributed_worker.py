@@ -1,0 +1,60 @@
+"""One process of a monitored run, started by test_distributed.py: `python distributed_worker.py RANK SIZE FOLDER`.
+
+It writes what its monitor saw. With a size of 1 there is no process group, only the whole batch.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+import slopewise as sw
+from slopewise.monitor.sinks import JsonLines
+
+STEPS = 4
+
+
+class Net(nn.Module):
+    """The last activation is met by rank 0 alone, or by the only process."""
+
+    def __init__(self, rank):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.act, self.head = nn.Conv2d(3, 8, 3), sw.PReLU(8), nn.Linear(8, 4)
+        self.rank = rank
+        with torch.no_grad():
+            self.conv.bias[2] = -30.0
+
+    def forward(self, x):
+        y = self.head(torch.relu(self.act(self.conv(x)).mean((2, 3))))
+        return nn.functional.silu(y) if self.rank == 0 else y * y.sigmoid()
+
+
+def main(rank: int, size: int, folder: Path) -> None:
+    if size > 1:
+        dist.init_process_group("gloo", f"file://{folder / 'meeting'}", rank=rank, world_size=size)
+    net = Net(rank)
+    model = net if size == 1 else DistributedDataParallel(net)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    generator = torch.Generator().manual_seed(1)
+    with sw.Monitor(model, every=2, sinks=[JsonLines(folder / f"{size}-{rank}.jsonl")]) as monitor:
+        for step in range(STEPS):
+            batch = torch.randn(32, 3, 8, 8, generator=generator).chunk(size)[rank]
+            optimizer.zero_grad()
+            model(batch).square().mean().backward()
+            optimizer.step()
+            if rank == 0 and step == 0:
+                assert len(monitor.records) == 1  # to look is no business of the others'
+        if rank == 0:  # a step that only this process begins: closing waits for nobody
+            net(batch).sum().backward()
+    seen = {"records": monitor.records, "notes": monitor.notes, "weights": net.state_dict()}
+    torch.save(seen, folder / f"{size}-{rank}.pt")
+    if size > 1:
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

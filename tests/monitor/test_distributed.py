@@ -1,0 +1,72 @@
+"""Two real processes on gloo, each with half of the batch, against one with the whole."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+
+pytestmark = pytest.mark.skipif(
+    not (dist.is_available() and dist.is_gloo_available()), reason="this PyTorch has no gloo"
+)
+WORKER = Path(__file__).with_name("distributed_worker.py")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """What the worker saved: alone, and as each of two; and the folder."""
+    folder = tmp_path_factory.mktemp("distributed")
+    places = [(rank, size) for size in (1, 2) for rank in range(size)]
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", str(WORKER), str(rank), str(size), str(folder)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank, size in places
+    ]
+    for worker in workers:
+        _, complaints = worker.communicate(timeout=120)
+        assert worker.returncode == 0, complaints
+    found = [torch.load(folder / f"{size}-{rank}.pt", weights_only=False) for rank, size in places]
+    return (*found, folder)
+
+
+def test_counts_are_those_of_the_whole_batch_in_every_process(results):
+    alone, first, second, _ = results
+    for whole, *halves in zip(alone["records"][:2], first["records"], second["records"], strict=False):
+        assert whole.step in (1, 3)
+        for part in halves:
+            for ours, theirs in zip(part.sites[:2], whole.sites[:2], strict=True):
+                # Two processes average gradients that one adds up: a ratio of norms only rounds differently.
+                assert ours.pass_through == pytest.approx(theirs.pass_through, rel=1e-5)
+                assert replace(ours, pass_through=None) == replace(theirs, pass_through=None)
+            for ours, theirs in zip((*part.layers, *part.slopes), (*whole.layers, *whole.slopes), strict=True):
+                assert ours.gradient == pytest.approx(theirs.gradient, rel=1e-5)
+                assert ours.update == pytest.approx(theirs.update, rel=1e-4)
+    assert alone["records"][0].sites[0].dead == (2,)  # behind its PReLU is a ReLU
+
+
+def test_what_only_some_processes_meet_is_counted_where_it_was_met(results):
+    alone, first, second, _ = results
+    names = ["act", "relu()", "silu()"]
+    for result in (alone, first, second):
+        assert [[site.site for site in sample.sites] for sample in result["records"][:2]] == [names] * 2
+    values = [[sample.sites[2].values for sample in result["records"][:2]] for result in (alone, first, second)]
+    assert values == [[32, 32], [16, 16], [16, 16]]
+
+
+def test_rank_0_alone_writes_and_closes_without_waiting_for_others(results):
+    alone, first, second, folder = results
+    assert sorted(path.name for path in folder.glob("*.jsonl")) == ["1-0.jsonl", "2-0.jsonl"]
+    assert [[s.step for s in result["records"]] for result in (alone, first, second)] == [[1, 3, 5], [1, 3, 5], [1, 3]]
+    assert all(result["notes"] == () for result in (alone, first, second))
+
+
+def test_weights_are_those_of_a_run_that_is_not_watched(results):
+    _, first, second, _ = results
+    for name, weight in first["weights"].items():
+        assert torch.equal(weight, second["weights"][name])
