@@ -162,7 +162,7 @@ def test_a_healthy_run_raises_nothing():
 # dead-units
 
 
-def killed(activation, units=5):
+def killed(activation, units=9):
     model = mlp(activation)
     with torch.no_grad():
         model[2].bias[:units] = -30
@@ -176,8 +176,8 @@ def test_dead_units_are_those_whose_weights_stand_still():
     assert (alarm.where, alarm.since) == ("3", 1)
     assert alarm.step == Thresholds().patience  # 256 values in each of these samples are more than enough
     still = [unit for unit in range(16) if all((w[unit] == history[0][unit]).all() for w in history)]
-    assert still == [0, 1, 2, 3, 4]
-    assert alarm.evidence == "5 of 16 units dead: 0, 1, 2, 3 and 4; none of 768 values above 0"
+    assert still == list(range(9))
+    assert alarm.evidence == "9 of 16 units dead: 0, 1, 2, 3, 4, 5, 6, 7 and 1 more; none of 768 values above 0"
 
 
 def test_units_that_die_in_training_are_dead_since_their_weights_stopped():
@@ -207,7 +207,7 @@ def test_units_that_die_in_training_are_dead_since_their_weights_stopped():
 
 def test_units_of_prelu_do_not_die():
     assert "dead-units" not in ids(train(killed(nn.PReLU)))
-    assert "dead-units" not in ids(train(killed(nn.ReLU, units=1)))  # one in sixteen is ordinary
+    assert "dead-units" not in ids(train(killed(nn.ReLU, units=4)))  # a quarter is ordinary
 
 
 def test_few_values_say_little():
@@ -369,7 +369,7 @@ def test_thresholds_move_the_alarms():
         return ids(train(model or killed(nn.ReLU), thresholds=Thresholds(**changed)))
 
     assert raised() == {"dead-units"}
-    assert raised(dead=0.4) == raised(values=256 * 21) == raised(patience=21) == set()
+    assert raised(dead=0.6) == raised(values=256 * 21) == raised(patience=21) == set()
     assert raised(killed(nn.ReLU, units=1), dead=0.05) == {"dead-units"}
     assert "linear-site" not in raised(killed(nn.LeakyReLU, units=8))
     assert "linear-site" in raised(killed(nn.LeakyReLU, units=8), linear=0.5)

@@ -81,7 +81,7 @@ class Thresholds:
         patience: samples in a row in which the state of units, slopes and gradients must hold.
         values: pre-activations of each unit that these samples must have seen ("dead-units", "linear-site"): few values
             of one sign say little of a unit that is seldom of the other.
-        dead: share of a site's units that are dead ("dead-units"). A few in a layer are ordinary with ReLU.
+        dead: share of a site's units that are dead ("dead-units"). Some in a layer are ordinary with ReLU.
         linear: share of a site's units whose pre-activations all have one sign, where f is linear on that side
             ("linear-site").
         starved: gradient norm of a layer's weights, over their norm, in units of the median of all layers above it
@@ -99,13 +99,13 @@ class Thresholds:
         ValueError: a number is not above 0, or `ignore` names no alarm.
 
     Example:
-        >>> Thresholds(dead=0.5, ignore=("slope-tied",)).dead
-        0.5
+        >>> Thresholds(dead=0.25, ignore=("slope-tied",)).dead
+        0.25
     """
 
     patience: int = 3
     values: int = 500
-    dead: float = 0.25
+    dead: float = 0.5
     linear: float = 0.9
     starved: float = 1e-4
     runaway: float = 0.06
