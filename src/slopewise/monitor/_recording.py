@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -146,14 +147,20 @@ def _strict(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    """The types of a dataclass's fields; to work them out for every line would take most of the time of reading."""
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(kind)}
+
+
 def _load(kind: Any, value: Any) -> Any:
     """Plain data as a value of an annotated type: dataclasses, tuples of one type, and unions with None."""
     if get_origin(kind) in (UnionType,) or isinstance(kind, UnionType):
         return None if value is None else _load(next(a for a in get_args(kind) if a is not type(None)), value)
     if is_dataclass(kind):
-        hints = get_type_hints(kind)
-        known = {field.name for field in fields(kind)}
-        return kind(**{name: _load(hints[name], item) for name, item in value.items() if name in known})  # type: ignore[operator]
+        hints = _hints(kind)
+        return kind(**{name: _load(hints[name], item) for name, item in value.items() if name in hints})  # type: ignore[operator]
     if get_origin(kind) is tuple:
         return tuple(_load(get_args(kind)[0], item) for item in value)
     if kind is float:
