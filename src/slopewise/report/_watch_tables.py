@@ -42,7 +42,7 @@ def site_rows(recording: Recording) -> tuple[Row, ...]:
     Example:
         >>> from slopewise.testing import synthetic_recording
         >>> site_rows(synthetic_recording(layers=2))[1][:9]
-        ('block1.act', 'relu', '16', '18 %', '11', '0', '11', '11', '451')
+        ('block1.act', 'relu', '16', '18 %', '11', '0', '11', '11', '401')
     """
     latest = {site.site: site for sample in recording.samples for site in sample.sites}
     since = _dead_since(recording)
