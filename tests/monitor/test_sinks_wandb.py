@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import struct
-import warnings
 
 import pytest
 
@@ -26,9 +24,6 @@ def offline(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     yield tmp_path
     wandb.teardown()
-    with warnings.catch_warnings():  # its artifacts leave their temporary folders to the garbage collector
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 def records(folder):
