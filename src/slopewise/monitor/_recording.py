@@ -159,7 +159,7 @@ def _load(kind: Any, value: Any) -> Any:
     if get_origin(kind) in (UnionType,) or isinstance(kind, UnionType):
         return None if value is None else _load(next(a for a in get_args(kind) if a is not type(None)), value)
     if is_dataclass(kind):
-        hints = _hints(kind)
+        hints = _hints(kind)  # type: ignore[arg-type]
         return kind(**{name: _load(hints[name], item) for name, item in value.items() if name in hints})  # type: ignore[operator]
     if get_origin(kind) is tuple:
         return tuple(_load(get_args(kind)[0], item) for item in value)
