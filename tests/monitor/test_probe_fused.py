@@ -60,7 +60,7 @@ class Net(nn.Module):
     learnable=st.booleans(),
     track=st.booleans(),
 )
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_states_and_gradients_are_those_of_the_unfused_network(slopes, shifts, learnable, track):
     measured = []
     for fused in (True, False):

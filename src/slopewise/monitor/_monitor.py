@@ -301,8 +301,9 @@ class Monitor:
         """Send off what a sampled step has shown."""
         with self._clock:
             passes, tallies = self._sites.passes, self._sites.finish()
-            counted, read_sites = self._ranks.pack(tallies, alone=alone)
             own, read_parameters = self._parameters.pack()
+            device = next((part.device for part in own), None)
+            counted, read_sites = self._ranks.pack(tallies, device, alone=alone)
             transfer = Transfer(counted, own, None if alone else self._ranks.group)
             facts = Facts(dict(self._parameters.decays), dict(self._parameters.rates), dict(self._sites.tied))
         seconds, self._measured = self._clock.seconds - self._measured, self._clock.seconds
@@ -358,6 +359,8 @@ def _weakly(method: Callable[[torch.optim.Optimizer], None]) -> Callable[..., No
     """The method as an optimizer's hook, which does not keep its object alive."""
     reference = weakref.WeakMethod(method)
 
+    # The step of an optimizer that is compiled would be compiled with all that follows here.
+    @torch._disable_dynamo  # type: ignore[attr-defined]
     def hook(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG001
         target = reference()
         if target is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import torch
 import torch.distributed
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
@@ -45,17 +46,18 @@ class Ranks:
         self._sites: list[_Site] | None = None
 
     def pack(
-        self, tallies: Mapping[str, Tally], *, alone: bool
+        self, tallies: Mapping[str, Tally], device: torch.device | None = None, *, alone: bool
     ) -> tuple[list[Tensor], Callable[[Sequence[Tensor]], list[tuple[SiteSample, UnitStates]]]]:
         """What is to be added up, and what reads the sums.
 
-        The first time, processes tell each other their call sites; from then on all send the same, in the same order.
+        The first time, processes tell each other their call sites; from then on all send the same, in the same order,
+        on one `device` each: one that met no site has no other to go by.
         """
         if self.group is None or alone:
             sites = [(tally.site, tally.activation, tally.units) for tally in tallies.values()]
         else:
             sites = self._agreed(tallies)
-        device = next((tally.sums.device for tally in tallies.values()), None)
+        device = next((tally.sums.device for tally in tallies.values()), device)
         parts = [
             tallies[site].pack()
             if site in tallies and tallies[site].units == units
