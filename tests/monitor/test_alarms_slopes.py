@@ -104,8 +104,7 @@ def test_a_slope_that_runs_away():
     first = next(step for step, move in enumerate(moves, start=1) if move > Thresholds().runaway)
     alarm = only(monitor, "slope-runaway")
     assert (alarm.where, alarm.step, alarm.since) == ("1", first, first)
-    now = f"{values[first]:.3g}"
-    assert alarm.evidence == f"a slope moved by {moves[first - 1]:.2g} in one step; they now reach from {now} to {now}"
+    assert alarm.evidence == f"a slope moved by {moves[first - 1]:.2g} in one step, to {values[first]:.3g}"
     assert first + 5 <= only(monitor, "not-finite").step
 
 

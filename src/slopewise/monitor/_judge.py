@@ -185,8 +185,11 @@ class Judge:
     def _runaway(self, step: int, layer: SlopeSample) -> Iterator[_Found]:
         move = layer.update
         if move is not None and self.thresholds.runaway < move < math.inf:
-            reach = f"{layer.summary.minimum:.3g} to {layer.summary.maximum:.3g}"
-            evidence = f"a slope moved by {move:.2g} in one step; they now reach from {reach}"
+            now = layer.summary
+            place = f"to {now.minimum:.3g}"
+            if now.count > 1:
+                place = f"and the layer's reach from {now.minimum:.3g} to {now.maximum:.3g}"
+            evidence = f"a slope moved by {move:.2g} in one step, {place}"
             yield "slope-runaway", layer.layer, step, evidence
 
     def _streak(self, what: str, where: str, holds: bool, step: int, values: int = 0) -> _Streak | None:
