@@ -5,7 +5,7 @@ import sys
 
 STUDY_ONLY = [
     "numpy", "scipy", "pydantic", "sqlalchemy", "rich", "typer", "jinja2", "plotly", "sklearn", "PIL",
-    "lightning_fabric", "pyarrow",
+    "lightning_fabric", "pyarrow", "starlette", "uvicorn", "lightning", "transformers", "mlflow", "wandb",
 ]  # fmt: skip
 
 
@@ -42,9 +42,9 @@ except ModuleNotFoundError as error:
 def test_public_names_resolve() -> None:
     assert run("import slopewise; print(*[getattr(slopewise, n).__name__ for n in slopewise.__all__])").split() == [
         "BatchNormPReLU1d", "BatchNormPReLU2d", "BatchNormPReLU3d", "ConvBNPReLU", "Conversion", "ConversionWarning",
-        "Folding", "PReLU", "Results", "SlopeSchedule", "Study", "convert", "export_model", "fold",
+        "Folding", "Monitor", "PReLU", "Results", "SlopeSchedule", "Study", "convert", "export_model", "fold",
         "slopewise.nn.functional", "slopewise.init", "load_spec", "slopewise.nn", "slopewise.ops", "param_groups",
-        "quantize_onnx",
+        "quantize_onnx", "watch",
     ]  # fmt: skip
 
 

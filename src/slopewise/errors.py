@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
+from types import ModuleType
 
 
 class SlopewiseError(Exception):
@@ -45,3 +47,20 @@ def nearest(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     listing = f"known: {', '.join(known)}"
     return f"did you mean '{close[0]}'? ({listing})" if close else listing
+
+
+def need(module: str, *, what: str, extra: str) -> ModuleType:
+    """A module that an extra of slopewise brings, or an error that says which extra.
+
+    Example:
+        >>> need("slopewise_elsewhere", what="sinks.Elsewhere", extra="trackers")
+        Traceback (most recent call last):
+        ModuleNotFoundError: sinks.Elsewhere needs 'slopewise_elsewhere': pip install 'slopewise[trackers]'
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("slopewise."):
+            raise
+        message = f"{what} needs '{error.name}': pip install 'slopewise[{extra}]'"
+        raise ModuleNotFoundError(message, name=error.name) from error

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-
 from slopewise.errors import SlopewiseError
 
 
 class ExportError(SlopewiseError):
     """The model cannot be exported, or the file does not give what the model gives."""
-
-
-def need(*modules: str, what: str) -> None:
-    """Refuse in words if one of the modules of the extra is not installed."""
-    for name in modules:
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name != name:
-                raise
-            raise ModuleNotFoundError(f"{what} needs '{name}': pip install 'slopewise[export]'", name=name) from error
 
 
 def reason(error: BaseException) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
+from slopewise.errors import need
 from slopewise.export import _onnx, _pt2
 from slopewise.export._call import Call, Example
-from slopewise.export._error import ExportError, need
+from slopewise.export._error import ExportError
 from slopewise.export._files import new_files
 from slopewise.export._parity import prove
 from slopewise.export._program import as_deployed, captured, first_names, outputs, quiet, unwrapped
@@ -115,4 +116,5 @@ def _check(path: Path, opset: int, tolerance: float) -> None:
     if path.suffix == ".onnx":
         if opset < 18:
             raise ValueError(f"opset must be 18 or newer, got {opset}: torch's exporter is written for those")
-        need("onnx", "onnxscript", "onnxruntime", what="export to .onnx")
+        for module in ("onnx", "onnxscript", "onnxruntime"):
+            need(module, what="export to .onnx", extra="export")

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slopewise.errors import need
 from slopewise.export._call import Call, Example
-from slopewise.export._error import ExportError, need, reason
+from slopewise.export._error import ExportError, reason
 from slopewise.export._files import new_files
 from slopewise.export._onnx import session
 from slopewise.export._program import quiet
@@ -88,7 +89,8 @@ def quantize_onnx(
         >>> report.samples, report.sqnr["output"] > 25
         (32, True)
     """
-    need("onnx", "onnxruntime", what="int8")
+    for module in ("onnx", "onnxruntime"):
+        need(module, what="int8", extra="export")
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 

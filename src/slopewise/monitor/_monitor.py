@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from slopewise.errors import need
 from slopewise.monitor._alarm import Alarm, Thresholds
 from slopewise.monitor._clock import Clock
 from slopewise.monitor._hook import Hook
@@ -233,6 +234,7 @@ class Monitor:
 
     def summary(self) -> WatchSummary:
         """The latest state as a table: ``print`` it. Needs `pip install slopewise[study]`."""
+        need("slopewise.report", what="Monitor.summary()", extra="study")
         from slopewise.report import watch_summary
 
         return watch_summary(self.recording)
@@ -243,6 +245,7 @@ class Monitor:
         Raises:
             OSError: the file cannot be written.
         """
+        need("slopewise.report", what="Monitor.report()", extra="study")
         from slopewise.report import write_watch_html
 
         write_watch_html(self.recording, path)
@@ -253,6 +256,21 @@ class Monitor:
             self._finish_step()
         else:
             self.step += 1
+
+    def pass_begins(self, *args: Any, **kwargs: Any) -> None:
+        """Say that a forward pass begins, in a loop that calls parts of the model and never ``model(...)``.
+
+        Inside ``model(...)`` it changes nothing. `pass_ends` must follow.
+
+        Args:
+            args: what the pass is given, if that is known: it helps to tell where its channels are.
+            kwargs: likewise.
+        """
+        self._on_forward(self.model, args, kwargs)
+
+    def pass_ends(self) -> None:
+        """Say that the forward pass has ended; if none goes on, this does nothing."""
+        self._sites.end()
 
     @property
     def _sampling(self) -> bool:

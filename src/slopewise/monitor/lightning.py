@@ -64,17 +64,17 @@ class WatchCallback(Watching, Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """A forward pass begins, whether `training_step` calls the module or parts of it."""
         if self.monitor is not None:
-            self.monitor._on_forward(pl_module, (batch,), {})
+            self.monitor.pass_begins(batch)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Any) -> None:
         """It has ended."""
         if self.monitor is not None:
-            self.monitor._sites.end()
+            self.monitor.pass_ends()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """It has ended if there was no backward pass."""
         if self.monitor is not None:
-            self.monitor._sites.end()
+            self.monitor.pass_ends()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close."""

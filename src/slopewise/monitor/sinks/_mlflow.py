@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slopewise.errors import need
 from slopewise.monitor._alarm import Alarm
 from slopewise.monitor._recording import End, Header, Recording
 from slopewise.monitor._sample import Sample
 from slopewise.monitor.sinks._base import Sink
 from slopewise.monitor.sinks._jsonl import JsonLines
 from slopewise.monitor.sinks._metrics import RUN, alarm_table, layer_metrics, run_metrics
-from slopewise.monitor.sinks._need import need
 from slopewise.monitor.sinks._replay import replay
 from slopewise.monitor.sinks._slope_map import SlopeMap
 
@@ -46,7 +46,7 @@ class MLflow(Sink):
     """
 
     def __init__(self, run_id: str | None = None, *, client: MlflowClient | None = None, layers: bool = True) -> None:
-        self._mlflow = need("mlflow", what="sinks.MLflow")
+        self._mlflow = need("mlflow", what="sinks.MLflow", extra="trackers")
         self._given, self._client, self._layers = run_id, client, layers
 
     def __repr__(self) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from slopewise.errors import need
 from slopewise.monitor._sample import Sample
-from slopewise.monitor.sinks._need import need
 from slopewise.slopes import NEAR_0, NEAR_1
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def draw(steps: Sequence[int], rows: Sequence[str], values: Sequence[Sequence[fl
         rows: names of layers.
         values: a row of values for each; None leaves a gap.
     """
-    need("PIL.Image", what="a picture of slopes")
+    need("PIL.Image", what="a picture of slopes", extra="trackers")
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(_FONT)

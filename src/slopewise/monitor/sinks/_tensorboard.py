@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from slopewise.errors import need
 from slopewise.monitor._alarm import Alarm
 from slopewise.monitor._recording import End, Header
 from slopewise.monitor._sample import Sample
 from slopewise.monitor.sinks._base import Sink
 from slopewise.monitor.sinks._metrics import RUN, alarm_table, charts, layer_metrics, run_metrics
-from slopewise.monitor.sinks._need import need
 from slopewise.monitor.sinks._slope_map import SlopeMap
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class TensorBoard(Sink):
     """
 
     def __init__(self, writer: SummaryWriter | str | os.PathLike[str], *, layers: bool = True) -> None:
-        need("torch.utils.tensorboard", what="sinks.TensorBoard")
+        need("torch.utils.tensorboard", what="sinks.TensorBoard", extra="trackers")
         self._given: Any = writer
         self._own = isinstance(writer, (str, os.PathLike))
         if not self._own and not hasattr(writer, "add_custom_scalars"):

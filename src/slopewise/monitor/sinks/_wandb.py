@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from slopewise.errors import need
 from slopewise.monitor._alarm import Alarm
 from slopewise.monitor._recording import End, Header
 from slopewise.monitor._sample import Sample
@@ -18,7 +19,6 @@ from slopewise.monitor.sinks._metrics import (
     layer_metrics,
     run_metrics,
 )
-from slopewise.monitor.sinks._need import need
 from slopewise.monitor.sinks._slope_map import SlopeMap
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class WandB(Sink):
     def __init__(
         self, run: Run | None = None, *, alert: bool = False, layers: bool = True, commit: bool = True
     ) -> None:
-        self._wandb = need("wandb", what="sinks.WandB")
+        self._wandb = need("wandb", what="sinks.WandB", extra="trackers")
         self._given, self._alert, self._layers, self._commit = run, alert, layers, commit
 
     def __repr__(self) -> str:
