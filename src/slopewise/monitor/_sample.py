@@ -27,7 +27,7 @@ class SiteSample:
         never_positive: units with z > 0 nowhere. A ReLU's is then dead, a PReLU's linear.
         always_positive: units with z > 0 everywhere: f is the identity there.
         zero_gradient: units with dL/dz = 0 everywhere, so that no gradient reached their incoming weights; None where
-            no gradient can flow, since nothing before the site learns.
+            no gradient can flow, since nothing before the site learns, or none was seen (`Monitor.notes` says so).
         pass_through: ‖dL/dz‖₂ / ‖dL/dy‖₂, of the gradient through this site alone: 1 for the identity, 0 for a site
             whose units are all dead; None without a gradient.
         not_finite: units in which some z is NaN or infinite.
