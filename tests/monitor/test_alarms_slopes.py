@@ -178,6 +178,10 @@ def at_rate_0_with_decay(model):
     return torch.optim.SGD(sw.param_groups(model, lr=0.05, slope_lr_scale=0.0, slope_weight_decay=0.1)), None
 
 
+def frozen_later(model):
+    return torch.optim.SGD(sw.param_groups(model, lr=0.05)), lambda step: frozen(model)
+
+
 def scheduled(model):
     optimizer = torch.optim.SGD(sw.param_groups(model, lr=0.05))
     sw.SlopeSchedule(optimizer, freeze=1000)
@@ -194,7 +198,7 @@ def warming_up(model):
     return optimizer, rate
 
 
-@pytest.mark.parametrize("build", [frozen, at_rate_0, at_rate_0_with_decay, scheduled, warming_up])
+@pytest.mark.parametrize("build", [frozen, frozen_later, at_rate_0, at_rate_0_with_decay, scheduled, warming_up])
 def test_slopes_that_are_held_on_purpose(build):
     model = net()
     optimizer, rate = build(model)
