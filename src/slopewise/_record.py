@@ -152,19 +152,23 @@ class Watch(TorchFunctionMode):
         for value in op.inputs:
             value.users.append(op)
         for tensor in tensors_in(result):
-            value = Value(tuple(tensor.shape), tensor.dtype, tensor.device, op)
-            value.axis = axis_of(op, value.shape)
+            value = Value(_shape(tensor), tensor.dtype, tensor.device, op)
+            value.axis = None if tensor.is_nested else axis_of(op, value.shape)
             op.outputs.append(value)
             self.values[tensor] = value
 
     def _value(self, tensor: Tensor) -> Value:
         value = self.values.get(tensor)
         if value is None:
-            value = self.values[tensor] = Value(tuple(tensor.shape), tensor.dtype, tensor.device)
+            value = self.values[tensor] = Value(_shape(tensor), tensor.dtype, tensor.device)
         return value  # type: ignore[no-any-return]
 
     def _values(self, found: Any) -> list[Value]:
         return [self._value(tensor) for tensor in tensors_in(found)]
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    return () if tensor.is_nested else tuple(tensor.shape)  # a nested one refuses to say
 
 
 def _where(owner: nn.Module) -> Where | None:

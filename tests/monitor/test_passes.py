@@ -1,5 +1,7 @@
 """Forward passes of all kinds: checkpointed, repeated, without gradients, of a model that is not what it seems."""
 
+import warnings
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -300,3 +302,22 @@ def test_a_part_that_comes_later_is_seen_and_a_script_is_noted():
         model(batch()).mean().backward()
     assert [site.site for site in monitor.records[0].sites] == ["1", "2.2"]
     assert [note.partition(":")[0] for note in monitor.notes] == ["'3' is a script"]
+
+
+def test_nested_tensors_within_a_pass_are_no_obstacle() -> None:
+    class Ragged(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up, self.act, self.down = nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)
+
+        def forward(self, rows: list[torch.Tensor]) -> torch.Tensor:
+            nested = torch.nested.nested_tensor(rows)
+            return self.down(self.act(self.up(torch.nested.to_padded_tensor(nested, 0.0)))).mean()
+
+    model = Ragged()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The PyTorch API of nested tensors")
+        with sw.Monitor(model, 1) as monitor:
+            model([torch.randn(2, 3), torch.randn(5, 3)]).backward()
+    (site,) = monitor.records[0].sites
+    assert (site.site, site.units, site.values) == ("act", 4, 10)
