@@ -8,7 +8,8 @@ monitor does (signs and gradients per unit, norms, updates), the way of a first 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import product
 from typing import Any
@@ -72,16 +73,22 @@ def _measure(variant: str, layout: str, batch: int, width: int, rounds: int) -> 
     rare = steps.pop(RARELY)
     case = {**network_case("resnet20", layout, batch, width), "variant": variant}
     found = [Measurement(STEP, case, interleaved(steps, rounds=rounds), "s")]
-    turns = {NOTHING: partial(_repeat, steps[NOTHING]), RARELY: partial(_repeat, rare)}
-    found.append(Measurement(MANY, case, interleaved(turns, rounds=max(3, rounds // 5)), "s"))
+    found.append(Measurement(MANY, case, _fifties({NOTHING: steps[NOTHING], RARELY: rare}, max(3, rounds // 5)), "s"))
     for monitor in monitors:
         monitor.close()
     return found
 
 
-def _repeat(step: Step) -> None:
-    for _ in range(_MANY):
-        step()
+def _fifties(steps: Mapping[str, Step], rounds: int) -> dict[str, tuple[float, ...]]:
+    """Seconds of fifty steps in a row, one of which is sampled, by turns; such turns need no rehearsal."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            for _ in range(_MANY):
+                step()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: tuple(times) for name, times in seconds.items()}
 
 
 def statistics_hooks(model: nn.Module) -> dict[str, list[tuple[float, float, float]]]:
