@@ -30,7 +30,6 @@ def test_a_slope_runs_away_at_least_5_steps_before_the_loss_is_lost():
 
 @pytest.mark.parametrize("arm", DEFAULT_ARMS)
 def test_training_that_is_well_raises_nothing(arm):
-    for seed in (0, 6):  # in seed 6 two of sixteen ReLUs of a layer die
-        record = trial(arm, seed)
-        assert not record.diverged
-        assert record.alarms == ()
+    record = trial(arm, seed=6)  # in which two of sixteen ReLUs of a layer die
+    assert not record.diverged
+    assert record.alarms == ()
