@@ -19,7 +19,7 @@ COMMAND = [
     "--seeds", "10", "--epochs", "3", "--json",
 ]  # fmt: skip
 TRIALS = 20  # enough that some are left whenever the signal comes
-TIMES = {"seconds", "seconds_per_step", "operator_costs", "attempts"}
+TIMES = {"seconds", "seconds_per_step", "monitor_seconds", "operator_costs", "attempts"}
 
 
 def finished(folder: Path) -> int:

@@ -212,6 +212,7 @@ arguments = t.transformers.TrainingArguments(
     per_device_train_batch_size=8, num_train_epochs=1, save_strategy="no", ddp_backend="gloo", **settings
 )
 t.transformers.Trainer(t.Net(), arguments, train_dataset=t.images(), callbacks=[callback]).train()
+t.torch.distributed.destroy_process_group()  # gloo's threads may else abort the process when it ends
 """
     )
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script]
