@@ -19,7 +19,7 @@ pytest.importorskip("accelerate")
 from slopewise.monitor.huggingface import WatchCallback  # noqa: E402
 
 START = f"""
-import sys
+import os, sys
 sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parent.parent)]}
 import conftest  # operators of torchvision's by name
 import test_huggingface as t
@@ -212,7 +212,8 @@ arguments = t.transformers.TrainingArguments(
     per_device_train_batch_size=8, num_train_epochs=1, save_strategy="no", ddp_backend="gloo", **settings
 )
 t.transformers.Trainer(t.Net(), arguments, train_dataset=t.images(), callbacks=[callback]).train()
-t.torch.distributed.destroy_process_group()  # gloo's threads may else abort the process when it ends
+t.torch.distributed.barrier()
+os._exit(0)  # gloo's threads now and then abort a process that ends in the ordinary way
 """
     )
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script]
