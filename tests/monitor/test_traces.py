@@ -233,3 +233,38 @@ def test_overhead_grows_in_sampled_steps_alone():
     assert [second > 0 for second in seconds] == [number % 4 == 0 for number in range(9)]
     assert sum(sample.seconds for sample in monitor.records) <= monitor.overhead
     assert all(sample.seconds > 0 for sample in monitor.records)
+
+
+def test_slopes_one_by_one_are_those_of_the_model_and_its_step():
+    model = nn.Sequential(nn.Linear(3, 4), sw.PReLU(4, init=[0.1, 0.2, 0.3, 0.4]), nn.Linear(4, 1)).double()
+    start = model[1].weight.detach().clone()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    gradients = []
+    with sw.Monitor(model, every=1) as monitor:
+        for _ in range(4):
+            before = model[1].weight.detach().clone()
+            optimizer.zero_grad()
+            model(torch.randn(8, 3, dtype=torch.float64)).square().mean().backward()
+            gradients.append(model[1].weight.grad.clone())
+            optimizer.step()
+        found = monitor.slopes("1")
+        with pytest.raises(KeyError, match="no slopes of '7' were seen; there are: 1"):
+            monitor.slopes("7")
+    after = model[1].weight.detach()
+    for mine, expected in ((found.value, after), (found.gradient, gradients[-1]), (found.update, after - before)):
+        torch.testing.assert_close(mine, expected)
+    torch.testing.assert_close(found.from_start, after - start)
+    decay = torch.tensor([0.9**k for k in (3, 2, 1, 0)], dtype=torch.float64)
+    all_of_them = torch.stack(gradients)
+    mean, square = ((decay[:, None] * g).sum(0) / decay.sum() for g in (all_of_them, all_of_them.square()))
+    torch.testing.assert_close(found.signal_to_noise, mean.abs() / (square - mean.square()).sqrt())
+
+
+def test_a_learning_rate_may_be_a_tensor():
+    model = nn.Sequential(nn.Linear(3, 4), sw.PReLU(4), nn.Linear(4, 1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=torch.tensor(0.0))
+    with sw.Monitor(model, every=1) as monitor:
+        for _ in range(8):
+            model(torch.randn(8, 3)).square().mean().backward()
+            optimizer.step()
+    assert not [alarm for alarm in monitor.alarms if alarm.id == "slope-stuck"]  # held at rate 0 on purpose

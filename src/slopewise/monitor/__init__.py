@@ -8,6 +8,7 @@ from slopewise.monitor._alarm import Thresholds as Thresholds
 from slopewise.monitor._monitor import Monitor as Monitor
 from slopewise.monitor._monitor import MonitorWarning as MonitorWarning
 from slopewise.monitor._monitor import watch as watch
+from slopewise.monitor._parameters import SlopeStates as SlopeStates
 from slopewise.monitor._parameters import learned_slopes as learned_slopes
 from slopewise.monitor._probe import Probe as Probe
 from slopewise.monitor._recording import End as End

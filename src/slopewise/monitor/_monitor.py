@@ -22,7 +22,7 @@ from slopewise.monitor._alarm import Alarm, Thresholds
 from slopewise.monitor._clock import Clock
 from slopewise.monitor._hook import Hook
 from slopewise.monitor._judge import Facts, Judge
-from slopewise.monitor._parameters import Parameters
+from slopewise.monitor._parameters import Parameters, SlopeStates
 from slopewise.monitor._ranks import Ranks, unwrapped
 from slopewise.monitor._recording import End, Header, Recording
 from slopewise.monitor._sample import Sample
@@ -120,6 +120,7 @@ class Monitor:
         self._records: list[Sample] = []
         self._alarms: list[Alarm] = []
         self._states: dict[str, UnitStates] = {}
+        self._slopes: dict[str, SlopeStates] = {}
         self._header = Header(type(inner).__name__, every, time.time(), name)
         self._begun = time.perf_counter()
         self._end: End | None = None
@@ -217,6 +218,17 @@ class Monitor:
         if site not in self._states:
             raise KeyError(f"no call site '{site}' was seen; there are: {', '.join(self._states) or 'none yet'}")
         return self._states[site]
+
+    def slopes(self, layer: str) -> SlopeStates:
+        """Slope by slope, what the latest sample showed of a layer.
+
+        Raises:
+            KeyError: no sample has slopes of that layer.
+        """
+        self._collect(wait=True)
+        if layer not in self._slopes:
+            raise KeyError(f"no slopes of '{layer}' were seen; there are: {', '.join(self._slopes) or 'none yet'}")
+        return self._slopes[layer]
 
     def dead_since(self, site: str) -> dict[int, int]:
         """The units of a call site that are dead now, and the first sampled step since which they are.
@@ -330,7 +342,10 @@ class Monitor:
             sites = read_sites(parts[: len(counted)])
             self._states.update({state.site: state for _, state in sites})
             slopes, layers = read_parameters(parts[len(counted) :])
-            sample = Sample(step, passes, tuple(site for site, _ in sites), slopes, layers, seconds)
+            self._slopes.update({state.layer: state for state, _ in slopes})
+            sample = Sample(
+                step, passes, tuple(site for site, _ in sites), tuple(slope for _, slope in slopes), layers, seconds
+            )
             return sample, self._judge.see(sample, facts)
 
         self._on_their_way.append((transfer, read))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from slopewise.monitor._alarm import Thresholds
 from slopewise.monitor._sample import LayerSample, SlopeSample
 from slopewise.optim import slope_name
 from slopewise.optim._roles import held
-from slopewise.slopes import summarise
+from slopewise.slopes import SlopeSummary, summarise
 
 _DECAY = 0.9  # of the averages behind signal-to-noise: about the latest ten samples count
 _FEWEST = 3  # samples that give a standard deviation
@@ -33,6 +34,51 @@ def learned_slopes(module: nn.Module) -> Tensor:
     slopes: Tensor = getattr(module, name).detach().flatten()
     bounds = getattr(module, "bounds", None)  # a step may have carried the parameter over; what is applied is not
     return slopes if bounds is None else slopes.clamp(*bounds)
+
+
+@dataclass(frozen=True, eq=False)
+class SlopeStates:
+    """One layer slope by slope in the latest sample; tensors of one value for each slope, on the CPU.
+
+    Attributes:
+        layer: the module that holds them.
+        value: a, after the step.
+        gradient: dL/da as the optimizer saw it; None without one.
+        signal_to_noise: |mean| / standard deviation of dL/da over the latest samples; None before the third.
+        update: Δa; None where no optimizer moved them.
+        from_start: how far each is from where it was when the monitor began.
+        summary: of the values.
+    """
+
+    layer: str
+    value: Tensor
+    gradient: Tensor | None
+    signal_to_noise: Tensor | None
+    update: Tensor | None
+    from_start: Tensor
+    summary: SlopeSummary
+
+    def sample(self, weights: float | None) -> SlopeSample:
+        """The layer as a record; `weights` is the update ratio of the model's weights."""
+        before = 0.0 if self.update is None else (self.value - self.update).norm().item()
+        ratio = self.update.norm().item() / before if self.update is not None and before else None
+        return SlopeSample(
+            layer=self.layer,
+            summary=self.summary,
+            gradient=None if self.gradient is None else self.gradient.norm().item(),
+            signal_to_noise=None if self.signal_to_noise is None else _middle(self.signal_to_noise),
+            update=None if self.update is None else self.update.abs().max().item(),
+            update_ratio=ratio,
+            against_weights=ratio / weights if ratio is not None and weights else None,
+            from_start=self.from_start.abs().max().item(),
+        )
+
+
+_Samples = tuple[list[tuple[SlopeStates, SlopeSample]], tuple[LayerSample, ...]]
+
+
+def _middle(ratios: Tensor) -> float | None:
+    return _finite(ratios.nanmedian().item())
 
 
 class Parameters:
@@ -102,15 +148,15 @@ class Parameters:
 
     def _note_settings(self, path: str, group: dict[str, Any]) -> None:
         rate, decay = group.get("lr"), group.get("weight_decay")
-        if isinstance(rate, (int, float)):
-            self.rates[path] = float(rate)
+        if isinstance(rate, (int, float)) or (isinstance(rate, Tensor) and rate.device.type == "cpu"):
+            self.rates[path] = float(rate)  # one on another device would have to be waited for
         if isinstance(decay, (int, float)) and decay > 0:
             self.decays[path] = float(decay)
 
     @torch.no_grad()
     def pack(
         self, gradients: Mapping[nn.Parameter, Tensor | None] | None = None
-    ) -> tuple[list[Tensor], Callable[[Sequence[Tensor]], tuple[tuple[SlopeSample, ...], tuple[LayerSample, ...]]]]:
+    ) -> tuple[list[Tensor], Callable[[Sequence[Tensor]], _Samples]]:
         """What this step left, as flat tensors, and what makes samples of them once they are on the CPU.
 
         Args:
@@ -121,19 +167,18 @@ class Parameters:
         slopes_before, self._slopes_before = self._slopes_before, {}
         learned = self.learned
         found = {p: p.grad if gradients is None else gradients.get(p) for p in learned if p not in seen}
-        parts: list[Tensor] = []
-        readers: list[Callable[[Tensor], LayerSample]] = []
-        for path, held_here in self._layers.items():
-            parameters = [p for p in held_here if p in found or p in seen]
-            if not parameters:
-                continue
-            later = [g for p in parameters if (g := found.get(p)) is not None]
-            gradient_norms = [seen[p] for p in parameters if p in seen] + _norms(map(_local, later))
-            stepped = [norms[p] for p in parameters if p in norms]
-            weights = [weight for weight, _ in stepped] if stepped else _norms(map(_local, parameters))
-            rows = gradient_norms, weights, [update for _, update in stepped]
-            parts.append(torch.cat([_together(row, parameters[0]) for row in rows]))
-            readers.append(_reads_layer(path, bool(gradient_norms), bool(stepped)))
+        layers = [(path, [p for p in held_here if p in found or p in seen]) for path, held_here in self._layers.items()]
+        later = [p for _, held_here in layers for p in held_here if found.get(p) is not None]
+        seen.update(zip(later, _norms(_local(g) for p in later if (g := found[p]) is not None), strict=True))
+        still = [p for _, held_here in layers for p in held_here if p not in norms]
+        sizes = dict(zip(still, _norms(map(_local, still)), strict=True))
+        rows = _Rows()
+        for path, parameters in layers:
+            if parameters:
+                stepped = [norms[p] for p in parameters if p in norms]
+                weights = [weight for weight, _ in stepped] or [sizes[p] for p in parameters]
+                rows.add(path, [seen[p] for p in parameters if p in seen], weights, [update for _, update in stepped])
+        parts = [rows.pack()]
         slope_readers = []
         for path, module in self._slopes.items():
             if not any(parameter.requires_grad for parameter in module.parameters(recurse=True)):
@@ -146,35 +191,31 @@ class Parameters:
             parts.append(torch.stack([row.to(values.dtype) for row in numbers]).flatten())
             slope_readers.append(self._reads_slopes(path, values.dtype, gradient is not None, before is not None))
 
-        def read(flat: Sequence[Tensor]) -> tuple[tuple[SlopeSample, ...], tuple[LayerSample, ...]]:
-            layers = tuple(reader(part) for reader, part in zip(readers, flat, strict=False))
-            moved = [layer for layer in layers if layer.update is not None and layer.weight is not None]
+        def read(flat: Sequence[Tensor]) -> _Samples:
+            found = rows.read(flat[0])
+            moved = [layer for layer in found if layer.update is not None and layer.weight is not None]
             size = math.hypot(*(layer.weight or 0.0 for layer in moved))
             ratio = math.hypot(*(layer.update or 0.0 for layer in moved)) / size if size else None
-            rest = flat[len(readers) :]
-            return tuple(reader(part, ratio) for reader, part in zip(slope_readers, rest, strict=True)), layers
+            states = [reader(part) for reader, part in zip(slope_readers, flat[1:], strict=True)]
+            return [(state, state.sample(ratio)) for state in states], found
 
         return parts, read
 
     def _reads_slopes(
         self, path: str, dtype: torch.dtype, has_gradient: bool, has_moved: bool
-    ) -> Callable[[Tensor, float | None], SlopeSample]:
-        bands = self._thresholds
+    ) -> Callable[[Tensor], SlopeStates]:
+        bands, noise, start = self._thresholds, self._noise[path], self._starts[path]
 
-        def read(flat: Tensor, weights: float | None) -> SlopeSample:
+        def read(flat: Tensor) -> SlopeStates:
             values, gradient, before = flat.reshape(3, -1)
-            moved = values - before if has_moved else None
-            length = before.norm().item()
-            ratio = moved.norm().item() / length if moved is not None and length else None
-            return SlopeSample(
+            return SlopeStates(
                 layer=path,
+                value=values,
+                gradient=gradient if has_gradient else None,
+                signal_to_noise=noise.add(gradient) if has_gradient else None,
+                update=values - before if has_moved else None,
+                from_start=values - start,
                 summary=summarise(values.to(dtype), near_0=bands.near_0, near_1=bands.near_1),
-                gradient=gradient.norm().item() if has_gradient else None,
-                signal_to_noise=self._noise[path].add(gradient) if has_gradient else None,
-                update=moved.abs().max().item() if moved is not None else None,
-                update_ratio=ratio,
-                against_weights=ratio / weights if ratio is not None and weights else None,
-                from_start=(values - self._starts[path]).abs().max().item(),
             )
 
         return read
@@ -188,8 +229,8 @@ class _Noise:
         self.mean: Tensor | float = 0.0
         self.square: Tensor | float = 0.0
 
-    def add(self, gradient: Tensor) -> float | None:
-        """Take a sample in; the median over the slopes of |mean| / standard deviation, once there are enough."""
+    def add(self, gradient: Tensor) -> Tensor | None:
+        """Take a sample in; |mean| / standard deviation of each slope's, once there are enough."""
         if not bool(gradient.isfinite().all()):
             return None
         self.samples += 1
@@ -199,23 +240,50 @@ class _Noise:
         if self.samples < _FEWEST:
             return None
         variance = (self.square - self.mean.square()).clamp_min(0)
-        ratio = (self.mean.abs() / variance.sqrt()).nanmedian().item()
-        return ratio if math.isfinite(ratio) else None
+        return self.mean.abs() / variance.sqrt()
 
 
-def _reads_layer(path: str, has_gradient: bool, has_moved: bool) -> Callable[[Tensor], LayerSample]:
-    def read(flat: Tensor) -> LayerSample:
-        gradient, weight, update = flat.tolist()
-        broken = [name for name, value in (("gradient", gradient), ("weight", weight)) if not math.isfinite(value)]
-        return LayerSample(
-            layer=path,
-            gradient=_finite(gradient) if has_gradient else None,
-            weight=_finite(weight),
-            update=_finite(update) if has_moved else None,
-            not_finite=tuple(broken),
-        )
+class _Rows:
+    """Norms of each layer's gradients, weights and updates, as one tensor: sums are for the host."""
 
-    return read
+    def __init__(self) -> None:
+        self._norms: list[Tensor] = []
+        self._layers: list[tuple[str, tuple[range, ...]]] = []
+
+    def add(self, layer: str, gradients: list[Tensor], weights: list[Tensor], updates: list[Tensor]) -> None:
+        """The norms of a layer's parameters; of any kind there may be none."""
+        self._layers.append((layer, tuple(map(self._put, (gradients, weights, updates)))))
+
+    def pack(self) -> Tensor:
+        """All of them, on one device."""
+        device = self._norms[0].device if self._norms else None
+        same = [norm.to(device, torch.float32) for norm in self._norms]
+        self._norms = []
+        return torch.stack(same) if same else torch.empty(0)
+
+    def read(self, flat: Tensor) -> tuple[LayerSample, ...]:
+        """The samples of what `pack` gave, once it is on the CPU."""
+        found = flat.tolist()
+
+        def together(rows: range) -> float | None:
+            return math.hypot(*found[rows.start : rows.stop]) if rows else None
+
+        return tuple(_layer_sample(layer, *map(together, rows)) for layer, rows in self._layers)
+
+    def _put(self, norms: list[Tensor]) -> range:
+        self._norms += norms
+        return range(len(self._norms) - len(norms), len(self._norms))
+
+
+def _layer_sample(layer: str, gradient: float | None, weight: float | None, update: float | None) -> LayerSample:
+    both = (("gradient", gradient), ("weight", weight))
+    return LayerSample(
+        layer=layer,
+        gradient=_finite(gradient),
+        weight=_finite(weight),
+        update=_finite(update),
+        not_finite=tuple(name for name, value in both if value is not None and not math.isfinite(value)),
+    )
 
 
 def _learns(parameter: nn.Parameter) -> bool:
@@ -223,22 +291,13 @@ def _learns(parameter: nn.Parameter) -> bool:
     return parameter.requires_grad and not is_lazy(parameter)
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _norms(tensors: Iterable[Tensor]) -> list[Tensor]:
     given = [tensor if tensor.dtype.itemsize >= 4 else tensor.float() for tensor in tensors]
     return list(torch._foreach_norm(given)) if given else []
-
-
-def _together(norms: list[Tensor], like: Tensor) -> Tensor:
-    """One norm of several; 0 of none."""
-    if not norms:
-        return torch.zeros(1, device=like.device)
-    together = torch.stack([norm.to(like.device, torch.float32) for norm in norms])
-    total: Tensor = torch.linalg.vector_norm(together)
-    return total.reshape(1)
 
 
 def _local(tensor: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ class Probe:
         parts = Transfer(counted, own, None).read()
         slopes, layers = read_parameters(parts[len(counted) :])
         seen = tuple(site for site, _ in read_sites(parts[: len(counted)]))
-        return Sample(step, passes, seen, slopes, layers, self._clock.seconds - before)
+        return Sample(step, passes, seen, tuple(slope for _, slope in slopes), layers, self._clock.seconds - before)
 
     def _on_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:  # noqa: ARG002
         if not self._sites.busy:

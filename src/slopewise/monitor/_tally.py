@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -95,37 +94,37 @@ def reader(site: str, activation: str, units: int) -> Callable[[Tensor], tuple[S
     """What reads the sums that `Tally.pack` gave, once they are on the CPU; None where nothing was counted."""
 
     def read(flat: Tensor) -> tuple[SiteSample, UnitStates] | None:
-        positive, broken, reached, behind, before = flat[:-2].reshape(_ROWS, units)
+        sums = flat[:-2].reshape(_ROWS, units)
         values, gradients = flat[-2:].tolist()
         if not values:
             return None
         learns = gradients > 0
         states = UnitStates(
             site,
-            positive / values,
-            reached == 0 if learns else None,
-            (behind / before).sqrt() if learns else None,
+            sums[0] / values,
+            sums[2] == 0 if learns else None,
+            (sums[3] / sums[4]).sqrt() if learns else None,
         )
+        positive, broken, reached, behind, before = sums.tolist()  # for so few numbers Python is quicker
         sample = SiteSample(
             site=site,
             activation=activation,
             units=units,
             values=int(values),
-            positive=positive.sum().item() / (values * units),
-            never_positive=_where(positive == 0),
-            always_positive=_where(positive == values),
-            zero_gradient=_where(reached == 0) if learns else None,
-            pass_through=_ratio(behind.sum().item(), before.sum().item()) if learns else None,
-            not_finite=_where(broken > 0),
+            positive=sum(positive) / (values * units),
+            never_positive=_where(count == 0 for count in positive),
+            always_positive=_where(count == values for count in positive),
+            zero_gradient=_where(count == 0 for count in reached) if learns else None,
+            pass_through=_ratio(sum(behind), sum(before)) if learns else None,
+            not_finite=_where(count > 0 for count in broken),
         )
         return sample, states
 
     return read
 
 
-def _where(units: Tensor) -> tuple[int, ...]:
-    found: list[Any] = units.nonzero().flatten().tolist()
-    return tuple(found)
+def _where(holds: Iterable[bool]) -> tuple[int, ...]:
+    return tuple(unit for unit, true in enumerate(holds) if true)
 
 
 def _ratio(behind: float, before: float) -> float | None:

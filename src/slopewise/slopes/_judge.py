@@ -115,7 +115,7 @@ def summarise(
         median=median,
         upper_quartile=upper,
         maximum=high,
-        mean=math.fsum(finite) / len(finite) if finite else math.nan,
+        mean=sum(finite) / len(finite) if finite else math.nan,
         negative=sum(value < -near_0 for value in finite),
         near_0=sum(abs(value) <= near_0 for value in finite),
         near_1=sum(abs(value - 1) <= near_1 for value in finite),
