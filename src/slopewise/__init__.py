@@ -6,7 +6,6 @@ The layers and conversion need torch alone. `Study`, `load_spec` and `Results` n
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from slopewise import init as init
@@ -17,6 +16,7 @@ from slopewise.convert import ConversionWarning as ConversionWarning
 from slopewise.convert import Folding as Folding
 from slopewise.convert import convert as convert
 from slopewise.convert import fold as fold
+from slopewise.errors import need
 from slopewise.monitor import Monitor as Monitor
 from slopewise.monitor import watch as watch
 from slopewise.nn import BatchNormPReLU1d as BatchNormPReLU1d
@@ -74,11 +74,4 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'slopewise' has no attribute '{name}'")
     module, extra = _LAZY[name]
-    try:
-        return getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("slopewise"):
-            raise
-        raise ModuleNotFoundError(
-            f"slopewise.{name} needs '{error.name}': pip install 'slopewise[{extra}]'", name=error.name
-        ) from error
+    return getattr(need(module, what=f"slopewise.{name}", extra=extra), name)

@@ -53,14 +53,14 @@ def need(module: str, *, what: str, extra: str) -> ModuleType:
     """A module that an extra of slopewise brings, or an error that says which extra.
 
     Example:
-        >>> need("slopewise_elsewhere", what="sinks.Elsewhere", extra="trackers")
+        >>> need("elsewhere", what="sinks.Elsewhere", extra="trackers")
         Traceback (most recent call last):
-        ModuleNotFoundError: sinks.Elsewhere needs 'slopewise_elsewhere': pip install 'slopewise[trackers]'
+        ModuleNotFoundError: sinks.Elsewhere needs 'elsewhere': pip install 'slopewise[trackers]'
     """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("slopewise."):
+        if error.name is None or error.name.startswith("slopewise"):
             raise
         message = f"{what} needs '{error.name}': pip install 'slopewise[{extra}]'"
         raise ModuleNotFoundError(message, name=error.name) from error

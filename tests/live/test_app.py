@@ -56,7 +56,9 @@ def test_the_listing_leads_to_every_run(client: TestClient) -> None:
     assert all('id="gradients-figure"' in page.text for page in pages)
 
 
-@pytest.mark.parametrize("path", ["/", "/runs/{run}", "/static/plotly.js", "/static/live.js", "/static/style.css"])
+@pytest.mark.parametrize(
+    "path", ["/", "/runs/{run}", "/static/plotly.js", "/static/live.js", "/static/figures.js", "/static/style.css"]
+)
 def test_what_has_not_changed_is_not_sent_again(client: TestClient, path: str) -> None:
     path = path.format(run=links(client.get("/").text)[0].rpartition("/")[2])
     first = client.get(path)

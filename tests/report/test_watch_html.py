@@ -93,7 +93,7 @@ def test_holds_plotly_once_and_its_policy_allows_its_own_scripts_alone(parse):
     html = render_watch_html(small())
     assert html.count(get_plotlyjs()) == 1
     page = parse(html)
-    assert len(page.scripts) == 2
+    assert len(page.scripts) == 3
     hashes = {base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in page.scripts}
     directives = dict(directive.split(" ", 1) for directive in page.policy.split("; "))
     assert set(directives["script-src"].split()) == {f"'sha256-{name}'" for name in hashes}

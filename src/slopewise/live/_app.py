@@ -49,6 +49,7 @@ def make_app(folder: str | Path, hosts: Sequence[str] = ("127.0.0.1", "localhost
     watched = Watched(Path(folder))
     assets = {
         "plotly.js": ("text/javascript", get_plotlyjs().encode()),
+        "figures.js": ("text/javascript", asset("report", "figures.js")),
         "live.js": ("text/javascript", asset("live", "live.js")),
         "style.css": ("text/css", asset("report", "style.css")),
         "live.css": ("text/css", asset("live", "live.css")),

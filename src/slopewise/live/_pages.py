@@ -23,7 +23,7 @@ from slopewise.report._alarms import alarm_rows
 from slopewise.report._chart import Chart
 from slopewise.report._differences import difference_chart
 from slopewise.report._figures import curve_chart, slope_charts
-from slopewise.report._page import _templates as report_templates
+from slopewise.report._page import templates as report_templates
 from slopewise.report._style import arm_styles
 from slopewise.report._watch_figures import watch_charts
 

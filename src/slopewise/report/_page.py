@@ -18,7 +18,7 @@ from slopewise.report import _format
 from slopewise.report._style import MARKERS
 
 
-def render_page(template: str, *, scripts: Sequence[str] = ("page.js",), **context: Any) -> str:
+def render_page(template: str, *, scripts: Sequence[str] = ("figures.js", "page.js"), **context: Any) -> str:
     """A template on `_page.html.j2`, with plotly.js and its own scripts as the only ones that its policy lets run.
 
     Args:
@@ -27,7 +27,7 @@ def render_page(template: str, *, scripts: Sequence[str] = ("page.js",), **conte
         context: what the template takes.
     """
     inline = [get_plotlyjs(), *map(_text, scripts)]
-    page = _templates().get_template(template)
+    page = templates().get_template(template)
     return page.render(style=_text("style.css"), scripts=inline, script_hashes=[*map(_hash, inline)], **context)
 
 
@@ -48,7 +48,8 @@ def write_page(page: str, path: str | os.PathLike[str]) -> Path:
 
 
 @cache
-def _templates() -> Environment:
+def templates() -> Environment:
+    """The templates of all pages, with the filters and names that they use."""
     environment = Environment(
         loader=PackageLoader("slopewise.report"),
         autoescape=True,

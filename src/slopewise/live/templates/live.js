@@ -3,58 +3,22 @@
 // selected text stay. Polling knows no lost connection: after a sleep or a restart of the server it just goes on.
 (() => {
   const BUSY = 2000, QUIET = 10000, PATIENCE = 30000; // milliseconds
-  const root = document.documentElement;
   const connection = document.getElementById("connection");
   const said = document.getElementById("said");
-  const hidden = new Set(); // arms that the legend has switched off, by number
-  const config = { displaylogo: false, modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]] };
   let tag = "", asking = false, timer = 0, failures = 0, lostAt = null;
 
   // ---- Charts
-  // Figures name their colours as CSS variables, so that the stylesheet alone holds the palette and its dark shades.
-  function resolve(value, style) {
-    if (typeof value === "string") {
-      const variable = /^var\((--[\w-]+)\)$/.exec(value);
-      return (variable && style.getPropertyValue(variable[1]).trim()) || value;
-    }
-    if (Array.isArray(value)) return value.map((item) => resolve(item, style));
-    if (value === null || typeof value !== "object") return value;
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, resolve(item, style)]));
-  }
-
-  const charts = () => Array.from(document.querySelectorAll(".chart"));
-  const figure = (chart) => document.getElementById(chart.dataset.figure).textContent;
-
   function draw(chart) {
     if (chart.clientWidth === 0) return; // inside a closed part: drawn when it opens
-    chart.drawn = figure(chart);
+    chart.drawn = figures.source(chart);
     chart.drawnWidth = chart.clientWidth;
-    const { data, layout } = resolve(JSON.parse(chart.drawn), getComputedStyle(root));
-    for (const trace of data) if (trace.legendgroup) trace.visible = !hidden.has(trace.legendgroup);
-    const displayModeBar = chart.classList.contains("small") ? false : "hover";
-    Plotly.react(chart, data, { ...layout, width: chart.clientWidth }, { ...config, displayModeBar });
+    figures.draw(chart);
   }
 
   const sizes = new ResizeObserver((entries) => {
     for (const { target } of entries) if (target.clientWidth !== target.drawnWidth) draw(target);
   });
-  const redraw = () => charts().forEach(draw);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-
-  document.addEventListener("click", (event) => {
-    const button = event.target.closest("button.arm");
-    if (!button) return;
-    const arm = button.dataset.arm;
-    if (!hidden.delete(arm)) hidden.add(arm);
-    press();
-    redraw();
-  });
-
-  function press() {
-    for (const button of document.querySelectorAll("button.arm")) {
-      button.setAttribute("aria-pressed", String(!hidden.has(button.dataset.arm)));
-    }
-  }
+  figures.follow(() => figures.all().forEach(draw));
 
   // ---- Times
   const short = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
@@ -149,13 +113,13 @@
   }
 
   function settle() {
-    press();
+    figures.press();
     tell();
-    for (const chart of charts()) {
+    for (const chart of figures.all()) {
       if (chart.drawnWidth === undefined) {
         chart.drawnWidth = 0;
         sizes.observe(chart); // draws it
-      } else if (chart.drawn !== figure(chart)) draw(chart);
+      } else if (chart.drawn !== figures.source(chart)) draw(chart);
     }
   }
 
