@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slopewise._flow import Call, Op, Value
+from slopewise.nn import functional
 from slopewise.nn._prelu import PReLU
 
 
@@ -59,7 +60,7 @@ KINDS = (
         ("negative_slope",),
         slope=lambda module: float(module.negative_slope),
     ),
-    Kind("prelu", nn.PReLU, (F.prelu, torch.prelu, _T.prelu)),
+    Kind("prelu", nn.PReLU, (F.prelu, torch.prelu, _T.prelu, functional.prelu)),
     Kind(
         "rrelu",
         nn.RReLU,

@@ -321,3 +321,22 @@ def test_nested_tensors_within_a_pass_are_no_obstacle() -> None:
             model([torch.randn(2, 3), torch.randn(5, 3)]).backward()
     (site,) = monitor.records[0].sites
     assert (site.site, site.units, site.values) == ("act", 4, 10)
+
+
+@pytest.mark.parametrize("images", [2, 64])  # few stay with PyTorch's operations, many go to the kernels
+def test_our_function_is_a_call_site_whatever_computes_it(images):
+    class Hand(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.slopes = nn.Conv2d(1, 4, 3), nn.Parameter(torch.tensor([0.0, 0.1, 0.2, 0.3]))
+
+        def forward(self, x):
+            return sw.functional.prelu(self.conv(x), self.slopes).mean()
+
+    model, x = Hand(), torch.randn(images, 1, 12, 12)
+    with sw.Monitor(model, 1) as monitor:
+        model(x).backward()
+    (site,) = monitor.records[0].sites
+    assert (site.site, site.activation, site.units) == ("prelu()", "prelu", 4)
+    assert site.positive == pytest.approx((model.conv(x) > 0).float().mean().item())
+    assert 0 < site.pass_through < 1

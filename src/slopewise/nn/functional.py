@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from slopewise import ops
 from slopewise.nn import _explain
@@ -47,6 +48,9 @@ def prelu(input: Tensor, weight: Tensor, *, channel_dim: int = 1, low_memory: bo
         tensor([[-0.5000, -1.0000],
                 [ 3.0000,  3.0000]])
     """
+    if has_torch_function_variadic(input, weight):  # as PyTorch's own functions: whoever watches sees one call
+        options = {"channel_dim": channel_dim, "low_memory": low_memory}
+        return handle_torch_function(prelu, (input, weight), input, weight, **options)  # type: ignore[arg-type]
     try:
         return ops.prelu(input, weight, channel_dim, low_memory=low_memory)
     except (RuntimeError, IndexError):
