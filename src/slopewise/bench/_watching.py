@@ -9,7 +9,8 @@ monitor does (signs and gradients per unit, norms, updates), the way of a first 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from itertools import product
 from typing import Any
@@ -28,6 +29,7 @@ STATISTICS, NAIVE = "statistics hooks", "naive hooks"
 STEP, MANY = "watched training step", "fifty watched training steps"
 WATCHED = (RELU, UNFUSED, FUSED)
 _MANY = 50
+_BUILDS = 3
 
 Step = Callable[[], object]
 
@@ -47,7 +49,7 @@ def watching_jobs(
         layouts: of images and weights.
         batch: images in a step.
         width: channels of the first stage.
-        rounds: steps of each that count; a fifth as many turns of fifty steps.
+        rounds: steps of each that count; a third as many turns of fifty steps.
     """
     return [
         (f"watched training step, {variant} {layout}", partial(_measure, variant, layout, batch, width, rounds))
@@ -57,37 +59,49 @@ def watching_jobs(
 
 def _measure(variant: str, layout: str, batch: int, width: int, rounds: int) -> list[Measurement]:
     images, labels = batch_of(batch, layout)
-    steps: dict[str, Step] = {}
-    monitors = []
-    for name in (NOTHING, EVERY, BETWEEN, STATISTICS, NAIVE, RARELY):
-        model = seeded("resnet20", variant, layout, width)
-        step: Step = partial(training_step(model), images, labels)
-        every = {EVERY: 1, RARELY: _MANY, BETWEEN: 1 << 40}.get(name)
-        if every:
-            monitors.append(Monitor(model, every).start())
-        elif name == STATISTICS:
-            statistics_hooks(model)
-        elif name == NAIVE:
-            step = NaiveHooks(model, step)
-        steps[name] = step
-    rare = steps.pop(RARELY)
+    build = partial(seeded, "resnet20", variant, layout, width)
     case = {**network_case("resnet20", layout, batch, width), "variant": variant}
-    found = [Measurement(STEP, case, interleaved(steps, rounds=rounds), "s")]
-    found.append(Measurement(MANY, case, _fifties({NOTHING: steps[NOTHING], RARELY: rare}, max(3, rounds // 5)), "s"))
-    for monitor in monitors:
-        monitor.close()
-    return found
+    builds = min(_BUILDS, rounds)
+    seconds: dict[str, tuple[float, ...]] = {}
+    # Where a network's tensors lie in memory makes a step a hundredth faster or slower: several draws of that.
+    for number in range(builds):
+        found = _by_turns(build, images, labels, rounds=rounds // builds + (number < rounds % builds))
+        seconds = {name: seconds.get(name, ()) + times for name, times in found.items()}
+    fifties = _fifties(build(), images, labels, rounds=max(3, rounds // 3))
+    return [Measurement(STEP, case, seconds, "s"), Measurement(MANY, case, fifties, "s")]
 
 
-def _fifties(steps: Mapping[str, Step], rounds: int) -> dict[str, tuple[float, ...]]:
-    """Seconds of fifty steps in a row, one of which is sampled, by turns; such turns need no rehearsal."""
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
+def _by_turns(
+    build: Callable[[], nn.Module], images: Tensor, labels: Tensor, *, rounds: int
+) -> dict[str, tuple[float, ...]]:
+    """Seconds of a step, watched in all ways, each with a network of its own."""
+    steps: dict[str, Step] = {}
+    with ExitStack() as watching:
+        for name in (NOTHING, EVERY, BETWEEN, STATISTICS, NAIVE):
+            model = build()
+            step: Step = partial(training_step(model), images, labels)
+            if name in (EVERY, BETWEEN):
+                watching.enter_context(Monitor(model, 1 if name == EVERY else 1 << 40))
+            elif name == STATISTICS:
+                statistics_hooks(model)
+            elif name == NAIVE:
+                step = NaiveHooks(model, step)
+            steps[name] = step
+        return interleaved(steps, rounds=rounds)
+
+
+def _fifties(model: nn.Module, images: Tensor, labels: Tensor, *, rounds: int) -> dict[str, tuple[float, ...]]:
+    """Seconds of fifty steps of one network, by turns without a monitor and with a new one, which samples the first."""
+    step = training_step(model)
+    seconds: dict[str, list[float]] = {NOTHING: [], RARELY: []}
+    step(images, labels)
     for _ in range(rounds):
-        for name, step in steps.items():
+        for name, times in seconds.items():
             start = time.perf_counter()
-            for _ in range(_MANY):
-                step()
-            seconds[name].append(time.perf_counter() - start)
+            with Monitor(model, _MANY) if name == RARELY else nullcontext():
+                for _ in range(_MANY):
+                    step(images, labels)
+            times.append(time.perf_counter() - start)
     return {name: tuple(times) for name, times in seconds.items()}
 
 
