@@ -1,6 +1,7 @@
 """Pages read in two ways: parsed as text, and shown by a real Chromium."""
 
 import os
+import re
 import shutil
 from html.parser import HTMLParser
 
@@ -92,3 +93,22 @@ def visit(browser):
     for context in contexts:
         context.close()
     assert trouble == []
+
+
+@pytest.fixture(scope="session")
+def recolours():
+    """Asserts that what `colours(page)` tells differs in the dark, and is as it was in the light again."""
+
+    def check(page, colours):
+        light = colours(page)
+        ticks_differ = "before => getComputedStyle(document.querySelector('.chart .xtick text')).fill !== before"
+        page.emulate_media(color_scheme="dark")
+        page.wait_for_function(ticks_differ, arg=light["tick"])
+        dark = colours(page)
+        assert all(dark[part] != light[part] for part in light)
+        assert sum(map(int, re.findall(r"\d+", dark["background"])[:3])) < 150
+        page.emulate_media(color_scheme="light")
+        page.wait_for_function(ticks_differ, arg=dark["tick"])
+        assert colours(page) == light
+
+    return check

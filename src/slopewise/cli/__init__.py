@@ -1,0 +1,31 @@
+"""The commands: thin verbs over the API.
+
+Exit status: 0 done; 1 some trial failed, an alarm under --fail-on-alarm, or an error of ours; 2 bad input; 130
+interrupted. Results go to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+from slopewise.cli import _study as _study  # each registers its commands, in the order of the help
+from slopewise.cli import _tools as _tools
+from slopewise.cli._app import app as app
+from slopewise.cli._app import say
+from slopewise.errors import SlopewiseError
+
+
+def main() -> None:
+    """Run the command line."""
+    # A user's own modules lie beside the spec, that is where the command is typed; workers inherit the path.
+    sys.path.insert(0, str(Path.cwd()))
+    for out in (sys.stdout, sys.stderr):
+        if isinstance(out, io.TextIOWrapper):
+            out.reconfigure(errors="replace")  # a narrow encoding costs a sign, not the table
+    try:
+        app()
+    except SlopewiseError as error:
+        say(f"error: {error}")
+        sys.exit(2)

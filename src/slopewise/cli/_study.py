@@ -1,0 +1,248 @@
+"""The commands for studies."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from contextlib import redirect_stdout
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from slopewise.cli._app import Folder, Json, app, print_json, say, writing
+from slopewise.errors import SpecError, nearest
+
+if TYPE_CHECKING:
+    from slopewise.results import Results
+    from slopewise.study import Study
+
+
+@app.command()
+def run(
+    spec: Annotated[Path | None, typer.Argument(metavar="SPEC.toml", help="A spec; flags beat it.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="digits, fashion-mnist, a folder of images, an .npz file, or module:callable.")
+    ] = None,
+    train_size: Annotated[int | None, typer.Option(help="Class-balanced subset of the training images.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="cnn, resnet20, module:callable, or timm:, torchvision:, transformers:NAME.")
+    ] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="File of torch.save or safetensors that every trial starts from.")
+    ] = None,
+    arms: Annotated[str | None, typer.Option(help="Comma-separated; NAME=ACTIVATION names an arm.")] = None,
+    control: Annotated[str | None, typer.Option(help="Arm to compare with; by default the first.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="A count (10), a list (3,5,8) or a range (10-19).")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training part.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    margin: Annotated[float | None, typer.Option(help="Smallest difference that matters, in points.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the spec; repeatable.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the study; the same command there resumes it.")] = Path("study"),
+    workers: Annotated[int | None, typer.Option(help="Processes side by side; by default one a core.")] = None,
+    engine: Annotated[str, typer.Option(help="Where trials run.")] = "local",
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the trials; run nothing, write nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a study: train every arm from every seed, judge, and write OUT/study.db and OUT/report.html.
+
+    With no argument, the default study on scikit-learn's digits. Run again, it does only what is missing.
+
+    Examples:
+
+      slopewise run
+
+      slopewise run --data fashion-mnist --train-size 5000 --model resnet20 --arms relu,prelu_channel --seeds 10
+
+      slopewise run study.toml --set train.lr=0.02 --set model.options.batch_norm=true --out bn
+
+      slopewise run --data ~/photos --model mypackage.nets:build --out photos
+
+      slopewise run --data ~/photos --model mypackage.nets:build --checkpoint best.pt --arms as_is,prelu_channel_0
+
+      slopewise run --arms relu,again=relu      (A/A: the differences are exactly 0)
+    """
+    flags = {
+        "data.source": data,
+        "data.train_size": train_size,
+        "model.name": model,
+        "model.checkpoint": checkpoint,
+        "arms": arms,
+        "control": control,
+        "seeds": seeds,
+        "train.epochs": epochs,
+        "train.lr": lr,
+        "margin": margin,
+    }
+    from slopewise.study._preflight import check_names
+
+    study = _study(spec, flags, settings or [])
+    missing = study.missing(out, retry_failed=retry_failed)
+    if dry_run:
+        check_names(study.spec)
+        _print_plan(study, missing, as_json=as_json)
+        return
+    results = _run(study, out, missing, engine=engine, workers=workers, retry_failed=retry_failed)
+    _show(results, out / "report.html", as_json=as_json)
+    if any(trial.status == "failed" for trial in results.record.trials):
+        say("some trials failed (see the report); `--retry-failed` runs them again")
+        raise typer.Exit(1)
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("study.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+) -> None:
+    """Write a commented study.toml with every key at its default.
+
+    Example:
+
+      slopewise init && slopewise run study.toml
+    """
+    text = resources.files("slopewise.study").joinpath("templates/study.toml").read_text(encoding="utf-8")
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise SpecError(f"'{path}' exists: give another name, or --force to overwrite it") from error
+    except OSError as error:
+        raise SpecError(f"cannot write '{path}': {error.strerror}") from error
+    say(f"wrote {path}; next: slopewise run {path}")
+
+
+@app.command()
+def status(folder: Folder, as_json: Json = False) -> None:
+    """How far a study is: trials finished, failed, diverged and missing per arm.
+
+    Example:
+
+      slopewise status study
+    """
+    from slopewise.report import print_status, to_json
+
+    results = _open(folder)
+    if as_json:
+        print_json(to_json(results.record)["trials"])
+    else:
+        print_status(results.record, Console())
+
+
+@app.command()
+def report(
+    folder: Folder,
+    to: Annotated[Path | None, typer.Option(help="File to write; by default DIR/report.html.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the report page again and print the table.
+
+    Example:
+
+      slopewise report study --to /tmp/page.html
+    """
+    results = _open(folder)
+    _show(results, to or folder / "report.html", as_json=as_json)
+
+
+@app.command()
+def export(
+    folder: Folder,
+    form: Annotated[str, typer.Option("--format", help="json, csv or parquet.")] = "json",
+    to: Annotated[Path | None, typer.Option(help="File (json) or folder (csv, parquet) to write.")] = None,
+) -> None:
+    """Write every record of a study to files for other tools.
+
+    Examples:
+
+      slopewise export study --format csv --to tables
+
+      slopewise export study --format json --to study.json
+    """
+    from slopewise.report import EXPORTS
+
+    if form not in EXPORTS:
+        raise SpecError(f"unknown format '{form}'; {nearest(form, EXPORTS)}")
+    results = _open(folder)
+    target = to or folder / ("export.json" if form == "json" else f"export-{form}")
+    with writing(target):
+        for path in EXPORTS[form](results.record, target):
+            typer.echo(path)
+
+
+def _study(path: Path | None, flags: dict[str, Any], settings: list[str]) -> Study:
+    from slopewise.study import Study
+    from slopewise.study._spec_input import override, parse_spec, read_spec
+
+    fields = read_spec(path) if path else {}
+    for key, value in flags.items():
+        if value is not None:
+            fields = override(fields, key, value)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise SpecError(f"--set {setting}: write KEY=VALUE, as in --set train.lr=0.02")
+        fields = override(fields, key.strip(), _toml_value(text.strip()))
+    return Study(parse_spec(fields))
+
+
+def _toml_value(text: str) -> Any:
+    """A TOML value, or the text itself where it is none: `--set data.source=digits` needs no quotes."""
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return table["value"] if len(table) == 1 else text
+
+
+def _run(
+    study: Study, out: Path, missing: tuple[Any, ...], *, engine: str, workers: int | None, retry_failed: bool
+) -> Results:
+    from slopewise.report import StudyProgress
+
+    try:
+        # What a user's model prints belongs with the log: stdout is for results.
+        with StudyProgress(missing, Console(stderr=True)) as progress, redirect_stdout(sys.stderr):
+            return study.run(out, engine=engine, workers=workers, retry_failed=retry_failed, on_event=progress)
+    except KeyboardInterrupt:
+        kept = len(study.plan()) - len(study.missing(out))
+        say(f"interrupted: {kept} of {len(study.plan())} trials are kept in {out}; the same command goes on from there")
+        raise typer.Exit(130) from None
+
+
+def _open(folder: Path) -> Results:
+    from slopewise.study import read_results
+
+    return read_results(folder)
+
+
+def _show(results: Results, page: Path, *, as_json: bool) -> None:
+    """Print first, so that a page that cannot be written costs nobody the answer."""
+    _print_results(results, as_json=as_json)
+    with writing(page):
+        results.report(page)
+    say(f"report: {page}")
+
+
+def _print_plan(study: Study, missing: tuple[Any, ...], *, as_json: bool) -> None:
+    todo = set(missing)
+    if as_json:
+        trials = [{"arm": t.arm, "seed": t.seed, "missing": t in todo} for t in study.plan()]
+        print_json({"spec": study.spec.model_dump(mode="json"), "trials": trials})
+        return
+    for trial in study.plan():
+        typer.echo(f"{'run ' if trial in todo else 'done'}  {trial.arm}  seed {trial.seed}")
+    typer.echo(f"{len(missing)} of {len(study.plan())} trials to run")
+
+
+def _print_results(results: Results, *, as_json: bool) -> None:
+    if as_json:
+        print_json(results.to_json())
+    else:
+        from slopewise.report import print_summary
+
+        print_summary(results.record, Console())

@@ -1,0 +1,165 @@
+"""The commands for everything else: what PReLU costs here, runs while they run, files that training left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from slopewise.cli._app import Json, app, print_json, say, writing
+from slopewise.errors import SlopewiseError, need
+
+
+@app.command()
+def bench(
+    threads: Annotated[int | None, typer.Option(help="Threads of PyTorch; by default as many as it takes.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Tiny and in seconds: that it runs, not what it costs.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure what PReLU costs on this machine, in time and memory, against ReLU and against stock PyTorch.
+
+    The short form of the benchmarks, in under two minutes on two cores: one activation, an activation behind a
+    BatchNorm, and a training step of ResNet-20. Leave the machine alone meanwhile. All figures are ratios within this
+    run. It ends with one line per question.
+
+    Examples:
+
+      slopewise bench
+
+      slopewise bench --threads 2 --json > bench.json
+    """
+    from slopewise import bench as benchmarks
+
+    if threads is not None and threads < 1:
+        raise SlopewiseError(f"threads: at least 1, got {threads}")
+    with benchmarks.using_threads(threads):
+        facts = benchmarks.machine()
+        say(benchmarks.heading(facts))
+        measurements = benchmarks.run_jobs(benchmarks.short_jobs(quick=quick), say)
+    lines = benchmarks.answers(measurements)
+    if as_json:
+        print_json({"facts": facts, "answers": lines, "measurements": [found.to_json() for found in measurements]})
+        return
+    benchmarks.print_measurements(measurements, Console())
+    for line in lines:
+        typer.echo(line)
+
+
+@app.command()
+def watch(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with studies or recordings below it.")],
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="By default 8460, else a free one; 0 takes a free one.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen at; the default is reached from this machine alone.")] = (
+        "127.0.0.1"
+    ),
+    browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = False,
+) -> None:
+    """Show studies and watched loops while they run: prints the address of a page that follows them, until Ctrl-C.
+
+    Examples:
+
+      slopewise watch study
+
+      slopewise watch runs --port 0 --open
+    """
+    try:
+        need("slopewise.live", what="slopewise watch", extra="study")
+    except ModuleNotFoundError as error:
+        raise SlopewiseError(str(error)) from error
+    from slopewise.live import serve
+
+    def ready(url: str, open_to_all: bool) -> None:
+        if open_to_all:
+            say(f"warning: whoever reaches this machine at {host} can read what is shown; there is no password")
+        typer.echo(url)
+        if browser:
+            typer.launch(url)
+
+    serve(folder, host=host, port=port, ready=ready)
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A checkpoint, or RUN.jsonl of the monitor.")],
+    key: Annotated[str | None, typer.Option(help="Where in the file the state dict is, as in ema.module.")] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="PATTERN", help="Layers to show; repeatable.")] = None,
+    skip: Annotated[list[str] | None, typer.Option(metavar="PATTERN", help="Layers to leave out.")] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Layers that hold slopes whatever their names say.")
+    ] = None,
+    initial: Annotated[float | None, typer.Option("--init", help="The slope that training started from.")] = None,
+    page: Annotated[
+        Path | None, typer.Option("--html", metavar="PAGE", help="Also write a recording's page, with its charts.")
+    ] = None,
+    fail_on_alarm: Annotated[bool, typer.Option("--fail-on-alarm", help="Exit with status 1 on an alarm.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the slopes in a checkpoint, or what the monitor recorded of a run, with alarms.
+
+    A checkpoint (of torch.save or safetensors) is a state dict, a training checkpoint with one inside, or the
+    .index.json of one in parts; no code of the model is needed, and none is run. A recording is a file of
+    slopewise.monitor.sinks.JsonLines; the run may still go on.
+
+    Examples:
+
+      slopewise inspect last.ckpt
+
+      slopewise inspect model.safetensors --only 'layer4*' --json
+
+      slopewise inspect last.pt --key ema --init 0.25 --fail-on-alarm
+
+      slopewise inspect run.jsonl --html watch.html
+    """
+    from slopewise._run_file import is_recording
+
+    if is_recording(file):
+        flags = {"--key": key, "--only": only, "--skip": skip, "--also": also, "--init": initial}
+        for_checkpoints = [flag for flag, value in flags.items() if value not in (None, [])]
+        _inspect_run(file, page, for_checkpoints, fail_on_alarm=fail_on_alarm, as_json=as_json)
+        return
+    if page is not None:
+        raise SlopewiseError(f"--html is for recordings of the monitor, which '{file}' is not")
+
+    from slopewise.checkpoint import read_checkpoint, strip_prefixes
+    from slopewise.report._slopes import print_slopes
+    from slopewise.slopes import inspect_slopes
+
+    found = read_checkpoint(file, key)
+    tensors = strip_prefixes(found.tensors)
+    inspection = inspect_slopes(tensors, only=only or (), skip=skip or (), also=also or (), init=initial)
+    if as_json:
+        print_json({"file": str(file), "key": found.key, **inspection.to_json()})
+    else:
+        renamed = "" if tensors.keys() == found.tensors.keys() else ", shown without the names of their wrappers"
+        say(f"{file}{f', {found.key}' if found.key else ''}: {len(tensors)} tensors{renamed}")
+        print_slopes(inspection, Console())
+    if fail_on_alarm and inspection.alarming:
+        raise typer.Exit(1)
+
+
+def _inspect_run(
+    file: Path, page: Path | None, for_checkpoints: list[str], *, fail_on_alarm: bool, as_json: bool
+) -> None:
+    from slopewise._run_file import recording_json
+    from slopewise.monitor import read_recording
+    from slopewise.report import print_recording, write_watch_html
+
+    if for_checkpoints:
+        raise SlopewiseError(f"{for_checkpoints[0]} is for checkpoints, and '{file}' is a recording of the monitor")
+    recording = read_recording(file)
+    if as_json:
+        print_json({"file": str(file), **recording_json(recording)})
+    else:
+        print_recording(recording, Console())
+    if page is not None:
+        with writing(page):
+            write_watch_html(recording, page)
+        say(f"page: {page}")
+    if fail_on_alarm and recording.alarms:
+        raise typer.Exit(1)
