@@ -2,6 +2,14 @@
 
 import subprocess
 import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from slopewise.study._spec_input import parse_spec
+from slopewise.study._store import Store
+from slopewise.testing import synthetic_study
 
 STUDY_ONLY = [
     "numpy", "scipy", "pydantic", "sqlalchemy", "rich", "typer", "jinja2", "plotly", "sklearn", "PIL",
@@ -13,13 +21,46 @@ def run(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True).stdout.strip()
 
 
-def test_import_loads_no_study_dependency_that_torch_does_not_load_itself() -> None:
+def test_the_layers_load_no_study_dependency_that_torch_does_not_load_itself() -> None:
     added = run(
-        "import sys, torch; before = set(sys.modules); import slopewise; print(*(set(sys.modules) - before))"
+        "import sys, torch; before = set(sys.modules); import slopewise as sw; sw.PReLU, sw.convert, sw.Monitor;"
+        "print(*(set(sys.modules) - before))"
     ).split()
     assert "slopewise.nn" in added
     assert not [module for module in added if module.split(".")[0] in STUDY_ONLY]
     assert not [module for module in added if module.startswith(("slopewise.study", "slopewise.report"))]
+
+
+def test_the_package_alone_does_not_wait_for_torch() -> None:
+    assert run("import sys, slopewise; print('torch' in sys.modules)") == "False"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["status", "study"]], ids=" ".join)
+def test_commands_that_need_no_tensors_do_not_wait_for_torch(arguments: list[str], tmp_path: Path) -> None:
+    record = synthetic_study(("relu", "elu"), seeds=2)
+    spec = parse_spec({"arms": list(record.arms), "control": record.control, "seeds": list(record.seeds)})
+    (tmp_path / "study").mkdir()
+    with closing(Store.create(tmp_path / "study", spec, record.data)) as store:
+        for trial in record.trials:
+            store.add(trial, record.environments["synthetic"])
+    code = f"""
+import sys
+sys.argv = ["slopewise", *{arguments!r}]
+from slopewise.__main__ import main
+try:
+    main()
+finally:
+    print(sorted({{"torch", "scipy", "plotly"}} & set(sys.modules)))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, cwd=tmp_path, check=False)
+    assert ended.stdout.splitlines()[-1] == "[]", ended
+
+
+def test_convert_is_the_function_whoever_imports_the_room_of_that_name() -> None:
+    code = "import slopewise.convert, slopewise as sw; from slopewise import convert; print(sw.convert is convert)"
+    assert run(code + "; print(convert.__name__, callable(convert), sw.convert is slopewise.convert)").split() == [
+        "True", "convert", "True", "True",
+    ]  # fmt: skip
 
 
 def test_layers_work_where_no_study_dependency_is_installed() -> None:

@@ -1,36 +1,42 @@
 """slopewise: what a learned negative slope (PReLU) does to the training of a CNN, and whether it is worth it.
 
 The layers and conversion need torch alone. `Study`, `load_spec` and `Results` need `pip install slopewise[study]`,
-`export_model` and `quantize_onnx` need `slopewise[export]`; both are imported when they are first used.
+`export_model` and `quantize_onnx` need `slopewise[export]`. Every name is imported when it is first used, so that
+commands that need no tensors do not wait for torch.
 """
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from slopewise import init as init
-from slopewise import nn as nn
-from slopewise import ops as ops
-from slopewise.convert import Conversion as Conversion
-from slopewise.convert import ConversionWarning as ConversionWarning
-from slopewise.convert import Folding as Folding
-from slopewise.convert import convert as convert
-from slopewise.convert import fold as fold
-from slopewise.errors import need
-from slopewise.monitor import Monitor as Monitor
-from slopewise.monitor import watch as watch
-from slopewise.nn import BatchNormPReLU1d as BatchNormPReLU1d
-from slopewise.nn import BatchNormPReLU2d as BatchNormPReLU2d
-from slopewise.nn import BatchNormPReLU3d as BatchNormPReLU3d
-from slopewise.nn import ConvBNPReLU as ConvBNPReLU
-from slopewise.nn import PReLU as PReLU
-from slopewise.nn import functional as functional
-from slopewise.optim import SlopeSchedule as SlopeSchedule
-from slopewise.optim import param_groups as param_groups
+from slopewise._lazy import importer
+from slopewise.errors import SlopewiseError as SlopewiseError
 
 if TYPE_CHECKING:
+    from slopewise import init as init
+    from slopewise import monitor as monitor
+    from slopewise import nn as nn
+    from slopewise import ops as ops
+    from slopewise import optim as optim
+    from slopewise.convert import Conversion as Conversion
+    from slopewise.convert import ConversionWarning as ConversionWarning
+    from slopewise.convert import Folding as Folding
+    from slopewise.convert import convert as convert
+    from slopewise.convert import fold as fold
     from slopewise.export import export_model as export_model
     from slopewise.export import quantize_onnx as quantize_onnx
+    from slopewise.monitor import Monitor as Monitor
+    from slopewise.monitor import watch as watch
+    from slopewise.nn import BatchNormPReLU1d as BatchNormPReLU1d
+    from slopewise.nn import BatchNormPReLU2d as BatchNormPReLU2d
+    from slopewise.nn import BatchNormPReLU3d as BatchNormPReLU3d
+    from slopewise.nn import ConvBNPReLU as ConvBNPReLU
+    from slopewise.nn import PReLU as PReLU
+    from slopewise.nn import functional as functional
+    from slopewise.optim import SlopeSchedule as SlopeSchedule
+    from slopewise.optim import param_groups as param_groups
     from slopewise.results import Results as Results
     from slopewise.study import Study as Study
     from slopewise.study import load_spec as load_spec
@@ -61,17 +67,36 @@ __all__ = [
     "watch",
 ]
 
-_LAZY = {
-    "Results": ("slopewise.results", "study"),
-    "Study": ("slopewise.study", "study"),
-    "export_model": ("slopewise.export", "export"),
-    "load_spec": ("slopewise.study", "study"),
-    "quantize_onnx": ("slopewise.export", "export"),
-}
+__getattr__ = importer(
+    __name__,
+    {
+        "convert": ("Conversion", "ConversionWarning", "Folding", "convert", "fold"),
+        "export": ("export_model", "quantize_onnx"),
+        "monitor": ("Monitor", "watch"),
+        "nn": ("BatchNormPReLU1d", "BatchNormPReLU2d", "BatchNormPReLU3d", "ConvBNPReLU", "PReLU", "functional"),
+        "optim": ("SlopeSchedule", "param_groups"),
+        "results": ("Results",),
+        "study": ("Study", "load_spec"),
+    },
+    modules=("init", "monitor", "nn", "ops", "optim"),
+    extras={"export": "export", "results": "study", "study": "study"},
+)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'slopewise' has no attribute '{name}'")
-    module, extra = _LAZY[name]
-    return getattr(need(module, what=f"slopewise.{name}", extra=extra), name)
+class _Package(ModuleType):
+    """The package, in which `convert` is the function although a room has that name, too.
+
+    Importing `slopewise.convert` puts the room into an attribute of the package. A property goes before attributes.
+    """
+
+    @property
+    def convert(self) -> Any:
+        return __getattr__("convert")
+
+    @convert.setter
+    def convert(self, value: Any) -> None:
+        if not isinstance(value, ModuleType):
+            raise AttributeError("slopewise.convert cannot be replaced")
+
+
+sys.modules[__name__].__class__ = _Package

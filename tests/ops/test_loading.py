@@ -138,8 +138,8 @@ def test_the_environment_turns_the_kernels_off_without_a_warning() -> None:
     ]
 
 
-def test_a_mistyped_environment_is_refused_at_import() -> None:
-    ended = python("import slopewise", setting="of")
+def test_a_mistyped_environment_is_refused_when_the_layers_are_imported() -> None:
+    ended = python("import slopewise.nn", setting="of")
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1].startswith("ValueError: the environment variable SLOPEWISE_KERNELS must be 0,")
 

@@ -1,6 +1,7 @@
 """The judgement of a study, a pure function of its records: paired contrasts, exact tests, verdicts."""
 
 from slopewise.analysis._analyse import analyse as analyse
+from slopewise.analysis._arms import summarise as summarise
 from slopewise.analysis._curves import curves as curves
 from slopewise.analysis._intervals import mean_interval as mean_interval
 from slopewise.analysis._metrics import METRICS as METRICS

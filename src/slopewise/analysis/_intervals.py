@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 
 def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -24,6 +23,8 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[NDArray[np.fl
         >>> print(f"{low:.2f} {high:.2f}")
         0.12 1.04
     """
+    from scipy import special  # which takes longer to import than `slopewise status` has
+
     array = np.asarray(values, dtype=np.float64)
     n = array.shape[-1]
     if n < 2:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import bisect
 import math
 
-from scipy import special
-
 from slopewise.analysis._verdict import ALPHA
 
 POWER = 0.8
@@ -34,6 +32,8 @@ def detectable(n: int, level: float) -> float:
         >>> [round(detectable(n, 0.05), 2) for n in (3, 5, 8, 10, 20)]
         [3.26, 1.68, 1.16, 1.0, 0.66]
     """
+    from scipy import special
+
     critical = special.stdtrit(n - 1, 1 - level / 2)
     return float(special.nctdtrinc(n - 1, 1 - POWER, critical)) / math.sqrt(n)
 
@@ -68,6 +68,8 @@ def smallest_detectable(n: int, sd: float, tests: int) -> float | None:
         >>> print(f"{smallest_detectable(10, sd=0.6, tests=4):.2f}")
         0.78
     """
+    from scipy import special
+
     if n < seeds_floor(tests):
         return None
     level = attainable_level(n, tests)

@@ -1,16 +1,34 @@
 """Showing a study or a watched run: an offline HTML page, a terminal table, JSON. Pure functions of records."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slopewise._lazy import importer
 from slopewise.report._export import EXPORTS as EXPORTS
-from slopewise.report._html import render_html as render_html
-from slopewise.report._html import write_html as write_html
 from slopewise.report._json import to_json as to_json
 from slopewise.report._progress import StudyProgress as StudyProgress
 from slopewise.report._text import print_status as print_status
 from slopewise.report._text import print_summary as print_summary
 from slopewise.report._text import summary_text as summary_text
-from slopewise.report._watch_figures import watch_charts as watch_charts
-from slopewise.report._watch_html import render_watch_html as render_watch_html
-from slopewise.report._watch_html import write_watch_html as write_watch_html
-from slopewise.report._watch_text import WatchSummary as WatchSummary
-from slopewise.report._watch_text import print_recording as print_recording
-from slopewise.report._watch_text import watch_summary as watch_summary
+
+if TYPE_CHECKING:
+    from slopewise.report._html import render_html as render_html
+    from slopewise.report._html import write_html as write_html
+    from slopewise.report._watch_figures import watch_charts as watch_charts
+    from slopewise.report._watch_html import render_watch_html as render_watch_html
+    from slopewise.report._watch_html import write_watch_html as write_watch_html
+    from slopewise.report._watch_text import WatchSummary as WatchSummary
+    from slopewise.report._watch_text import print_recording as print_recording
+    from slopewise.report._watch_text import watch_summary as watch_summary
+
+# What draws with plotly is imported when it is used: a table of trials does not wait for it.
+__getattr__ = importer(
+    __name__,
+    {
+        "_html": ("render_html", "write_html"),
+        "_watch_figures": ("watch_charts",),
+        "_watch_text": ("WatchSummary", "print_recording", "watch_summary"),
+        "_watch_html": ("render_watch_html", "write_watch_html"),
+    },
+)

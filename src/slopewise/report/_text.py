@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from slopewise.analysis import Analysis, Contrast, analyse, sentence
+from slopewise.analysis import Analysis, Contrast, analyse, sentence, summarise
 from slopewise.records import StudyRecord
 from slopewise.report._alarms import alarm_notes
 from slopewise.report._format import count, interval, listing, number, plain, signed, spread
@@ -70,7 +70,7 @@ def print_status(study: StudyRecord, console: Console) -> None:
     table.add_column("arm", overflow="fold")
     for column in ("finished", "diverged", "failed", "missing"):
         table.add_column(column, justify="right")
-    for arm in analyse(study).arms:
+    for arm in summarise(study):
         counts = (arm.finished, arm.diverged, arm.failed, arm.missing)
         table.add_row(Text(arm.arm), *map(str, counts))
     console.print(table)

@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from slopewise.errors import SlopewiseError, nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Certainty = Literal["certain", "likely", "unclear", "chosen", "rejected"]
 
@@ -193,6 +193,8 @@ def _channels(name: str, tensor: Tensor) -> tuple[int, ...]:
 
 
 def _readable(tensor: Tensor) -> bool:
+    import torch
+
     return tensor.is_floating_point() and tensor.layout == torch.strided and not tensor.is_meta and tensor.numel() > 0
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from slopewise.errors import SlopewiseError
 from slopewise.slopes._find import FoundLayer, find_slopes
 from slopewise.slopes._judge import Alarm, SlopeSummary, alarms, summarise
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # the constants are for records and pages, too, which do not wait for torch
+    import torch
+    from torch import Tensor
 
 NEAR_0 = 0.01  # 1 % of a negative input passes; the variance that He's initialisation counts on changes by 0.0001
 NEAR_1 = 0.05  # on no input does f(x) differ from x by more than 5 % of |x|
@@ -97,6 +98,7 @@ def summarise(
         ValueError: `slopes` is empty.
 
     Example:
+        >>> import torch
         >>> found = summarise(torch.tensor([-0.5, 0.0, 0.25, 0.5, 1.0]))
         >>> found.median, found.negative, found.near_0, found.near_1
         (0.25, 1, 1, 1)
@@ -145,6 +147,7 @@ def alarms(summary: SlopeSummary) -> tuple[Alarm, ...]:
     - near 0, near 1: at least the share MOST of them. Not said of slopes that are stuck there.
 
     Example:
+        >>> import torch
         >>> [str(alarm) for alarm in alarms(summarise(torch.full((8,), 0.25)))]
         ['stuck at 0.25']
         >>> [str(alarm) for alarm in alarms(summarise(torch.tensor([-0.3, 0.0, 0.002])))]
@@ -165,6 +168,8 @@ def alarms(summary: SlopeSummary) -> tuple[Alarm, ...]:
 
 
 def _same(values: Tensor, dtype: torch.dtype, init: float | None) -> float | None:
+    import torch
+
     first = values[0]
     if not first.isfinite() or (values != first).any():
         return None

@@ -1,0 +1,44 @@
+"""Names of a package that are imported when they are first used, so that importing the package costs little."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from slopewise.errors import need
+
+
+def importer(
+    package: str,
+    names: Mapping[str, Collection[str]],
+    *,
+    modules: Collection[str] = (),
+    extras: Mapping[str, str] | None = None,
+) -> Callable[[str], Any]:
+    """Return a module's ``__getattr__`` (PEP 562) that imports public names of a package on first use.
+
+    Args:
+        package: Name of the package that gets the function.
+        names: Names that each module of the package defines.
+        modules: Modules of the package that are public names themselves.
+        extras: Extra of slopewise that brings a module's dependencies, for the modules that need one.
+
+    Example:
+        >>> find = importer("slopewise", {"errors": ["nearest"]}, modules=["nn"])
+        >>> find("nearest").__name__, find("nn").__name__
+        ('nearest', 'slopewise.nn')
+    """
+    home = {name: module for module, defined in names.items() for name in defined}
+
+    def find(name: str) -> Any:
+        if name in modules:
+            return importlib.import_module(f"{package}.{name}")
+        if name not in home:
+            raise AttributeError(f"module '{package}' has no attribute '{name}'")
+        module, path = home[name], f"{package}.{home[name]}"
+        if extras and module in extras:
+            return getattr(need(path, what=f"{package}.{name}", extra=extras[module]), name)
+        return getattr(importlib.import_module(path), name)
+
+    return find
