@@ -3,6 +3,7 @@ that does not; the evidence is counted again without the monitor."""
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import slopewise as sw
-from slopewise.monitor import ALARM_IDS, Monitor, Sample, SiteSample, Thresholds
+from slopewise.monitor import ALARM_IDS, LayerSample, Monitor, Sample, SiteSample, Thresholds
 from slopewise.monitor._judge import Facts, Judge
 
 
@@ -152,6 +153,48 @@ def test_not_finite_gradient_is_named_where_the_backward_pass_meets_it_first():
     assert seen[1] == ["0.weight", "0.bias", "2.weight", "2.bias"]
     assert (alarm.where, alarm.step) == ("2", 1)
     assert "its gradient; in all 2 of 5 layers' gradients" in alarm.evidence
+
+
+class Broken(nn.Module):
+    """Passes its input on; from the fourth call on one value, or all of a unit, is not a finite number."""
+
+    def __init__(self, value, unit=None):
+        super().__init__()
+        self.value, self.unit, self.calls = value, unit, 0
+
+    def forward(self, x):
+        self.calls += 1
+        if self.calls < 4:
+            return x
+        return x.index_fill(1, torch.tensor([self.unit]), self.value) if self.unit else x * self.value
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.LeakyReLU, nn.PReLU, lambda: sw.PReLU(16), nn.GELU])
+@pytest.mark.parametrize("lr", [0.02, 30.0])  # NaN comes with the data, or training diverges
+def test_nan_raises_not_finite_and_no_echo_of_it(activation, lr):
+    model = mlp(activation)
+    if lr < 1:
+        model.insert(0, Broken(math.nan))
+    monitor = train(model, steps=40, lr=lr)
+    lost = only(monitor, "not-finite").step
+    assert [alarm.id for alarm in monitor.alarms if alarm.since >= lost] == ["not-finite"]
+    assert all(site.never_positive == site.always_positive == site.dead == () for site in monitor.records[-1].sites)
+
+
+def test_nan_in_fused_layers_raises_no_echo_either():
+    torch.manual_seed(0)
+    model = nn.Sequential(Broken(math.nan), nn.Linear(8, 16), sw.BatchNormPReLU1d(16), nn.Linear(16, 1))
+    assert ids(train(model)) == {"not-finite"}
+
+
+def test_one_broken_unit_says_nothing_of_itself_and_minus_infinity_is_not_positive():
+    for value, never in ((math.nan, ()), (-math.inf, (5,))):
+        model = nn.Sequential(nn.Linear(8, 16), Broken(value, unit=5), nn.ReLU(), nn.Linear(16, 1))
+        with torch.no_grad():
+            model[0].bias.fill_(3.0)
+        site = train(model, steps=4).records[-1].sites[0]
+        assert (site.not_finite, site.never_positive) == ((5,), never)
+        assert 5 not in site.always_positive
 
 
 def test_a_healthy_run_raises_nothing():
@@ -346,6 +389,15 @@ def zero_head():
 def test_nets_that_do_not_starve(build):
     torch.manual_seed(0)
     assert train(build(), steps=12).alarms == ()
+
+
+def test_norms_that_are_not_finite_are_no_measure_of_others():
+    """Of the layers that are left, the lower ones would starve; the next sample takes up the count."""
+    layers = [LayerSample(str(n), gradient, 1.0, None) for n, gradient in enumerate((1e-9, 1.0, 1.0, 1.0))]
+    lost = [*layers[:3], replace(layers[3], gradient=None, not_finite=("gradient",)), LayerSample("4", 1.0, 1.0, None)]
+    judge = Judge(Thresholds(ignore=("not-finite",)))
+    samples = [Sample(step, 1, (), (), tuple(lost if step == 2 else layers)) for step in range(1, 5)]
+    assert [len(judge.see(sample, Facts())) for sample in samples] == [0, 0, 0, 1]
 
 
 # The rules as such

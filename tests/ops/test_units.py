@@ -56,7 +56,7 @@ def check_all(z, dz, dy, slopes, axis):
     positive = (values > 0).sum(1)
     broken = ~np.isfinite(values).all(1)
     for found, expected in (
-        (_units.signs(z, axis), [positive, broken]),
+        (_units.signs(z, axis), [positive, np.isnan(values).sum(1), broken]),
         (_units.reached(dz, axis), (behind != 0).any(1)),
         (_units.reached(z, axis), (values != 0).any(1)),
     ):
@@ -127,7 +127,7 @@ def test_more_than_one_piece_and_any_number_of_threads(large, dtype, threads, im
 def test_counts_are_exact_where_float32_ends(implementation):
     many = (1 << 24) + 3
     counted = _units.signs(torch.ones(1).expand(many).reshape(many, 1).bfloat16(), 1)
-    assert counted.tolist() == [[many], [0]]
+    assert counted.tolist() == [[many], [0], [0]]
 
 
 @pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan, 3e38])
@@ -135,7 +135,7 @@ def test_not_finite_means_a_value_never_the_sum(value, implementation):
     z = torch.ones(50, 3, 40)
     z[:, 1] = 3e38 * (1 if value > 0 else -1)  # which add up to infinity, and stay finite each
     z[17, 2, 5] = value
-    assert _units.signs(z, 1)[1].tolist() == [0, 0, value != 3e38]
+    assert _units.signs(z, 1)[1:].tolist() == [[0, 0, value != value], [0, 0, value != 3e38]]  # NaN is not itself
 
 
 @pytest.mark.parametrize("value", [torch.inf, torch.nan])
@@ -151,7 +151,7 @@ def test_gradients_that_are_not_finite_reach_a_unit_and_show_in_its_sums(value, 
 
 def test_one_value_without_dimensions(implementation):
     z = torch.tensor(-2.0)
-    assert _units.signs(z, 0).tolist() == [[0], [0]]
+    assert _units.signs(z, 0).tolist() == [[0], [0], [0]]
     assert _units.behind(z, torch.tensor(3.0), torch.tensor(0.5), 0).tolist() == [[1], [2.25], [9]]
 
 
@@ -159,7 +159,7 @@ def test_one_value_without_dimensions(implementation):
 def test_other_types_take_pytorchs_operations(dtype, operators):
     z = torch.tensor([[1.0, -2.0], [3.0, 0.0]]).to(dtype)
     with operators() as used:
-        assert _units.signs(z, 1).tolist() == [[2, 0], [0, 0]]
+        assert _units.signs(z, 1).tolist() == [[2, 0], [0, 0], [0, 0]]
         assert _units.reached(z, 1).tolist() == [1, 1]
         assert _units.squares(z, z, 1).tolist() == [[10, 4]] * 2
     assert used == []
@@ -207,7 +207,7 @@ def test_what_pytorch_asks_of_an_operator(name):
 def test_vmap_is_a_loop():
     samples = torch.randn(5, 4, 3)
     together = torch.vmap(OPERATORS.unit_signs, (0, None))(samples, 1)
-    assert torch.equal(together, torch.stack([_units.signs(sample, 1) for sample in samples]))
+    assert torch.equal(together, torch.stack([OPERATORS.unit_signs(sample, 1) for sample in samples]))
 
 
 @pytest.mark.parametrize("axis", [2, -3])

@@ -118,7 +118,12 @@ class Judge:
         yield "not-finite", where, self._last_step + 1, f"{what}; in all {all_of_it}"
 
     def _starved(self, sample: Sample) -> Iterator[_Found]:
-        """Everything from the input up to one layer gets next to nothing of what the layers above it get."""
+        """Everything from the input up to one layer gets next to nothing of what the layers above it get.
+
+        A sample with a norm that is not finite tells nothing of it: the layers that are left are no measure of all.
+        """
+        if any(layer.not_finite for layer in sample.layers):
+            return
         ratios = [
             (layer.layer, layer.gradient / layer.weight)
             for layer in sample.layers

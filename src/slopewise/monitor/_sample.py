@@ -24,7 +24,8 @@ class SiteSample:
         units: how many the site has.
         values: pre-activations that were seen of each unit.
         positive: share of them that are above 0, over all units.
-        never_positive: units with z > 0 nowhere. A ReLU's is then dead, a PReLU's linear.
+        never_positive: units with z ≤ 0 everywhere. A ReLU's is then dead, a PReLU's linear. One NaN, which is neither
+            positive nor not, and nothing of the kind is known of a unit.
         always_positive: units with z > 0 everywhere: f is the identity there.
         zero_gradient: units with dL/dz = 0 everywhere, so that no gradient reached their incoming weights; None where
             no gradient can flow, since nothing before the site learns, or none was seen (`Monitor.notes` says so).

@@ -12,7 +12,7 @@ from torch import Tensor
 from slopewise.monitor._sample import SiteSample
 from slopewise.ops import _units
 
-_ROWS = 5  # positive, not finite, reached, ‖dL/dz‖², ‖dL/dy‖²
+_ROWS = 6  # positive, NaN, not finite, reached, ‖dL/dz‖², ‖dL/dy‖²
 
 
 class Tally:
@@ -32,34 +32,34 @@ class Tally:
     @torch.no_grad()
     def see(self, z: Tensor) -> None:
         """Count pre-activations."""
-        self.sums[:2] += _units.signs(z.detach(), self.axis)
+        self.sums[:3] += _units.signs(z.detach(), self.axis)
         self.values += z.numel() // max(1, self.units)
 
     @torch.no_grad()
     def reach(self, gradient: Tensor) -> None:
         """Notice the whole gradient that arrived at z, whatever ways it came by."""
-        self.sums[2] += _units.reached(gradient.detach(), self.axis)
+        self.sums[3] += _units.reached(gradient.detach(), self.axis)
         self.gradients += 1
 
     @torch.no_grad()
     def pass_on(self, gradient_z: Tensor, gradient_y: Tensor) -> None:
         """Add up the gradients behind and before the activation."""
-        self.sums[3:] += _units.squares(gradient_z.detach(), gradient_y.detach(), self.axis)
+        self.sums[4:] += _units.squares(gradient_z.detach(), gradient_y.detach(), self.axis)
 
     @torch.no_grad()
     def leave(self, gradient_z: Tensor) -> None:
         """Add up the gradient behind the activation alone."""
-        self.sums[3] += _units.squares(gradient_z.detach(), gradient_z.detach(), self.axis)[0]
+        self.sums[4] += _units.squares(gradient_z.detach(), gradient_z.detach(), self.axis)[0]
 
     @torch.no_grad()
     def arrive(self, gradient_y: Tensor) -> None:
         """Add up the gradient before the activation alone."""
-        self.sums[4] += _units.squares(gradient_y.detach(), gradient_y.detach(), self.axis)[0]
+        self.sums[5] += _units.squares(gradient_y.detach(), gradient_y.detach(), self.axis)[0]
 
     @torch.no_grad()
     def pass_back(self, source: Tensor, gradient_y: Tensor, slopes: Tensor) -> None:
         """Both of these for a fused layer, which shows no dL/dz: it follows from dL/dy and the signs of z."""
-        self.sums[2:] += _units.behind(source, gradient_y.detach(), slopes, self.axis)
+        self.sums[3:] += _units.behind(source, gradient_y.detach(), slopes, self.axis)
         self.gradients += 1
 
     def pack(self) -> Tensor:
@@ -102,17 +102,17 @@ def reader(site: str, activation: str, units: int) -> Callable[[Tensor], tuple[S
         states = UnitStates(
             site,
             sums[0] / values,
-            sums[2] == 0 if learns else None,
-            (sums[3] / sums[4]).sqrt() if learns else None,
+            sums[3] == 0 if learns else None,
+            (sums[4] / sums[5]).sqrt() if learns else None,
         )
-        positive, broken, reached, behind, before = sums.tolist()  # for so few numbers Python is quicker
+        positive, nans, broken, reached, behind, before = sums.tolist()  # for so few numbers Python is quicker
         sample = SiteSample(
             site=site,
             activation=activation,
             units=units,
             values=int(values),
             positive=sum(positive) / (values * units),
-            never_positive=_where(count == 0 for count in positive),
+            never_positive=_where(count == nan == 0 for count, nan in zip(positive, nans, strict=True)),
             always_positive=_where(count == values for count in positive),
             zero_gradient=_where(count == 0 for count in reached) if learns else None,
             pass_through=_ratio(sum(behind), sum(before)) if learns else None,

@@ -20,16 +20,22 @@ _behind_op = torch.ops.slopewise.unit_behind.default
 
 
 def signs(z: Tensor, axis: int) -> Tensor:
-    """Two rows, a column for each unit: how many values are above 0 (NaN is not), and whether some are not finite.
+    """Three rows, a column for each unit: how many values are above 0, how many are NaN, whether any is not finite.
+
+    The rest is 0 or below: NaN is neither that nor above 0.
 
     Example:
         >>> signs(torch.tensor([[1.0, -1.0], [2.0, torch.nan]]), 1).tolist()
-        [[2.0, 0.0], [0.0, 1.0]]
+        [[2.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
     """
     if not kernels_take(z, 0):
-        return _signs(z, axis)
+        above, broken = _signs(z, axis)
+        return torch.stack([above, _nans(z, axis), broken])
     with below_autograd():
-        return _signs_op(z, axis)  # type: ignore[no-any-return]
+        above, broken = _signs_op(z, axis)
+        # A second pass over the values only where some are not finite, which a CPU knows without waiting.
+        nans = _nans(z, axis) if broken.any() else torch.zeros_like(above)
+        return torch.stack([above, nans, broken])
 
 
 def reached(gradient: Tensor, axis: int) -> Tensor:
@@ -106,6 +112,10 @@ def _behind(source: Tensor, grad_y: Tensor, slopes: Tensor, axis: int) -> Tensor
     square_above, square_below = _squares(above, below, axis)
     any_reached = _reached(above, axis).maximum(_reached(below, axis) * (slopes != 0))
     return torch.stack([any_reached, square_above + slopes.square() * square_below, square_above + square_below])
+
+
+def _nans(values: Tensor, axis: int) -> Tensor:
+    return _sum(values.isnan().float(), axis)
 
 
 def _positive(values: Tensor) -> Tensor:
