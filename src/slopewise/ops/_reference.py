@@ -9,15 +9,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from slopewise.ops._library import channel_values
+from slopewise.ops._routing import forward_mode
+
 
 def prelu(input: Tensor, weight: Tensor, channel_dim: int) -> Tensor:  # noqa: A002 (PyTorch's name)
     """x where x > 0, else weight·x, with the channels in `channel_dim`."""
     if channel_dim == 1 or weight.numel() == 1:
-        return F.prelu(input, weight)
+        return _rectified(input, weight)
     # F.prelu knows dimension 1 alone. Moving an axis copies nothing, and an elementwise result keeps its
     # input's strides. The extra leading dimension gives even a vector a dimension 1.
     axis = channel_dim + 1 if channel_dim >= 0 else channel_dim
-    return F.prelu(input.unsqueeze(0).movedim(axis, 1), weight).movedim(1, axis).squeeze(0)
+    return _rectified(input.unsqueeze(0).movedim(axis, 1), weight).movedim(1, axis).squeeze(0)
 
 
 def batch_norm_prelu(
@@ -37,4 +40,15 @@ def batch_norm_prelu(
         weight = torch.ones_like(bias)
     normalised = F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     summed = normalised if residual is None else normalised + residual
-    return F.prelu(summed, slope.to(summed.dtype))
+    return _rectified(summed, slope.to(summed.dtype))
+
+
+def _rectified(x: Tensor, slope: Tensor) -> Tensor:
+    """F.prelu, with the slope as its forward-mode derivative at x = 0, where PyTorch's own is 1 (2.13)."""
+    y = F.prelu(x, slope)
+    if not forward_mode():
+        return y
+    # F.prelu has refused what does not fit, and says what autocast makes of the dtypes.
+    x = x.to(y.dtype)
+    below = torch.where(x > 0, 0.0, x)  # else the slope's gradient at infinity, in a reverse pass over this, is NaN
+    return torch.where(x > 0, x, channel_values(slope, 1.0, slope.numel(), x) * below)
