@@ -37,12 +37,12 @@ def _is_called_plainly(input: Tensor) -> bool:  # noqa: A002
     themselves. torch.compile is no such system: on a CPU a graph with the operator in it runs faster than what inductor
     makes of its parts (measured by benchmarks/kernels.py), so that only export decomposes it.
     """
-    return type(input) in _PLAIN and not torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+    return type(input) in _PLAIN and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
 
 
 def forward_mode() -> bool:
     """Whether forward-mode differentiation goes on, by torch.func.jvp or within a dual level."""
-    return forward_ad._current_level >= 0  # type: ignore[attr-defined, no-any-return]
+    return forward_ad._current_level >= 0
 
 
 def below_autograd() -> torch._C._AutoDispatchBelowAutograd:
