@@ -30,7 +30,7 @@ from slopewise.study._optimizer import build_optimizer
 from slopewise.study._spec import ArmSpec, HardwareSpec, StudySpec
 from slopewise.study._streams import derive, stream
 from slopewise.study.arms import activation_factory
-from slopewise.study.data import ImageData, Images, load_data, stratified_split
+from slopewise.study.data import ImageData, Images, read_data, stratified_split
 from slopewise.study.models import BuiltModel, build_model
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def run_trial(
     torch.set_num_threads(hardware.threads)
     fabric = make_fabric(hardware)
     if hardware.devices == 1:
-        return _run_and_compare(fabric, spec, spec.arm(arm), seed, data or load_data(spec.data), on_epoch)
+        return _run_and_compare(fabric, spec, spec.arm(arm), seed, data or read_data(spec.data), on_epoch)
     # Every rank is a process of its own, which loads the data itself. Rank 0's record comes back as bytes: Fabric
     # looks into whatever else it carries between processes for tensors, and refuses frozen dataclasses.
     return pickle.loads(fabric.launch(_run_rank, spec, arm, seed))  # type: ignore[arg-type, no-any-return]  # noqa: S301
@@ -97,7 +97,7 @@ def build_arm(spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> Buil
 
 def _run_rank(fabric: Fabric, spec: StudySpec, arm: str, seed: int) -> bytes:
     torch.set_num_threads(spec.hardware.threads)
-    return pickle.dumps(_run_and_compare(fabric, spec, spec.arm(arm), seed, load_data(spec.data), None))
+    return pickle.dumps(_run_and_compare(fabric, spec, spec.arm(arm), seed, read_data(spec.data), None))
 
 
 def _run_and_compare(

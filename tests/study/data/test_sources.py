@@ -16,6 +16,7 @@ from slopewise.errors import DataError
 from slopewise.study._spec import DataSpec
 from slopewise.study.data import _fashion_mnist as fashion
 from slopewise.study.data import load_data
+from slopewise.study.data._picture import PictureMode, read_picture
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
@@ -197,22 +198,23 @@ def test_one_grey_picture_does_not_make_the_rest_grey(tmp_path: Path) -> None:
 
 
 def test_pictures_are_read_as_a_viewer_shows_them(tmp_path: Path) -> None:
-    from slopewise.study.data._folder import _Reader
-
-    ramp = np.linspace(0, 65535, 64).reshape(8, 8)
-    Image.fromarray(ramp.astype(np.uint16)).save(tmp_path / "deep.png")
-    deep = _Reader([tmp_path / "deep.png"], size=(8, 8), colour=False)(0)
-    assert np.abs(deep[0].numpy() - ramp / 257).max() <= 1
     Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(tmp_path / "clear.png")
-    assert (_Reader([tmp_path / "clear.png"], size=(8, 8), colour=True)(0) == 255).all()
+    assert (read_picture(tmp_path / "clear.png", size=(8, 8), mode=PictureMode(3, "8 bits")) == 255).all()
     turned = Image.new("RGB", (8, 4), "black")
     turned.paste((255, 255, 255), (0, 0, 4, 4))  # white on the left
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise: then white is on top
     turned.save(tmp_path / "turned.png", exif=exif)
-    upright = _Reader([tmp_path / "turned.png"], size=(8, 4), colour=True)(0)
+    upright = read_picture(tmp_path / "turned.png", size=(8, 4), mode=PictureMode(3, "8 bits"))
     assert (upright[:, :4] > 200).all()
     assert (upright[:, 4:] < 50).all()
+
+
+def test_sixteen_bits_keep_every_level(tmp_path: Path) -> None:
+    ramp = np.arange(64).reshape(8, 8).astype(np.uint16) + 300
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    deep = read_picture(tmp_path / "deep.png", size=(8, 8), mode=PictureMode(1, "16 bits"))
+    assert np.array_equal(deep[0].numpy(), ramp)
 
 
 def test_a_folder_called_digits_does_not_hide_the_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 from slopewise.errors import DataError, nearest
@@ -9,6 +10,7 @@ from slopewise.study._references import is_reference
 from slopewise.study._spec import SOURCE_NAMES, DataSpec
 from slopewise.study.data import _callable, _digits, _fashion_mnist, _folder, _npz
 from slopewise.study.data._augment import Augment as Augment
+from slopewise.study.data._base import DataWarning as DataWarning
 from slopewise.study.data._base import ImageData as ImageData
 from slopewise.study.data._base import Images as Images
 from slopewise.study.data._base import LazyImages as LazyImages
@@ -23,7 +25,7 @@ SOURCES: dict[str, Callable[[DataSpec], RawData]] = dict(
 
 
 def load_data(spec: DataSpec) -> ImageData:
-    """Load, check and normalise the images that a spec names.
+    """Load, check and normalise the images that a spec names, and warn of each of the data's notes.
 
     Raises:
         DataError: no such source, or its data cannot be used.
@@ -32,6 +34,18 @@ def load_data(spec: DataSpec) -> ImageData:
         >>> data = load_data(DataSpec(source="digits", train_size=100))
         >>> tuple(data.train_images.shape), len(data.test_labels)
         ((100, 1, 8, 8), 808)
+    """
+    data = read_data(spec)
+    for note in data.notes:
+        warnings.warn(f"data: {note}", DataWarning, stacklevel=2)
+    return data
+
+
+def read_data(spec: DataSpec) -> ImageData:
+    """Do the same as `load_data` without a word, in processes whose driver has spoken.
+
+    Raises:
+        DataError: no such source, or its data cannot be used.
     """
     return prepare(source(spec)(spec), spec)
 

@@ -18,6 +18,10 @@ import torch
 from torch import Tensor
 
 
+class DataWarning(UserWarning):
+    """The data can be used, but part of them was left out, or something in them may not be as intended."""
+
+
 class Images(Protocol):
     """Images that can be gathered by index: see the module's words. A tensor is one."""
 
@@ -67,7 +71,8 @@ class LazyImages:
 class RawData:
     """What a source returns: images of any number type, integer labels 0..K-1, class names, and its advice.
 
-    `flip` says whether a mirrored image still belongs to its class.
+    `flip` says whether a mirrored image still belongs to its class. `notes` are sentences about what was left out or
+    may be meant otherwise.
     """
 
     train_images: Tensor | LazyImages
@@ -76,11 +81,15 @@ class RawData:
     test_labels: Tensor
     classes: tuple[str, ...]
     flip: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ImageData:
-    """What a trial trains on: float32 images of zero mean and unit deviation per channel, and int64 labels."""
+    """What a trial trains on: float32 images of zero mean and unit deviation per channel, and int64 labels.
+
+    `notes` are sentences for the user: what was left out of the data, and what in them may not be as intended.
+    """
 
     name: str
     train_images: Images
@@ -90,6 +99,7 @@ class ImageData:
     classes: tuple[str, ...]
     flip: bool
     digest: str
+    notes: tuple[str, ...] = ()
 
     @property
     def in_channels(self) -> int:
@@ -105,4 +115,5 @@ class ImageData:
             "train_and_validation_images": len(self.train_labels),
             "test_images": len(self.test_labels),
             "classes": list(self.classes),
+            "notes": list(self.notes),
         }

@@ -6,21 +6,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from slopewise.errors import DataError
 from slopewise.study._spec import DataSpec
 from slopewise.study._streams import stream
 from slopewise.study.data._base import LazyImages, RawData
+from slopewise.study.data._picture import PictureMode, common_mode, mode_of, opened, read_picture
 from slopewise.study.data._prepare import stratified_split
 
 _PART_NAMES = {"train", "test", "val", "valid", "validation"}
@@ -62,8 +59,8 @@ def load(spec: DataSpec) -> RawData:
         test_files, test_labels = [train_files[i] for i in test], train_labels[test]
         train_files, train_labels = [train_files[i] for i in train], train_labels[train]
 
-    reader = partial(_Reader, size=spec.image_size, colour=_any_colour(train_files + test_files))
-    readers = reader(train_files), reader(test_files)
+    mode = _common_mode(train_files + test_files)
+    readers = [_Reader(files, size=spec.image_size, mode=mode) for files in (train_files, test_files)]
     keep = 4 * sum(math.prod(part.shape) for part in readers) <= spec.memory_gib * 2**30
     faults: list[str] = []
     train_images, test_images = (_decode(part, faults, keep=keep) for part in readers)
@@ -97,14 +94,12 @@ def _is_image(path: Path) -> bool:
 class _Reader:
     """Decodes the images of some files, by number, at one size; errors name the file."""
 
-    def __init__(self, files: Sequence[Path], *, size: tuple[int, int], colour: bool) -> None:
-        self.files, self.size, self.mode = files, size, "RGB" if colour else "L"
-        self.shape = (len(files), 3 if colour else 1, *size)
+    def __init__(self, files: Sequence[Path], *, size: tuple[int, int], mode: PictureMode) -> None:
+        self.files, self.size, self.mode = files, size, mode
+        self.shape = (len(files), mode.channels, *size)
 
     def __call__(self, index: int) -> Tensor:
-        with _open(self.files[index]) as image:
-            resized = _upright(image).convert(self.mode).resize(self.size[::-1], Image.Resampling.BILINEAR)
-        return torch.from_numpy(np.array(resized)).reshape(*self.size, -1).permute(2, 0, 1)
+        return read_picture(self.files[index], size=self.size, mode=self.mode)
 
 
 def _decode(reader: _Reader, faults: list[str], *, keep: bool) -> Tensor | LazyImages:
@@ -115,7 +110,7 @@ def _decode(reader: _Reader, faults: list[str], *, keep: bool) -> Tensor | LazyI
             image = reader(index)
         except DataError as error:
             faults.append(str(error))
-            image = torch.zeros(reader.shape[1:], dtype=torch.uint8)
+            image = torch.zeros(reader.shape[1:], dtype=reader.mode.dtype)
         return image if keep else image[:0]
 
     pool = ThreadPoolExecutor(_DECODERS)
@@ -123,41 +118,23 @@ def _decode(reader: _Reader, faults: list[str], *, keep: bool) -> Tensor | LazyI
     return torch.stack(images) if keep else LazyImages(reader, reader.shape, pool.map)
 
 
-def _any_colour(files: Sequence[Path]) -> bool:
-    """Whether any image has colour: one grey picture does not make the rest grey."""
+def _common_mode(files: Sequence[Path]) -> PictureMode:
+    """The mode that keeps all of every picture: one grey picture does not make the rest grey."""
 
-    def colour(path: Path) -> bool:
+    def header(path: Path) -> PictureMode | None:
         try:
-            with _open(path) as image:
-                return image.mode not in ("1", "L", "LA") and not image.mode.startswith("I")
+            with opened(path) as image:
+                return mode_of(image)
         except DataError:  # named, with all others, when the pixels are read
-            return False
+            return None
 
     with ThreadPoolExecutor(_DECODERS) as pool:
-        return any(pool.map(colour, files))
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """The picture as a viewer shows it: turned as its EXIF says, 16 bits brought to 8, transparency on white."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # Pillow itself would cut off at 255 instead of scaling
-        return Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[Image.Image]:
-    try:
-        with Image.open(path) as image:
-            yield image
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombError,
-    ) as error:  # all that Pillow documents
-        words = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"data.path: cannot decode '{path}' ({words}): mend or remove it") from error
+        modes = list(pool.map(header, files))
+    common = common_mode(mode for mode in modes if mode)
+    if common is None:
+        odd = {mode.depth == "real": path for mode, path in zip(modes, files, strict=True) if mode}
+        raise DataError(
+            f"data.path: '{odd[True]}' holds real numbers and '{odd[False]}' levels from 0 on: nothing tells how the "
+            "two scales compare; bring all pictures to one"
+        )
+    return common

@@ -48,6 +48,7 @@ def prepare(raw: RawData, spec: DataSpec) -> ImageData:
         classes=raw.classes,
         flip=raw.flip,
         digest=_digest(train, labels, raw.test_images, raw.test_labels),
+        notes=raw.notes,
     )
 
 

@@ -13,7 +13,7 @@ from slopewise.study._environment import environment
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import parse_spec
 from slopewise.study._trial import run_trial
-from slopewise.study.data import ImageData, load_data
+from slopewise.study.data import ImageData, read_data
 from slopewise.study.engines._base import READY
 
 
@@ -27,7 +27,7 @@ def serve(pipe: Connection, spec_fields: dict[str, object]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     spec = parse_spec(dict(spec_fields))
     try:
-        data = load_data(spec.data) if spec.hardware.devices == 1 else None
+        data = read_data(spec.data) if spec.hardware.devices == 1 else None
         pipe.send(READY)
         while (task := pipe.recv()) is not None:
             pipe.send(_answer(pipe, spec, task, data))

@@ -1,0 +1,190 @@
+"""One picture, from its file or from Pillow to pixels: as a viewer shows it, with all the information that it holds."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from slopewise.errors import DataError
+
+Depth = Literal["8 bits", "16 bits", "real"]
+
+_GREY = ("1", "L", "LA", "La")
+_TO_16_BITS = 257  # 255 * 257 = 65535
+_ORIENTATION = 274  # the only tag of EXIF that changes what is seen
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True)
+class PictureMode:
+    """How the pixels of a picture, or of a whole data set, are kept.
+
+    Attributes:
+        channels: 1 for grey, 3 for red, green and blue.
+        depth: `8 bits` is kept as uint8, all else as float32: `16 bits` as 0 to 65535, `real` (floating point and
+            integers of 32 bits) as it stands in the file.
+    """
+
+    channels: Literal[1, 3]
+    depth: Depth
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number type of the pixels."""
+        return torch.uint8 if self.depth == "8 bits" else torch.float32
+
+
+def mode_of(image: Image.Image) -> PictureMode:
+    """The mode that keeps all of one picture; only its header is needed.
+
+    Example:
+        >>> mode_of(Image.new("LA", (8, 8))), mode_of(Image.new("I;16", (8, 8))).depth
+        (PictureMode(channels=1, depth='8 bits'), '16 bits')
+    """
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        return PictureMode(1, "16 bits")  # before Pillow 11, PNG and PPM of 16 bits open as "I"
+    if image.mode in ("I", "F"):
+        return PictureMode(1, "real")
+    return PictureMode(1 if image.mode in _GREY else 3, "8 bits")
+
+
+def common_mode(modes: Iterable[PictureMode]) -> PictureMode | None:
+    """The mode that keeps all of every picture: colour and 16 bits if any has them.
+
+    Returns:
+        None where there is none: real numbers have no scale in common with 8 or 16 bits.
+    """
+    modes = set(modes) or {PictureMode(1, "8 bits")}
+    depths = {mode.depth for mode in modes}
+    if "real" in depths and len(depths) > 1:
+        return None
+    return PictureMode(
+        3 if any(mode.channels == 3 for mode in modes) else 1, max(depths, key=("8 bits", "16 bits", "real").index)
+    )
+
+
+def read_picture(path: Path, *, size: tuple[int, int], mode: PictureMode) -> Tensor:
+    """The pixels (C, H, W) of one file, upright and resized.
+
+    Args:
+        path: File of a picture; of several frames or pages, the first is read.
+        size: Height and width to resize to.
+        mode: Mode of the data set, which keeps all of this picture.
+
+    Raises:
+        DataError: the file cannot be decoded; it is named.
+    """
+    with opened(path) as image:
+        return to_pixels(image, mode, size=size)
+
+
+def to_pixels(image: Image.Image, mode: PictureMode, *, size: tuple[int, int] | None = None) -> Tensor:
+    """The pixels (C, H, W) of one picture: turned as its EXIF says, transparency on white, resized if asked.
+
+    Raises:
+        ValueError: real pixels hold NaN or infinity.
+
+    Example:
+        >>> to_pixels(Image.new("RGBA", (4, 2), (255, 0, 0, 0)), PictureMode(3, "8 bits")).shape
+        torch.Size([3, 2, 4])
+    """
+    image.load()
+    turn = _TURNS.get(_orientation(image))
+    own = mode_of(image)
+    plain = _grey_or_colour(image, mode.channels) if own.depth == "8 bits" else _real(image)
+    if turn is not None:
+        plain = plain.transpose(turn)
+    if size is not None:
+        plain = plain.resize(size[::-1], Image.Resampling.BILINEAR)
+    pixels = torch.from_numpy(np.array(plain)).reshape(plain.height, plain.width, -1).permute(2, 0, 1)
+    if mode.depth == "16 bits" and own.depth == "8 bits":
+        pixels = pixels.to(torch.float32) * _TO_16_BITS
+    return pixels.expand(mode.channels, -1, -1)
+
+
+@contextmanager
+def opened(path: Path, formats: tuple[str, ...] | None = None) -> Iterator[Image.Image]:
+    """The picture of a file, while its header or pixels are read; whatever goes wrong names the file."""
+    try:
+        with Image.open(path, formats=formats) as image:
+            yield image
+    except Exception as error:  # Pillow's readers raise nearly anything on a damaged file
+        words = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"data.path: cannot decode '{path}' ({words}): mend, convert or remove it") from error
+
+
+def _grey_or_colour(image: Image.Image, channels: int) -> Image.Image:
+    if image.mode == "LAB":
+        image = _from_lab(image)
+    elif _has_transparency(image):
+        if image.mode == "La":
+            image = image.convert("LA")
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB" if channels == 3 else "L")
+
+
+def _has_transparency(image: Image.Image) -> bool:
+    # Pillow has this as a property, but only since 10.1.
+    palette = image.palette.mode if image.mode == "P" and image.palette else ""
+    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info or palette.endswith("A")
+
+
+def _from_lab(image: Image.Image) -> Image.Image:
+    from PIL import ImageCms
+
+    lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.buildTransform(lab, rgb, "LAB", "RGB").apply(image)
+
+
+def _real(image: Image.Image) -> Image.Image:
+    numbers = np.asarray(image).astype(np.float32)
+    if bad := int((~np.isfinite(numbers)).sum()):
+        raise ValueError(f"{bad} of its {numbers.size} pixels are NaN or infinite")
+    return Image.fromarray(numbers)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Orientation from 1 to 8 as EXIF counts it; 1 is upright, also where there is none that can be read."""
+    try:
+        found = image.getexif().get(_ORIENTATION)
+    except Exception:  # any of its entries may be broken: only this one is needed
+        found = _orientation_in(image.info.get("exif"))
+    return found if isinstance(found, int) else 1
+
+
+def _orientation_in(block: object) -> int | None:
+    """The orientation in a block of EXIF, whatever the rest of it holds."""
+    if not isinstance(block, bytes):
+        return None
+    while block.startswith(b"Exif\0\0"):
+        block = block[6:]
+    order = {b"II": "<", b"MM": ">"}.get(block[:2])
+    if order is None or len(block) < 10:
+        return None
+    start = struct.unpack_from(f"{order}I", block, 4)[0]
+    if start + 2 > len(block):
+        return None
+    count = struct.unpack_from(f"{order}H", block, start)[0]
+    for entry in range(start + 2, min(start + 2 + 12 * count, len(block) - 11), 12):
+        tag, kind, length, value = struct.unpack_from(f"{order}HHIH", block, entry)
+        if (tag, kind, length) == (_ORIENTATION, 3, 1):
+            return int(value)
+    return None
