@@ -115,7 +115,8 @@ def test_identical_arms_differ_by_exactly_zero(seeds):
     (contrast,) = analysis.primary
     assert set(contrast.differences) == {0.0}
     assert (contrast.interval, contrast.p, contrast.p_holm) == ((0, 0), 1, 1)
-    assert contrast.verdict == "no practical effect"
+    assert contrast.verdict == "inconclusive"  # differences without spread are no evidence that none is larger
+    assert "identical" in {caution.id for caution in contrast.cautions}
     assert {c.verdict for c in analysis.secondary} == {"inconclusive"}  # no margin, no such claim
     assert {d for c in analysis.secondary for d in c.differences} == {0.0}
 

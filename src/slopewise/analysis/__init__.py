@@ -12,6 +12,7 @@ from slopewise.analysis._power import smallest_detectable as smallest_detectable
 from slopewise.analysis._results import Analysis as Analysis
 from slopewise.analysis._results import ArmAlarm as ArmAlarm
 from slopewise.analysis._results import ArmSummary as ArmSummary
+from slopewise.analysis._results import Caution as Caution
 from slopewise.analysis._results import Contrast as Contrast
 from slopewise.analysis._results import Curve as Curve
 from slopewise.analysis._results import LayerSlopes as LayerSlopes

@@ -6,6 +6,7 @@ import statistics
 
 from slopewise.analysis._alarms import arm_alarms
 from slopewise.analysis._arms import pairing, summarise
+from slopewise.analysis._cautions import study_cautions, untrained_arms
 from slopewise.analysis._contrasts import contrasts, finished_trials
 from slopewise.analysis._metrics import METRICS, PRIMARY
 from slopewise.analysis._results import Analysis
@@ -24,7 +25,7 @@ def analyse(study: StudyRecord) -> Analysis:
         >>> contrast.verdict, round(contrast.difference, 2), round(contrast.p, 4)
         ('helps', 2.19, 0.002)
     """
-    target = _target(study)
+    target, trials = _target(study), finished_trials(study)
     return Analysis(
         control=study.control,
         margin=study.margin,
@@ -40,6 +41,7 @@ def analyse(study: StudyRecord) -> Analysis:
         target=None if target is None else 100 * target,
         pairing=pairing(study),
         alarms=arm_alarms(study),
+        cautions=study_cautions(study, trials, untrained_arms(study, trials)),
     )
 
 

@@ -10,10 +10,11 @@ from typing import cast
 
 import numpy as np
 
+from slopewise.analysis._cautions import contrast_cautions, study_cautions, untrained_arms
 from slopewise.analysis._intervals import mean_interval
 from slopewise.analysis._metrics import Metric
 from slopewise.analysis._power import seeds_floor, seeds_needed, smallest_detectable
-from slopewise.analysis._results import Contrast, Verdict
+from slopewise.analysis._results import Caution, Contrast, Verdict
 from slopewise.analysis._signflip import sign_flip_p
 from slopewise.analysis._verdict import holm, verdict, within
 from slopewise.records import StudyRecord, TrialRecord
@@ -55,11 +56,20 @@ def contrasts(
     """Every arm but the control against it, corrected together; see `Contrast` for the arguments.
 
     An arm without a pair enters the correction with p = 1: no verdict is bought by leaving an arm unfinished.
+    "No practical effect" is said of differences that vary, between networks of which at least one has learned.
     """
     trials = finished_trials(study)
     arms = [arm for arm in study.arms if arm != study.control]
     pairs = [_pair(trials[arm], trials[study.control], metric, chance, target) for arm in arms]
     p = [float(sign_flip_p(each.differences)) if each.seeds else 1.0 for each in pairs]
+    untrained = untrained_arms(study, trials)
+    of_study = study_cautions(study, trials, untrained)
+
+    def cautions(arm: str, each: _Pairs) -> tuple[Caution, ...]:
+        both = [(trials[arm][seed], trials[study.control][seed]) for seed in each.seeds]
+        own = contrast_cautions(arm, study.control, both, each.differences, len(arms))
+        return (*of_study, *((untrained[arm],) if arm in untrained else ()), *own)
+
     return tuple(
         _contrast(
             arm,
@@ -71,6 +81,8 @@ def contrasts(
             margin=margin,
             chance=chance,
             tests=len(arms),
+            learned=not {arm, study.control} <= untrained.keys(),
+            cautions=cautions(arm, each),
         )
         for arm, each, p_, q in zip(arms, pairs, p, holm(p), strict=True)
     )
@@ -113,10 +125,13 @@ def _contrast(
     margin: float | None,
     chance: float | None,
     tests: int,
+    learned: bool,
+    cautions: tuple[Caution, ...],
 ) -> Contrast:
     differences, n = pairs.differences, len(pairs.seeds)
     sd = statistics.stdev(differences) if n > 1 else None
     low, high = (float(end) for end in mean_interval(differences)) if n > 1 else (math.nan, math.nan)
+    equivalence = margin if learned and low < high else None  # an interval without spread is no evidence of anything
     return Contrast(
         arm=arm,
         control=control,
@@ -136,8 +151,8 @@ def _contrast(
         interval=(low, high) if n > 1 else None,
         p=p if n else None,
         p_holm=p_holm if n else None,
-        verdict=cast("Verdict", str(verdict(low, high, p_holm, margin=margin, better=metric.better))),
-        negligible=bool(within(low, high, margin)),
+        verdict=cast("Verdict", str(verdict(low, high, p_holm, margin=equivalence, better=metric.better))),
+        negligible=bool(within(low, high, equivalence)),
         correlation=_correlation(pairs.arm, pairs.control),
         smallest_detectable=None if sd is None else smallest_detectable(n, sd, tests),
         seeds_needed=None if sd is None or not margin else seeds_needed(margin, sd, tests),
@@ -145,6 +160,7 @@ def _contrast(
         diverged=pairs.diverged,
         control_diverged=pairs.control_diverged,
         censored=pairs.censored,
+        cautions=cautions,
     )
 
 

@@ -6,6 +6,24 @@ from dataclasses import dataclass
 from typing import Literal
 
 Verdict = Literal["helps", "hurts", "no practical effect", "inconclusive"]
+CautionId = Literal[
+    "untrained", "test-class-missing", "coarse-test-set", "ceiling", "identical", "no-spread", "too-few-seeds"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """A reason not to take a verdict at its word.
+
+    Attributes:
+        id: Kind of the reason.
+        text: The reason, its evidence, and where there is one a remedy: a sentence without its full stop.
+        brief: The reason alone, to stand beside a verdict.
+    """
+
+    id: CautionId
+    text: str
+    brief: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +53,7 @@ class Contrast:
         seeds_floor: fewest pairs whose smallest possible p value survives the correction; 8 with 4 tests.
         diverged, control_diverged: how many of the seeds that both arms finished diverged in each of them.
         censored: pairs in which a value is only a bound (target never reached).
+        cautions: reasons not to take the verdict at its word; those of the whole study stand first.
     """
 
     arm: str
@@ -64,6 +83,7 @@ class Contrast:
     diverged: int
     control_diverged: int
     censored: int
+    cautions: tuple[Caution, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +169,7 @@ class Analysis:
         target: the validation accuracy, in percent, that `steps_to_target` waits for: the control's median
             final one. None without a converged control trial.
         alarms: what the monitor said of the trials.
+        cautions: reasons not to take any verdict of the study at its word.
     """
 
     control: str
@@ -160,6 +181,7 @@ class Analysis:
     target: float | None
     pairing: Pairing
     alarms: tuple[ArmAlarm, ...] = ()
+    cautions: tuple[Caution, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

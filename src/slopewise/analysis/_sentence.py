@@ -31,7 +31,7 @@ def sentence(contrast: Contrast) -> str:
         parts.append(f"The whole interval lies within the margin of {contrast.margin:g} {contrast.unit}.")
     if contrast.verdict == "inconclusive" and contrast.seeds:
         parts.append(_power(contrast))
-    return " ".join([*parts, *_divergences(contrast), *_censoring(contrast)])
+    return " ".join([*parts, *_divergences(contrast), *_censoring(contrast), *_cautions(contrast)])
 
 
 def _figures(contrast: Contrast) -> str:
@@ -77,3 +77,9 @@ def _censoring(contrast: Contrast) -> list[str]:
         return []
     of = f"{contrast.censored} of {len(contrast.seeds)} pairs"
     return [f"The target was never reached in {of}; there one epoch beyond the end counts."]
+
+
+def _cautions(contrast: Contrast) -> list[str]:
+    said = {"too-few-seeds"} if contrast.verdict == "inconclusive" else set()  # by `_power`
+    reasons = [caution.brief for caution in contrast.cautions if caution.id not in said]
+    return [f"Caution: {'; '.join(reasons)}."] if reasons else []

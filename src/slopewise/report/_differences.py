@@ -88,7 +88,7 @@ def difference_chart(study: StudyRecord, analysis: Analysis) -> Chart | None:
 
 
 def _label(contrast: Contrast) -> str:
-    words = f"{VERDICT_SYMBOLS[contrast.verdict]} {contrast.verdict}"
+    words = f"{VERDICT_SYMBOLS[contrast.verdict]} {contrast.verdict}{'*' if contrast.cautions else ''}"
     lost = f" · {contrast.diverged} of {len(contrast.seeds)} diverged" if contrast.diverged else ""
     figures = f"{signed(contrast.difference, 2)} {interval(contrast.interval, 2)}"
     return f"<b>{chart_text(contrast.arm)}</b>  {words}<br>{figures}{lost}"

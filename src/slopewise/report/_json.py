@@ -16,7 +16,7 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
 
     Keys: `name`, `control`, `margin` (points), `seeds`, `chance` (percent), `trials` (counts, in all and by arm),
     `arms` (each arm's own figures), `contrasts` (primary, then secondary), `converged` (the primary ones without
-    the pairs in which a trial diverged), `pairing`, `target`, `diverged` and `failed` (trials), `alarms`,
+    the pairs in which a trial diverged), `pairing`, `target`, `diverged` and `failed` (trials), `cautions`, `alarms`,
     `data`, `environments`, `spec`. A contrast has the fields of `slopewise.analysis.Contrast` and its `sentence`.
 
     Example:
@@ -53,6 +53,7 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
             if t.diverged
         ],
         "failed": [{"arm": t.arm, "seed": t.seed, "error": t.error} for t in study.trials if t.status == "failed"],
+        "cautions": [asdict(caution) for caution in analysis.cautions],
         "alarms": [asdict(alarm) for alarm in analysis.alarms],
         "data": study.data,
         "environments": study.environments,

@@ -86,6 +86,7 @@ def _notes(study: StudyRecord, analysis: Analysis) -> list[str]:
         notes.append(f"Training diverged: {listing(lost)}.")
     if failed:
         notes.append(f"Failed, without a result: {listing(failed)}.")
+    notes += [f"Caution: {caution.text}." for caution in analysis.cautions]
     if analysis.pairing.broken:
         notes.append(
             f"The pairing is broken in seeds {listing(analysis.pairing.broken)}: do not trust their differences."
@@ -129,7 +130,7 @@ def _table(analysis: Analysis, join: str) -> Table:
 
 
 def _verdict(contrast: Contrast, join: str) -> Text:
-    words = contrast.verdict if contrast.seeds else "no result yet"
+    words = f"{contrast.verdict}{' *' if contrast.cautions else ''}" if contrast.seeds else "no result yet"
     return Text(words.replace("practical ", f"practical{join}"), style=_STYLES[contrast.verdict])
 
 

@@ -116,4 +116,11 @@ class ImageData:
             "test_images": len(self.test_labels),
             "classes": list(self.classes),
             "notes": list(self.notes),
+            "train_and_validation_images_by_class": _by_class(self.train_labels, len(self.classes)),
+            "test_images_by_class": _by_class(self.test_labels, len(self.classes)),
         }
+
+
+def _by_class(labels: Tensor, classes: int) -> list[int]:
+    counts: list[int] = torch.bincount(labels, minlength=classes).tolist()
+    return counts

@@ -1,0 +1,96 @@
+"""Verdicts that rest on nothing say so: guesses, differences without spread, too few seeds, thin test sets."""
+
+import math
+
+import pytest
+
+from slopewise.analysis import analyse, sentence
+
+DATA = {"classes": ["cat", "dog"], "test_images": 400, "test_images_by_class": [300, 100]}
+TWO_IN_A_HUNDRED = 100 * (0.75 + 2 * math.sqrt(0.75 * 0.25 / 400))  # of guessing "cat" on 400 images, by hand
+
+
+def ids(cautions):
+    return [caution.id for caution in cautions]
+
+
+def compared(study, control, arm, **fields):
+    analysis = analyse(study({"relu": control, "elu": arm}, **{"classes": 2, "data": DATA, **fields}))
+    return analysis, analysis.primary[0]
+
+
+@pytest.mark.parametrize(("above", "expected"), [(-0.1, ["untrained"]), (0.1, [])])
+def test_a_control_has_learned_from_two_standard_errors_above_the_largest_class(study, above, expected):
+    control = [TWO_IN_A_HUNDRED + above + wiggle for wiggle in (-0.2, 0.2) * 3]
+    analysis, _ = compared(study, control, [95, 95.25, 95.5, 95, 95.25, 95])
+    assert ids(analysis.cautions) == expected
+
+
+def test_what_guesses_is_not_called_equal(study):
+    """Both arms always name the largest class, one image aside: the interval is narrow, and says nothing."""
+    _, contrast = compared(study, [75, 75.25, 75, 75, 75.25, 75], [75, 75, 75.25, 75, 75, 75])
+    assert contrast.interval is not None
+    assert max(map(abs, contrast.interval)) < contrast.margin
+    assert (contrast.verdict, contrast.negligible) == ("inconclusive", False)
+    assert [caution.brief for caution in contrast.cautions] == ["relu did not learn", "elu did not learn"]
+    assert "relu did not learn; elu did not learn" in sentence(contrast)
+
+
+def test_an_arm_that_fails_beside_a_control_that_learns_still_hurts(study):
+    _, contrast = compared(study, [95, 95.25, 96, 95, 95.5, 95], [75, 75, 75.25, 75, 75, 75])
+    assert contrast.verdict == "hurts"
+    assert ids(contrast.cautions) == ["untrained"]
+
+
+def test_a_control_that_diverges_everywhere_is_untrained(study):
+    analysis, contrast = compared(study, [None] * 6, [95, 95.25, 96, 95, 95.5, 95])
+    assert contrast.verdict == "helps"
+    assert ids(analysis.cautions) == ["untrained"]
+    assert "relu did not learn" in sentence(contrast)
+
+
+def test_without_counts_of_the_classes_they_are_taken_to_be_equal(study):
+    assert ids(analyse(study({"relu": [10, 10]}, classes=10)).cautions) == ["untrained"]
+    assert ids(analyse(study({"relu": [11, 11]}, classes=10)).cautions) == []
+
+
+@pytest.mark.parametrize(
+    ("arm", "expected", "verdict"),
+    [
+        ([90, 91], ["no-spread", "too-few-seeds"], "inconclusive"),
+        ([90.25, 91.25], ["no-spread", "too-few-seeds"], "inconclusive"),
+        ([90, 91.1], ["too-few-seeds"], "no practical effect"),
+    ],
+)
+def test_two_seeds_with_equal_differences_show_nothing(study, epoch, arm, expected, verdict):
+    record = study({"relu": [90, 91], "elu": arm}, classes=2, data=DATA, margin=2.0)
+    for number, trial in enumerate(record.trials):
+        object.__setattr__(trial, "epochs", (epoch(1, 10, train_loss=0.5 + number),))
+    contrast = analyse(record).primary[0]
+    assert ids(contrast.cautions) == expected
+    assert contrast.verdict == verdict
+
+
+@pytest.mark.parametrize(("seeds", "expected"), [(5, ["too-few-seeds"]), (6, [])])
+def test_fewer_pairs_than_the_floor(study, seeds, expected):
+    _, contrast = compared(study, [90.0] * seeds, [91.0 + k / 4 for k in range(seeds)])
+    assert ids(contrast.cautions) == expected
+
+
+def test_a_class_without_test_images_is_named(study):
+    data = {"classes": ["cat", "dog", "emu"], "test_images": 400, "test_images_by_class": [200, 200, 0]}
+    analysis, contrast = compared(study, [90, 90.5] * 3, [91, 92] * 3, classes=3, data=data)
+    assert "the test set has no image of class 'emu'" in analysis.cautions[0].text
+    assert "no test image of class 'emu'" in sentence(contrast)
+
+
+def test_a_test_set_on_which_one_image_exceeds_the_margin(study):
+    data = {**DATA, "test_images": 100, "test_images_by_class": [50, 50]}
+    assert ids(compared(study, [90, 91] * 3, [90, 92] * 3, data=data)[0].cautions) == ["coarse-test-set"]
+    assert ids(compared(study, [90, 91] * 3, [90, 92] * 3, data=data, margin=1.0)[0].cautions) == []
+
+
+def test_a_control_that_makes_no_mistake(study):
+    analysis, contrast = compared(study, [100] * 6, [99.5, 100, 99.75, 100, 100, 99.5])
+    assert ids(analysis.cautions) == ["ceiling"]
+    assert contrast.cautions[0].brief == "relu is right on every test image"
