@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from slopewise.analysis._metrics import METRICS
-from slopewise.analysis._results import Contrast
+from slopewise.analysis._results import CautionId, Contrast
 
 _OPENINGS = {
     "helps": "{arm} helps",
@@ -29,9 +31,13 @@ def sentence(contrast: Contrast) -> str:
         parts.append(f"That is less than the margin of {contrast.margin:g} {contrast.unit}.")
     if contrast.verdict == "no practical effect":
         parts.append(f"The whole interval lies within the margin of {contrast.margin:g} {contrast.unit}.")
-    if contrast.verdict == "inconclusive" and contrast.seeds:
+    # Power is a matter of the differences' spread, which equal differences do not show.
+    powerless = {caution.id for caution in contrast.cautions} & {"identical", "no-spread"}
+    tells_power = contrast.verdict == "inconclusive" and bool(contrast.seeds) and not powerless
+    if tells_power:
         parts.append(_power(contrast))
-    return " ".join([*parts, *_divergences(contrast), *_censoring(contrast), *_cautions(contrast)])
+    told: set[CautionId] = {"too-few-seeds"} if tells_power else set()
+    return " ".join([*parts, *_divergences(contrast), *_censoring(contrast), *_cautions(contrast, told)])
 
 
 def _figures(contrast: Contrast) -> str:
@@ -79,7 +85,6 @@ def _censoring(contrast: Contrast) -> list[str]:
     return [f"The target was never reached in {of}; there one epoch beyond the end counts."]
 
 
-def _cautions(contrast: Contrast) -> list[str]:
-    said = {"too-few-seeds"} if contrast.verdict == "inconclusive" else set()  # by `_power`
-    reasons = [caution.brief for caution in contrast.cautions if caution.id not in said]
+def _cautions(contrast: Contrast, told: Set[CautionId]) -> list[str]:
+    reasons = [caution.brief for caution in contrast.cautions if caution.id not in told]
     return [f"Caution: {'; '.join(reasons)}."] if reasons else []
