@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+import weakref
+from types import FrameType
 from typing import Any
 
 import torch
+from torch.optim import LBFGS, Optimizer
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from slopewise.errors import SlopewiseError
+from slopewise.optim._frozen import Frozen
 
 _STEPS = "slope_steps"
+_STEP = Optimizer.profile_hook_step(lambda: None).__code__  # of what PyTorch puts around every optimizer's step
 
 
 def slope_factor(step: int, *, freeze: int = 0, warmup: int = 0) -> float:
@@ -29,17 +38,19 @@ def slope_factor(step: int, *, freeze: int = 0, warmup: int = 0) -> float:
 class SlopeSchedule:
     """Freezes the slopes of an optimizer for some steps and warms them up, on top of any learning rate scheduler.
 
-    In every step of the optimizer the learning rate of its groups "slopes" is multiplied by `slope_factor`, for the
-    duration of the step alone. Outside of it the groups hold what you or your scheduler put there, so that any
-    scheduler works with it, whether it sets rates, scales them step by step or takes them from its base rates. There
-    is nothing to call.
+    In every step the learning rate of the groups "slopes" is multiplied by `slope_factor`, for the duration of the step
+    alone. Outside of it the groups hold what you or your scheduler put there, so that any scheduler works with it,
+    whether it sets rates, scales them step by step or takes them from its base rates. There is nothing to call.
+
+    A frozen slope keeps its value exactly, weight decay or not, also under optimizers that ignore a group's rate
+    (Adafactor with relative steps) and wrappers that step another optimizer (SAM, Lookahead, Accelerate): after each
+    step, whichever optimizer that holds the slopes takes it, frozen slopes have the bits that they had before it. Their
+    gradients are computed and enter the optimizer's momentum and Adam's moments, so that it starts from their running
+    means.
 
     The steps done are counted in the optimizer's groups, and so are saved and restored with ``optimizer.state_dict()``:
     make the schedule again and load the optimizer's state, in either order. Steps that do not take place (a
     GradScaler's, after an overflow) do not count.
-
-    A frozen slope keeps its value exactly, weight decay or not. Its gradients are computed and enter the optimizer's
-    momentum and Adam's moments, so that it starts from their running means.
 
     Args:
         optimizer: any whose groups came from `param_groups`.
@@ -51,7 +62,10 @@ class SlopeSchedule:
         factor: the factor of the next step, for a log of ``schedule.factor * group["lr"]``.
 
     Raises:
-        ValueError: the optimizer has no group "slopes", or `freeze` or `warmup` is negative or no whole number.
+        ValueError: the optimizer has no group "slopes" or is none of PyTorch's kind, `freeze` or `warmup` is negative
+            or no whole number, the optimizer is LBFGS, which cannot hold some of its parameters, or it sets rates of
+            its own, which cannot be warmed up.
+        SlopewiseError: from the first step: it moved slopes at a rate of 0, so that `warmup` would be without effect.
 
     Example:
         >>> import slopewise as sw
@@ -69,25 +83,30 @@ class SlopeSchedule:
         1.5
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, *, freeze: int = 0, warmup: int = 0) -> None:
+    def __init__(self, optimizer: Optimizer, *, freeze: int = 0, warmup: int = 0) -> None:
         for name, steps in {"freeze": freeze, "warmup": warmup}.items():
             if not isinstance(steps, int) or steps < 0:
                 raise ValueError(f"{name} must be a number of steps, 0 or more, got {steps!r}")
-        self.optimizer, self.freeze, self.warmup = optimizer, freeze, warmup
-        if not self._groups():
-            raise ValueError("the optimizer has no group named 'slopes': build it from sw.param_groups(model, lr=...)")
+        self.freeze, self.warmup = freeze, warmup
+        _check(optimizer, self.freeze, self.warmup)
+        self._optimizer = weakref.ref(optimizer)
         for group in self._groups():
             group.setdefault(_STEPS, 0)
+        self._going_on: list[tuple[Optimizer, FrameType | None]] = []  # steps and their calls, each within the last
         self._rates: list[tuple[dict[str, Any], Any]] = []
-        self._hooks = [
-            optimizer.register_step_pre_hook(lambda *_: self._scale()),
-            optimizer.register_step_post_hook(lambda *_: self._count()),
-        ]
+        self._frozen = Frozen()
+        self._obeyed = False
+        # Wrappers step other optimizers than the one given: whichever holds the slopes is seen. The hook keeps the
+        # schedule, and goes when the optimizer does.
+        self._hooks = [register_optimizer_step_pre_hook(_eagerly(self._begin))]
+        self._seen: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+        weakref.finalize(optimizer, self._hooks[0].remove)
 
     @property
     def factor(self) -> float:
         """The factor of the next step."""
-        return self._factor(self._groups()[0])
+        done = self._groups()[0].get(_STEPS, 0)
+        return slope_factor(done, freeze=self.freeze, warmup=self.warmup)
 
     def remove(self) -> None:
         """Leave the optimizer alone from now on: slopes follow their group's rate."""
@@ -95,23 +114,113 @@ class SlopeSchedule:
             hook.remove()
 
     def _groups(self) -> list[dict[str, Any]]:
-        return [group for group in self.optimizer.param_groups if group.get("name") == "slopes"]
+        optimizer = self._optimizer()
+        return [] if optimizer is None else _named_slopes(optimizer)
 
-    def _factor(self, group: dict[str, Any]) -> float:
-        return slope_factor(group.get(_STEPS, 0), freeze=self.freeze, warmup=self.warmup)
+    def _begin(self, optimizer: Optimizer) -> None:
+        """Some optimizer's step begins."""
+        slopes = {parameter: None for group in self._groups() for parameter in group["params"]}
+        held = [group for group in optimizer.param_groups if any(p in slopes for p in group["params"])]
+        if not held:
+            return
+        calls = _calls()
+        while self._going_on and self._going_on[-1][1] not in calls:  # an error has ended it
+            self._going_on.pop()
+        if not self._going_on:
+            self._restore_rates()
+            if self.factor == 0:
+                _check_searches_none(optimizer)
+                self._frozen.hold(slopes)
+        self._going_on.append((optimizer, calls[0] if calls else None))
+        if optimizer not in self._seen:
+            self._seen.add(optimizer)
+            self._hooks.append(optimizer.register_step_post_hook(_eagerly(self._finish)))
+        scaled = [id(group) for group, _ in self._rates]
+        for group in held:  # where weights are in it, too, its rate is theirs
+            if id(group) not in scaled and group.get("lr") is not None and all(p in slopes for p in group["params"]):
+                self._rates.append((group, group["lr"]))
+                group["lr"] = group["lr"] * self.factor
 
-    def _scale(self) -> None:
-        self._restore()  # after a step that raised
-        for group in self._groups():
-            self._rates.append((group, group["lr"]))
-            group["lr"] = group["lr"] * self._factor(group)
-
-    def _count(self) -> None:
-        self._restore()
+    def _finish(self, optimizer: Optimizer) -> None:
+        """An optimizer's step ends; what it was part of may go on."""
+        if not self._going_on or self._going_on.pop()[0] is not optimizer or self._going_on:
+            return
+        self._restore_rates()
+        factor = self.factor
+        if factor == 0:
+            disobeyed = self.warmup > 0 and not self._obeyed and self._frozen.moved()
+            self._frozen.put_back()
+            if disobeyed:
+                raise SlopewiseError(
+                    f"{type(optimizer).__name__} moved slopes at a learning rate of 0: it sets rates of its own, so "
+                    "slopes can be frozen but not warmed up: SlopeSchedule(..., warmup=0)"
+                )
+            self._obeyed = True
+        if factor < 1 and _skipped(optimizer):
+            return
         for group in self._groups():
             group[_STEPS] = group.get(_STEPS, 0) + 1
 
-    def _restore(self) -> None:
+    def _restore_rates(self) -> None:
         while self._rates:
             group, rate = self._rates.pop()
             group["lr"] = rate
+
+
+def _check(optimizer: Optimizer, freeze: int, warmup: int) -> None:
+    kind = type(optimizer).__name__
+    if not isinstance(optimizer, Optimizer):
+        raise ValueError(
+            f"{kind} does not derive from torch.optim.Optimizer, so that its steps cannot be seen: make the schedule "
+            "on the optimizer that it wraps"
+        )
+    slopes = _named_slopes(optimizer)
+    if not slopes:
+        raise ValueError("the optimizer has no group named 'slopes': build it from sw.param_groups(model, lr=...)")
+    if freeze or warmup:
+        _check_searches_none(optimizer)
+    # Relative steps are Adafactor's, d0 is Prodigy's, which wants one rate in all groups.
+    if warmup and any(group.get("relative_step") or "d0" in group or group.get("lr") is None for group in slopes):
+        raise ValueError(
+            f"{kind} sets rates of its own (relative_step, d0, or no lr), so slopes can be frozen but not warmed up: "
+            "pass warmup=0, or to Adafactor relative_step=False and a learning rate"
+        )
+
+
+def _check_searches_none(optimizer: Optimizer) -> None:
+    if isinstance(optimizer, LBFGS):
+        raise ValueError(
+            "LBFGS moves all its parameters along one line, and its memory of curvature spoils where some are held: "
+            "leave slopes out of it (requires_grad_(False), or an optimizer of their own)"
+        )
+
+
+def _named_slopes(optimizer: Optimizer) -> list[dict[str, Any]]:
+    return [group for group in optimizer.param_groups if group.get("name") == "slopes"]
+
+
+def _skipped(optimizer: Optimizer) -> bool:
+    """Tell whether a fused optimizer, which a GradScaler steps in any case, found an overflow and did nothing."""
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(found)
+
+
+def _calls() -> list[FrameType]:
+    """Find the calls of optimizers' steps that go on, the innermost first. A step that raised is not among them."""
+    frame: FrameType | None = sys._getframe()
+    found = []
+    while frame is not None:
+        if frame.f_code is _STEP:
+            found.append(frame)
+        frame = frame.f_back
+    return found
+
+
+def _eagerly(call: Any) -> Any:
+    """Make an optimizer's hook of a method; the compiler of a compiled step leaves it alone."""
+
+    @torch._disable_dynamo  # type: ignore[attr-defined]
+    def hook(optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG001
+        call(optimizer)
+
+    return hook

@@ -1,0 +1,48 @@
+"""Slopes that stay as they are, bit for bit, whatever an optimizer does to them in a step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+class Frozen:
+    """The values of slopes over the steps in which they are held.
+
+    Example:
+        >>> slope, frozen = torch.tensor([0.25]), Frozen()
+        >>> frozen.hold([slope])
+        >>> _ = slope.add_(1.0)
+        >>> frozen.moved(), frozen.put_back(), slope
+        (True, None, tensor([0.2500]))
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[Tensor, Tensor] = {}
+
+    @torch.no_grad()
+    def hold(self, slopes: Iterable[Tensor]) -> None:
+        """Take note of the values before a step.
+
+        Values that differ from those of the last step by rounding alone are put back to them first: some wrappers add
+        to parameters outside of any step and subtract it again (SAM), or mix them with copies of their own (Lookahead).
+        Larger differences are somebody's wish, as when a state dict is loaded.
+        """
+        before, self._values = self._values, {}
+        for slope in slopes:
+            if (old := before.get(slope)) is not None:
+                rounding = 2 * torch.finfo(slope.dtype).eps * (1 + old.abs())
+                slope.copy_(torch.where((slope - old).abs() <= rounding, old, slope))
+            self._values[slope] = slope.detach().clone()
+
+    def moved(self) -> bool:
+        """Tell whether the step has moved any slope, other than to NaN. Waits for the device."""
+        return any(bool(((slope.detach() - old).abs() > 0).any()) for slope, old in self._values.items())
+
+    @torch.no_grad()
+    def put_back(self) -> None:
+        """Give the slopes the values that they had before the step."""
+        for slope, old in self._values.items():
+            slope.copy_(old)
