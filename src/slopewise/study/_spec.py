@@ -38,6 +38,16 @@ Patterns = Annotated[
 ]
 
 
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"data.classes: '{twice[0]}' stands twice; each class has one place")
+    return names
+
+
+DirectoryName = Annotated[str, Field(min_length=1)]
+ClassName = Annotated[str, Field(min_length=1), BeforeValidator(lambda name: str(name) if type(name) is int else name)]
+
+
 class AugmentSpec(_Table):
     """Random changes to training batches, drawn from their own seeded stream.
 
@@ -61,6 +71,10 @@ class DataSpec(_Table):
         train_size: a class-balanced subset of this many training images; None takes all.
         validation_fraction: share of the training images that is held out, drawn anew for each seed.
         image_size: height and width that folder images are resized to.
+        parts: folder: the directories of the training and the test images in `path`; None finds them by their names.
+        classes: names of the classes in the order of their labels. A folder's directories have no other order than
+            that of their names; None takes them as text, so that '10' comes before '2'.
+        layout: axes of an image in arrays: `CHW`, `HWC` or `HW`. `auto` finds them where the sizes leave no doubt.
         memory_gib: data above this are read batch by batch from their source instead of held as one tensor.
         options: keyword arguments for a `module:callable`.
         augment: random changes to training batches.
@@ -71,6 +85,9 @@ class DataSpec(_Table):
     train_size: Annotated[int, Field(gt=0)] | None = None
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
     image_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] = (32, 32)
+    parts: tuple[DirectoryName, DirectoryName] | None = None
+    classes: Annotated[tuple[ClassName, ...], Field(min_length=2), AfterValidator(_distinct)] | None = None
+    layout: Literal["auto", "CHW", "HWC", "HW"] = "auto"
     memory_gib: Annotated[float, Field(gt=0)] = 2.0
     options: dict[str, Any] = {}
     augment: AugmentSpec = AugmentSpec()

@@ -231,7 +231,7 @@ def test_a_folder_too_small_for_a_test_set_is_refused(tmp_path: Path) -> None:
 def test_folders_without_what_is_needed_are_refused(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "pets")
     (root / "empty").mkdir()
-    with pytest.raises(DataError, match="class 'empty' has no PNG or JPEG"):
+    with pytest.raises(DataError, match="class 'empty' has no picture"):
         load_data(DataSpec(source=str(root)))
     with pytest.raises(DataError, match="has no directories"):
         load_data(DataSpec(source=str(root / "empty")))

@@ -10,7 +10,7 @@ tensor (B,): a tensor, or `LazyImages` where the data do not fit in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -72,7 +72,8 @@ class RawData:
     """What a source returns: images of any number type, integer labels 0..K-1, class names, and its advice.
 
     `flip` says whether a mirrored image still belongs to its class. `notes` are sentences about what was left out or
-    may be meant otherwise.
+    may be meant otherwise, `reading` says in a phrase how the images were read. `names` are of training and test
+    images, for messages; without them images are named by number.
     """
 
     train_images: Tensor | LazyImages
@@ -82,6 +83,8 @@ class RawData:
     classes: tuple[str, ...]
     flip: bool = False
     notes: tuple[str, ...] = ()
+    reading: str = ""
+    names: tuple[Sequence[str], Sequence[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class ImageData:
     """What a trial trains on: float32 images of zero mean and unit deviation per channel, and int64 labels.
 
     `notes` are sentences for the user: what was left out of the data, and what in them may not be as intended.
+    `reading` says in a phrase how the images were read.
     """
 
     name: str
@@ -100,6 +104,7 @@ class ImageData:
     flip: bool
     digest: str
     notes: tuple[str, ...] = ()
+    reading: str = ""
 
     @property
     def in_channels(self) -> int:
@@ -115,6 +120,7 @@ class ImageData:
             "train_and_validation_images": len(self.train_labels),
             "test_images": len(self.test_labels),
             "classes": list(self.classes),
+            "reading": self.reading,
             "notes": list(self.notes),
             "train_and_validation_images_by_class": _by_class(self.train_labels, len(self.classes)),
             "test_images_by_class": _by_class(self.test_labels, len(self.classes)),

@@ -1,4 +1,4 @@
-"""A folder of images: one directory a class, PNG or JPEG, resized to one size.
+"""A folder of images: one directory a class, in any format that Pillow reads, resized to one size.
 
 `PATH/train/CLASS/*` and `PATH/test/CLASS/*`, or only `PATH/CLASS/*`, of which a fixed fifth becomes the test set.
 """
@@ -15,14 +15,11 @@ from torch import Tensor
 
 from slopewise.errors import DataError
 from slopewise.study._spec import DataSpec
-from slopewise.study._streams import stream
 from slopewise.study.data._base import LazyImages, RawData
-from slopewise.study.data._picture import PictureMode, common_mode, mode_of, opened, read_picture
-from slopewise.study.data._prepare import stratified_split
+from slopewise.study.data._discover import discover
+from slopewise.study.data._headers import Header, about_headers, in_words, read_header
+from slopewise.study.data._picture import PictureMode, common_mode, read_picture
 
-_PART_NAMES = {"train", "test", "val", "valid", "validation"}
-_SUFFIXES = {".png", ".jpg", ".jpeg"}
-_TEST_FRACTION = 0.2
 _DECODERS = 4  # threads; Pillow releases the interpreter lock while it decodes
 
 
@@ -32,63 +29,26 @@ def load(spec: DataSpec) -> RawData:
     Raises:
         DataError: the folder is missing, a class has no image, or files cannot be decoded; they are named.
     """
-    if not spec.path:
-        raise DataError("data.path: say which folder holds the images (one directory a class)")
-    root = Path(spec.path)
-    if not root.is_dir():
-        raise DataError(f"data.path: '{root}' is not a folder; it should hold one directory a class")
-    split = (root / "train").is_dir() and (root / "test").is_dir()
-    if not split and (parts := sorted(path.name for path in root.iterdir() if path.name in _PART_NAMES)):
-        raise DataError(
-            f"data.path: '{root}' holds {', '.join(parts)}, which are parts of a data set and no classes: it needs "
-            "both train/ and test/ (rename, or link, the one to score on as test)"
-        )
-    classes, train_files, train_labels = _list(root / "train" if split else root)
-    if split:
-        test_classes, test_files, test_labels = _list(root / "test")
-        if test_classes != classes:
-            odd = sorted(set(classes) ^ set(test_classes))
-            raise DataError(f"data.path: '{root}': train and test differ in classes: {', '.join(odd)}")
-    else:
-        train, test = stratified_split(train_labels, _TEST_FRACTION, stream(0, "folder-test"))
-        if not len(test):
-            raise DataError(
-                f"data.path: a fifth of the images of each class in '{root}' is less than one, so there is no test "
-                "set: add images, or make folders train/ and test/"
-            )
-        test_files, test_labels = [train_files[i] for i in test], train_labels[test]
-        train_files, train_labels = [train_files[i] for i in train], train_labels[train]
-
-    mode = _common_mode(train_files + test_files)
-    readers = [_Reader(files, size=spec.image_size, mode=mode) for files in (train_files, test_files)]
+    files = discover(spec)
+    mode, reading, notes = _survey(files.train + files.test, spec.image_size)
+    readers = [_Reader(part, size=spec.image_size, mode=mode) for part in (files.train, files.test)]
     keep = 4 * sum(math.prod(part.shape) for part in readers) <= spec.memory_gib * 2**30
     faults: list[str] = []
     train_images, test_images = (_decode(part, faults, keep=keep) for part in readers)
     if faults:
         more = f"; {len(faults) - 3} more files are damaged" if len(faults) > 3 else ""
         raise DataError("; ".join(sorted(faults)[:3]) + more)
-    return RawData(train_images, train_labels, test_images, test_labels, classes, flip=True)
-
-
-def _list(folder: Path) -> tuple[tuple[str, ...], list[Path], Tensor]:
-    """Class names, image files and their labels, in sorted order on every machine."""
-    directories = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not directories:
-        raise DataError(f"data.path: '{folder}' has no directories; each class needs one, with its images inside")
-    files: list[Path] = []
-    labels: list[int] = []
-    for label, directory in enumerate(directories):
-        images = sorted(path for path in directory.rglob("*") if _is_image(path))
-        if not images:
-            raise DataError(f"data.path: class '{directory.name}' has no PNG or JPEG image in '{directory}'")
-        files += images
-        labels += [label] * len(images)
-    return tuple(directory.name for directory in directories), files, torch.tensor(labels)
-
-
-def _is_image(path: Path) -> bool:
-    # Hidden files are not pictures: macOS leaves "._NAME.jpg" beside each one that it copies.
-    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and path.is_file()
+    return RawData(
+        train_images,
+        files.train_labels,
+        test_images,
+        files.test_labels,
+        files.classes,
+        flip=True,
+        notes=(*files.notes, *notes),
+        reading=reading,
+        names=(list(map(str, files.train)), list(map(str, files.test))),
+    )
 
 
 class _Reader:
@@ -118,23 +78,23 @@ def _decode(reader: _Reader, faults: list[str], *, keep: bool) -> Tensor | LazyI
     return torch.stack(images) if keep else LazyImages(reader, reader.shape, pool.map)
 
 
-def _common_mode(files: Sequence[Path]) -> PictureMode:
-    """The mode that keeps all of every picture: one grey picture does not make the rest grey."""
+def _survey(files: Sequence[Path], size: tuple[int, int]) -> tuple[PictureMode, str, list[str]]:
+    """What all headers say: the mode that keeps every picture, how they are read in words, and notes."""
 
-    def header(path: Path) -> PictureMode | None:
+    def header(path: Path) -> Header | None:
         try:
-            with opened(path) as image:
-                return mode_of(image)
+            return read_header(path)
         except DataError:  # named, with all others, when the pixels are read
             return None
 
     with ThreadPoolExecutor(_DECODERS) as pool:
-        modes = list(pool.map(header, files))
-    common = common_mode(mode for mode in modes if mode)
-    if common is None:
-        odd = {mode.depth == "real": path for mode, path in zip(modes, files, strict=True) if mode}
+        headers = list(pool.map(header, files))
+    known = {path: head for path, head in zip(files, headers, strict=True) if head}
+    mode = common_mode(head.mode for head in known.values())
+    if mode is None:
+        odd = {head.mode.depth == "real": path for path, head in known.items()}
         raise DataError(
-            f"data.path: '{odd[True]}' holds real numbers and '{odd[False]}' levels from 0 on: nothing tells how the "
-            "two scales compare; bring all pictures to one"
+            f"data.path: '{odd[True]}' holds real numbers or integers of 32 bits and '{odd[False]}' has levels of 8 or "
+            "16 bits, and nothing tells how the two scales compare: bring all pictures to one"
         )
-    return common
+    return mode, in_words(list(known.values()), mode, size), about_headers(list(known.values()))

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,20 @@ from slopewise.errors import DataError
 Depth = Literal["8 bits", "16 bits", "real"]
 
 _GREY = ("1", "L", "LA", "La")
+# Pillow runs Ghostscript for EPS, has no reader of its own for the next four, and reads the last without pixels.
+_NOT_READ = ("EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "IPTC")
+_SURE_FORMATS = (
+    "PNG",
+    "JPEG",
+    "GIF",
+    "WEBP",
+    "BMP",
+    "TIFF",
+    "JPEG2000",
+    "AVIF",
+    "PSD",
+    "QOI",
+)  # their first bytes say it
 _TO_16_BITS = 257  # 255 * 257 = 65535
 _ORIENTATION = 274  # the only tag of EXIF that changes what is seen
 _TURNS = {
@@ -119,11 +134,34 @@ def to_pixels(image: Image.Image, mode: PictureMode, *, size: tuple[int, int] | 
     return pixels.expand(mode.channels, -1, -1)
 
 
+def is_picture(path: Path) -> bool:
+    """Pillow reads files of this suffix, or, where it knows no such suffix, the file itself is a picture."""
+    suffix = path.suffix.lower()
+    if suffix in _suffixes():
+        return _suffixes()[suffix] in (*_formats(), "MPO")
+    try:
+        with opened(path, _SURE_FORMATS):
+            return True
+    except DataError:
+        return False
+
+
+@cache
+def _suffixes() -> dict[str, str]:
+    return Image.registered_extensions()
+
+
+@cache
+def _formats(among: tuple[str, ...] = ()) -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in Image.ID if name not in _NOT_READ and (not among or name in among))
+
+
 @contextmanager
-def opened(path: Path, formats: tuple[str, ...] | None = None) -> Iterator[Image.Image]:
+def opened(path: Path, among: tuple[str, ...] = ()) -> Iterator[Image.Image]:
     """The picture of a file, while its header or pixels are read; whatever goes wrong names the file."""
     try:
-        with Image.open(path, formats=formats) as image:
+        with Image.open(path, formats=_formats(among)) as image:
             yield image
     except Exception as error:  # Pillow's readers raise nearly anything on a damaged file
         words = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -49,6 +49,7 @@ def prepare(raw: RawData, spec: DataSpec) -> ImageData:
         flip=raw.flip,
         digest=_digest(train, labels, raw.test_images, raw.test_labels),
         notes=raw.notes,
+        reading=raw.reading,
     )
 
 

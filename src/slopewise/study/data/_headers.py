@@ -1,0 +1,90 @@
+"""The first bytes of pictures: what they will be read as, and what of them will not be read."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from slopewise.study.data._picture import PictureMode, mode_of, opened
+
+_NO_FRAMES = ("MPO", "PSD", "IM", "SPIDER", "ICO", "ICNS")  # what follows is a preview, a layer or another resolution
+
+
+@dataclass(frozen=True)
+class Header:
+    """The first bytes of one file.
+
+    Attributes:
+        mode: Mode that keeps all of the picture.
+        format: Name of its format in Pillow's words.
+        size: Height and width before it is turned.
+        several: it has further frames or pages, which are not read.
+        cut: it has more bits than the 8 that Pillow reads of it.
+    """
+
+    mode: PictureMode
+    format: str
+    size: tuple[int, int]
+    several: bool
+    cut: bool
+
+
+def read_header(path: Path) -> Header:
+    """The header of one file.
+
+    Raises:
+        DataError: it is no picture that Pillow reads.
+    """
+    with opened(path) as image:
+        return Header(
+            mode_of(image),
+            image.format or "unknown",
+            image.size[::-1],
+            several=image.format not in _NO_FRAMES and bool(getattr(image, "is_animated", False)),
+            cut=_is_cut(image),
+        )
+
+
+def _is_cut(image: Image.Image) -> bool:
+    if mode_of(image).depth != "8 bits":
+        return False
+    raw = str([tile[3] for tile in getattr(image, "tile", [])])  # how Pillow will unpack the file's bytes
+    return ";16" in raw or (image.format == "PPM" and any(int(most) > 255 for most in re.findall(r"\d{3,}", raw)))
+
+
+def in_words(headers: Sequence[Header], mode: PictureMode, size: tuple[int, int]) -> str:
+    """How pictures are read, in one phrase.
+
+    Example:
+        >>> mode = PictureMode(1, "8 bits")
+        >>> in_words([Header(mode, "PNG", (28, 28), several=False, cut=False)] * 2, mode, (32, 32))
+        '2 PNG pictures of 28 x 28, in 8 bits grey, resized to 32 x 32'
+    """
+    formats = ", ".join(f"{count} {name}" for name, count in Counter(head.format for head in headers).most_common())
+    sizes = sorted({head.size for head in headers}, key=lambda size: size[0] * size[1])
+    span = " to ".join(f"{height} x {width}" for height, width in dict.fromkeys(sizes[:1] + sizes[-1:]))
+    colour = "colour" if mode.channels == 3 else "grey"
+    kept = "real numbers" if mode.depth == "real" else f"{mode.depth} {colour}"
+    return f"{formats} pictures of {span}, in {kept}, resized to {size[0]} x {size[1]}"
+
+
+def about_headers(headers: Sequence[Header]) -> list[str]:
+    """Notes about what of the pictures is not read, and of pictures unlike the others."""
+    notes = []
+    if several := sum(head.several for head in headers):
+        notes.append(f"{several} of {len(headers)} pictures have several frames or pages: the first of each is read")
+    if cut := sum(head.cut for head in headers):
+        notes.append(
+            f"{cut} of {len(headers)} pictures have colour of 16 bits, of which Pillow reads the upper 8: where the "
+            "information is in the lower ones, convert them (each channel to grey of 16 bits, or arrays in .npz)"
+        )
+    depths = Counter(head.mode.depth for head in headers)
+    if len(depths) > 1:
+        counted = " and ".join(f"{count} of {depth}" for depth, count in sorted(depths.items()))
+        notes.append(f"there are pictures {counted}: full scale of the one is taken for full scale of the other")
+    return notes
