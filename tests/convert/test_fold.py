@@ -166,7 +166,7 @@ def test_the_table(x):
     net = sw.convert(spread(Block()), x, init=0.0, fuse=True).model
     nn.init.constant_(net.bn1.slope, -1.0)
     lines = str(fold(net, x)).splitlines()
-    assert lines[0] == ("2 fused layers taken apart, 2 batch normalisations folded, 1 PReLUs settled; -16 parameters")
+    assert lines[0] == ("2 fused layers taken apart, 2 normalisations folded, 1 PReLUs settled; -16 parameters")
     assert lines[2].split() == ["step", "layer", "was", "became", "parameters", "outputs", "changed", "by"]
     assert lines[4].split()[:6] == ["unfuse", "bn1", "BatchNormPReLU2d", "BatchNorm2d", "+", "PReLU"]
     assert lines[6].split()[:7] == ["fold", "bn1.0", "BatchNorm2d", "part", "of", "conv1", "-4"]

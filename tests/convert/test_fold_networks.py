@@ -122,7 +122,8 @@ def test_a_network_is_folded_and_un_converted(name, fuse):
     folded = len(folding.of("fold"))
     assert found - folded == sum(isinstance(m, _BatchNorm) for m in folding.model.modules())
     assert (found, folded) == ((norms, foldable) if norms is not None else (found, found))
-    assert len(folding.skipped) == found - folded
+    per_sample = sum(isinstance(m, nn.InstanceNorm3d) for m in net.modules())
+    assert len(folding.skipped) == found - folded + per_sample
 
 
 @pytest.mark.parametrize("name", ["transformers resnet, basic", "monai unet, batch"])
@@ -145,10 +146,20 @@ def test_slopes_of_every_sort_settle_within_the_tolerance(name):
     assert 0 < len(folding.of("settle")) < len(slopes)
 
 
-def test_normalisation_within_activations_is_reported():
-    """timm's BatchNormAct2d calls the function itself."""
-    net = trained(timm("densenet121")(), (2, 3, 32, 32))
-    folding = fold(net, torch.randn(2, 3, 32, 32))
-    assert folding.of("fold") == ()
-    assert len(folding.skipped) == sum(isinstance(m, _BatchNorm) for m in net.modules()) > 0
-    assert {refusal.kind for refusal in folding.skipped} == {"BatchNormAct2d"}
+@pytest.mark.parametrize("frozen", [False, True])
+def test_normalisation_with_an_activation_inside_is_folded(frozen):
+    """timm's BatchNormAct2d calls the function itself; its frozen sister writes everything out."""
+    from timm.layers import freeze_batch_norm_2d
+    from timm.models.densenet import DenseNet
+
+    x, another = torch.randn(2, 3, 32, 32), torch.randn(2, 3, 32, 32)
+    net = trained(DenseNet(growth_rate=4, block_config=(2, 2), num_classes=5), (2, 3, 32, 32))
+    net = freeze_batch_norm_2d(net) if frozen else net
+    folding = fold(net, x)
+    assert {step.was for step in folding.steps} == {"FrozenBatchNormAct2d" if frozen else "BatchNormAct2d"}
+    # The stem's, and the second one of each of four dense layers; all others follow a concatenation.
+    assert len(folding.steps) == 1 + 4
+    assert len(folding.skipped) == 4 + 1 + 1
+    assert all("follows" in refusal.reason for refusal in folding.skipped)
+    assert relative(output(net, another), output(folding.model, another)) < 1e-5
+    assert isinstance(folding.model.features.norm0.act, nn.ReLU)

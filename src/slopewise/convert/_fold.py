@@ -1,4 +1,4 @@
-"""`fold`: a trained model made ready for use, with batch normalisation and settled slopes folded away, and measured."""
+"""`fold`: a trained model made ready for use, with normalisation and settled slopes folded away, and measured."""
 
 from __future__ import annotations
 
@@ -35,10 +35,12 @@ def fold(
 
     Three steps, each layer by layer. Fused layers are taken apart, so that PyTorch's own layers are left. Batch
     normalisation, which in evaluation mode is γ·(x − μ)/√(σ² + ε) + β with fixed numbers, is put into the convolution
-    or linear layer before it, wherever nothing else needs that layer's output. And a PReLU whose slopes have settled
-    becomes a `torch.nn.ReLU`, `LeakyReLU` or `Identity`: slopes that are all alike, or all within 0.01 of 0, within
-    0.05 of 1 or within 0.01 of their mean, if the outputs on the example then change by no more than the tolerance,
-    all such PReLUs together. Those that change least come first. Numbers below 0 or above 1 become no LeakyReLU.
+    or linear layer before it, wherever nothing else needs that layer's output; so is any other module that is seen and
+    measured to compute s·x + t with fixed numbers for each channel (FrozenBatchNorm2d, LayerScale). And a PReLU whose
+    slopes have settled becomes a `torch.nn.ReLU`, `LeakyReLU` or `Identity`: slopes that are all alike, or all within
+    0.01 of 0, within 0.05 of 1 or within 0.01 of their mean, if the outputs on the example then change by no more than
+    the tolerance, all such PReLUs together. Those that change least come first. Numbers below 0 or above 1 become no
+    LeakyReLU.
 
     Folding is exact but for rounding; a layer for which it changes the outputs by more than half the digits of the
     model's dtype is left, as is one without which the model does not run. The model is run once for each layer, and
@@ -54,7 +56,7 @@ def fold(
         tolerance: of settling: max|y' − y| / max|y|, for each output tensor y of the model by itself. The default is
             ten to two hundred times what folding changes by float32's rounding, and a fifth of what one rounding to
             float16 may change. 0 settles only what changes no output by one bit.
-        batch_norm: fold batch normalisation.
+        batch_norm: fold normalisation.
         slopes: settle slopes.
 
     Returns:
@@ -138,20 +140,30 @@ def _unfuse_(measured: Measured, allowed: float) -> tuple[list[FoldStep], list[R
 
 
 def _fold_norms_(measured: Measured, allowed: float) -> tuple[list[FoldStep], list[Refusal]]:
-    """Fold batch normalisations into the layers before them."""
-    names = measured.names()
-    flow = record(measured.model, measured.inputs, training=False)
-    can, left = foldable(measured.model, flow)
-    steps = []
-    for found in can:
-        name, kind, count = names[found.norm][0], type(found.norm).__name__, measured.count()
-        try:
-            change = measured.attempt(found.changes(), allowed)
-        except StaysError as why:
-            left.append(Refusal(name, kind, str(why)))
-            continue
-        into = f"part of {' and '.join(names[layer][0] for layer in found.layers)}"
-        steps.append(FoldStep("fold", name, kind, into, change, count - measured.count()))
+    """Fold normalisations into the layers before them; once one is gone, another may follow a layer."""
+    steps: list[FoldStep] = []
+    failed: dict[nn.Module, Refusal] = {}
+    more = True
+    while more:
+        names, more = measured.names(), False
+        flow = record(measured.model, measured.inputs, training=False)
+        can, left = foldable(measured.model, flow)
+        for found in can:
+            if found.norm in failed:
+                continue
+            name, kind, count = names[found.norm][0], type(found.norm).__name__, measured.count()
+            changes: dict[nn.Module, nn.Module] = {}
+            try:
+                changes = found.changes()
+                change = measured.attempt(changes, allowed)
+            except StaysError as why:
+                failed[found.norm] = Refusal(name, kind, str(why))
+                continue
+            into = f"part of {' and '.join(names[layer][0] for layer in found.layers)}"
+            rest = [type(part).__name__ for part in changes[found.norm].children() if type(part) is not nn.Identity]
+            steps.append(FoldStep("fold", name, kind, " + ".join((into, *rest)), change, count - measured.count()))
+            more = True
+    left += failed.values()
     with_residual = {call.module for call in flow.calls() if len(call.inputs) > 1}
     for pair in (module for module in names if isinstance(module, Pair) and module not in with_residual):
         if isinstance(pair[0], nn.Identity):  # then the activation is all that it does

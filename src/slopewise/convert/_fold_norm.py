@@ -1,4 +1,4 @@
-"""Batch normalisation in evaluation mode is γ·(x − μ)/√(σ² + ε) + β, which the layer before it can do as well.
+"""Normalisation by fixed numbers is s·x + t for each channel, which the layer before it can do as well.
 
 Which layer that is, and whether anything else needs what it gives now, is read off a pass that was watched.
 """
@@ -7,35 +7,40 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.nn.utils.parametrize import is_parametrized
 
 from slopewise._flow import Call, Flow, Op, Value
+from slopewise.convert._fixed import Fixed, scale_and_shift, stand_in, values_of_inputs
 from slopewise.convert._measured import StaysError
 from slopewise.convert._normal import Refusal
+from slopewise.convert._norms import norms
 from slopewise.convert._replace import has_hooks
 
-# Exact classes: a subclass may compute something else.
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+# Exact classes: a subclass may compute something else.
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
+_PAST = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)  # nothing at all in evaluation mode
 Layer = nn.Linear | _ConvNd
+Affine = tuple[Tensor, Tensor]  # s and t
 
 
 @dataclass(frozen=True)
 class Foldable:
-    """A batch normalisation and the layers that it can be folded into: one, or one for each of its calls."""
+    """A normalisation, and the s and t of each layer that it can be folded into: one, or one for each of its calls."""
 
-    norm: _BatchNorm
-    layers: tuple[Layer, ...]
+    found: Fixed
+    layers: Mapping[Layer, Affine]
+
+    @property
+    def norm(self) -> nn.Module:
+        """The module that normalises."""
+        return self.found.call.module
 
     def changes(self) -> dict[nn.Module, nn.Module]:
         """What is to stand in their places.
@@ -43,67 +48,56 @@ class Foldable:
         Raises:
             StaysError: the new weights are beyond what their dtype can hold.
         """
-        return {**{layer: folded(layer, self.norm) for layer in self.layers}, self.norm: nn.Identity().eval()}
+        new: dict[nn.Module, nn.Module] = {layer: folded(layer, *affine) for layer, affine in self.layers.items()}
+        return {**new, self.norm: stand_in(self.found)}
 
 
 def foldable(model: nn.Module, flow: Flow) -> tuple[list[Foldable], list[Refusal]]:
-    """The batch normalisations that can be folded, and those that cannot, with the reason.
+    """The normalisations that can be folded, and those that cannot, with the reason.
 
     Args:
         model: in evaluation mode.
         flow: a pass through it.
     """
     names = {module: name for name, module in reversed(list(model.named_modules()))}
-    reached = {call.module for call in flow.calls()}
-    calls: defaultdict[nn.Module, list[Op]] = defaultdict(list)
-    functions: dict[nn.Module, Op] = {}
+    ops: defaultdict[nn.Module, list[Op]] = defaultdict(list)
     for op in flow.ops():
         if op.module is not None:
-            calls[op.module].append(op)
-        elif op.name == "batch_norm":
-            functions.setdefault(op.call.module, op)
+            ops[op.module].append(op)
     can, cannot = [], []
-    for name, module in model.named_modules():
+    for found in norms(model, flow, values_of_inputs(flow)):
+        if isinstance(found, Refusal):
+            cannot.append(found)
+            continue
         try:
-            if isinstance(module, _BatchNorm):
-                can.append(Foldable(module, _layers_before(module, calls, names)))
-            elif module in functions:
-                raise StaysError(f"a function normalises, at {functions[module].where or 'a place unknown'}")
+            can.append(Foldable(found[0], _layers_before(found, ops, names)))
         except StaysError as why:
-            kind = type(module).__name__ if isinstance(module, _BatchNorm) else "batch_norm"
-            cannot.append(Refusal(name, kind, str(why), module in reached))
+            cannot.append(Refusal(names[found[0].call.module], found[0].kind, str(why)))
     return can, cannot
 
 
-def folded(layer: Layer, norm: _BatchNorm) -> Layer:
-    """A copy of a linear or convolution layer that gives what normalising its output gives, in evaluation mode.
+def folded(layer: Layer, scale: Tensor, shift: Tensor) -> Layer:
+    """A copy of a linear or convolution layer that gives s·y + t, where the layer gives y.
 
-    With s = γ/√(σ² + ε) for each output channel, its weights are s·W and its bias s·(b − μ) + β. They are computed in
-    float64 and rounded once.
+    With an s and a t for each output channel, its weights are s·W and its bias s·b + t. They are computed in float64
+    and rounded once.
 
     Raises:
         StaysError: the new weights are beyond what their dtype can hold.
 
     Example:
-        >>> linear, norm = nn.Linear(2, 1, bias=False), nn.BatchNorm1d(1, eps=0.0)
-        >>> norm.running_var.fill_(4.0), norm.running_mean.fill_(3.0)
-        (tensor([4.]), tensor([3.]))
-        >>> nn.init.ones_(linear.weight).shape, folded(linear, norm)
-        (torch.Size([1, 2]), Linear(in_features=2, out_features=1, bias=True))
-        >>> folded(linear, norm).weight.tolist(), folded(linear, norm).bias.item()
+        >>> linear = nn.Linear(2, 1, bias=False)
+        >>> nn.init.ones_(linear.weight).shape
+        torch.Size([1, 2])
+        >>> new = folded(linear, torch.tensor([0.5]), torch.tensor([-1.5]))
+        >>> new.weight.tolist(), new.bias.item()
         ([[0.5, 0.5]], -1.5)
     """
     new, old = copy.deepcopy(layer), layer.weight
     groups = layer.groups if isinstance(layer, _TRANSPOSED) else None
-    weight, bias = fuse_conv_bn_weights(
-        _turned(_exact(old), groups),
-        _exact(layer.bias),
-        _exact(norm.running_mean),
-        _exact(norm.running_var),
-        norm.eps,
-        _exact(norm.weight),
-        _exact(norm.bias),
-    )
+    by_output = _turned(_exact(old), groups)
+    weight = by_output * scale.view(-1, *[1] * (by_output.dim() - 1))
+    bias = shift if layer.bias is None else _exact(layer.bias) * scale + shift
     with torch.no_grad():
         new.weight = nn.Parameter(torch.empty_like(old).copy_(_turned(weight, groups)), old.requires_grad)
         new.bias = nn.Parameter(bias.to(old), old.requires_grad)
@@ -112,8 +106,8 @@ def folded(layer: Layer, norm: _BatchNorm) -> Layer:
     return new
 
 
-def _exact(tensor: Tensor | None) -> Any:
-    return None if tensor is None else tensor.detach().cpu().double()
+def _exact(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().double()
 
 
 def _turned(weight: Tensor, groups: int | None) -> Tensor:
@@ -124,31 +118,47 @@ def _turned(weight: Tensor, groups: int | None) -> Tensor:
 
 
 def _layers_before(
-    norm: _BatchNorm, calls: Mapping[nn.Module, Sequence[Op]], names: Mapping[nn.Module, str]
-) -> tuple[Layer, ...]:
-    """The layers whose output a batch normalisation alone needs."""
-    if type(norm) not in _NORMS:
-        raise StaysError(f"a {type(norm).__name__} may compute something else than a torch.nn.BatchNorm")
-    if norm not in calls:
-        raise StaysError("the example does not reach it")
-    if norm.training:
-        raise StaysError("it stays in training mode when the model is put in evaluation mode")
-    if norm.running_mean is None or norm.running_var is None:
-        raise StaysError("it keeps no running statistics, and normalises each batch by its own")
-    layers = tuple(dict.fromkeys(_layer_before(op, names) for op in calls[norm]))
-    for layer in layers:
-        for op in calls[layer]:
-            others = [_named(user, names) for user in op.outputs[0].users if user not in calls[norm]]
-            if others:
-                raise StaysError(
-                    f"the output of {names[layer]} is needed by {', '.join(dict.fromkeys(others))} as well"
-                )
+    calls: Sequence[Fixed], ops: Mapping[nn.Module, Sequence[Op]], names: Mapping[nn.Module, str]
+) -> dict[Layer, Affine]:
+    """The layers whose output a normalisation alone needs, and what it does to each."""
+    allowed = {op for found in calls for call in found.call.walk() for op in _own(call)}
+    layers: dict[Layer, Affine] = {}
+    outputs: list[Value] = []
+    for found in calls:
+        layer, past = _layer_before(found, names)
+        allowed.update(past)
+        outputs += [op.outputs[0] for op in (*past, *ops[layer])]
+        value = past[-1].outputs[0] if past else found.input
+        affine = scale_and_shift(found, _dimension(found, value, names[layer]))
+        if layer in layers and not all(map(torch.equal, layers[layer], affine)):
+            raise StaysError(f"it does another thing at each of its calls behind {names[layer]}")
+        layers[layer] = affine
+    others = [_named(user, names) for value in outputs for user in value.users if user not in allowed]
+    if others:
+        listed = " and ".join(names[layer] for layer in layers)
+        raise StaysError(f"the output of {listed} is needed by {', '.join(dict.fromkeys(others))} as well")
     return layers
 
 
-def _layer_before(op: Op, names: Mapping[nn.Module, str]) -> Layer:
-    value = op.inputs[0]
-    before = value.producer
+def _own(call: Call) -> Iterable[Op]:
+    return [call.op] if call.op is not None else [step for step in call.steps if isinstance(step, Op)]
+
+
+def _dimension(found: Fixed, value: Value, layer: str) -> int:
+    """The dimension of the layer's channels, in which alone the numbers may differ."""
+    dim = None if value.axis is None else value.axis.dim
+    if dim is None or (found.call.op is not None and dim != 1):
+        raise StaysError(f"it normalises dimension 1 of {value.shape}, which is not that of {layer}'s channels")
+    return dim
+
+
+def _layer_before(found: Fixed, names: Mapping[nn.Module, str]) -> tuple[Layer, list[Op]]:
+    """The layer that gives a normalisation its input, and what does nothing in between."""
+    value, past, before = found.input, list[Op](), found.input.producer
+    while before is not None and type(before.module) in _PAST:
+        past.insert(0, before)
+        value = before.inputs[0]
+        before = value.producer
     if before is None:
         raise StaysError("it comes first, with no layer before it")
     layer, around = before.module, before.call.module
@@ -158,12 +168,16 @@ def _layer_before(op: Op, names: Mapping[nn.Module, str]) -> Layer:
         raise StaysError(f"a {type(around).__name__} before it may compute something else than its base class")
     if not isinstance(layer, Layer) or type(layer) not in _LAYERS:
         raise StaysError(f"it follows {_named(before, names)}, no linear or convolution layer")
-    if value.axis is None or value.axis.dim != 1:
-        raise StaysError(f"it normalises dimension 1 of {value.shape}, which is not that of {names[layer]}'s channels")
-    hooked = [names[module] for module in _in_sight(value, before.call, op.call) if has_hooks(module)]
+    hops = zip((before, *past), (*past, None), strict=True)
+    sight = [
+        module
+        for giver, taker in hops
+        for module in _in_sight(giver.outputs[0], giver.call, found.call if taker is None else taker.call)
+    ]
+    hooked = [names[module] for module in sight if has_hooks(module)]
     if hooked:
         raise StaysError(f"hooks of {hooked[0]} see the values, which would be others")
-    return layer
+    return layer, past
 
 
 def _in_sight(value: Value, before: Call, after: Call) -> Iterator[nn.Module]:

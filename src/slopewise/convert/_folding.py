@@ -15,7 +15,7 @@ from slopewise.convert._table import grouped, section, table
 Kind = Literal["unfuse", "fold", "settle"]
 _DOES: Mapping[Kind, str] = {
     "unfuse": "unfusing",
-    "fold": "folding batch normalisation",
+    "fold": "folding normalisation",
     "settle": "settling slopes",
 }
 
@@ -25,8 +25,8 @@ class FoldStep:
     """One layer that was folded.
 
     Attributes:
-        kind: "unfuse" took a fused layer apart, "fold" put a batch normalisation into the layer before it, "settle"
-            replaced a PReLU.
+        kind: "unfuse" took a fused layer apart, "fold" put a normalisation into the layer before it, "settle" replaced
+            a PReLU.
         name: of the layer.
         was: its class; of a PReLU the number of its slopes, too.
         became: what stands there now, or where it is now.
@@ -49,7 +49,7 @@ class Folding:
     Attributes:
         model: the new model, in evaluation mode; the one that was given is unchanged.
         steps: what was done, in order.
-        skipped: fused layers, batch normalisations and PReLUs that stay as they were, each with the reason.
+        skipped: fused layers, normalisations and PReLUs that stay as they were, each with the reason.
         changes: of the outputs on the example by all steps of a kind together, measured from the model before the
             first to the model after the last of them.
         change: of the outputs, from the model given, in evaluation mode, to the new one.
@@ -73,7 +73,7 @@ class Folding:
 
     def __str__(self) -> str:
         counts = (
-            f"{len(self.of('unfuse'))} fused layers taken apart, {len(self.of('fold'))} batch normalisations folded, "
+            f"{len(self.of('unfuse'))} fused layers taken apart, {len(self.of('fold'))} normalisations folded, "
             f"{len(self.of('settle'))} PReLUs settled; {-self.removed:+,} parameters"
         )
         lines = [counts if self.steps else "nothing to fold"]

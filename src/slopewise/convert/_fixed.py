@@ -1,0 +1,224 @@
+"""Normalisation by fixed numbers, whoever wrote it: modules that compute s·x + t, with an s and a t for each channel.
+
+`torch.nn.BatchNorm2d` in evaluation mode is one, as are the many classes called FrozenBatchNorm2d, subclasses with an
+activation inside (timm's BatchNormAct2d), LayerScale and ActNorm. So they are not told by their class. What a module
+does to its input is read off a pass that was watched, which leaves no room for anything but s·x + t; the numbers are
+then measured, in float64.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+
+from slopewise._flow import Call, Flow, Op, Value
+from slopewise.convert._measured import StaysError
+from slopewise.convert._replace import has_hooks
+
+# Exact classes, which are looked at as a whole; of any other the operations are read.
+_WHOLE = (
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
+    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
+)
+_LINEAR = {name + end for name in ("mul", "multiply", "add", "sub", "subtract", "neg", "negative") for end in ("", "_")}
+_LINEAR |= {f"__{sign}{name}__" for name in ("mul", "add", "sub") for sign in ("", "r", "i")}
+_LINEAR |= {"imul", "iadd", "isub", "rsub", "addcmul", "addcmul_"}
+_FIRST = {"div", "div_", "divide", "divide_", "true_divide", "true_divide_", "__truediv__", "__itruediv__", "itruediv"}
+_FIRST |= {"batch_norm", "instance_norm"}  # linear in their first argument, where they are given statistics
+SCALES = {name for name in _LINEAR | _FIRST if not any(part in name for part in ("add", "sub"))} | {"addcmul"}
+_CASTS = {"to", "type", "type_as", "float", "half", "bfloat16", "double"}
+_MOVES = {
+    *("view", "reshape", "permute", "transpose", "movedim", "moveaxis", "swapaxes", "swapdims", "flatten"),
+    *("unflatten", "squeeze", "unsqueeze", "contiguous", "clone", "detach"),
+}
+_LIKE = {"to", "type_as", "expand_as", "view_as", "reshape_as"}  # take the second tensor's description, not its values
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """One call of a module that computes s·x + t, and then calls submodules one after the other.
+
+    Attributes:
+        call: the module's.
+        input: x.
+        output: s·x + t.
+        ops: what computes it.
+        rest: the names of the submodules that are called on it: an activation, or nothing.
+    """
+
+    call: Call
+    input: Value
+    output: Value
+    ops: tuple[Op, ...]
+    rest: tuple[str, ...]
+
+    @property
+    def scales(self) -> bool:
+        """Whether something is multiplied, and not only added or moved."""
+        return any(op.name in SCALES or op.module is not None for op in self.ops)
+
+    @property
+    def kind(self) -> str:
+        """The module's class."""
+        return type(self.call.module).__name__
+
+
+def in_order(call: Call) -> Iterator[Op]:
+    """The operations of a call and of those within it, in the order in which they were made."""
+    if call.op is not None:
+        yield call.op
+    for step in call.steps:
+        yield from [step] if isinstance(step, Op) else in_order(step)
+
+
+def values_of_inputs(flow: Flow) -> set[Value]:
+    """The values in a pass that the model's inputs have an influence on; all others are constants."""
+    found = set(flow.root.inputs)
+    for op in in_order(flow.root):
+        if not found.isdisjoint(op.inputs) and not _describes(op, found):
+            found.update(op.outputs)
+    return found
+
+
+def _describes(op: Op, varying: set[Value]) -> bool:
+    """Whether an operation on a constant asks another tensor for its shape or dtype alone: `weight.type_as(x)`."""
+    return op.name in _LIKE and bool(op.inputs) and op.inputs[0] not in varying
+
+
+def fixed(call: Call, varying: set[Value]) -> Fixed | None:
+    """A module's call as s·x + t with submodules behind; None where it does no arithmetic of its own on its input.
+
+    Args:
+        call: in a pass in evaluation mode.
+        varying: `values_of_inputs` of that pass.
+
+    Raises:
+        StaysError: what the module computes by itself is something else.
+    """
+    given = [value for value in call.inputs if value in varying]
+    if call.op is not None:
+        if type(call.module) not in _WHOLE:
+            return None
+        return Fixed(call, given[0], call.op.outputs[0], (call.op,), ())
+    if len(given) != 1 or len(call.outputs) != 1:
+        return None
+    value, ops, between = given[0], list[Op](), {given[0]}
+    steps = [step for step in call.steps if not varying.isdisjoint(step.inputs)]
+    while steps and isinstance(step := steps[0], Op):
+        steps.pop(0)
+        if _describes(step, varying):
+            continue
+        if not _is_linear(step, value, varying):
+            raise StaysError(f"it does not compute s·x + t with fixed numbers alone, but calls {step.name}{at(step)}")
+        value = step.outputs[0]
+        ops.append(step)
+        between.add(value)
+    if not ops:
+        return None
+    output, rest = value, list[str]()
+    for step in steps:
+        name = None if isinstance(step, Op) else _child(call.module, step.module)
+        if name is None or name in rest or step.inputs != [value] or len(step.outputs) != 1:
+            raise StaysError("it computes more than s·x + t and an activation of it")
+        value = step.outputs[0]
+        rest.append(name)
+    if call.outputs != [value]:
+        raise StaysError("it returns something else than it computes from its input")
+    inside = set(call.walk())
+    if any(user.call not in inside for each in between - {output, given[0]} for user in each.users):
+        raise StaysError("what it computes on the way is needed elsewhere")
+    if (output.shape, output.dtype) != (given[0].shape, given[0].dtype):
+        raise StaysError(f"it makes {output.dtype} of shape {output.shape} of {given[0].dtype} of {given[0].shape}")
+    return Fixed(call, given[0], output, tuple(ops), tuple(rest))
+
+
+def at(op: Op) -> str:
+    """The place of an operation in words."""
+    return f", at {op.where or 'a place unknown'}"
+
+
+def _is_linear(op: Op, value: Value, varying: set[Value]) -> bool:
+    if [other for other in op.inputs if other in varying] != [value] or len(op.outputs) != 1:
+        return False
+    return op.name in _LINEAR or (op.inputs[0] is value and op.name in _FIRST | _CASTS | _MOVES)
+
+
+def _child(owner: nn.Module, module: nn.Module) -> str | None:
+    """The name of a submodule that could be an activation: nothing with weights that mix channels."""
+    if any(isinstance(part, (nn.Linear, _ConvNd, _NormBase)) for part in module.modules()):
+        return None
+    return next((name for name, child in owner._modules.items() if child is module), None)
+
+
+def scale_and_shift(found: Fixed, dim: int) -> tuple[Tensor, Tensor]:
+    """s and t of a module, in float64, each of them one number for each place in a dimension of its input.
+
+    Raises:
+        StaysError: it does not run by itself, or is no s·x + t when it does.
+    """
+    alone, shape = _alone(found), found.input.shape
+    # What is added to a number this large and taken away again leaves s exact, and is far from the ends of float32.
+    large = 2.0**30
+
+    def of(x: Tensor) -> Tensor:
+        y = alone(x.clone()).double()
+        if y.shape != shape or not y.isfinite().all():
+            raise StaysError("its numbers are not all finite")
+        return y  # type: ignore[no-any-return]
+
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        try:
+            generator = torch.Generator().manual_seed(0)
+            probes = [torch.randn(shape, generator=generator, dtype=torch.float64) * 8.0**k for k in (-3, 0, 3)]
+            shift, (up, down) = (
+                of(torch.zeros_like(probes[0])),
+                (of(torch.full_like(probes[0], x)) for x in (large, -large)),
+            )
+            answers = [of(probe) for probe in probes]
+        except StaysError:
+            raise
+        except Exception as error:  # it is somebody's code
+            first = (str(error).splitlines() or [""])[0]
+            raise StaysError(f"it does not run by itself ({type(error).__name__}: {first})") from error
+    scale = (up - down) / (2 * large)
+    # Where it casts, it is exact to what it casts to.
+    exact = 1e-6 if any(op.name in _CASTS for op in found.ops) else 1e-11
+    for probe, answer in zip(probes, answers, strict=True):
+        size = (scale * probe).abs() + shift.abs()
+        if ((answer - (scale * probe + shift)).abs() > exact * size.max()).any():
+            raise StaysError("it is no s·x + t: measured, other inputs give other s and t")
+    return _per_channel(scale, dim, exact), _per_channel(shift, dim, exact)
+
+
+def _alone(found: Fixed) -> nn.Module:
+    """A copy of the module in float64 that leaves out what comes behind s·x + t."""
+    alone = copy.deepcopy(found.call.module).to("cpu", torch.float64).eval()
+    for name in found.rest:
+        alone._modules[name] = nn.Identity()
+    return alone
+
+
+def _per_channel(numbers: Tensor, dim: int, exact: float) -> Tensor:
+    rows = numbers.movedim(dim, 0).flatten(1)
+    first = rows[:, 0]
+    if ((rows - first[:, None]).abs() > exact * rows.abs().max()).any():
+        raise StaysError(f"its numbers are not one for each channel, which are in dimension {dim}")
+    return first
+
+
+def stand_in(found: Fixed) -> nn.Module:
+    """What is left of a module without its s·x + t: an Identity, or its activation under the same name."""
+    module = found.call.module
+    rest = {name: module._modules[name] for name in found.rest}
+    if all(type(child) is nn.Identity and not has_hooks(child) for child in rest.values()):
+        return nn.Identity().eval()
+    left = nn.Sequential()
+    for name, child in rest.items():
+        left.add_module(name, child)
+    return left.eval()

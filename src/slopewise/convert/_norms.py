@@ -1,0 +1,115 @@
+"""Everything in a model that normalises, PyTorch's classes and other people's: by fixed numbers, or not, and why."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.nn.modules.conv import _ConvNd
+
+from slopewise._flow import Call, Flow, Op, Value
+from slopewise.convert._fixed import SCALES, Fixed, at, fixed
+from slopewise.convert._measured import StaysError
+from slopewise.convert._normal import Refusal
+
+_STOCK = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.LocalResponseNorm, nn.CrossMapLRN2d)
+_FUNCTIONS = {"batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm", "local_response_norm"}
+_STATISTICS = {"mean", "var", "std", "var_mean", "std_mean", "norm", "vector_norm", "sum"}
+
+
+def norms(model: nn.Module, flow: Flow, varying: set[Value]) -> Iterator[tuple[Fixed, ...] | Refusal]:
+    """For each module that normalises: its calls, where each is s·x + t with fixed numbers, else why it stays.
+
+    Args:
+        model: in evaluation mode.
+        flow: a pass through it.
+        varying: `values_of_inputs` of that pass.
+    """
+    calls: defaultdict[nn.Module, list[Call]] = defaultdict(list)
+    for call in flow.calls():
+        calls[call.module].append(call)
+    for name, module in model.named_modules():
+        kind = type(module).__name__
+        try:
+            if isinstance(module, _STOCK):
+                yield _of_stock(module, calls[module], varying)
+            elif not calls[module]:
+                if "norm" in kind.lower() and _is_leaf(module):
+                    raise StaysError("the example does not reach it")
+            elif (found := _of_other(calls[module], varying)) is not None:
+                yield found
+            elif (does := _normalises(calls[module], varying) or _scales(calls[module], varying)) is not None:
+                op, why = does
+                yield Refusal(name, kind if _is_leaf(module) else op.name, why)
+        except StaysError as why:
+            yield Refusal(name, kind, str(why), bool(calls[module]))
+
+
+def _of_stock(module: nn.Module, calls: Sequence[Call], varying: set[Value]) -> tuple[Fixed, ...]:
+    """The calls of one of PyTorch's normalisations, or of a subclass."""
+    if not calls:
+        raise StaysError("the example does not reach it")
+    if not isinstance(module, _NormBase):
+        raise StaysError("it normalises each sample by its own statistics, which are not fixed")
+    if module.training:
+        raise StaysError("it stays in training mode when the model is put in evaluation mode")
+    if module.running_mean is None or module.running_var is None:
+        each = "batch" if isinstance(module, _BatchNorm) else "sample"
+        raise StaysError(f"it keeps no running statistics, and normalises each {each} by its own")
+    found = [one for call in calls if (one := fixed(call, varying)) is not None]
+    if len(found) < len(calls):
+        raise StaysError(f"a {type(module).__name__} may compute something else than what it is a subclass of")
+    return tuple(found)
+
+
+def _of_other(calls: Sequence[Call], varying: set[Value]) -> tuple[Fixed, ...] | None:
+    """The calls of any other module, where each is s·x + t with something multiplied; None where one is not."""
+    try:
+        found = [one for call in calls if (one := fixed(call, varying)) is not None and one.scales]
+    except StaysError:
+        return None
+    if found and calls[0].module.training:
+        raise StaysError("it stays in training mode when the model is put in evaluation mode")
+    return tuple(found) if len(found) == len(calls) else None
+
+
+def _normalises(calls: Sequence[Call], varying: set[Value]) -> tuple[Op, str] | None:
+    """An operation by which a module normalises in its own forward pass, and what is to be said of it."""
+    for call in calls:
+        module = call.module
+        for op in _own(call, varying):
+            if op.name in _FUNCTIONS and op.inputs[0] in varying:
+                return op, f"a function normalises{at(op)}"
+            keeps = any(value.shape == call.inputs[0].shape for value in call.outputs)
+            state = any(True for _ in (*module.parameters(recurse=False), *module.buffers(recurse=False)))
+            named = "norm" in type(module).__name__.lower()
+            if op.name in _STATISTICS and keeps and (state or named) and _is_leaf(module):
+                return op, f"it normalises by its input's own statistics, with {op.name}{at(op)}, which are not fixed"
+    return None
+
+
+def _scales(calls: Sequence[Call], varying: set[Value]) -> tuple[Op, str] | None:
+    """An operation by which a module scales channels by constants in its own forward pass, and what is to be said."""
+    for call in calls:
+        for op in _own(call, varying):
+            constants = [value for value in op.inputs if value not in varying]
+            if op.name not in SCALES or len(op.inputs) != 2 or len(constants) != 1 or not op.outputs:
+                continue
+            shape, axis = op.outputs[0].shape, op.outputs[0].axis
+            sizes = (1,) * (len(shape) - len(constants[0].shape)) + constants[0].shape
+            dims = [dim for dim, size in enumerate(sizes) if size > 1]
+            if len(dims) == 1 and (axis is None or axis.dim == dims[0]):
+                return op, f"it scales channels by constants as a part of its forward pass{at(op)}, not in a module"
+    return None
+
+
+def _own(call: Call, varying: set[Value]) -> Iterator[Op]:
+    """The operations of a call itself that the model's inputs have an influence on."""
+    return (step for step in call.steps if isinstance(step, Op) and not varying.isdisjoint(step.inputs))
+
+
+def _is_leaf(module: nn.Module) -> bool:
+    """Whether a module has no layer that mixes channels, and so is a layer, and no block of these."""
+    return not any(isinstance(part, (nn.Linear, _ConvNd)) for part in module.modules())
