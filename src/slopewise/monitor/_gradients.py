@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from slopewise.monitor._clock import Clock
+from slopewise.monitor._sharded import whole
 from slopewise.monitor._tally import Tally
 from slopewise.nn import functional
 from slopewise.nn._batch_norm_prelu import BatchNormPReLU
@@ -89,7 +90,8 @@ def watch_fused(
     The layer's output has them, unless a slope is negative. `lost` is called where that is written into before the
     backward pass.
     """
-    slopes = slopes_in_use(layer.slope, layer.bounds, training=False).detach()
+    # A layer that fully_shard has wrapped itself gives its parameters back before its own hooks are called.
+    slopes = whole(slopes_in_use(layer.slope, layer.bounds, training=False).detach())
     # Looking at the slopes would make other devices wait; there z is computed again.
     same_signs = y.device.type == "cpu" and bool((slopes >= 0).all())
     source = y.detach() if same_signs else _pre_activation(layer, input.detach(), residual)
@@ -117,8 +119,8 @@ def _pre_activation(layer: BatchNormPReLU, input: Tensor, residual: Tensor | Non
         1.0,
         None if own else layer.running_mean,
         None if own else layer.running_var,
-        layer.weight,
-        layer.bias,
+        None if layer.weight is None else whole(layer.weight),
+        None if layer.bias is None else whole(layer.bias),
         training=own,
         eps=layer.eps,
     )

@@ -59,7 +59,9 @@ class Monitor:
 
     Not seen are activations within what torch.compile or TorchScript runs; `notes` tells. With
     DistributedDataParallel, or a `process_group`, the counts are those of all ranks together, and rank 0 alone writes
-    to the sinks; otherwise each process sees its own share of the data.
+    to the sinks; otherwise each process sees its own share of the data. Slopes, gradients, weights and updates of a
+    model that `fully_shard` has cut up are those of the whole model in any case: every process needs a monitor, made
+    after sharding, with the same `every`.
 
     Args:
         model: the network, or a DistributedDataParallel or compiled one that holds it.
@@ -76,8 +78,8 @@ class Monitor:
         notes: what cannot be seen, and why.
 
     Raises:
-        ValueError: `every` is less than 1, a part of the model is wrapped in torch.nn.DataParallel, or no parameter
-            requires a gradient.
+        ValueError: `every` is less than 1, a part of the model is wrapped in torch.nn.DataParallel or in the older
+            FullyShardedDataParallel, or no parameter requires a gradient.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 8), nn.PReLU(8), nn.Linear(8, 1))
@@ -195,8 +197,15 @@ class Monitor:
             "no forward pass of the model was seen in a sampled step: it is compiled, or called by another way than "
             "model(...)"
         )
+        replaced = (
+            "the model's parameters are others than when the monitor was made (fully_shard replaces them), so that no "
+            "optimizer steps those: make the monitor afterwards"
+        )
         unseen = bool(self._records) and not any(sample.passes for sample in self._records)
-        return (*self._sites.notes, *self._ranks.notes, *([blind] if unseen and not self._sites.notes else []))
+        seen = self._sites.passes or self._records
+        others = seen and not self.step and self._parameters.all.isdisjoint(self.model.parameters())
+        found = [*self._sites.notes, *self._ranks.notes, *self._parameters.notes]
+        return (*found, *([replaced] if others else []), *([blind] if unseen and not self._sites.notes else []))
 
     @property
     def recording(self) -> Recording:
@@ -331,7 +340,7 @@ class Monitor:
         """Send off what a sampled step has shown."""
         with self._clock:
             passes, tallies = self._sites.passes, self._sites.finish()
-            own, read_parameters = self._parameters.pack()
+            own, read_parameters = self._parameters.pack(alone=alone)
             device = next((part.device for part in own), None)
             counted, read_sites = self._ranks.pack(tallies, device, alone=alone)
             transfer = Transfer(counted, own, None if alone else self._ranks.group)

@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from slopewise.monitor._alarm import Thresholds
 from slopewise.monitor._sample import LayerSample, SlopeSample
+from slopewise.monitor._sharded import Shards, is_sharded, local, whole
 from slopewise.optim import slope_name
 from slopewise.optim._roles import held
 from slopewise.slopes import SlopeSummary, summarise
@@ -31,8 +32,12 @@ def learned_slopes(module: nn.Module) -> Tensor:
     name = slope_name(module)
     if name is None:
         return torch.empty(0)
-    slopes: Tensor = getattr(module, name).detach().flatten()
-    bounds = getattr(module, "bounds", None)  # a step may have carried the parameter over; what is applied is not
+    return _applied(module, getattr(module, name))
+
+
+def _applied(module: nn.Module, slopes: Tensor) -> Tensor:
+    """The slopes as a layer applies them: within its bounds, over which a step may have carried the parameter."""
+    bounds, slopes = getattr(module, "bounds", None), slopes.detach().flatten()
     return slopes if bounds is None else slopes.clamp(*bounds)
 
 
@@ -88,6 +93,7 @@ class Parameters:
         all: every parameter once.
         decays: the weight decay of slopes, by layer, where it is not 0.
         rates: the learning rate of slopes, by layer, in the latest sampled step.
+        notes: what cannot be seen, and why.
     """
 
     def __init__(self, model: nn.Module, thresholds: Thresholds) -> None:
@@ -97,18 +103,27 @@ class Parameters:
         self._layers: dict[str, list[nn.Parameter]] = {}
         self._slopes: dict[str, nn.Module] = {}
         self._slope_of: dict[nn.Parameter, str] = {}
+        self._sharded: dict[str, nn.Parameter] = {}
+        self.notes: list[str] = []
         seen: set[nn.Parameter] = set()
         for path, module, name, parameter in held(model):
             if parameter in seen:
                 continue
             seen.add(parameter)
             if name == slope_name(module):
+                if not learned_slopes(module).numel():
+                    self.notes.append(f"'{path}': its slopes are in other processes, in a form that cannot be read")
+                    continue
                 self._slopes[path] = module
                 self._slope_of[parameter] = path
+                if is_sharded(parameter) and module._parameters.get(name) is parameter:  # and not parametrised
+                    self._sharded[path] = parameter
             else:
                 self._layers.setdefault(path, []).append(parameter)
         self.all = frozenset(seen)
-        self._starts = {path: learned_slopes(module).cpu().double().clone() for path, module in self._slopes.items()}
+        # In the order of the model, which is the same in all processes.
+        self._shards = Shards([*(p for held_here in self._layers.values() for p in held_here)])
+        self._starts = {path: whole(self._values(path)).cpu().double().clone() for path in self._slopes}
         self._noise = {path: _Noise() for path in self._slopes}
         self._before: dict[nn.Parameter, Tensor] = {}
         self._slopes_before: dict[str, Tensor] = {}
@@ -120,16 +135,21 @@ class Parameters:
         """Those that require gradients now; fine-tuning thaws layers as it goes."""
         return [parameter for parameter in self.all if _learns(parameter)]
 
+    def _values(self, path: str) -> Tensor:
+        """The slopes of a layer; the sharded ones are the optimizer's, in whose place a layer may hold others."""
+        module, sharded = self._slopes[path], self._sharded.get(path)
+        return learned_slopes(module) if sharded is None else _applied(module, sharded)
+
     @torch.no_grad()
     def before(self, optimizer: torch.optim.Optimizer) -> None:
         """Keep what the optimizer is about to change."""
         for group in optimizer.param_groups:
             mine = [parameter for parameter in group["params"] if parameter in self.all and _learns(parameter)]
             for parameter in mine:
-                self._before[parameter] = _local(parameter).clone()
+                self._before[parameter] = local(parameter).clone()
                 path = self._slope_of.get(parameter)
                 if path is not None:
-                    self._slopes_before[path] = learned_slopes(self._slopes[path]).clone()
+                    self._slopes_before[path] = self._values(path).clone()
                     self._note_settings(path, group)
 
     @torch.no_grad()
@@ -137,11 +157,11 @@ class Parameters:
         """Measure what it changed, and by which gradients: a loop may drop these at once, before others step."""
         stepped = [p for group in optimizer.param_groups for p in group["params"] if p in self._before]
         before = [self._before.pop(parameter) for parameter in stepped]
-        updates = [_local(parameter) - old for parameter, old in zip(stepped, before, strict=True)]
+        updates = [local(parameter) - old for parameter, old in zip(stepped, before, strict=True)]
         for parameter, weight, update in zip(stepped, _norms(before), _norms(updates), strict=True):
             self._norms[parameter] = weight, update
         weights = [p for p in stepped if p.grad is not None and p not in self._slope_of]
-        self._gradients.update(zip(weights, _norms(_local(p.grad) for p in weights if p.grad is not None), strict=True))
+        self._gradients.update(zip(weights, _norms(local(p.grad) for p in weights if p.grad is not None), strict=True))
         for parameter in stepped:
             if parameter in self._slope_of and parameter.grad is not None:
                 self._gradients[parameter] = parameter.grad.detach().clone()
@@ -155,12 +175,13 @@ class Parameters:
 
     @torch.no_grad()
     def pack(
-        self, gradients: Mapping[nn.Parameter, Tensor | None] | None = None
+        self, gradients: Mapping[nn.Parameter, Tensor | None] | None = None, *, alone: bool = False
     ) -> tuple[list[Tensor], Callable[[Sequence[Tensor]], _Samples]]:
         """What this step left, as flat tensors, and what makes samples of them once they are on the CPU.
 
         Args:
             gradients: in place of those that were stepped with, and of the others' `.grad`.
+            alone: other processes do not take part: what is sharded cannot be told, and is left out.
         """
         norms, self._norms = self._norms, {}
         seen, self._gradients = self._gradients, {}
@@ -168,27 +189,35 @@ class Parameters:
         learned = self.learned
         found = {p: p.grad if gradients is None else gradients.get(p) for p in learned if p not in seen}
         layers = [(path, [p for p in held_here if p in found or p in seen]) for path, held_here in self._layers.items()]
+        if alone:
+            layers = [(path, [p for p in held_here if not is_sharded(p)]) for path, held_here in layers]
         later = [p for _, held_here in layers for p in held_here if found.get(p) is not None]
-        seen.update(zip(later, _norms(_local(g) for p in later if (g := found[p]) is not None), strict=True))
+        seen.update(zip(later, _norms(local(g) for p in later if (g := found[p]) is not None), strict=True))
         still = [p for _, held_here in layers for p in held_here if p not in norms]
-        sizes = dict(zip(still, _norms(map(_local, still)), strict=True))
+        sizes = dict(zip(still, _norms(map(local, still)), strict=True)) | {p: norm for p, (norm, _) in norms.items()}
+        updates = {p: norm for p, (_, norm) in norms.items()}
+        if self._shards and not alone:
+            self._shards.combine(sizes, updates, seen)
         rows = _Rows()
         for path, parameters in layers:
             if parameters:
-                stepped = [norms[p] for p in parameters if p in norms]
-                weights = [weight for weight, _ in stepped] or [sizes[p] for p in parameters]
-                rows.add(path, [seen[p] for p in parameters if p in seen], weights, [update for _, update in stepped])
+                stepped = [p for p in parameters if p in updates]
+                weights = [sizes[p] for p in stepped or parameters]
+                rows.add(path, [seen[p] for p in parameters if p in seen], weights, [updates[p] for p in stepped])
         parts = [rows.pack()]
         slope_readers = []
         for path, module in self._slopes.items():
             if not any(parameter.requires_grad for parameter in module.parameters(recurse=True)):
                 continue
-            values = learned_slopes(module)
-            parameter = module._parameters.get(slope_name(module) or "")  # None where it is parametrised
+            values = self._values(path)
+            if alone and is_sharded(values):
+                continue
+            # None where it is parametrised.
+            parameter = self._sharded.get(path, module._parameters.get(slope_name(module) or ""))
             gradient = None if parameter is None else seen.get(parameter, found.get(parameter))
             before = slopes_before.get(path)
             numbers = [values, values if gradient is None else gradient.flatten(), values if before is None else before]
-            parts.append(torch.stack([row.to(values.dtype) for row in numbers]).flatten())
+            parts.append(whole(torch.stack([row.to(values.dtype) for row in numbers])).flatten())
             slope_readers.append(self._reads_slopes(path, values.dtype, gradient is not None, before is not None))
 
         def read(flat: Sequence[Tensor]) -> _Samples:
@@ -298,12 +327,3 @@ def _finite(value: float | None) -> float | None:
 def _norms(tensors: Iterable[Tensor]) -> list[Tensor]:
     given = [tensor if tensor.dtype.itemsize >= 4 else tensor.float() for tensor in tensors]
     return list(torch._foreach_norm(given)) if given else []
-
-
-def _local(tensor: Tensor) -> Tensor:
-    """The values of a parameter or gradient that are here: this process's shard, or what a sparse one holds."""
-    tensor = tensor.detach()
-    if hasattr(tensor, "to_local"):
-        own: Tensor = tensor.to_local()
-        return own
-    return tensor.coalesce().values() if tensor.is_sparse else tensor

@@ -14,6 +14,7 @@ from slopewise.monitor._clock import Clock
 from slopewise.monitor._parameters import Parameters
 from slopewise.monitor._ranks import Ranks
 from slopewise.monitor._sample import Sample
+from slopewise.monitor._sharded import is_sharded
 from slopewise.monitor._sites import Sites
 from slopewise.monitor._transfer import Transfer
 
@@ -28,6 +29,9 @@ class Probe:
         model: the network, not wrapped.
         activations: modules of it that are activations, beside those that are known.
 
+    Raises:
+        ValueError: the model is sharded.
+
     Example:
         >>> dead = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
         >>> _ = nn.init.constant_(dead[0].bias, -1e3)
@@ -41,6 +45,11 @@ class Probe:
         self._clock = Clock()
         self._sites = Sites(model, self._clock, activations=activations)
         self._parameters = Parameters(model, Thresholds())
+        if any(map(is_sharded, self._parameters.all)):
+            raise ValueError(
+                "the model is sharded (fully_shard), and its gradients are only there in training: probe it before, or "
+                "a copy that has its full state dict"
+            )
 
     def __call__(self, loss: Callable[[], Tensor], *, step: int = 0) -> Sample:
         """The sample of one forward and one backward pass.

@@ -19,13 +19,19 @@ def unwrapped(model: nn.Module) -> tuple[nn.Module, ProcessGroup | None, bool]:
     """The network within torch.compile and DistributedDataParallel, the latter's processes, whether it is compiled.
 
     Raises:
-        ValueError: torch.nn.DataParallel runs copies of modules in threads, which no hook can tell apart.
+        ValueError: torch.nn.DataParallel runs copies of modules in threads, which no hook can tell apart;
+            FullyShardedDataParallel keeps parts of parameters that do not say of what.
     """
     group, compiled = None, False
     if any(isinstance(module, nn.DataParallel) for module in model.modules()):
         raise ValueError(
             "the model is wrapped in torch.nn.DataParallel, whose copies run in threads: watch model.module on one "
             "device, or train with DistributedDataParallel"
+        )
+    if any(hasattr(module, "_fsdp_wrapped_module") and not _unsharded(module) for module in model.modules()):
+        raise ValueError(
+            "the model is wrapped in FullyShardedDataParallel, which leaves each process flat pieces of its "
+            "parameters: shard it with torch.distributed.fsdp.fully_shard, which can be watched"
         )
     while True:
         if isinstance(model, nn.parallel.DistributedDataParallel):
@@ -34,6 +40,11 @@ def unwrapped(model: nn.Module) -> tuple[nn.Module, ProcessGroup | None, bool]:
             model, compiled = inner, True
         else:
             return model, group, compiled
+
+
+def _unsharded(wrapper: nn.Module) -> bool:
+    """Tell whether the older FSDP has left all parameters whole, each by itself, as for one process it can."""
+    return bool(getattr(wrapper, "_use_orig_params", False)) and wrapper.sharding_strategy.name == "NO_SHARD"  # type: ignore[union-attr]
 
 
 class Ranks:

@@ -1,0 +1,88 @@
+"""Parameters of which each process holds a part (DTensor): the figures of the whole.
+
+What is called a collective here must be called by every process, as the parts are of no use alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+from torch.distributed import ProcessGroup
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Tell a DTensor, as `fully_shard` and tensor parallelism leave them, from a tensor that is all here."""
+    return hasattr(tensor, "full_tensor")
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Return all values of a tensor; of a sharded one a collective."""
+    return tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
+
+
+def local(tensor: Tensor) -> Tensor:
+    """Return the values that are here: this process's part, or what a sparse tensor holds."""
+    tensor = tensor.detach()
+    if is_sharded(tensor):
+        return _summed(tensor).to_local()  # type: ignore[attr-defined, no-any-return]
+    return tensor.coalesce().values() if tensor.is_sparse else tensor
+
+
+def _summed(tensor: Tensor) -> Tensor:
+    """Add up gradients that were left as terms of a sum, one in each process."""
+    placements = tensor.placements  # type: ignore[attr-defined]
+    if not any(placement.is_partial() for placement in placements):
+        return tensor
+    from torch.distributed.tensor import Replicate
+
+    settled = [Replicate() if placement.is_partial() else placement for placement in placements]
+    return tensor.redistribute(placements=settled)  # type: ignore[attr-defined, no-any-return]
+
+
+class Shards:
+    """The sharded ones among a model's parameters.
+
+    All processes add up the same table, zeros where one has nothing to tell, so that it does not matter which of them
+    hold an empty part, or which parameters have met a gradient.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
+        self._together: dict[tuple[ProcessGroup, ...], list[nn.Parameter]] = {}
+        for parameter in parameters:
+            if is_sharded(parameter):
+                self._together.setdefault(_parts_of(parameter), []).append(parameter)
+
+    def __bool__(self) -> bool:
+        return bool(self._together)
+
+    def combine(self, *kinds: dict[nn.Parameter, Tensor]) -> None:
+        """Make norms of parts norms of the whole, in place: collectives.
+
+        Args:
+            kinds: norms by parameter, of as many kinds in every process.
+        """
+        for groups, parameters in self._together.items():
+            device = local(parameters[0]).device
+            table = torch.zeros(len(kinds), len(parameters), dtype=torch.float64, device=device)
+            for row, norms in zip(table, kinds, strict=True):
+                _fill(row, parameters, norms)
+            table.square_()
+            for group in groups:
+                torch.distributed.all_reduce(table, group=group)
+            for row, norms in zip(table.sqrt_(), kinds, strict=True):
+                norms.update((p, norm) for p, norm in zip(parameters, row, strict=True) if p in norms)
+
+
+def _fill(row: Tensor, parameters: Iterable[nn.Parameter], norms: Mapping[nn.Parameter, Tensor]) -> None:
+    found = {place: norms[p] for place, p in enumerate(parameters) if p in norms}
+    if found:
+        row[list(found)] = torch.stack(list(found.values())).to(row.dtype)
+
+
+def _parts_of(parameter: nn.Parameter) -> tuple[ProcessGroup, ...]:
+    """Return the groups of processes over which the parameter is cut; those that hold copies of it are none."""
+    mesh, placements = parameter.device_mesh, parameter.placements  # type: ignore[attr-defined]
+    return tuple(mesh.get_group(dim) for dim, placement in enumerate(placements) if not placement.is_replicate())
