@@ -1,4 +1,4 @@
-"""What an engine tells while trials run: the language between engines, the driver and the display."""
+"""What is told while a study runs: the language between engines, the driver and the display."""
 
 from __future__ import annotations
 
@@ -14,6 +14,29 @@ class TrialKey:
 
     arm: str
     seed: int
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The data are read and every arm has been rehearsed: trials can begin.
+
+    Attributes:
+        facts: Facts of the data, the model and the checkpoint, as `StudyRecord.data` keeps them.
+        spec: The spec as plain data.
+        augmentation: Pixels of shift, whether to mirror, and the probability of erasing, as resolved for the data.
+        trials: Number of trials to run now.
+        side_by_side: Number of trials that run at a time.
+        seconds_per_step: Time of a training step of the control, measured here; None where it could not be.
+        idle: Accelerator that is there and that the spec leaves unused; None where there is none.
+    """
+
+    facts: dict[str, Any]
+    spec: dict[str, Any]
+    augmentation: dict[str, Any]
+    trials: int
+    side_by_side: int
+    seconds_per_step: float | None = None
+    idle: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,4 +63,7 @@ class Ended:
     environment: dict[str, Any] | None
 
 
-Event = Started | Epoch | Ended
+TrialEvent = Started | Epoch | Ended
+"""What an engine tells."""
+Event = Prepared | TrialEvent
+"""What a study tells: once that it is prepared, then what its engine tells."""

@@ -46,7 +46,7 @@ def run(
     workers: Annotated[int | None, typer.Option(help="Processes side by side; by default one a core.")] = None,
     engine: Annotated[str, typer.Option(help="Where trials run.")] = "local",
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the trials; run nothing, write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Rehearse and list the trials; write nothing.")] = False,
     as_json: Json = False,
 ) -> None:
     """Run a study: train every arm from every seed, judge, and write OUT/study.db and OUT/report.html.
@@ -79,12 +79,14 @@ def run(
         "train.lr": lr,
         "margin": margin,
     }
-    from slopewise.study._preflight import check_names
-
     study = _study(spec, flags, settings or [])
     missing = study.missing(out, retry_failed=retry_failed)
     if dry_run:
-        check_names(study.spec)
+        from slopewise.report import outlook
+
+        with redirect_stdout(sys.stderr):
+            paragraph = outlook(study.prepare(len(missing), engine=engine, workers=workers))
+        say(paragraph)
         _print_plan(study, missing, as_json=as_json)
         return
     results = _run(study, out, missing, engine=engine, workers=workers, retry_failed=retry_failed)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from slopewise._lazy import importer
 from slopewise.report._export import EXPORTS as EXPORTS
 from slopewise.report._json import to_json as to_json
+from slopewise.report._outlook import outlook as outlook
 from slopewise.report._progress import StudyProgress as StudyProgress
 from slopewise.report._text import print_status as print_status
 from slopewise.report._text import print_summary as print_summary

@@ -13,7 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from slopewise.events import Ended, Epoch, Event, Started, TrialKey
+from slopewise.events import Ended, Epoch, Event, Prepared, Started, TrialKey
+from slopewise.report._outlook import outlook
 
 _LINE_EVERY = 10.0  # seconds between plain lines
 
@@ -59,7 +60,9 @@ class StudyProgress:
 
     def __call__(self, event: Event) -> None:
         """Take note of an event, and show it."""
-        if isinstance(event, Started):
+        if isinstance(event, Prepared):
+            self._say(outlook(event))
+        elif isinstance(event, Started):
             if not self.running and not self.done:
                 self.started = self.clock()  # workers took their time to start; trials will not
             self.running.add(event.trial)

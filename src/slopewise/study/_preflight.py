@@ -19,7 +19,7 @@ from slopewise.study._spec import ArmSpec, ConvertSpec, HardwareSpec, StudySpec
 from slopewise.study._trial import build_arm, make_fabric
 from slopewise.study.arms import AS_IS, activation_factory
 from slopewise.study.data import ImageData, load_data, source
-from slopewise.study.models import checkpoint_facts, hint_for_small, recipe
+from slopewise.study.models import checkpoint_facts, hint_for_size, recipe
 
 _IMAGES = 8
 _NOTES = 3  # that a warning shows; the report shows all
@@ -114,7 +114,7 @@ def _rehearse(spec: StudySpec, arm: ArmSpec, data: ImageData) -> _Start:
     except SlopewiseError:
         raise
     except (Exception, SystemExit) as error:  # a user's model can raise anything
-        raise ModelError(f"{where} raised {describe(error)}{hint_for_small(images)}") from error
+        raise ModelError(f"{where} raised {describe(error)}{hint_for_size(images)}") from error
     if not any(site.site in built.sites for site in sites):
         raise ModelError(
             f"{where} makes activations but never applies one, so all arms would be the same: call in forward() what "

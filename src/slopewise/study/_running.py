@@ -50,7 +50,7 @@ class Running:
         """Whether its driver is gone, or has slept for a while."""
         return now - self.time > STALE
 
-    def after(self, event: events.Event, now: float) -> Running:
+    def after(self, event: events.TrialEvent, now: float) -> Running:
         """What is running once this has happened."""
         if isinstance(event, events.Ended):
             arm, seed = event.record.arm, event.record.seed
@@ -103,7 +103,7 @@ class Telling(AbstractContextManager["Telling"]):
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
 
-    def tell(self, event: events.Event) -> None:
+    def tell(self, event: events.TrialEvent) -> None:
         """Take note of an event."""
         with self._lock:
             self._now, self._news = self._now.after(event, time.time()), True

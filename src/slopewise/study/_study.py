@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from slopewise.errors import SpecError, StoreError
-from slopewise.events import Ended, Event, TrialKey
+from slopewise.events import Ended, Event, Prepared, TrialKey
 from slopewise.results import Results
 from slopewise.study._references import describe
 from slopewise.study._resume import check_same
@@ -62,6 +62,23 @@ class Study:
         kept = {"finished"} if retry_failed else {"finished", "failed"}
         return tuple(trial for trial in self.plan() if done.get((trial.arm, trial.seed)) not in kept)
 
+    def prepare(self, trials: int, *, engine: str | Engine = "local", workers: int | None = None) -> Prepared:
+        """Read the data, rehearse every arm on a few images and time a step, without running or writing anything.
+
+        Args:
+            trials: Number of trials that are to run.
+            engine: As in `run`.
+            workers: As in `run`.
+
+        Raises:
+            SlopewiseError: Something is wrong that can be found before the first trial.
+        """
+        from slopewise.study._outlook import prepare
+        from slopewise.study.engines import make_engine
+
+        count = make_engine(engine, workers=workers).side_by_side(self.spec, trials)
+        return prepare(self.spec, trials=trials, side_by_side=count)[1]
+
     def run(
         self,
         out: str | Path,
@@ -83,7 +100,7 @@ class Study:
         Raises:
             SlopewiseError: something is wrong that can be found before the first trial.
         """
-        from slopewise.study._preflight import preflight
+        from slopewise.study._outlook import prepare
         from slopewise.study.engines import make_engine
 
         runner = make_engine(engine, workers=workers)
@@ -91,7 +108,12 @@ class Study:
         with _alone_in(folder):
             missing = self.missing(folder, retry_failed=retry_failed)
             if missing or self._grown(folder):
-                facts = preflight(self.spec).facts  # not its data: workers load their own
+                count = runner.side_by_side(self.spec, len(missing))
+                found, prepared = prepare(self.spec, trials=len(missing), side_by_side=count)
+                if on_event:
+                    on_event(prepared)
+                facts = found.facts
+                del found  # and its data: workers load their own
                 with (
                     closing(Store.create(folder, self.spec, facts)) as store,
                     closing(runner.run(self.spec, missing)) as events,

@@ -118,6 +118,11 @@ def _run_and_compare(
     return replace(record, operator_costs=(cost,))
 
 
+def training_steps(spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> Iterator[None]:
+    """Train a network of the arm without moving a weight, a step each time that one is asked for."""
+    return _Trial(make_fabric(spec.hardware), spec, still(arm), seed, data).steps()
+
+
 def still(arm: ArmSpec) -> ArmSpec:
     """The arm at a learning rate of 0: its steps do the same work, and move no weight."""
     return arm.model_copy(update={"lr": 0.0})

@@ -18,7 +18,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 
-from slopewise.events import Event, TrialKey
+from slopewise.events import TrialEvent, TrialKey
 from slopewise.study._spec import StudySpec
 
 ATTEMPTS = 2  # a trial's first try and one more
@@ -28,6 +28,10 @@ READY = "ready"  # what a worker says when it can take trials
 class Engine(ABC):
     """Runs trials; see the module's words for the contract."""
 
+    def side_by_side(self, spec: StudySpec, trials: int) -> int:  # noqa: ARG002 - engines use it
+        """Return how many of so many trials run at a time; 1 unless an engine says otherwise."""
+        return min(1, trials)
+
     @abstractmethod
-    def run(self, spec: StudySpec, trials: Sequence[TrialKey]) -> Generator[Event, None, None]:
+    def run(self, spec: StudySpec, trials: Sequence[TrialKey]) -> Generator[TrialEvent, None, None]:
         """Run the trials, in this order as workers become free."""

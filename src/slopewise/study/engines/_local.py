@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 from slopewise.errors import EngineError
-from slopewise.events import Ended, Event, Started, TrialKey
+from slopewise.events import Ended, Started, TrialEvent, TrialKey
 from slopewise.records import TrialRecord
 from slopewise.study._spec import StudySpec
 from slopewise.study.engines._base import ATTEMPTS, READY, Engine
@@ -48,10 +48,14 @@ class LocalEngine(Engine):
             raise EngineError(f"workers: at least 1, not {workers}")
         self.workers = workers
 
-    def run(self, spec: StudySpec, trials: Sequence[TrialKey]) -> Generator[Event, None, None]:
+    def side_by_side(self, spec: StudySpec, trials: int) -> int:
+        """Return the number of worker processes."""
+        return min(self.workers or max(1, _cores() // spec.hardware.threads), trials)
+
+    def run(self, spec: StudySpec, trials: Sequence[TrialKey]) -> Generator[TrialEvent, None, None]:
         """See the contract in `_base`."""
         waiting = deque((trial, 1) for trial in trials)
-        count = min(self.workers or max(1, _cores() // spec.hardware.threads), len(trials))
+        count = self.side_by_side(spec, len(trials))
         workers = [_spawn(spec) for _ in range(count)]
         unended, stillborn = len(trials), 0
         try:

@@ -14,7 +14,7 @@ from slopewise.study.models._checkpoint import checkpoint_facts as checkpoint_fa
 from slopewise.study.models._checkpoint import load_checkpoint_
 from slopewise.study.models._cnn import cnn as cnn
 from slopewise.study.models._converted import converted
-from slopewise.study.models._converted import hint_for_small as hint_for_small
+from slopewise.study.models._converted import hint_for_size as hint_for_size
 from slopewise.study.models._recipe import MODELS as MODELS
 from slopewise.study.models._recipe import Activation as Activation
 from slopewise.study.models._recipe import Recipe as Recipe

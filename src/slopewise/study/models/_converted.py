@@ -64,7 +64,7 @@ def converted(
             own = _own_activations(model, example, options) if activation is None else {}
     except ConversionError as error:
         shape = tuple(example.shape)
-        raise ModelError(f"on images {shape}: {error}{hint_for_small(example)}") from error
+        raise ModelError(f"on images {shape}: {error}{hint_for_size(example)}") from error
     network, sites = conversion.model, {}
     for site in conversion.sites:
         place = network.get_submodule(site.name)
@@ -79,14 +79,15 @@ def converted(
     return BuiltModel(network, sites, replaced, _notes(conversion))
 
 
-def hint_for_small(images: Tensor) -> str:
-    """What to do about a network that does not run on images as small as these; empty for larger ones."""
+def hint_for_size(images: Tensor) -> str:
+    """Return what to do about a network that may not run on images of this size."""
     height, width = images.shape[2:]
+    size = f"{height} x {width} pixels"
     if min(height, width) >= _SMALL:
-        return ""
+        return f". The images have {size} (a folder's are resized to data.image_size): does it need another size?"
     return (
-        f". Images of {height} x {width} pixels may be too small for it: take larger ones (a folder's are resized to "
-        "data.image_size), or by model.options a network that halves them less often"
+        f". Images of {size} may be too small for it: take larger ones (a folder's are resized to data.image_size), or "
+        "by model.options a network that halves them less often"
     )
 
 

@@ -1,0 +1,76 @@
+"""What a study is about to do, and how long a step of it takes here: told before the first trial."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from statistics import median
+
+import torch
+
+from slopewise.events import Prepared
+from slopewise.study._preflight import Preflight, preflight
+from slopewise.study._references import describe
+from slopewise.study._spec import StudySpec
+from slopewise.study._trial import training_steps
+from slopewise.study.data import Augment
+
+_STEPS = 6  # that are timed at most, after one that warms up
+_BUDGET = 1.5  # seconds after which no further step is timed
+
+
+def prepare(spec: StudySpec, *, trials: int, side_by_side: int) -> tuple[Preflight, Prepared]:
+    """Find what can be wrong before the first trial, and gather what a reader wants to know by then.
+
+    Args:
+        spec: The study.
+        trials: Number of trials to run.
+        side_by_side: Number of trials that run at a time.
+
+    Raises:
+        SlopewiseError: The data, a model or an arm cannot be used.
+    """
+    found = preflight(spec)
+    augment = Augment.resolve(spec.data.augment, height=found.data.train_images.shape[2], flip=found.data.flip)
+    seconds = _seconds_per_step(spec, found) if trials else None
+    prepared = Prepared(
+        facts=found.facts,
+        spec=spec.model_dump(mode="json"),
+        augmentation=asdict(augment),
+        trials=trials,
+        side_by_side=side_by_side,
+        seconds_per_step=seconds,
+        idle=_idle_accelerator(spec),
+    )
+    return found, prepared
+
+
+def _seconds_per_step(spec: StudySpec, found: Preflight) -> float | None:
+    """Return the median time of the control's first training steps; None where they cannot be taken here."""
+    if spec.hardware.devices > 1:
+        return None
+    threads = torch.get_num_threads()
+    torch.set_num_threads(spec.hardware.threads)
+    try:
+        with torch.random.fork_rng():
+            steps = training_steps(spec, spec.arm(spec.control), spec.seeds[0], found.data)
+            next(steps)
+            seconds: list[float] = []
+            while len(seconds) < _STEPS and sum(seconds) < _BUDGET:
+                started = time.perf_counter()
+                next(steps)
+                seconds.append(time.perf_counter() - started)
+    except Exception as error:  # a user's model can raise anything, and its trials are what tells
+        found.facts["pace"] = f"no step could be timed: {describe(error)}"
+        return None
+    finally:
+        torch.set_num_threads(threads)
+    return median(seconds)
+
+
+def _idle_accelerator(spec: StudySpec) -> str | None:
+    if spec.hardware.accelerator != "cpu":
+        return None
+    if torch.cuda.is_available():
+        return f"cuda ({torch.cuda.get_device_name()})"
+    return "mps" if torch.backends.mps.is_available() else None

@@ -1,0 +1,68 @@
+"""The paragraph before the first trial."""
+
+import pytest
+
+from slopewise.analysis import seeds_floor
+from slopewise.events import Prepared
+from slopewise.report import outlook
+
+FACTS = {
+    "name": "folder",
+    "shape": [3, 32, 32],
+    "classes": ["ant", "bee", "cat", "dog", "elk", "fox"],
+    "train_and_validation_images": 1200,
+    "test_images": 300,
+}
+SPEC = {
+    "arms": [{}, {}, {}],
+    "seeds": [0, 1, 2],
+    "data": {"source": "folder", "path": "photos", "validation_fraction": 0.25},
+    "model": {"name": "nets:Net"},
+    "train": {"epochs": 10, "batch_size": 100},
+    "hardware": {"accelerator": "cpu", "threads": 1},
+}
+
+
+def prepared(**changes):
+    augmentation = {"shift": 4, "flip": True, "erase": 0.0}
+    given = {"facts": FACTS, "spec": SPEC, "augmentation": augmentation, "trials": 9, "side_by_side": 2}
+    return Prepared(**{**given, **changes})
+
+
+def test_it_says_what_was_read_and_how():
+    text = outlook(prepared())
+    assert text.startswith("photos: 1,200 images to train and validate on, 300 to test on, of 6 classes (ant, bee, ")
+    assert "each 3 x 32 x 32 (channels, height, width; resized to data.image_size)" in text
+    assert "Augmentation: shifts of up to 4 pixels, mirror images." in text
+    assert "10 epochs of 9 steps each" in text  # 900 of the 1,200 are trained on, 100 a step
+
+
+def test_a_source_that_resizes_nothing_does_not_speak_of_it():
+    text = outlook(prepared(spec={**SPEC, "data": {**SPEC["data"], "source": "npz"}}))
+    assert "resized" not in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.01, "about 10 seconds"), (0.1, "about 1 minute"), (1.0, "about 10 minutes"), (30.0, "about 4.9 hours")],
+)
+def test_time_is_that_of_the_steps_and_of_the_evaluations(seconds, expected):
+    """Five rounds of two trials, 90 steps each, and 30 % for evaluations."""
+    assert f"2 at a time: {expected}." in outlook(prepared(seconds_per_step=seconds))
+
+
+def test_without_a_measured_step_no_time_is_promised():
+    assert "about" not in outlook(prepared())
+
+
+def test_seeds_that_can_show_nothing():
+    assert f"3 seeds can show no difference for sure, however large: {seeds_floor(2)} can." in outlook(prepared())
+
+
+def test_a_study_of_the_control_alone_has_nothing_to_show():
+    assert "seed" not in outlook(prepared(spec={**SPEC, "arms": [{}]}))
+
+
+def test_an_idle_accelerator_is_named_with_the_way_to_use_it():
+    text = outlook(prepared(idle="cuda (Synthetic 100)"))
+    assert "cuda (Synthetic 100) stays idle: --set hardware.accelerator=cuda" in text
