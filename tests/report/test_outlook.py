@@ -44,7 +44,7 @@ def test_a_source_that_resizes_nothing_does_not_speak_of_it():
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(0.01, "about 10 seconds"), (0.1, "about 1 minute"), (1.0, "about 10 minutes"), (30.0, "about 4.9 hours")],
+    [(0.01, "about 10 seconds"), (0.1, "about 60 seconds"), (1.0, "about 10 minutes"), (30.0, "about 4.9 hours")],
 )
 def test_time_is_that_of_the_steps_and_of_the_evaluations(seconds, expected):
     """Five rounds of two trials, 90 steps each, and 30 % for evaluations."""
