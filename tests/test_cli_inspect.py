@@ -71,7 +71,7 @@ REFUSED = {
     (
         "inspect",
         "two.pt",
-    ): "several state dicts, 'model' (10 tensors), 'ema' (10 tensors): pick one with the key (--key)",
+    ): "several state dicts, 'model' (10 tensors), 'ema' (10 tensors): pick one with --key, as --key=model",
     ("inspect", "plain.pt"): "no slopes among the 2 tensors: looked for `slope`",
 }
 

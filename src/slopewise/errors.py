@@ -28,6 +28,10 @@ class ConversionError(SlopewiseError):
     """A model cannot be converted as asked: nothing to convert, modules used twice, an example that does not run."""
 
 
+class CheckpointError(SlopewiseError):
+    """The checkpoint cannot be read, or it is not clear what in it is meant."""
+
+
 class StoreError(SlopewiseError):
     """The study folder or its database cannot be used."""
 

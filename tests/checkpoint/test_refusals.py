@@ -13,17 +13,9 @@ from torch import nn
 from slopewise.checkpoint import CheckpointError, load_state_dict
 
 
-class Settings:
-    """A class of the user's own."""
-
-
 def cut(path: Path, write: Callable[[Path], object]) -> None:
     write(path)
     path.write_bytes(path.read_bytes()[:-600])
-
-
-def script(path: Path) -> None:
-    torch.jit.save(torch.jit.trace(nn.PReLU(), torch.ones(1)), path)
 
 
 def saved(content: object, *, zipped: bool = True) -> Callable[[Path], object]:
@@ -38,24 +30,16 @@ TENSORS = {"a.weight": torch.ones(1000)}
 REFUSED: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "missing": ("x.pt", lambda path: None, "cannot read the checkpoint '.*x.pt': No such file"),
     "a folder": ("x", lambda path: path.mkdir(), "is a folder: name the checkpoint in it"),
-    "empty": ("x.pt", lambda path: path.touch(), "is no checkpoint that torch.load or safetensors reads"),
-    "text": ("x.pt", lambda path: path.write_text("<html>not found</html>"), "not written by torch.save.: fetch"),
-    "cut off": ("x.pt", lambda path: cut(path, saved(TENSORS)), "is no checkpoint .*: fetch or save it again"),
-    "cut off, before 1.6": ("x.pt", lambda path: cut(path, saved(TENSORS, zipped=False)), "fetch or save it again"),
+    "cut off": ("x.pt", lambda path: cut(path, saved(TENSORS)), "zip archive whose end is missing.*: fetch it again"),
+    "cut off, before 1.6": ("x.pt", lambda path: cut(path, saved(TENSORS, zipped=False)), "was cut off .*: fetch or"),
     "safetensors cut off": ("x.safetensors", lambda p: cut(p, lambda q: save_file(TENSORS, q)), "no whole safetensors"),
-    "safetensors of text": ("x.safetensors", lambda path: path.write_text("<html>"), "is no whole safetensors file"),
-    "git lfs": ("x.pt", lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), "git lfs pull"),
-    "module": ("x.pt", saved(nn.Sequential(nn.PReLU())), "whole pickled module.*torch.save.model.state_dict"),
-    "module before 1.6": ("x.pt", saved(nn.PReLU(), zipped=False), "whole pickled module"),
-    "module inside": ("x.pt", saved({"model": nn.PReLU(), "epoch": 3}), "whole pickled module"),
-    "own class": ("x.pt", saved({**TENSORS, "s": Settings()}), r"objects of .*Settings, .*add_safe_globals"),
-    "script": ("x.pt", script, "TorchScript archive"),
     "no dict": ("x.pt", saved([torch.ones(3)]), "no state dict: it is a list"),
+    "no values": ("x.pt", saved(nn.Linear(2, 2, device="meta").state_dict()), "weight is a meta tensor"),
     "empty dict": ("x.pt", saved({}), "no state dict: it is empty"),
     "no tensors": ("x.pt", saved({"epoch": 3, "loss": torch.tensor(0.1)}), "no state dict: its keys are epoch, loss"),
     "several": (
         "x.pt", saved({"model": TENSORS, "ema": TENSORS | {"b": torch.ones(1)}}),
-        r"several state dicts, 'model' \(1 tensors\), 'ema' \(2 tensors\): pick one with the key",
+        r"several state dicts, 'model' \(1 tensors\), 'ema' \(2 tensors\): pick one with key, as key=model$",
     ),
     "index of nothing": ("x.index.json", lambda path: path.write_text("[1]"), "no index of a checkpoint"),
     "index of no JSON": ("x.index.json", lambda path: path.write_text("{"), "no index of a checkpoint"),
@@ -64,8 +48,6 @@ REFUSED: dict[str, tuple[str, Callable[[Path], object], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:'torch.load' received a zip file that looks like a TorchScript archive:UserWarning")
 @pytest.mark.parametrize("case", REFUSED)
 def test_refusals(tmp_path: Path, case: str) -> None:
     name, write, message = REFUSED[case]

@@ -165,6 +165,47 @@ def test_parametrised_slopes_are_raw_and_not_judged() -> None:
     assert "not the slopes in use" in first.remark
 
 
+def test_slopes_of_other_libraries_are_told_by_the_layers_name() -> None:
+    state = {
+        "conv.weight": torch.ones(4, 3, 3, 3),
+        "prelu1.weight": torch.rand(5, 6, 4),  # Keras: one for each pixel
+        "features.prelu.weight": torch.rand(1, 4, 1, 1),
+        "model/p_re_lu_1/alpha:0": torch.rand(1, 1, 4),
+        "act.alpha": torch.rand(4),
+        "prelu2.weight": torch.rand(4), "prelu2.bias": torch.rand(4),
+        "elsewhere.alpha": torch.rand(4),
+    }  # fmt: skip
+    found = find_slopes(state)
+    assert certainties(found) == {
+        "prelu1": "likely", "features.prelu": "likely", "model/p_re_lu_1": "likely", "act": "unclear",
+    }  # fmt: skip
+    assert "a 5 x 6 x 4 weight" in found.layers[0].evidence
+    assert "one for each pixel" in found.layers[0].evidence
+    assert "pixel" not in found.layers[1].evidence
+
+
+def test_a_layer_of_several_names_is_one() -> None:
+    act, other = nn.PReLU(4), nn.PReLU(4)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), act, nn.Sequential(act), other)
+    model.register_module("act", act)
+    first, second = find_slopes(model.state_dict()).layers
+    assert (first.layer, first.aliases) == ("1", ("2.0", "act"))
+    assert (second.layer, second.aliases) == ("3", ())
+    (alone,) = find_slopes(model.state_dict(), only=["act"]).layers
+    assert (alone.layer, alone.aliases) == ("act", ())
+    whole = torch.rand(8)  # halves of one memory are two layers
+    assert len(find_slopes({"act1.weight": whole[:4], "act2.weight": whole[4:]}).layers) == 2
+    inspected, _ = inspect_slopes(model.state_dict()).layers
+    assert inspected.remark == "also known as 2.0, act"
+
+
+def test_without_ties_equal_slopes_get_a_remark() -> None:
+    state = {f"act{number}.weight": torch.tensor([0.3 if number < 2 else 0.4]) for number in range(3)}
+    remarks = [layer.remark for layer in inspect_slopes(state, ties=False).layers]
+    assert remarks == ["", "equal to act0: perhaps one layer, which this format does not say", ""]
+    assert not any(layer.remark for layer in inspect_slopes(state).layers)
+
+
 def test_patterns() -> None:
     state = layered().state_dict() | {"norm.weight": torch.ones(8), "norm.other": torch.ones(1)}
     state |= {"layer4.0.norm.weight": torch.ones(6), "layer4.0.act.weight": torch.zeros(6)}

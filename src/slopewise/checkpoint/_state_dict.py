@@ -1,21 +1,20 @@
-"""From what was saved to the state dict in it, which training scripts put at many places."""
+"""A checkpoint's state dict, read: the one that is meant, by its key where there are several."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from slopewise.checkpoint._files import open_file
+from slopewise.checkpoint._names import StateDict
+from slopewise.checkpoint._search import StateDictInFile, entries, state_dicts
+from slopewise.checkpoint._tensors import SHARE, read_tensors
+from slopewise.errors import CheckpointError, nearest
 
-from slopewise.checkpoint._files import CheckpointError, read_file
-from slopewise.errors import nearest
-
-# PyTorch's wrappers stand anywhere in a name; data parallelism and weight averaging wrap the whole network.
-_WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
-_AVERAGED = "n_averaged"  # the counter that torch.optim.swa_utils.AveragedModel saves beside "module."
+_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,36 +22,45 @@ class Checkpoint:
     """A state dict and where in its file it was.
 
     Attributes:
-        key: the keys that lead to it, joined with dots, as in "state_dict"; empty where it is the file's only content.
-        tensors: by name, in the file's order, on the CPU.
+        key: Keys that lead to it, joined with dots, as in "state_dict"; empty where it is the file's only content.
+        tensors: Tensors by name, in the file's order, on the CPU. Those that share memory in the file share it here.
+        left_out: Entries that are tensors of a kind that is not read (sparse, quantised, one process's share), and
+            what each is.
+        ties: The file says which tensors share memory. Safetensors files do not.
     """
 
     key: str
-    tensors: dict[str, Tensor]
+    tensors: StateDict
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    ties: bool = True
 
 
-def load_state_dict(path: str | PathLike[str], key: str | None = None) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name, on the CPU, without running any code of the file.
+def load_state_dict(path: str | PathLike[str], key: str | None = None) -> StateDict:
+    """Return the tensors of a checkpoint by name, on the CPU, without running any code of the file.
 
-    Read are files of `torch.save` (with ``weights_only=True``) and of safetensors, told apart by their content, and
-    the index of a checkpoint in parts (`*.safetensors.index.json`, `pytorch_model.bin.index.json`).
+    Files of `torch.save` and of safetensors are read, and the index of a checkpoint in parts
+    (`*.safetensors.index.json`, `pytorch_model.bin.index.json`). They are told apart by their content. Objects of other
+    classes beside the tensors, and whole pickled modules, are read as inert records: no class is imported and no
+    function is called.
 
-    The state dict may be the whole file or stand below keys, as in ``{"state_dict": ..., "optimizer": ...}``. It is
-    the mapping from strings of which at least half the values are tensors, one with a dimension among them.
-    Optimizers (mappings with `state` and `param_groups`) and lists are not searched. Where several are left, as the
-    network and its moving average, `key` must pick one. Entries that are no tensors are left out.
+    The state dict may be the whole file or stand below keys, as in ``{"state_dict": ..., "optimizer": ...}``. It is a
+    mapping in which tensors have the names of parameters. Optimizers (mappings with `state` and `param_groups`) are not
+    searched. Where several are left, as the network and its moving average, `key` must pick one. Entries that are no
+    tensors are left out.
 
     Args:
-        path: the file.
-        key: where the state dict is, "ema" or "ema.module"; also a part of that from the left, if one lies below it.
+        path: File to read.
+        key: Keys that lead to the state dict, "ema" or "ema.module" or, in a list, "0"; also a part of that from the
+            left, if one lies below it.
 
     Returns:
-        A new dict in the file's order. A safetensors file is sorted by name and keeps no order of layers: the names
-        come sorted with numbers as numbers, "layer2" before "layer10".
+        A new dict in the file's order, with the `_metadata` of the file, if it has some. A safetensors file is sorted
+        by name and keeps no order of layers: the names come sorted with numbers as numbers, "layer2" before "layer10".
+        Tensors that are one under several names (by the file, or by the metadata of safetensors) are one here.
 
     Raises:
-        CheckpointError: the file is missing, damaged, a pickled module or of classes that are not plain values; it
-            holds no state dict or, without `key`, several; `key` is none of them; or safetensors is not installed.
+        CheckpointError: The file is missing, damaged or of another format; it holds no state dict or, without `key`,
+            several; `key` is none of them; or safetensors is not installed.
 
     Example:
         >>> import tempfile, torch
@@ -64,75 +72,69 @@ def load_state_dict(path: str | PathLike[str], key: str | None = None) -> dict[s
     return read_checkpoint(path, key).tensors
 
 
-def read_checkpoint(path: str | PathLike[str], key: str | None = None) -> Checkpoint:
-    """The same, with the key at which the state dict was found."""
-    path = Path(path)
-    content = read_file(path)
-    found = dict(_state_dicts(content, ()))
-    if not found:
-        raise CheckpointError(f"'{path}' holds no state dict: {_outline(content)} and no mapping of names to tensors")
-    chosen = found if key is None else _below(found, key)
-    if not chosen:
-        raise CheckpointError(f"'{path}' has no state dict at '{key}'; {nearest(key or '', found)}")
-    if len(chosen) > 1:
-        listing = ", ".join(f"'{name}' ({len(tensors)} tensors)" for name, tensors in chosen.items())
-        raise CheckpointError(f"'{path}' holds several state dicts, {listing}: pick one with the key (--key)")
-    return Checkpoint(*next(iter(chosen.items())))
-
-
-def strip_prefixes(tensors: Mapping[str, Tensor], prefixes: Sequence[str] = ("module.",)) -> dict[str, Tensor]:
-    """Rename a wrapped network's tensors to the names that they have without the wrapper.
-
-    `_orig_mod` (torch.compile) and the wrappers of FSDP and activation checkpointing go wherever they stand in a
-    name. The prefixes go where *every* name begins with them, however often. `n_averaged`, which AveragedModel adds
-    beside its "module.", goes with them.
+def read_checkpoint(path: str | PathLike[str], key: str | None = None, *, option: str = "key") -> Checkpoint:
+    """Read a state dict as `load_state_dict` does, with the key at which it was found and what was left out.
 
     Args:
-        tensors: a state dict.
-        prefixes: "module." is that of DataParallel, DistributedDataParallel and AveragedModel. Pass
-            ``("module.", "model.")`` for the network inside a LightningModule that calls it `model`; this is no
-            default, since a network may itself call its layers so.
-
-    Raises:
-        CheckpointError: two names would become one.
-
-    Example:
-        >>> import torch
-        >>> list(strip_prefixes({"module._orig_mod.act.weight": torch.ones(1)}))
-        ['act.weight']
+        path: File to read.
+        key: Keys that lead to the state dict.
+        option: Name under which the user gives the key, for the error about several state dicts.
     """
-    renamed = {".".join(part for part in name.split(".") if part not in _WRAPPERS): t for name, t in tensors.items()}
-    if len(renamed) < len(tensors):
-        raise CheckpointError("a network and its compiled or wrapped copy are both in the state dict: keep one of them")
-    while True:
-        own = [name for name in renamed if name != _AVERAGED]
-        prefix = next((p for p in prefixes if own and all(name.startswith(p) for name in own)), None)
-        if prefix is None:
-            return renamed
-        renamed = {name.removeprefix(prefix): renamed[name] for name in own}
+    path = Path(path)
+    with open_file(path) as file:
+        found = {".".join(one.path): one for one in state_dicts(file.content)}
+        if not found:
+            outline = _outline(file.content)
+            raise CheckpointError(f"'{path}' holds no state dict: {outline} and no mapping of names to tensors")
+        chosen = _best(found) if key is None else _below(found, key)
+        if not chosen:
+            raise CheckpointError(f"'{path}' has no state dict at '{key}'; {nearest(key or '', found)}")
+        if len(chosen) > 1:
+            shown = [f"'{name}' ({len(one.tensors)} tensors)" for name, one in chosen.items()]
+            raise CheckpointError(
+                f"'{path}' holds several state dicts, {_some(shown)}: pick one with {option}, as {option}="
+                f"{next(iter(chosen))}"
+            )
+        where, one = next(iter(chosen.items()))
+        _check_whole(path, one)
+        return Checkpoint(where, StateDict(read_tensors(one.tensors), one.metadata), one.others, file.ties)
 
 
-def _state_dicts(content: Any, path: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    if not isinstance(content, Mapping) or {"state", "param_groups"} <= content.keys():
-        return
-    named = {name: value for name, value in content.items() if isinstance(name, str)}
-    tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
-    # A dimension: ModelCheckpoint's scores of the best files are tensors by name, too.
-    if 2 * len(tensors) >= len(content) and any(t.ndim and t.is_floating_point() for t in tensors.values()):
-        yield ".".join(path), tensors
-    else:
-        for name, value in named.items():
-            yield from _state_dicts(value, (*path, name))
+def _check_whole(path: Path, found: StateDictInFile) -> None:
+    shares = [name for name, what in found.others.items() if what == SHARE]
+    if shares:
+        raise CheckpointError(
+            f"'{path}' holds one process's share of {len(shares)} tensors, such as {shares[0]}: save the whole state "
+            "dict, of torch.distributed.checkpoint.state_dict.get_model_state_dict with full_state_dict=True"
+        )
+    if not found.tensors:
+        name, what = next(iter(found.others.items()))
+        raise CheckpointError(f"'{path}' holds no tensor with values: {name} is {what}")
 
 
-def _below(found: Mapping[str, dict[str, Tensor]], key: str) -> dict[str, dict[str, Tensor]]:
+def _best(found: Mapping[str, StateDictInFile]) -> dict[str, StateDictInFile]:
+    highest = max(one.rank for one in found.values())
+    return {name: one for name, one in found.items() if one.rank == highest}
+
+
+def _below(found: Mapping[str, StateDictInFile], key: str) -> dict[str, StateDictInFile]:
     if key in found:
         return {key: found[key]}
-    return {name: tensors for name, tensors in found.items() if name.startswith(f"{key}.")}
+    return _best_or_none({name: one for name, one in found.items() if name.startswith(f"{key}.")})
+
+
+def _best_or_none(found: Mapping[str, StateDictInFile]) -> dict[str, StateDictInFile]:
+    return _best(found) if found else {}
 
 
 def _outline(content: Any) -> str:
-    if not isinstance(content, Mapping):
-        return f"it is a {type(content).__name__}"
-    keys = [str(key) for key in content]
-    return f"its keys are {', '.join(keys[:8])}{', ...' if len(keys) > 8 else ''}" if keys else "it is empty"
+    held = entries(content)
+    if not held and isinstance(content, dict):
+        return "it is empty"
+    if isinstance(content, list | tuple) or not held:
+        return f"it is a {getattr(content, 'made', type(content).__name__)}"
+    return f"its keys are {_some([str(key) for key in held])}"
+
+
+def _some(items: Sequence[str]) -> str:
+    return ", ".join(items[:_SHOWN]) + (", ..." if len(items) > _SHOWN else "")

@@ -102,9 +102,9 @@ def inspect(
 ) -> None:
     """Show the slopes in a checkpoint, or what the monitor recorded of a run, with alarms.
 
-    A checkpoint (of torch.save or safetensors) is a state dict, a training checkpoint with one inside, or the
-    .index.json of one in parts; no code of the model is needed, and none is run. A recording is a file of
-    slopewise.monitor.sinks.JsonLines; the run may still go on.
+    A checkpoint (of torch.save or safetensors) is a state dict, a training checkpoint with one inside, a pickled
+    module, or the .index.json of one in parts; no code of the model is needed, and none of the file is run. A
+    recording is a file of slopewise.monitor.sinks.JsonLines; the run may still go on.
 
     Examples:
 
@@ -130,14 +130,19 @@ def inspect(
     from slopewise.report._slopes import print_slopes
     from slopewise.slopes import inspect_slopes
 
-    found = read_checkpoint(file, key)
+    found = read_checkpoint(file, key, option="--key")
     tensors = strip_prefixes(found.tensors)
-    inspection = inspect_slopes(tensors, only=only or (), skip=skip or (), also=also or (), init=initial)
+    inspection = inspect_slopes(
+        tensors, only=only or (), skip=skip or (), also=also or (), init=initial, ties=found.ties
+    )
     if as_json:
-        print_json({"file": str(file), "key": found.key, **inspection.to_json()})
+        left_out = [{"entry": name, "reason": what} for name, what in found.left_out.items()]
+        print_json({"file": str(file), "key": found.key, "left_out": left_out, **inspection.to_json()})
     else:
         renamed = "" if tensors.keys() == found.tensors.keys() else ", shown without the names of their wrappers"
         say(f"{file}{f', {found.key}' if found.key else ''}: {len(tensors)} tensors{renamed}")
+        for name, what in found.left_out.items():
+            say(f"left out: {name} is {what}")
         print_slopes(inspection, Console())
     if fail_on_alarm and inspection.alarming:
         raise typer.Exit(1)

@@ -2,14 +2,15 @@
 
 A state dict has names and shapes, no classes. A fused layer of slopewise saves `slope` beside BatchNorm's statistics,
 and nothing else does. A PReLU saves a one-dimensional `weight` and nothing else; so do normalisations without a bias
-(RMSNorm) and losses with class weights. What speaks for a slope is then its name, its length and its values.
+(RMSNorm) and losses with class weights. What speaks for a slope is then its name, its length and its values. PReLUs of
+other libraries call their slopes `alpha`, or have one for each pixel; there the layer's name must say that it is one.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
@@ -23,8 +24,10 @@ Certainty = Literal["certain", "likely", "unclear", "chosen", "rejected"]
 
 SCALE_MEDIAN = 0.75  # a normalisation's scale starts at 1; few trained slopes get there
 
+_BEST: tuple[Certainty, ...] = ("chosen", "certain", "likely", "unclear", "rejected")
 _ALONE = "a 1-D weight that is all its layer saves"
-_ENTRY = re.compile(r"(?:(.*)\.)?(parametrizations\.)?(weight|slope|negative_slope)(?(2)\.original)")
+_ENTRY = re.compile(r"(?:(.*)[./])?(parametrizations\.)?(weight|slope|negative_slope|alpha)(?(2)\.original)(?::0)?")
+_PRELU = re.compile(r"p_?re_?lu")
 _ACTIVATION = re.compile(r"[pl]?relu|leaky|acts?|activations?|nonlin|nonlinearity|slopes?")
 _SCALE = re.compile(r".*norm.*|ln|bn|gn|rms|ls|.*scale|gamma|gain")
 _OTHER = re.compile(r"criterion|.*loss.*|emb.*")
@@ -42,6 +45,7 @@ class FoundLayer:
             "chosen" where the caller said that it holds slopes.
         evidence: why, in words.
         raw: the layer is parametrised, and what is saved are not the slopes but what they are computed from.
+        aliases: other names of the same layer: their tensors are this one, in the same memory.
     """
 
     layer: str
@@ -50,6 +54,7 @@ class FoundLayer:
     certainty: Certainty
     evidence: str
     raw: bool = False
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +83,11 @@ def find_slopes(
     | the same, of one value, or of as many as some layer has channels | likely |
     | the same, of another number of values; of a median of 0.75 or more; or beside normalisations alike | unclear |
     | `parametrizations.weight.original`, and of `slope` | as above, and `raw` |
+    | a lone `weight` of any shape, or a lone `alpha`, in a layer named as a PReLU ("prelu", "p_re_lu_1") | likely |
+    | a lone `alpha` with one axis in a layer named as another activation | unclear |
 
-    A `weight` of more dimensions is that of a convolution or a linear layer and never taken, (1, C, 1, 1) included.
+    Any other `weight` of more dimensions is that of a convolution or a linear layer and never taken, (1, C, 1, 1)
+    included. Entries that are one tensor in one memory are one layer with several names.
 
     Args:
         state_dict: names and tensors, from `slopewise.checkpoint.load_state_dict` or a model.
@@ -108,9 +116,28 @@ def find_slopes(
         if _fits(found.layer, only or ["*"]) and not _fits(found.layer, skip)
     ]
     return FoundSlopes(
-        tuple(found for found in layers if found.certainty != "rejected"),
+        tuple(_tied(found for found in layers if found.certainty != "rejected")),
         {found.entry: found.evidence for found in layers if found.certainty == "rejected"},
     )
+
+
+def _tied(layers: Iterable[FoundLayer]) -> Iterator[FoundLayer]:
+    """One layer of those that are one tensor, under the name by which it is best known."""
+    groups: dict[tuple[object, ...], list[FoundLayer]] = {}
+    for found in layers:
+        groups.setdefault(_memory(found.slopes), []).append(found)
+    for group in groups.values():
+        first = min(group, key=lambda found: _BEST.index(found.certainty))
+        yield replace(first, aliases=tuple(found.layer for found in group if found is not first))
+
+
+def _memory(tensor: Tensor) -> tuple[object, ...]:
+    """Where a tensor lies and how; a subclass (DTensor) may lie nowhere."""
+    import torch
+
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+        return (id(tensor),)
+    return tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride(), tensor.device
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +160,11 @@ def _candidates(state_dict: Mapping[str, Tensor]) -> Iterator[FoundLayer]:
         before[name] = last = _channels(name, tensor) or last
     for entry, layer, leaf, raw in entries:
         slopes = state_dict[entry]
-        if leaf == "weight":
+        if _named(layer, _PRELU) and (leaf == "alpha" or slopes.ndim != 1):
+            judged = _judge_prelu(leaf, slopes)
+        elif leaf == "alpha":
+            judged = "unclear", "a lone alpha: it may be the parameter of another activation (ELU, Snake)"
+        elif leaf == "weight":
             judged = _judge_weight(layer, slopes, _Context(before[entry], channels, bare_scales))
         else:
             judged = _judge_named(slopes, state_dict.get(_inside(layer, "running_mean")))
@@ -148,9 +179,14 @@ def _entries(state_dict: Mapping[str, Tensor]) -> Iterator[tuple[str, str, str, 
         if not match or not _readable(tensor):
             continue
         layer, raw, leaf = match[1] or "", bool(match[2]), match[3]
-        alone = below[layer] == (below[_inside(layer, "parametrizations.weight")] if raw else 1)
-        fits = tensor.ndim == 1 and alone if leaf == "weight" else max(tensor.shape, default=1) == tensor.numel()
-        if fits:
+        alone = below[layer.replace("/", ".")] == (below[_inside(layer, "parametrizations.weight")] if raw else 1)
+        one_axis = max(tensor.shape, default=1) == tensor.numel()
+        prelu = alone and _named(layer, _PRELU)
+        fits = {
+            "weight": (alone and tensor.ndim == 1) or prelu,
+            "alpha": prelu or (alone and one_axis and _named(layer, _ACTIVATION)),
+        }
+        if fits.get(leaf, one_axis):
             yield entry, layer, leaf, raw
 
 
@@ -158,6 +194,12 @@ def _judge_named(slopes: Tensor, statistics: Tensor | None) -> tuple[Certainty, 
     if statistics is not None and slopes.ndim == 1 and len(slopes) in (1, len(statistics)):
         return "certain", "a slope beside the statistics of a BatchNorm"
     return "likely", "its name is slope"
+
+
+def _judge_prelu(leaf: str, slopes: Tensor) -> tuple[Certainty, str]:
+    shape = " x ".join(map(str, slopes.shape)) or "single"
+    each = ", one for each pixel" if sum(size > 1 for size in slopes.shape) > 1 else ""
+    return "likely", f"a {shape} {leaf} that is all its layer saves, in a layer named as a PReLU{each}"
 
 
 def _judge_weight(layer: str, slopes: Tensor, context: _Context) -> tuple[Certainty, str]:
@@ -181,8 +223,8 @@ def _judge_weight(layer: str, slopes: Tensor, context: _Context) -> tuple[Certai
 
 def _named(layer: str, kind: re.Pattern[str]) -> bool:
     """Whether a word of a layer's own name is of this kind; of "acts.3" that is "acts"."""
-    own = next((part for part in reversed(layer.split(".")) if not part.isdecimal()), "")
-    return any(kind.fullmatch(word) for word in re.findall(r"[a-z]+", own.lower()))
+    own = next((part.lower() for part in reversed(re.split(r"[./]", layer)) if not part.isdecimal()), "")
+    return any(kind.fullmatch(word) for word in (*re.findall(r"[a-z]+", own), own.rstrip("_0123456789")))
 
 
 def _channels(name: str, tensor: Tensor) -> tuple[int, ...]:
@@ -199,7 +241,7 @@ def _readable(tensor: Tensor) -> bool:
 
 
 def _parents(name: str) -> Iterator[str]:
-    parts = name.split(".")
+    parts = name.replace("/", ".").split(".")
     return (".".join(parts[:depth]) for depth in range(len(parts)))
 
 

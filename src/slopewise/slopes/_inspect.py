@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from slopewise.errors import SlopewiseError
@@ -13,6 +13,8 @@ from slopewise.slopes._judge import Alarm, SlopeSummary, alarms, summarise
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_SHOWN = 4  # names of a layer that a remark lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,11 @@ def inspect_slopes(
     skip: Sequence[str] = (),
     also: Sequence[str] = (),
     init: float | None = None,
+    ties: bool = True,
 ) -> Inspection:
     """Find the slopes in a state dict and judge them layer by layer.
+
+    A layer that stands under several names (one tensor in one memory) is one layer.
 
     Args:
         state_dict: names and tensors, from `slopewise.checkpoint.load_state_dict` or a model.
@@ -70,6 +75,8 @@ def inspect_slopes(
         skip: patterns of layers to leave out.
         also: patterns of layers to take whatever speaks against them.
         init: the initial slope, see `summarise`.
+        ties: False where memory does not tell which layers are one, as in what was read from a safetensors file.
+            Layers with the same slopes then get a remark.
 
     Raises:
         SlopewiseError: no slopes are found, or a pattern of `also` fits nothing.
@@ -83,7 +90,34 @@ def inspect_slopes(
     found = find_slopes(state_dict, only=only, skip=skip, also=also)
     if not found.layers:
         raise SlopewiseError(_nothing(state_dict))
-    return Inspection(tuple(_inspected(layer, init) for layer in found.layers), found.rejected)
+    twins = {} if ties else _twins(found.layers)
+    return Inspection(
+        tuple(_with_names(_inspected(layer, init), twins.get(layer.layer)) for layer in found.layers), found.rejected
+    )
+
+
+def _twins(layers: Sequence[FoundLayer]) -> dict[str, str]:
+    """For layers whose slopes equal those of an earlier one, that one's name."""
+    first: dict[tuple[object, ...], str] = {}
+    names = {
+        layer.layer: first.setdefault((layer.slopes.shape, *layer.slopes.flatten().tolist()), layer.layer)
+        for layer in layers
+    }
+    return {name: twin for name, twin in names.items() if name != twin}
+
+
+def _with_names(inspected: InspectedLayer, twin: str | None) -> InspectedLayer:
+    aliases = inspected.found.aliases
+    remarks = (
+        inspected.remark,
+        f"also known as {_some(aliases)}" if aliases else "",
+        f"equal to {twin}: perhaps one layer, which this format does not say" if twin is not None else "",
+    )
+    return replace(inspected, remark="; ".join(filter(None, remarks)))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def _inspected(found: FoundLayer, init: float | None) -> InspectedLayer:
@@ -123,6 +157,7 @@ def _layer_json(layer: InspectedLayer) -> dict[str, Any]:
     values = found.slopes.detach().double().flatten().tolist()
     return {
         "layer": found.layer,
+        "aliases": list(found.aliases),
         "entry": found.entry,
         "shape": list(found.slopes.shape),
         "dtype": str(found.slopes.dtype).removeprefix("torch."),

@@ -1,0 +1,168 @@
+"""From a file's content to the state dicts in it, which training scripts put at many places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from slopewise.checkpoint._pickle import Thing
+from slopewise.checkpoint._tensors import SavedTensor, Unread, described, members
+
+_OF_LAYERS = {"weight", "bias", "slope", "running_mean", "running_var", "alpha", "gamma", "beta"}
+_OF_OPTIMIZERS = {
+    "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "exp_avg_diff", "momentum_buffer", "square_avg", "grad_avg",
+    "acc_delta", "sum", "prev", "step_size", "step",
+}  # fmt: skip
+_PLAIN = (str, int, float, bool, type(None))
+
+
+@dataclass(frozen=True)
+class StateDictInFile:
+    """A mapping of names to tensors.
+
+    Attributes:
+        path: Keys that lead to it.
+        tensors: Its tensors, by name.
+        others: Tensors that are not read, by name, and in words what each is.
+        metadata: Versions of the modules that wrote it, by their names; None where the file has none.
+    """
+
+    path: tuple[str, ...]
+    tensors: Mapping[str, Tensor | SavedTensor]
+    others: Mapping[str, str] = field(default_factory=dict)
+    metadata: dict[str, dict[str, Any]] | None = None
+    rank: int = 2
+
+
+def state_dicts(content: Any) -> list[StateDictInFile]:
+    """Return the state dicts of a file's content, in its order.
+
+    A state dict is a mapping in which a tensor with a dimension has a name with a dot, or of which at least half are
+    tensors. A whole pickled module gives the one that its `state_dict()` would. Optimizers are not searched. Values
+    beside state dicts (scores, class weights) are none, unless they are named as parameters are.
+    """
+    found = list(_search(content))
+    ranked = [one.path for one in found if one.rank]
+
+    def above(one: StateDictInFile) -> bool:
+        return any(path != one.path and path[: len(one.path)] == one.path for path in ranked)
+
+    return [one for one in found if _dotted(one.tensors) or not above(one)]
+
+
+def _search(content: Any) -> Iterator[StateDictInFile]:
+    seen: set[int] = set()
+    known: dict[int, Tensor | SavedTensor | Unread | None] = {}  # one record under two names is one tensor
+
+    def tensor(value: Any) -> Tensor | SavedTensor | Unread | None:
+        if not isinstance(value, Thing):
+            return value if isinstance(value, Tensor) else None
+        if id(value) not in known:
+            known[id(value)] = described(value)
+        return known[id(value)]
+
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), content)]
+    while waiting:
+        path, value = waiting.pop()
+        module = _as_module(value)
+        held = entries(value) if module is None else dict(_of_module(module))
+        named = ((name, tensor(item)) for name, item in held.items() if isinstance(name, str))
+        found = {name: one for name, one in named if one is not None}
+        if _is_optimizer(held, found):
+            continue
+        if _is_state_dict(found, len(held)):
+            rank = 0 if not (_dotted(found) or _OF_LAYERS & found.keys()) else 2 if module is None else 1
+            yield _state_dict(path, found, _metadata(value), rank)
+        if module is None and id(value) not in seen:
+            below = [(name, item) for name, item in held.items() if name not in found and _holds(name, item)]
+            waiting += [((*path, str(name)), item) for name, item in reversed(below)]
+        seen.add(id(value))
+
+
+def _is_state_dict(found: Mapping[str, Tensor | SavedTensor | Unread], entries: int) -> bool:
+    return _dotted(found) or (2 * len(found) >= entries and any(map(_real, found.values())))
+
+
+def _state_dict(
+    path: tuple[str, ...],
+    found: Mapping[str, Tensor | SavedTensor | Unread],
+    metadata: dict[str, dict[str, Any]] | None,
+    rank: int,
+) -> StateDictInFile:
+    tensors = {name: one for name, one in found.items() if not isinstance(one, Unread)}
+    others = {name: one.what for name, one in found.items() if isinstance(one, Unread)}
+    return StateDictInFile(path, tensors, others, metadata, rank)
+
+
+def _dotted(tensors: Mapping[str, Tensor | SavedTensor | Unread]) -> bool:
+    return any("." in name and _real(tensor) for name, tensor in tensors.items())
+
+
+def _real(tensor: Tensor | SavedTensor | Unread) -> bool:
+    """Not a score: ModelCheckpoint's of the best files are tensors by name, too."""
+    if isinstance(tensor, Unread):
+        return True
+    size = tensor.shape if isinstance(tensor, Tensor) else tensor.size
+    return len(size) > 0 and tensor.dtype.is_floating_point
+
+
+def _is_optimizer(entries: Mapping[Any, Any], tensors: Mapping[str, Any]) -> bool:
+    return {"state", "param_groups"} <= entries.keys() or (
+        bool(tensors) and all(name.rpartition(".")[2] in _OF_OPTIMIZERS for name in tensors)
+    )
+
+
+def _holds(name: Any, value: Any) -> bool:
+    return isinstance(value, dict | list | tuple | Thing) and not str(name).endswith("_extra_state")
+
+
+def entries(value: Any) -> Mapping[Any, Any]:
+    """Return what a container holds, by key or number; of an object, its attributes as well."""
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, list | tuple):
+        return dict(enumerate(value))
+    if not isinstance(value, Thing):
+        return {}
+    states = value.state if isinstance(value.state, tuple) else (value.state,)  # attributes, and those of slots
+    attributes = {name: item for state in states if isinstance(state, dict) for name, item in state.items()}
+    attributes.pop("_metadata", None)
+    pairs = [pair for pair in members(value) if isinstance(pair, list | tuple) and len(pair) == 2]
+    by_pairs = {key: item for key, item in pairs if isinstance(key, str)}
+    return {**attributes, **by_pairs, **(dict(enumerate(value.values)) if not by_pairs else {}), **value.items}
+
+
+def _as_module(value: Any) -> Mapping[str, Any] | None:
+    """The attributes of a pickled module, or None where the value is none."""
+    if not isinstance(value, Thing) or not isinstance(value.state, dict):
+        return None
+    return value.state if {"_parameters", "_buffers", "_modules"} <= value.state.keys() else None
+
+
+def _of_module(module: Mapping[str, Any], prefix: str = "", above: tuple[int, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """The parameters and persistent buffers of a pickled module and of those below it, in the order of state_dict()."""
+    skip = set(members(module.get("_non_persistent_buffers_set")))
+    for kind in ("_parameters", "_buffers"):
+        for name, value in entries(module[kind]).items():
+            if value is not None and not (kind == "_buffers" and name in skip):
+                yield f"{prefix}{name}", value
+    for name, value in entries(module["_modules"]).items():
+        inner = _as_module(value)
+        if inner is not None and id(inner) not in above:
+            yield from _of_module(inner, f"{prefix}{name}.", (*above, id(inner)))
+
+
+def _metadata(value: Any) -> dict[str, dict[str, Any]] | None:
+    """The `_metadata` of a state dict, of which plain values are kept."""
+    state = value.state if isinstance(value, Thing) else None
+    saved = state.get("_metadata") if isinstance(state, dict) else None
+    if saved is None:
+        return None
+    return {
+        module: {key: item for key, item in entries(facts).items() if isinstance(item, _PLAIN)}
+        for module, facts in entries(saved).items()
+        if isinstance(module, str)
+    }

@@ -1,0 +1,166 @@
+"""Files of `torch.save` in both of its formats, and plain pickles, as records whose tensors are read when wanted."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from slopewise.checkpoint._pickle import Name, load
+
+_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a file of torch.save before PyTorch 1.6
+_CHUNK = 2**22  # bytes
+_CONTENT = re.compile(r"(?:[^/]+/)?data\.pkl")
+_STORAGES = {
+    "DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
+    "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
+    "ComplexFloatStorage": torch.complex64, "ComplexDoubleStorage": torch.complex128, "UntypedStorage": torch.uint8,
+    "QInt8Storage": torch.int8, "QUInt8Storage": torch.uint8, "QInt32Storage": torch.int32,
+    "QUInt4x2Storage": torch.uint8, "QUInt2x4Storage": torch.uint8,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Storage:
+    """Memory that tensors share, in the file.
+
+    Attributes:
+        dtype: Of its elements.
+        count: Number of its elements.
+        read: Returns its bytes.
+        byteorder: "little" or "big".
+    """
+
+    dtype: torch.dtype
+    count: int
+    read: Callable[[], bytearray]
+    byteorder: str = "little"
+
+
+def is_zip_of_torch(archive: zipfile.ZipFile) -> bool:
+    """Tell whether an archive is a file of `torch.save`, and not of `torch.jit.save`, which also has the code."""
+    names = archive.namelist()
+    return any(map(_CONTENT.fullmatch, names)) and not any(name.endswith("constants.pkl") for name in names)
+
+
+@contextmanager
+def open_torch(path: Path) -> Iterator[Any]:
+    """The content of a file of `torch.save`; its tensors can be read while it is open.
+
+    Raises:
+        ValueError: The file is damaged. Other built-in errors are possible as well.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            yield _unzipped(archive)
+    else:
+        with path.open("rb") as file:
+            yield _in_a_row(file)
+
+
+def storage_in(content: bytes) -> Storage:
+    """Return the storage that plain `pickle` wrote, as a file of torch.save within its own.
+
+    Raises:
+        ValueError: It is none.
+    """
+    found = _in_a_row(io.BytesIO(content))
+    if not isinstance(found, Storage):
+        raise ValueError("bytes of no storage")
+    return found
+
+
+def _unzipped(archive: zipfile.ZipFile) -> Any:
+    entries = {entry.filename: entry for entry in archive.infolist()}
+    root = next(name for name in entries if _CONTENT.fullmatch(name)).removesuffix("data.pkl")
+    for entry in entries.values():
+        if entry.CRC == 0:  # torch.serialization.set_crc32_options(False): there is nothing to compare with
+            del entry.CRC
+    order = f"{root}byteorder"
+    byteorder = archive.read(order).decode("ascii") if order in entries else "little"
+    storages: dict[str, Storage] = {}
+
+    def persistent(saved: Any) -> Storage:
+        what, kind, key, _, count = saved
+        if what != "storage":
+            raise ValueError("a reference to no storage")
+
+        def read() -> bytearray:
+            with archive.open(entries[f"{root}data/{key}"]) as stored:
+                return _filled(bytearray(count * storages[key].dtype.itemsize), stored)
+
+        return storages.setdefault(key, Storage(_dtype(kind), count, read, byteorder))
+
+    return load(io.BytesIO(archive.read(f"{root}data.pkl")), persistent)
+
+
+def _in_a_row(file: IO[bytes]) -> Any:
+    """Pickles one after the other, then the bytes of the storages; or a single pickle, of no torch.save."""
+    first = load(file, _none)
+    if first != _MAGIC:
+        return first
+    load(file, _none)  # the version, 1001 in all files
+    load(file, _none)  # sizes of C types
+    storages: dict[Any, Storage] = {}
+    views: dict[Any, Storage] = {}
+    offsets: dict[Any, int] = {}
+
+    def persistent(saved: Any) -> Any:
+        if saved[0] != "storage":
+            return saved[1]  # a class with its source code
+        _, kind, key, _, count, view = saved
+
+        def read() -> bytearray:
+            file.seek(offsets[key])
+            return _filled(bytearray(count * whole.dtype.itemsize), file)
+
+        whole = storages.setdefault(key, Storage(_dtype(kind), count, read))
+        return whole if view is None else views.setdefault(view[0], _part(whole, view[1], view[2]))
+
+    content = load(file, persistent)
+    for key in load(file, _none):
+        (count,) = struct.unpack("<q", file.read(8))
+        offsets[key] = file.tell()
+        if count != storages[key].count:
+            raise ValueError("a storage of another size than its tensors say")
+        file.seek(count * storages[key].dtype.itemsize, 1)
+    return content
+
+
+def _part(storage: Storage, offset: int, count: int) -> Storage:
+    """A view of a storage, as files of PyTorch 0.2 and before have them."""
+    itemsize = storage.dtype.itemsize
+
+    def read() -> bytearray:
+        return storage.read()[offset * itemsize : (offset + count) * itemsize]
+
+    return Storage(storage.dtype, count, read)
+
+
+def _filled(content: bytearray, file: IO[bytes]) -> bytearray:
+    """Bytes read into memory that is there, a part at a time since zip files are read through a copy."""
+    filled = 0
+    while taken := file.readinto(memoryview(content)[filled : filled + _CHUNK]):  # type: ignore[attr-defined]
+        filled += taken
+    if filled < len(content):
+        raise ValueError(f"a storage has {filled} bytes instead of {len(content)}")
+    return content
+
+
+def _dtype(kind: Any) -> torch.dtype:
+    if not isinstance(kind, Name) or kind.name not in _STORAGES:
+        raise ValueError(f"an unknown storage, {kind}")
+    return _STORAGES[kind.name]
+
+
+def _none(_: Any) -> Any:
+    raise ValueError("a reference to a storage where there is none")
