@@ -15,6 +15,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from slopewise._axes import axis_of
 from slopewise._flow import Call, Flow, Inputs, Op, Value, Where, tensors_in
+from slopewise._undisturbed import undisturbed
 from slopewise.nn._batch_norm_prelu import BatchNormPReLU
 from slopewise.nn._prelu import PReLU
 
@@ -47,7 +48,7 @@ def _is_container(module: nn.Module) -> bool:
 def record(model: nn.Module, inputs: Inputs, *, training: bool) -> Flow:
     """Run a model on copies of inputs and watch.
 
-    Training modes, buffers and the random state are left as they were. Hooks of the model's are called.
+    The model is left as it was. Hooks of the model's are called.
     """
     watch = Watch()
     with undisturbed(model):
@@ -58,23 +59,6 @@ def record(model: nn.Module, inputs: Inputs, *, training: bool) -> Flow:
             with watch:
                 result = model(*given.args, **given.kwargs)
             return watch.finish(result)
-
-
-@contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """A block in which the model may be run: afterwards training modes, buffers and the random state are as before."""
-    modes = {module: module.training for module in model.modules()}
-    buffers = [(m, name, b, b.clone()) for m in model.modules() for name, b in m._buffers.items() if b is not None]
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-        with torch.no_grad():
-            for module, name, buffer, values in buffers:
-                module._buffers[name] = buffer
-                buffer.copy_(values)
 
 
 class Watch(TorchFunctionMode):

@@ -318,3 +318,33 @@ def test_the_table():
     assert "act_2  ReLU  2×6×2×2  dim 1 (Conv2d)  6" in text
     assert "(the model): in its source, since its act is applied at 2 places" in text
     assert "outputs differ by 0\n" in text
+
+
+class TwoNames(nn.Module):
+    """A network's parts have names of their own besides the chain that is run."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = nn.ModuleDict({"conv": nn.Conv2d(3, 4, 1), "act": nn.ELU()})
+        self.chain = nn.Sequential(self.parts["conv"], self.parts["act"], nn.Conv2d(4, 2, 1))
+
+    def forward(self, x):
+        return self.chain(x)
+
+
+class Power(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.exponent = nn.Parameter(torch.ones(channels, 1, 1))
+
+    def forward(self, x):
+        return x * self.exponent
+
+
+def test_other_names_of_new_parameters_are_no_gap_in_a_checkpoint():
+    net, x = TwoNames(), torch.randn(2, 3, 4, 4)
+    conversion = sw.convert(TwoNames(), x, to=Power)
+    conversion.load_state_dict(net.state_dict())
+    assert torch.equal(conversion.model.chain[0].weight, net.chain[0].weight)
+    with pytest.raises(RuntimeError, match=r"lacks parts\.conv\.weight"):
+        conversion.load_state_dict({k: v for k, v in net.state_dict().items() if k != "parts.conv.weight"})

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from slopewise.convert._normal import Refusal
 from slopewise.convert._proof import Proof
+from slopewise.nn._batch_norm_prelu import BatchNormPReLU
 
 
 class ConversionWarning(UserWarning):
@@ -98,13 +99,22 @@ class Conversion:
                 fits = target in own and isinstance(value, Tensor) and key in self._slopes_of
                 given[target] = _as_many(value, own[target]) if fits else value
         found = self.model.load_state_dict(given, strict=False)
-        new = {f"{site.name}.weight" for site in self.sites} | {f"{site.name}.slope" for site in self.sites}
-        missing = [key for key in found.missing_keys if key not in new]
+        tensors, new = self.model.state_dict(keep_vars=True), self._new_tensors()
+        missing = [key for key in found.missing_keys if id(tensors[key]) not in new]
         if missing or found.unexpected_keys:
             raise RuntimeError(
                 f"the checkpoint is not of the model that was converted: it lacks {_listing(missing)}, and has besides "
                 f"{_listing(found.unexpected_keys)}"
             )
+
+    def _new_tensors(self) -> set[int]:
+        """The ids of what the sites have learned, or will; a tensor may have several names."""
+        activations = (self.model.get_submodule(site.name) for site in self.sites)
+        learned = [
+            [act.slope] if isinstance(act, BatchNormPReLU) else act.state_dict(keep_vars=True).values()
+            for act in activations
+        ]
+        return {id(tensor) for tensors in learned for tensor in tensors}
 
     def __str__(self) -> str:
         from slopewise.convert._table import conversion_text

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from slopewise._activations import KINDS
 from slopewise._flow import Inputs
+from slopewise._undisturbed import held_by
 from slopewise.convert._conversion import Conversion, ConversionWarning, Site
 from slopewise.convert._fuse import fuse_
 from slopewise.convert._normal import Normal, Refusal, normalise
@@ -244,8 +245,10 @@ def _check(model: nn.Module, to: object, init: object, call_sites: str) -> None:
 
 
 def copy_of(model: nn.Module) -> nn.Module:
+    """A deep copy; what the model kept of an earlier pass has no graph there, with which it could not be copied."""
+    results = [t for t in held_by(model) if isinstance(t, Tensor) and t.grad_fn is not None]
     try:
-        return copy.deepcopy(model)
+        return copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in results})
     except Exception as error:  # copying runs code of the user's modules
         raise ConversionError(
             f"the model cannot be copied ({type(error).__name__}: {error}): conversion leaves the model given as it "

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from slopewise._flow import Inputs, tensors_in
-from slopewise._record import undisturbed
+from slopewise._undisturbed import undisturbed
 from slopewise.nn._batch_norm_prelu import BatchNormPReLU
 from slopewise.nn._prelu import PReLU
 

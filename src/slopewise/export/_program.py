@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
+from slopewise._undisturbed import undisturbed
 from slopewise.export._call import Call
 from slopewise.export._error import ExportError, reason
 from slopewise.export._outputs import named, plain
@@ -34,16 +35,13 @@ def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
 @contextlib.contextmanager
 def as_deployed(model: torch.nn.Module) -> Iterator[None]:
     """Within the block the model is in evaluation mode and its outputs are plain; after it, as it was."""
-    modes = [(module, module.training) for module in model.modules()]
     hook = model.register_forward_hook(lambda _module, _inputs, output: plain(output))
     try:
-        with torch.no_grad():
+        with undisturbed(model), torch.no_grad():
             model.eval()
             yield
     finally:
         hook.remove()
-        for module, mode in modes:
-            module.training = mode
 
 
 def prelu_calls(program: torch.export.ExportedProgram) -> dict[str, torch.fx.Node]:

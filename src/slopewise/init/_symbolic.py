@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from slopewise._flow import Call, Flow, Op, Value
-from slopewise._record import DESCRIPTIONS, is_whole, undisturbed
+from slopewise._record import DESCRIPTIONS, is_whole
+from slopewise._undisturbed import undisturbed
 from slopewise.errors import ModelError
 
 

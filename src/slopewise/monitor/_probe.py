@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slopewise._record import undisturbed
+from slopewise._undisturbed import undisturbed
 from slopewise.monitor._alarm import Thresholds
 from slopewise.monitor._clock import Clock
 from slopewise.monitor._parameters import Parameters

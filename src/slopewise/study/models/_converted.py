@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable
 
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from slopewise._flow import Inputs
 from slopewise.convert import Conversion, ConversionWarning, Site, convert
+from slopewise.convert._convert import copy_of
 from slopewise.convert._normal import normalise
 from slopewise.convert._replace import Unit, WriteBack, put_, units
 from slopewise.convert._select import Selection
@@ -94,7 +94,7 @@ def hint_for_size(images: Tensor) -> str:
 def _own_activations(model: nn.Module, example: Tensor, options: ConvertSpec) -> dict[str, nn.Module]:
     """By label, the activation that the network has at each site."""
     wrapped, selection = unwrapped(model), Selection(options.only, options.skip or None)
-    normal = normalise(copy.deepcopy(wrapped.inner), Inputs.of(example), selection, call_sites=options.call_sites)
+    normal = normalise(copy_of(wrapped.inner), Inputs.of(example), selection, call_sites=options.call_sites)
     own = {wrapped.prefix + unit.names[0]: unit.module for unit in units(normal)}
     for module in own.values():
         if getattr(module, "inplace", False):  # conversion sees to the places where it has to be

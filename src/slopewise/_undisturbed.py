@@ -1,0 +1,254 @@
+"""Models that are run and are afterwards as they were: attributes, buffers, training modes and random states."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
+from types import CellType, FunctionType, MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slopewise._flow import tensors_in
+
+_Restore = Callable[[], object]
+
+# Objects of these packages hold no results of a forward pass, or keep their state in step with something outside.
+_LEFT_ALONE = (sys.stdlib_module_names | {"torch", "slopewise"}) - {"types", "collections", "__main__"}
+_ATOMS = (str, int, float, type, nn.Parameter)
+# Sharded parameters come and go with a state that is kept elsewhere, so a module's parameters stay as they are found.
+_PARAMETERS = "_parameters"
+# A module may refer to a trainer, and that to a data set: of tensors that are no buffers, values of so many bytes are
+# kept, and of the others whether they have a graph.
+_MOST = 2**26
+_MISSING = object()
+_HOOKS = frozenset(name for name in vars(nn.Module()) if "hooks" in name)
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Let a model be run within the block, and be as before afterwards.
+
+    Training modes, buffers, the attributes of modules, what lies in the lists, dicts and objects that these hold, and
+    the random states of PyTorch, Python and NumPy are put back. From the variables of hooks only tensors that the pass
+    left there are taken away: what else hooks count or write is theirs. Values of parameters and their gradients are
+    not put back.
+
+    Args:
+        model: any module.
+    """
+    buffers, left, restores = {id(buffer) for buffer in model.buffers()}, _MOST, []
+    for thing, outside in _held_by(model):
+        if isinstance(thing, Tensor):
+            size = 0 if id(thing) in buffers else thing.numel() * thing.element_size()
+            left -= size
+            restore = _keep_tensor(thing, values=size == 0 or left >= 0)
+        else:
+            restore = _kind_of(thing).keep(thing)
+            if restore is not None and outside:
+                restore = partial(_if_it_got_tensors, thing, set(map(id, _tensors_of(thing))), restore)
+        if restore is not None:
+            restores.append(restore)
+    draws = [_keep_draws(name) for name in ("random", "numpy.random") if name in sys.modules]
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        with torch.no_grad():
+            for restore in (*restores, *draws):
+                restore()
+
+
+def held_by(model: nn.Module) -> Iterator[Any]:
+    """Everything that a forward pass may change in a model, each thing once: modules, tensors, containers, objects.
+
+    Parameters are left out. Closures and bound methods, as hooks are, are looked into.
+
+    Args:
+        model: any module.
+
+    Example:
+        >>> class Net(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.kept = {"features": [torch.ones(2)]}
+        >>> [thing for thing in held_by(Net()) if isinstance(thing, torch.Tensor)]
+        [tensor([1., 1.])]
+    """
+    return (thing for thing, _ in _held_by(model))
+
+
+def _held_by(model: nn.Module) -> Iterator[tuple[Any, bool]]:
+    """What `held_by` gives, and whether only a function leads there."""
+    seen: dict[int, Any] = {}
+    inside: list[Any] = [model]
+    outside: list[Any] = []
+    while inside or outside:
+        is_outside = not inside
+        thing = inside.pop() if inside else outside.pop()
+        if thing is None or isinstance(thing, _ATOMS) or id(thing) in seen:
+            continue
+        seen[id(thing)] = thing  # kept, so that nothing else gets its id
+        kind = _kind_of(thing)
+        if kind is not _SKIPPED:
+            yield thing, is_outside
+            (outside if is_outside or kind.function else inside).extend(kind.parts(thing))
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How to treat objects of some types.
+
+    Attributes:
+        types: of the objects.
+        parts: what one holds.
+        keep: what puts one back as it is now, without what lies within; None where nothing can have changed.
+        function: it holds what a function uses.
+    """
+
+    types: tuple[type, ...]
+    parts: Callable[[Any], Iterable[Any]]
+    keep: Callable[[Any], _Restore | None] = lambda _: None
+    function: bool = False
+
+
+def _kind_of(thing: Any) -> _Kind:
+    return _kind(type(thing))  # type: ignore[arg-type]  # for mypy a class may have no hash
+
+
+@cache
+def _kind(cls: type) -> _Kind:
+    for kind in _KINDS:
+        if issubclass(cls, kind.types):
+            return kind
+    return _SKIPPED if cls.__module__.partition(".")[0] in _LEFT_ALONE else _OBJECT
+
+
+def _module_items(module: nn.Module) -> dict[str, Any]:
+    return {name: item for name, item in vars(module).items() if name != _PARAMETERS}
+
+
+def _parts_of_function(function: FunctionType) -> Iterable[Any]:
+    if (function.__module__ or "").partition(".")[0] in _LEFT_ALONE:
+        return ()
+    return (*(function.__closure__ or ()), *(function.__defaults__ or ()), function.__kwdefaults__)
+
+
+def _attributes(thing: Any) -> dict[str, Any]:
+    own = getattr(thing, "__dict__", None)
+    found = dict(own) if isinstance(own, dict) else {}
+    for base in type(thing).__mro__:
+        slots = vars(base).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if not name.startswith("__") and hasattr(thing, name):
+                found[name] = getattr(thing, name)
+    return found
+
+
+def _contents(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # a variable that has no value yet
+        return None
+
+
+def _keep_tensor(tensor: Tensor, *, values: bool) -> _Restore | None:
+    # A result with a graph is held, never written to; inference tensors cannot be written to outside inference mode.
+    if tensor.grad_fn is not None or tensor.is_inference() or tensor.is_nested:
+        return None
+    kept, requires_grad = tensor.detach().clone() if values else None, tensor.requires_grad
+
+    def restore() -> None:
+        if tensor.grad_fn is not None and not tensor._is_view():
+            tensor.detach_()
+        if tensor.is_leaf and tensor.requires_grad is not requires_grad:
+            tensor.requires_grad_(requires_grad)
+        if kept is None:
+            return
+        if tensor.shape == kept.shape:
+            tensor.copy_(kept)
+        else:  # resized in place
+            tensor.data = kept
+
+    return restore
+
+
+def _tensors_of(thing: Any) -> list[Tensor]:
+    return list(tensors_in(list(_kind_of(thing).parts(thing))))
+
+
+def _if_it_got_tensors(thing: Any, before: set[int], restore: _Restore) -> None:
+    if any(id(tensor) not in before for tensor in _tensors_of(thing)):
+        restore()
+
+
+def _refill_dict(found: dict[Any, Any], kept: dict[Any, Any]) -> None:
+    if len(found) == len(kept) and all(a is b and found[a] is kept[b] for a, b in zip(found, kept, strict=True)):
+        return
+    base = OrderedDict if isinstance(found, OrderedDict) else dict  # not what a subclass makes of them
+    base.clear(found)
+    for key, value in kept.items():
+        base.__setitem__(found, key, value)
+
+
+def _refill(found: set[Any] | deque[Any], kept: list[Any]) -> None:
+    found.clear()
+    found.update(kept) if isinstance(found, set) else found.extend(kept)
+
+
+def _refill_attributes(thing: Any, kept: dict[str, Any]) -> None:
+    own = getattr(thing, "__dict__", {})
+    for name in [name for name in own if name not in kept and name != _PARAMETERS]:
+        del own[name]
+    for name, item in kept.items():
+        if name in own:
+            own[name] = item
+        elif getattr(thing, name, _MISSING) is not item:  # a slot, or deleted
+            object.__setattr__(thing, name, item)
+
+
+def _refill_cell(cell: CellType, contents: Any) -> None:
+    cell.cell_contents = contents
+
+
+def _keep_draws(module: str) -> _Restore:
+    if module == "random":
+        return partial(random.setstate, random.getstate())
+    numpy: Any = sys.modules[module]
+    return partial(numpy.set_state, numpy.get_state())
+
+
+_KINDS = (
+    _Kind((Tensor,), lambda _: ()),
+    _Kind((torch.Generator,), lambda _: (), lambda draws: partial(draws.set_state, draws.get_state())),
+    _Kind((dict,), dict.values, lambda found: partial(_refill_dict, found, dict(found))),
+    _Kind((list,), lambda found: found, lambda found: partial(list.__setitem__, found, slice(None), list(found))),
+    _Kind((set, deque), lambda found: found, lambda found: partial(_refill, found, list(found))),
+    _Kind((tuple, frozenset), lambda found: found),
+    _Kind((CellType,), lambda cell: [_contents(cell)], lambda cell: partial(_refill_cell, cell, _contents(cell))),
+    _Kind((FunctionType,), _parts_of_function, function=True),
+    _Kind((MethodType,), lambda method: [method.__self__, method.__func__], function=True),
+    _Kind((partial,), lambda call: [call.func, *call.args, call.keywords], function=True),
+    _Kind(
+        (torch.jit.ScriptModule,),
+        lambda module: [*module.buffers(recurse=False), *module.children()],
+        lambda module: partial(setattr, module, "training", module.training),
+    ),
+    _Kind(
+        (nn.Module,),
+        lambda module: [item for name, item in _module_items(module).items() if item or name not in _HOOKS],
+        lambda module: partial(_refill_attributes, module, _module_items(module)),
+    ),
+)
+_OBJECT = _Kind(
+    (object,),
+    lambda thing: _attributes(thing).values(),
+    lambda thing: partial(_refill_attributes, thing, _attributes(thing)),
+)
+_SKIPPED = _Kind((), lambda _: ())
