@@ -103,7 +103,7 @@ NETWORKS = {
     "MONAI ResNet, 3-D": Network(monai_resnet, shape=VOLUME, fused=1 + 4 * 2),
     "MONAI DenseNet": Network(monai_densenet, fused=1 + 4 * 2 + 2),
     "timm ResNet": Network(timm_resnet, fused=1 + 8 * 2),
-    "timm DenseNet": Network(timm_densenet),
+    "timm DenseNet": Network(timm_densenet, fused=1 + 4 * 2 + 2),
     "torchvision ResNet": Network(torchvision_resnet, fused=1 + 8 * 2),
 }
 RESNETS = [name for name in NETWORKS if "ResNet" in name]

@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from slopewise._flow import Call, Flow, Op, Value
-from slopewise.convert._measured import StaysError
+from slopewise.convert._folding import StaysError
 from slopewise.convert._replace import has_hooks
 
 # Exact classes, which are looked at as a whole; of any other the operations are read.

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from slopewise._flow import Inputs
 from slopewise._record import record
 from slopewise.convert._fold_norm import foldable
-from slopewise.convert._folding import Folding, FoldStep, Kind
-from slopewise.convert._measured import Measured, StaysError, largest_change
+from slopewise.convert._folding import Folding, FoldStep, Kind, StaysError
+from slopewise.convert._measured import Measured, largest_change
 from slopewise.convert._normal import Refusal
 from slopewise.convert._proof import Difference
 from slopewise.convert._settle import settle_

@@ -17,7 +17,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from slopewise._flow import Call, Flow, Op, Value
 from slopewise.convert._fixed import Fixed, scale_and_shift, stand_in, values_of_inputs
-from slopewise.convert._measured import StaysError
+from slopewise.convert._folding import StaysError
 from slopewise.convert._normal import Refusal
 from slopewise.convert._norms import norms
 from slopewise.convert._replace import has_hooks

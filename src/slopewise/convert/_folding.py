@@ -20,6 +20,10 @@ _DOES: Mapping[Kind, str] = {
 }
 
 
+class StaysError(Exception):
+    """Why a layer stays as it is, in words."""
+
+
 @dataclass(frozen=True)
 class FoldStep:
     """One layer that was folded.

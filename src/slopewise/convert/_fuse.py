@@ -1,6 +1,7 @@
 """Batch normalisation and the PReLU behind it, with or without a residual between them, as one layer.
 
-Whether nothing else needs the value between is read off the passes that were watched.
+Whether nothing else needs the value between is read off the passes that were watched. The PReLU may also be within the
+normalisation, as in timm's BatchNormAct2d.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from slopewise._flow import Call, Flow, Op, Value
+from slopewise.convert._fixed import Fixed, fixed, values_of_inputs
+from slopewise.convert._folding import StaysError
+from slopewise.convert._fuse_subclass import plain_of
 from slopewise.convert._graph import put_back_, traced
 from slopewise.convert._replace import has_hooks, set_module
 from slopewise.convert._rewritten import CannotRewriteError
@@ -37,11 +41,15 @@ class Fusion:
 
 @dataclass(frozen=True)
 class _Pair:
-    """One PReLU behind one BatchNorm in a pass; `sum` is the addition between them."""
+    """One PReLU behind one BatchNorm in a pass; `sum` is the addition between them.
+
+    Of a subclass of a BatchNorm, which may hold the PReLU, `subclass` is what it was seen to do.
+    """
 
     activation: Call
     normalisation: Call
     sum: Op | None = None
+    subclass: Fixed | None = None
 
 
 def fuse_(model: nn.Module, flows: list[Flow], *, low_memory: bool) -> tuple[list[Fusion], dict[str, str]]:
@@ -66,11 +74,15 @@ def fuse_(model: nn.Module, flows: list[Flow], *, low_memory: bool) -> tuple[lis
                 _rewrite_sum_(pairs, addition)
                 rewritten[names[addition.call.module]] = "by its graph, since it adds a residual before the activation"
             set_module(model, tuple(aliases[bn]), fused)
-            set_module(model, tuple(aliases[activation]), nn.Identity())
+            gone = tuple(f"{name}." for name in aliases[bn])
+            set_module(model, tuple(n for n in aliases[activation] if not n.startswith(gone)), nn.Identity())
             reason = None
         except CannotRewriteError as error:
             reason = str(error)
         fusions.append(Fusion(names[activation], names[bn], addition is not None, reason))
+    for activation, norm in _behind_fixed(flows).items():
+        why = f"no fused layer stands for {type(norm).__name__}, whose numbers are fixed; sw.fold can fold it for use"
+        fusions.append(Fusion(names[activation], names[norm], residual=False, why_not=why))
     return fusions, rewritten
 
 
@@ -78,9 +90,10 @@ def _pairs(flows: list[Flow]) -> dict[nn.Module, list[_Pair]]:
     """For each PReLU the pairs that it ends, one a call; only where each call ends one, of one BatchNorm."""
     pairs: defaultdict[nn.Module, list[_Pair | None]] = defaultdict(list)
     for flow in flows:
+        varying = values_of_inputs(flow)
         for call in flow.calls():
             if type(call.module) is PReLU and call.op is not None:
-                pairs[call.module].append(_pair(call, call.op))
+                pairs[call.module].append(_pair(call, call.op) or _pair_of_subclass(call, call.op, varying))
     whole = {}
     for activation, found in pairs.items():
         complete = [pair for pair in found if pair is not None]
@@ -106,6 +119,44 @@ def _pair(activation: Call, op: Op) -> _Pair | None:
     return None
 
 
+def _pair_of_subclass(activation: Call, op: Op, varying: set[Value]) -> _Pair | None:
+    """The pair that a PReLU ends within a subclass of a BatchNorm, or behind one."""
+    before = _before(activation.inputs[0], op, past=_PAST)
+    if before is None or before.module is not None or not isinstance(before.call.module, _BatchNorm):
+        return None
+    found = _fixed(before.call, varying)
+    if found is None or found.ops != (before,) or before.name != "batch_norm":
+        return None
+    last = before.call.module._modules[found.rest[-1]] if found.rest else activation.module
+    return _Pair(activation, before.call, subclass=found) if last is activation.module else None
+
+
+def _fixed(call: Call, varying: set[Value]) -> Fixed | None:
+    try:
+        return fixed(call, varying)
+    except StaysError:
+        return None
+
+
+def _behind_fixed(flows: list[Flow]) -> dict[nn.Module, nn.Module]:
+    """The PReLUs in and right behind normalisation by numbers that are fixed in training, too, and the latter."""
+    each = []
+    for flow in flows:
+        varying, found = values_of_inputs(flow), dict[nn.Module, nn.Module]()
+        fixed_at: dict[Op | Call, Fixed] = {}
+        for call in flow.calls():
+            one = None if isinstance(call.module, _BatchNorm) else _fixed(call, varying)
+            if one is not None and one.scales:
+                fixed_at |= {call: one, one.ops[-1]: one}
+            if type(call.module) is PReLU and call.op is not None and call.parent is not None:
+                before = _before(call.inputs[0], call.op, past=_PAST)
+                norm = fixed_at.get(call.parent) or (None if before is None else fixed_at.get(before))
+                if norm is not None:
+                    found[call.module] = norm.call.module
+        each.append(found)
+    return {act: norm for act, norm in each[0].items() if all(other.get(act) is norm for other in each)}
+
+
 def _before(value: Value, user: Op, *, past: tuple[type[nn.Module], ...] = (nn.Identity,)) -> Op | None:
     """The operation that gives a value, past some layers; None if something else than `user` needs it as well."""
     while value.users == [user] and (op := value.producer) is not None:
@@ -124,6 +175,9 @@ def _fused_layer(pairs: list[_Pair], flows: list[Flow], *, low_memory: bool) -> 
     calls = sum(call.module is bn for flow in flows for call in flow.calls())
     if calls != len(pairs):
         raise CannotRewriteError("the normalisation is applied elsewhere, too")
+    subclass = pairs[0].subclass
+    if subclass is not None:
+        bn = plain_of(subclass, act, (fused.stock for fused in _FUSED.values()))
     if type(bn) not in _FUSED:
         raise CannotRewriteError(f"no fused layer stands for {type(bn).__name__}")
     try:

@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from slopewise._flow import Call, Flow, Op, Value
 from slopewise.convert._fixed import SCALES, Fixed, at, fixed
-from slopewise.convert._measured import StaysError
+from slopewise.convert._folding import StaysError
 from slopewise.convert._normal import Refusal
 
 _STOCK = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.LocalResponseNorm, nn.CrossMapLRN2d)

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from slopewise._flow import Flow
-from slopewise.convert._folding import FoldStep
-from slopewise.convert._measured import Measured, StaysError, largest_change
+from slopewise.convert._folding import FoldStep, StaysError
+from slopewise.convert._measured import Measured, largest_change
 from slopewise.convert._normal import Refusal
 from slopewise.convert._replace import WriteBack, has_hooks
 from slopewise.nn import _pair

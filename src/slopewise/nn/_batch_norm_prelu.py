@@ -165,8 +165,7 @@ class BatchNormPReLU(_BatchNorm):
             >>> BatchNormPReLU2d(8, 1, init=0.0, learnable=False).unfuse()[1]
             ReLU()
         """
-        bn = self.stock(self.num_features, self.eps, self.momentum, self.affine, self.track_running_stats, "meta")
-        _pair.share(self, bn)
+        bn = _pair.plain(self, self.stock)
         act = _pair.activation(self.slope, self.init, self.bounds, learnable=self.learnable, low_memory=self.low_memory)
         if isinstance(act, PReLU):
             act.shared_gradient = self.shared_gradient

@@ -91,6 +91,14 @@ def activation(
     return act
 
 
+def plain(source: _BatchNorm, stock: type[_BatchNorm]) -> _BatchNorm:
+    """One of PyTorch's own that normalises as `source` does, and holds its very tensors."""
+    settings = source.num_features, source.eps, source.momentum, source.affine, source.track_running_stats
+    bn = stock(*settings, device="meta")
+    share(source, bn)
+    return bn
+
+
 def share(source: _BatchNorm, target: _BatchNorm) -> None:
     """Let `target` hold the very parameters and buffers of `source`, and its training mode."""
     for name in ("weight", "bias"):

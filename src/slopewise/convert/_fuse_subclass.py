@@ -1,0 +1,78 @@
+"""Subclasses of PyTorch's batch normalisation, with an activation inside or not: what they compute, proved."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from slopewise.convert._fixed import Fixed
+from slopewise.convert._replace import has_hooks
+from slopewise.convert._rewritten import CannotRewriteError
+from slopewise.nn import _pair
+
+
+def plain_of(seen: Fixed, activation: nn.Module, stocks: Iterable[type[_BatchNorm]]) -> _BatchNorm:
+    """PyTorch's own normalisation that a subclass computes, but for the activation inside; they share their tensors.
+
+    Args:
+        seen: what the module did.
+        activation: the last thing that it does, if it holds one.
+        stocks: the classes to choose from.
+
+    Raises:
+        CannotRewriteError: it is none of these, or does, holds or is watched by more than that.
+    """
+    bn = seen.call.module
+    name = type(bn).__name__
+    stock = next((stock for stock in stocks if isinstance(bn, stock)), None)
+    if stock is None or not isinstance(bn, _BatchNorm):
+        raise CannotRewriteError(f"no fused layer stands for {name}")
+    for part in seen.rest[:-1]:
+        child = bn.get_submodule(part)
+        if type(child) is not nn.Identity or has_hooks(child):
+            raise CannotRewriteError(f"{name} has a {type(child).__name__} between the two")
+    if has_hooks(bn):
+        raise CannotRewriteError("bn has hooks, which the fused layer would not call: remove them first")
+    plain = _pair.plain(bn, stock)
+    parts = tuple(f"{part}." for part in seen.rest)
+    if {key for key in bn.state_dict() if not key.startswith(parts)} != set(plain.state_dict()):
+        raise CannotRewriteError(f"{name} holds other tensors than a {stock.__name__}")
+    if any(tensor.is_meta for tensor in bn.state_dict().values()):
+        raise CannotRewriteError(
+            f"whether {name} computes what {stock.__name__} does cannot be measured without values"
+        )
+    if not _alike(bn, nn.Sequential(plain, activation) if seen.rest else plain, seen.input.shape):
+        raise CannotRewriteError(f"{name} computes something else than a {stock.__name__}")
+    return plain
+
+
+def _alike(one: nn.Module, other: nn.Module, shape: tuple[int, ...]) -> bool:
+    """Whether two modules give the same in training and evaluation, and keep the same statistics, in float64."""
+    modules = [copy.deepcopy(module).to("cpu", torch.float64) for module in (one, other)]
+    generator = torch.Generator().manual_seed(0)
+    for training in (True, True, False):
+        x = torch.randn(shape, generator=generator, dtype=torch.float64) + 1.0
+        try:
+            with torch.no_grad():
+                outputs = [module.train(training)(x.clone()) for module in modules]
+        except Exception as error:  # it is somebody's code
+            first = (str(error).splitlines() or [""])[0]
+            reason = f"{type(one).__name__} does not run by itself ({type(error).__name__}: {first})"
+            raise CannotRewriteError(reason) from error
+        if not _close(outputs):
+            return False
+    return all(map(_close, zip(*(_statistics(module) for module in modules), strict=True)))
+
+
+def _statistics(module: nn.Module) -> list[Tensor]:
+    bn = next(part for part in module.modules() if isinstance(part, _BatchNorm))
+    return [buffer for buffer in bn._buffers.values() if buffer is not None]
+
+
+def _close(pair: Sequence[Tensor]) -> bool:
+    one, other = pair
+    return torch.allclose(one.double(), other.double(), rtol=1e-10, atol=1e-10)
