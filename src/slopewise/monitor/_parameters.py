@@ -15,7 +15,7 @@ from slopewise.monitor._alarm import Thresholds
 from slopewise.monitor._sample import LayerSample, SlopeSample
 from slopewise.monitor._sharded import Shards, is_sharded, local, whole
 from slopewise.optim import slope_name
-from slopewise.optim._roles import held
+from slopewise.optim._roles import current, held
 from slopewise.slopes import SlopeSummary, summarise
 
 _DECAY = 0.9  # of the averages behind signal-to-noise: about the latest ten samples count
@@ -32,7 +32,7 @@ def learned_slopes(module: nn.Module) -> Tensor:
     name = slope_name(module)
     if name is None:
         return torch.empty(0)
-    return _applied(module, getattr(module, name))
+    return _applied(module, current(module, name))
 
 
 def _applied(module: nn.Module, slopes: Tensor) -> Tensor:
@@ -212,8 +212,9 @@ class Parameters:
             values = self._values(path)
             if alone and is_sharded(values):
                 continue
-            # None where it is parametrised.
-            parameter = self._sharded.get(path, module._parameters.get(slope_name(module) or ""))
+            own, name = module._parameters, slope_name(module) or ""
+            # None where it is parametrised; a pruned one's is 0 where the mask is.
+            parameter = self._sharded.get(path, own.get(name, own.get(f"{name}_orig")))
             gradient = None if parameter is None else seen.get(parameter, found.get(parameter))
             before = slopes_before.get(path)
             numbers = [values, values if gradient is None else gradient.flatten(), values if before is None else before]

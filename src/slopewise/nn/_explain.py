@@ -62,7 +62,8 @@ def batch_norm_prelu(
     if slope.numel() not in (1, shape[1]):
         raise ValueError(
             f"{slope.numel()} slopes do not fit an input of shape {shape}, which has {shape[1]} channels: pass one "
-            f"slope per channel, or a single one to share"
+            f"slope per channel, or a single one to share. If structured pruning has taken channels away, it took the "
+            f"fused layer for a BatchNorm and left the slopes: put layer.unfuse() in its place before pruning"
         ) from None
 
 

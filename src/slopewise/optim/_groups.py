@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import torch
@@ -13,11 +14,15 @@ from torch.nn.parameter import is_lazy
 from slopewise.nn import PReLU
 from slopewise.nn._batch_norm_prelu import BatchNormPReLU
 from slopewise.nn._slopes import SharedGradient
+from slopewise.optim._doubts import absurd_slope, all_zero, settings_to_doubt
 from slopewise.optim._roles import Role, held, role
 
 
 class ParamGroups(list[dict[str, Any]]):
     """Parameter groups to pass to an optimizer; ``str()`` says what is in them.
+
+    It also says what there is to doubt: slopes that nobody can have initialised or trained; and, once an optimizer has
+    completed the groups with its own settings, what these will do to slopes against expectation.
 
     Attributes:
         layers: the learned slopes by the layer that holds them. A parameter that several layers share stands under
@@ -49,6 +54,9 @@ class ParamGroups(list[dict[str, Any]]):
             lines.append(f"  {group['name']}: {count}{''.join(settings)}")
         for gradient, layers in Counter(self.shared.values()).items():
             lines.append(f"  layers that share one slope, with its {gradient} gradient over channels: {layers:,}")
+        zeros = any(map(all_zero, self.layers.values()))
+        lines += [f"  slopes: {doubt}" for group in slopes for doubt in settings_to_doubt(group, zeros=zeros)]
+        lines += [f"  {doubt}" for doubt in _absurd(self.layers)]
         return "\n".join(lines)
 
 
@@ -99,6 +107,9 @@ def param_groups(
     Returns:
         A list of three dicts with the keys `name`, `params`, `lr` and `weight_decay`.
 
+    Warns:
+        UserWarning: a slope is NaN, beyond ±100 or below 1e-20 and not 0: memory that nobody initialised.
+
     Raises:
         ValueError: a number is negative or NaN, `shared_gradient` is neither "mean" nor "sum", a parameter has no shape
             yet or holds a whole flattened part of the model, or no parameter requires a gradient.
@@ -143,6 +154,9 @@ def param_groups(
     }
     roles |= {id(parameter): "slope" for _, parameter in slopes.values()}
 
+    for doubt in _absurd({path: parameter for path, (_, parameter) in slopes.items()}):
+        warnings.warn(doubt, UserWarning, stacklevel=2)
+
     def group(name: str, of: Role, lr: float, weight_decay: float) -> dict[str, Any]:
         members = [parameter for parameter in learned if roles[id(parameter)] == of]
         return {"name": name, "params": members, "lr": lr, "weight_decay": weight_decay}
@@ -159,6 +173,16 @@ def param_groups(
             path: _share(layer, shared_gradient) for path, (layer, _) in slopes.items() if layer.num_parameters == 1
         },
     )
+
+
+def _absurd(layers: Mapping[str, Tensor]) -> Iterator[str]:
+    for path, slopes in layers.items():
+        if (value := absurd_slope(slopes)) is not None:
+            yield (
+                f"'{path}' has a slope of {value:g}, which looks like memory that nobody initialised (transformers' "
+                "from_pretrained leaves slopes so that a checkpoint lacks): load slopes, or call the layer's "
+                "reset_parameters()"
+            )
 
 
 def _share(layer: torch.nn.Module, gradient: SharedGradient) -> SharedGradient:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
@@ -48,14 +48,33 @@ def held(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, nn.Parameter]]
     """Every parameter wherever it is held: the layer's path, the layer, the parameter's name in it, the parameter.
 
     A parametrised tensor's parameters (`parametrizations.weight.original`) are the layer's, under the tensor's own
-    name. Wrappers (DDP, FSDP, torch.compile, ...) are left out of the path.
+    name, and so are those that pruning and norms of the older kind make of it (`weight_orig`, `weight_g`). Wrappers
+    (DDP, FSDP, torch.compile, ...) are left out of the path.
     """
     modules = dict(model.named_modules(remove_duplicate=False))
     for path, module in modules.items():
         owner, inside, tensor = f".{path}".partition(".parametrizations.")
         owner = owner.removeprefix(".")
         for name, parameter in module.named_parameters(recurse=False):
-            yield plain(modules, owner), modules[owner], tensor.split(".")[0] if inside else name, parameter
+            own = tensor.split(".")[0] if inside else _made_of(module, name)
+            yield plain(modules, owner), modules[owner], own, parameter
+
+
+def _made_of(module: nn.Module, name: str) -> str:
+    """The tensor that is computed anew before each forward pass from a parameter; else the parameter's own name.
+
+    torch.nn.utils.prune, weight_norm and spectral_norm leave that tensor where the parameter was, as a mere attribute.
+    """
+    tensor, _, part = name.rpartition("_")
+    computed = part in {"orig", "g", "v"} and isinstance(vars(module).get(tensor), Tensor)
+    return tensor if computed else name
+
+
+def current(module: nn.Module, name: str) -> Tensor:
+    """A module's tensor as it is now; where it is pruned, not as it was in the latest forward pass."""
+    masked: Tensor = getattr(module, name)
+    original, mask = module._parameters.get(f"{name}_orig"), module._buffers.get(f"{name}_mask")
+    return masked if original is None or mask is None else mask.to(original.dtype) * original
 
 
 def _is_norm(module: nn.Module) -> bool:
