@@ -118,6 +118,49 @@ def test_a_checkpoint_of_the_original_loads_into_a_fused_conversion(fuse):
     torch.testing.assert_close(conversion.model.eval()(X), trained.eval()(X), rtol=1e-5, atol=1e-5)
 
 
+class Tied(nn.Module):
+    """One activation and one convolution, each at two places; in a list, one of them has a third name."""
+
+    _version = 3
+
+    def __init__(self, act=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv1 = self.conv2 = nn.Conv2d(3, 3, 3, padding=1)
+        self.act1 = self.act2 = act or nn.ReLU()
+        self.more = nn.ModuleList([self.act1])
+        self.found = []
+
+    def forward(self, x):
+        return self.act2(self.conv2(self.act1(self.conv1(x))))
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *args):
+        self.found = [local_metadata.get("version")]
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+
+
+@pytest.mark.parametrize("act", [nn.ReLU, lambda: nn.PReLU(init=0.1)])
+@pytest.mark.parametrize("kept", ["1", "2"])
+def test_one_name_of_a_tied_tensor_is_enough(act, kept):
+    trained = Tied(act())
+    nn.init.normal_(trained.conv1.weight)
+    state = {key: value for key, value in trained.state_dict().items() if kept in key.split(".")[0]}
+    conversion = sw.convert(Tied(act()), X, init=0.0)
+    conversion.load_state_dict(state)
+    assert torch.equal(conversion.model.eval()(X), trained.eval()(X))
+    del state[f"conv{kept}.weight"]
+    with pytest.raises(RuntimeError, match=r"it lacks conv1.weight, conv2.weight, and has besides nothing"):
+        sw.convert(Tied(act()), X).load_state_dict(state)
+
+
+def test_versions_of_modules_are_handed_on():
+    conversion = sw.convert(Tied(), X)
+    conversion.load_state_dict(Tied().state_dict())
+    assert conversion.model.found == [3]
+    conversion.load_state_dict(dict(Tied().state_dict()))
+    assert conversion.model.found == [None]
+
+
 def test_only_and_skip_by_name_kind_and_class():
     class Branches(nn.Module):
         def __init__(self):

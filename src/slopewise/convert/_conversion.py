@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -71,13 +72,15 @@ class Conversion:
     notes: tuple[str, ...]
     added: int
     _slopes_of: Mapping[str, tuple[str, ...]]  # a key of the model given, and the keys that took its slopes over
+    _aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # keys that were one tensor in that model
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Load a checkpoint of the model that was converted into the converted one.
 
-        All weights must be there and none be left over. Slopes of PReLUs in the checkpoint become those of their
-        sites; a shared one is copied to every channel. Other sites' slopes stay as they are. For a checkpoint of the
-        converted model itself use ``conversion.model.load_state_dict``.
+        All weights must be there, under one of their names, and none be left over. Slopes of PReLUs in the checkpoint
+        become those of their sites; a shared one is copied to every channel. Other sites' slopes stay as they are. The
+        `_metadata` of a state dict is handed on. For a checkpoint of the converted model itself use
+        ``conversion.model.load_state_dict``.
 
         Raises:
             RuntimeError: the checkpoint is of another model; the message names the keys.
@@ -93,14 +96,17 @@ class Conversion:
             (32.0, 0.25)
         """
         own = self.model.state_dict()
-        given: dict[str, Any] = {}
-        for key, value in state_dict.items():
+        given: OrderedDict[str, Any] = OrderedDict()
+        for key, value in self._under_all_names(state_dict).items():
             for target in self._slopes_of.get(key, (key,)):
                 fits = target in own and isinstance(value, Tensor) and key in self._slopes_of
                 given[target] = _as_many(value, own[target]) if fits else value
+        if (metadata := getattr(state_dict, "_metadata", None)) is not None:  # versions of the modules that wrote it
+            given._metadata = metadata  # type: ignore[attr-defined]
         found = self.model.load_state_dict(given, strict=False)
-        tensors, new = self.model.state_dict(keep_vars=True), self._new_tensors()
-        missing = [key for key in found.missing_keys if id(tensors[key]) not in new]
+        tensors = self.model.state_dict(keep_vars=True)  # of several names each, some of them
+        there = self._new_tensors() | {id(tensors[key]) for key in given if key in tensors}
+        missing = [key for key in found.missing_keys if id(tensors[key]) not in there]
         if missing or found.unexpected_keys:
             raise RuntimeError(
                 f"the checkpoint is not of the model that was converted: it lacks {_listing(missing)}, and has besides "
@@ -115,6 +121,11 @@ class Conversion:
             for act in activations
         ]
         return {id(tensor) for tensors in learned for tensor in tensors}
+
+    def _under_all_names(self, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+        """A file may have one name of a tied tensor, as safetensors' do; here its sites may be tied no more."""
+        others = {other: key for key in state_dict for other in self._aliases.get(key, ()) if other not in state_dict}
+        return {**state_dict, **{other: state_dict[key] for other, key in others.items()}}
 
     def __str__(self) -> str:
         from slopewise.convert._table import conversion_text

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from slopewise._activations import KINDS
 from slopewise._flow import Inputs
+from slopewise._ties import aliases
 from slopewise._undisturbed import held_by
 from slopewise.convert._conversion import Conversion, ConversionWarning, Site
 from slopewise.convert._fuse import fuse_
@@ -120,6 +121,7 @@ def convert(
         (*wrapped.notes, *([normal.failure] if normal.failure else []), *state.notes),
         _count(state.model) - _count(given),
         {wrapped.prefix + k: tuple(wrapped.prefix + t for t in ts) for k, ts in state.slopes_of().items()},
+        aliases(model.state_dict(keep_vars=True)),
     )
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
+from slopewise._ties import memory
 from slopewise.errors import SlopewiseError, nearest
 
 if TYPE_CHECKING:
@@ -125,19 +126,10 @@ def _tied(layers: Iterable[FoundLayer]) -> Iterator[FoundLayer]:
     """One layer of those that are one tensor, under the name by which it is best known."""
     groups: dict[tuple[object, ...], list[FoundLayer]] = {}
     for found in layers:
-        groups.setdefault(_memory(found.slopes), []).append(found)
+        groups.setdefault(memory(found.slopes), []).append(found)
     for group in groups.values():
         first = min(group, key=lambda found: _BEST.index(found.certainty))
         yield replace(first, aliases=tuple(found.layer for found in group if found is not first))
-
-
-def _memory(tensor: Tensor) -> tuple[object, ...]:
-    """Where a tensor lies and how; a subclass (DTensor) may lie nowhere."""
-    import torch
-
-    if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
-        return (id(tensor),)
-    return tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride(), tensor.device
 
 
 @dataclass(frozen=True, slots=True)
