@@ -36,7 +36,7 @@ BAD_INPUT = [
     (("--set", "train.lr"), "write KEY=VALUE"),
     (("--data", "no/such/folder"), "unknown data 'no/such/folder', which is no folder"),
     (("--set", "data.source=folder", "--set", "data.path=absent"), "'absent' is not a folder"),
-    (("--data", "photos"), "class 'empty' has no PNG or JPEG image"),
+    (("--data", "photos"), "'photos' has no directories with pictures"),
     (("--data", "nan.npz"), "hold NaN or infinity, the first at index 3"),
     (("--model", "nets:raising"), "raised RuntimeError: no such backbone"),
     (("--model", "nets:absent"), "module 'nets' has no 'absent'"),

@@ -122,8 +122,8 @@ def test_damaged_idx_files_are_named(tmp_path: Path, content: bytes, message: st
 # A folder of images
 
 
-def write_folder(root: Path, *, count: int = 10, mode: str = "RGB") -> Path:
-    numbers = np.random.default_rng(0)
+def write_folder(root: Path, *, count: int = 10, mode: str = "RGB", seed: int = 0) -> Path:
+    numbers = np.random.default_rng(seed)
     for label in ("cat", "dog"):
         (root / label).mkdir(parents=True)
         for k in range(count):
@@ -144,7 +144,7 @@ def test_a_folder_is_read_resized_and_split(tmp_path: Path, mode: str, channels:
 
 def test_train_and_test_folders_are_kept_apart(tmp_path: Path) -> None:
     write_folder(tmp_path / "train", count=3)
-    write_folder(tmp_path / "test", count=2)
+    write_folder(tmp_path / "test", count=2, seed=1)
     data = load_data(DataSpec(source=str(tmp_path)))
     assert (len(data.train_labels), len(data.test_labels)) == (6, 4)
     (tmp_path / "test" / "dog").rename(tmp_path / "test" / "wolf")
@@ -193,7 +193,7 @@ def test_parts_of_a_data_set_are_not_taken_for_classes(tmp_path: Path) -> None:
 
 def test_one_grey_picture_does_not_make_the_rest_grey(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "pets")
-    Image.new("L", (9, 9), 128).save(root / "cat" / "0.jpg")
+    Image.linear_gradient("L").save(root / "cat" / "0.jpg")
     assert load_data(DataSpec(source=str(root))).in_channels == 3
 
 
@@ -269,8 +269,8 @@ def test_an_npz_file_is_read_whatever_the_channel_axis(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"x_train": np.full((20, 8, 8), np.nan, np.float32)}, "20 of 20 training images hold NaN or infinity"),
-        ({"y_train": np.arange(20) % 2 * 1.5}, "labels are torch.float64, but must be integers"),
+        ({"x_train": np.full((20, 8, 8, 3), np.nan, np.float32)}, "20 of 20 training images hold NaN or infinity"),
+        ({"y_train": np.arange(20) % 2 * 1.5}, "labels are float64 such as 1.5, but must be integers"),
         ({"y_train": np.arange(19) % 2}, "20 training images but 19 labels"),
         ({"y_train": np.zeros(20, np.int64)}, "no training image of class '1'"),
         ({"y_test": np.array([0, 1, -1, 0, 0, 0])}, "test labels run from -1 to 1"),
@@ -279,7 +279,7 @@ def test_an_npz_file_is_read_whatever_the_channel_axis(tmp_path: Path) -> None:
         ({"x_test": np.zeros((0, 8, 8, 3)), "y_test": np.zeros(0, np.int64)}, "no test images"),
         ({"x_train": np.zeros((20, 8, 8), np.complex64)}, "training images are torch.complex64"),
         ({"y_train": np.zeros(20, np.int64), "y_test": np.zeros(6, np.int64)}, "there is 1 class"),
-        ({"x_train": np.zeros((20, 8), np.float32)}, "training images have shape (20, 8)"),
+        ({"x_train": np.zeros((20, 8), np.float32)}, "training images are each of shape (8,)"),
     ],
 )  # fmt: skip
 def test_bad_arrays_are_refused(tmp_path: Path, changes: dict[str, np.ndarray], message: str) -> None:
@@ -307,21 +307,20 @@ from PIL import Image
 from torch.utils.data import Dataset, TensorDataset
 
 def tensors(count=20):
-    data = TensorDataset(torch.rand(count, 1, 8, 8), torch.arange(count) % 2)
-    return data, data
+    return tuple(TensorDataset(torch.rand(count, 1, 8, 8), torch.arange(count) % 2) for _ in range(2))
 
 class Pictures(Dataset):
     classes = ["ant", "bee"]
-    def __init__(self, kind, broken_at=None): self.kind, self.broken_at = kind, broken_at
+    def __init__(self, kind, broken_at=None, seed=0): self.kind, self.broken_at, self.seed = kind, broken_at, seed
     def __len__(self): return 10
     def __getitem__(self, i):
         if i >= 10: raise IndexError
         if i == self.broken_at: raise OSError("disk on fire")
-        array = np.random.default_rng(i).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+        array = np.random.default_rng([self.seed, i]).integers(0, 256, (8, 8, 3)).astype(np.uint8)
         return {"pil": Image.fromarray, "array": lambda a: a,
                 "tensor": lambda a: torch.from_numpy(a).permute(2, 0, 1)}[self.kind](array), i % 2
 
-def pictures(kind): return Pictures(kind), Pictures(kind)
+def pictures(kind): return Pictures(kind), Pictures(kind, seed=1)
 def broken(): return Pictures("pil", broken_at=7), Pictures("pil")
 def one(): return Pictures("pil")
 def raising(): raise KeyError("no such bucket")
@@ -345,9 +344,9 @@ def test_a_users_own_data(user_module: Callable[[str, str], str]) -> None:
     ("function", "message"),
     [
         ("raising", "raised KeyError: 'no such bucket'"),
-        ("broken", "reading the training set raised OSError: disk on fire"),
+        ("broken", "reading item 7 of the training set raised OSError: disk on fire"),
         ("one", "must return two data sets (train, test), not Pictures"),
-        ("empty", "has no items by number"),
+        ("empty", "no training images"),
         ("stream", "has no items by number"),
         ("absent", "has no 'absent'"),
     ],

@@ -1,50 +1,84 @@
-"""Images and labels given as arrays: the shapes that people keep them in, brought to (N, C, H, W)."""
+"""Images and labels given as whole arrays: from NumPy or torch to raw data."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+import torch
 from torch import Tensor
 
 from slopewise.errors import DataError
+from slopewise.study._spec import DataSpec
 from slopewise.study.data._base import RawData
+from slopewise.study.data._labels import class_numbers
+from slopewise.study.data._layout import channels_first, find_layout
 
-_MOST_CHANNELS = 4  # a last axis of at most this size is taken for channels
 
-
-def from_arrays(x_train: Tensor, y_train: Tensor, x_test: Tensor, y_test: Tensor) -> RawData:
-    """Raw data with classes named by their numbers, from 0 to the largest label.
+def from_arrays(x_train: Any, y_train: Any, x_test: Any, y_test: Any, spec: DataSpec) -> RawData:
+    """Make raw data of arrays or tensors, with classes named by `data.classes` or else by their numbers.
 
     Raises:
-        DataError: labels are not integers, or images have no axis for height and width.
+        DataError: labels are no integers, or images none of (N, H, W), (N, C, H, W) and (N, H, W, C).
     """
-    for labels, part in ((y_train, "training"), (y_test, "test")):
-        if not labels.numel():
-            raise DataError(f"data: no {part} images")
-        if labels.is_floating_point() or labels.is_complex():
-            raise DataError(f"data: {part} labels are {labels.dtype}, but must be integers 0, 1, ...")
-    train_labels, test_labels = y_train.flatten().long(), y_test.flatten().long()
-    classes = int(max(train_labels.max(), test_labels.max())) + 1
+    train_labels = class_numbers(y_train, "training labels", spec.classes)
+    test_labels = class_numbers(y_test, "test labels", spec.classes)
+    train, reading = images_of(x_train, "training", spec)
+    test, _ = images_of(x_test, "test", spec)
     return RawData(
-        channels_first(x_train, "training"),
-        train_labels,
-        channels_first(x_test, "test"),
-        test_labels,
-        tuple(map(str, range(classes))),
+        train, train_labels, test, test_labels, class_names(train_labels, test_labels, spec), reading=reading
     )
 
 
-def channels_first(images: Tensor, part: str) -> Tensor:
-    """(N, H, W), (N, C, H, W) or (N, H, W, C) to (N, C, H, W).
+def images_of(array: Any, part: str, spec: DataSpec) -> tuple[Tensor, str]:
+    """The images (N, C, H, W) of an array, and how it was read in words.
 
-    Example:
-        >>> import torch
-        >>> channels_first(torch.zeros(5, 28, 28, 3), "training").shape
-        torch.Size([5, 3, 28, 28])
+    Raises:
+        DataError: the array holds no images, or its axes could be read in two ways.
     """
-    if images.is_complex():
-        raise DataError(f"data: {part} images are {images.dtype}, but must be real numbers")
-    if images.ndim == 3:
-        return images[:, None]
-    if images.ndim != 4:
-        raise DataError(f"data: {part} images have shape {tuple(images.shape)}, but must be (N, C, H, W) or (N, H, W)")
-    last = images.shape[3] <= _MOST_CHANNELS < images.shape[1]
-    return images.permute(0, 3, 1, 2).contiguous() if last else images
+    images = to_tensor(array, f"{part} images")
+    if not len(images):
+        raise DataError(f"data: no {part} images")
+    layout = find_layout(images.shape[1:], spec.layout, f"{part} images")
+    return channels_first(images, layout), f"arrays of {str(images.dtype).removeprefix('torch.')}, {layout}"
+
+
+def class_names(train_labels: Tensor, test_labels: Tensor, spec: DataSpec) -> tuple[str, ...]:
+    """Names of the classes: `data.classes`, or the numbers from 0 to the largest label.
+
+    Raises:
+        DataError: there are more labels than names.
+    """
+    labels = torch.cat([train_labels, test_labels])
+    count = int(labels.max()) + 1 if len(labels) else 0
+    if spec.classes is None:
+        return tuple(map(str, range(count)))
+    if len(spec.classes) < count:
+        raise DataError(f"data.classes: names {len(spec.classes)} classes, but labels run to {count - 1}")
+    return spec.classes
+
+
+def to_tensor(array: Any, what: str) -> Tensor:
+    """A tensor of real numbers on the CPU, of the same number type.
+
+    Raises:
+        DataError: the array holds something else.
+    """
+    if isinstance(array, Tensor):
+        tensor = array.detach().cpu()
+        if tensor.layout != torch.strided:
+            tensor = tensor.to_dense()
+    else:
+        if np.ma.is_masked(array):
+            raise DataError(f"data: {what} have masked pixels, whose values mean nothing: fill them first")
+        numbers = np.asarray(array)
+        if numbers.dtype.kind not in "biufc":
+            raise DataError(f"data: {what} are {numbers.dtype}, but must be real numbers of one shape: stack them")
+        if numbers.dtype.kind == "f" and numbers.dtype.itemsize > 8:
+            numbers = numbers.astype(np.float64)
+        # torch takes neither foreign byte orders nor negative strides, and warns of what it may not write to.
+        numbers = np.require(numbers, numbers.dtype.newbyteorder("="), ["C", "W"])
+        tensor = torch.from_numpy(numbers)
+    if tensor.is_complex():
+        raise DataError(f"data: {what} are {tensor.dtype}, but must be real numbers")
+    return tensor.as_subclass(Tensor)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset, TensorDataset
 
-from slopewise.errors import DataError
+from slopewise.errors import DataError, SlopewiseError
 from slopewise.study._references import describe, resolve
 from slopewise.study._spec import DataSpec
-from slopewise.study.data._arrays import channels_first
+from slopewise.study.data._arrays import class_names, images_of
 from slopewise.study.data._base import LazyImages, RawData
+from slopewise.study.data._items import Picture, described, image_and_label, picture
+from slopewise.study.data._labels import class_numbers
 
 
 def load(spec: DataSpec) -> RawData:
     """Call `source(**options)`; it returns (train, test), each a map-style data set of (image, label).
 
-    An image is a tensor (C, H, W) or (H, W), an array (H, W, C) or (H, W), or a PIL image; labels are integers from 0.
+    An image is a tensor or array of axes (C, H, W), (H, W, C) or (H, W), see `data.layout`, or a Pillow image; labels
+    are integers from 0. In place of a data set, a pair of arrays (images, labels) or a `TensorDataset` of two will do.
     Items are read once and kept where they fit `data.memory_gib`, so leave random augmentation to `data.augment`.
 
     Raises:
@@ -34,39 +37,152 @@ def load(spec: DataSpec) -> RawData:
     if not isinstance(sets, (tuple, list)) or len(sets) != 2:
         raise DataError(f"data '{spec.source}' must return two data sets (train, test), not {type(sets).__name__}")
     train, test = sets
-    train_images, train_labels = _read(train, "training", spec)
-    test_images, test_labels = _read(test, "test", spec)
-    names = getattr(train, "classes", None)
-    count = int(max(train_labels.max(), test_labels.max())) + 1
-    classes = tuple(map(str, names)) if names is not None and len(names) >= count else tuple(map(str, range(count)))
-    return RawData(train_images, train_labels, test_images, test_labels, classes)
+    train_images, train_labels, reading, notes = _read(train, "training", spec)
+    test_images, test_labels, _, more = _read(test, "test", spec)
+    classes = _classes(train, test, train_labels, test_labels, spec)
+    return RawData(
+        train_images, train_labels, test_images, test_labels, classes, notes=(*notes, *more), reading=reading
+    )
 
 
-def _read(dataset: Dataset[Any], part: str, spec: DataSpec) -> tuple[Tensor | LazyImages, Tensor]:
-    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")) or len(dataset) == 0:
+Read = tuple[Tensor | LazyImages, Tensor, str, list[str]]
+
+
+def _read(dataset: Any, part: str, spec: DataSpec) -> Read:
+    """Images, labels, how they were read, and notes."""
+    if (arrays := _as_arrays(dataset)) is not None:
+        images, reading = images_of(arrays[0], part, spec)
+        return images, class_numbers(arrays[1], f"{part} labels", spec.classes), reading, []
+    if isinstance(dataset, DataLoader):
+        raise DataError(f"data '{spec.source}': the {part} set is a DataLoader: return its data set, loader.dataset")
+    by_number = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+    if isinstance(dataset, IterableDataset) or not by_number or len(dataset) == 0:
         raise DataError(
             f"data '{spec.source}': the {part} set is {type(dataset).__name__}, which has no items by number: "
             "return a map-style data set with at least one (image, label)"
         )
-    if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2:
-        return channels_first(dataset.tensors[0], part), dataset.tensors[1].flatten().long()
-    try:
-        first = _to_tensor(dataset[0][0])
-        shape = (len(dataset), *first.shape)
-        if 4 * math.prod(shape) > spec.memory_gib * 2**30:
-            labels = torch.tensor([int(dataset[i][1]) for i in range(len(dataset))])
-            return LazyImages(lambda i: _to_tensor(dataset[i][0]), shape), labels
-        images, labels = torch.empty(shape, dtype=first.dtype), torch.empty(len(dataset), dtype=torch.int64)
-        for i in range(len(dataset)):
-            image, label = dataset[i]
-            images[i], labels[i] = _to_tensor(image), int(label)
-    except Exception as error:  # the user's data set can raise anything
-        raise DataError(f"data '{spec.source}': reading the {part} set raised {describe(error)}") from error
-    return images, labels
+    return _Items(dataset, part, spec).read()
 
 
-def _to_tensor(image: Any) -> Tensor:
-    if isinstance(image, Tensor):
-        return image if image.ndim == 3 else image[None]
-    array = np.array(image)  # PIL images too; a copy, since theirs are read-only
-    return torch.from_numpy(array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1)))
+def _as_arrays(dataset: Any) -> Sequence[Any] | None:
+    """Images and labels where they are given whole; a class of one's own may do more than its arrays say."""
+    if type(dataset) is TensorDataset and len(dataset.tensors) == 2:
+        return dataset.tensors
+    if isinstance(dataset, (tuple, list)) and len(dataset) == 2:
+        images, labels = dataset
+        if all(isinstance(array, (Tensor, np.ndarray)) for array in dataset) and images.ndim > labels.ndim > 0:
+            return images, labels
+    return None
+
+
+class _Items:
+    """Items of one part, which must all be like the first."""
+
+    def __init__(self, dataset: Any, part: str, spec: DataSpec) -> None:
+        self.dataset, self.part, self.spec = dataset, part, spec
+
+    def read(self) -> Read:
+        """Read every item once; keep the images where they fit in memory."""
+        first, label = self.item(0)
+        count = len(self.dataset)
+        keep = 4 * count * first.pixels.numel() <= self.spec.memory_gib * 2**30
+        images = torch.empty((count, *first.pixels.shape), dtype=first.pixels.dtype) if keep else None
+        channels, labels = len(first.pixels), []
+        for i in range(count):
+            now, label = self.item(i)
+            if i == 0:
+                notes = [] if torch.equal(now.pixels, first.pixels) else [self.changing()]
+            self.compare(first, now, i)
+            if len(now.pixels) > channels:
+                channels = len(now.pixels)
+                images = None if images is None else images.expand(-1, channels, -1, -1).clone()
+            if images is not None:
+                images[i] = now.pixels
+            labels.append(label)
+        shape = (count, channels, *first.pixels.shape[1:])
+        lazy = LazyImages(lambda i: self.item(i)[0].pixels.expand(channels, -1, -1), shape)
+        return lazy if images is None else images, self.numbers(labels), f"items of {first.scale}", notes
+
+    def item(self, index: int) -> tuple[Picture, Any]:
+        """One item, its label as it is."""
+        where = f"item {index} of the {self.part} set"
+        try:
+            item = self.dataset[index]
+        except SlopewiseError:
+            raise
+        except Exception as error:  # the user's data set can raise anything
+            raise DataError(f"data '{self.spec.source}': reading {where} raised {describe(error)}") from error
+        image, label = image_and_label(item, where)
+        return picture(image, where, self.spec), label
+
+    def compare(self, first: Picture, now: Picture, index: int) -> None:
+        """Refuse an item of another size or scale than the first one."""
+        axes = 1 if first.widens or now.widens else 0
+        if first.pixels.shape[axes:] != now.pixels.shape[axes:]:
+            raise DataError(
+                f"data: item {index} of the {self.part} set is an image of {_size(now)}, item 0 one of {_size(first)}: "
+                "bring all images to one size in the data set"
+            )
+        if first.scale != now.scale:
+            raise DataError(
+                f"data: item {index} of the {self.part} set is {now.scale}, item 0 is {first.scale}: give all images "
+                "one number type and scale"
+            )
+
+    def numbers(self, labels: list[Any]) -> Tensor:
+        """The labels of all items as integers."""
+        plain = [label.detach().cpu().numpy() if isinstance(label, Tensor) else label for label in labels]
+        shapes = [np.shape(label) for label in plain]
+        if odd := [i for i, shape in enumerate(shapes) if shape != shapes[0]]:
+            raise DataError(
+                f"data: the label of item {odd[0]} of the {self.part} set is {described(labels[odd[0]])}, that of item "
+                f"0 is {described(labels[0])}: a label must be one integer class"
+            )
+        return class_numbers(np.array(plain), f"{self.part} labels", self.spec.classes)
+
+    def changing(self) -> str:
+        """A note on items that come out differently each time."""
+        return (
+            f"item 0 of the {self.part} set is another image when it is read again: leave random changes to "
+            "data.augment, since items are read once and the same for all arms"
+        )
+
+
+def _size(image: Picture) -> str:
+    channels, height, width = image.pixels.shape
+    return f"{height} x {width} with {channels} channel{'s' * (channels != 1)}"
+
+
+def _classes(train: Any, test: Any, train_labels: Tensor, test_labels: Tensor, spec: DataSpec) -> tuple[str, ...]:
+    numbers = class_names(train_labels, test_labels, spec)
+    if spec.classes is not None:
+        return numbers
+    names, others = _names(train), _names(test)
+    if names and others and names != others:
+        one, other = next((a, b) for a, b in zip((*names, "nothing"), (*others, "nothing"), strict=False) if a != b)
+        raise DataError(
+            f"data '{spec.source}': the training and test sets name their classes differently ('{one}' and '{other}'), "
+            "so that one label stands for two things: bring both to the same classes"
+        )
+    if names and len(names) < len(numbers):
+        raise DataError(
+            f"data '{spec.source}': the training set names {len(names)} classes, but labels run to {len(numbers) - 1}"
+        )
+    return names or numbers
+
+
+def _names(dataset: Any) -> tuple[str, ...] | None:
+    """What a data set calls its classes; those that only choose or join items are looked through."""
+    if isinstance(dataset, Subset):
+        return _names(dataset.dataset)
+    if isinstance(dataset, ConcatDataset):
+        found = [_names(part) for part in dataset.datasets]
+        if len(set(found)) > 1 and None not in found:
+            raise DataError(
+                "data: the data sets joined by ConcatDataset name their classes differently, so that one label stands "
+                "for two things: bring them to the same classes"
+            )
+        return found[0] if found else None
+    names = getattr(dataset, "classes", None)
+    listed = isinstance(names, (list, tuple)) and all(isinstance(name, (str, int)) for name in names)
+    return tuple(map(str, names)) if names and listed else None

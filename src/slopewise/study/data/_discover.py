@@ -15,10 +15,8 @@ from slopewise.study._spec import DataSpec
 from slopewise.study._streams import stream
 from slopewise.study.data._classes import about_classes, class_directories
 from slopewise.study.data._parts import arrange
-from slopewise.study.data._prepare import stratified_split
+from slopewise.study.data._prepare import TEST_FRACTION, stratified_split
 from slopewise.study.data._tree import Tree, scan
-
-_TEST_FRACTION = 0.2
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def discover(spec: DataSpec) -> Files:
         notes += about_classes(found.test, test_classes, ordered=True)
         classes = classes + test_classes
     else:
-        keep, held_out = stratified_split(train_labels, _TEST_FRACTION, stream(0, "folder-test"))
+        keep, held_out = stratified_split(train_labels, TEST_FRACTION, stream(0, "folder-test"))
         if not len(held_out):
             raise DataError(
                 f"data.path: a fifth of the images of each class in '{root}' is less than one, so there is no test "

@@ -1,23 +1,37 @@
-"""One NumPy archive with the arrays `x_train`, `y_train`, `x_test`, `y_test` (the layout of Keras's data sets)."""
+"""One NumPy archive of images and labels, by any of the usual names."""
 
 from __future__ import annotations
 
+import re
 import zipfile
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 
 from slopewise.errors import DataError
 from slopewise.study._spec import DataSpec
+from slopewise.study._streams import stream
 from slopewise.study.data._arrays import from_arrays
 from slopewise.study.data._base import RawData
+from slopewise.study.data._labels import class_numbers
+from slopewise.study.data._prepare import TEST_FRACTION, stratified_split
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test")
+_KINDS = {
+    "x": "x|xs|images?|imgs?|data|inputs?|features?|samples?|pictures?|pixels?",
+    "y": "y|ys|labels?|targets?",
+}
+_PARTS = {"train": "train|training|trn|tr", "test": "test|testing|tst|te"}
 
 
 def load(spec: DataSpec) -> RawData:
-    """Images (N, H, W), (N, C, H, W) or (N, H, W, C), integer labels (N,).
+    """Read images (N, H, W), (N, C, H, W) or (N, H, W, C) and labels (N,) of both parts.
+
+    An archive with one pair of arrays alone has a fixed fifth of each class taken as the test set.
 
     Raises:
         DataError: the file is missing or not an archive, or lacks one of the arrays.
@@ -27,12 +41,68 @@ def load(spec: DataSpec) -> RawData:
     path = Path(spec.path)
     try:
         with np.load(path, allow_pickle=False) as archive:
-            if missing := [key for key in _KEYS if key not in archive]:
-                raise DataError(
-                    f"data.path: '{path}' has no array {missing[0]} (it has {', '.join(archive.files)}); "
-                    f"needed are {', '.join(_KEYS)}"
-                )
-            arrays = [torch.from_numpy(archive[key]) for key in _KEYS]
-    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
+            if isinstance(archive, np.ndarray):
+                raise DataError(f"data.path: '{path}' holds a single array; needed are {', '.join(_KEYS)} in an .npz")
+            keys = find_keys(archive.files, path)
+            arrays = {role: _read(archive, key, path) for role, key in keys.items()}
+            left = [key for key in archive.files if key not in keys.values()]
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"data.path: cannot read '{path}' as an .npz file: {error}") from error
-    return from_arrays(*arrays)
+    notes = (f"arrays {', '.join(left)} of '{path}' are left out",) if left else ()
+    if "x" in arrays:
+        arrays = _parted(arrays, spec)
+    x_train, y_train, x_test, y_test = (arrays[key] for key in _KEYS)
+    return replace(from_arrays(x_train, y_train, x_test, y_test, spec), notes=notes)
+
+
+def find_keys(names: Iterable[str], path: Path) -> dict[str, str]:
+    """Find which array is which: `x_train` to `y_test`, or `x` and `y` where nothing is said of parts.
+
+    Raises:
+        DataError: one is missing, or there are two for the same.
+
+    Example:
+        >>> find_keys(["trainX", "train_labels", "images_test", "y_test", "val_images"], Path("a.npz"))
+        {'x_train': 'trainX', 'y_train': 'train_labels', 'x_test': 'images_test', 'y_test': 'y_test'}
+    """
+    names = list(names)
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        plain = re.sub(r"[\W_]", "", name.lower())
+        for kind, kinds in _KINDS.items():
+            if re.fullmatch(kinds, plain):
+                found[kind].append(name)
+            for part, parts in _PARTS.items():
+                if re.fullmatch(f"({kinds})({parts})|({parts})({kinds})", plain):
+                    found[f"{kind}_{part}"].append(name)
+    wanted = ("x", "y") if not any(key in found for key in _KEYS) and {"x", "y"} <= found.keys() else _KEYS
+    if missing := [key for key in wanted if key not in found]:
+        raise DataError(
+            f"data.path: '{path}' has no array {missing[0]} (it has {', '.join(names)}); needed are "
+            f"{', '.join(_KEYS)}, or names that say the same (train_images, testY)"
+        )
+    for key in wanted:
+        if len(found[key]) > 1:
+            raise DataError(
+                f"data.path: '{path}' has {' and '.join(found[key])}, either of which may be {key}: keep one"
+            )
+    return {key: found[key][0] for key in wanted}
+
+
+def _read(archive: Any, key: str, path: Path) -> np.ndarray[Any, Any]:
+    try:
+        return np.asarray(archive[key])
+    except ValueError as error:
+        raise DataError(
+            f"data.path: array {key} of '{path}' cannot be read ({error}): if it holds images of several sizes, "
+            "or other objects, make it one array of numbers"
+        ) from error
+
+
+def _parted(arrays: dict[str, np.ndarray[Any, Any]], spec: DataSpec) -> dict[str, np.ndarray[Any, Any]]:
+    images, labels = arrays["x"], class_numbers(arrays["y"], "labels", spec.classes)
+    if len(images) != len(labels):
+        raise DataError(f"data: {len(images)} images but {len(labels)} labels: there must be one label an image")
+    parts = dict(zip(("train", "test"), stratified_split(labels, TEST_FRACTION, stream(0, "npz-test")), strict=True))
+    values = {"x": images, "y": labels.numpy()}
+    return {key: values[key[0]][parts[key[2:]].numpy()] for key in _KEYS}

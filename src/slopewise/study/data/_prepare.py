@@ -11,7 +11,9 @@ from slopewise.errors import DataError
 from slopewise.study._spec import DataSpec
 from slopewise.study._streams import stream
 from slopewise.study.data._base import ImageData, Images, LazyImages, RawData
+from slopewise.study.data._checks import check_pixels
 
+TEST_FRACTION = 0.2  # of each class, where a source has no test set of its own
 _SAMPLE = 2048  # images that the mean and deviation of lazily read data are taken from
 
 
@@ -31,7 +33,8 @@ def prepare(raw: RawData, spec: DataSpec) -> ImageData:
         raise DataError(f"data: training and test images have different shapes, {shapes}: make them equal")
     counts = torch.bincount(raw.train_labels, minlength=len(raw.classes))
     if missing := [name for name, count in zip(raw.classes, counts.tolist(), strict=True) if not count]:
-        raise DataError(f"data: no training image of class '{missing[0]}': add some, or leave the class out")
+        raise DataError(f"data: no training image of class '{missing[0]}': {_remedy(raw)}")
+    notes = [*raw.notes, *check_pixels(raw), *_about_test(raw)]
 
     keep = torch.arange(len(raw.train_labels))
     if spec.train_size is not None:
@@ -48,7 +51,7 @@ def prepare(raw: RawData, spec: DataSpec) -> ImageData:
         classes=raw.classes,
         flip=raw.flip,
         digest=_digest(train, labels, raw.test_images, raw.test_labels),
-        notes=raw.notes,
+        notes=tuple(notes),
         reading=raw.reading,
     )
 
@@ -101,6 +104,19 @@ def _same(image: Tensor) -> Tensor:
     return image
 
 
+def _remedy(raw: RawData) -> str:
+    least = int(raw.train_labels.min())
+    shift = f", or subtract {least} from the labels, which start at {least}" if least else ""
+    return f"add some, or leave the class out{shift}"
+
+
+def _about_test(raw: RawData) -> list[str]:
+    counts = torch.bincount(raw.test_labels, minlength=len(raw.classes)).tolist()
+    if missing := [name for name, count in zip(raw.classes, counts, strict=True) if not count]:
+        return [f"{len(missing)} of {len(raw.classes)} classes have no test image: {', '.join(missing[:6])}"]
+    return []
+
+
 def _check(images: Images, labels: Tensor, classes: int, part: str) -> None:
     if len(images.shape) != 4:
         raise DataError(f"data: {part} images have shape {tuple(images.shape)}, but must be (N, C, H, W)")
@@ -113,13 +129,6 @@ def _check(images: Images, labels: Tensor, classes: int, part: str) -> None:
             f"data: {part} labels run from {int(labels.min())} to {int(labels.max())}, but there are {classes} "
             f"classes: labels must be 0 to {classes - 1}"
         )
-    if isinstance(images, Tensor) and images.is_floating_point():
-        bad = (~images.to(torch.float32).isfinite()).flatten(1).any(dim=1)
-        if bad.any():
-            raise DataError(
-                f"data: {int(bad.sum())} of {len(images)} {part} images hold NaN or infinity, the first at index "
-                f"{int(bad.nonzero()[0])}: clean or drop them"
-            )
 
 
 def _moments(images: Tensor | LazyImages) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,115 @@
+"""Items of a map-style data set: an image and a label each, whatever the image is given as."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from slopewise.errors import DataError
+from slopewise.study._references import describe
+from slopewise.study._spec import DataSpec
+from slopewise.study.data._arrays import to_tensor
+from slopewise.study.data._layout import channels_first, find_layout
+from slopewise.study.data._picture import mode_of, to_pixels
+
+_WANTED = "return (image, label), with an integer label"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The image of one item.
+
+    Attributes:
+        pixels: Tensor (C, H, W).
+        scale: What tells the meaning of its numbers: the depth of a Pillow image, or the number type of an array.
+        widens: it is a grey picture that may stand among coloured ones.
+    """
+
+    pixels: Tensor
+    scale: str
+    widens: bool = False
+
+
+def image_and_label(item: Any, where: str) -> tuple[Any, Any]:
+    """The two parts of an item.
+
+    Raises:
+        DataError: it has other parts; the message says what it is and what a study takes.
+
+    Example:
+        >>> image_and_label({"image": np.zeros((8, 8)), "label": 1}, "item 0")
+        Traceback (most recent call last):
+        ...
+        slopewise.errors.DataError: data: item 0 is {image: ndarray (8, 8), label: int}: return (image, label), with \
+an integer label: for a dict, (item["image"], item["label"])
+    """
+    if isinstance(item, Mapping):
+        names = [str(key) for key in item]
+        image = next((name for name in names if name.lower() in ("image", "img", "pixel_values", "picture")), "IMAGE")
+        label = next(
+            (name for name in names if "label" in name.lower() or name.lower() in ("target", "class")), "LABEL"
+        )
+        hint = f': for a dict, (item["{image}"], item["{label}"])'
+        raise DataError(f"data: {where} is {described(item)}: {_WANTED}{hint}")
+    if not isinstance(item, (tuple, list)) or len(item) != 2:
+        raise DataError(f"data: {where} is {described(item)}: {_WANTED}")
+    image, label = item
+    if _is_picture(label) and not _is_picture(image) and np.ndim(image) == 0:
+        raise DataError(f"data: {where} is {described(item)}, in the wrong order: {_WANTED}")
+    if _is_picture(label) or np.ndim(label) > 1 or label is None:
+        raise DataError(
+            f"data: {where} is {described(item)}: a label must be an integer class; segmentation, regression and "
+            "several labels an image are not supported"
+        )
+    return image, label
+
+
+def picture(image: Any, where: str, spec: DataSpec) -> Picture:
+    """The pixels of an item's image: a Pillow image as a file of a folder is read, an array by `data.layout`.
+
+    Raises:
+        DataError: it is no image.
+    """
+    if isinstance(image, Image.Image):
+        mode = mode_of(image)
+        try:
+            return Picture(to_pixels(image, mode), mode.depth, widens=mode.channels == 1)
+        except Exception as error:  # Pillow may read the file only now, and raise nearly anything
+            raise DataError(f"data: the image of {where} cannot be read: {describe(error)}") from error
+    if not isinstance(image, Tensor) and not hasattr(image, "__array__"):
+        hint = ": open the file" if isinstance(image, (str, bytes, PurePath)) else ""
+        raise DataError(
+            f"data: the image of {where} is {described(image)}, but must be a tensor, an array or a Pillow image{hint}"
+        )
+    pixels = to_tensor(image, f"the pixels of {where}")
+    layout = find_layout(pixels.shape, spec.layout, f"the images ({where})")
+    return Picture(channels_first(pixels, layout), f"{str(pixels.dtype).removeprefix('torch.')} {layout}")
+
+
+def described(value: Any) -> str:
+    """A value in the words of its type and shape.
+
+    Example:
+        >>> described((np.zeros((3, 8, 8)), [0, 2], "cat"))
+        "(ndarray (3, 8, 8), [int, int], 'cat')"
+    """
+    if isinstance(value, Image.Image):
+        return f"Pillow image {value.mode} {value.height} x {value.width}"
+    if hasattr(value, "shape"):
+        return f"{type(value).__name__} {tuple(value.shape)}"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {described(part)}" for key, part in list(value.items())[:6]) + "}"
+    if isinstance(value, (tuple, list)):
+        inner = ", ".join(map(described, value[:6])) + (", ..." if len(value) > 6 else "")
+        return f"({inner})" if isinstance(value, tuple) else f"[{inner}]"
+    return repr(value) if value is None or (isinstance(value, str) and len(value) < 40) else type(value).__name__
+
+
+def _is_picture(value: Any) -> bool:
+    return isinstance(value, Image.Image) or (hasattr(value, "shape") and len(value.shape) > 1)
