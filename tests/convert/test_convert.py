@@ -389,5 +389,6 @@ def test_other_names_of_new_parameters_are_no_gap_in_a_checkpoint():
     conversion = sw.convert(TwoNames(), x, to=Power)
     conversion.load_state_dict(net.state_dict())
     assert torch.equal(conversion.model.chain[0].weight, net.chain[0].weight)
-    with pytest.raises(RuntimeError, match=r"lacks parts\.conv\.weight"):
-        conversion.load_state_dict({k: v for k, v in net.state_dict().items() if k != "parts.conv.weight"})
+    gone = {"parts.conv.weight", "chain.0.weight"}  # the names of one tensor
+    with pytest.raises(RuntimeError, match=r"lacks parts\.conv\.weight, chain\.0\.weight, and has besides nothing"):
+        conversion.load_state_dict({k: v for k, v in net.state_dict().items() if k not in gone})
