@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -162,11 +163,11 @@ def scale_and_shift(found: Fixed, dim: int) -> tuple[Tensor, Tensor]:
     Raises:
         StaysError: it does not run by itself, or is no s·x + t when it does.
     """
-    alone, shape = _alone(found), found.input.shape
+    shape = _smaller(found, dim)
     # What is added to a number this large and taken away again leaves s exact, and is far from the ends of float32.
     large = 2.0**30
 
-    def of(x: Tensor) -> Tensor:
+    def of(alone: nn.Module, x: Tensor) -> Tensor:
         y = alone(x.clone()).double()
         if y.shape != shape or not y.isfinite().all():
             raise StaysError("its numbers are not all finite")
@@ -176,11 +177,9 @@ def scale_and_shift(found: Fixed, dim: int) -> tuple[Tensor, Tensor]:
         try:
             generator = torch.Generator().manual_seed(0)
             probes = [torch.randn(shape, generator=generator, dtype=torch.float64) * 8.0**k for k in (-3, 0, 3)]
-            shift, (up, down) = (
-                of(torch.zeros_like(probes[0])),
-                (of(torch.full_like(probes[0], x)) for x in (large, -large)),
-            )
-            answers = [of(probe) for probe in probes]
+            alone = _alone(found)
+            shift, up, down = (of(alone, torch.full_like(probes[0], number)) for number in (0.0, large, -large))
+            answers = [of(alone, probe) for probe in probes]
         except StaysError:
             raise
         except Exception as error:  # it is somebody's code
@@ -194,6 +193,14 @@ def scale_and_shift(found: Fixed, dim: int) -> tuple[Tensor, Tensor]:
         if ((answer - (scale * probe + shift)).abs() > exact * size.max()).any():
             raise StaysError("it is no s·x + t: measured, other inputs give other s and t")
     return _per_channel(scale, dim, exact), _per_channel(shift, dim, exact)
+
+
+def _smaller(found: Fixed, dim: int) -> tuple[int, ...]:
+    """A shape to measure on: the input's, or less of it where that is large."""
+    shape = found.input.shape
+    if found.call.op is not None:  # of PyTorch's own it is known that size says nothing
+        return tuple(size if n == dim else min(size, 2) for n, size in enumerate(shape))
+    return (1, *shape[1:]) if dim > 0 and prod(shape) > 2**22 else shape
 
 
 def _alone(found: Fixed) -> nn.Module:

@@ -52,20 +52,20 @@ def plain_of(seen: Fixed, activation: nn.Module, stocks: Iterable[type[_BatchNor
 
 def _alike(one: nn.Module, other: nn.Module, shape: tuple[int, ...]) -> bool:
     """Whether two modules give the same in training and evaluation, and keep the same statistics, in float64."""
-    modules = [copy.deepcopy(module).to("cpu", torch.float64) for module in (one, other)]
     generator = torch.Generator().manual_seed(0)
-    for training in (True, True, False):
-        x = torch.randn(shape, generator=generator, dtype=torch.float64) + 1.0
-        try:
-            with torch.no_grad():
-                outputs = [module.train(training)(x.clone()) for module in modules]
-        except Exception as error:  # it is somebody's code
-            first = (str(error).splitlines() or [""])[0]
-            reason = f"{type(one).__name__} does not run by itself ({type(error).__name__}: {first})"
-            raise CannotRewriteError(reason) from error
-        if not _close(outputs):
-            return False
-    return all(map(_close, zip(*(_statistics(module) for module in modules), strict=True)))
+    outputs: list[list[Tensor]] = []
+    try:
+        modules = [copy.deepcopy(module).to("cpu", torch.float64) for module in (one, other)]
+        with torch.no_grad():
+            for training in (True, True, False):
+                x = torch.randn(shape, generator=generator, dtype=torch.float64) + 1.0
+                outputs.append([module.train(training)(x.clone()) for module in modules])
+    except Exception as error:  # it is somebody's code
+        first = (str(error).splitlines() or [""])[0]
+        reason = f"{type(one).__name__} does not run by itself ({type(error).__name__}: {first})"
+        raise CannotRewriteError(reason) from error
+    statistics = zip(*(_statistics(module) for module in modules), strict=True)
+    return all(map(_close, (*outputs, *statistics)))
 
 
 def _statistics(module: nn.Module) -> list[Tensor]:
