@@ -53,6 +53,29 @@ def only(monitor, kind):
     return alarm
 
 
+@pytest.mark.parametrize("build", [sw.PReLU, nn.PReLU, sw.BatchNormPReLU1d])
+@pytest.mark.parametrize("value", [-396.0, 4e25])
+def test_slopes_that_nobody_initialised(build, value):
+    model = net(build)
+    next(p for name, p in model[1].named_parameters() if name in ("slope", "weight") and (p == 0.25).all()).data[2] = (
+        value
+    )
+    with pytest.warns(UserWarning, match="which looks like memory"):
+        monitor, _ = train(model, slope(0.25), steps=3, lr=1e-9)
+    alarm = only(monitor, "slope-uninitialised")
+    assert (alarm.where, alarm.step) == ("1", 1)
+    assert alarm.evidence == f"of 4 slopes one was {value:.3g} at the start"
+
+
+@pytest.mark.parametrize(("start", "lr"), [(0.25, 1e4), (99.0, 1e-9)])
+def test_slopes_that_went_far_were_initialised(start, lr):
+    model = net()
+    model[1].weight.data.fill_(start)
+    monitor, slopes = train(model, slope(-0.5), steps=3, lr=lr)
+    assert slopes[0].abs().max() > 98
+    assert "slope-uninitialised" not in ids(monitor)
+
+
 BANDS = {
     "slope-negative": (-0.5, lambda a: a < -0.01, "below -0.01"),
     "slope-above-1": (1.6, lambda a: a > 1.05, "above 1.05"),

@@ -11,6 +11,7 @@ from slopewise.slopes import MOST, NEAR_0, NEAR_1
 
 AlarmId = Literal[
     "not-finite",
+    "slope-uninitialised",
     "slope-runaway",
     "dead-units",
     "starved-gradient",
@@ -29,6 +30,10 @@ ADVICE: Mapping[AlarmId, str] = {
     "not-finite": (
         "Look at the first place named: what comes after it is its echo. Lower the learning rate, clip gradients, and "
         "check the input for NaN."
+    ),
+    "slope-uninitialised": (
+        "Load slopes, or call reset_parameters() of each PReLU: transformers' from_pretrained leaves those that a "
+        "checkpoint lacks as memory happens to be."
     ),
     "slope-runaway": (
         "Lower the learning rate, or that of the slopes alone: param_groups(slope_lr_scale=0.1). A shared slope of "

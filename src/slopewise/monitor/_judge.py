@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from slopewise.monitor._alarm import Alarm, AlarmId, Thresholds
 from slopewise.monitor._sample import Sample, SiteSample, SlopeSample
+from slopewise.optim._doubts import LARGEST
 
 # f(z) = z for z > 0, up to a constant factor. GELU, SiLU, Mish and Hardswish are curved there.
 _LINEAR_ABOVE = frozenset({"relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu"})
@@ -162,6 +163,8 @@ class Judge:
 
     def _slope(self, step: int, layer: SlopeSample, facts: Facts) -> Iterator[_Found]:
         name, limits, summary = layer.layer, self.thresholds, layer.summary
+        if name not in self._first:
+            yield from self._uninitialised(step, layer)
         first, most = self._first.setdefault(name, layer).summary, limits.most * summary.count
         held = facts.rates.get(name) == 0  # on purpose: nothing moves these slopes
         if name in facts.decays and not held:
@@ -186,6 +189,14 @@ class Judge:
         if stuck is not None and stuck.samples >= limits.stuck:
             evidence = f"all {summary.count} at {summary.median:g}, where they began: {why}"
             yield "slope-stuck", name, stuck.since, evidence
+
+    def _uninitialised(self, step: int, layer: SlopeSample) -> Iterator[_Found]:
+        """Slopes that are larger, without the move of the first step, than any that is initialised or trained."""
+        ends = (layer.summary.minimum, layer.summary.maximum)
+        furthest = max(ends, key=abs)
+        if abs(furthest) - (layer.update or 0.0) > LARGEST:
+            count = layer.summary.count
+            yield "slope-uninitialised", layer.layer, step, f"of {count} slopes one was {furthest:.3g} at the start"
 
     def _runaway(self, step: int, layer: SlopeSample) -> Iterator[_Found]:
         move = layer.update

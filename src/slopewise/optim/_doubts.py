@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-_LARGEST = 100.0  # trained slopes of 2 and 3 are met, of 10 hardly
+LARGEST = 100.0  # trained slopes of 2 and 3 are met, of 10 hardly
 _SMALLEST = 1e-20  # smaller ones are exactly 0
 
 
@@ -25,7 +25,7 @@ def absurd_slope(slopes: Tensor) -> float | None:
         return None
     values = _here(slopes).double()
     size = values.abs()
-    found = values[~(size <= _LARGEST) | ((size > 0) & (size < _SMALLEST))]
+    found = values[~(size <= LARGEST) | ((size > 0) & (size < _SMALLEST))]
     return found[found.abs().argmax()].item() if found.numel() else None  # NaN counts as the largest
 
 
