@@ -25,6 +25,7 @@ _LAST = frozenset(
         *("baddbmm", "scaled_dot_product_attention"),
     )
 )
+_SCALES = frozenset(["mul", "imul", "multiply", "div", "true_divide", "truediv", "itruediv"])
 _MOVES = frozenset(["permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "__get__"])
 
 
@@ -36,7 +37,8 @@ def axis_of(op: Op, shape: tuple[int, ...]) -> Axis | None:
         return Axis(said, op.name if isinstance(op.module, nn.Module) else f"{op.name}()")
     known = [(value, value.axis) for value in op.inputs if value.axis is not None]
     if not known:
-        return None
+        dim = _scaled(op, shape)
+        return None if dim is None else Axis(dim, f"{op.name}()")
     source, axis = next(((value, axis) for value, axis in known if value.shape == shape), known[0])
     if op.name in _MOVES:
         return _moved(op, source.shape, shape, axis)
@@ -53,6 +55,15 @@ def _said(name: str, dims: int) -> int | None:
     if dims > 1 and name.startswith(_SECOND):
         return 1
     return dims - 1 if name in _LAST and dims else None
+
+
+def _scaled(op: Op, shape: tuple[int, ...]) -> int | None:
+    """Dimension 1, where constants of shape (C, 1, 1) or (1, C, 1, 1) scale it: normalisation written out."""
+    if op.name.strip("_") not in _SCALES or len(op.inputs) != 2 or len(shape) < 3:
+        return None
+    smaller, larger = sorted((value.shape for value in op.inputs), key=prod)
+    sizes = (1,) * (len(shape) - len(smaller)) + smaller
+    return 1 if larger == shape and sizes[1] > 1 and prod(sizes) == sizes[1] else None
 
 
 def _moved(op: Op, before: tuple[int, ...], after: tuple[int, ...], axis: Axis) -> Axis | None:
