@@ -242,7 +242,7 @@ _KINDS = (
     ),
     _Kind(
         (nn.Module,),
-        lambda module: [item for name, item in _module_items(module).items() if item or name not in _HOOKS],
+        lambda module: [item for name, item in _module_items(module).items() if name not in _HOOKS or item],
         lambda module: partial(_refill_attributes, module, _module_items(module)),
     ),
 )

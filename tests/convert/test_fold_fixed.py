@@ -346,3 +346,26 @@ def test_what_is_not_reached_is_said():
 
     (refusal,) = fold(Spare(), torch.rand(2, 3, 8, 8)).skipped
     assert (refusal.name, refusal.reached) == ("frozen_norm", False)
+
+
+def test_numbers_may_be_plain_attributes():
+    class Plain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mean, self.std = torch.rand(4, 1, 1), torch.rand(4, 1, 1) + 0.5  # neither buffers nor parameters
+
+        def forward(self, x):
+            return (x - self.mean) / self.std
+
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Conv2d(3, 4, 1), Plain()).eval(), torch.randn(2, 3, 5, 5)
+    folding = fold(net, x)
+    assert [step.was for step in folding.steps] == ["Plain"]
+    y = (net[0](x) - net[1].mean) / net[1].std
+    torch.testing.assert_close(folding.model(x), y, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+def test_a_weight_that_a_hook_makes_anew_is_left():
+    net = nn.Sequential(nn.utils.weight_norm(nn.Conv2d(3, 4, 1)), Frozen(4))
+    assert "hooks of 0" in reasons(net, torch.randn(2, 3, 5, 5))["1"]
