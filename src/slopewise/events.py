@@ -1,4 +1,4 @@
-"""What is told while a study runs: the language between engines, the driver and the display."""
+"""What the driver and its engine tell while they work: the language between engines, the driver and the display."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ class TrialKey:
 
     arm: str
     seed: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The driver is reading data: `done` of `total` items; `what` is their plural noun, as in "training images"."""
+
+    what: str
+    done: int
+    total: int
 
 
 @dataclass(frozen=True)
@@ -65,5 +74,5 @@ class Ended:
 
 TrialEvent = Started | Epoch | Ended
 """What an engine tells."""
-Event = Prepared | TrialEvent
-"""What a study tells: once that it is prepared, then what its engine tells."""
+Event = Reading | Prepared | TrialEvent
+"""What a study tells: how far the images are read, once that it is prepared, then what its engine tells."""

@@ -9,11 +9,11 @@ from types import TracebackType
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from slopewise.events import Ended, Epoch, Event, Prepared, Started, TrialKey
+from slopewise.events import Ended, Epoch, Event, Prepared, Reading, Started, TrialKey
 from slopewise.report._outlook import outlook
 
 _LINE_EVERY = 10.0  # seconds between plain lines
@@ -45,6 +45,15 @@ class StudyProgress:
             TextColumn("{task.fields[left]}"),
         )
         self._task = self._bar.add_task("trials", total=self.total, left="")
+        self._reading = False
+        self._images = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        self._images_task = self._images.add_task("")
         self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
         self._next_line = self.started + _LINE_EVERY
 
@@ -60,6 +69,10 @@ class StudyProgress:
 
     def __call__(self, event: Event) -> None:
         """Take note of an event, and show it."""
+        if isinstance(event, Reading):
+            self._read(event)
+            return
+        self._reading = False
         if isinstance(event, Prepared):
             self._say(outlook(event))
         elif isinstance(event, Started):
@@ -85,6 +98,17 @@ class StudyProgress:
             self._next_line = self.clock() + _LINE_EVERY
             self._say(self._line())
 
+    def _read(self, news: Reading) -> None:
+        """Show how far the driver is with the images, before there are trials."""
+        what = f"reading {news.what}"
+        if not self._reading or what != self._images.tasks[0].description:
+            self._images.reset(self._images_task, total=news.total, description=what)
+        self._reading = True
+        self._images.update(self._images_task, completed=news.done)
+        if not self.console.is_terminal and self.clock() >= self._next_line:
+            self._next_line = self.clock() + _LINE_EVERY
+            self._say(f"{what}: {news.done}/{news.total}")
+
     @property
     def done(self) -> int:
         """Trials ended in this run."""
@@ -109,6 +133,8 @@ class StudyProgress:
         return "; ".join(part for part in parts if part)
 
     def _draw(self) -> Group:
+        if self._reading:
+            return Group(self._images)
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
         for column in ("arm", "done", "running", "failed", "diverged", "best validation accuracy"):
             table.add_column(column, justify="left" if column == "arm" else "right")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from dataclasses import asdict
 from importlib.metadata import version
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from slopewise import ops
+from slopewise.study._cores import cores
 
 
 def environment() -> dict[str, Any]:
@@ -28,7 +28,7 @@ def environment() -> dict[str, Any]:
         "cpu": cpu_name(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cpu_operators": asdict(ops.backend()),  # name and reason: they can change the last bits, and the times
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }

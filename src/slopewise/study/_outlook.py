@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from statistics import median
 
 import torch
 
-from slopewise.events import Prepared
+from slopewise.events import Prepared, Reading
 from slopewise.study._preflight import Preflight, preflight
 from slopewise.study._references import describe
 from slopewise.study._spec import StudySpec
@@ -19,18 +21,27 @@ _STEPS = 6  # that are timed at most, after one that warms up
 _BUDGET = 1.5  # seconds after which no further step is timed
 
 
-def prepare(spec: StudySpec, *, trials: int, side_by_side: int) -> tuple[Preflight, Prepared]:
+def prepare(
+    spec: StudySpec,
+    *,
+    trials: int,
+    side_by_side: int,
+    folder: Path | None = None,
+    tell: Callable[[Reading], None] | None = None,
+) -> tuple[Preflight, Prepared]:
     """Find what can be wrong before the first trial, and gather what a reader wants to know by then.
 
     Args:
         spec: The study.
         trials: Number of trials to run.
         side_by_side: Number of trials that run at a time.
+        folder: Directory for images that do not fit in memory; None is the system's for temporary files.
+        tell: Called with news while images are read.
 
     Raises:
         SlopewiseError: The data, a model or an arm cannot be used.
     """
-    found = preflight(spec)
+    found = preflight(spec, folder=folder, tell=tell)
     augment = Augment.resolve(spec.data.augment, height=found.data.train_images.shape[2], flip=found.data.flip)
     seconds = _seconds_per_step(spec, found) if trials else None
     prepared = Prepared(

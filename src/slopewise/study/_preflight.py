@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 
 from slopewise.convert import ConversionWarning
 from slopewise.errors import ModelError, SlopewiseError, SpecError
+from slopewise.events import Reading
 from slopewise.monitor import Probe
 from slopewise.optim import param_groups
 from slopewise.study._references import describe
@@ -38,15 +41,22 @@ class Preflight:
     facts: dict[str, Any]
 
 
-def preflight(spec: StudySpec) -> Preflight:
+def preflight(
+    spec: StudySpec, *, folder: Path | None = None, tell: Callable[[Reading], None] | None = None
+) -> Preflight:
     """Load the data, and rehearse with every arm what its trials will do, on a few images.
+
+    Args:
+        spec: The study.
+        folder: Directory for images that do not fit in memory; None is the system's for temporary files.
+        tell: Called with news while images are read.
 
     Raises:
         SlopewiseError: with the first fault found, in one line.
     """
     checkpoint = check_names(spec)
     _check_hardware(spec.hardware)
-    data = load_data(spec.data)
+    data = load_data(spec.data, folder=folder, tell=tell)
     _check_sizes(spec, data)
     found = [_rehearse(spec, arm, data) for arm in spec.arms]
     if recipe(spec.model).ordinary and len({start.digest for start in found}) > 1:

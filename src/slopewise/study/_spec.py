@@ -75,7 +75,7 @@ class DataSpec(_Table):
         classes: names of the classes in the order of their labels. A folder's directories have no other order than
             that of their names; None takes them as text, so that '10' comes before '2'.
         layout: axes of an image in arrays: `CHW`, `HWC` or `HW`. `auto` finds them where the sizes leave no doubt.
-        memory_gib: data above this are read batch by batch from their source instead of held as one tensor.
+        memory_gib: images that take more than this, in their own number type, are kept on disk while they are in use.
         options: keyword arguments for a `module:callable`.
         augment: random changes to training batches.
     """

@@ -95,7 +95,7 @@ class Study:
             engine: where trials run: "local", or an `Engine`.
             workers: processes side by side; by default one a core.
             retry_failed: run failed trials again, too.
-            on_event: told every event of the engine, for a display.
+            on_event: told how far the reading of images is, and then every event of the engine, for a display.
 
         Raises:
             SlopewiseError: something is wrong that can be found before the first trial.
@@ -109,14 +109,14 @@ class Study:
             missing = self.missing(folder, retry_failed=retry_failed)
             if missing or self._grown(folder):
                 count = runner.side_by_side(self.spec, len(missing))
-                found, prepared = prepare(self.spec, trials=len(missing), side_by_side=count)
+                found, prepared = prepare(
+                    self.spec, trials=len(missing), side_by_side=count, folder=folder, tell=on_event
+                )
                 if on_event:
                     on_event(prepared)
-                facts = found.facts
-                del found  # and its data: workers load their own
                 with (
-                    closing(Store.create(folder, self.spec, facts)) as store,
-                    closing(runner.run(self.spec, missing)) as events,
+                    closing(Store.create(folder, self.spec, found.facts)) as store,
+                    closing(runner.run(self.spec, missing, found.data)) as events,
                     Telling(folder) as now,
                 ):
                     for event in events:

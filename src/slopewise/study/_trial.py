@@ -13,6 +13,7 @@ import pickle
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -64,11 +65,13 @@ def run_trial(
     hardware = spec.hardware
     torch.set_num_threads(hardware.threads)
     fabric = make_fabric(hardware)
+    data = data or read_data(spec.data)
     if hardware.devices == 1:
-        return _run_and_compare(fabric, spec, spec.arm(arm), seed, data or read_data(spec.data), on_epoch)
-    # Every rank is a process of its own, which loads the data itself. Rank 0's record comes back as bytes: Fabric
-    # looks into whatever else it carries between processes for tensors, and refuses frozen dataclasses.
-    return pickle.loads(fabric.launch(_run_rank, spec, arm, seed))  # type: ignore[arg-type, no-any-return]  # noqa: S301
+        return _run_and_compare(fabric, spec, spec.arm(arm), seed, data, on_epoch)
+    # Every rank is a process of its own, which maps the same images. Fabric looks into what it carries between
+    # processes for tensors, and refuses frozen dataclasses: the data go with the function, the record comes as bytes.
+    rank = partial(_run_rank, spec=spec, arm=arm, seed=seed, data=data)
+    return pickle.loads(fabric.launch(rank))  # type: ignore[no-any-return]  # noqa: S301
 
 
 def make_fabric(hardware: HardwareSpec) -> Fabric:
@@ -95,9 +98,9 @@ def build_arm(spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> Buil
     )
 
 
-def _run_rank(fabric: Fabric, spec: StudySpec, arm: str, seed: int) -> bytes:
+def _run_rank(fabric: Fabric, spec: StudySpec, arm: str, seed: int, data: ImageData) -> bytes:
     torch.set_num_threads(spec.hardware.threads)
-    return pickle.dumps(_run_and_compare(fabric, spec, spec.arm(arm), seed, read_data(spec.data), None))
+    return pickle.dumps(_run_and_compare(fabric, spec, spec.arm(arm), seed, data, None))
 
 
 def _run_and_compare(

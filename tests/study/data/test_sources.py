@@ -152,26 +152,15 @@ def test_train_and_test_folders_are_kept_apart(tmp_path: Path) -> None:
         load_data(DataSpec(source=str(tmp_path)))
 
 
-def test_what_does_not_fit_in_memory_is_read_on_demand_and_is_the_same(tmp_path: Path) -> None:
-    root = write_folder(tmp_path / "pets")
-    held = load_data(DataSpec(source=str(root), image_size=(8, 8)))
-    lazy = load_data(DataSpec(source=str(root), image_size=(8, 8), memory_gib=1e-6))
-    assert isinstance(held.train_images, torch.Tensor)
-    assert not isinstance(lazy.train_images, torch.Tensor)
-    index = torch.tensor([3, 0, 15])
-    assert torch.equal(held.train_images[index], lazy.train_images[index])
-
-
 def test_corrupt_images_are_named(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "pets")
     whole = (root / "cat" / "3.png").read_bytes()
     (root / "cat" / "3.png").write_bytes(whole[: len(whole) // 2])
     (root / "dog" / "2.jpg").write_bytes(b"not an image")
-    for memory in (2.0, 1e-6):
-        with pytest.raises(DataError) as caught:
-            load_data(DataSpec(source=str(root), memory_gib=memory))
-        assert "cat/3.png" in str(caught.value)
-        assert "dog/2.jpg" in str(caught.value)
+    with pytest.raises(DataError) as caught:
+        load_data(DataSpec(source=str(root)))
+    assert "cat/3.png" in str(caught.value)
+    assert "dog/2.jpg" in str(caught.value)
 
 
 def test_hidden_files_and_directories_are_no_images_and_capitals_are(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from slopewise.events import Ended, Event, TrialKey
 from slopewise.study._environment import environment
 from slopewise.study._spec import StudySpec
 from slopewise.study._trial import run_trial
+from slopewise.study.data import ImageData
 from slopewise.study.engines import Engine
 
 # Every trap of a hand-written swap: a function, one module at two places, in place on what is read again.
@@ -54,9 +55,11 @@ def own(user_module: Callable[[str, str], str]) -> str:
 class InProcess(Engine):
     """Runs trials in this process, where no worker has to start."""
 
-    def run(self, spec: StudySpec, trials: Sequence[TrialKey]) -> Generator[Event, None, None]:
+    def run(
+        self, spec: StudySpec, trials: Sequence[TrialKey], data: ImageData | None = None
+    ) -> Generator[Event, None, None]:
         for trial in trials:
-            yield Ended(run_trial(spec, trial.arm, trial.seed), environment())
+            yield Ended(run_trial(spec, trial.arm, trial.seed, data), environment())
 
 
 @pytest.fixture

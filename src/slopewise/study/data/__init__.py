@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 from slopewise.errors import DataError, nearest
+from slopewise.events import Reading
 from slopewise.study._references import is_reference
 from slopewise.study._spec import SOURCE_NAMES, DataSpec
 from slopewise.study.data import _callable, _digits, _fashion_mnist, _folder, _npz
@@ -13,19 +15,30 @@ from slopewise.study.data._augment import Augment as Augment
 from slopewise.study.data._base import DataWarning as DataWarning
 from slopewise.study.data._base import ImageData as ImageData
 from slopewise.study.data._base import Images as Images
-from slopewise.study.data._base import LazyImages as LazyImages
 from slopewise.study.data._base import RawData as RawData
 from slopewise.study.data._prepare import balanced_subset as balanced_subset
 from slopewise.study.data._prepare import prepare as prepare
 from slopewise.study.data._prepare import stratified_split as stratified_split
+from slopewise.study.data._reader import ImageReader as ImageReader
+from slopewise.study.data._stored import StoredImages as StoredImages
 
-SOURCES: dict[str, Callable[[DataSpec], RawData]] = dict(
+Source = Callable[[DataSpec, ImageReader], RawData]
+
+SOURCES: dict[str, Source] = dict(
     zip(SOURCE_NAMES, (_digits.load, _fashion_mnist.load, _folder.load, _npz.load), strict=True)
 )
 
 
-def load_data(spec: DataSpec) -> ImageData:
+def load_data(
+    spec: DataSpec, *, folder: Path | None = None, tell: Callable[[Reading], None] | None = None
+) -> ImageData:
     """Load, check and normalise the images that a spec names, and warn of each of the data's notes.
+
+    Args:
+        spec: Data section of a study.
+        folder: Directory for images that do not fit in `data.memory_gib`; they take room on its disk, under no name,
+            for as long as they are in use. None is the system's directory for temporary files.
+        tell: Called with a `slopewise.events.Reading` now and then while images are read.
 
     Raises:
         DataError: no such source, or its data cannot be used.
@@ -35,22 +48,25 @@ def load_data(spec: DataSpec) -> ImageData:
         >>> tuple(data.train_images.shape), len(data.test_labels)
         ((100, 1, 8, 8), 808)
     """
-    data = read_data(spec)
+    data = read_data(spec, folder=folder, tell=tell)
     for note in data.notes:
         warnings.warn(f"data: {note}", DataWarning, stacklevel=2)
     return data
 
 
-def read_data(spec: DataSpec) -> ImageData:
-    """Do the same as `load_data` without a word, in processes whose driver has spoken.
+def read_data(
+    spec: DataSpec, *, folder: Path | None = None, tell: Callable[[Reading], None] | None = None
+) -> ImageData:
+    """Do the same as `load_data` without a warning.
 
     Raises:
         DataError: no such source, or its data cannot be used.
     """
-    return prepare(source(spec)(spec), spec)
+    reader = ImageReader(spec, folder, tell)
+    return prepare(source(spec)(spec, reader), spec, reader)
 
 
-def source(spec: DataSpec) -> Callable[[DataSpec], RawData]:
+def source(spec: DataSpec) -> Source:
     """What loads the images that a spec names.
 
     Raises:

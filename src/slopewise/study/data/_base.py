@@ -1,21 +1,26 @@
 """The contract of a data source, and what a trial gets from any of them.
 
-A source is a function `load(spec: DataSpec) -> RawData` in a file of this folder, listed in `SOURCES`. It returns
-images and labels as they are; checks, the class-balanced subset and normalisation are done once, for all sources,
-by `prepare`. It raises `DataError`, in words that name the file and say what to do.
+A source is a function `load(spec: DataSpec, reader: ImageReader) -> RawData` in a file of this folder, listed in
+`SOURCES`. It returns images and labels as they are: images that it reads one by one go through `reader.read`, which
+does so in parallel and stores them; what it has as a whole tensor it may return as one. Checks, the class-balanced
+subset and normalisation are done once, for all sources, by `prepare`. It raises `DataError`, in words that name the
+file and say what to do.
 
-Images are anything with `len()` and a `shape` of (N, C, H, W) that gives a float tensor (B, C, H, W) for an index
-tensor (B,): a tensor, or `LazyImages` where the data do not fit in memory.
+Trials get images as anything with `len()` and a `shape` of (N, C, H, W) that gives a float tensor (B, C, H, W) for an
+index tensor (B,): `NormalisedImages`, or a tensor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from slopewise.study.data._stored import StoredImages
 
 
 class DataWarning(UserWarning):
@@ -36,35 +41,40 @@ class Images(Protocol):
         """N."""
 
 
-class LazyImages:
-    """Images read when they are asked for, one by one through `read(i) -> (C, H, W)`, by `map`, which may be a pool's.
+class NormalisedImages:
+    """Stored images, or those of them that an index names, normalised as they are asked for.
+
+    An image is gathered from the pixels as they are kept, made float32, and has the mean of its channel taken away
+    and is divided by the deviation: the same operations on every image, in whatever batch it stands.
 
     Example:
-        >>> images = LazyImages(lambda i: torch.full((1, 2, 2), float(i)), (3, 1, 2, 2))
-        >>> images[torch.tensor([2, 0])][:, 0, 0, 0]
-        tensor([2., 0.])
+        >>> pixels = StoredImages((2, 1, 1, 1), torch.uint8)
+        >>> pixels.write(0, torch.tensor([3, 7], dtype=torch.uint8).view(2, 1, 1, 1))
+        >>> NormalisedImages(pixels, mean=torch.tensor([5.0]), deviation=torch.tensor([2.0]))[torch.tensor([1])]
+        tensor([[[[1.]]]])
     """
 
-    def __init__(
-        self,
-        read: Callable[[int], Tensor],
-        shape: tuple[int, ...],
-        mapping: Callable[..., Any] = map,
-    ) -> None:
-        self._read, self.shape, self._map = read, shape, mapping
+    def __init__(self, pixels: StoredImages, *, mean: Tensor, deviation: Tensor, index: Tensor | None = None) -> None:
+        self._pixels, self._index = pixels, index
+        self._mean, self._deviation = mean.view(-1, 1, 1), deviation.view(-1, 1, 1)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, C, H, W)."""
+        return (len(self), *self._pixels.shape[1:])
 
     def __len__(self) -> int:
-        return self.shape[0]
+        return len(self._pixels if self._index is None else self._index)
 
     def __getitem__(self, index: Tensor) -> Tensor:
-        return torch.stack(list(self._map(self._read, index.tolist())))
+        chosen = index if self._index is None else self._index[index]
+        return self._pixels.tensor[chosen].to(torch.float32).sub(self._mean).div_(self._deviation)
 
-    def then(self, change: Callable[[Tensor], Tensor], index: Tensor | None = None) -> LazyImages:
-        """The same images with a change applied after reading, and optionally only those of an index."""
-        if index is None:
-            index = torch.arange(len(self))
-        positions = index.tolist()
-        return LazyImages(lambda i: change(self._read(positions[i])), (len(positions), *self.shape[1:]), self._map)
+    def __getstate__(self) -> dict[str, Any]:
+        return _without_tensors(self.__dict__)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(_with_tensors(state))
 
 
 @dataclass(frozen=True)
@@ -76,9 +86,9 @@ class RawData:
     images, for messages; without them images are named by number.
     """
 
-    train_images: Tensor | LazyImages
+    train_images: Tensor | StoredImages
     train_labels: Tensor
-    test_images: Tensor | LazyImages
+    test_images: Tensor | StoredImages
     test_labels: Tensor
     classes: tuple[str, ...]
     flip: bool = False
@@ -106,6 +116,12 @@ class ImageData:
     notes: tuple[str, ...] = ()
     reading: str = ""
 
+    def __getstate__(self) -> dict[str, Any]:
+        return _without_tensors(self.__dict__)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(_with_tensors(state))
+
     @property
     def in_channels(self) -> int:
         """Channels of an image."""
@@ -130,3 +146,12 @@ class ImageData:
 def _by_class(labels: Tensor, classes: int) -> list[int]:
     counts: list[int] = torch.bincount(labels, minlength=classes).tolist()
     return counts
+
+
+# PyTorch pickles tensors for other processes through files in /dev/shm, which containers give little room.
+def _without_tensors(state: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.numpy() if isinstance(value, Tensor) else value for name, value in state.items()}
+
+
+def _with_tensors(state: dict[str, Any]) -> dict[str, Any]:
+    return {name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for name, value in state.items()}

@@ -14,17 +14,19 @@ from slopewise.errors import DataError, SlopewiseError
 from slopewise.study._references import describe, resolve
 from slopewise.study._spec import DataSpec
 from slopewise.study.data._arrays import class_names, images_of
-from slopewise.study.data._base import LazyImages, RawData
+from slopewise.study.data._base import RawData
 from slopewise.study.data._items import Picture, described, image_and_label, picture
 from slopewise.study.data._labels import class_numbers
+from slopewise.study.data._reader import ImageReader
+from slopewise.study.data._stored import StoredImages
 
 
-def load(spec: DataSpec) -> RawData:
+def load(spec: DataSpec, reader: ImageReader) -> RawData:
     """Call `source(**options)`; it returns (train, test), each a map-style data set of (image, label).
 
     An image is a tensor or array of axes (C, H, W), (H, W, C) or (H, W), see `data.layout`, or a Pillow image; labels
     are integers from 0. In place of a data set, a pair of arrays (images, labels) or a `TensorDataset` of two will do.
-    Items are read once and kept where they fit `data.memory_gib`, so leave random augmentation to `data.augment`.
+    Items are read once, in order and by one thread, so leave random augmentation to `data.augment`.
 
     Raises:
         DataError: the callable raises, or returns something else.
@@ -37,18 +39,18 @@ def load(spec: DataSpec) -> RawData:
     if not isinstance(sets, (tuple, list)) or len(sets) != 2:
         raise DataError(f"data '{spec.source}' must return two data sets (train, test), not {type(sets).__name__}")
     train, test = sets
-    train_images, train_labels, reading, notes = _read(train, "training", spec)
-    test_images, test_labels, _, more = _read(test, "test", spec)
+    train_images, train_labels, reading, notes = _read(train, "training", spec, reader)
+    test_images, test_labels, _, more = _read(test, "test", spec, reader)
     classes = _classes(train, test, train_labels, test_labels, spec)
     return RawData(
         train_images, train_labels, test_images, test_labels, classes, notes=(*notes, *more), reading=reading
     )
 
 
-Read = tuple[Tensor | LazyImages, Tensor, str, list[str]]
+Read = tuple[Tensor | StoredImages, Tensor, str, list[str]]
 
 
-def _read(dataset: Any, part: str, spec: DataSpec) -> Read:
+def _read(dataset: Any, part: str, spec: DataSpec, reader: ImageReader) -> Read:
     """Images, labels, how they were read, and notes."""
     if (arrays := _as_arrays(dataset)) is not None:
         images, reading = images_of(arrays[0], part, spec)
@@ -61,7 +63,7 @@ def _read(dataset: Any, part: str, spec: DataSpec) -> Read:
             f"data '{spec.source}': the {part} set is {type(dataset).__name__}, which has no items by number: "
             "return a map-style data set with at least one (image, label)"
         )
-    return _Items(dataset, part, spec).read()
+    return _Items(dataset, part, spec).read(reader)
 
 
 def _as_arrays(dataset: Any) -> Sequence[Any] | None:
@@ -75,33 +77,46 @@ def _as_arrays(dataset: Any) -> Sequence[Any] | None:
     return None
 
 
+class _MoreChannelsError(Exception):
+    """A coloured picture stands among grey ones."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.channels = channels
+
+
 class _Items:
     """Items of one part, which must all be like the first."""
 
     def __init__(self, dataset: Any, part: str, spec: DataSpec) -> None:
         self.dataset, self.part, self.spec = dataset, part, spec
 
-    def read(self) -> Read:
-        """Read every item once; keep the images where they fit in memory."""
-        first, label = self.item(0)
-        count = len(self.dataset)
-        keep = 4 * count * first.pixels.numel() <= self.spec.memory_gib * 2**30
-        images = torch.empty((count, *first.pixels.shape), dtype=first.pixels.dtype) if keep else None
-        channels, labels = len(first.pixels), []
-        for i in range(count):
-            now, label = self.item(i)
-            if i == 0:
-                notes = [] if torch.equal(now.pixels, first.pixels) else [self.changing()]
-            self.compare(first, now, i)
+    def read(self, reader: ImageReader) -> Read:
+        """Read every item once; grey pictures before the first coloured one, twice."""
+        first, _ = self.item(0)
+        labels: list[Any] = [None] * len(self.dataset)
+        notes: list[str] = []
+
+        def pixels(index: int) -> Tensor:
+            now, labels[index] = self.item(index)
+            if index == 0 and not torch.equal(now.pixels, first.pixels):
+                notes[:] = [self.changing()]
+            self.compare(first, now, index)
             if len(now.pixels) > channels:
-                channels = len(now.pixels)
-                images = None if images is None else images.expand(-1, channels, -1, -1).clone()
-            if images is not None:
-                images[i] = now.pixels
-            labels.append(label)
-        shape = (count, channels, *first.pixels.shape[1:])
-        lazy = LazyImages(lambda i: self.item(i)[0].pixels.expand(channels, -1, -1), shape)
-        return lazy if images is None else images, self.numbers(labels), f"items of {first.scale}", notes
+                raise _MoreChannelsError(len(now.pixels))
+            return now.pixels.expand(channels, -1, -1)
+
+        def read_all() -> StoredImages:
+            shape = (len(labels), channels, *first.pixels.shape[1:])
+            return reader.read(pixels, shape, first.pixels.dtype, what=f"{self.part} images", threads=1)
+
+        channels = len(first.pixels)
+        try:
+            images = read_all()
+        except _MoreChannelsError as found:
+            channels = found.channels
+            images = read_all()
+        return images, self.numbers(labels), f"items of {first.scale}", notes
 
     def item(self, index: int) -> tuple[Picture, Any]:
         """One item, its label as it is."""

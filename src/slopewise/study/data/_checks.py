@@ -11,6 +11,7 @@ from torch import Tensor
 
 from slopewise.errors import DataError
 from slopewise.study.data._base import RawData
+from slopewise.study.data._stored import pixels_of
 
 _CHUNK = 2**22  # numbers that are looked at at a time
 _FAR = 1.7  # ratio of two parts' spans, or
@@ -37,7 +38,7 @@ class _Part:
 
 
 def check_pixels(raw: RawData) -> list[str]:
-    """Look at every pixel of images that are held in memory.
+    """Look at every pixel.
 
     Returns:
         Notes on constant images, on parts or images of other scales, and on identical images.
@@ -45,9 +46,7 @@ def check_pixels(raw: RawData) -> list[str]:
     Raises:
         DataError: pixels are NaN or infinite, all are the same, or the parts cannot be on one scale.
     """
-    if not (isinstance(raw.train_images, Tensor) and isinstance(raw.test_images, Tensor)):
-        return []
-    train, test = _extremes(raw.train_images, "training"), _extremes(raw.test_images, "test")
+    train, test = _extremes(pixels_of(raw.train_images), "training"), _extremes(pixels_of(raw.test_images), "test")
     notes = _about_constants(train, test)
     notes += _about_scales(train, test)
     return notes + _about_copies(raw)
@@ -117,8 +116,7 @@ def _about_copies(raw: RawData) -> list[str]:
     """Notes on identical images of two classes, and of both parts."""
     places: dict[bytes, list[tuple[int, int, int]]] = defaultdict(list)  # (part, index, label) by content
     for part, (images, labels) in enumerate(((raw.train_images, raw.train_labels), (raw.test_images, raw.test_labels))):
-        assert isinstance(images, Tensor)  # noqa: S101
-        for index, (image, label) in enumerate(zip(images.numpy(), labels.tolist(), strict=True)):
+        for index, (image, label) in enumerate(zip(pixels_of(images).numpy(), labels.tolist(), strict=True)):
             places[hashlib.blake2b(image.tobytes(), digest_size=16).digest()].append((part, index, label))
     several = [group for group in places.values() if len(group) > 1]
     notes = []

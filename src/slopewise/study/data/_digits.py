@@ -8,11 +8,12 @@ from slopewise.study._spec import DataSpec
 from slopewise.study._streams import stream
 from slopewise.study.data._base import RawData
 from slopewise.study.data._prepare import stratified_split
+from slopewise.study.data._reader import ImageReader
 
 _TEST_FRACTION = 0.45  # 808 images: a grid of 0.12 points, fine enough for a margin of 0.5
 
 
-def load(spec: DataSpec) -> RawData:  # noqa: ARG001 - every source has this signature
+def load(spec: DataSpec, reader: ImageReader) -> RawData:  # noqa: ARG001 - every source has this signature
     """Digits with a fixed, class-balanced test part; mirrored digits are other shapes, so no flips."""
     from sklearn.datasets import load_digits
 

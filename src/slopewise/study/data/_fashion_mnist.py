@@ -14,6 +14,7 @@ from torch import Tensor
 from slopewise.errors import DataError
 from slopewise.study._spec import DataSpec
 from slopewise.study.data._base import RawData
+from slopewise.study.data._reader import ImageReader
 
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 _FILES = (
@@ -36,7 +37,7 @@ _CLASSES = (
 )
 
 
-def load(spec: DataSpec) -> RawData:
+def load(spec: DataSpec, reader: ImageReader) -> RawData:  # noqa: ARG001 - every source has this signature
     """The four files, gzipped or not, from the first of these folders that has them.
 
     `data.path`; the Debian package `dataset-fashion-mnist`; the user's cache (`$XDG_CACHE_HOME`, else `~/.cache`).

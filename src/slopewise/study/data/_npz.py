@@ -19,6 +19,7 @@ from slopewise.study.data._arrays import from_arrays
 from slopewise.study.data._base import RawData
 from slopewise.study.data._labels import class_numbers
 from slopewise.study.data._prepare import TEST_FRACTION, stratified_split
+from slopewise.study.data._reader import ImageReader
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test")
 _KINDS = {
@@ -28,7 +29,7 @@ _KINDS = {
 _PARTS = {"train": "train|training|trn|tr", "test": "test|testing|tst|te"}
 
 
-def load(spec: DataSpec) -> RawData:
+def load(spec: DataSpec, reader: ImageReader) -> RawData:  # noqa: ARG001 - every source has this signature
     """Read images (N, H, W), (N, C, H, W) or (N, H, W, C) and labels (N,) of both parts.
 
     An archive with one pair of arrays alone has a fixed fifth of each class taken as the test set.

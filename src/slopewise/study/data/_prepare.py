@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from slopewise._timing import using_threads
 from slopewise.errors import DataError
 from slopewise.study._spec import DataSpec
 from slopewise.study._streams import stream
-from slopewise.study.data._base import ImageData, Images, LazyImages, RawData
+from slopewise.study.data._base import ImageData, NormalisedImages, RawData
 from slopewise.study.data._checks import check_pixels
+from slopewise.study.data._reader import ImageReader
+from slopewise.study.data._stored import StoredImages, bytes_of, chunks
 
 TEST_FRACTION = 0.2  # of each class, where a source has no test set of its own
-_SAMPLE = 2048  # images that the mean and deviation of lazily read data are taken from
 
 
-def prepare(raw: RawData, spec: DataSpec) -> ImageData:
-    """Check raw data, take the subset that the spec asks for, and normalise it.
+def prepare(raw: RawData, spec: DataSpec, reader: ImageReader) -> ImageData:
+    """Store and check raw data, take the subset that the spec asks for, and normalise it.
 
     Raises:
         DataError: NaN or infinite pixels, sizes that do not match, a class without a training image, or a
@@ -26,10 +31,12 @@ def prepare(raw: RawData, spec: DataSpec) -> ImageData:
     """
     if len(raw.classes) < 2:
         raise DataError(f"data: there is {len(raw.classes)} class, and nothing to tell apart: give at least 2 classes")
-    _check(raw.train_images, raw.train_labels, len(raw.classes), "training")
-    _check(raw.test_images, raw.test_labels, len(raw.classes), "test")
-    if raw.train_images.shape[1:] != raw.test_images.shape[1:]:
-        shapes = f"{tuple(raw.train_images.shape[1:])} and {tuple(raw.test_images.shape[1:])}"
+    train, test = reader.store(raw.train_images), reader.store(raw.test_images)
+    raw = replace(raw, train_images=train, test_images=test)  # lets go of what a source gave as tensors
+    _check(train, raw.train_labels, len(raw.classes), "training")
+    _check(test, raw.test_labels, len(raw.classes), "test")
+    if train.shape[1:] != test.shape[1:]:
+        shapes = f"{train.shape[1:]} and {test.shape[1:]}"
         raise DataError(f"data: training and test images have different shapes, {shapes}: make them equal")
     counts = torch.bincount(raw.train_labels, minlength=len(raw.classes))
     if missing := [name for name, count in zip(raw.classes, counts.tolist(), strict=True) if not count]:
@@ -40,17 +47,17 @@ def prepare(raw: RawData, spec: DataSpec) -> ImageData:
     if spec.train_size is not None:
         keep = balanced_subset(raw.train_labels, spec.train_size, stream(0, "subset"))
     labels = raw.train_labels[keep]
-    train = raw.train_images[keep] if isinstance(raw.train_images, Tensor) else raw.train_images.then(_same, keep)
-    mean, deviation = _moments(train)
+    index = keep if len(keep) < len(raw.train_labels) else None
+    mean, deviation = _moments(train, index)
     return ImageData(
         name=spec.source,
-        train_images=_normalised(train, mean, deviation),
+        train_images=NormalisedImages(train, mean=mean, deviation=deviation, index=index),
         train_labels=labels,
-        test_images=_normalised(raw.test_images, mean, deviation),
+        test_images=NormalisedImages(test, mean=mean, deviation=deviation),
         test_labels=raw.test_labels,
         classes=raw.classes,
         flip=raw.flip,
-        digest=_digest(train, labels, raw.test_images, raw.test_labels),
+        digest=_digest((train.tensor, index), (labels, None), (test.tensor, None), (raw.test_labels, None)),
         notes=tuple(notes),
         reading=raw.reading,
     )
@@ -100,10 +107,6 @@ def stratified_split(labels: Tensor, fraction: float, generator: torch.Generator
     return kept.nonzero().flatten(), held_out
 
 
-def _same(image: Tensor) -> Tensor:
-    return image
-
-
 def _remedy(raw: RawData) -> str:
     least = int(raw.train_labels.min())
     shift = f", or subtract {least} from the labels, which start at {least}" if least else ""
@@ -117,9 +120,9 @@ def _about_test(raw: RawData) -> list[str]:
     return []
 
 
-def _check(images: Images, labels: Tensor, classes: int, part: str) -> None:
+def _check(images: StoredImages, labels: Tensor, classes: int, part: str) -> None:
     if len(images.shape) != 4:
-        raise DataError(f"data: {part} images have shape {tuple(images.shape)}, but must be (N, C, H, W)")
+        raise DataError(f"data: {part} images have shape {images.shape}, but must be (N, C, H, W)")
     if len(images) != len(labels):
         raise DataError(f"data: {len(images)} {part} images but {len(labels)} labels: there must be one label an image")
     if len(images) == 0:
@@ -131,27 +134,41 @@ def _check(images: Images, labels: Tensor, classes: int, part: str) -> None:
         )
 
 
-def _moments(images: Tensor | LazyImages) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel, (C, 1, 1); a constant channel is left at its scale."""
-    if not isinstance(images, Tensor):
-        images = images[torch.linspace(0, len(images) - 1, min(len(images), _SAMPLE)).long()]
-    channels = images.to(torch.float32).transpose(0, 1).flatten(1)
-    deviation = channels.std(dim=1, correction=0)
-    return channels.mean(dim=1)[:, None, None], torch.where(deviation > 0, deviation, 1.0)[:, None, None]
+def _moments(images: StoredImages, index: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel, (C,) float32; a constant channel is left at its scale.
+
+    Both are summed in float64 and one thread, so that they do not depend on the machine's number of cores. Sums are of
+    distances from the first pixel, then from the mean: those of a constant channel are exactly 0.
+    """
+    size = (len(images) if index is None else len(index)) * math.prod(images.shape[2:])
+
+    def mean_of(change: Callable[[Tensor], Tensor]) -> Tensor:
+        total = torch.zeros(images.shape[1], dtype=torch.float64)
+        for chunk in _chosen(images.tensor, index):
+            total += change(chunk.to(torch.float64)).sum(dim=(0, 2, 3))
+        return total / size
+
+    with using_threads(1):
+        first = next(_chosen(images.tensor, index))[0, :, :1, :1].to(torch.float64)
+        mean = first.flatten() + mean_of(lambda pixels: pixels - first)
+        centre = mean[:, None, None]
+        deviation = mean_of(lambda pixels: (pixels - centre).square_()).sqrt().to(torch.float32)
+    return mean.to(torch.float32), torch.where(deviation > 0, deviation, 1.0)
 
 
-def _normalised(images: Tensor | LazyImages, mean: Tensor, deviation: Tensor) -> Images:
-    if isinstance(images, Tensor):
-        return images.to(torch.float32).sub(mean).div_(deviation)
-    return images.then(lambda image: (image.to(torch.float32) - mean) / deviation)
+def _chosen(images: Tensor, index: Tensor | None) -> Iterator[Tensor]:
+    """Chunks of the images that an index names, of all without one."""
+    if index is None:
+        return chunks(images)
+    return (images[rows] for rows in index.split(len(next(chunks(images)))))
 
 
-def _digest(*parts: Tensor | LazyImages) -> str:
-    """SHA-256 of images and labels; of lazily read images, only their shape and the same sample as the moments."""
+def _digest(*parts: tuple[Tensor, Tensor | None]) -> str:
+    """SHA-256 of tensors, each with its shape; of those with an index, of the rows that it names."""
     digest = hashlib.sha256()
-    for part in parts:
-        digest.update(str(tuple(part.shape)).encode())
-        if not isinstance(part, Tensor):
-            part = part[torch.linspace(0, len(part) - 1, min(len(part), _SAMPLE)).long()]  # noqa: PLW2901
-        digest.update(part.contiguous().numpy().tobytes())
+    for part, index in parts:
+        count = len(part) if index is None else len(index)
+        digest.update(str((count, *part.shape[1:])).encode())
+        for chunk in _chosen(part, index):
+            digest.update(bytes_of(chunk))
     return digest.hexdigest()

@@ -6,6 +6,9 @@ An engine takes the trials that are missing and yields events (`slopewise.events
 - `Epoch` after each epoch, for the display (an engine may leave these out);
 - `Ended` exactly once for each trial, with its record: finished (diverged ones too) or failed.
 
+The driver has read the images: `data` are pixels in a file without a name, which every process on this machine that
+is started with them maps instead of reading them again. Without them the engine reads what the spec names.
+
 An engine never writes the store, and gives no meaning to the order of trials beyond starting them in it. A trial's
 record does not depend on the engine, on the number of workers, or on the trials beside it. A worker that dies, or
 a trial that raises, costs that trial alone: it is tried once more, then it ends as failed with the traceback.
@@ -17,9 +20,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING
 
 from slopewise.events import TrialEvent, TrialKey
 from slopewise.study._spec import StudySpec
+
+if TYPE_CHECKING:
+    from slopewise.study.data import ImageData
 
 ATTEMPTS = 2  # a trial's first try and one more
 READY = "ready"  # what a worker says when it can take trials
@@ -33,5 +40,7 @@ class Engine(ABC):
         return min(1, trials)
 
     @abstractmethod
-    def run(self, spec: StudySpec, trials: Sequence[TrialKey]) -> Generator[TrialEvent, None, None]:
+    def run(
+        self, spec: StudySpec, trials: Sequence[TrialKey], data: ImageData | None = None
+    ) -> Generator[TrialEvent, None, None]:
         """Run the trials, in this order as workers become free."""

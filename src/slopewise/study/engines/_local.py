@@ -1,13 +1,13 @@
 """Trials in spawned worker processes of this machine.
 
-Each worker has a pipe of its own to the driver. Nothing is shared between workers, no lock and no queue, so that a
-worker that is killed at any moment cannot hold up the others: its end shows as the end of its pipe.
+Each worker has a pipe of its own to the driver. Nothing is shared between workers but the images, which all of them
+read and none writes: no lock and no queue, so that a worker that is killed at any moment cannot hold up the others.
+Its end shows as the end of its pipe.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -16,12 +16,17 @@ from dataclasses import dataclass, replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from typing import TYPE_CHECKING
 
 from slopewise.errors import EngineError
 from slopewise.events import Ended, Started, TrialEvent, TrialKey
 from slopewise.records import TrialRecord
+from slopewise.study._cores import cores
 from slopewise.study._spec import StudySpec
 from slopewise.study.engines._base import ATTEMPTS, READY, Engine
+
+if TYPE_CHECKING:
+    from slopewise.study.data import ImageData
 
 _PATIENCE = 5.0  # seconds for a worker to exit when told, before it is killed
 
@@ -50,13 +55,16 @@ class LocalEngine(Engine):
 
     def side_by_side(self, spec: StudySpec, trials: int) -> int:
         """Return the number of worker processes."""
-        return min(self.workers or max(1, _cores() // spec.hardware.threads), trials)
+        return min(self.workers or max(1, cores() // spec.hardware.threads), trials)
 
-    def run(self, spec: StudySpec, trials: Sequence[TrialKey]) -> Generator[TrialEvent, None, None]:
+    def run(
+        self, spec: StudySpec, trials: Sequence[TrialKey], data: ImageData | None = None
+    ) -> Generator[TrialEvent, None, None]:
         """See the contract in `_base`."""
+        data = data or _read(spec)
         waiting = deque((trial, 1) for trial in trials)
         count = self.side_by_side(spec, len(trials))
-        workers = [_spawn(spec) for _ in range(count)]
+        workers = [_spawn(spec, data) for _ in range(count)]
         unended, stillborn = len(trials), 0
         try:
             while unended:
@@ -82,7 +90,7 @@ class LocalEngine(Engine):
                     elif message is not None:
                         yield message
                 while len(workers) < min(count, unended):
-                    workers.append(_spawn(spec))
+                    workers.append(_spawn(spec, data))
                 for worker in workers:
                     if worker.ready and worker.trial is None and waiting:
                         worker.trial, worker.attempt = waiting.popleft()
@@ -94,20 +102,23 @@ class LocalEngine(Engine):
             _end(workers)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _read(spec: StudySpec) -> ImageData:
+    from slopewise.study.data import read_data  # with torch, which the command line does not wait for
+
+    return read_data(spec.data)
 
 
-def _serve(pipe: Connection, spec_fields: dict[str, object]) -> None:
+def _serve(pipe: Connection, spec_fields: dict[str, object], data: ImageData) -> None:
     from slopewise.study.engines._worker import serve  # what trains is loaded by workers alone
 
-    serve(pipe, spec_fields)
+    serve(pipe, spec_fields, data)
 
 
-def _spawn(spec: StudySpec) -> _Worker:
+def _spawn(spec: StudySpec, data: ImageData) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, spec.model_dump(mode="json")), name="slopewise-worker")
+    arguments = (theirs, spec.model_dump(mode="json"), data)
+    process = context.Process(target=_serve, args=arguments, name="slopewise-worker")
     with _interrupts_held():
         process.start()
     theirs.close()  # so that the pipe ends when the worker does

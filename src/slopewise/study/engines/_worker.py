@@ -13,11 +13,11 @@ from slopewise.study._environment import environment
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import parse_spec
 from slopewise.study._trial import run_trial
-from slopewise.study.data import ImageData, read_data
+from slopewise.study.data import ImageData
 from slopewise.study.engines._base import READY
 
 
-def serve(pipe: Connection, spec_fields: dict[str, object]) -> None:
+def serve(pipe: Connection, spec_fields: dict[str, object], data: ImageData) -> None:
     """Take trial after trial until None comes or the driver is gone.
 
     Every trial is answered by an `Ended`. A trial's exception ends that trial, not the worker.
@@ -27,7 +27,6 @@ def serve(pipe: Connection, spec_fields: dict[str, object]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     spec = parse_spec(dict(spec_fields))
     try:
-        data = read_data(spec.data) if spec.hardware.devices == 1 else None
         pipe.send(READY)
         while (task := pipe.recv()) is not None:
             pipe.send(_answer(pipe, spec, task, data))
@@ -35,7 +34,7 @@ def serve(pipe: Connection, spec_fields: dict[str, object]) -> None:
         os._exit(0)  # the driver is gone: nobody is left to tell
 
 
-def _answer(pipe: Connection, spec: StudySpec, trial: TrialKey, data: ImageData | None) -> Ended:
+def _answer(pipe: Connection, spec: StudySpec, trial: TrialKey, data: ImageData) -> Ended:
     def tell(epoch: EpochRecord) -> None:
         pipe.send(Epoch(trial, epoch))
 

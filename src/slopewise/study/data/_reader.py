@@ -1,0 +1,127 @@
+"""How pixels are read and held, whatever the source: once, by many threads, with word of how far it is."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from slopewise.errors import DataError
+from slopewise.events import Reading
+from slopewise.study._cores import cores
+from slopewise.study._spec import DataSpec
+from slopewise.study.data._stored import StoredImages, chunks
+
+_BLOCK = 32  # items that a thread takes at once
+
+T = TypeVar("T")
+
+
+class ImageReader:
+    """Reads the images of one spec, and holds them in memory up to `data.memory_gib`, beyond that on disk.
+
+    Args:
+        spec: Data section of the study.
+        folder: Directory for images that do not fit in memory; None is the system's directory for temporary files.
+        tell: Called with a `Reading` now and then while images are read.
+    """
+
+    def __init__(
+        self, spec: DataSpec, folder: Path | None = None, tell: Callable[[Reading], None] | None = None
+    ) -> None:
+        self._room = int(spec.memory_gib * 2**30)
+        self._folder, self._tell = folder or Path(tempfile.gettempdir()), tell
+
+    def each(self, do: Callable[[int], T], count: int, *, what: str, threads: int | None = None) -> list[T]:
+        """Do something for each number below `count`, and return the results in order.
+
+        Args:
+            do: Function of a number; it runs in several threads at once unless `threads` is 1.
+            count: Number of items.
+            what: Plural noun for the items, as the progress bar shows it.
+            threads: Number of threads; None is one for each core. 1 takes the items in order in this thread.
+        """
+
+        def block(start: int) -> list[T]:
+            return [do(i) for i in range(start, min(start + _BLOCK, count))]
+
+        results: list[T] = []
+        starts = range(0, count, _BLOCK)
+        pool = ThreadPoolExecutor(threads or cores()) if threads != 1 else None
+        try:
+            for found in pool.map(block, starts) if pool else map(block, starts):
+                results += found
+                if self._tell:
+                    self._tell(Reading(what, len(results), count))
+        finally:
+            if pool:
+                pool.shutdown(cancel_futures=True)
+        return results
+
+    def read(
+        self,
+        item: Callable[[int], Tensor],
+        shape: tuple[int, ...],
+        dtype: torch.dtype,
+        *,
+        what: str,
+        threads: int | None = None,
+    ) -> StoredImages:
+        """Read the images (C, H, W) that `item` returns for the numbers 0 to N - 1, once each.
+
+        Args:
+            item: Function that reads one image; it runs in several threads at once unless `threads` is 1.
+            shape: (N, C, H, W) of all images.
+            dtype: Number type that the images are kept in.
+            what: Plural noun for them, as the progress bar shows it.
+            threads: Number of threads; None is one for each core. 1 takes the items in order in this thread.
+
+        Raises:
+            DataError: there is no room for them on the disk. Errors of `item` pass through.
+        """
+        images = self._new(shape, dtype)
+        self.each(lambda i: self._write(images, i, item(i)), shape[0], what=what, threads=threads)
+        return images
+
+    def store(self, images: Tensor | StoredImages) -> StoredImages:
+        """Copy what a source has as a tensor to where images are held; stored images are returned as they are.
+
+        Raises:
+            DataError: there is no room for them on the disk.
+        """
+        if isinstance(images, StoredImages):
+            return images
+        stored = self._new(images.shape, images.dtype, copies=2)  # the tensor itself lies in memory until it is copied
+        start = 0
+        for chunk in chunks(images):
+            self._write(stored, start, chunk)
+            start += len(chunk)
+        return stored
+
+    def _new(self, shape: tuple[int, ...], dtype: torch.dtype, copies: int = 1) -> StoredImages:
+        size = math.prod(shape) * dtype.itemsize
+        in_memory = copies * size <= self._room
+        self._room -= size if in_memory else 0
+        with self._full_disk():
+            return StoredImages(shape, dtype, None if in_memory else self._folder)
+
+    def _write(self, images: StoredImages, start: int, pixels: Tensor) -> None:
+        with self._full_disk():
+            images.write(start, pixels)
+
+    @contextmanager
+    def _full_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(
+                f"data.memory_gib: images that do not fit in it are kept in '{self._folder}' while they are in use, "
+                f"which failed ({error.strerror}): make room there, or raise it"
+            ) from error
