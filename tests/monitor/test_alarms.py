@@ -187,6 +187,22 @@ def test_nan_in_fused_layers_raises_no_echo_either():
     assert ids(train(model)) == {"not-finite"}
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_an_overflow_that_a_scaler_has_caught_is_no_alarm(fused):
+    """It steps a fused optimizer in any case, which then changes nothing."""
+    model = mlp()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=fused)
+    scaler = torch.amp.GradScaler("cpu")
+    with Monitor(model, every=1) as monitor:
+        for scale in (1.0, math.inf, 1.0):
+            optimizer.zero_grad()
+            scaler.scale(model(torch.randn(64, 8)).square().mean() * scale).backward()
+            scaler.step(optimizer)
+            scaler.update()
+    assert monitor.step == (3 if fused else 2)
+    assert monitor.alarms == ()
+
+
 def test_one_broken_unit_says_nothing_of_itself_and_minus_infinity_is_not_positive():
     for value, never in ((math.nan, ()), (-math.inf, (5,))):
         model = nn.Sequential(nn.Linear(8, 16), Broken(value, unit=5), nn.ReLU(), nn.Linear(16, 1))

@@ -104,6 +104,19 @@ def test_fully_shard(process_group):
     assert min(trained(model)) > 0
 
 
+def test_a_schedule_freezes_sharded_slopes(process_group):
+    model = network()
+    fully_shard(model, mesh=dist.device_mesh.init_device_mesh("cpu", (1,)))
+    optimizer = torch.optim.AdamW(sw.param_groups(model, lr=0.1, slope_weight_decay=0.1))
+    sw.SlopeSchedule(optimizer, freeze=2, warmup=1)
+    seen = []
+    for _ in range(3):
+        model(torch.randn(8, 4)).square().sum().backward()
+        optimizer.step()
+        seen.append([(model[1].weight.full_tensor() == 0.25).all(), (model[3][1].weight.full_tensor() == 0.25).all()])
+    assert seen == [[True, True], [True, True], [False, False]]
+
+
 def fsdp(**settings):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that FSDP1 is old, and that there is no GPU

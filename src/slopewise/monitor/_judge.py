@@ -97,7 +97,8 @@ class Judge:
         """
         weights = [layer.layer for layer in sample.layers if "weight" in layer.not_finite]
         sites = [site for site in sample.sites if site.not_finite]
-        gradients = [layer.layer for layer in sample.layers if "gradient" in layer.not_finite]
+        # Of which nothing came where a GradScaler has a fused optimizer leave the step out: that is its ordinary work.
+        gradients = [layer.layer for layer in sample.layers if "gradient" in layer.not_finite and layer.update != 0]
         slopes = [layer.layer for layer in sample.slopes if layer.summary.finite < layer.summary.count]
         if weights:
             where, what = weights[0], "its parameters were so before this step"
