@@ -98,7 +98,7 @@ def export(output):
     assert "net.onnx: ONNX, opset 18, " in output
     assert "net.pt2: torch.export, " in output
     assert output.count("  input   images (batch, 3, 16, 16)") == output.count("  output  logits (batch, 4)") == 2
-    assert "PReLU   2 nodes; slopes (16, 1, 1), (1,)" in output
+    assert "PReLU   2 nodes; slopes (1, 16, 1, 1), (1, 1, 1, 1)" in output
     assert output.count("batch 16 (the example): ") == output.count("batch 17: ") == 2
     relative = [float(found) for found in re.findall(r"relative ([\d.e+-]+)$", output, re.MULTILINE)]
     assert len(relative) == 6
@@ -114,7 +114,7 @@ def swap_into_your_model(output):
     assert "blocks.0, blocks.1: in its source, since its relu is applied at 2 places" in output
     assert "5 of 6 sites are fused" in output
     assert "112 slopes, 0 decayed; 0 parameters frozen" in output
-    assert "PReLU   6 nodes; slopes 5 x (16, 1, 1), (32,)" in output
+    assert "PReLU   6 nodes; slopes 5 x (1, 16, 1, 1), (1, 32)" in output
     same, rounding = re.findall(r"  outputs differ by (\S+)", output)
     assert float(same) == 0
     assert float(rounding) < 1e-4

@@ -62,12 +62,13 @@ def test_the_report_is_a_table(suffix, tmp_path):
     path = tmp_path / f"net{suffix}"
     report = export_model(block().eval(), pictures(), path)
     lines = str(report).splitlines()
-    kind, shape = ("ONNX, opset 18", "3 x (4, 1, 1)") if suffix == ".onnx" else ("torch.export", "3 x (4,)")
+    kind, shape = ("ONNX, opset 18", "3 x (1, 4, 1, 1)") if suffix == ".onnx" else ("torch.export", "3 x (4,)")
     assert lines[0] == f"net{suffix}: {kind}, {path.stat().st_size / 2**20:.2f} MiB"
     assert lines[1].split() == ["input", "input", "(batch,", "3,", "5,", "5)"]
     assert lines[2].split() == ["output", "output", "(batch,", "4,", "5,", "5)"]
     assert lines[3] == f"  PReLU   3 nodes; slopes {shape}"
-    assert [line.split(":")[0].strip() for line in lines[5:]] == ["batch 2 (the example)", "batch 1", "batch 3"]
+    assert lines[4] == "  free    batch; all other sizes are fixed"
+    assert [line.split(":")[0].strip() for line in lines[6:]] == ["batch 2 (the example)", "batch 1", "batch 3"]
     assert [parity.batch for parity in report.parity] == [2, 1, 3]
     assert all(parity.relative <= 1e-5 for parity in report.parity)
     assert list(tmp_path.iterdir()) == [path]
@@ -150,7 +151,7 @@ def test_wrapped_models(tmp_path):
     compiled = torch.compile(layer, backend="eager")
     for model in (compiled, nn.DataParallel(layer)):
         report = export_model(model, pictures(), tmp_path / "a.onnx")
-        assert report.slopes == {"weight": (3, 1, 1)}
+        assert report.slopes == {"weight": (1, 3, 1, 1)}
 
 
 @BOTH

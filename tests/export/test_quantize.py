@@ -60,7 +60,8 @@ def test_slopes_stay_in_float_and_weights_become_int8(symmetric, exported, tmp_p
     assert ints.kinds.count("PRelu") == report.prelu_nodes == 3
     for one, other in zip(floats.slopes, ints.slopes, strict=True):
         np.testing.assert_array_equal(one, other)
-    weights = [constant for constant in ints.constants.values() if constant.ndim == 4]
+    weights = [ints.constants[node.input[0]] for node in ints.nodes if node.input[0] in ints.constants]
+    weights = [constant for constant in weights if constant.ndim == 4]
     assert [weight.dtype for weight in weights] == [np.int8] * 3
     scales = [ints.constants[node.input[1]] for node in ints.nodes if node.op_type == "QuantizeLinear"]
     zeros = [ints.constants[node.input[2]] for node in ints.nodes if node.op_type == "QuantizeLinear"]

@@ -10,10 +10,10 @@ from slopewise.export import export_model
 
 C = 5
 SHAPES = {
-    "(N, C)": ((3, C), (C,)),
-    "(N, C, L)": ((3, C, 7), (C, 1)),
-    "(N, C, H, W)": ((3, C, 4, 6), (C, 1, 1)),
-    "(N, C, D, H, W)": ((3, C, 2, 4, 3), (C, 1, 1, 1)),
+    "(N, C)": ((3, C), (1, C)),
+    "(N, C, L)": ((3, C, 7), (1, C, 1)),
+    "(N, C, H, W)": ((3, C, 4, 6), (1, C, 1, 1)),
+    "(N, C, D, H, W)": ((3, C, 2, 4, 3), (1, C, 1, 1, 1)),
 }
 SLOPES = {
     "mixed": [-0.5, 0.0, 0.25, 1.0, 2.5],
@@ -54,10 +54,11 @@ def test_one_slope_per_channel(place, kind, tmp_path, graph, runtime):
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (3, 5, 4, 6)])
-def test_a_shared_slope_has_one_element(shape, tmp_path, graph, runtime):
+def test_a_shared_slope_has_one_element_in_every_rank(shape, tmp_path, graph, runtime):
     export_model(sw.PReLU(init=-0.75), torch.randn(shape), tmp_path / "a.onnx")
     (constant,) = graph(tmp_path / "a.onnx").slopes
-    assert constant.tolist() == [-0.75]
+    assert constant.shape == (1,) * len(shape)
+    assert constant.ravel().tolist() == [-0.75]
     x = torch.randn(7, *shape[1:])
     torch.testing.assert_close(runtime(tmp_path / "a.onnx", x)[0].double(), expected(x, [-0.75], 1), rtol=1e-6, atol=0)
 
@@ -65,11 +66,12 @@ def test_a_shared_slope_has_one_element(shape, tmp_path, graph, runtime):
 @pytest.mark.parametrize(
     ("axis", "shape", "in_onnx"),
     [
-        (-1, (3, 7, C), (C,)),
-        (-1, (3, 4, 6, C), (C,)),
-        (2, (3, 7, C, 4), (C, 1)),
-        (-3, (3, C, 4, 6), (C, 1, 1)),
-        (-1, (3, C), (C,)),
+        (-1, (3, 7, C), (1, 1, C)),
+        (-1, (3, C, C), (1, 1, C)),
+        (-1, (3, 4, 6, C), (1, 1, 1, C)),
+        (2, (3, 7, C, 4), (1, 1, C, 1)),
+        (-3, (3, C, 4, 6), (1, C, 1, 1)),
+        (-1, (3, C), (1, C)),
     ],
 )
 def test_channels_elsewhere_need_no_transposition(axis, shape, in_onnx, tmp_path, graph, runtime):
@@ -131,7 +133,7 @@ def test_very_many_slopes_are_a_constant_too(tmp_path, graph):
     channels = 20_000  # above what torch's exporter folds
     report = export_model(sw.PReLU(channels), torch.randn(2, channels, 1, 1), tmp_path / "a.onnx")
     assert graph(tmp_path / "a.onnx").kinds == ["PRelu"]
-    assert report.slopes == {"weight": (channels, 1, 1)}
+    assert report.slopes == {"weight": (1, channels, 1, 1)}
 
 
 def test_names_are_the_models_and_shared_slopes_are_one_constant(tmp_path, graph):
@@ -140,7 +142,7 @@ def test_names_are_the_models_and_shared_slopes_are_one_constant(tmp_path, graph
     model = nn.Sequential(act, nn.Conv2d(3, 3, 1), act, nn.ModuleDict({"a": sw.ConvBNPReLU(3, 3)})["a"], fixed)
     report = export_model(model, torch.randn(2, 3, 4, 4), tmp_path / "a.onnx")
     assert report.prelu_nodes == 4
-    assert report.slopes == {"0.weight": (3, 1, 1), "3.bn.slope": (3, 1, 1), "4.slope": (3, 1, 1)}
+    assert report.slopes == {"0.weight": (1, 3, 1, 1), "3.bn.slope": (1, 3, 1, 1), "4.slope": (1, 3, 1, 1)}
     seen = graph(tmp_path / "a.onnx")
     assert [node.input[1] for node in seen.nodes if node.op_type == "PRelu"] == [
         "0.weight",
@@ -161,7 +163,7 @@ def test_slopes_that_something_else_uses_too(tmp_path, graph, runtime):
 
     model, x = Twice(), torch.randn(2, 3, 4, 4)
     report = export_model(model, x, tmp_path / "a.onnx")
-    assert sorted(report.slopes.values()) == [(3, 1), (3, 1, 1)]
+    assert sorted(report.slopes.values()) == [(1, 3, 1), (1, 3, 1, 1)]
     torch.testing.assert_close(runtime(tmp_path / "a.onnx", x)[0], model(x))
 
 
@@ -189,5 +191,5 @@ def test_float32_slopes_under_bfloat16_become_bfloat16_constants():
     (node,) = prelu_nodes(model)
     slope = node.inputs[1]
     assert slope.is_initializer()
-    assert (str(slope.dtype), tuple(slope.shape)) == ("BFLOAT16", (4, 1, 1))
+    assert (str(slope.dtype), tuple(slope.shape)) == ("BFLOAT16", (1, 4, 1, 1))
     assert slope.const_value.numpy().astype("float32").ravel().tolist() == layer.slope.bfloat16().tolist()

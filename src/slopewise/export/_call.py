@@ -1,8 +1,10 @@
-"""The inputs of a call, and the same with another number of samples."""
+"""The inputs of a call, and the same with other sizes of those dimensions that may have any."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import torch
@@ -15,12 +17,20 @@ Example = Tensor | tuple[Any, ...] | dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Dimension:
+    """A dimension that may have other sizes: its name, shared by all that change with it, and torch.export's hint."""
+
+    name: str
+    hint: Any = field(default_factory=lambda: torch.export.Dim.DYNAMIC)
+
+
+@dataclass(frozen=True)
 class Call:
-    """Positional and keyword arguments; `size` is dimension 0 of the first tensor, the number of samples."""
+    """Positional and keyword arguments; `free` holds, for each of `tensors`, the dimensions that may change."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    size: int
+    free: Sequence[Mapping[int, Dimension]] = ()
 
     @classmethod
     def of(cls, example: Example) -> Self:
@@ -38,47 +48,80 @@ class Call:
                 "example_inputs must be a Tensor, a tuple of positional inputs or a dict of keyword inputs, got "
                 f"{type(example).__name__}"
             )
-        tensors = _tensors((args, kwargs))
-        if not tensors:
+        if not pytree.tree_any_only(Tensor, lambda _tensor: True, (args, kwargs)):
             raise TypeError("example_inputs has no tensor: pass what the model is called with")
-        size = next((len(tensor) for tensor in tensors if tensor.ndim), 0)
-        return cls(args, kwargs, size).detached()
+        return cls(args, kwargs).detached()
 
     @property
     def tensors(self) -> list[Tensor]:
         """All tensors among the arguments, in the order in which an exported program takes them."""
-        return _tensors((self.args, self.kwargs))
+        return [leaf for leaf in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Tensor)]
 
-    def is_batched(self, tensor: Tensor) -> bool:
-        """Whether a tensor's dimension 0 is the batch: it is as long as the first tensor's."""
-        return tensor.ndim > 0 and len(tensor) == self.size
+    @property
+    def size(self) -> int:
+        """Dimension 0 of the first tensor that has one: the number of samples."""
+        return next((len(tensor) for tensor in self.tensors if tensor.ndim), 0)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The present size of each free dimension, by its name."""
+        pairs = zip(self.tensors, self.free, strict=False)
+        return {free.name: tensor.shape[place] for tensor, dims in pairs for place, free in dims.items()}
+
+    @property
+    def batch(self) -> str | None:
+        """The name of the free dimension that counts the samples."""
+        pairs = zip(self.tensors, self.free, strict=False)
+        return next((dims[0].name for tensor, dims in pairs if 0 in dims and len(tensor) == self.size), None)
+
+    @property
+    def fixing(self) -> str:
+        """What to do about sizes that cannot be free."""
+        others = any(name != self.batch for name in self.sizes)
+        return "leave that dimension out of dynamic_shapes" if others else "pass dynamic_batch=False"
 
     def detached(self) -> Self:
         """The same call with tensors of its own, which share the memory of these."""
         args, kwargs = pytree.tree_map_only(Tensor, Tensor.detach, (self.args, self.kwargs))
-        return type(self)(args, kwargs, self.size)
+        return dataclasses.replace(self, args=args, kwargs=kwargs)
 
-    def resized(self, size: int) -> Self:
-        """The same call with `size` samples, which repeat the example's in turn."""
-        if size == self.size:
-            return self
-        if not self.size:
-            raise ExportError("the example is empty: pass at least one sample")
+    def resized(self, sizes: Mapping[str, int]) -> Self:
+        """The same call with other sizes of free dimensions, where entries repeat the example's in turn."""
+        free = iter(self.free)
 
-        def rows(tensor: Tensor) -> Tensor:
-            places = torch.arange(size, device=tensor.device) % self.size
-            return tensor[places] if self.is_batched(tensor) else tensor
+        def other(tensor: Tensor) -> Tensor:
+            for place, dimension in next(free, {}).items():
+                old = tensor.shape[place]
+                new = sizes.get(dimension.name, old)
+                if new != old and not old:
+                    raise ExportError("the example is empty: pass at least one sample")
+                if new != old:
+                    tensor = tensor.index_select(place, torch.arange(new, device=tensor.device) % old)
+            return tensor
 
-        args, kwargs = pytree.tree_map_only(Tensor, rows, (self.args, self.kwargs))
-        return type(self)(args, kwargs, size)
+        args, kwargs = pytree.tree_map_only(Tensor, other, (self.args, self.kwargs))
+        return dataclasses.replace(self, args=args, kwargs=kwargs)
+
+    def sample(self, number: int) -> Self:
+        """One sample of a call whose batch is free."""
+        batch, free = self.batch, iter(self.free)
+
+        def row(tensor: Tensor) -> Tensor:
+            first = next(free, {}).get(0)
+            return tensor.narrow(0, number, 1) if first is not None and first.name == batch else tensor
+
+        args, kwargs = pytree.tree_map_only(Tensor, row, (self.args, self.kwargs))
+        return dataclasses.replace(self, args=args, kwargs=kwargs)
 
     def dynamic_shapes(self, model: torch.nn.Module) -> Any:
-        """What `torch.export.export` is to be told: dimension 0 of the batched tensors is any number."""
+        """What `torch.export.export` is to be told."""
         shapes = torch.export.ShapesCollection()
-        for tensor in filter(self.is_batched, self.tensors):
-            shapes[tensor] = {0: torch.export.Dim.DYNAMIC}
+        for tensor, dims in zip(self.tensors, self.free, strict=True):
+            if dims:
+                shapes[tensor] = {place: dimension.hint for place, dimension in dims.items()}
         return shapes.dynamic_shapes(model, self.args, self.kwargs)
 
-
-def _tensors(tree: Any) -> list[Tensor]:
-    return [leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]
+    def __str__(self) -> str:
+        """How many samples, and the other sizes that may change: "a batch of 3, height 40"."""
+        others = (f", {name} {size}" for name, size in self.sizes.items() if name != self.batch)
+        return f"a batch of {self.size}{''.join(others)}"

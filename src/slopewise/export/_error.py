@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from slopewise.errors import SlopewiseError
+
+if TYPE_CHECKING:
+    import torch
 
 
 class ExportError(SlopewiseError):
     """The model cannot be exported, or the file does not give what the model gives."""
+
+
+class ExportWarning(UserWarning):
+    """The file is right, and a runtime computes it roughly unless it is told not to."""
 
 
 def reason(error: BaseException) -> str:
@@ -24,3 +33,33 @@ def reason(error: BaseException) -> str:
         said = next((line[2:].split(". ")[0] for line in lines if line.startswith("- ")), said)
     place = next((f", at {line}" for line in lines if line.startswith('File "')), "")
     return f"{type(error).__name__}: {said}{place}"
+
+
+def module_of(error: BaseException, model: torch.nn.Module) -> str:
+    """Words for the innermost module that an error was raised in: ", in 'head' (Linear)"; none for the model itself.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> try:
+        ...     model(torch.ones(1, 6))
+        ... except RuntimeError as error:
+        ...     module_of(error, model)
+        ", in '1' (Linear)"
+    """
+    names = {id(module): name for name, module in model.named_modules()}
+    found, traceback = "", error.__traceback__
+    while traceback is not None:
+        module = traceback.tb_frame.f_locals.get("self")
+        if name := names.get(id(module)):
+            found = f", in '{name}' ({type(module).__name__})"
+        traceback = traceback.tb_next
+    return found
+
+
+def cannot_be_free(names: str, size: int, other: int, error: BaseException, model: torch.nn.Module) -> str:
+    """Words for dimensions of which the model takes one size and not another."""
+    return (
+        f"{names} cannot be free, since the model takes {size} and not {other}{module_of(error, model)} "
+        f"({reason(error)}): mend that, or leave it out of dynamic_shapes"
+    )

@@ -1,16 +1,16 @@
-"""An exported program as an ONNX file, and what ONNX Runtime makes of that file."""
+"""An exported program as an ONNX file."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
+from slopewise.export._averages import place_averages
 from slopewise.export._call import Call
+from slopewise.export._dynamic import names_of, renamed
 from slopewise.export._error import ExportError, reason
 from slopewise.export._program import slope_names
 from slopewise.export._report import Shape, Written
@@ -24,12 +24,13 @@ _STACK_TRACE = "pkg.torch.onnx.stack_trace"
 
 def write(
     program: torch.export.ExportedProgram,
-    path: Path,
     call: Call,
     outputs: Sequence[str],
     aliases: Mapping[str, str],
     opset: int,
+    path: Path,
     *,
+    keep_transpositions: bool,
     external_data: bool,
     verbose: bool,
 ) -> Written:
@@ -37,19 +38,21 @@ def write(
 
     Args:
         program: from torch.export.
-        path: of the file.
-        call: the example, which tells the inputs that have a batch.
+        call: the example, which names the free dimensions.
         outputs: the names that the outputs are to have.
         aliases: for each name of a parameter or buffer, the one to call it by.
-        opset: of ONNX.
+        opset: version of ONNX's operators.
+        path: place of the file.
+        keep_transpositions: leave those around a PRelu.
         external_data: put the weights into a second file.
         verbose: let torch print its progress.
     """
     onnx_program = _translated(program, opset, verbose=verbose)
     model = onnx_program.model
-    place_slopes(model, slope_names(onnx_program.exported_program, aliases))
+    place_averages(model)
+    place_slopes(model, slope_names(onnx_program.exported_program, aliases), keep_transpositions=keep_transpositions)
     _name_ends(model, program, outputs)
-    _name_batch(model, call)
+    _name_sizes(model, call)
     for node in model.graph.all_nodes():
         node.metadata_props.pop(_STACK_TRACE, None)  # source lines and paths of the machine that exported
     onnx_program.save(path, external_data=external_data or None)
@@ -67,7 +70,6 @@ def write(
         {str(value.name): _shape(value) for value in model.graph.outputs},
         len(nodes),
         constant,
-        lambda given: _run(path, given.tensors),
         notes,
     )
 
@@ -92,47 +94,17 @@ def _name_ends(model: ir.Model, program: torch.export.ExportedProgram, outputs: 
         value.name = f"{name}_output" if name in inputs else name
 
 
-def _name_batch(model: ir.Model, call: Call) -> None:
-    """Call the dynamic dimension "batch" everywhere, instead of a symbol of torch's."""
+def _name_sizes(model: ir.Model, call: Call) -> None:
+    """Call free dimensions by their names everywhere, instead of by symbols of torch's."""
     import onnx_ir as ir
 
-    pairs = zip(model.graph.inputs, call.tensors, strict=True)
-    firsts = {value.shape[0] for value, tensor in pairs if value.shape and call.is_batched(tensor)}
-    symbols = {str(first) for first in firsts if not isinstance(first, int)}
-    if not symbols:
+    names = names_of([list(value.shape or ()) for value in model.graph.inputs], call)
+    if not names:
         return
-    pattern = re.compile(rf"\b({'|'.join(map(re.escape, symbols))})\b")
     values = [*model.graph.inputs, *(value for node in model.graph.all_nodes() for value in node.outputs)]
     for value in values:
         if value.shape is not None and not value.shape.is_static():
-            sizes = [size if isinstance(size, int) else pattern.sub("batch", str(size)) for size in value.shape]
-            value.shape = ir.Shape(sizes)
-
-
-def _run(path: Path, tensors: Sequence[Tensor]) -> list[Tensor]:
-    try:
-        running = session(path)
-        names = [value.name for value in running.get_inputs()]
-        feed = {name: tensor.detach().cpu().numpy() for name, tensor in zip(names, tensors, strict=True)}
-        return [torch.from_numpy(array) for array in running.run(None, feed)]
-    except Exception as error:  # of many classes
-        dtypes = {tensor.dtype for tensor in tensors if tensor.is_floating_point()} - {torch.float32}
-        hint = ""
-        if dtypes:
-            hint = (
-                f" (the inputs are {', '.join(map(str, dtypes))}, of which its CPU kernels take few: export "
-                "model.float() with float32 inputs, and convert the file)"
-            )
-        raise ExportError(f"ONNX Runtime cannot run the file: {reason(error)}{hint}") from error
-
-
-def session(path: Path) -> Any:
-    """An ONNX Runtime session of a file, on the CPU, that prints errors alone."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            value.shape = ir.Shape(renamed(value.shape, names))
 
 
 def _shape(value: ir.Value) -> Shape:

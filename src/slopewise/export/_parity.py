@@ -2,53 +2,138 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from slopewise.export._call import Call
-from slopewise.export._error import ExportError
+from slopewise.export._error import ExportError, reason
 from slopewise.export._program import outputs
 from slopewise.export._program import run as run_program
 from slopewise.export._report import Parity
+from slopewise.export.runtimes import RUNTIMES
+from slopewise.export.runtimes._base import Exported, Run
+
+_ROUGH = 2.0**-6  # a few roundings to bfloat16, of 2⁻⁹ each, add up to less
+
+
+def check(
+    model: torch.nn.Module,
+    program: torch.export.ExportedProgram,
+    exported: Exported,
+    names: Sequence[str],
+    calls: Sequence[Call],
+    tolerance: float,
+) -> tuple[tuple[Parity, ...], tuple[Parity, ...]]:
+    """Load an exported model into runtimes and prove it there; also what they make of it in a precision of their own.
+
+    Args:
+        model: network in evaluation mode.
+        program: the same as torch.export traced it.
+        exported: the same as files.
+        names: the runtimes.
+        calls: the example, and the same with other sizes.
+        tolerance: the largest relative difference allowed, but for the second result.
+    """
+    loaded = {}
+    for name in names:
+        with _errors_of(name, "load"):
+            loaded[name] = RUNTIMES[name].load(exported)
+    proved = prove(model, program, {name: one.run for name, one in loaded.items()}, calls, tolerance)
+    runs = [(name, one.default) for name, one in loaded.items() if one.default is not None]
+    return proved, tuple(measure(name, run, call, outputs(model, call)) for name, run in runs for call in calls)
+
+
+def rough(found: Sequence[Parity]) -> list[str]:
+    """A warning for each runtime whose own choice of precision is far off."""
+    words = []
+    for name in dict.fromkeys(parity.runtime for parity in found):
+        worst = max((parity for parity in found if parity.runtime == name), key=lambda parity: parity.relative)
+        if worst.relative > _ROUGH:
+            words.append(
+                f"{RUNTIMES[name].title} is off by {worst.relative:.0%} on a batch of {worst.batch} at the precision "
+                f"that it chooses by default, and right in float32: {RUNTIMES[name].cure}"
+            )
+    return words
 
 
 def prove(
     model: torch.nn.Module,
     program: torch.export.ExportedProgram,
-    run: Callable[[Call], Sequence[Tensor]],
-    call: Call,
+    runs: Mapping[str, Run],
+    calls: Sequence[Call],
     tolerance: float,
-    *,
-    dynamic_batch: bool,
 ) -> tuple[Parity, ...]:
-    """Compare a file with its model on the example and, if the batch is dynamic, on two other batch sizes."""
-    sizes = [call.size, *({1, call.size + 1} - {call.size} if dynamic_batch else ())]
+    """Compare what a file gives in each runtime with the model, on the example and on other sizes.
+
+    Args:
+        model: network in evaluation mode.
+        program: the same as torch.export traced it.
+        runs: by each runtime's name, the function that gives the file's outputs.
+        calls: the example, and the same with other sizes.
+        tolerance: the largest relative difference allowed.
+    """
     found = []
-    for size in sizes:
-        batch = call.resized(size)
-        ours = outputs(model, batch)
-        measured = parity(size, list(ours), list(ours.values()), run(batch))
-        if not measured.relative <= tolerance:
-            raise ExportError(
-                f"output '{measured.output}' of the file differs from the model's by {measured.relative:.1e}, relative "
-                f"to its greatest magnitude, on a batch of {size}; {tolerance:g} is allowed. "
-                f"{_where(model, program, batch, ours, tolerance)}"
-            )
-        found.append(measured)
+    for name, run in runs.items():
+        for call in calls:
+            ours = outputs(model, call)
+            measured = measure(name, run, call, ours)
+            if not measured.relative <= tolerance:
+                raise ExportError(
+                    f"output '{measured.output}' of the file differs from the model's in {RUNTIMES[name].title} by "
+                    f"{measured.relative:.1e}, relative to its greatest magnitude, on {call}; {tolerance:g} is "
+                    f"allowed. {_where(model, program, name, call, ours, tolerance)}"
+                )
+            found.append(measured)
     return tuple(found)
+
+
+def measure(name: str, run: Run, call: Call, ours: Mapping[str, Tensor]) -> Parity:
+    """The differences between the model's outputs and a runtime's, whose errors become those of this package."""
+    with _errors_of(name, "run", f" on {call}"):
+        theirs = run(call)
+    _check_shapes(name, call, ours, theirs)
+    measured = parity(call.size, list(ours), list(ours.values()), theirs)
+    return dataclasses.replace(measured, runtime=name, sizes=call.sizes)
+
+
+def _check_shapes(name: str, call: Call, ours: Mapping[str, Tensor], theirs: Sequence[Tensor]) -> None:
+    title = RUNTIMES[name].title
+    if len(ours) != len(theirs):
+        raise ExportError(f"the model has {len(ours)} outputs and the file {len(theirs)} in {title}")
+    for (output, our), their in zip(ours.items(), theirs, strict=True):
+        if our.shape != their.shape:
+            raise ExportError(
+                f"output '{output}' has shape {tuple(our.shape)} in the model and {tuple(their.shape)} in {title}, for "
+                f"{call}: a size is fixed in the model's forward, or on the way to the file; {call.fixing}"
+            )
+
+
+@contextlib.contextmanager
+def _errors_of(name: str, verb: str, where: str = "") -> Iterator[None]:
+    title = RUNTIMES[name].title
+    try:
+        yield
+    except ExportError as error:
+        raise ExportError(str(error) if title in str(error) else f"{title}: {error}") from error
+    except Exception as error:  # of many classes
+        raise ExportError(f"{title} cannot {verb} the file{where}: {reason(error)}") from error
 
 
 def _where(
     model: torch.nn.Module,
     program: torch.export.ExportedProgram,
+    name: str,
     call: Call,
     ours: dict[str, Tensor],
     tolerance: float,
 ) -> str:
     def differs(theirs: Sequence[Tensor]) -> bool:
-        return not parity(call.size, list(ours), list(ours.values()), theirs).relative <= tolerance
+        same = len(ours) == len(theirs) and all(map(_same_shape, ours.values(), theirs))
+        return not same or not parity(call.size, list(ours), list(ours.values()), theirs).relative <= tolerance
 
     if differs(list(outputs(model, call).values())):
         return "The model itself gives something else when it is called again: look for random numbers in its forward"
@@ -59,7 +144,8 @@ def _where(
         )
     return (
         "The program that torch.export traced agrees with the model, so it is the runtime that computes or rounds "
-        "otherwise: pass a larger tolerance if that will do, or export parts of the model to find the layer"
+        f"otherwise: {RUNTIMES[name].doubt}; pass a larger tolerance if that will do, or export parts of the model to "
+        "find the layer"
     )
 
 
@@ -70,24 +156,21 @@ def parity(batch: int, names: Sequence[str], ours: Sequence[Tensor], theirs: Seq
 
     Example:
         >>> parity(1, ["y"], [torch.tensor([0.0, 2.0])], [torch.tensor([0.5, 2.0])])
-        Parity(batch=1, absolute=0.5, relative=0.25, output='y')
+        Parity(batch=1, absolute=0.5, relative=0.25, output='y', runtime='', sizes={})
     """
-    if len(ours) != len(theirs):
-        raise ExportError(f"the model has {len(ours)} outputs and the file {len(theirs)}")
     found = Parity(batch, 0.0, 0.0, names[0] if names else "")
     absolute = 0.0
     for name, our, their in zip(names, ours, theirs, strict=True):
-        if our.shape != their.shape:
-            raise ExportError(
-                f"output '{name}' has shape {tuple(our.shape)} in the model and {tuple(their.shape)} in the file, for "
-                f"a batch of {batch}: its size is fixed somewhere in the model's forward; pass dynamic_batch=False"
-            )
         difference, magnitude = _difference(_comparable(our), _comparable(their))
         absolute = max(absolute, difference)
         relative = difference / magnitude if magnitude else difference
         if relative > found.relative:
             found = Parity(batch, absolute, relative, name)
     return Parity(batch, absolute, found.relative, found.output)
+
+
+def _same_shape(ours: Tensor, theirs: Tensor) -> bool:
+    return ours.shape == theirs.shape
 
 
 def _comparable(tensor: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import itertools
 import logging
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from slopewise._undisturbed import undisturbed
 from slopewise.export._call import Call
-from slopewise.export._error import ExportError, reason
+from slopewise.export._error import ExportError, cannot_be_free, reason
 from slopewise.export._outputs import named, plain
 
 _PRELU = (torch.ops.aten.prelu.default, torch.ops.aten._prelu_kernel.default)
@@ -85,15 +86,31 @@ def run(program: torch.export.ExportedProgram, call: Call) -> list[Tensor]:
         output = program.module()(*call.args, **call.kwargs)
     except Exception as error:  # of many classes
         raise ExportError(
-            f"the program that torch.export traced does not take a batch of {call.size} ({reason(error)}): mend that "
-            "in the model's forward, or pass dynamic_batch=False"
+            f"the program that torch.export traced does not take {call} ({reason(error)}): mend that in the model's "
+            f"forward, or {call.fixing}"
         ) from error
     return [tensor for _, tensor in named(output)]
+
+
+def input_shapes(program: torch.export.ExportedProgram) -> list[torch.Size]:
+    """The shape of each tensor that a program takes, with symbols for sizes that are free."""
+    given = set(program.graph_signature.user_inputs)
+    values = (node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in given)
+    return [value.shape for value in values if isinstance(value, Tensor)]
 
 
 def outputs(model: torch.nn.Module, call: Call) -> dict[str, Tensor]:
     """The tensors among a model's outputs, with names; `as_deployed` has made them plain."""
     return dict(named(model(*call.args, **call.kwargs)))
+
+
+def refusal(model: torch.nn.Module, call: Call) -> Exception | None:
+    """The model's own error for a call, if it does not take it."""
+    try:
+        outputs(model, call)
+    except Exception as error:  # a model may raise anything; the caller reports it
+        return error
+    return None
 
 
 @contextlib.contextmanager
@@ -113,29 +130,51 @@ def quiet(verbose: bool) -> Iterator[None]:
         logging.disable(before)
 
 
-def captured(model: torch.nn.Module, call: Call, *, dynamic_batch: bool) -> torch.export.ExportedProgram:
-    """The model as a program, for a batch of any size or for the example's alone."""
-    if not dynamic_batch:
-        return _exported(model, call, dynamic=False)
-    if not any(map(call.is_batched, call.tensors)):
-        raise ExportError("no input has a dimension for the batch: pass dynamic_batch=False")
-    several = call.resized(max(2, call.size))  # torch.export takes a size of 1 for a constant
+def captured(model: torch.nn.Module, call: Call) -> torch.export.ExportedProgram:
+    """The model as a program that takes other sizes of the call's free dimensions."""
+    names = call.sizes
+    several = call.resized({name: 2 for name, size in names.items() if size < 2})  # a size of 1 is taken for a constant
     try:
-        return _exported(model, several, dynamic=True)
+        return _exported(model, several)
     except ExportError as error:
-        _exported(model, call, dynamic=False)  # raises where the batch is not to blame
-        raise ExportError(
-            f"the size of the batch is fixed somewhere in the model's forward ({reason(error.__cause__ or error)}): "
+        if not names:
+            raise
+        _exported(model, dataclasses.replace(call, free=()))  # raises where the sizes are not to blame
+        raise _fixed(model, several, error) from error
+
+
+def _fixed(model: torch.nn.Module, call: Call, error: ExportError) -> ExportError:
+    """The error that names the free dimensions that the model fixes: those that cannot be free alone."""
+    guilty: dict[str, BaseException] = {}
+    for name in call.sizes:
+        free = [{place: one for place, one in dims.items() if one.name == name} for dims in call.free]
+        try:
+            _exported(model, dataclasses.replace(call, free=free))
+        except ExportError as one:
+            guilty[name] = one.__cause__ or one
+    if list(guilty) == [call.batch]:
+        return ExportError(
+            f"the size of the batch is fixed somewhere in the model's forward ({reason(guilty[str(call.batch)])}): "
             "mend that, or pass dynamic_batch=False for a file that takes the example's batch size alone"
-        ) from error
+        )
+    for name in guilty:
+        size = call.sizes[name]
+        refused = refusal(model, call.resized({name: size + 1}))
+        if refused is not None:  # which knows better than torch.export where
+            return ExportError(cannot_be_free(f"'{name}'", size, size + 1, refused, model))
+    said = " and ".join(f"'{name}' at {call.sizes[name]}" for name in guilty or call.sizes)
+    why = reason(next(iter(guilty.values()), error.__cause__ or error))
+    return ExportError(
+        f"the model's forward fixes {said} ({why}): mend that, or leave these dimensions out of dynamic_shapes"
+    )
 
 
-def _exported(model: torch.nn.Module, call: Call, *, dynamic: bool) -> torch.export.ExportedProgram:
+def _exported(model: torch.nn.Module, call: Call) -> torch.export.ExportedProgram:
     """Traced as it runs, which takes nearly every model; read from the bytecode, where that fails."""
     failures = []
     for strict in (False, True):
         call = call.detached()  # a failed export leaves its marks on the tensors
-        shapes = call.dynamic_shapes(model) if dynamic else None
+        shapes = call.dynamic_shapes(model) if any(call.free) else None
         try:
             return torch.export.export(model, call.args, call.kwargs, dynamic_shapes=shapes, strict=strict)
         except Exception as error:  # of many classes, and raised below

@@ -1,4 +1,4 @@
-"""An exported program as a .pt2 file, and what PyTorch makes of that file."""
+"""An exported program as a .pt2 file."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ from pathlib import Path
 
 import torch
 
-from slopewise.export._program import prelu_calls, run, slope_names
+from slopewise.export._call import Call
+from slopewise.export._dynamic import names_of, renamed
+from slopewise.export._program import input_shapes, prelu_calls, slope_names
 from slopewise.export._report import Shape, Written
 
 
 def write(
-    program: torch.export.ExportedProgram, path: Path, outputs: Sequence[str], aliases: Mapping[str, str]
+    program: torch.export.ExportedProgram, call: Call, outputs: Sequence[str], aliases: Mapping[str, str], path: Path
 ) -> Written:
     """Save a program; `outputs` and `aliases` are the names to report its outputs and slopes by."""
+    symbols = names_of(input_shapes(program), call)
+
+    def shape(node: torch.fx.Node) -> Shape:
+        return renamed(node.meta["val"].shape, symbols)
+
     torch.export.save(program, path)
     signature, nodes = program.graph_signature, {node.name: node for node in program.graph.nodes}
     names = slope_names(program, aliases)
@@ -22,13 +29,8 @@ def write(
     return Written(
         "torch.export",
         None,
-        {name: _shape(nodes[name]) for name in signature.user_inputs if isinstance(name, str) and name in nodes},
-        {name: _shape(nodes[own]) for name, own in zip(outputs, signature.user_outputs, strict=True)},
+        {name: shape(nodes[name]) for name in signature.user_inputs if isinstance(name, str) and name in nodes},
+        {name: shape(nodes[own]) for name, own in zip(outputs, signature.user_outputs, strict=True)},
         len(slopes),
-        {names.get(call, node.name): _shape(node) for call, node in slopes.items()},
-        lambda call: run(torch.export.load(path), call),
+        {names.get(name, node.name): shape(node) for name, node in slopes.items()},
     )
-
-
-def _shape(node: torch.fx.Node) -> Shape:
-    return tuple(size if isinstance(size, int) else "batch" for size in node.meta["val"].shape)

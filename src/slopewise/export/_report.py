@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from torch import Tensor
-
-from slopewise.export._call import Call
+from slopewise.export.runtimes import RUNTIMES
 
 Shape = tuple[int | str, ...]
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a writer says of its file; `run` gives the file's outputs. The rest is as in `ExportReport`."""
+    """What a writer says of its file, as in `ExportReport`."""
 
     format: str
     opset: int | None
@@ -24,25 +22,28 @@ class Written:
     outputs: Mapping[str, Shape]
     prelu_nodes: int
     slopes: Mapping[str, Shape]
-    run: Callable[[Call], Sequence[Tensor]]
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Parity:
-    """The largest differences between a file's outputs and the model's on one batch.
+    """The largest differences between a file's outputs and the model's on one batch in one runtime.
 
     Attributes:
         batch: how many samples.
         absolute: max|theirs − ours| over all outputs.
         relative: max|theirs − ours| / max|ours| of the output where that is largest.
         output: the name of that output.
+        runtime: its name in `check_with`; "torch" for a loaded .pt2 file.
+        sizes: the size of each free dimension, by its name.
     """
 
     batch: int
     absolute: float
     relative: float
     output: str
+    runtime: str = ""
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,12 @@ class ExportReport:
         outputs: likewise.
         prelu_nodes: how many PReLU nodes the graph has.
         slopes: name and shape of each constant that they take. Sites that share slopes share a constant.
-        parity: for each batch size tried, the example's first.
+        parity: differences in each runtime and for each size tried, the example's first.
         tolerance: what the relative differences were allowed to be.
         size: of the file, and of the weights beside it, in bytes.
         notes: what else there is to know.
+        runtimes: version of each runtime that the file was checked in, by its name.
+        default_precision: differences in runtimes that round more unless they are told not to, as they then are.
     """
 
     path: Path
@@ -74,6 +77,8 @@ class ExportReport:
     tolerance: float
     size: int
     notes: tuple[str, ...] = ()
+    runtimes: Mapping[str, str] = field(default_factory=dict)
+    default_precision: tuple[Parity, ...] = ()
 
     def __str__(self) -> str:
         opset = f", opset {self.opset}" if self.opset is not None else ""
@@ -86,13 +91,33 @@ class ExportReport:
             f"  PReLU   {self.prelu_nodes} node{'s' * (self.prelu_nodes != 1)}"
             + (f"; slopes {shapes}" if shapes else "")
         )
-        runtime = "ONNX Runtime" if self.format == "ONNX" else "the loaded program"
-        lines.append(f"  largest difference, {runtime} against the model (tolerance {self.tolerance:g} relative)")
-        for place, parity in enumerate(self.parity):
-            example = " (the example)" if place == 0 else ""
-            differences = f"absolute {parity.absolute:.1e}, relative {parity.relative:.1e}"
-            lines.append(f"    batch {parity.batch}{example}: {differences}")
+        lines += [f"  free    {self._free()}"]
+        for name, version in self.runtimes.items():
+            lines.append(
+                f"  largest difference, {RUNTIMES[name].title} {version} against the model "
+                f"(tolerance {self.tolerance:g} relative)"
+            )
+            lines += _differences(self.parity, name)
+            if any(one.runtime == name for one in self.default_precision):
+                lines.append(f"  the same at the precision that {RUNTIMES[name].title} chooses by default")
+                lines += _differences(self.default_precision, name)
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
+    def _free(self) -> str:
+        sizes = [size for shape in self.inputs.values() for size in shape]
+        names = list(dict.fromkeys(size for size in sizes if isinstance(size, str)))
+        fixed = "all other sizes are fixed" if any(isinstance(size, int) for size in sizes) else "no size is fixed"
+        return f"{', '.join(names)}; {fixed}" if names else "none: all sizes are fixed"
+
+
+def _differences(parity: Sequence[Parity], runtime: str) -> list[str]:
+    lines = []
+    for place, one in enumerate(one for one in parity if one.runtime == runtime):
+        example = " (the example)" if place == 0 else ""
+        others = "".join(f", {name} {size}" for name, size in one.sizes.items() if name != "batch")
+        differences = f"absolute {one.absolute:.1e}, relative {one.relative:.1e}"
+        lines.append(f"    batch {one.batch}{others}{example}: {differences}")
+    return lines
 
 
 def _shape(shape: Shape) -> str:

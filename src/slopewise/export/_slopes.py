@@ -1,9 +1,11 @@
 """The slopes of an ONNX graph: constants of the shape that runtimes take, named as in the model.
 
-ONNX broadcasts a slope to the input's last dimensions. One per channel of (N, C, H, W) therefore has shape (C, 1, 1),
-of tokens (N, L, C) shape (C,), a shared one shape (1,). Some runtimes take constants alone: TensorRT on DLA
-(https://docs.nvidia.com/deeplearning/tensorrt/latest/_static/operators/ParametricReLU.html), ONNX Runtime's WebNN on
-the CPU (https://github.com/microsoft/onnxruntime/pull/17543).
+ONNX broadcasts a slope to the last dimensions of its input. OpenVINO, MNN and onnx2torch read a slope of one dimension
+as one per channel of dimension 1 instead, so that (C,) for tokens (N, L, C) is computed along L. A slope with as many
+dimensions as the input has one meaning everywhere: (1, C, 1, 1) for (N, C, H, W), (1, 1, C) for tokens. TensorRT on DLA
+demands that, and constants
+(https://docs.nvidia.com/deeplearning/tensorrt/latest/_static/operators/ParametricReLU.html), as does ONNX Runtime's
+WebNN on the CPU (https://github.com/microsoft/onnxruntime/pull/17543).
 """
 
 from __future__ import annotations
@@ -28,12 +30,13 @@ def operand(node: ir.Node, place: int) -> ir.Value:
     return value
 
 
-def place_slopes(model: ir.Model, names: dict[str, str]) -> None:
-    """Make the slope of every PRelu a constant, without transpositions around the node.
+def place_slopes(model: ir.Model, names: dict[str, str], *, keep_transpositions: bool = False) -> None:
+    """Make the slope of every PRelu a constant of its input's rank, without transpositions around the node.
 
     Args:
-        model: as torch's exporter left it; changed in place.
+        model: graph as torch's exporter left it; changed in place.
         names: for a node of the exported program, the name of the slopes it takes.
+        keep_transpositions: leave the ones that are there.
     """
     from onnx_ir.passes.common import RemoveUnusedNodesPass
     from onnxscript.optimizer import fold_constants
@@ -42,13 +45,14 @@ def place_slopes(model: ir.Model, names: dict[str, str]) -> None:
     if chains:  # the exporter's own folding stops at a size
         fold_constants(model, should_fold=lambda node: node in chains)
     for node in prelu_nodes(model):
-        slopes = _constant(operand(node, 1))
+        slopes = constant(operand(node, 1))
         if slopes is None:
             continue
         shape = operand(node, 0).shape
         if shape is not None and len(shape):
-            slopes = _without_transpositions(node, slopes, len(shape))
-            slopes = slopes.reshape(_without_leading_ones(slopes.shape))
+            slopes = slopes.reshape((1,) * (len(shape) - slopes.ndim) + slopes.shape)
+            if not keep_transpositions:
+                slopes = _without_transpositions(node, slopes)
         _replace(model, node, slopes, names.get(str(node.name).removeprefix("node_")))
     RemoveUnusedNodesPass()(model)
 
@@ -69,24 +73,19 @@ def _producers(slopes: ir.Value) -> Iterator[ir.Node]:
     yield from nodes
 
 
-def _constant(value: ir.Value) -> np.ndarray | None:
+def constant(value: ir.Value) -> np.ndarray | None:
+    """A value of the graph if it is known without the inputs."""
     from onnx_ir.convenience import get_const_tensor
 
     tensor = get_const_tensor(value)
     return None if tensor is None else tensor.numpy()
 
 
-def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    first = next((place for place, size in enumerate(shape) if size != 1), len(shape) - 1)
-    return shape[first:]
-
-
-def _without_transpositions(node: ir.Node, slopes: np.ndarray, rank: int) -> np.ndarray:
-    """Apply a PRelu before the operations in front of it that ones behind it undo; returns its slopes for that.
+def _without_transpositions(node: ir.Node, slopes: np.ndarray) -> np.ndarray:
+    """Apply a PRelu before the operations in front of it that ones behind it undo, and return its slopes for that.
 
     An elementwise function commutes with them: T⁻¹(f(T(x))) = f'(x), where f' has its slopes moved by T⁻¹.
     """
-    slopes = slopes.reshape((1,) * (rank - slopes.ndim) + slopes.shape)
     while True:
         before, after = operand(node, 0).producer(), _only_consumer(node.outputs[0])
         if before is None or after is None:
@@ -97,7 +96,7 @@ def _without_transpositions(node: ir.Node, slopes: np.ndarray, rank: int) -> np.
                 return slopes
             slopes = slopes.transpose(back)
         elif (before.op_type, after.op_type) == ("Unsqueeze", "Squeeze"):
-            added, removed = (_constant(operand(one, 1)) for one in (before, after))
+            added, removed = (constant(operand(one, 1)) for one in (before, after))
             if added is None or removed is None or added.tolist() != removed.tolist():
                 return slopes
             if any(slopes.shape[axis] != 1 for axis in added.tolist()):

@@ -18,9 +18,10 @@ def prelu(input: Tensor, weight: Tensor, channel_dim: int) -> Tensor:  # noqa: A
     if channel_dim == 1 or weight.numel() == 1:
         return _rectified(input, weight)
     # F.prelu knows dimension 1 alone. Moving an axis copies nothing, and an elementwise result keeps its
-    # input's strides. The extra leading dimension gives even a vector a dimension 1.
-    axis = channel_dim + 1 if channel_dim >= 0 else channel_dim
-    return _rectified(input.unsqueeze(0).movedim(axis, 1), weight).movedim(1, axis).squeeze(0)
+    # input's strides.
+    if input.ndim == 1:
+        return _rectified(input.movedim(channel_dim, 0).unsqueeze(0), weight).squeeze(0)
+    return _rectified(input.movedim(channel_dim, 1), weight).movedim(1, channel_dim)
 
 
 def batch_norm_prelu(
