@@ -11,7 +11,7 @@ from slopewise.errors import CheckpointError
 
 # PyTorch's wrappers stand anywhere in a name; data parallelism and weight averaging wrap the whole network.
 _WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_fpw_module", "_checkpoint_wrapped_module"})
-_AVERAGED = "n_averaged"  # the counter that torch.optim.swa_utils.AveragedModel saves beside "module."
+AVERAGED = "n_averaged"  # the counter that torch.optim.swa_utils.AveragedModel saves beside "module."
 
 
 class StateDict(dict[str, Tensor]):
@@ -74,7 +74,7 @@ def strip_prefixes(tensors: Mapping[str, Tensor], prefixes: Sequence[str] = ("mo
         raise CheckpointError("a network and its compiled or wrapped copy are both in the state dict: keep one of them")
     modules = {name: without_wrappers(name) for name in metadata_of(tensors) or ()}
     while prefix := _common(names.values(), prefixes):
-        names = {old: new.removeprefix(prefix) for old, new in names.items() if new != _AVERAGED}
+        names = {old: new.removeprefix(prefix) for old, new in names.items() if new != AVERAGED}
         modules = below(prefix, modules)
     return StateDict(tensors, metadata_of(tensors)).renamed(names, modules)
 
@@ -95,5 +95,5 @@ def without_wrappers(name: str) -> str:
 
 
 def _common(names: Collection[str], prefixes: Sequence[str]) -> str | None:
-    own = [name for name in names if name != _AVERAGED]
+    own = [name for name in names if name != AVERAGED]
     return next((prefix for prefix in prefixes if own and all(name.startswith(prefix) for name in own)), None)

@@ -130,6 +130,7 @@ class ModelSpec(_Table):
         options: its further keyword arguments (cnn: width, batch_norm; resnet20: width).
         checkpoint: file of `torch.save` or safetensors that every trial starts from; None for random weights.
         checkpoint_key: where in that file the state dict is, if there are several.
+        checkpoint_prefix: what the network's names begin with in that file ("student."); None finds out.
         checkpoint_skip: patterns of names ("fc.*") whose tensors start at random all the same.
         convert: what of an ordinary network is replaced.
     """
@@ -138,14 +139,15 @@ class ModelSpec(_Table):
     options: dict[str, Any] = {}
     checkpoint: FilePath | None = None
     checkpoint_key: str | None = None
+    checkpoint_prefix: str | None = None
     checkpoint_skip: Patterns = ()
     convert: ConvertSpec = ConvertSpec()
 
     @model_validator(mode="after")
     def _start_of_what(self) -> ModelSpec:
-        if self.checkpoint is None and (self.checkpoint_key is not None or self.checkpoint_skip):
-            name = "checkpoint_skip" if self.checkpoint_skip else "checkpoint_key"
-            raise ValueError(f"model.{name}: there is no model.checkpoint that it could be about")
+        about = [name for name in ("checkpoint_key", "checkpoint_prefix", "checkpoint_skip") if getattr(self, name)]
+        if self.checkpoint is None and about:
+            raise ValueError(f"model.{about[0]}: there is no model.checkpoint that it could be about")
         return self
 
 

@@ -1,5 +1,6 @@
 """A checkpoint as the start: what it may be, what keeps it from fitting, and that no other one takes its place."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,6 +89,127 @@ def test_a_head_of_another_size_starts_at_random_when_asked_to(own: str, state: 
     assert not torch.equal(same_size["fc.weight"], state["fc.weight"])
 
 
+def under(prefix: str, state: State) -> State:
+    return {f"{prefix}{name}": tensor for name, tensor in state.items()}
+
+
+def others(state: State) -> State:
+    return {name: torch.zeros_like(tensor) for name, tensor in state.items()}
+
+
+def started(found: BuiltModel, state: State) -> bool:
+    own = found.model.state_dict()
+    return all(torch.equal(own[name], tensor) for name, tensor in state.items())
+
+
+WRAPPED: dict[str, tuple[Callable[[State], State], tuple[str, ...]]] = {
+    "Lightning, any attribute": (lambda state: under("backbone.", state), ()),
+    "DDP in a wrapper, compiled": (lambda state: under("module.net._orig_mod.", state), ()),
+    "FSDP": (lambda state: under("_fsdp_wrapped_module.trunk._fsdp_wrapped_module.", state), ()),
+    "Fabric": (lambda state: under("_forward_module.", state), ()),
+    "PEFT": (lambda state: under("base_model.model.", state), ()),
+    "averaged in Lightning": (lambda state: under("module.model.", state) | {"n_averaged": torch.tensor(3)}, ()),
+    "losses and metrics": (
+        lambda state: under("net.", state) | {"criterion.weight": torch.ones(5), "val_acc.total": torch.tensor(3)},
+        ("the checkpoint, read under 'net.': left criterion.weight, val_acc.total",),
+    ),
+    "metrics beside no prefix": (
+        lambda state: state | {"trainAUROC.bins": torch.ones(3), "loss_fn.weight": torch.ones(5)},
+        ("the checkpoint: left trainAUROC.bins, loss_fn.weight",),
+    ),
+    "a moving average beside": (
+        lambda state: under("model.", state) | under("ema.module.", others(state)),
+        (
+            "the checkpoint, read under 'model.': left ema.module.stem.weight, ema.module.stem.bias, "
+            "ema.module.block.conv1.weight, ema.module.block.norm1.weight and 12 more",
+            "the checkpoint fits under 'ema.module.' as well: "
+            'model.checkpoint_prefix = "ema.module." starts from that',
+        ),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrapper", WRAPPED)
+def test_the_network_is_found_in_what_was_saved(own: str, state: State, tmp_path: Path, wrapper: str) -> None:
+    wrap, notes = WRAPPED[wrapper]
+    torch.save(wrap(state), tmp_path / "x.pt")
+    found = built(ModelSpec(name=f"{own}:net", checkpoint=tmp_path / "x.pt"))
+    assert started(found, state)
+    assert found.notes == notes
+
+
+def test_of_two_networks_one_must_be_named(own: str, state: State, tmp_path: Path) -> None:
+    torch.save(under("left.", others(state)) | under("right.", state), tmp_path / "x.pt")
+    spec = ModelSpec(name=f"{own}:net", checkpoint=tmp_path / "x.pt")
+    with pytest.raises(
+        ModelError, match=r"fits .* under 'left\.' and under 'right\.': say which, as model.checkpoint_pre"
+    ):
+        built(spec)
+    assert started(built(spec.model_copy(update={"checkpoint_prefix": "right."})), state)
+    with pytest.raises(SpecError, match=r"model.checkpoint_prefix: no tensor begins with 'rigth\.'; .*'right\.'"):
+        built(spec.model_copy(update={"checkpoint_prefix": "rigth."}))
+    torch.save({"g": state, "d": others(state)}, tmp_path / "x.pt")
+    with pytest.raises(ModelError, match=r"pick one with model\.checkpoint_key, as model\.checkpoint_key=g"):
+        built(spec)
+
+
+def test_a_head_of_another_size_is_named_under_a_prefix(own: str, state: State, tmp_path: Path) -> None:
+    torch.save(under("net.", state), tmp_path / "x.pt")
+    spec = ModelSpec(name=f"{own}:net", checkpoint=tmp_path / "x.pt")
+    with pytest.raises(ModelError, match=r"under 'net\.', .*fc.weight is \(5, 4\) there .* = \[\"fc\.\*\"\]"):
+        built(spec, num_classes=10)
+    assert torch.equal(
+        built(spec.model_copy(update={"checkpoint_skip": ("fc.*",)}), num_classes=10).model.stem.weight,
+        state["stem.weight"],
+    )
+
+
+TIED = """
+from torch import nn
+
+
+class Tied(nn.Module):
+    _version = 2
+
+    def __init__(self, num_classes, in_channels):
+        super().__init__()
+        self.stem, self.conv1 = nn.Conv2d(in_channels, 4, 3), nn.Conv2d(4, 4, 3, padding=1)
+        self.conv2, self.act, self.fc = self.conv1, nn.ReLU(), nn.Linear(4, num_classes)
+
+    def forward(self, x):
+        return self.fc(self.act(self.conv2(self.act(self.conv1(self.act(self.stem(x)))))).mean((2, 3)))
+
+    def _load_from_state_dict(self, state_dict, prefix, metadata, *args):
+        self.read = metadata.get("version")
+        super()._load_from_state_dict(state_dict, prefix, metadata, *args)
+"""
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "net."])
+def test_tied_tensors_and_versions(user_module: Callable[[str, str], str], tmp_path: Path, prefix: str) -> None:
+    spec = ModelSpec(name=f"{user_module('tied_net', TIED)}:Tied", checkpoint=tmp_path / "x.pt")
+    from tied_net import Tied
+
+    model = Tied(5, 1)
+    state = model.state_dict()
+    saved = OrderedDict((f"{prefix}{name}", t) for name, t in state.items() if "conv2" not in name)
+    saved._metadata = {f"{prefix}{name}".removesuffix("."): facts for name, facts in state._metadata.items()}
+    torch.save(saved, tmp_path / "x.pt")
+    found = built(spec)
+    assert started(found, state)
+    assert found.model.read == 2
+    del saved[f"{prefix}conv1.weight"]
+    torch.save(saved, tmp_path / "x.pt")
+    with pytest.raises(ModelError, match=r"it lacks conv1\.weight, conv2\.weight\. "):
+        built(spec)
+
+
+def test_a_network_that_seeds_itself_is_refused(user_module: Callable[[str, str], str]) -> None:
+    code = "import torch\ndef net(num_classes):\n    torch.manual_seed(7)\n    return torch.nn.Linear(64, num_classes)"
+    with pytest.raises(ModelError, match=r"sets the seed of torch's generator while it is built.*take its manual_seed"):
+        built(ModelSpec(name=f"{user_module('seeded_net', code)}:net"))
+
+
 def test_nothing_is_left_out_silently(own: str, state: State, tmp_path: Path) -> None:
     path = tmp_path / "best.pt"
     spec = ModelSpec(name=f"{own}:net", checkpoint=path)
@@ -137,7 +259,7 @@ def test_a_file_that_cannot_be_read_is_found_before_anything_runs(own: str, tmp_
     with pytest.raises(ModelError, match=r"model.checkpoint: cannot read the checkpoint 'absent.pt': No such file"):
         check_names(spec(checkpoint="absent.pt"))
     (tmp_path / "text.pt").write_text("no tensors")
-    with pytest.raises(ModelError, match=r"is no checkpoint that torch.load or safetensors reads"):
+    with pytest.raises(ModelError, match=r"model.checkpoint: .* is text: fetch the checkpoint itself"):
         check_names(spec(checkpoint=tmp_path / "text.pt"))
     both = {name: {"weight": torch.ones(2)} for name in ("model", "ema")}
     torch.save(both, tmp_path / "two.pt")

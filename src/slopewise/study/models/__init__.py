@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -75,9 +77,14 @@ def build_model(
         raise ModelError(f"model '{spec.name}' ({call}) raised {describe(error)}") from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"model '{spec.name}' returned {type(model).__name__}, not a torch.nn.Module")
+    if torch.initial_seed() != derive(seed, "init"):
+        raise ModelError(
+            f"model '{spec.name}' sets the seed of torch's generator while it is built, so that all seeds of the study "
+            "would start from the same weights: take its manual_seed (or seed_everything) out"
+        )
     if not making.ordinary:
         return _with_sites(model, spec, made)
-    load_checkpoint_(model, spec)
+    told = load_checkpoint_(model, spec)
     if example is None:
         raise ValueError("an ordinary network needs example images to be converted")
     try:
@@ -85,7 +92,7 @@ def build_model(
     except ModelError as error:
         raise ModelError(f"model '{spec.name}' {error}") from error
     built.model.register_forward_hook(_logits)
-    return built
+    return replace(built, notes=(*told, *built.notes))
 
 
 def _with_sites(model: nn.Module, spec: ModelSpec, made: list[nn.Module]) -> BuiltModel:
@@ -96,8 +103,7 @@ def _with_sites(model: nn.Module, spec: ModelSpec, made: list[nn.Module]) -> Bui
             f"model '{spec.name}' never uses its argument `activation`, so all arms would be the same: call "
             "activation(channels) wherever the network applies one"
         )
-    load_checkpoint_(model, spec, sites)
-    return BuiltModel(model, sites)
+    return BuiltModel(model, sites, notes=load_checkpoint_(model, spec, sites))
 
 
 def _logits(model: nn.Module, args: object, output: object) -> object:  # noqa: ARG001 - the signature of a hook
