@@ -27,7 +27,18 @@ class Axis:
 
 @dataclass(eq=False, repr=False)  # a representation would go round in circles
 class Value:
-    """A tensor at one moment of the pass: changed in place, it is another value."""
+    """A tensor at one moment of the pass: changed in place, it is another value.
+
+    Attributes:
+        shape: its shape.
+        dtype: its dtype.
+        device: where it is.
+        producer: the operation that returned or changed it; None for an input, and for what was there before the pass.
+        axis: the dimension that holds its channels, if something says it.
+        users: the operations that take it.
+        data: whether it depends on the model's inputs, or on numbers drawn at random; parameters and buffers do not.
+        constant: the tensor itself if it was there before the pass, as a parameter or a buffer; else None.
+    """
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -35,6 +46,8 @@ class Value:
     producer: Op | None = None
     axis: Axis | None = None
     users: list[Op] = field(default_factory=list)
+    data: bool = True
+    constant: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,7 @@ class Op:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     inputs: list[Value] = field(default_factory=list)
     outputs: list[Value] = field(default_factory=list)
+    number: int = 0  # in the order of the pass
 
     @property
     def module(self) -> nn.Module | None:

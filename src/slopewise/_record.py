@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,7 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from slopewise._axes import axis_of
@@ -20,6 +23,13 @@ from slopewise.nn._batch_norm_prelu import BatchNormPReLU
 from slopewise.nn._prelu import PReLU
 
 _TORCH = Path(torch.__file__).parent
+# What draws numbers: its results are data, though no input led to them.
+_RANDOM = frozenset(
+    (
+        *("rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "normal", "bernoulli"),
+        *("poisson", "multinomial", "uniform", "exponential", "log_normal", "cauchy", "geometric", "random", "rrelu"),
+    )
+)
 # Between the code that applies an activation and the place where it is noticed, nothing but these may stand.
 _PASSED_THROUGH = {__file__, *(str(_TORCH / name) for name in ("nn/functional.py", "overrides.py", "_tensor.py"))} | {
     str(_TORCH / "nn/modules" / name) for name in ("module.py", "activation.py")
@@ -50,39 +60,76 @@ def record(model: nn.Module, inputs: Inputs, *, training: bool) -> Flow:
 
     The model is left as it was. Hooks of the model's are called.
     """
-    watch = Watch()
+    flow, whole = _recorded(model, inputs, training=training, below=False)
+    # Scripted functions keep what they do from the function mode; a second pass looks below it.
+    return flow if whole else _recorded(model, inputs, training=training, below=True)[0]
+
+
+def _recorded(model: nn.Module, inputs: Inputs, *, training: bool, below: bool) -> tuple[Flow, bool]:
+    """One watched pass, and whether every tensor in it came from an operation that was seen."""
+    watch = Watch(_there_before(model))
     with undisturbed(model):
         model.train(training)
         with ExitStack() as hooks, torch.no_grad(), torch.compiler.set_stance("force_eager"):
             hooks.enter_context(watch.hooked(model.modules()))
             given = inputs.copies()
+            if below:
+                hooks.enter_context(_Below(watch))
             with watch:
                 result = model(*given.args, **given.kwargs)
-            return watch.finish(result)
+            return watch.finish(result), not watch.met_strangers
+
+
+def _there_before(model: nn.Module) -> Iterator[Tensor]:
+    """The tensors that a model holds: parameters, buffers, and attributes of its modules."""
+    for module in model.modules():
+        yield from tensors_in([module._parameters, module._buffers])
+        yield from tensors_in([item for name, item in vars(module).items() if not name.startswith("_")])
 
 
 class Watch(TorchFunctionMode):
-    """Watches one forward pass; its hooks must be in the model's modules meanwhile."""
+    """Watches one forward pass; its hooks must be in the model's modules meanwhile.
 
-    def __init__(self) -> None:
+    Args:
+        there_before: Tensors that depend on no input. Any others that no operation returned are taken for inputs.
+    """
+
+    def __init__(self, there_before: Iterable[Tensor] = ()) -> None:
         super().__init__()
         self.values: WeakIdKeyDictionary = WeakIdKeyDictionary()  # the latest value of each living tensor
         self.stack: list[Call] = []
         self.root: Call | None = None
+        self.busy = False  # a function that was noticed is at work
+        self.met_strangers = False
+        self._count = 0
+        self._written: dict[int, StorageWeakRef] = {}  # memory to which data were written, by way of any view
+        for tensor in there_before:
+            self.values[tensor] = Value(_shape(tensor), tensor.dtype, tensor.device, data=False, constant=tensor)
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if not self.stack or self.stack[-1].op is not None:  # within a whole
+        return self.notice(func, args, kwargs)
+
+    def notice(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, hidden: bool = False) -> Any:
+        """Call a function, and add the operation that it is, unless it is a part of one."""
+        if self.busy or not self.stack or self.stack[-1].op is not None:
             return func(*args, **kwargs)
         inputs = self._values((args, kwargs))
         # The tensors themselves would keep every activation alive, and one changed in place is another value later.
         given, named = torch.utils._pytree.tree_map_only(Tensor, self._value, (args, kwargs))
-        result = func(*args, **kwargs)
+        self.busy = True
+        try:
+            result = func(*args, **kwargs)
+        finally:
+            self.busy = False
         name = getattr(func, "__name__", str(func))
         changed = args[0] if name == "__setitem__" else result
         if name not in DESCRIPTIONS or next(tensors_in(changed), None) is not None:
             call = self.stack[-1]
-            op = Op(name, func, call, _where(call.module), given, named, inputs)
+            where = _where(call.module)
+            if hidden and where is not None:
+                where = dataclasses.replace(where, direct=False)
+            op = Op(name, func, call, where, given, named, inputs)
             call.steps.append(op)
             self._ends(op, changed)
         return result
@@ -105,9 +152,10 @@ class Watch(TorchFunctionMode):
             self.stack.append(parent)
             return
         call = Call(module, parent, None if parent is None else _where(parent.module))
-        call.inputs = self._values((args, kwargs))
+        with torch._C.DisableTorchFunction():  # what is asked here is no part of the pass
+            call.inputs = self._values((args, kwargs))
         if parent is None:
-            self.root = call
+            self.root, self.met_strangers = call, False
         else:
             parent.steps.append(call)
         if is_whole(module):
@@ -119,9 +167,10 @@ class Watch(TorchFunctionMode):
         call = self.stack.pop()
         if call.module is not module:  # within a whole
             return
-        if call.op is not None:
-            self._ends(call.op, result)
-        call.outputs = self._values(result)
+        with torch._C.DisableTorchFunction():
+            if call.op is not None:
+                self._ends(call.op, result)
+            call.outputs = self._values(result)
 
     def finish(self, result: Any) -> Flow:
         """The whole pass, once it has returned `result`."""
@@ -133,10 +182,16 @@ class Watch(TorchFunctionMode):
         return Flow(self.root, output)
 
     def _ends(self, op: Op, result: Any) -> None:
+        op.number, self._count = self._count, self._count + 1
+        given = set(op.inputs)
         for value in op.inputs:
             value.users.append(op)
+        plain = op.name.partition(".")[0].rstrip("_")
+        data = plain in _RANDOM or any(value.data for value in given)
         for tensor in tensors_in(result):
-            value = Value(_shape(tensor), tensor.dtype, tensor.device, op)
+            if data and self.values.get(tensor) in given:  # changed in place
+                self._write(tensor)
+            value = Value(_shape(tensor), tensor.dtype, tensor.device, op, data=data)
             value.axis = None if tensor.is_nested else axis_of(op, value.shape)
             op.outputs.append(value)
             self.values[tensor] = value
@@ -144,11 +199,47 @@ class Watch(TorchFunctionMode):
     def _value(self, tensor: Tensor) -> Value:
         value = self.values.get(tensor)
         if value is None:
+            self.met_strangers = True
             value = self.values[tensor] = Value(_shape(tensor), tensor.dtype, tensor.device)
+        elif not value.data and self._was_written(tensor):
+            value = self.values[tensor] = dataclasses.replace(value, users=[], data=True, constant=None)
         return value  # type: ignore[no-any-return]
 
     def _values(self, found: Any) -> list[Value]:
         return [self._value(tensor) for tensor in tensors_in(found)]
+
+    def _write(self, tensor: Tensor) -> None:
+        reference = _storage(tensor)
+        if reference is not None:
+            self._written[reference.cdata] = reference
+
+    def _was_written(self, tensor: Tensor) -> bool:
+        if not self._written:
+            return False
+        reference = _storage(tensor)
+        return reference is not None and reference.cdata in self._written
+
+
+class _Below(TorchDispatchMode):
+    """Shows a `Watch` the operations that no function of Python's makes: those of scripted functions."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.watch = watch
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        return self.watch.notice(func, args, kwargs or {}, hidden=True)
+
+
+def _storage(tensor: Tensor) -> StorageWeakRef | None:
+    """A tensor's memory; None where it has none of its own, as sparse and nested ones."""
+    if (
+        tensor.layout is not torch.strided
+        or tensor.is_nested
+        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    ):
+        return None
+    return StorageWeakRef(tensor.untyped_storage())
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...]:

@@ -286,10 +286,11 @@ def test_what_cannot_be_told_apart_stays_and_is_said():
             return F.prelu(x, torch.tensor(0.5))
 
     torch.manual_seed(0)
-    with pytest.warns(sw.ConversionWarning, match="2 activations stay as they are, such as relu_2"):
+    with pytest.warns(sw.ConversionWarning, match="3 activations stay as they are, such as prelu_1"):
         conversion = sw.convert(Stubborn(), X, init=0.0)
     assert names(conversion) == ["relu_1"]
     assert "is made several times" in str(conversion)
+    assert "what Stubborn hands to it" in str(conversion)  # the slope of F.prelu
     assert conversion.proof.output.largest == 0
     assert [site.calls for site in sw.convert(Stubborn(), X, call_sites="shared").sites] == [1, 2]
 

@@ -62,7 +62,7 @@ def test_what_commutes_with_a_prelu_may_stand_between(between):
     assert conversion.proof.gradient.relative < 1e-12
 
 
-@pytest.mark.parametrize("between", [nn.Hardtanh(), nn.MaxPool2d(2), nn.AlphaDropout(0.5)])
+@pytest.mark.parametrize("between", [nn.Softmax2d(), nn.MaxPool2d(2), nn.AlphaDropout(0.5)])
 def test_nothing_else_may(between):
     assert fused(normalised(between))[0] == [""]
 

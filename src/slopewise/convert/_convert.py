@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from slopewise._activations import KINDS
+from slopewise._activations import KINDS, sign_matters
 from slopewise._flow import Inputs
 from slopewise._ties import aliases
 from slopewise._undisturbed import held_by
@@ -101,7 +101,7 @@ def convert(
         state.convert(unit, written_back=unit.module in again)
     if not state.sites:
         raise ConversionError(_nothing_found(given, normal))
-    left = [refusal for refusal in normal.refusals if refusal.reached]
+    left = [refusal for refusal in normal.refusals if refusal.reached and not refusal.quiet]
     if left:
         first = f"{left[0].name} ({left[0].kind}): {left[0].reason}"
         warnings.warn(f"{len(left)} activations stay as they are, such as {first}", ConversionWarning, stacklevel=2)
@@ -164,6 +164,10 @@ class _Replacing:
         if written_back:
             notes.append("written over its input, which is read again")
             new, name = WriteBack(new), ".".join(filter(None, (name, "act")))
+        if any(len(found.ops) > 1 for found in unit.found):
+            gated = unit.kind in ("hardswish", "silu", "scaled_silu", "mish", "gelu")
+            notes.append(f"{unit.kind} written out{', its gate included' if gated else ''}")
+        notes += dict.fromkeys(filter(None, map(sign_matters, unit.found)))
         if len(unit.names) > 1:
             notes.append(f"also known as {', '.join(unit.names[1:])}")
         self.former[name] = (unit.module, unit.found[0].slope)

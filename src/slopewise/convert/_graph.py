@@ -7,13 +7,18 @@ values, or on the training mode other than through its submodules, cannot be rew
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from torch import fx, nn
 
-from slopewise._activations import kind_of_function
-from slopewise._flow import Call, Op
+from slopewise._activations import Activation, activations_in, kind_of_function, plain_name
+from slopewise._flow import Call, Op, Value
 from slopewise.convert._rewritten import CannotRewriteError, Method, rewrite_
+
+_FAR, _DEEP = 24, 24  # how many operations an activation that is written out may have, and how many in a row
+_TURNED = {"rsub": "sub", "rdiv": "div", "rtruediv": "div", "rmul": "mul", "radd": "add", "rpow": "pow"}
+_SPELLED = {"truediv": "div", "true_divide": "div", "divide": "div", "multiply": "mul", "imul": "mul", "iadd": "add"}
 
 
 class _Tracer(fx.Tracer):
@@ -82,14 +87,94 @@ def rewrite_graph_(owner: nn.Module, passes: Sequence[Call], edits: dict[int, st
             raise CannotRewriteError(f"torch.fx sees another forward pass of {type(owner).__name__} than was run")
     steps = passes[0].steps
     nodes = dict(zip([n for n, step in enumerate(steps) if _seen(step) is not None], wanted, strict=True))
+    written = dict(activations_in(passes[0])) if any(number not in nodes for number in edits) else {}
+    sources = {number: _first_input(nodes[number]) for number in edits if number in nodes}
+    for number in edits.keys() - nodes.keys():
+        nodes[number], sources[number] = _written_out(graph, passes[0], number, written)
     for number, attribute in edits.items():
         node = nodes[number]
-        given = node.args[0] if node.args else next(iter(node.kwargs.values()))
         with graph.inserting_before(node):
-            instead = graph.call_module(attribute, (given,))
+            instead = graph.call_module(attribute, (sources[number],))
         node.replace_all_uses_with(instead)
-        graph.erase_node(node)
+        sources = {other: instead if source is node else source for other, source in sources.items()}
+        _erase(graph, node, sources[number])
     put_back_(owner, graph)
+
+
+def _first_input(node: fx.Node) -> Any:
+    return node.args[0] if node.args else next(iter(node.kwargs.values()))
+
+
+def _written_out(
+    graph: fx.Graph, call: Call, number: int, written: Mapping[Op | Call, Activation]
+) -> tuple[fx.Node, fx.Node]:
+    """The node of the last operation of an activation that is written out, and the one of its input.
+
+    The same expression may stand there several times: they are in the same order as in the pass.
+    """
+    found = written[call.steps[number]]
+    form = _form(found.ops[-1], found.input)
+    alike = [step for step, other in written.items() if other.ops and _form(other.ops[-1], other.input) == form]
+    nodes = [(node, source) for node in graph.nodes for source in _behind(node) if _form(node, source) == form]
+    if len(nodes) != len(alike):
+        raise CannotRewriteError(f"torch.fx sees another forward pass of {type(call.module).__name__} than was run")
+    return nodes[alike.index(call.steps[number])]
+
+
+def _erase(graph: fx.Graph, node: fx.Node, source: object) -> None:
+    """Take a node away, and what it alone made of its source."""
+    before = [given for given in node.all_input_nodes if given is not source and given.op != "placeholder"]
+    graph.erase_node(node)
+    for given in before:
+        if not given.users:
+            _erase(graph, given, source)
+
+
+def _behind(node: fx.Node) -> list[fx.Node]:
+    """The nodes that a node is computed from, nearest first, as far as an activation may reach."""
+    found: dict[fx.Node, None] = {}
+    ahead = [node]
+    while ahead and len(found) < _FAR:
+        for source in ahead.pop(0).all_input_nodes:
+            if source not in found:
+                found[source] = None
+                ahead.append(source)
+    return list(found)
+
+
+def _form(found: Op | fx.Node, source: Value | fx.Node, depth: int = 0) -> object:
+    """How an operation's result is computed from a value, in a form that a pass and a graph share."""
+    if isinstance(found, Op):
+        name, args, kwargs = plain_name(found), found.args, found.kwargs
+    else:
+        target = found.target
+        spelled = target if isinstance(target, str) else getattr(target, "__name__", str(target))
+        name, args, kwargs = spelled.partition(".")[0].strip("_"), found.args, found.kwargs
+
+    def given(argument: object) -> object:
+        if argument is source:
+            return "input"
+        if isinstance(argument, Value):
+            return (
+                "constant"
+                if argument.producer is None or depth > _DEEP
+                else _form(argument.producer, source, depth + 1)
+            )
+        if isinstance(argument, fx.Node):
+            known = argument.op in ("call_function", "call_method") and depth <= _DEEP
+            return _form(argument, source, depth + 1) if known else "constant"
+        return float(argument) if isinstance(argument, (bool, int, float)) else str(argument)
+
+    parts = [given(argument) for argument in args]
+    name = name.strip("_")
+    if name in _TURNED:
+        name, parts = _TURNED[name], parts[::-1]
+    name = _SPELLED.get(name, name)
+    return (
+        name,
+        tuple(sorted(parts, key=str) if name in ("add", "mul") else parts),
+        tuple(sorted((key, given(value)) for key, value in kwargs.items())),
+    )
 
 
 def _seen(step: Op | Call) -> object:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from torch import nn
 
-from slopewise._activations import Activation, activation_of, kind_of
+from slopewise._activations import Activation, Role, activations_in, is_activation, kind_of, role_of
 from slopewise._flow import Call, Flow, Inputs, Op, Where
 from slopewise._record import record
 from slopewise.convert._graph import rewrite_graph_
@@ -27,12 +28,21 @@ _Key = tuple[Any, ...]  # a place in a module's forward pass, and which of the t
 
 @dataclass(frozen=True)
 class Refusal:
-    """An activation that stays as it is, and why; `reached` tells whether the example was run through it."""
+    """An activation that stays as it is.
+
+    Attributes:
+        name: of its site; ``only=`` with this very name converts one that is left for its role.
+        kind: of the activation, such as "relu".
+        reason: why it stays, in words.
+        reached: the example was run through it.
+        quiet: it should stay, and no warning is due: a gate, for example.
+    """
 
     name: str
     kind: str
     reason: str
     reached: bool = True
+    quiet: bool = False
 
 
 @dataclass
@@ -92,7 +102,17 @@ class Normal:
         return names
 
     def takes(self, name: str, step: Op | Call, found: Activation) -> bool:
-        """Whether the selection has an activation; `name` is the one that its site has or will have."""
+        """Whether to convert an activation; `name` is the one that its site has or will have."""
+        return self.selects(name, step, found) and self.role(name, found) is None
+
+    def role(self, name: str, found: Activation) -> Role | None:
+        """Why an activation stays as it is though the selection has it; None if it does not."""
+        role = role_of(found)
+        named = self.selection.names(name, found.kind.name if found.kind.left else "")
+        return None if named and not found.fixed else role
+
+    def selects(self, name: str, step: Op | Call, found: Activation) -> bool:
+        """Whether the selection has an activation."""
         around, call = [found.module], step.call if isinstance(step, Op) else step.parent
         while call is not None:
             around.append(call.module)
@@ -103,7 +123,7 @@ class Normal:
         """Every activation that was applied, functions and modules."""
         for name, flow in self.flows.items():
             if mode in (None, name):
-                yield from _activations(flow.root)
+                yield from ((step, found) for step, found in activations_in(flow.root) if is_activation(found))
 
 
 def normalise(model: nn.Module, inputs: Inputs, selection: Selection, *, call_sites: str) -> Normal:
@@ -138,6 +158,7 @@ def normalise(model: nn.Module, inputs: Inputs, selection: Selection, *, call_si
         normal.observe()
     if _make_modules(normal, shared=call_sites == "shared"):
         normal.observe()
+    normal.refusals += _left(normal)
     return normal
 
 
@@ -150,16 +171,17 @@ def _unreached(normal: Normal) -> list[Refusal]:
     ]
 
 
-def _activations(call: Call) -> Iterator[tuple[Op | Call, Activation]]:
-    found = activation_of(call)
-    if found is not None:
-        yield call, found
-        return
-    for step in call.steps:
-        if isinstance(step, Call):
-            yield from _activations(step)
-        elif (found := activation_of(step)) is not None:
-            yield step, found
+def _left(normal: Normal) -> list[Refusal]:
+    """The modules that the selection has, and that stay as they are for what they are there for."""
+    names = normal.names()
+    found: dict[nn.Module, Refusal] = {}
+    for step, activation in normal.steps():
+        if not isinstance(step, Call) or step.module not in names or step.module in normal.stuck:
+            continue
+        name = names[step.module][0]
+        if normal.selects(name, step, activation) and (role := normal.role(name, activation)) is not None:
+            found.setdefault(step.module, Refusal(name, activation.kind.name, role.reason, quiet=role.quiet))
+    return list(found.values())
 
 
 def _reused(normal: Normal) -> dict[nn.Module, dict[_Key, Call]]:
@@ -170,16 +192,19 @@ def _reused(normal: Normal) -> dict[nn.Module, dict[_Key, Call]]:
     """
     names = normal.names()
     uses: defaultdict[nn.Module, dict[_Key, Call]] = defaultdict(dict)
+    taken: set[nn.Module] = set()  # one that is left everywhere may be at any number of places
     for step, found in normal.steps():
         call = step if isinstance(step, Call) else step.call
         name = _name(names, call.module) if isinstance(step, Call) else _join(_name(names, call.module), _first(found))
-        if not normal.takes(name, step, found):
+        if not normal.selects(name, step, found):
             continue
+        converted = normal.role(name, found) is None
         unit: Call | None = call
         while unit is not None and unit.parent is not None and (unit is step or not _has_state(unit.module)):
             uses[unit.module].setdefault(_key(unit), unit)
+            taken |= {unit.module} if converted else set()
             unit = unit.parent
-    return {unit: places for unit, places in uses.items() if len(places) > 1}
+    return {unit: places for unit, places in uses.items() if len(places) > 1 and unit in taken}
 
 
 def _has_state(module: nn.Module) -> bool:
@@ -273,17 +298,28 @@ def _make_modules(normal: Normal, *, shared: bool) -> bool:
     done = False
     for owner, places in by_owner.items():
         new: dict[str, tuple[Op, Activation]] = {}
+        numbered: set[str] = set()
         for op, found in places.values():
-            attribute = _free(owner, found.kind.name, start=1)
-            if normal.takes(_join(_name(names, owner), attribute), op, found):
-                add_(owner, attribute, found.module.train(owner.training))
-                normal.origins[found.module] = f"{op.name} at {op.where or 'a place unknown'}"
-                new[attribute] = (op, found)
+            attribute = _free(owner, found.kind.name, start=1, taken=numbered)
+            numbered.add(attribute)
+            name = _join(_name(names, owner), attribute)
+            if not normal.selects(name, op, found):
+                continue
+            what = op.name.removeprefix("_") if len(found.ops) == 1 else f"{found.kind.name} written out"
+            source = f"{what} at {op.where or 'a place unknown'}"
+            role = normal.role(name, found)
+            if role is not None:
+                normal.refusals.append(Refusal(name, found.kind.name, f"{source}: {role.reason}", quiet=role.quiet))
+                continue
+            add_(owner, attribute, found.module.train(owner.training))
+            normal.origins[found.module] = source
+            new[attribute] = (op, found)
         if not new:
             continue
-        listed = ", ".join(sorted({op.name for op, _ in new.values()}))
+        listed = ", ".join(sorted({op.name if len(found.ops) == 1 else found.kind.name for op, found in new.values()}))
         calls: list[tuple[Op | Call, str]] = [(op, attribute) for attribute, (op, _) in new.items()]
-        left = _rewrite(normal, owner, calls, f"it calls {listed}", shared=shared)
+        activations = {attribute: found for attribute, (_, found) in new.items()}
+        left = _rewrite(normal, owner, calls, f"it calls {listed}", shared=shared, found=activations)
         done = done or len(left) < len(new)
         for attribute, reason in left.items():
             found = new[attribute][1]
@@ -300,6 +336,7 @@ def _rewrite(
     *,
     kept: Sequence[Where | None] = (),
     shared: bool = False,
+    found: Mapping[str, Activation] = MappingProxyType({}),
 ) -> dict[str, str]:
     """Let `owner` call its submodules at these steps; the ones that it cannot are taken away again.
 
@@ -307,10 +344,13 @@ def _rewrite(
     will do. Returns, for the attributes that are left, why.
     """
     name = _name(normal.names(), owner)
-    methods, refused = plan_source(owner, [Edit(step.where, attribute) for step, attribute in calls], kept)
+    methods, refused = plan_source(
+        owner, [Edit.of(step, attribute, found.get(attribute)) for step, attribute in calls], kept
+    )
     if refused:
         try:
-            _rewrite_graph(normal, owner, {_key(step, shared=shared): attribute for step, attribute in calls}, shared)
+            places = {_key(step, shared=shared): attribute for step, attribute in calls}
+            _rewrite_graph(normal, owner, places, shared)
         except CannotRewriteError as error:
             refused = {attribute: f"{reason}; {error}" for attribute, reason in refused.items()}
         else:
@@ -343,10 +383,10 @@ def _first(found: Activation) -> str:
     return f"{found.kind.name}_1"
 
 
-def _free(owner: nn.Module, stem: str, *, start: int) -> str:
-    """An attribute that the module does not have yet."""
+def _free(owner: nn.Module, stem: str, *, start: int, taken: Collection[str] = ()) -> str:
+    """An attribute that the module does not have yet, and that is not taken otherwise."""
     number = start
-    while hasattr(owner, f"{stem}_{number}"):
+    while hasattr(owner, f"{stem}_{number}") or f"{stem}_{number}" in taken:
         number += 1
     return f"{stem}_{number}"
 

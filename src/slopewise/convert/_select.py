@@ -35,6 +35,15 @@ class Selection:
         self.used.update(wanted, unwanted)
         return (self.only is None or bool(wanted)) and not unwanted
 
+    def names(self, name: str, kind: str = "") -> bool:
+        """Whether `only` names this very activation, and not merely some that it is among.
+
+        Args:
+            name: of the call site.
+            kind: of the activation, if nobody who asks for that kind can mean any but such ones.
+        """
+        return any(pattern in (name, kind or name) for pattern in self.only or ())
+
     def check(self) -> None:
         """Refuse a pattern that has matched nothing: it is misspelt, or the model is another one than thought."""
         for argument, patterns in (("only", self.only), ("skip", self.skip)):

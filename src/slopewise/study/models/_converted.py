@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from slopewise._activations import SIGN
 from slopewise._flow import Inputs
 from slopewise.convert import Conversion, ConversionWarning, Site, convert
 from slopewise.convert._convert import copy_of
@@ -120,11 +121,14 @@ def _tell_channel_dim(activation: nn.Module, site: Site) -> None:
 
 
 def _notes(conversion: Conversion) -> tuple[str, ...]:
+    """What a user should know before training: what needs attention first, what is as it should be last."""
     left = [f"{refusal.name} ({refusal.kind}) stays as it is: {refusal.reason}" for refusal in conversion.skipped]
+    loud = [note for note, refusal in zip(left, conversion.skipped, strict=True) if not refusal.quiet]
     assumed = [
         f"{site.name}: nothing tells which dimension of its input {site.shape} holds the channels, and "
         f"{site.channel_dim} is assumed; model.convert.channel_dim says it"
         for site in conversion.sites
         if site.evidence == "assumed"
     ]
-    return (*left, *assumed)
+    signs = [f"{site.name}: {note}" for site in conversion.sites for note in site.notes if note.startswith(SIGN)]
+    return (*loud, *assumed, *signs, *(note for note in left if note not in loud))

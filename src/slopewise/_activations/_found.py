@@ -1,0 +1,205 @@
+"""Where a watched pass applies activations: modules, functions, and what several operations together write out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slopewise._activations._identify import of_function
+from slopewise._activations._kinds import (
+    NAMED,
+    Kind,
+    kind_of,
+    kind_of_function,
+    other_kind_of,
+    other_kind_of_function,
+)
+from slopewise._activations._pointwise import GENERAL, changes_input, plain_name
+from slopewise._activations._written import MOST, Written, curve, region_of, written, written_out
+from slopewise._flow import Call, Op, Value
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation as it was found.
+
+    Attributes:
+        kind: of it.
+        module: what computes it; for a function and what is written out a new one, which computes the same.
+        input: what it was applied to.
+        output: what it returned.
+        inplace: it writes its output over its input.
+        ops: the operations that it consists of, if it is no whole module.
+        fixed: why it can only stay as it is, in words; empty if it can be converted.
+    """
+
+    kind: Kind
+    module: nn.Module
+    input: Value
+    output: Value
+    inplace: bool
+    ops: tuple[Op, ...] = ()
+    fixed: str = ""
+
+    @property
+    def slope(self) -> float | Tensor | None:
+        """The negative slope, or slopes, that make a PReLU of it; None if none do."""
+        if isinstance(self.module, nn.PReLU):
+            return self.module.weight.detach().flatten()
+        return None if self.kind.slope is None else self.kind.slope(self.module)
+
+    @property
+    def general(self) -> bool:
+        """Whether it is made of operations alone that do much else besides, such as clamp and where."""
+        return bool(self.ops) and all(op.function is not None and plain_name(op) in GENERAL for op in self.ops)
+
+
+def activations_in(call: Call) -> Iterator[tuple[Op | Call, Activation]]:
+    """Every activation that a call applies, with the step that gives its output."""
+    found = activation_of(call)
+    if found is not None:
+        yield call, found
+        return
+    own = [step for step in call.steps if isinstance(step, Op)]
+    whole = {w.ops[-1]: w for w in written_out(own, lambda op: _of_function(op) is not None)}
+    parts = {op for w in whole.values() for op in w.ops}
+    within: list[tuple[Op | Call, Activation]] = []
+    for step in call.steps:
+        if isinstance(step, Call):
+            within += activations_in(step)
+        elif step in whole:
+            within.append((step, _of_written(whole[step])))
+        elif step not in parts and (found := activation_of(step)) is not None:
+            within.append((step, found))
+    unknown = None if within else _unknown(call)
+    yield from within if unknown is None else [(call, unknown)]
+
+
+def activation_of(step: Op | Call) -> Activation | None:
+    """The activation that an operation or a module's call is; None for anything else.
+
+    A module of somebody else's is one, too, if it does nothing but compute one, whatever its class.
+    """
+    if isinstance(step, Op):
+        return _of_function(step)
+    return _of_module(step) if step.op is None and kind_of(step.module) is None else _of_whole(step)
+
+
+def _of_whole(call: Call) -> Activation | None:
+    """The activation that a layer of PyTorch's or ours, or a script, is."""
+    outputs, module = call.outputs if call.op is None else call.op.outputs, call.module
+    if not call.inputs or len(outputs) != 1:
+        return None
+    kind = kind_of(module) or _tried(call, outputs[0])
+    inplace = getattr(module, "inplace", False) is True
+    return None if kind is None else Activation(kind, module, call.inputs[0], outputs[0], inplace)
+
+
+def _tried(call: Call, output: Value) -> Kind | None:
+    """The kind of a module that takes settings, or is a script, by what it computes."""
+    module, other = call.module, other_kind_of(call.module)
+    if not (other or isinstance(module, torch.jit.ScriptModule)) or _has_state(module):
+        return other
+    if call.inputs[0].shape != output.shape or other is NAMED["glu"]:
+        return other
+    try:
+        found = of_function(lambda x: module(x) if other is None else type(module).forward(module, x))
+    except Exception:  # a script can raise anything on other shapes than it is made for
+        found = None
+    return other if found is None else found[0]
+
+
+def _of_module(call: Call) -> Activation | None:
+    """The activation that a module of somebody else's is, by all that happened in it."""
+    ops = _ops_of(call)
+    if not any(isinstance(step, Op) for step in call.steps) or not call.inputs or len(call.outputs) != 1:
+        return None
+    source, result, module = call.inputs[0], call.outputs[0], call.module
+    found = _of_function(ops[0]) if len(ops) == 1 else None
+    if found is not None:
+        learned = found.kind.name == "prelu" and isinstance(module, nn.PReLU) and _takes_only(ops[0], module.weight)
+        whole = (found.input, found.output) == (source, result) and not found.fixed and not _has_state(module)
+        if not whole and not (learned and (found.input, found.output) == (source, result)):
+            return None
+        return Activation(found.kind, module, source, result, found.inplace)
+    region = _whole_region(call, ops)
+    out = written(region, source) if region and not _has_state(module) else None
+    return None if out is None else Activation(out.kind, module, source, result, out.inplace, out.ops)
+
+
+def _takes_only(op: Op, weight: Tensor) -> bool:
+    """Whether an operation takes a parameter as it is, besides its input."""
+    return len(op.inputs) == 2 and op.inputs[1].constant is weight
+
+
+def _whole_region(call: Call, ops: list[Op]) -> tuple[Op, ...]:
+    """A call's operations, if they compute its output from one input element by element, and do nothing else."""
+    if not 0 < len(ops) <= MOST or {value for value in call.inputs if value.data} != {call.inputs[0]}:
+        return ()
+    region = region_of(ops[-1], call.inputs[0], {*ops}) if ops[-1].outputs == call.outputs else ()
+    others = [op for op in ops if op not in region and any(value.data for value in op.outputs)]
+    return () if others else region
+
+
+def _unknown(call: Call) -> Activation | None:
+    """What a module of somebody else's computes element by element, if it is no straight line."""
+    ops = [] if call.op is not None or not call.inputs or len(call.outputs) != 1 else _ops_of(call)
+    region = _whole_region(call, ops) if ops else ()
+    if not region or curve(region, call.inputs[0]) is None:
+        return None
+    kind = Kind(type(call.module).__name__.lower(), type(call.module), left="its function is none of the known ones")
+    return Activation(kind, call.module, call.inputs[0], call.outputs[0], inplace=False, ops=region)
+
+
+def _of_written(found: Written) -> Activation:
+    owner = type(found.ops[-1].call.module).__name__
+    fixed = f"{owner} computes it with tensors of its own, which a torch.nn.PReLU could hold" if found.own else ""
+    return Activation(found.kind, found.module, found.input, found.output, found.inplace, found.ops, fixed)
+
+
+def _ops_of(call: Call) -> list[Op]:
+    ops: list[Op] = []
+    for step in call.steps:
+        if isinstance(step, Op):
+            ops.append(step)
+        else:
+            ops += [step.op] if step.op is not None else _ops_of(step)
+        if len(ops) > MOST:
+            break
+    return ops
+
+
+def _has_state(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters()) or any(True for _ in module.buffers())
+
+
+def _of_function(op: Op) -> Activation | None:
+    kind, other = kind_of_function(op.function), other_kind_of_function(op.function)
+    known = kind or other
+    if known is None or not op.inputs or len(op.outputs) != 1:
+        return None
+    if known.name == "prelu":
+        fixed = f"its slopes are not those of a torch.nn.PReLU, but what {type(op.call.module).__name__} hands to it"
+        return Activation(known, nn.PReLU(), op.inputs[0], op.outputs[0], inplace=False, ops=(op,), fixed=fixed)
+    inplace = changes_input(op) or _flag(op, known)
+    settings = _settings(op, known) | ({"inplace": True} if inplace and kind is not None else {})
+    module = known.module(**settings)
+    if other is not None and other.name != "glu":
+        known, module = of_function(module, inplace=inplace) or (other, module)
+    return Activation(known, module, op.inputs[0], op.outputs[0], inplace, (op,))
+
+
+def _settings(op: Op, kind: Kind) -> dict[str, Any]:
+    given: dict[str, Any] = dict(zip(kind.settings, op.args[1:], strict=False))
+    given.update({key: value for key, value in op.kwargs.items() if key in kind.settings})
+    return given
+
+
+def _flag(op: Op, kind: Kind) -> bool:
+    place = 1 + len(kind.settings) + (kind.name == "rrelu")  # rrelu's training stands before its inplace
+    flag = op.args[place] if len(op.args) > place else False
+    return flag is True

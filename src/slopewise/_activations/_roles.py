@@ -1,0 +1,204 @@
+"""What an activation is there for: read off what its input comes from, and what its output goes to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from slopewise._activations._found import Activation
+from slopewise._activations._pointwise import plain_name, words
+from slopewise._flow import Op, Value
+
+SIGN = "its sign matters"
+_FAR = 400  # operations that are followed
+_RECTIFIERS = words("relu relu6 clipped_relu")  # whose outputs are never negative
+_GATES = words("relu6 clipped_relu sigmoid hardsigmoid hardtanh tanh")
+
+_SHAPES = words(
+    "view reshape flatten unflatten permute transpose swapaxes swapdims movedim moveaxis t squeeze unsqueeze expand "
+    "expand_as repeat repeat_interleave __getitem__ select narrow chunk split tensor_split unbind contiguous clone "
+    "float double half bfloat16 to type type_as __get__ pad roll flip interpolate dropout dropout1d dropout2d"
+)
+_SUMS = words(
+    "sum mean cumsum amax amin clamp clamp_min clamp_max clip cat concat stack maximum max min avg_pool1d avg_pool2d "
+    "avg_pool3d max_pool1d max_pool2d max_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d"
+)
+_PRODUCTS = words("matmul __matmul__ mm bmm einsum")
+_ADDS = words("add sub")
+_SCALES = words("mul multiply div divide true_divide")
+_NEEDS = {
+    **dict.fromkeys(("log", "log2", "log10", "log1p", "xlogy"), "a logarithm"),
+    **dict.fromkeys(("sqrt", "rsqrt"), "a square root"),
+    **dict.fromkeys(("pow", "__pow__", "square", "float_power"), "a power"),
+    **dict.fromkeys(("reciprocal", "__rdiv__", "__rtruediv__"), "a divisor"),
+    **dict.fromkeys(("multinomial", "poisson", "bernoulli"), "probabilities"),
+}
+_LAYERS = words(
+    "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear bilinear matmul __matmul__ mm bmm "
+    "einsum addmm baddbmm scaled_dot_product_attention"
+)
+
+
+@dataclass(frozen=True)
+class Role:
+    """Why an activation is left as it is; `quiet` where that needs nobody's attention."""
+
+    reason: str
+    quiet: bool
+
+
+def role_of(found: Activation) -> Role | None:
+    """Why an activation had better stay as it is; None for one that is to be converted.
+
+    Its input may depend on no data; it may be a gate, or a limit; or of a kind that is no relative of ReLU.
+    """
+    if not found.input.data:
+        return Role("its input depends on no data", quiet=True)
+    gate = _gate(found)
+    if gate:
+        return Role(gate, quiet=True)
+    if found.fixed:
+        return Role(found.fixed, quiet=False)
+    if found.kind.left:
+        return Role(found.kind.left, quiet=not _between_layers(found))
+    if found.general and found.kind.name in _RECTIFIERS and not _between_layers(found):
+        return Role("it stands between no two layers, and so is taken for a limit", quiet=True)
+    return None
+
+
+def is_activation(found: Activation) -> bool:
+    """Whether what was found is no mere arithmetic, such as limits of coordinates or an encoding of positions."""
+    return not (found.general and found.kind.left) or (found.input.data and _between_layers(found))
+
+
+def sign_matters(found: Activation) -> str:
+    """Where a rectifier's output must not be negative, in words; empty where nothing is known to need that."""
+    if found.kind.name not in _RECTIFIERS:
+        return ""
+    for op, value, mixed in _followed(found.output):
+        need = _need(op, value, found, mixed=mixed)
+        if need:
+            return f"{SIGN}: it feeds {need}"
+    return ""
+
+
+def _gate(found: Activation) -> str:
+    if found.kind.name not in _GATES:
+        return ""
+    sources = None
+    for op, value, mixed in _followed(found.output):
+        name = plain_name(op)
+        if mixed or name not in _SCALES:
+            continue
+        if found.kind.name == "relu6" and _scale(op) in (6.0, 1.0 / 6.0):
+            return f"it is a gate, whose output is divided by 6 at {op.where}"
+        others = [other for other in op.inputs if other is not value and other.data]
+        if others and name in ("mul", "multiply"):
+            sources = _ancestors(found.input) if sources is None else sources
+            if any(other in sources or found.output not in _ancestors(other) for other in others):
+                if found.kind.name in ("relu6", "clipped_relu") and not any(other in sources for other in others):
+                    continue
+                return f"it is a gate, which is multiplied with what it lets through at {op.where}"
+    return ""
+
+
+def _scale(op: Op) -> float | None:
+    """The number that an operation multiplies with or divides by."""
+    for given in (*op.args[1:], *op.kwargs.values()):
+        if isinstance(given, (int, float)) and not isinstance(given, bool):
+            return 1.0 / 6.0 if abs(given - 1.0 / 6.0) < 1e-3 else float(given)
+    return None
+
+
+def _need(op: Op, value: Value, found: Activation, *, mixed: bool) -> str:
+    """What of an operation needs a value not to be negative; `mixed`: others went into it, too."""
+    name = plain_name(op)
+    if name in _NEEDS and op.inputs[:1] == [value]:
+        return f"{_NEEDS[name]} ({name} at {op.where})"
+    if name in ("div", "divide", "true_divide", "floor_divide") and value in op.inputs[1:]:
+        return f"a divisor ({name} at {op.where})"
+    if mixed:
+        return ""
+    if op.function is None and op.name == "output":
+        return "the model's output"
+    if name in ("mul", "multiply"):
+        others = [other for other in op.inputs if other is not value and other.data]
+        if any(found.output not in _ancestors(other) for other in others):
+            return f"a product with another signal, as a mask does (multiplied at {op.where})"
+    return ""
+
+
+def _followed(start: Value) -> Iterator[tuple[Op, Value, bool]]:
+    """The operations that use a value, and what comes of it by shapes, sums and scales, with what they take of it."""
+    ahead: list[tuple[Value, bool]] = [(start, False)]
+    seen = {start}
+    while ahead and len(seen) < _FAR:
+        value, mixed = ahead.pop(0)
+        for op in value.users:
+            yield op, value, mixed
+            onward = _onward(op, value)
+            if onward is None:
+                continue
+            for output in op.outputs:
+                if output not in seen:
+                    seen.add(output)
+                    ahead.append((output, mixed or onward))
+
+
+def _onward(op: Op, value: Value) -> bool | None:
+    """Whether an operation mixes a value with other data on its way; None if its result is another matter."""
+    if op.function is None:
+        module = op.call.module
+        passes = isinstance(module, (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d, nn.modules.pooling._AvgPoolNd))
+        passes = passes or isinstance(
+            module, (nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AdaptiveAvgPoolNd, nn.Upsample)
+        )
+        return False if passes else None
+    name, others = plain_name(op), any(other is not value and other.data for other in op.inputs)
+    if name in _SHAPES or name in _SUMS:
+        return others
+    if name in _PRODUCTS:
+        return True
+    if name in _ADDS:
+        return others
+    return False if name in _SCALES and not others and op.inputs[:1] == [value] else None
+
+
+def _ancestors(value: Value) -> set[Value]:
+    """A value, and all that it was computed from."""
+    found, ahead = {value}, [value]
+    while ahead:
+        producer = ahead.pop().producer
+        for source in producer.inputs if producer is not None else ():
+            if source not in found:
+                found.add(source)
+                ahead.append(source)
+    return found
+
+
+def _between_layers(found: Activation) -> bool:
+    """Whether there is a layer before an activation, that tells the channels, and one with weights behind it."""
+    if found.input.axis is None:
+        return False
+    seen, ahead = {found.output}, [found.output]
+    while ahead and len(seen) < _FAR:
+        for op in ahead.pop(0).users:
+            if op.name == "output":
+                continue
+            if _is_layer(op):
+                return True
+            if plain_name(op) in _SCALES and sum(value.data for value in op.inputs) > 1:
+                continue
+            for output in op.outputs:
+                if output not in seen and output.dtype.is_floating_point:
+                    seen.add(output)
+                    ahead.append(output)
+    return False
+
+
+def _is_layer(op: Op) -> bool:
+    if op.function is None:
+        return any(parameter.dim() > 1 for parameter in op.call.module.parameters())
+    return plain_name(op) in _LAYERS

@@ -1,0 +1,143 @@
+"""Activations that are written out: several operations that together compute one from a single value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from slopewise._activations._identify import identify, is_linear
+from slopewise._activations._kinds import Kind
+from slopewise._activations._pointwise import (
+    NotPointwiseError,
+    changes_input,
+    has_own_numbers,
+    is_pointwise,
+    plain_name,
+    replay,
+    words,
+)
+from slopewise._flow import Op, Value
+
+MOST = 24  # operations in one
+_CANNOT = (NotPointwiseError, RuntimeError, TypeError, ValueError)  # other shapes than an operation was recorded with
+_LINEAR = words("add sub rsub __rsub__ mul multiply div divide neg")
+
+
+@dataclass(frozen=True)
+class Written:
+    """An activation that operations write out.
+
+    Attributes:
+        kind: of it.
+        module: a new one, which computes the same.
+        input: the one value that the operations take from elsewhere, constants apart.
+        output: result of the last one.
+        ops: the operations, in order.
+        inplace: they write their result over their input.
+        own: they take parameters, or constants for each channel.
+    """
+
+    kind: Kind
+    module: nn.Module
+    input: Value
+    output: Value
+    ops: tuple[Op, ...]
+    inplace: bool
+    own: bool
+
+
+def written_out(ops: Sequence[Op], is_one: Callable[[Op], bool]) -> Iterator[Written]:
+    """The activations that are written out among the operations of one call, last ones first.
+
+    Args:
+        ops: of the call, in order.
+        is_one: whether an operation is an activation by itself.
+    """
+    usable = {op for op in ops if is_pointwise(op)}
+    for op in reversed(ops):
+        if op not in usable or not op.outputs[0].data or is_one(op):
+            continue
+        regions = ((source, region_of(op, source, usable)) for source in _sources(op, usable))
+        found = next((w for source, region in regions if region and (w := written(region, source)) is not None), None)
+        if found is not None:
+            usable -= {*found.ops}
+            yield found
+
+
+def region_of(last: Op, source: Value, usable: set[Op]) -> tuple[Op, ...]:
+    """The operations that make an operation's result of `source` and constants alone; none if others are needed."""
+    needed: set[Op] = set()
+    ahead = [last]
+    while ahead:
+        op = ahead.pop()
+        if op in needed:
+            continue
+        if op not in usable or len(needed) == MOST or not is_pointwise(op):
+            return ()
+        needed.add(op)
+        taken = [value.producer for value in op.inputs if value is not source and value.data]
+        if None in taken:
+            return ()
+        ahead += [producer for producer in taken if producer is not None]
+    return tuple(sorted(needed, key=lambda op: op.number))
+
+
+def curve(ops: Sequence[Op], source: Value) -> dict[Value, Tensor] | None:
+    """What operations make of `grid()`, by value; None if that is a straight line, or cannot be computed."""
+    result = ops[-1].outputs[0]
+    if result.shape != source.shape or not (result.dtype.is_floating_point and source.dtype.is_floating_point):
+        return None
+    if all(op.function is not None and plain_name(op) in _LINEAR for op in ops):
+        return None
+    try:
+        numbers = replay(ops, source)
+    except _CANNOT:
+        return None
+    return None if is_linear(numbers[result].nan_to_num()) else numbers
+
+
+def written(ops: Sequence[Op], source: Value) -> Written | None:
+    """The activation that operations compute from one value, if each of them is needed and nothing else uses them."""
+    numbers, result = curve(ops, source), ops[-1].outputs[0]
+    inplace = _in_place(ops, source)
+    found = None if numbers is None or inplace is None else identify(numbers[result], inplace=inplace)
+    if found is None or numbers is None or inplace is None:
+        return None
+    inside = {*ops}
+    for op in ops[:-1]:
+        done = _same(numbers[op.outputs[0]], numbers[result])  # what follows changes nothing
+        if done or any(user not in inside for user in op.outputs[0].users):
+            return None
+    own = any(has_own_numbers(op) for op in ops)
+    return Written(*found, source, result, tuple(ops), inplace, own)
+
+
+def _in_place(ops: Sequence[Op], source: Value) -> bool | None:
+    """Whether the result lies in the memory of the input; None where the input is lost, and the result elsewhere."""
+    memory = {source}
+    for op in ops:
+        if changes_input(op) and op.inputs[0] in memory:
+            memory.add(op.outputs[0])
+    if ops[-1].outputs[0] in memory:
+        return True
+    return False if len(memory) == 1 else None
+
+
+def _sources(op: Op, usable: set[Op]) -> list[Value]:
+    """The values that an operation's result may be a function of, nearest first."""
+    found: dict[Value, None] = {}
+    ahead = [op]
+    while ahead and len(found) < MOST:
+        for value in ahead.pop(0).inputs:
+            if value.data and value not in found:
+                found[value] = None
+                if value.producer in usable:
+                    ahead.append(value.producer)
+    return list(found)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one.double(), other.double())
