@@ -137,13 +137,37 @@ class Watch(TorchFunctionMode):
     @contextmanager
     def hooked(self, modules: Iterable[nn.Module]) -> Iterator[None]:
         """A block in which these modules' calls are noticed."""
+        scripts: set[nn.Module] = set()  # which take no hooks of their own
         with ExitStack() as hooks:
             for module in modules:
+                if isinstance(module, torch.jit.ScriptModule):
+                    scripts.add(module)
+                    continue
                 before = module.register_forward_pre_hook(self.enter, with_kwargs=True, prepend=True)
                 after = module.register_forward_hook(self.leave, with_kwargs=True, always_call=True)
                 hooks.callback(before.remove)
                 hooks.callback(after.remove)
+            if scripts:
+                hooks.enter_context(self._scripts_hooked(scripts))
             yield
+
+    @contextmanager
+    def _scripts_hooked(self, scripts: set[nn.Module]) -> Iterator[None]:
+        def enter(module: nn.Module, args: tuple[Any, ...]) -> None:
+            if module in scripts:
+                self.enter(module, args, {})
+
+        def leave(module: nn.Module, args: tuple[Any, ...], result: Any) -> None:
+            if module in scripts:
+                self.leave(module, args, {}, result)
+
+        before = nn.modules.module.register_module_forward_pre_hook(enter)
+        after = nn.modules.module.register_module_forward_hook(leave, always_call=True)
+        try:
+            yield
+        finally:
+            before.remove()
+            after.remove()
 
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Notice that a module is called."""

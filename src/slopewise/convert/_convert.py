@@ -167,7 +167,9 @@ class _Replacing:
         if any(len(found.ops) > 1 for found in unit.found):
             gated = unit.kind in ("hardswish", "silu", "scaled_silu", "mish", "gelu")
             notes.append(f"{unit.kind} written out{', its gate included' if gated else ''}")
-        notes += dict.fromkeys(filter(None, map(sign_matters, unit.found)))
+        told = self.normal.signs.get(unit.module)
+        signs = [told] if told is not None else map(sign_matters, unit.found)
+        notes += dict.fromkeys(filter(None, signs))
         if len(unit.names) > 1:
             notes.append(f"also known as {', '.join(unit.names[1:])}")
         self.former[name] = (unit.module, unit.found[0].slope)
@@ -239,11 +241,10 @@ def _check(model: nn.Module, to: object, init: object, call_sites: str) -> None:
         raise ValueError(f"init must be a finite number, got {init!r}")
     if call_sites not in get_args(CallSites):
         raise ValueError(f"unknown call_sites={call_sites!r}; {nearest(str(call_sites), get_args(CallSites))}")
-    scripted = [name for name, module in model.named_modules() if isinstance(module, torch.jit.ScriptModule)]
-    if scripted:
+    if isinstance(model, torch.jit.ScriptModule):
         raise ConversionError(
-            f"{scripted[0] or 'the model'} is a ScriptModule, whose activations cannot be seen or replaced: convert "
-            "before torch.jit.script or trace"
+            "the model is a ScriptModule, whose activations cannot be seen or replaced: convert before torch.jit.script "
+            "or trace"
         )
     lazy = [name for name, p in model.named_parameters() if isinstance(p, nn.parameter.UninitializedParameter)]
     if lazy:

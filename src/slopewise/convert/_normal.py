@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+import torch
 from torch import nn
 
-from slopewise._activations import Activation, Role, activations_in, is_activation, kind_of, role_of
+from slopewise._activations import Activation, Role, activations_in, is_activation, kind_of, role_of, sign_matters
 from slopewise._flow import Call, Flow, Inputs, Op, Where
 from slopewise._record import record
 from slopewise.convert._graph import rewrite_graph_
@@ -56,6 +57,7 @@ class Normal:
         first_names: of every module as it was given.
         flows: the latest passes through it, by mode ("training", "evaluation").
         origins: of modules that stand for functions, which function it was and where.
+        signs: of the same modules, where the sign of their outputs matters, by lines of the code as it was given.
         rewritten: names of the modules whose forward pass was rewritten, and how and why.
         refusals: what had to be left.
         stuck: modules used at several places that could not be separated.
@@ -69,6 +71,7 @@ class Normal:
     first_names: dict[nn.Module, list[str]] = field(default_factory=dict)
     flows: dict[str, Flow] = field(default_factory=dict)
     origins: dict[nn.Module, str] = field(default_factory=dict)
+    signs: dict[nn.Module, str] = field(default_factory=dict)
     rewritten: dict[str, str] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
     stuck: set[nn.Module] = field(default_factory=set)
@@ -181,7 +184,20 @@ def _left(normal: Normal) -> list[Refusal]:
         name = names[step.module][0]
         if normal.selects(name, step, activation) and (role := normal.role(name, activation)) is not None:
             found.setdefault(step.module, Refusal(name, activation.kind.name, role.reason, quiet=role.quiet))
-    return list(found.values())
+    return [*found.values(), *_scripts(normal)]
+
+
+def _scripts(normal: Normal) -> list[Refusal]:
+    """The scripts that are no activations themselves, and may hold any number of them."""
+    known = {step.module for step, _ in normal.steps() if isinstance(step, Call)}
+    called = dict.fromkeys(call.module for flow in normal.flows.values() for call in flow.calls())
+    reason = "it is a script, whose activations cannot be seen or replaced: convert before torch.jit.script"
+    names = normal.names()
+    return [
+        Refusal(_name(names, module), "script", reason)
+        for module in called
+        if isinstance(module, torch.jit.ScriptModule) and module not in known
+    ]
 
 
 def _reused(normal: Normal) -> dict[nn.Module, dict[_Key, Call]]:
@@ -313,6 +329,7 @@ def _make_modules(normal: Normal, *, shared: bool) -> bool:
                 continue
             add_(owner, attribute, found.module.train(owner.training))
             normal.origins[found.module] = source
+            normal.signs[found.module] = sign_matters(found)
             new[attribute] = (op, found)
         if not new:
             continue

@@ -1,0 +1,342 @@
+"""Activations told by what they compute: subclasses, modules of others, scripts, and expressions that write one out."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import slopewise as sw
+from slopewise.errors import ConversionError
+
+X = 3 * torch.randn(4, 3, 7, generator=torch.Generator().manual_seed(0))
+
+NET = """
+import math
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+def helper(x):
+    return {expression}
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.slope = nn.Conv1d(3, 4, 1), nn.Conv1d(4, 2, 1), 0.1
+
+    def forward(self, given):
+        x = self.a(given)
+        {statements}
+        return self.b(x)
+"""
+EXPRESSIONS = {
+    "silu": ["x * torch.sigmoid(x)", "x.mul(x.sigmoid())", "torch.sigmoid(x) * x", "x / (1 + torch.exp(-x))"],
+    "scaled_silu": ["x * torch.sigmoid(1.702 * x)"],
+    "mish": ["x * torch.tanh(F.softplus(x))", "x * F.softplus(x).tanh()"],
+    "gelu": [
+        "0.5 * x * (1.0 + torch.erf(x / math.sqrt(2.0)))",
+        "x * 0.5 * (1.0 + torch.erf(x / 1.41421))",
+        "0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * torch.pow(x, 3))))",
+    ],
+    "hardswish": ["x * F.relu6(x + 3) / 6", "x * F.hardtanh(x + 3, 0.0, 6.0) * (1 / 6)", "x * F.hardsigmoid(x)"],
+    "elu": ["torch.where(x > 0, x, torch.exp(x) - 1)"],
+    "relu": [
+        "x.clamp(min=0)",
+        "torch.clamp_min(x, 0)",
+        "torch.maximum(x, torch.zeros_like(x))",
+        "torch.max(torch.tensor(0.0), x)",
+        "torch.where(0 < x, x, 0.0)",
+        "x * (x > 0)",
+        "(x > 0).float() * x",
+        "(x + x.abs()) / 2",
+        "x.masked_fill(x < 0, 0.0)",
+        "F.threshold(x, 0, 0)",
+        "torch.ops.aten.relu(x)",
+    ],
+    "relu6": ["F.hardtanh(x, 0, 6)", "x.clamp(0, 6)", "torch.clamp(x, max=6).relu()"],
+    "leaky_relu": ["F.relu(x) - 0.2 * F.relu(-x)", "torch.max(x, 0.2 * x)", "torch.where(x >= 0, x, 0.2 * x)"],
+}
+WRITTEN = [(kind, expression) for kind, expressions in EXPRESSIONS.items() for expression in expressions]
+
+
+@pytest.fixture
+def net_of(user_module):
+    """A network from its text, as a user's file holds it."""
+
+    def build(statements, expression="x"):
+        text = NET.format(statements=statements, expression=expression)
+        module = __import__(user_module("written_net", text))
+        return module.Net()
+
+    return build
+
+
+def with_leaky(net, slope, x):
+    """An independent reference: the network with a leaky ReLU between its layers."""
+    return net.b(F.leaky_relu(net.a(x), slope))
+
+
+@pytest.mark.parametrize(("kind", "expression"), WRITTEN)
+def test_an_expression_that_writes_an_activation_out_is_one_site(net_of, kind, expression):
+    net = net_of(f"x = {expression}")
+    before = net(X)
+    conversion = sw.convert(net, X, init=0.3)
+    (site,) = conversion.sites
+    assert (site.name, site.kind, site.slopes) == (f"{kind}_1", kind, 4)
+    assert "written_net.py:" in site.source
+    assert not conversion.skipped
+    assert conversion.proof.output.relative < 1e-5
+    slope = 0.2 if kind == "leaky_relu" else 0.3
+    torch.testing.assert_close(conversion.model(X), with_leaky(net, slope, X), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(net(X), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "statements"),
+    [
+        ("silu", "x *= torch.sigmoid(x)"),
+        ("silu", "x = x.mul_(x.sigmoid())"),
+        ("silu", "gate = torch.sigmoid(x); x = x * gate"),
+        ("relu", "x.clamp_(min=0)"),
+        ("relu", "x = (x + abs(x)) * 0.5"),
+    ],
+)
+def test_statements_and_in_place_ones(net_of, kind, statements):
+    net = net_of(statements)
+    conversion = sw.convert(net, X, init=0.3)
+    assert [site.kind for site in conversion.sites] == [kind]
+    assert conversion.proof.output.relative < 1e-6
+    torch.testing.assert_close(conversion.model(X), with_leaky(net, 0.3, X), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("expression", ["x * torch.sigmoid(x)", "0.5 * x * (1 + torch.erf(x / math.sqrt(2)))", "2 - x"])
+def test_in_a_helper_function_and_in_a_loop_by_the_graph(net_of, expression):
+    net = net_of("x = helper(helper(x)) if True else x", expression)
+    if expression == "2 - x":
+        with pytest.raises(ConversionError, match="None is applied"):
+            sw.convert(net, X)
+        return
+    conversion = sw.convert(net, X, init=0.3)
+    assert len(conversion.sites) == 2
+    assert "by its graph" in conversion.rewritten[""]
+    assert conversion.proof.output.relative < 1e-6
+    wanted = net.b(F.leaky_relu(F.leaky_relu(net.a(X), 0.3), 0.3))
+    torch.testing.assert_close(conversion.model(X), wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_several_in_one_line_each_have_their_own(net_of):
+    net = net_of("x = F.relu(x * torch.sigmoid(x)) - x.clamp(min=0)")
+    conversion = sw.convert(net, X, init=0.3)
+    assert [site.kind for site in conversion.sites] == ["silu", "relu", "relu"]
+    x = net.a(X)
+    wanted = net.b(F.leaky_relu(F.leaky_relu(x, 0.3), 0.3) - F.leaky_relu(x, 0.3))
+    torch.testing.assert_close(conversion.model(X), wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("statements", "listed"),
+    [
+        ("x[x < 0] = 0", "relu_1"),  # no expression to replace
+        ("return x.clamp(min=0)", "relu_1"),  # a limit of the result
+        ("s = torch.sigmoid(x); x = x * s + s", "sigmoid_1"),  # the gate is used once more
+        ("x = torch.tanh(x)", "tanh_1"),
+        ("x = torch.sin(x)", "sin_1"),
+        ("x = F.prelu(x, self.b.weight[0, 0, :1])", "prelu_1"),
+        ("x = x / x.norm(dim=1, keepdim=True).clamp(min=1e-6)", None),
+        ("x = x[:, :, x.argmax(2)[0].clamp(min=0)]", None),
+        ("x = torch.where(x > 0, x, 2 * x + 1)", None),
+        ("x = 2 * (x + 1) - 3", None),
+    ],
+)
+def test_what_is_no_activation_or_cannot_be_replaced_stays(net_of, statements, listed):
+    with pytest.raises(ConversionError) as raised:
+        sw.convert(net_of(statements), X)
+    assert (f"Left as they are: {listed}:" if listed else "None is applied") in str(raised.value)
+
+
+class TimmPReLU(nn.PReLU):
+    """As timm has it."""
+
+    def __init__(self, num_parameters=1, init=0.3, inplace=False):  # noqa: ARG002
+        super().__init__(num_parameters, init)
+
+    def forward(self, input):  # noqa: A002
+        return F.prelu(input, self.weight)
+
+
+class MonotonePReLU(nn.PReLU):
+    def forward(self, input):  # noqa: A002
+        return F.prelu(input, self.weight.abs())
+
+
+class Sub(nn.ReLU):
+    pass
+
+
+class Doubled(nn.ReLU):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Liar(nn.ReLU):
+    def forward(self, x):
+        return torch.tanh(x)
+
+
+class Swish(nn.Module):
+    def __init__(self, inplace=False):
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, x):
+        return x.mul_(x.sigmoid()) if self.inplace else x.mul(x.sigmoid())
+
+
+class SwishFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * torch.sigmoid(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        s = torch.sigmoid(x)
+        return gradient * s * (1 + x * (1 - s))
+
+
+class MemoryEfficientSwish(nn.Module):
+    def forward(self, x):
+        return SwishFunction.apply(x)
+
+
+class LearnedSwish(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.beta = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return x * torch.sigmoid(self.beta * x)
+
+
+class WrittenPReLU(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.alpha = nn.Parameter(torch.full((4, 1), 0.25))
+
+    def forward(self, x):
+        return F.relu(x) - self.alpha * F.relu(-x)
+
+
+class Bump(nn.Module):
+    def forward(self, x):
+        return torch.exp(-x * x)
+
+
+def between(act):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv1d(3, 4, 1), act, nn.Conv1d(4, 4, 1), nn.ReLU(), nn.Conv1d(4, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("act", "kind", "slope"),
+    [
+        (TimmPReLU(), "prelu", 0.3),
+        (TimmPReLU(4, inplace=True), "prelu", 0.3),
+        (Sub(), "relu", 0.1),
+        (Sub(inplace=True), "relu", 0.1),
+        (Swish(), "silu", 0.1),
+        (Swish(inplace=True), "silu", 0.1),
+        (MemoryEfficientSwish(), "silu", 0.1),
+        (nn.Hardtanh(0, 6), "relu6", 0.1),
+        (nn.Hardtanh(0, 20), "clipped_relu", 0.1),
+        (nn.Threshold(0, 0), "relu", 0.1),
+    ],
+)
+def test_modules_of_any_class_are_told_by_what_they_compute(act, kind, slope):
+    net = between(act)
+    conversion = sw.convert(net, X, init=0.1)
+    assert [(site.name, site.kind) for site in conversion.sites] == [("1", kind), ("3", "relu")]
+    assert not conversion.rewritten
+    assert conversion.proof.output.relative < 1e-6
+    assert conversion.proof.gradient.relative < 1e-6
+    wanted = net[4](F.leaky_relu(net[2](F.leaky_relu(net[0](X), slope)), 0.1))
+    torch.testing.assert_close(conversion.model(X), wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_slopes_of_a_subclass_of_prelu_follow_its_checkpoint():
+    net = between(TimmPReLU(4))
+    conversion = sw.convert(net, X)
+    state = copy.deepcopy(net.state_dict())
+    state["1.weight"] = torch.tensor([0.0, -0.5, 0.25, 2.0])
+    conversion.load_state_dict(state)
+    assert conversion.model[1].weight.tolist() == [0.0, -0.5, 0.25, 2.0]
+
+
+def test_a_subclass_that_does_something_besides_keeps_it():
+    net = between(Doubled())
+    conversion = sw.convert(net, X, init=0.1)
+    assert [site.name for site in conversion.sites] == ["1.relu_1", "3"]
+    wanted = net[4](F.leaky_relu(net[2](2 * F.leaky_relu(net[0](X), 0.1)), 0.1))
+    torch.testing.assert_close(conversion.model(X), wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("act", "name", "reason"),
+    [
+        (Liar(), "1", "it is bounded"),
+        (nn.Softplus(), "1", "its outputs are positive"),
+        (MonotonePReLU(), "1.prelu_1", "MonotonePReLU hands to it"),
+        (LearnedSwish(), "1.silu_1", "tensors of its own"),
+        (WrittenPReLU(), "1.leaky_relu_1", "tensors of its own"),
+        (Bump(), "1", "none of the known ones"),
+    ],
+)
+def test_what_stays_is_listed_and_warned_of(act, name, reason):
+    with pytest.warns(sw.ConversionWarning, match=f"1 activations stay as they are, such as {name}"):
+        conversion = sw.convert(between(act), X)
+    assert [site.name for site in conversion.sites] == ["3"]
+    (refusal,) = conversion.skipped
+    assert refusal.name == name
+    assert reason in refusal.reason
+
+
+def test_another_kind_is_converted_when_it_is_named():
+    conversion = sw.convert(between(nn.Tanh()), X, only=["tanh", "relu"])
+    assert [site.kind for site in conversion.sites] == ["tanh", "relu"]
+    assert conversion.proof.output.relative < 1e-6
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_scripts():
+    swish = torch.jit.script(Swish())
+    net = between(swish)
+    conversion = sw.convert(net, X, init=0.1)
+    assert [(site.name, site.kind) for site in conversion.sites] == [("1", "silu"), ("3", "relu")]
+    wanted = net[4](F.leaky_relu(net[2](F.leaky_relu(net[0](X), 0.1)), 0.1))
+    torch.testing.assert_close(conversion.model(X), wanted, rtol=1e-6, atol=1e-6)
+    opaque = between(torch.jit.script(nn.Sequential(nn.Conv1d(4, 4, 1), nn.ReLU())))
+    with pytest.warns(sw.ConversionWarning, match=r"such as 1 \(script\): it is a script"):
+        assert len(sw.convert(opaque, X).sites) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_scripted_function_hides_nothing():
+    scripted = torch.jit.script(swish_of)
+
+    class Scripted(nn.Module):
+        def forward(self, x):
+            return scripted(x)
+
+    conversion = sw.convert(between(Scripted()), X, init=0.1)
+    assert [(site.name, site.kind) for site in conversion.sites] == [("1", "silu"), ("3", "relu")]
+    assert conversion.proof.output.relative < 1e-6
+
+
+def swish_of(x: torch.Tensor) -> torch.Tensor:
+    return x.mul(x.sigmoid())
