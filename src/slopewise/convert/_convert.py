@@ -69,7 +69,8 @@ def convert(
             place its own slopes, "shared" ties them on purpose, "refuse" raises an error that lists them. A block
             with weights that is applied several times shares these, and its slopes with them.
         only: convert nothing else: names ("layer1.*"), kinds ("relu"), classes (nn.ReLU), classes around them, or a
-            sequence of these.
+            sequence of these. Gates, limits, activations of parameters and kinds such as tanh stay unless their very
+            name (or such a kind) is among these: ``only=["*", "se.gate"]``.
         skip: do not convert these; as `only`.
         channel_dim: the dimension that holds the channels, for all sites or by name pattern, {"encoder.*": -1}.
             Normally it is known from the layers before a site; where nothing tells it, dimension 1 is assumed, with a
@@ -243,8 +244,8 @@ def _check(model: nn.Module, to: object, init: object, call_sites: str) -> None:
         raise ValueError(f"unknown call_sites={call_sites!r}; {nearest(str(call_sites), get_args(CallSites))}")
     if isinstance(model, torch.jit.ScriptModule):
         raise ConversionError(
-            "the model is a ScriptModule, whose activations cannot be seen or replaced: convert before torch.jit.script "
-            "or trace"
+            "the model is a ScriptModule, whose activations cannot be seen or replaced: convert before "
+            "torch.jit.script or trace"
         )
     lazy = [name for name, p in model.named_parameters() if isinstance(p, nn.parameter.UninitializedParameter)]
     if lazy:
