@@ -112,8 +112,14 @@ def _rewritten(method: FunctionType, places: dict[_Position, Edit]) -> tuple[Met
     except OSError as error:
         raise CannotRewriteError(f"the source of {method.__qualname__} is not to be had") from error
     # Under an `if` an indented method is a statement, and keeps its columns; its lines begin anew.
-    tree = ast.parse("if True:\n" + "".join(lines)) if lines[0][:1].isspace() else ast.parse("\n" + "".join(lines))
-    function = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+    text = "if True:\n" + "".join(lines) if lines[0][:1].isspace() else "\n" + "".join(lines)
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:  # code that was executed under the name of another file
+        raise CannotRewriteError(f"the source of {method.__qualname__} is not to be had") from error
+    function = next((node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)), None)
+    if function is None:
+        raise CannotRewriteError(f"the source of {method.__qualname__} is no plain function")
     instead = _Instead(function, places, start - 2, method.__globals__)
     instead.visit(function)
     function.decorator_list = []
