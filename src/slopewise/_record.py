@@ -55,8 +55,8 @@ def _is_container(module: nn.Module) -> bool:
     return isinstance(module, (nn.Sequential, nn.ModuleList, nn.ModuleDict)) or type(module) is nn.Module
 
 
-def record(model: nn.Module, inputs: Inputs, *, training: bool) -> Flow:
-    """Run a model on copies of inputs and watch.
+def record(model: nn.Module, inputs: Inputs, *, training: bool, gradients: bool = False) -> Flow:
+    """Run a model on copies of inputs and watch, with gradients on or off.
 
     The model is left as it was. Hooks of the model's are called.
     """
@@ -70,7 +70,7 @@ def _recorded(model: nn.Module, inputs: Inputs, *, training: bool, below: bool) 
     watch = Watch(_there_before(model))
     with undisturbed(model):
         model.train(training)
-        with ExitStack() as hooks, torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        with ExitStack() as hooks, torch.set_grad_enabled(gradients), torch.compiler.set_stance("force_eager"):
             hooks.enter_context(watch.hooked(model.modules()))
             given = inputs.copies()
             if below:

@@ -355,6 +355,7 @@ def test_slope_zero_preserves_the_function_bit_for_bit(trap, training):
     converted = conversion_of(type(model), 0.0)
     assert converted.proof.output.largest == 0
     assert converted.proof.start.largest == 0
+    assert converted.proof.slopes.largest == 0
     for wanted, got in zip(run(model, x, training=training), run(converted.model, x, training=training), strict=True):
         torch.testing.assert_close(got, wanted, rtol=0, atol=0)
     if not training:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
@@ -13,12 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from slopewise._activations import KINDS, sign_matters
-from slopewise._flow import Inputs
+from slopewise._flow import Call, Inputs
 from slopewise._ties import aliases
 from slopewise._undisturbed import held_by
+from slopewise.convert._bypassed import bypassed
 from slopewise.convert._conversion import Conversion, ConversionWarning, Site
+from slopewise.convert._fast_paths import close_fast_paths_
 from slopewise.convert._fuse import fuse_
 from slopewise.convert._normal import Normal, Refusal, normalise
+from slopewise.convert._oracle import AtSpread, Probed, at_spread, culprits
+from slopewise.convert._places import Place
 from slopewise.convert._proof import prove
 from slopewise.convert._replace import ChannelDim, Unit, WriteBack, channels_of, put_, read_again, replacement, units
 from slopewise.convert._select import Patterns, Selection
@@ -97,9 +102,15 @@ def convert(
     found = units(normal)
     selection.check()
     state = _Replacing(normal, to, init, channel_dim, low_memory)
+    has_values = not any(t.is_meta for t in (*given.parameters(), *given.buffers()))
+    reasons = bypassed(normal, [unit.module for unit in found]) if has_values else {}
+    normal.refusals += [Refusal(u.names[0], u.kind, reasons[u.module]) for u in found if u.module in reasons]
+    found = [unit for unit in found if unit.module not in reasons]
     again = read_again(normal, found)
     for unit in found:
         state.convert(unit, written_back=unit.module in again)
+    close_fast_paths_(state.model, [name for unit in state.units.values() for name in unit.names])
+    spread = state.agree(given) if has_values and state.sites else None
     if not state.sites:
         raise ConversionError(_nothing_found(given, normal))
     left = [refusal for refusal in normal.refusals if refusal.reached and not refusal.quiet]
@@ -108,9 +119,12 @@ def convert(
         warnings.warn(f"{len(left)} activations stay as they are, such as {first}", ConversionWarning, stacklevel=2)
     if fuse:
         state.fuse()
-    modes = tuple(normal.flows)
-    has_values = not any(t.is_meta for t in (*given.parameters(), *given.buffers()))
-    proof = prove(given, state.model, inputs, state.former, state.slopes_of(), modes) if has_values else None
+        spread = state.at_spread(given, list(state.probed)) if has_values else None
+    proof = prove(given, state.model, inputs, state.former, state.slopes_of(), normal.modes) if has_values else None
+    if proof is not None and spread is not None:
+        proof = replace(proof, slopes=spread.difference)
+        if not spread.agrees:
+            warnings.warn(_disagrees(spread), ConversionWarning, stacklevel=2)
     state.model.train(given.training)
     _restore_modes(given, state.model)
     return Conversion(
@@ -142,6 +156,8 @@ class _Replacing:
         self.sites: list[Site] = []
         self.former: dict[str, tuple[nn.Module, float | Tensor | None]] = {}
         self.units: dict[str, Unit] = {}
+        self.probed: dict[str, Probed] = {}
+        self.places = _places_of(normal)
         self.notes: list[str] = []
 
     def convert(self, unit: Unit, *, written_back: bool) -> None:
@@ -176,6 +192,8 @@ class _Replacing:
         self.former[name] = (unit.module, unit.found[0].slope)
         self.units[name] = unit
         self.model = put_(self.model, unit, new)
+        if where := self.places.get(unit.module):
+            self.probed[name] = Probed(1 if self.to == "prelu_shared" else channels, dim, where, unit.module)
         source = self.normal.origins.get(unit.module, type(unit.module).__name__)
         differs = unit.found[0].kind.differs
         if unit.kind == "prelu" and shared and isinstance(unit.module, nn.PReLU) and unit.module.weight.numel() > 1:
@@ -194,6 +212,35 @@ class _Replacing:
                 notes=tuple(notes),
             )
         )
+
+    def at_spread(self, given: nn.Module, names: Sequence[str]) -> AtSpread | None:
+        """Compare with the oracle, with slopes of the spread at these sites."""
+        if not names:
+            return None
+        return at_spread(given, self.model, self.normal.inputs, self.probed, names, self.normal.modes)
+
+    def agree(self, given: nn.Module) -> AtSpread | None:
+        """Put back what was there at the sites where PReLUs do not do what they should; the comparison for the rest."""
+        found = self.at_spread(given, list(self.probed))
+        if found is None or found.agrees:
+            return found
+
+        def fails(names: Sequence[str]) -> bool:
+            one = self.at_spread(given, names)
+            return one is not None and not one.agrees
+
+        for name in culprits(fails, list(self.probed)):
+            unit, site = self.units.pop(name), self.model.get_submodule(name)
+            names = tuple(n for n, module in self.model.named_modules(remove_duplicate=False) if module is site)
+            self.model = put_(self.model, Unit(site, names, unit.found, unit.calls), unit.module)
+            self.sites = [site for site in self.sites if site.name != name]
+            del self.former[name], self.probed[name]
+            reason = (
+                f"with a PReLU there, outputs in {found.where} would differ by {found.difference} from those of PReLUs "
+                "at the same places of the model given: the code around computes the activation in another way"
+            )
+            self.normal.refusals.append(Refusal(unit.names[0], unit.kind, reason))
+        return self.at_spread(given, list(self.probed))
 
     def fuse(self) -> None:
         """Fuse what can be fused."""
@@ -215,6 +262,8 @@ class _Replacing:
             self.sites[number] = replace(site, name=fusion.normalisation, fused=with_what)
             self.former[fusion.normalisation] = self.former.pop(site.name)
             self.units[fusion.normalisation] = self.units.pop(site.name)
+            if site.name in self.probed:
+                self.probed[fusion.normalisation] = self.probed.pop(site.name)
         self.notes.append(f"{sum(f.why_not is None for f in fusions)} of {len(self.sites)} sites are fused")
 
     def slopes_of(self) -> dict[str, tuple[str, ...]]:
@@ -231,6 +280,32 @@ class _Replacing:
                     found.setdefault(key, [])
                 found[target if target in keys else keys[0]].append(target)
         return {key: tuple(targets) for key, targets in found.items()}
+
+
+def _places_of(normal: Normal) -> dict[nn.Module, dict[str, list[Place]]]:
+    """By module of the normal form, the places of its activation in the model as it was given.
+
+    The n-th activation of a pass is the n-th still; a site with one that cannot be told from others is left out.
+    """
+    found: defaultdict[nn.Module, dict[str, list[Place]]] = defaultdict(dict)
+    unknown: set[nn.Module] = set()
+    for key in normal.flows:
+        modules = [step.module if isinstance(step, Call) else None for step, _ in normal.steps(mode=key)]
+        first = normal.first.get(key, [])
+        matched = first if len(first) == len(modules) else [None] * len(modules)
+        for module, place in zip(modules, matched, strict=True):
+            if module is not None and place is not None:
+                found[module].setdefault(key, []).append(place)
+            elif module is not None:
+                unknown.add(module)
+    return {module: where for module, where in found.items() if module not in unknown}
+
+
+def _disagrees(spread: AtSpread) -> str:
+    return (
+        f"in {spread.where} outputs differ by {spread.difference} from those of the model given with PReLUs in the "
+        "places of its activations: look at the proof before you use the new model, or convert with fuse=False"
+    )
 
 
 def _check(model: nn.Module, to: object, init: object, call_sites: str) -> None:

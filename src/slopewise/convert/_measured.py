@@ -6,13 +6,12 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from slopewise._flow import Inputs
 from slopewise.convert._convert import copy_of
 from slopewise.convert._folding import StaysError
-from slopewise.convert._proof import Difference, difference, run
+from slopewise.convert._proof import Difference, difference, run, tolerance
 from slopewise.convert._replace import Unit, put_
 from slopewise.errors import ConversionError
 
@@ -47,8 +46,7 @@ class Measured:
     @property
     def rounding(self) -> float:
         """What is taken for rounding, relative: half the digits of the coarsest dtype, since errors add up."""
-        tensors = (*self.model.parameters(), *self.outputs)
-        return math.sqrt(max((_epsilon(t) for t in tensors if t.is_floating_point()), default=0.0))
+        return tolerance((*self.model.parameters(), *self.outputs))
 
     def names(self) -> dict[nn.Module, tuple[str, ...]]:
         """Every module's names."""
@@ -112,11 +110,6 @@ def largest_change(before: Sequence[Tensor], after: Sequence[Tensor]) -> Differe
         return Difference(math.inf, 1.0)
     each = [difference([one], [other]) for one, other in zip(before, after, strict=True)]
     return max(each, key=lambda found: found.relative)
-
-
-def _epsilon(tensor: Tensor) -> float:
-    # Convolutions on a GPU may round float32 to TF32, which has ten binary digits.
-    return 2**-10 if tensor.is_cuda and tensor.dtype == torch.float32 else torch.finfo(tensor.dtype).eps
 
 
 def _first(error: Exception) -> str:

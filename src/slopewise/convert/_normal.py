@@ -19,6 +19,7 @@ from slopewise._activations import Activation, Role, activations_in, is_activati
 from slopewise._flow import Call, Flow, Inputs, Op, Where
 from slopewise._record import record
 from slopewise.convert._graph import rewrite_graph_
+from slopewise.convert._places import WITH_GRADIENTS, Place, places_in, same_steps
 from slopewise.convert._rewritten import CannotRewriteError, add_, rewrite_
 from slopewise.convert._select import Selection
 from slopewise.convert._source import Edit, plan_source
@@ -55,7 +56,9 @@ class Normal:
         inputs: what it is run on.
         selection: of the activations to convert.
         first_names: of every module as it was given.
-        flows: the latest passes through it, by mode ("training", "evaluation").
+        flows: the latest passes through it without gradients, by mode ("training", "evaluation"); and with them, as
+            "training, with gradients", where that is another pass.
+        first: by the same names, the places of all activations in the passes through the model as it was given.
         origins: of modules that stand for functions, which function it was and where.
         signs: of the same modules, where the sign of their outputs matters, by lines of the code as it was given.
         rewritten: names of the modules whose forward pass was rewritten, and how and why.
@@ -77,6 +80,12 @@ class Normal:
     stuck: set[nn.Module] = field(default_factory=set)
     copies: dict[nn.Module, nn.Module] = field(default_factory=dict)
     failure: str | None = None
+    first: dict[str, list[Place | None]] = field(default_factory=dict)
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The modes in which the model runs."""
+        return tuple(mode for mode in self.flows if not mode.endswith(WITH_GRADIENTS))
 
     def observe(self) -> None:
         """Run the model in both modes; the one that it is in must work."""
@@ -92,6 +101,23 @@ class Normal:
                     ) from error
                 self.flows.pop(mode, None)
                 self.failure = f"it does not run on the example in {mode} mode ({reason})"
+            else:
+                self._observe_with_gradients(mode)
+        self.first = self.first or {
+            key: places_in(flow, list(self.steps(mode=key))) for key, flow in self.flows.items()
+        }
+
+    def _observe_with_gradients(self, mode: str) -> None:
+        key = mode + WITH_GRADIENTS
+        if self.first and key not in self.flows:
+            return
+        self.flows.pop(key, None)
+        try:
+            flow = record(self.model, self.inputs, training=mode == "training", gradients=True)
+        except RuntimeError:  # a network for inference alone may change in place what gradients need
+            return
+        if not same_steps(flow, self.flows[mode]):
+            self.flows[key] = flow
 
     def note(self, name: str, how: str) -> None:
         """Remember how a module was rewritten; that may be in several steps."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,10 @@ class Proof:
         output: difference of the outputs.
         gradient: difference of the gradients; None where nothing requires one, or the given model has none.
         start: difference of the outputs as the model is now, with the initial slopes that were asked for.
+        slopes: difference of the outputs at slopes that are all different, some negative and some above 1, from those
+            of the model given with a PReLU of these slopes computed wherever it applies an activation of a site. With
+            gradients, without, and in inference mode; the largest counts. None where passes of the model given differ
+            from one another, or its activations could not be told in them.
         exact: sites that were compared with slopes.
         others: sites that were compared with their former activation.
         modes: in which the comparison was made; the larger difference counts.
@@ -59,6 +64,7 @@ class Proof:
     others: int
     modes: tuple[str, ...]
     failure: str | None = None
+    slopes: Difference | None = None
 
 
 def prove(
@@ -98,7 +104,7 @@ def prove(
             (run(comparable, inputs, mode), {}) if outputs_alone else outputs_and_gradients(comparable, inputs, mode)
         )
         outputs.append(difference(wanted, got))
-        starts.append(difference(wanted, run(converted, inputs, mode)))
+        starts.append(difference(wanted, run(converted, inputs, mode, gradients=not outputs_alone)))
         found = _as_given(found, expected, original, slopes_of)
         shared = expected.keys() & found.keys()
         if shared:
@@ -136,12 +142,27 @@ def _as_given(
     return found
 
 
-def run(model: nn.Module, inputs: Inputs, mode: str) -> list[Tensor]:
+def run(model: nn.Module, inputs: Inputs, mode: str, *, gradients: bool = False) -> list[Tensor]:
     """The tensors that a model returns on copies of inputs; nothing about it is changed, nor the random state."""
-    with undisturbed(model), torch.no_grad(), torch.compiler.set_stance("force_eager"):
+    with undisturbed(model), torch.set_grad_enabled(gradients), torch.compiler.set_stance("force_eager"):
         model.train(mode == "training")
         given = inputs.copies()
-        return [tensor.clone() for tensor in tensors_in(model(*given.args, **given.kwargs))]
+        return [tensor.detach().clone() for tensor in tensors_in(model(*given.args, **given.kwargs))]
+
+
+def tolerance(tensors: Iterable[Tensor]) -> float:
+    """The relative difference taken for rounding: half the digits of the coarsest dtype, since errors add up.
+
+    Example:
+        >>> tolerance([torch.ones(1)]) == 2**-11.5
+        True
+    """
+    return math.sqrt(max((_epsilon(t) for t in tensors if t.is_floating_point()), default=0.0))
+
+
+def _epsilon(tensor: Tensor) -> float:
+    # Convolutions on a GPU may round float32 to TF32, which has ten binary digits.
+    return 2**-10 if tensor.is_cuda and tensor.dtype == torch.float32 else torch.finfo(tensor.dtype).eps
 
 
 def outputs_and_gradients(model: nn.Module, inputs: Inputs, mode: str) -> tuple[list[Tensor], dict[str, Tensor]]:

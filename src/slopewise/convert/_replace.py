@@ -187,7 +187,7 @@ def read_again(normal: Normal, found: list[Unit]) -> set[nn.Module]:
     def outputs(not_in_place: list[Unit]) -> list[list[Tensor]]:
         for unit in in_place:
             set_module(normal.model, unit.names, nn.LeakyReLU(0.37, inplace=unit not in not_in_place))
-        return [run(normal.model, normal.inputs, mode) for mode in normal.flows]
+        return [run(normal.model, normal.inputs, mode) for mode in normal.modes]
 
     def differ(one: list[list[Tensor]], other: list[list[Tensor]]) -> bool:
         return any(difference(a, b).largest > 0 for a, b in zip(one, other, strict=True))

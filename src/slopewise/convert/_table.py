@@ -78,4 +78,10 @@ def _evidence(conversion: Conversion) -> list[str]:
         f"  outputs differ by {proof.output}",
         f"  {gradients}",
         f"  with the initial slopes outputs differ by {proof.start}",
+        "  at slopes that are all different, "
+        + (
+            "nothing could be compared: passes of the model given differ from one another"
+            if proof.slopes is None
+            else f"with and without gradients, outputs differ by {proof.slopes}"
+        ),
     ]

@@ -1,0 +1,110 @@
+"""Activations that a module applies in one way of running it, and computes otherwise, or within a kernel, in another.
+
+A PReLU in such a place would be learned in training and passed by in use. Told by two passes that reach other sites and
+yet return the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from slopewise._flow import Call, Flow
+from slopewise._record import record
+from slopewise.convert._normal import Normal
+from slopewise.convert._places import WITH_GRADIENTS
+from slopewise.convert._proof import difference, run, tolerance
+
+_DROPOUTS = (F.dropout, F.alpha_dropout, F.feature_alpha_dropout, F.dropout1d, F.dropout2d, F.dropout3d)
+
+
+def bypassed(normal: Normal, sites: Collection[nn.Module]) -> dict[nn.Module, str]:
+    """The sites that are not reached in some way of running the model which returns the same all the same.
+
+    Args:
+        normal: the model in its normal form.
+        sites: modules that apply an activation.
+
+    Returns:
+        For each such site the reason not to convert it, in words.
+    """
+    reached = {key: {call.module for call in flow.calls()} & {*sites} for key, flow in normal.flows.items()}
+    found: dict[nn.Module, str] = {}
+    for mode in normal.modes:
+        with_gradients = reached.get(mode + WITH_GRADIENTS, reached[mode])
+        apart = with_gradients ^ reached[mode]
+        if apart and _same(*(run(normal.model, normal.inputs, mode, gradients=g) for g in (True, False))):
+            for site in apart:
+                ways = ("with", "without") if site in with_gradients else ("without", "with")
+                found[site] = f"it is applied {ways[0]} gradients alone; {ways[1]} them {_otherwise(normal, site)}"
+    if {"training", "evaluation"} <= reached.keys():
+        for site in reached["training"] ^ reached["evaluation"]:
+            ways = ("training", "evaluation") if site in reached["training"] else ("evaluation", "training")
+            if site not in found and _either_way(normal, site):
+                found[site] = f"it is applied in {ways[0]} mode alone; in {ways[1]} {_otherwise(normal, site)}"
+    if (flow := _under_autocast(normal)) is not None and "evaluation" in reached:
+        for site in reached["evaluation"] - {call.module for call in flow.calls()}:
+            found.setdefault(site, f"under autocast {_otherwise(normal, site)}")
+    return found
+
+
+def _otherwise(normal: Normal, site: nn.Module) -> str:
+    owner = _callers(normal.flows.values(), site)[0]
+    return f"{type(owner).__name__} computes the same in another way, where no module could take its place"
+
+
+def _callers(flows: Collection[Flow], site: nn.Module) -> list[nn.Module]:
+    """The modules around a site's first call, innermost first."""
+    call: Call | None = next(call for flow in flows for call in flow.calls() if call.module is site).parent
+    around = []
+    while call is not None:
+        around.append(call.module)
+        call = call.parent
+    return around
+
+
+def _either_way(normal: Normal, site: nn.Module) -> bool:
+    """Whether the module around a site returns the same with its own flag of training set, without dropout."""
+    both = [{call.module for call in normal.flows[mode].calls()} for mode in ("training", "evaluation")]
+    owner = next(module for module in _callers(normal.flows.values(), site) if all(module in seen for seen in both))
+
+    def flag(module: nn.Module, args: tuple[Any, ...]) -> None:  # noqa: ARG001
+        module.training = True
+
+    with _NoDropout():
+        without = run(normal.model, normal.inputs, "evaluation")
+        handle = owner.register_forward_pre_hook(flag, prepend=True)
+        try:
+            flagged = run(normal.model, normal.inputs, "evaluation")
+        except (RuntimeError, ValueError, TypeError):  # what only training takes
+            return False
+        finally:
+            handle.remove()
+    return _same(without, flagged)
+
+
+class _NoDropout(TorchFunctionMode):
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        if func in _DROPOUTS:
+            return args[0] if args else kwargs["input"]
+        return func(*args, **(kwargs or {}))
+
+
+def _under_autocast(normal: Normal) -> Flow | None:
+    device = next((p.device.type for p in normal.model.parameters()), "cpu")
+    try:
+        with torch.autocast(device, torch.bfloat16):
+            return record(normal.model, normal.inputs, training=False)
+    except RuntimeError:  # many networks do not run so
+        return None
+
+
+def _same(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
+    if [t.shape for t in one] != [t.shape for t in other]:
+        return False
+    return difference(one, other).relative <= tolerance(one)

@@ -1,0 +1,64 @@
+"""Places in a pass: the n-th call of a function or of a module, which are found again in another pass of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slopewise._activations import Activation
+from slopewise._flow import Call, Flow, Op
+
+WITH_GRADIENTS = ", with gradients"  # what the name of a mode has behind it for a pass that they change
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a pass an activation is applied.
+
+    Attributes:
+        number: of the function's or the module's call among those of its sort, in the order in which they begin.
+        function: that is called; None for a module.
+        inplace: the activation writes its output over its input.
+    """
+
+    number: int
+    function: Callable[..., Any] | None
+    inplace: bool
+
+
+def places_in(flow: Flow, found: Sequence[tuple[Op | Call, Activation]]) -> list[Place | None]:
+    """The places of activations in a pass; None for one that several functions write out."""
+    calls = {id(call): number for number, call in enumerate(flow.calls())}
+    functions = {id(op): number for number, op in enumerate(_functions(flow.root))}
+    listed: list[Place | None] = []
+    for step, activation in found:
+        if isinstance(step, Call):
+            listed.append(Place(calls[id(step)], None, activation.inplace))
+        elif len(getattr(activation, "ops", ())) > 1:
+            listed.append(None)
+        else:
+            listed.append(Place(functions[id(step)], step.function, activation.inplace))
+    return listed
+
+
+def same_steps(one: Flow, other: Flow) -> bool:
+    """Whether two passes call the same functions and modules, from the same places and in the same order."""
+    return [*_events(one.root)] == [*_events(other.root)]
+
+
+def _functions(call: Call) -> Iterator[Op]:
+    for step in call.steps:
+        if isinstance(step, Call):
+            yield from _functions(step)
+        else:
+            yield step
+
+
+def _events(call: Call) -> Iterator[tuple[object, ...]]:
+    yield call.module, call.where
+    for step in call.steps:
+        if isinstance(step, Call):
+            yield from _events(step)
+        else:
+            yield step.name, step.where
