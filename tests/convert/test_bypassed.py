@@ -195,6 +195,45 @@ def test_padded_batches_of_a_transformer_encoder(skip, activation):
         torch.testing.assert_close(model(X, padding), wanted, rtol=1e-4, atol=1e-5)
 
 
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.act = nn.RNN(8, 6, nonlinearity="relu", batch_first=True), nn.ReLU()
+
+    def forward(self, x):
+        return self.act(self.rnn(x)[0])
+
+
+def test_an_activation_within_a_kernel_is_listed():
+    with pytest.warns(ConversionWarning, match="rnn"):
+        conversion = sw.convert(Recurrent(), X)
+    assert [(left.name, left.kind) for left in conversion.skipped] == [("rnn", "relu")]
+    assert "within one kernel" in str(conversion)
+
+
+class Scales(nn.Module):
+    """One activation for two widths, at a place that is passed twice, in a pass that torch.fx cannot follow."""
+
+    def __init__(self):
+        super().__init__()
+        self.convs, self.act = nn.ModuleList([nn.Linear(8, 4), nn.Linear(8, 6)]), nn.ReLU()
+
+    def forward(self, x):
+        sums = [torch.zeros(1)] * 2
+        for number, conv in enumerate(self.convs):
+            sums[number] = self.act(conv(x)).sum((1, 2)) if x.sum() < 1e9 else x.sum((1, 2))
+        return torch.stack(sums)
+
+
+def test_advice_leads_to_a_conversion():
+    for arguments in ({}, {"call_sites": "shared"}):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConversionWarning)
+            with pytest.raises(sw.errors.ConversionError, match="to='prelu_shared' with call_sites='shared'"):
+                sw.convert(Scales(), X, **arguments)
+    assert len(sw.convert(Scales(), X, to="prelu_shared", call_sites="shared").sites) == 1
+
+
 def test_a_frozen_layer_takes_no_kernel_with_gradients_on():
     layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True, activation=F.relu)
     model = sw.convert(layer.requires_grad_(requires_grad=False), X, init=0.6).model

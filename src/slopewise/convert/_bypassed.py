@@ -16,10 +16,16 @@ from torch.overrides import TorchFunctionMode
 
 from slopewise._flow import Call, Flow
 from slopewise._record import record
-from slopewise.convert._normal import Normal
+from slopewise.convert._normal import Normal, Refusal
 from slopewise.convert._places import WITH_GRADIENTS
 from slopewise.convert._proof import difference, run, tolerance
 
+_KERNELS = {
+    "rnn_relu": "relu",
+    "rnn_relu_cell": "relu",
+    "_addmm_activation": "relu or gelu",
+    "_transformer_encoder_layer_fwd": "relu or gelu",
+}
 _DROPOUTS = (F.dropout, F.alpha_dropout, F.feature_alpha_dropout, F.dropout1d, F.dropout2d, F.dropout3d)
 
 
@@ -51,6 +57,22 @@ def bypassed(normal: Normal, sites: Collection[nn.Module]) -> dict[nn.Module, st
         for site in reached["evaluation"] - {call.module for call in flow.calls()}:
             found.setdefault(site, f"under autocast {_otherwise(normal, site)}")
     return found
+
+
+def in_kernels(normal: Normal) -> list[Refusal]:
+    """The activations that kernels of PyTorch's compute together with what is before them."""
+    names, found = normal.names(), {}
+    for op in (op for flow in normal.flows.values() for op in flow.ops()):
+        module = op.call.module
+        name = names[module][0] if module in names else ""
+        if isinstance(op.module, (nn.RNN, nn.RNNCell)):
+            kind, what = str(op.module.nonlinearity), type(op.module).__name__
+        else:
+            kind, what = _KERNELS.get(op.name, ""), op.name
+        if kind in ("relu", "gelu", "relu or gelu") and normal.selection.takes(name, kind, [module]):
+            reason = f"{what} computes it within one kernel, where no module could take its place"
+            found[name, what] = Refusal(name, kind, reason)
+    return list(found.values())
 
 
 def _otherwise(normal: Normal, site: nn.Module) -> str:

@@ -17,7 +17,7 @@ from slopewise._activations import KINDS, sign_matters
 from slopewise._flow import Call, Inputs
 from slopewise._ties import aliases
 from slopewise._undisturbed import held_by
-from slopewise.convert._bypassed import bypassed
+from slopewise.convert._bypassed import bypassed, in_kernels
 from slopewise.convert._conversion import Conversion, ConversionWarning, Site
 from slopewise.convert._fast_paths import close_fast_paths_
 from slopewise.convert._fuse import fuse_
@@ -100,6 +100,7 @@ def convert(
     given, inputs, selection = wrapped.inner, Inputs.of(example_inputs), Selection(only, skip)
     normal = normalise(copy_of(given), inputs, selection, call_sites=call_sites)
     found = units(normal)
+    normal.refusals += in_kernels(normal)
     selection.check()
     state = _Replacing(normal, to, init, channel_dim, low_memory)
     has_values = not any(t.is_meta for t in (*given.parameters(), *given.buffers()))

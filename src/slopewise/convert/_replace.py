@@ -106,9 +106,8 @@ def channels_of(unit: Unit, given: ChannelDim, *, shared: bool) -> tuple[int, in
     counts = {v.shape[dim] if -len(v.shape) <= dim < len(v.shape) else 1 for v in inputs}
     if len(counts) > 1 and not shared:
         listed = " and ".join(map(str, sorted(counts)))
-        return Refusal(
-            name, unit.kind, f"it is applied to {listed} channels: pass to='prelu_shared', or call_sites='separate'"
-        )
+        reason = f"it is applied to {listed} channels: to='prelu_shared' with call_sites='shared' gives it one slope"
+        return Refusal(name, unit.kind, reason)
     return max(counts), dim, evidence
 
 
