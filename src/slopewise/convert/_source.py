@@ -74,7 +74,8 @@ def plan_source(
     for (name, position), there in places.items():
         if len(there) > 1 or any(edit.where in kept for edit in there.values()):
             refused |= {
-                attribute: f"the call at {edit.where} is made several times (to='prelu_shared' with call_sites='shared' ties them)"
+                attribute: f"the call at {edit.where} is made several times "
+                "(to='prelu_shared' with call_sites='shared' ties them)"
                 for attribute, edit in there.items()
             }
         else:

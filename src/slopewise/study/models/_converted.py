@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 
@@ -97,10 +97,25 @@ def _own_activations(model: nn.Module, example: Tensor, options: ConvertSpec) ->
     wrapped, selection = unwrapped(model), Selection(options.only, options.skip or None)
     normal = normalise(copy_of(wrapped.inner), Inputs.of(example), selection, call_sites=options.call_sites)
     own = {wrapped.prefix + unit.names[0]: unit.module for unit in units(normal)}
+    first: dict[nn.Module, nn.Module] = {}
     for module in own.values():
+        _tie_(module, first.setdefault(_origin(module, normal.copies), module))
         if getattr(module, "inplace", False):  # conversion sees to the places where it has to be
             module.inplace = False  # type: ignore[assignment]
     return own
+
+
+def _origin(module: nn.Module, copies: Mapping[nn.Module, nn.Module]) -> nn.Module:
+    """The module of the network that a copy was made of."""
+    while module in copies:
+        module = copies[module]
+    return module
+
+
+def _tie_(module: nn.Module, other: nn.Module) -> None:
+    """Let an activation learn the parameters of another one: those that the network applied at both places."""
+    for name, parameter in list(other.named_parameters(recurse=False)):
+        setattr(module, name, parameter)
 
 
 def _label(network: nn.Module, name: str) -> str:
