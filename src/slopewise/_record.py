@@ -60,12 +60,12 @@ def record(model: nn.Module, inputs: Inputs, *, training: bool, gradients: bool 
 
     The model is left as it was. Hooks of the model's are called.
     """
-    flow, whole = _recorded(model, inputs, training=training, below=False)
+    flow, whole = _recorded(model, inputs, training=training, gradients=gradients, below=False)
     # Scripted functions keep what they do from the function mode; a second pass looks below it.
-    return flow if whole else _recorded(model, inputs, training=training, below=True)[0]
+    return flow if whole else _recorded(model, inputs, training=training, gradients=gradients, below=True)[0]
 
 
-def _recorded(model: nn.Module, inputs: Inputs, *, training: bool, below: bool) -> tuple[Flow, bool]:
+def _recorded(model: nn.Module, inputs: Inputs, *, training: bool, gradients: bool, below: bool) -> tuple[Flow, bool]:
     """One watched pass, and whether every tensor in it came from an operation that was seen."""
     watch = Watch(_there_before(model))
     with undisturbed(model):

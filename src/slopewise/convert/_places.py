@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from slopewise._activations import Activation
 from slopewise._flow import Call, Flow, Op
 
@@ -28,7 +30,9 @@ class Place:
 
 
 def places_in(flow: Flow, found: Sequence[tuple[Op | Call, Activation]]) -> list[Place | None]:
-    """The places of activations in a pass; None for one that several functions write out."""
+    """The places of activations in a pass; None for one that several functions write out, or a script applies."""
+    if any(isinstance(op.function, torch._ops.OpOverload) for op in _functions(flow.root)):
+        return [None] * len(found)  # operations below functions were seen, which are counted in no other pass
     calls = {id(call): number for number, call in enumerate(flow.calls())}
     functions = {id(op): number for number, op in enumerate(_functions(flow.root))}
     listed: list[Place | None] = []
