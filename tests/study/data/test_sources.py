@@ -206,6 +206,32 @@ def test_sixteen_bits_keep_every_level(tmp_path: Path) -> None:
     assert np.array_equal(deep[0].numpy(), ramp)
 
 
+@pytest.mark.parametrize(("orientation", "size"), [(1, (40, 40)), (6, (20, 60))])
+def test_large_jpegs_are_decoded_small_and_look_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, orientation: int, size: tuple[int, int]
+) -> None:
+    from PIL import JpegImagePlugin
+
+    rows, columns = np.mgrid[0:375, 0:500]
+    waves = np.stack([rows / 375, columns / 500, np.sin(rows / 30) * np.cos(columns / 40) / 2 + 0.5], axis=2)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray((waves * 255).astype(np.uint8)).save(tmp_path / "a.jpg", quality=95, exif=exif)
+    decoded: list[tuple[int, int]] = []
+    load = JpegImagePlugin.JpegImageFile.load
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", lambda self: (load(self), decoded.append(self.size))[0])
+    found = read_picture(tmp_path / "a.jpg", size=size, mode=PictureMode(3, "8 bits"))
+    whole = Image.fromarray((waves * 255).astype(np.uint8))
+    whole = whole.transpose(Image.Transpose.ROTATE_270) if orientation == 6 else whole
+    expected = np.asarray(whole.resize(size[::-1], Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    assert np.abs(found.numpy().astype(int) - expected).max() <= 8
+    assert np.abs(found.numpy().astype(int) - expected).mean() < 1
+    assert decoded[0] == ((125, 94) if orientation == 1 else (250, 188))
+    wide, high = decoded[0] if orientation == 1 else decoded[0][::-1]
+    assert wide >= 2 * size[1]
+    assert high >= 2 * size[0]
+
+
 def test_a_folder_called_digits_does_not_hide_the_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_folder(tmp_path / "digits")
     monkeypatch.chdir(tmp_path)

@@ -120,6 +120,8 @@ def to_pixels(image: Image.Image, mode: PictureMode, *, size: tuple[int, int] | 
         >>> to_pixels(Image.new("RGBA", (4, 2), (255, 0, 0, 0)), PictureMode(3, "8 bits")).shape
         torch.Size([3, 2, 4])
     """
+    if size is not None:
+        _draft(image, size)
     image.load()
     turn = _TURNS.get(_orientation(image))
     own = mode_of(image)
@@ -166,6 +168,17 @@ def opened(path: Path, among: tuple[str, ...] = ()) -> Iterator[Image.Image]:
     except Exception as error:  # Pillow's readers raise nearly anything on a damaged file
         words = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"data.path: cannot decode '{path}' ({words}): mend, convert or remove it") from error
+
+
+def _draft(image: Image.Image, size: tuple[int, int]) -> None:
+    """Have a JPEG decoded at 1/2, 1/4 or 1/8 of its size, where that is no less than twice the size wanted.
+
+    The decoder then leaves out frequencies that resizing would average away, and takes a third of the time.
+    """
+    if image.format in ("JPEG", "MPO"):
+        sideways = _orientation(image) >= 5
+        height, width = reversed(size) if sideways else size
+        image.draft(None, (2 * width, 2 * height))
 
 
 def _grey_or_colour(image: Image.Image, channels: int) -> Image.Image:
