@@ -145,13 +145,13 @@ def _moments(images: StoredImages, index: Tensor | None) -> tuple[Tensor, Tensor
     def mean_of(change: Callable[[Tensor], Tensor]) -> Tensor:
         total = torch.zeros(images.shape[1], dtype=torch.float64)
         for chunk in _chosen(images.tensor, index):
-            total += change(chunk.to(torch.float64)).sum(dim=(0, 2, 3))
+            total += change(chunk.flatten(2).to(torch.float64)).sum(dim=2).sum(dim=0)
         return total / size
 
     with using_threads(1):
-        first = next(_chosen(images.tensor, index))[0, :, :1, :1].to(torch.float64)
+        first = next(_chosen(images.tensor, index))[0].flatten(1)[:, :1].to(torch.float64)
         mean = first.flatten() + mean_of(lambda pixels: pixels - first)
-        centre = mean[:, None, None]
+        centre = mean[:, None]
         deviation = mean_of(lambda pixels: (pixels - centre).square_()).sqrt().to(torch.float32)
     return mean.to(torch.float32), torch.where(deviation > 0, deviation, 1.0)
 
