@@ -251,3 +251,29 @@ def test_the_networks_of_the_docs_are_studied(user_module: UserModule) -> None:
     assert "activations_replaced" not in preflight(study(f"{name}:build")).facts
     for example in re.findall(r"```toml\n(.*?)```", text, re.DOTALL):
         parse_spec(tomllib.loads(example))
+
+
+def test_what_stays_is_said_before_training_and_what_needs_attention_first(user_module: UserModule) -> None:
+    name = user_module(
+        "gated_nets",
+        "import torch\nfrom torch import nn\n"
+        "class Gated(nn.Module):\n"
+        "    def __init__(self, num_classes, in_channels):\n"
+        "        super().__init__()\n"
+        "        self.weights = nn.Parameter(torch.ones(4))\n"
+        "        self.stem, self.fuse, self.act = nn.Conv2d(in_channels, 4, 3), nn.ReLU(), nn.PReLU()\n"
+        "        self.squash, self.mix, self.fc = nn.Tanh(), nn.Conv2d(4, 4, 1), nn.Linear(4, num_classes)\n"
+        "    def forward(self, x):\n"
+        "        x = self.act(self.stem(x)) * self.fuse(self.weights).view(1, 4, 1, 1)\n"
+        "        x = self.mix(self.squash(x))\n"
+        "        return self.fc(torch.log(torch.relu(x) + 1e-3).mean((2, 3)))\n",
+    )
+    model = built(f"{name}:Gated", "prelu_channel_0")
+    assert model.facts()["activations_replaced"] == "1 prelu, 1 relu"
+    loud, sign, quiet = model.notes
+    assert loud == "squash (tanh) stays as it is: it is bounded, which no PReLU is"
+    assert sign.startswith("relu_1: its sign matters: it feeds a logarithm (log at gated_nets.py:")
+    assert quiet == "fuse (relu) stays as it is: its input depends on no data"
+    with pytest.warns(ConversionWarning, match="squash .* stays as it is"):
+        preflight(study(f"{name}:Gated"))
+    assert built(f"{name}:Gated", "as_is").sites.keys() == model.sites.keys()
