@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import slopewise as sw
 from slopewise.convert import ConversionWarning
 from slopewise.errors import ModelError, SpecError
 from slopewise.study._preflight import check_names, preflight
-from slopewise.study._spec import ArmSpec, ModelSpec, StudySpec
+from slopewise.study._spec import ArmSpec, ConvertSpec, ModelSpec, StudySpec
 from slopewise.study._spec_input import parse_spec
 from slopewise.study.arms import ACTIVATIONS, activation_factory
 from slopewise.study.models import BuiltModel, build_model
+from slopewise.study.models._converted import converted
 
 UserModule = Callable[[str, str], str]
 IMAGES = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -277,3 +279,21 @@ def test_what_stays_is_said_before_training_and_what_needs_attention_first(user_
     with pytest.warns(ConversionWarning, match="squash .* stays as it is"):
         preflight(study(f"{name}:Gated"))
     assert built(f"{name}:Gated", "as_is").sites.keys() == model.sites.keys()
+
+
+def test_as_is_keeps_the_tie_of_a_prelu_at_several_places() -> None:
+    class Loop(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convs, self.act = nn.ModuleList(nn.Conv2d(3, 3, 1) for _ in range(3)), nn.PReLU(init=0.4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for conv in self.convs:
+                x = self.act(conv(x))
+            return x.mean((2, 3))
+
+    net = Loop()
+    tied = converted(net, None, lambda make, count: make(count), torch.randn(2, 3, 4, 4), ConvertSpec())
+    assert len(tied.sites) == 3
+    assert len({id(site.weight) for site in tied.sites.values()}) == 1
+    assert sum(p.numel() for p in tied.model.parameters()) == sum(p.numel() for p in net.parameters())
