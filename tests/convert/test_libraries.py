@@ -366,3 +366,19 @@ def test_a_checkpoint_of_the_original_loads(name, fuse):
         assert all(torch.equal(weights[key], value) for key, value in another.state_dict().items())
     else:
         assert relative(output(another, x), output(conversion.model, x)) < 1e-5
+
+
+@pytest.mark.slow
+def test_every_activation_that_timm_makes_a_prelu_is_a_site(oracle):
+    """timm's class is a subclass of PyTorch's, and stands beside ReLUs and gates."""
+    from timm import create_model
+
+    net = create_model("mobilenetv3_small_050", num_classes=5, act_layer="prelu").eval()
+    x = torch.randn(2, 3, 32, 32)
+    with oracle(kinds=("prelu", "relu")) as watched:
+        output(net, x)
+    conversion = sw.convert(net, x)
+    assert [(site.kind, site.shape) for site in conversion.sites] == watched.seen
+    assert {kind for kind, _ in watched.seen} == {"prelu", "relu"}
+    assert {(refusal.kind, refusal.quiet) for refusal in conversion.skipped} == {("hardsigmoid", True)}
+    assert conversion.proof.output.largest == 0
