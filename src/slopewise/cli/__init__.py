@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
 from pathlib import Path
+from typing import TextIO
 
 from slopewise.cli import _study as _study  # each registers its commands, in the order of the help
 from slopewise.cli import _tools as _tools
@@ -24,8 +26,27 @@ def main() -> None:
     for out in (sys.stdout, sys.stderr):
         if isinstance(out, io.TextIOWrapper):
             out.reconfigure(errors="replace")  # a narrow encoding costs a sign, not the table
+    warnings.showwarning = _warn
     try:
         app()
     except SlopewiseError as error:
         say(f"error: {error}")
         sys.exit(2)
+
+
+_show_warning = warnings.showwarning
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Say our own warnings in one line; where in the code they are raised is of no use to who typed a command."""
+    if category.__module__.startswith("slopewise."):
+        say(f"warning: {message}")
+    else:
+        _show_warning(message, category, filename, lineno, file, line)

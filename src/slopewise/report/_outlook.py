@@ -41,10 +41,11 @@ def _data(prepared: Prepared) -> str:
     source = data.get("path") or facts["name"]
     size = " x ".join(map(str, facts["shape"]))
     resized = "; resized to data.image_size" if data["source"] == "folder" else ""
+    reading = f" Read from {facts['reading']}." if facts.get("reading") else ""
     return (
         f"{source}: {facts['train_and_validation_images']:,} images to train and validate on, "
         f"{facts['test_images']:,} to test on, of {len(names)} classes ({named}), each {size} (channels, height, "
-        f"width{resized})."
+        f"width{resized}).{reading}"
     )
 
 

@@ -186,26 +186,6 @@ def test_one_grey_picture_does_not_make_the_rest_grey(tmp_path: Path) -> None:
     assert load_data(DataSpec(source=str(root))).in_channels == 3
 
 
-def test_pictures_are_read_as_a_viewer_shows_them(tmp_path: Path) -> None:
-    Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(tmp_path / "clear.png")
-    assert (read_picture(tmp_path / "clear.png", size=(8, 8), mode=PictureMode(3, "8 bits")) == 255).all()
-    turned = Image.new("RGB", (8, 4), "black")
-    turned.paste((255, 255, 255), (0, 0, 4, 4))  # white on the left
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned clockwise: then white is on top
-    turned.save(tmp_path / "turned.png", exif=exif)
-    upright = read_picture(tmp_path / "turned.png", size=(8, 4), mode=PictureMode(3, "8 bits"))
-    assert (upright[:, :4] > 200).all()
-    assert (upright[:, 4:] < 50).all()
-
-
-def test_sixteen_bits_keep_every_level(tmp_path: Path) -> None:
-    ramp = np.arange(64).reshape(8, 8).astype(np.uint16) + 300
-    Image.fromarray(ramp).save(tmp_path / "deep.png")
-    deep = read_picture(tmp_path / "deep.png", size=(8, 8), mode=PictureMode(1, "16 bits"))
-    assert np.array_equal(deep[0].numpy(), ramp)
-
-
 @pytest.mark.parametrize(("orientation", "size"), [(1, (40, 40)), (6, (20, 60))])
 def test_large_jpegs_are_decoded_small_and_look_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, orientation: int, size: tuple[int, int]

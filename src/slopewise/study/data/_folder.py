@@ -28,7 +28,7 @@ def load(spec: DataSpec, reader: ImageReader) -> RawData:
         DataError: the folder is missing, a class has no image, or files cannot be decoded; they are named.
     """
     files = discover(spec)
-    mode, reading, notes = _survey(files.train + files.test, spec.image_size, reader)
+    mode, reading, notes = _survey(files.train + files.test, reader)
     faults: list[str] = []
     train_images, test_images = (
         _read(paths, f"{part} images", spec.image_size, mode, faults, reader)
@@ -71,7 +71,7 @@ def _read(
     return reader.read(picture, (len(files), *shape), mode.dtype, what=what)
 
 
-def _survey(files: Sequence[Path], size: tuple[int, int], reader: ImageReader) -> tuple[PictureMode, str, list[str]]:
+def _survey(files: Sequence[Path], reader: ImageReader) -> tuple[PictureMode, str, list[str]]:
     """What all headers say: the mode that keeps every picture, how they are read in words, and notes."""
 
     def header(index: int) -> Header | None:
@@ -89,4 +89,4 @@ def _survey(files: Sequence[Path], size: tuple[int, int], reader: ImageReader) -
             f"data.path: '{odd[True]}' holds real numbers or integers of 32 bits and '{odd[False]}' has levels of 8 or "
             "16 bits, and nothing tells how the two scales compare: bring all pictures to one"
         )
-    return mode, in_words(list(known.values()), mode, size), about_headers(list(known.values()))
+    return mode, in_words(list(known.values()), mode), about_headers(list(known.values()))

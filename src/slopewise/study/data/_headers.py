@@ -57,20 +57,20 @@ def _is_cut(image: Image.Image) -> bool:
     return ";16" in raw or (image.format == "PPM" and any(int(most) > 255 for most in re.findall(r"\d{3,}", raw)))
 
 
-def in_words(headers: Sequence[Header], mode: PictureMode, size: tuple[int, int]) -> str:
+def in_words(headers: Sequence[Header], mode: PictureMode) -> str:
     """How pictures are read, in one phrase.
 
     Example:
         >>> mode = PictureMode(1, "8 bits")
-        >>> in_words([Header(mode, "PNG", (28, 28), several=False, cut=False)] * 2, mode, (32, 32))
-        '2 PNG pictures of 28 x 28, in 8 bits grey, resized to 32 x 32'
+        >>> in_words([Header(mode, "PNG", (28, 28), several=False, cut=False)] * 2, mode)
+        '2 PNG pictures of 28 x 28, in 8 bits grey'
     """
     formats = ", ".join(f"{count} {name}" for name, count in Counter(head.format for head in headers).most_common())
     sizes = sorted({head.size for head in headers}, key=lambda size: size[0] * size[1])
     span = " to ".join(f"{height} x {width}" for height, width in dict.fromkeys(sizes[:1] + sizes[-1:]))
     colour = "colour" if mode.channels == 3 else "grey"
     kept = "real numbers" if mode.depth == "real" else f"{mode.depth} {colour}"
-    return f"{formats} pictures of {span}, in {kept}, resized to {size[0]} x {size[1]}"
+    return f"{formats} pictures of {span}, in {kept}"
 
 
 def about_headers(headers: Sequence[Header]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 from torch import Tensor
 
 from slopewise.errors import DataError
@@ -214,9 +214,15 @@ def _real(image: Image.Image) -> Image.Image:
 
 def _orientation(image: Image.Image) -> int:
     """Orientation from 1 to 8 as EXIF counts it; 1 is upright, also where there is none that can be read."""
+    if not isinstance(image, ImageFile.ImageFile):  # an image that was worked on lies as its owner left it
+        return 1
+    if image.format == "TIFF":  # turned by load(); Pillow 10 leaves the tag in place all the same
+        return 1
     try:
         found = image.getexif().get(_ORIENTATION)
     except Exception:  # any of its entries may be broken: only this one is needed
+        found = None
+    if found is None:  # also where the header is doubled, for Pillow 10
         found = _orientation_in(image.info.get("exif"))
     return found if isinstance(found, int) else 1
 
