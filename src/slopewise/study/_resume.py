@@ -8,8 +8,9 @@ from typing import Any
 from slopewise.errors import StoreError
 from slopewise.study._spec import StudySpec
 
-# Where data and checkpoint lie may change, what they are may not: the store compares their digests.
-_FREE = {"name", "data.path", "model.checkpoint"}
+# Where data and checkpoint lie, and where images are held, may change. What they are may not: the store compares their
+# digests.
+_FREE = {"name", "data.path", "data.memory_gib", "model.checkpoint"}
 
 
 def check_same(old: StudySpec, new: StudySpec, folder: str | Path) -> None:

@@ -2,11 +2,14 @@
 
 import dataclasses
 import multiprocessing
+import os
+import signal
+import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -156,6 +159,8 @@ from slopewise.study._spec_input import parse_spec
 from slopewise.events import TrialKey, Started
 from slopewise.study.engines import LocalEngine
 import multiprocessing
+import os
+import signal
 if __name__ == "__main__":
     spec = parse_spec({"arms": "relu", "seeds": 2, "data": {"train_size": 100}, "train": {"epochs": 100000}})
     for event in LocalEngine(2).run(spec, [TrialKey("relu", 0), TrialKey("relu", 1)]):
@@ -190,3 +195,53 @@ def test_engines_by_name() -> None:
         make_engine("locl")
     with pytest.raises(EngineError, match="at least 1, not 0"):
         make_engine("local", workers=0)
+
+
+@pytest.mark.parametrize("memory_gib", [2.0, 1e-9])
+def test_images_are_gone_when_driver_and_workers_are_killed(tmp_path: Path, memory_gib: float) -> None:
+    code = f"""
+import multiprocessing
+import os
+import signal
+import slopewise as sw
+from slopewise.events import Started
+def tell(event):
+    if isinstance(event, Started):
+        print(*[child.pid for child in multiprocessing.active_children()], flush=True)
+if __name__ == "__main__":
+    data = {{"train_size": 100, "memory_gib": {memory_gib}}}
+    study = sw.Study(arms="relu", seeds=1, data=data, train={{"epochs": 100000}})
+    study.run("out", workers=1, on_event=tell)
+"""
+    (tmp_path / "driver.py").write_text(code)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "driver.py"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as driver:
+        try:
+            worker = int(driver.stdout.readline())
+            held, shared = images_of(driver.pid), images_of(worker)
+            os.kill(worker, signal.SIGKILL)
+        finally:
+            driver.kill()
+    assert len(held) == 2  # training and test images
+    assert held <= shared
+    kept = {path.name for path in (tmp_path / "out").iterdir()}
+    assert kept <= {"study.db", "study.db-journal", ".lock", "running.json", ".running.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"driver.py", "out"}
+
+
+def images_of(process: int) -> set[int]:
+    """Numbers of the regular files without a name that a process holds open."""
+    found = set()
+    for link in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            status = link.stat()
+            if stat.S_ISREG(status.st_mode) and status.st_nlink == 0:
+                found.add(status.st_ino)
+    return found
