@@ -262,6 +262,23 @@ def test_a_wrong_rewriting_is_seen(monkeypatch):
     assert [site.name for site in conversion.sites] == ["acts.0"]
 
 
+def test_sites_that_the_oracle_cannot_place_do_not_spoil_the_others():
+    """Several functions write one activation out; the others are compared with it as it was."""
+
+    class Swish(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.act = nn.Linear(8, 8), nn.Linear(8, 8), nn.ReLU()
+
+        def forward(self, x):
+            x = self.a(x)
+            return self.act(self.b(x * torch.sigmoid(x)))
+
+    conversion = sw.convert(Swish(), X)
+    assert [site.kind for site in conversion.sites] == ["silu", "relu"]
+    assert conversion.proof.slopes.relative < 1e-5
+
+
 def test_passes_that_differ_are_no_evidence():
     class Counts(nn.Module):
         calls = 0

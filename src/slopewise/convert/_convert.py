@@ -218,7 +218,8 @@ class _Replacing:
         """Compare with the oracle, with slopes of the spread at these sites."""
         if not names:
             return None
-        return at_spread(given, self.model, self.normal.inputs, self.probed, names, self.normal.modes)
+        others = {name: activation for name, (activation, _) in self.former.items() if name not in self.probed}
+        return at_spread(given, self.model, self.normal.inputs, self.probed, names, others, self.normal.modes)
 
     def agree(self, given: nn.Module) -> AtSpread | None:
         """Put back what was there at the sites where PReLUs do not do what they should; the comparison for the rest."""

@@ -21,7 +21,7 @@ from slopewise._flow import Inputs, tensors_in
 from slopewise._record import Watch
 from slopewise._undisturbed import undisturbed
 from slopewise.convert._places import WITH_GRADIENTS, Place
-from slopewise.convert._proof import Difference, difference, run, tolerance
+from slopewise.convert._proof import Difference, difference, make_equal, run, tolerance
 from slopewise.convert._replace import set_module
 from slopewise.nn._batch_norm_prelu import BatchNormPReLU
 from slopewise.nn._prelu import PReLU
@@ -177,6 +177,7 @@ def at_spread(
     inputs: Inputs,
     probed: Mapping[str, Probed],
     chosen: Sequence[str],
+    others: Mapping[str, nn.Module],
     modes: Sequence[str],
 ) -> AtSpread | None:
     """Compare a converted model with the oracle, with and without gradients.
@@ -185,14 +186,15 @@ def at_spread(
         given: the model that was converted.
         converted: the model made of it.
         inputs: to run both on.
-        probed: its sites.
+        probed: its sites whose places in the model given are known.
         chosen: the names of those that get slopes of the spread; the others get their former activation.
+        others: its further sites, with their former activations, which they get, too.
         modes: "training", "evaluation".
 
     Returns:
         The largest difference; None where passes of the model given differ from one another.
     """
-    probe, slopes = _with_slopes(converted, probed, chosen)
+    probe, slopes = _with_slopes(converted, probed, chosen, others)
     found: list[AtSpread] = []
     for mode in modes:
         try:
@@ -248,11 +250,22 @@ def _wanted(
 
 
 def _with_slopes(
-    converted: nn.Module, probed: Mapping[str, Probed], chosen: Sequence[str]
+    converted: nn.Module, probed: Mapping[str, Probed], chosen: Sequence[str], others: Mapping[str, nn.Module]
 ) -> tuple[nn.Module, dict[str, Tensor]]:
     """A copy with slopes of the spread at the sites chosen, and these slopes by site."""
     model, draws, slopes = copy.deepcopy(converted), torch.Generator().manual_seed(_SEED), {}
-    sites = {name: model.get_submodule(name) for name in probed}
+    sites = {name: model.get_submodule(name) for name in (*probed, *others)}
+
+    def put(name: str, new: nn.Module) -> nn.Module:
+        old = sites[name]
+        names = tuple(n for n, module in model.named_modules(remove_duplicate=False) if module is old)
+        return set_module(model, names, new.train(old.training))
+
+    for name, former in others.items():
+        if isinstance(sites[name], BatchNormPReLU):
+            make_equal(sites[name], former, None)
+        else:
+            model = put(name, copy.deepcopy(former))
     for name, site in probed.items():
         values = torch.rand(site.channels, generator=draws) * (_HIGH - _LOW) + _LOW
         old = sites[name]
@@ -273,8 +286,7 @@ def _with_slopes(
                 new.to(tensor)
         else:
             new = copy.deepcopy(site.former)
-        names = tuple(n for n, module in model.named_modules(remove_duplicate=False) if module is old)
-        model = set_module(model, names, new.train(old.training))
+        model = put(name, new)
     return model, slopes
 
 

@@ -89,7 +89,7 @@ def prove(
     comparable = copy.deepcopy(converted)
     exact = 0
     for name, (activation, slope) in former.items():
-        exact += _make_equal(comparable.get_submodule(name), activation, slope)
+        exact += make_equal(comparable.get_submodule(name), activation, slope)
     outputs, gradients, starts = [], [], []
     failure = None
     for mode in modes:
@@ -213,7 +213,7 @@ def _size(found: Difference) -> float:
     return found.relative
 
 
-def _make_equal(site: nn.Module, activation: nn.Module, slope: float | Tensor | None) -> bool:
+def make_equal(site: nn.Module, activation: nn.Module, slope: float | Tensor | None) -> bool:
     """Let a site do what was there before; whether a slope could say it."""
     slopes = site.slope if isinstance(site, BatchNormPReLU) else site.weight if isinstance(site, PReLU) else None
     if slope is not None and slopes is not None and (isinstance(slope, float) or slope.numel() in (1, slopes.numel())):
