@@ -186,6 +186,28 @@ def test_every_sort_of_tensor(tmp_path: Path) -> None:
     assert not found["view"].any()  # one memory, as in the file
 
 
+def test_a_share_of_a_sharded_tensor_is_refused(tmp_path: Path) -> None:
+    from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, init_device_mesh
+
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        for placement in (Shard(0), Replicate(), Partial()):
+            slopes = DTensor.from_local(torch.rand(4), mesh, [placement])
+            torch.save({"act.weight": slopes}, tmp_path / f"{type(placement).__name__}.pt")
+            share = DTensor.from_local(torch.rand(4), mesh, [placement], shape=torch.Size([8]), stride=(1,))
+            torch.save({"act.weight": share}, tmp_path / f"half-{type(placement).__name__}.pt")
+    finally:
+        torch.distributed.destroy_process_group()
+    for whole in ("Shard", "Replicate"):
+        assert load_state_dict(tmp_path / f"{whole}.pt")["act.weight"].shape == (4,)
+    for part in ("Partial", "half-Shard", "half-Partial"):
+        with pytest.raises(
+            CheckpointError, match=r"one process's share of 1 tensors, such as act.weight: save the whole"
+        ):
+            load_state_dict(tmp_path / f"{part}.pt")
+
+
 def test_checksums_may_be_missing(tmp_path: Path) -> None:
     torch.serialization.set_crc32_options(False)
     try:

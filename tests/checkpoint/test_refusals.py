@@ -34,6 +34,7 @@ REFUSED: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "cut off, before 1.6": ("x.pt", lambda path: cut(path, saved(TENSORS, zipped=False)), "was cut off .*: fetch or"),
     "safetensors cut off": ("x.safetensors", lambda p: cut(p, lambda q: save_file(TENSORS, q)), "no whole safetensors"),
     "no dict": ("x.pt", saved([torch.ones(3)]), "no state dict: it is a list"),
+    "a tensor": ("x.pt", saved(torch.ones(3)), "no state dict: it is a tensor without a name"),
     "no values": ("x.pt", saved(nn.Linear(2, 2, device="meta").state_dict()), "weight is a meta tensor"),
     "empty dict": ("x.pt", saved({}), "no state dict: it is empty"),
     "no tensors": ("x.pt", saved({"epoch": 3, "loss": torch.tensor(0.1)}), "no state dict: its keys are epoch, loss"),

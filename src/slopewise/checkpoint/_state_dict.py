@@ -11,7 +11,7 @@ from typing import Any
 from slopewise.checkpoint._files import open_file
 from slopewise.checkpoint._names import StateDict
 from slopewise.checkpoint._search import StateDictInFile, entries, state_dicts
-from slopewise.checkpoint._tensors import SHARE, read_tensors
+from slopewise.checkpoint._tensors import SHARE, described, read_tensors
 from slopewise.errors import CheckpointError, nearest
 
 _SHOWN = 8
@@ -131,6 +131,8 @@ def _outline(content: Any) -> str:
     held = entries(content)
     if not held and isinstance(content, dict):
         return "it is empty"
+    if described(content) is not None:
+        return "it is a tensor without a name"
     if isinstance(content, list | tuple) or not held:
         return f"it is a {getattr(content, 'made', type(content).__name__)}"
     return f"its keys are {_some([str(key) for key in held])}"

@@ -140,9 +140,11 @@ def _subclass(args: Any) -> Tensor | SavedTensor | Unread | None:
 
 def _local(args: Any, state: Any) -> Tensor | SavedTensor | Unread | None:
     """A DTensor, where one process holds all of it."""
-    local = described(state.get("_local_tensor")) if isinstance(state, dict) else None
+    parts = state if isinstance(state, tuple) else (state,)  # attributes, and those of slots
+    found = {name: value for part in parts if isinstance(part, dict) for name, value in part.items()}
+    local = described(found.get("_local_tensor"))
     whole = isinstance(local, SavedTensor) and local.size == tuple(_sizes(args[2]))
-    return local if whole and not _partial(state.get("_spec")) else Unread(SHARE)
+    return local if whole and not _partial(found.get("_spec")) else Unread(SHARE)
 
 
 def _partial(spec: Any) -> bool:

@@ -64,11 +64,23 @@ def preflight(
             f"model '{spec.model.name}' starts from other weights each time that it is built from the same seed: let "
             "it draw from torch's global generator alone, which is seeded, and not from NumPy's or Python's"
         )
-    if notes := found[0].notes:
+    if notes := (*_same_start(spec, data, found[0]), *found[0].notes):
         more = f"; and {len(notes) - _NOTES} more" if len(notes) > _NOTES else ""
         message = f"model '{spec.model.name}': {'; '.join(notes[:_NOTES])}{more}"
         warnings.warn(message, ConversionWarning, stacklevel=2)
     return Preflight(data, data.facts() | checkpoint | found[0].facts)
+
+
+def _same_start(spec: StudySpec, data: ImageData, first: _Start) -> tuple[str, ...]:
+    """A word about a user's model whose weights do not depend on the seed, though no checkpoint sets them."""
+    if len(spec.seeds) < 2 or ":" not in spec.model.name or spec.model.checkpoint is not None:
+        return ()
+    if build_arm(spec, spec.arms[0], spec.seeds[1], data).init_digest() != first.digest:
+        return ()
+    return (
+        "starts from the same weights with every seed, so that seeds differ in the order of the images alone: right if "
+        "it loads trained weights itself; else it draws from a generator of a fixed seed",
+    )
 
 
 def check_names(spec: StudySpec) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 import slopewise as sw
+from slopewise.convert import ConversionWarning
 from slopewise.errors import ModelError, SpecError, StoreError
 from slopewise.study._preflight import check_names, preflight
 from slopewise.study._spec import ArmSpec, ModelSpec, StudySpec
@@ -208,6 +209,18 @@ def test_a_network_that_seeds_itself_is_refused(user_module: Callable[[str, str]
     code = "import torch\ndef net(num_classes):\n    torch.manual_seed(7)\n    return torch.nn.Linear(64, num_classes)"
     with pytest.raises(ModelError, match=r"sets the seed of torch's generator while it is built.*take its manual_seed"):
         built(ModelSpec(name=f"{user_module('seeded_net', code)}:net"))
+
+
+def test_a_start_that_no_seed_changes_is_said(own: str, user_module: Callable[[str, str], str]) -> None:
+    code = (
+        "import torch\nfrom own_net import Net\n"
+        "def net(num_classes):\n    with torch.random.fork_rng():\n        torch.manual_seed(7)\n"
+        "        return Net(num_classes)\n"
+    )
+    spec = {"model": {"name": f"{user_module('forked_net', code)}:net"}, "arms": "relu", "seeds": 2}
+    with pytest.warns(ConversionWarning, match="starts from the same weights with every seed"):
+        preflight(parse_spec(spec))
+    preflight(parse_spec({**spec, "model": {"name": f"{own}:net"}}))  # without a warning
 
 
 def test_nothing_is_left_out_silently(own: str, state: State, tmp_path: Path) -> None:
