@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,13 @@ from hypothesis import settings
 # Machines differ in speed: how long an example takes says nothing about the code.
 settings.register_profile("slopewise", deadline=None)
 settings.load_profile("slopewise")
+
+# Test workers side by side share the cores, their child processes too: with more threads than cores, those of PyTorch
+# burn time in waiting for each other. A single worker keeps PyTorch's default.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    share = max(1, torch.get_num_threads() // workers)
+    os.environ.setdefault("OMP_NUM_THREADS", str(share))
+    torch.set_num_threads(share)
 
 
 # torchvision's compiled operators load in one build of PyTorch alone. Its Python parts, which timm and transformers
@@ -27,15 +36,70 @@ for _name in _OPERATORS:
             _TORCHVISION.define(f"{_schema}(Tensor input) -> Tensor")
 
 
+class CommandServer:
+    """`tests/command_server.py`, started when it is first needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.environment = folder, dict(os.environ)
+        command = [sys.executable, "-W", "error", Path(__file__).with_name("command_server.py")]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+            env={**self.environment, "OPENBLAS_NUM_THREADS": "1"},
+        )  # fmt: skip
+
+    def run(self, command: Sequence[str], folder: Path, environment: dict[str, str]) -> tuple[int, str, str]:
+        """Exit status, stdout and stderr of a command."""
+        assert self._process.stdin
+        assert self._process.stdout
+        streams = [self.folder / "stdout", self.folder / "stderr"]
+        for stream in streams:
+            stream.write_bytes(b"")
+        request = {"folder": folder, "environment": environment, "arguments": command}
+        request |= {stream.name: stream for stream in streams}
+        print(json.dumps(request, default=str), file=self._process.stdin, flush=True)
+        status = int(self._process.stdout.readline())
+        return status, *(stream.read_text() for stream in streams)
+
+    def close(self) -> None:
+        """End it, and a command that hangs."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.communicate()
+
+
+@pytest.fixture(scope="session")
+def command_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], CommandServer]]:
+    """Get the session's server."""
+    running: list[CommandServer] = []
+
+    def get() -> CommandServer:
+        if not running:
+            running.append(CommandServer(tmp_path_factory.mktemp("commands")))
+        return running[0]
+
+    yield get
+    for server in running:
+        server.close()
+
+
 @pytest.fixture
-def cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the real command in a folder of its own; `prefix` stands before it, as in `nice`."""
+def cli(tmp_path: Path, command_server: Callable[[], CommandServer]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the real command, in a process and in a folder of its own; `prefix` stands before it, as in `nice`."""
 
     def run(*arguments: str | Path, prefix: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
-        command = [*prefix, sys.executable, "-W", "error", "-m", "slopewise", *map(str, arguments)]
+        words = [*map(str, arguments)]
         environment = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1"}
+        if sys.platform == "linux" and not prefix and same(server := command_server(), environment):
+            return subprocess.CompletedProcess(words, *server.run(words, tmp_path, environment))
+        command = [*prefix, sys.executable, "-W", "error", "-m", "slopewise", *words]
         return subprocess.run(
             command, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False, timeout=240
+        )
+
+    def same(server: CommandServer, environment: dict[str, str]) -> bool:
+        """Whether nothing is set that Python or a library reads when it is loaded."""
+        return all(
+            server.environment.get(name) == environment.get(name)
+            for name in {*server.environment, *environment} - {"COLUMNS", "NO_COLOR", "PYTEST_CURRENT_TEST"}
         )
 
     return run

@@ -138,7 +138,9 @@ def test_what_a_model_prints_does_not_spoil_the_json(cli: Cli, tmp_path: Path) -
         "    print('building'); os.system('echo from a child')\n"
         "    return cnn(activation, num_classes, in_channels, width=4)\n"
     )
-    ended = cli("run", "--model", "noisy:build", "--arms", "relu,elu", "--seeds", "1", *TINY[:4], "--json")
+    ended = cli(
+        "run", "--model", "noisy:build", "--arms", "relu,elu", "--seeds", "1", *TINY[:4], "--workers", "1", "--json"
+    )
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout[ended.stdout.index("{") :])["control"] == "relu"
     assert "building" in ended.stderr
@@ -162,7 +164,7 @@ def test_a_failing_trial_shows_in_the_exit_status_and_can_be_retried(cli: Cli, t
         "def sometimes(channels): return Sometimes()\n"
     )
     (tmp_path / "bad").touch()
-    command = ("run", "--arms", "relu,odd=acts:sometimes", "--seeds", "1", *TINY)
+    command = ("run", "--arms", "relu,odd=acts:sometimes", "--seeds", "1", "--workers", "1", *TINY)
     ended = cli(*command)
     assert ended.returncode == 1
     assert "Failed, without a result: odd seed 0" in ended.stdout

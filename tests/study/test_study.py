@@ -34,7 +34,7 @@ def test_the_plan_keeps_the_arms_of_a_seed_together() -> None:
 
 @pytest.mark.slow
 def test_a_study_grows_by_arms_and_seeds_and_repeats_nothing(tmp_path: Path) -> None:
-    small = sw.Study(arms="relu,elu", seeds=1, **TINY).run(tmp_path)
+    small = sw.Study(arms="relu,elu", seeds=1, **TINY).run(tmp_path, workers=1)
     told: list[object] = []
     grown = sw.Study(arms="relu,elu,silu", seeds=2, **TINY)
     assert len(grown.missing(tmp_path)) == 4
@@ -53,8 +53,8 @@ def test_a_study_grows_by_arms_and_seeds_and_repeats_nothing(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_operators_are_compared_once_an_arm_and_not_again(tmp_path: Path) -> None:
-    first = sw.Study(arms="relu,prelu_shared", seeds=1, **TINY).run(tmp_path)
-    grown = sw.Study(arms="relu,prelu_shared,prelu_channel", seeds=2, **TINY).run(tmp_path)
+    first = sw.Study(arms="relu,prelu_shared", seeds=1, **TINY).run(tmp_path, workers=1)
+    grown = sw.Study(arms="relu,prelu_shared,prelu_channel", seeds=2, **TINY).run(tmp_path, workers=1)
     compared = {(t.arm, t.seed): t.operator_costs for t in grown.record.trials if t.operator_costs}
     assert list(compared) == [("prelu_shared", 0), ("prelu_channel", 0)]
     assert compared["prelu_shared", 0] == first.record.trials[1].operator_costs
@@ -64,7 +64,7 @@ def test_operators_are_compared_once_an_arm_and_not_again(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_a_comparison_of_relu_with_itself_is_exactly_zero(tmp_path: Path) -> None:
-    results = sw.Study(arms="relu,again=relu", seeds=2, **TINY).run(tmp_path)
+    results = sw.Study(arms="relu,again=relu", seeds=2, **TINY).run(tmp_path, workers=1)
     assert results.analysis.primary[0].differences == (0.0, 0.0)
     assert results.analysis.pairing.broken == ()
     for contrast in results.contrasts():

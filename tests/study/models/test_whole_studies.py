@@ -53,7 +53,7 @@ def test_the_same_seed_gives_the_same_records_in_any_process(own: str, tmp_path:
 def test_the_command_takes_a_network_and_a_checkpoint(
     own: str, cli: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    command = ("run", "--model", f"{own}:net", "--seeds", "2", "--epochs", "1", "--train-size", "100")
+    command = ("run", "--model", f"{own}:net", "--seeds", "2", "--epochs", "1", "--train-size", "100", "--workers", "1")
     ended = cli(*command, "--arms", "relu,prelu_channel")
     assert ended.returncode == 0, ended.stderr
     assert "prelu_channel" in ended.stdout
