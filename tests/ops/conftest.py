@@ -105,7 +105,8 @@ def right_slope_gradient():
         exact, magnitude = by_slope.sum(1).reshape(slope.shape), by_slope.abs().sum(1).reshape(slope.shape)
         # At most 512 additions one after another, in float32 if not in float64; then one rounding to the slope's dtype.
         lost = 512 * torch.finfo(torch.promote_types(x.dtype, torch.float32)).eps * magnitude
-        rounded = torch.finfo(slope.dtype).eps * exact.abs()
+        kind = torch.finfo(slope.dtype)
+        rounded = kind.eps * exact.abs().clamp(min=kind.tiny)  # below which the next number is no nearer
         assert found.shape == slope.shape
         assert found.dtype == slope.dtype
         assert torch.equal(found.isnan(), exact.isnan())

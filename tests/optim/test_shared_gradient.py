@@ -116,7 +116,8 @@ def test_it_shows_and_it_travels():
     assert isinstance(sw.BatchNormPReLU1d(3, 1, init=0.0, learnable=False).unfuse()[1], torch.nn.ReLU)
 
 
-@given(st.integers(1, 6), st.integers(1, 5), st.floats(-1, 1), st.integers(0, 99))
+# Slopes that are 0 or above 1e-20: smaller ones are warned of, as memory that nobody initialised.
+@given(st.integers(1, 6), st.integers(1, 5), st.floats(-1, 1).map(lambda a: round(a, 9)), st.integers(0, 99))
 def test_sgd_moves_a_shared_slope_like_the_mean_of_slopes_per_channel(channels, batch, init, seed):
     """One step from the same place, on any loss; momentum and further steps add up."""
     torch.manual_seed(seed)
