@@ -68,7 +68,9 @@ def test_the_commands_of_the_page_run(page, cli, tmp_path):
             folder = tmp_path / "photos" / split / str(number)
             folder.mkdir(parents=True)
             for image in range(3):
-                Image.new("RGB", (8, 8), (20 * number, 50 * image, 9)).save(folder / f"{image}.png")
+                photo = Image.new("RGB", (8, 8), (20 * number, 50 * image, 9))
+                photo.putpixel((image, len(split)), (255, 255, 255))  # neither constant nor in both splits
+                photo.save(folder / f"{image}.png")
     study, looking = (text.replace("~", str(tmp_path)) for kind, text in BLOCKS if kind == "sh")
     listed = cli(*shlex.split(study)[1:], "--dry-run")
     assert listed.returncode == 0, listed.stderr
