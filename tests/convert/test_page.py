@@ -67,8 +67,8 @@ def test_the_commands_of_the_page_run(page, cli, tmp_path):
         for split in ("train", "test"):
             folder = tmp_path / "photos" / split / str(number)
             folder.mkdir(parents=True)
-            for image in range(3):
-                photo = Image.new("RGB", (8, 8), (20 * number, 50 * image, 9))
+            for image in range(8):
+                photo = Image.new("RGB", (8, 8), (20 * number, 30 * image, 9))
                 photo.putpixel((image, len(split)), (255, 255, 255))  # neither constant nor in both splits
                 photo.save(folder / f"{image}.png")
     study, looking = (text.replace("~", str(tmp_path)) for kind, text in BLOCKS if kind == "sh")
