@@ -14,9 +14,14 @@ from PIL import Image
 from slopewise.errors import DataError
 from slopewise.study._spec import DataSpec
 from slopewise.study.data import ImageData, read_data
-from slopewise.study.data._picture import PictureMode, common_mode, mode_of, read_picture, to_pixels
+from slopewise.study.data._picture import PictureMode, common_mode, mode_of, opened, to_pixels
 
 COLOUR, GREY = PictureMode(3, "8 bits"), PictureMode(1, "8 bits")
+
+
+def read_picture(path: Path, *, size: tuple[int, int], mode: PictureMode) -> torch.Tensor:
+    with opened(path) as image:
+        return to_pixels(image, mode, size=size)
 
 
 def noise(seed: int = 0, *shape: int, top: int = 256) -> np.ndarray:

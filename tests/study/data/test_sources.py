@@ -16,7 +16,7 @@ from slopewise.errors import DataError
 from slopewise.study._spec import DataSpec
 from slopewise.study.data import _fashion_mnist as fashion
 from slopewise.study.data import load_data
-from slopewise.study.data._picture import PictureMode, read_picture
+from slopewise.study.data._picture import PictureMode, opened, to_pixels
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
@@ -200,7 +200,8 @@ def test_large_jpegs_are_decoded_small_and_look_the_same(
     decoded: list[tuple[int, int]] = []
     load = JpegImagePlugin.JpegImageFile.load
     monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", lambda self: (load(self), decoded.append(self.size))[0])
-    found = read_picture(tmp_path / "a.jpg", size=size, mode=PictureMode(3, "8 bits"))
+    with opened(tmp_path / "a.jpg") as image:
+        found = to_pixels(image, PictureMode(3, "8 bits"), size=size)
     whole = Image.fromarray((waves * 255).astype(np.uint8))
     whole = whole.transpose(Image.Transpose.ROTATE_270) if orientation == 6 else whole
     expected = np.asarray(whole.resize(size[::-1], Image.Resampling.BILINEAR)).transpose(2, 0, 1)
@@ -351,3 +352,17 @@ def test_a_users_broken_data_are_refused(user_module: Callable[[str, str], str],
     with pytest.raises((DataError, Exception), match=re.escape(message)) as caught:
         load_data(DataSpec(source=f"{name}:{function}"))
     assert type(caught.value).__name__ in {"DataError", "SpecError"}
+
+
+def test_a_picture_unlike_the_sample_has_all_read_in_its_mode(tmp_path: Path) -> None:
+    """Coloured pictures that no sample of headers meets, among grey ones."""
+    numbers = np.random.default_rng(0)
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for number in range(100):
+            shape = (4, 4, 3) if number == 1 else (4, 4)
+            Image.fromarray(numbers.integers(0, 256, shape).astype(np.uint8)).save(tmp_path / name / f"{number:03}.png")
+    data = load_data(DataSpec(source="folder", path=str(tmp_path), image_size=(4, 4), memory_gib=2e-5))
+    assert data.facts()["shape"] == [3, 4, 4]
+    assert len(data.train_labels) + len(data.test_labels) == 200
+    assert "colour" in data.reading

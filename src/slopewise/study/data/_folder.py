@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,65 +15,100 @@ from torch import Tensor
 from slopewise.errors import DataError
 from slopewise.study._spec import DataSpec
 from slopewise.study.data._base import RawData
-from slopewise.study.data._discover import discover
-from slopewise.study.data._headers import Header, about_headers, in_words, read_header
-from slopewise.study.data._picture import PictureMode, common_mode, read_picture
+from slopewise.study.data._discover import Files, discover
+from slopewise.study.data._headers import Header, about_headers, header_of, in_words, read_header
+from slopewise.study.data._picture import PictureMode, common_mode, opened, to_pixels
 from slopewise.study.data._reader import ImageReader
 from slopewise.study.data._stored import StoredImages
+
+_SAMPLE = 64  # headers from which the mode of all pictures is guessed
+
+
+class _OtherModeError(Exception):
+    """A picture needs another mode than the one that the pictures are being read in."""
 
 
 def load(spec: DataSpec, reader: ImageReader) -> RawData:
     """Every image of the folder, decoded once.
 
+    The mode that all pictures are kept in is guessed from a sample of headers. Where some picture proves the guess
+    wrong, all headers are read, and then the pictures from the start.
+
     Raises:
         DataError: the folder is missing, a class has no image, or files cannot be decoded; they are named.
     """
     files = discover(spec)
-    mode, reading, notes = _survey(files.train + files.test, reader)
-    faults: list[str] = []
-    train_images, test_images = (
-        _read(paths, f"{part} images", spec.image_size, mode, faults, reader)
-        for paths, part in ((files.train, "training"), (files.test, "test"))
-    )
-    if faults:
-        more = f"; {len(faults) - 3} more files are damaged" if len(faults) > 3 else ""
-        raise DataError("; ".join(sorted(faults)[:3]) + more)
+    paths = files.train + files.test
+    try:
+        mode = _common(_headers(paths[:: max(1, len(paths) // _SAMPLE)], reader))
+        parts = _read(files, mode, spec.image_size, reader)
+    except _OtherModeError:
+        mode, reader = _common(_headers(paths, reader)), reader.anew()
+        parts = _read(files, mode, spec.image_size, reader)
+    headers = [header for part in parts for header in part.headers]
     return RawData(
-        train_images,
+        parts[0].images,
         files.train_labels,
-        test_images,
+        parts[1].images,
         files.test_labels,
         files.classes,
         flip=True,
-        notes=(*files.notes, *notes),
-        reading=reading,
+        notes=(*files.notes, *about_headers(headers)),
+        reading=in_words(headers, mode),
         names=(list(map(str, files.train)), list(map(str, files.test))),
     )
 
 
-def _read(
+@dataclass(frozen=True)
+class _Part:
+    images: StoredImages
+    headers: list[Header]
+
+
+def _read(files: Files, mode: PictureMode, size: tuple[int, int], reader: ImageReader) -> tuple[_Part, _Part]:
+    """Read every file, so that all corrupt ones are known before training."""
+    faults: list[str] = []
+    parts = (
+        _read_part(files.train, "training images", size, mode, faults, reader),
+        _read_part(files.test, "test images", size, mode, faults, reader),
+    )
+    if faults:
+        more = f"; {len(faults) - 3} more files are damaged" if len(faults) > 3 else ""
+        raise DataError("; ".join(sorted(faults)[:3]) + more)
+    return parts
+
+
+def _read_part(
     files: Sequence[Path],
     what: str,
     size: tuple[int, int],
     mode: PictureMode,
     faults: list[str],
     reader: ImageReader,
-) -> StoredImages:
-    """Read every file once, so that all corrupt ones are known before training; what is wrong with them is appended."""
+) -> _Part:
+    """Read the files of one part; what is wrong with them is appended to `faults`."""
     shape = (mode.channels, *size)
+    headers: list[Header | None] = [None] * len(files)
 
     def picture(index: int) -> Tensor:
         try:
-            return read_picture(files[index], size=size, mode=mode)
+            with opened(files[index]) as image:
+                headers[index] = header = header_of(image)
+                keeps = common_mode((header.mode, mode)) == mode
+                pixels = to_pixels(image, mode, size=size) if keeps else None
         except DataError as error:
             faults.append(str(error))
             return torch.zeros(shape, dtype=mode.dtype)
+        if pixels is None:
+            raise _OtherModeError
+        return pixels
 
-    return reader.read(picture, (len(files), *shape), mode.dtype, what=what)
+    images = reader.read(picture, (len(files), *shape), mode.dtype, what=what)
+    return _Part(images, [header for header in headers if header])
 
 
-def _survey(files: Sequence[Path], reader: ImageReader) -> tuple[PictureMode, str, list[str]]:
-    """What all headers say: the mode that keeps every picture, how they are read in words, and notes."""
+def _headers(files: Sequence[Path], reader: ImageReader) -> dict[Path, Header]:
+    """Headers of the files that have one."""
 
     def header(index: int) -> Header | None:
         try:
@@ -80,13 +116,21 @@ def _survey(files: Sequence[Path], reader: ImageReader) -> tuple[PictureMode, st
         except DataError:  # named, with all others, when the pixels are read
             return None
 
-    headers = reader.each(header, len(files), what="headers of pictures")
-    known = {path: head for path, head in zip(files, headers, strict=True) if head}
-    mode = common_mode(head.mode for head in known.values())
+    found = reader.each(header, len(files), what="headers of pictures")
+    return {path: head for path, head in zip(files, found, strict=True) if head}
+
+
+def _common(headers: Mapping[Path, Header]) -> PictureMode:
+    """Return the mode that keeps every picture.
+
+    Raises:
+        DataError: There is none.
+    """
+    mode = common_mode(head.mode for head in headers.values())
     if mode is None:
-        odd = {head.mode.depth == "real": path for path, head in known.items()}
+        odd = {head.mode.depth == "real": path for path, head in headers.items()}
         raise DataError(
             f"data.path: '{odd[True]}' holds real numbers or integers of 32 bits and '{odd[False]}' has levels of 8 or "
             "16 bits, and nothing tells how the two scales compare: bring all pictures to one"
         )
-    return mode, in_words(list(known.values()), mode), about_headers(list(known.values()))
+    return mode

@@ -34,20 +34,25 @@ class Header:
     cut: bool
 
 
+def header_of(image: Image.Image) -> Header:
+    """Return what the header of a picture says; its pixels need not be read yet."""
+    return Header(
+        mode_of(image),
+        image.format or "unknown",
+        image.size[::-1],
+        several=image.format not in _NO_FRAMES and bool(getattr(image, "is_animated", False)),
+        cut=_is_cut(image),
+    )
+
+
 def read_header(path: Path) -> Header:
-    """The header of one file.
+    """Return the header of one file.
 
     Raises:
-        DataError: it is no picture that Pillow reads.
+        DataError: The file is no picture that Pillow reads.
     """
     with opened(path) as image:
-        return Header(
-            mode_of(image),
-            image.format or "unknown",
-            image.size[::-1],
-            several=image.format not in _NO_FRAMES and bool(getattr(image, "is_animated", False)),
-            cut=_is_cut(image),
-        )
+        return header_of(image)
 
 
 def _is_cut(image: Image.Image) -> bool:

@@ -95,21 +95,6 @@ def common_mode(modes: Iterable[PictureMode]) -> PictureMode | None:
     )
 
 
-def read_picture(path: Path, *, size: tuple[int, int], mode: PictureMode) -> Tensor:
-    """The pixels (C, H, W) of one file, upright and resized.
-
-    Args:
-        path: File of a picture; of several frames or pages, the first is read.
-        size: Height and width to resize to.
-        mode: Mode of the data set, which keeps all of this picture.
-
-    Raises:
-        DataError: the file cannot be decoded; it is named.
-    """
-    with opened(path) as image:
-        return to_pixels(image, mode, size=size)
-
-
 def to_pixels(image: Image.Image, mode: PictureMode, *, size: tuple[int, int] | None = None) -> Tensor:
     """The pixels (C, H, W) of one picture: turned as its EXIF says, transparency on white, resized if asked.
 

@@ -36,8 +36,12 @@ class ImageReader:
     def __init__(
         self, spec: DataSpec, folder: Path | None = None, tell: Callable[[Reading], None] | None = None
     ) -> None:
-        self._room = int(spec.memory_gib * 2**30)
+        self._spec, self._room = spec, int(spec.memory_gib * 2**30)
         self._folder, self._tell = folder or Path(tempfile.gettempdir()), tell
+
+    def anew(self) -> ImageReader:
+        """Return a reader with all of the room, for images that take the place of those read so far."""
+        return ImageReader(self._spec, self._folder, self._tell)
 
     def each(self, do: Callable[[int], T], count: int, *, what: str, threads: int | None = None) -> list[T]:
         """Do something for each number below `count`, and return the results in order.
