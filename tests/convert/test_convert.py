@@ -78,7 +78,7 @@ def test_tying_on_purpose_and_refusing():
     with pytest.raises(ConversionError, match=r"1 modules .* several places: act \(test_convert.py:\d+, .*separate"):
         sw.convert(Twice(), X, call_sites="refuse")
     assert len(sw.convert(plain(), X, call_sites="refuse").sites) == 3
-    with pytest.raises(ConversionError, match="applied to 4 and 6 channels: pass to='prelu_shared'"):
+    with pytest.raises(ConversionError, match="4 and 6 channels: to='prelu_shared' with call_sites='shared'"):
         sw.convert(Twice(), X, call_sites="shared")
 
 
