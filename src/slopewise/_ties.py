@@ -1,4 +1,4 @@
-"""Which entries of a state dict are one tensor under several names."""
+"""Entries of a state dict that are one tensor under several names."""
 
 from __future__ import annotations
 

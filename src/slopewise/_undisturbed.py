@@ -85,7 +85,7 @@ def held_by(model: nn.Module) -> Iterator[Any]:
 
 
 def _held_by(model: nn.Module) -> Iterator[tuple[Any, bool]]:
-    """What `held_by` gives, and whether only a function leads there."""
+    """Yield the objects of `held_by`, each with whether only a function leads there."""
     seen: dict[int, Any] = {}
     inside: list[Any] = [model]
     outside: list[Any] = []
@@ -103,10 +103,10 @@ def _held_by(model: nn.Module) -> Iterator[tuple[Any, bool]]:
 
 @dataclass(frozen=True)
 class _Kind:
-    """How to treat objects of some types.
+    """Treatment of objects of some types.
 
     Attributes:
-        types: of the objects.
+        types: Classes of the objects.
         parts: what one holds.
         keep: what puts one back as it is now, without what lies within; None where nothing can have changed.
         function: it holds what a function uses.

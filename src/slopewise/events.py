@@ -1,4 +1,4 @@
-"""What the driver and its engine tell while they work: the language between engines, the driver and the display."""
+"""Events of a running study: the language between engines, the driver and the display."""
 
 from __future__ import annotations
 
@@ -73,6 +73,6 @@ class Ended:
 
 
 TrialEvent = Started | Epoch | Ended
-"""What an engine tells."""
+"""Events of an engine."""
 Event = Reading | Prepared | TrialEvent
-"""What a study tells: how far the images are read, once that it is prepared, then what its engine tells."""
+"""Events of a study: reading of its images, one `Prepared`, then the events of its engine."""

@@ -1,4 +1,4 @@
-"""Where a watched pass applies activations: modules, functions, and what several operations together write out."""
+"""Activations that a watched pass applies: as modules, as functions, and written out in several operations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Activation:
     """An activation as it was found.
 
     Attributes:
-        kind: of it.
+        kind: Kind of the activation.
         module: what computes it; for a function and what is written out a new one, which computes the same.
         input: what it was applied to.
         output: what it returned.
@@ -54,7 +54,7 @@ class Activation:
 
     @property
     def general(self) -> bool:
-        """Whether it is made of operations alone that do much else besides, such as clamp and where."""
+        """Return whether it is made of operations alone that do much else besides, such as clamp and where."""
         return bool(self.ops) and all(op.function is not None and plain_name(op) in GENERAL for op in self.ops)
 
 
@@ -132,7 +132,7 @@ def _of_module(call: Call) -> Activation | None:
 
 
 def _takes_only(op: Op, weight: Tensor) -> bool:
-    """Whether an operation takes a parameter as it is, besides its input."""
+    """Return whether an operation takes a parameter as it is, besides its input."""
     return len(op.inputs) == 2 and op.inputs[1].constant is weight
 
 
@@ -146,7 +146,7 @@ def _whole_region(call: Call, ops: list[Op]) -> tuple[Op, ...]:
 
 
 def _unknown(call: Call) -> Activation | None:
-    """What a module of somebody else's computes element by element, if it is no straight line."""
+    """Return the curve that a foreign module computes element by element, unless it is a straight line."""
     ops = [] if call.op is not None or not call.inputs or len(call.outputs) != 1 else _ops_of(call)
     region = _whole_region(call, ops) if ops else ()
     if not region or curve(region, call.inputs[0]) is None:

@@ -61,7 +61,7 @@ def identify(values: Tensor, *, inplace: bool = False) -> tuple[Kind, nn.Module]
 
 
 def is_linear(values: Tensor) -> bool:
-    """Whether values on `grid()` are those of a straight line, or constant.
+    """Return whether values on `grid()` are those of a straight line, or constant.
 
     Example:
         >>> is_linear(3 * grid() - 1), is_linear(grid().relu())

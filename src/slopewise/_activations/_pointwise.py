@@ -65,7 +65,7 @@ def plain_name(op: Op) -> str:
 
 
 def changes_input(op: Op) -> bool:
-    """Whether an operation writes its result over its first input."""
+    """Return whether an operation writes its result over its first input."""
     name = op.name.partition(".")[0]
     if name.startswith("__"):
         return name == "__setitem__" or (name.startswith("__i") and name != "__invert__")
@@ -73,7 +73,7 @@ def changes_input(op: Op) -> bool:
 
 
 def is_pointwise(op: Op) -> bool:
-    """Whether an operation computes each element from those at the same place, and keeps the shape."""
+    """Return whether an operation computes each element from those at the same place, and keeps the shape."""
     if op.function is None:
         if type(op.call.module) not in _MODULES:
             return False
@@ -94,7 +94,7 @@ def is_pointwise(op: Op) -> bool:
 
 
 def replay(ops: Iterable[Op], source: Value) -> dict[Value, Tensor]:
-    """What operations make of `grid()` in the place of `source`.
+    """Return the values that operations give for `grid()` in the place of `source`.
 
     Args:
         ops: in order; all that lies between.
@@ -152,6 +152,6 @@ def constant(value: Value) -> Tensor:
 
 
 def has_own_numbers(op: Op) -> bool:
-    """Whether an operation takes parameters, or constants for each channel."""
+    """Return whether an operation takes parameters, or constants for each channel."""
     known = [value.constant for value in op.inputs if value.constant is not None]
     return any(isinstance(tensor, nn.Parameter) or tensor.numel() > 1 for tensor in known)

@@ -1,4 +1,4 @@
-"""What an activation is there for: read off what its input comes from, and what its output goes to."""
+"""Roles of activations, read off the sources of their inputs and the uses of their outputs."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ _LAYERS = words(
 
 @dataclass(frozen=True)
 class Role:
-    """Why an activation is left as it is; `quiet` where that needs nobody's attention."""
+    """Reason to leave an activation as it is; `quiet` where that needs nobody's attention."""
 
     reason: str
     quiet: bool
 
 
 def role_of(found: Activation) -> Role | None:
-    """Why an activation had better stay as it is; None for one that is to be converted.
+    """Return the reason for which an activation had better stay as it is; None for one that is to be converted.
 
     Its input may depend on no data; it may be a gate, or a limit; or of a kind that is no relative of ReLU.
     """
@@ -69,12 +69,12 @@ def role_of(found: Activation) -> Role | None:
 
 
 def is_activation(found: Activation) -> bool:
-    """Whether what was found is no mere arithmetic, such as limits of coordinates or an encoding of positions."""
+    """Return whether what was found is more than arithmetic such as limits of coordinates or codes of positions."""
     return not (found.general and found.kind.left) or (found.input.data and _between_layers(found))
 
 
 def sign_matters(found: Activation) -> str:
-    """Where a rectifier's output must not be negative, in words; empty where nothing is known to need that."""
+    """Return the uses for which a rectifier's output must not be negative, in words; empty if none is known."""
     if found.kind.name not in _RECTIFIERS:
         return ""
     for op, value, mixed in _followed(found.output):
@@ -113,7 +113,7 @@ def _scale(op: Op) -> float | None:
 
 
 def _need(op: Op, value: Value, found: Activation, *, mixed: bool) -> str:
-    """What of an operation needs a value not to be negative; `mixed`: others went into it, too."""
+    """Return the part of an operation that needs a value not to be negative; `mixed` if others went into it, too."""
     name = plain_name(op)
     if name in _NEEDS and op.inputs[:1] == [value]:
         return f"{_NEEDS[name]} ({name} at {op.where})"
@@ -148,7 +148,7 @@ def _followed(start: Value) -> Iterator[tuple[Op, Value, bool]]:
 
 
 def _onward(op: Op, value: Value) -> bool | None:
-    """Whether an operation mixes a value with other data on its way; None if its result is another matter."""
+    """Return whether an operation mixes a value with other data on its way; None if its result is another matter."""
     if op.function is None:
         module = op.call.module
         passes = isinstance(module, (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d, nn.modules.pooling._AvgPoolNd))
@@ -179,7 +179,7 @@ def _ancestors(value: Value) -> set[Value]:
 
 
 def _between_layers(found: Activation) -> bool:
-    """Whether there is a layer before an activation, that tells the channels, and one with weights behind it."""
+    """Return whether there is a layer before an activation, that tells the channels, and one with weights behind it."""
     if found.input.axis is None:
         return False
     seen, ahead = {found.output}, [found.output]

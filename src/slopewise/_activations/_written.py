@@ -31,7 +31,7 @@ class Written:
     """An activation that operations write out.
 
     Attributes:
-        kind: of it.
+        kind: Kind of the activation.
         module: a new one, which computes the same.
         input: the one value that the operations take from elsewhere, constants apart.
         output: result of the last one.
@@ -53,7 +53,7 @@ def written_out(ops: Sequence[Op], is_one: Callable[[Op], bool]) -> Iterator[Wri
     """The activations that are written out among the operations of one call, last ones first.
 
     Args:
-        ops: of the call, in order.
+        ops: Operations of the call, in order.
         is_one: whether an operation is an activation by itself.
     """
     usable = {op for op in ops if is_pointwise(op)}
@@ -86,7 +86,7 @@ def region_of(last: Op, source: Value, usable: set[Op]) -> tuple[Op, ...]:
 
 
 def curve(ops: Sequence[Op], source: Value) -> dict[Value, Tensor] | None:
-    """What operations make of `grid()`, by value; None if that is a straight line, or cannot be computed."""
+    """Return the results of operations on `grid()`, by value; None for a straight line or what cannot be computed."""
     result = ops[-1].outputs[0]
     if result.shape != source.shape or not (result.dtype.is_floating_point and source.dtype.is_floating_point):
         return None
@@ -116,7 +116,7 @@ def written(ops: Sequence[Op], source: Value) -> Written | None:
 
 
 def _in_place(ops: Sequence[Op], source: Value) -> bool | None:
-    """Whether the result lies in the memory of the input; None where the input is lost, and the result elsewhere."""
+    """Return whether the result lies in the memory of the input; None where the input is lost but not replaced."""
     memory = {source}
     for op in ops:
         if changes_input(op) and op.inputs[0] in memory:

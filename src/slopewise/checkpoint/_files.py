@@ -25,7 +25,7 @@ _PICKLE = b"\x80"
 
 @dataclass(frozen=True)
 class OpenFile:
-    """What a file holds; its tensors can be read while it is open.
+    """Content of a file, whose tensors can be read while it is open.
 
     Attributes:
         content: Tensors, records of tensors, and whatever holds them.

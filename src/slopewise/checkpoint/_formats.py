@@ -1,4 +1,4 @@
-"""What a file is that is no checkpoint, told by its content or else by its name, and what to do about it."""
+"""Names of files that are no checkpoints, told by their content or else by their name, and what to do about them."""
 
 from __future__ import annotations
 

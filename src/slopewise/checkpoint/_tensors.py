@@ -1,4 +1,4 @@
-"""Which records of a pickle are tensors, and these tensors' values once they are wanted.
+"""Tensors among the records of a pickle, and their values once they are wanted.
 
 A record is recognised by the name of the function that PyTorch or NumPy would rebuild it with. Values are read for the
 tensors that are chosen alone, so that a checkpoint's optimizer costs nothing.
@@ -148,7 +148,7 @@ def _local(args: Any, state: Any) -> Tensor | SavedTensor | Unread | None:
 
 
 def _partial(spec: Any) -> bool:
-    """Whether values of several processes are still to be added up."""
+    """Return whether values of several processes are still to be added up."""
     state = spec.state if isinstance(spec, Thing) else None
     placements = members(state.get("placements")) if isinstance(state, dict) else []
     kinds = [place.made for place in placements if isinstance(place, Thing)]

@@ -91,7 +91,7 @@ def _callers(flows: Collection[Flow], site: nn.Module) -> list[nn.Module]:
 
 
 def _either_way(normal: Normal, site: nn.Module) -> bool:
-    """Whether the module around a site returns the same with its own flag of training set, without dropout."""
+    """Return whether the module around a site returns the same with its own flag of training set, without dropout."""
     both = [{call.module for call in normal.flows[mode].calls()} for mode in ("training", "evaluation")]
     owner = next(module for module in _callers(normal.flows.values(), site) if all(module in seen for seen in both))
 

@@ -16,7 +16,7 @@ def close_fast_paths_(model: nn.Module, names: Iterable[str]) -> None:
 
     Args:
         model: changed.
-        names: of activations that were replaced.
+        names: Names of the activations that were replaced.
 
     Example:
         >>> layer = nn.TransformerEncoderLayer(4, 2, 8, activation=nn.ReLU())

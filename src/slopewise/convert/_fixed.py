@@ -61,7 +61,7 @@ class Fixed:
 
     @property
     def scales(self) -> bool:
-        """Whether something is multiplied, and not only added or moved."""
+        """Return whether something is multiplied, and not only added or moved."""
         return any(op.name in SCALES or op.module is not None for op in self.ops)
 
     @property
@@ -88,7 +88,7 @@ def values_of_inputs(flow: Flow) -> set[Value]:
 
 
 def _describes(op: Op, varying: set[Value]) -> bool:
-    """Whether an operation on a constant asks another tensor for its shape or dtype alone: `weight.type_as(x)`."""
+    """Return whether an operation asks another tensor for its shape or dtype alone, as `weight.type_as(x)` does."""
     return op.name in _LIKE and bool(op.inputs) and op.inputs[0] not in varying
 
 
@@ -220,7 +220,7 @@ def _per_channel(numbers: Tensor, dim: int, exact: float) -> Tensor:
 
 
 def stand_in(found: Fixed) -> nn.Module:
-    """What is left of a module without its s·x + t: an Identity, or its activation under the same name."""
+    """Return the rest of a module without its s·x + t: an Identity, or its activation under the same name."""
     module = found.call.module
     rest = {name: module._modules[name] for name in found.rest}
     if all(type(child) is nn.Identity and not has_hooks(child) for child in rest.values()):

@@ -21,7 +21,7 @@ _DOES: Mapping[Kind, str] = {
 
 
 class StaysError(Exception):
-    """Why a layer stays as it is, in words."""
+    """Reason for which a layer stays as it is, in words."""
 
 
 @dataclass(frozen=True)

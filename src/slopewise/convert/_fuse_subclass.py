@@ -51,7 +51,7 @@ def plain_of(seen: Fixed, activation: nn.Module, stocks: Iterable[type[_BatchNor
 
 
 def _alike(one: nn.Module, other: nn.Module, shape: tuple[int, ...]) -> bool:
-    """Whether two modules give the same in training and evaluation, and keep the same statistics, in float64."""
+    """Return whether two modules give the same in training and evaluation, and keep the same statistics, in float64."""
     generator = torch.Generator().manual_seed(0)
     outputs: list[list[Tensor]] = []
     try:

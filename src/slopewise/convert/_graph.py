@@ -143,7 +143,7 @@ def _behind(node: fx.Node) -> list[fx.Node]:
 
 
 def _form(found: Op | fx.Node, source: Value | fx.Node, depth: int = 0) -> object:
-    """How an operation's result is computed from a value, in a form that a pass and a graph share."""
+    """Return the way an operation's result is computed from a value, in a form that a pass and a graph share."""
     if isinstance(found, Op):
         name, args, kwargs = plain_name(found), found.args, found.kwargs
     else:

@@ -33,8 +33,8 @@ class Refusal:
     """An activation that stays as it is.
 
     Attributes:
-        name: of its site; ``only=`` with this very name converts one that is left for its role.
-        kind: of the activation, such as "relu".
+        name: Name of its site; ``only=`` with this very name converts one that is left for its role.
+        kind: Kind of the activation, such as "relu".
         reason: why it stays, in words.
         reached: the example was run through it.
         quiet: it should stay, and no warning is due: a gate, for example.
@@ -60,7 +60,7 @@ class Normal:
             "training, with gradients", where that is another pass.
         first: by the same names, the places of all activations in the passes through the model as it was given.
         origins: of modules that stand for functions, which function it was and where.
-        signs: of the same modules, where the sign of their outputs matters, by lines of the code as it was given.
+        signs: Places in the same modules where the sign of their outputs matters, by lines of the code as it was given.
         rewritten: names of the modules whose forward pass was rewritten, and how and why.
         refusals: what had to be left.
         stuck: modules used at several places that could not be separated.
@@ -131,17 +131,17 @@ class Normal:
         return names
 
     def takes(self, name: str, step: Op | Call, found: Activation) -> bool:
-        """Whether to convert an activation; `name` is the one that its site has or will have."""
+        """Return whether to convert an activation; `name` is the one that its site has or will have."""
         return self.selects(name, step, found) and self.role(name, found) is None
 
     def role(self, name: str, found: Activation) -> Role | None:
-        """Why an activation stays as it is though the selection has it; None if it does not."""
+        """Return the reason for which an activation stays as it is though it is selected; None if it does not stay."""
         role = role_of(found)
         named = self.selection.names(name, found.kind.name if found.kind.left else "")
         return None if named and not found.fixed else role
 
     def selects(self, name: str, step: Op | Call, found: Activation) -> bool:
-        """Whether the selection has an activation."""
+        """Return whether the selection has an activation."""
         around, call = [found.module], step.call if isinstance(step, Op) else step.parent
         while call is not None:
             around.append(call.module)

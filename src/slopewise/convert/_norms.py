@@ -111,5 +111,5 @@ def _own(call: Call, varying: set[Value]) -> Iterator[Op]:
 
 
 def _is_leaf(module: nn.Module) -> bool:
-    """Whether a module has no layer that mixes channels, and so is a layer, and no block of these."""
+    """Return whether a module has no layer that mixes channels, and so is a layer, and no block of these."""
     return not any(isinstance(part, (nn.Linear, _ConvNd)) for part in module.modules())

@@ -118,7 +118,7 @@ def _computing(func: Any, place: Place, ref: Reference) -> Callable[..., Tensor]
 def _expected(
     model: nn.Module, inputs: Inputs, mode: str, instead: Mapping[Place, Reference], *, gradients: bool
 ) -> list[Tensor]:
-    """What the model given returns with references in the places of its activations."""
+    """Return the outputs of the given model with references in the places of its activations."""
     oracle = Oracle(instead)
     with undisturbed(model), torch.set_grad_enabled(gradients), torch.compiler.set_stance("force_eager"):
         model.train(mode == "training")
@@ -167,7 +167,7 @@ class AtSpread:
 
     @property
     def agrees(self) -> bool:
-        """Whether what differs is rounding."""
+        """Return whether what differs is rounding."""
         return self.difference.relative <= self.allowed
 
 
@@ -223,7 +223,7 @@ def _apart(one: Sequence[Tensor], other: Sequence[Tensor]) -> Difference:
 def _wanted(
     given: nn.Module, inputs: Inputs, mode: str, probed: Mapping[str, Probed], slopes: Mapping[str, Tensor]
 ) -> dict[bool, list[Tensor]]:
-    """What the oracle says with gradients (True) and without (False).
+    """Outputs of the oracle with gradients (True) and without (False).
 
     It is the same, unless the model given, too, returns something else without them.
     """

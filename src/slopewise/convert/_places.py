@@ -16,10 +16,10 @@ WITH_GRADIENTS = ", with gradients"  # what the name of a mode has behind it for
 
 @dataclass(frozen=True)
 class Place:
-    """Where in a pass an activation is applied.
+    """Place in a pass at which an activation is applied.
 
     Attributes:
-        number: of the function's or the module's call among those of its sort, in the order in which they begin.
+        number: Number of the function's or the module's call among those of its sort, in the order in which they begin.
         function: that is called; None for a module.
         inplace: the activation writes its output over its input.
     """
@@ -47,7 +47,7 @@ def places_in(flow: Flow, found: Sequence[tuple[Op | Call, Activation]]) -> list
 
 
 def same_steps(one: Flow, other: Flow) -> bool:
-    """Whether two passes call the same functions and modules, from the same places and in the same order."""
+    """Return whether two passes call the same functions and modules, from the same places and in the same order."""
     return [*_events(one.root)] == [*_events(other.root)]
 
 

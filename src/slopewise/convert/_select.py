@@ -36,11 +36,11 @@ class Selection:
         return (self.only is None or bool(wanted)) and not unwanted
 
     def names(self, name: str, kind: str = "") -> bool:
-        """Whether `only` names this very activation, and not merely some that it is among.
+        """Return whether `only` names this very activation, and not merely some that it is among.
 
         Args:
-            name: of the call site.
-            kind: of the activation, if nobody who asks for that kind can mean any but such ones.
+            name: Name of the call site.
+            kind: Kind of the activation, if nobody who asks for that kind can mean any but such ones.
         """
         return any(pattern in (name, kind or name) for pattern in self.only or ())
 

@@ -29,7 +29,7 @@ class Edit:
 
     Attributes:
         where: the place.
-        attribute: of the submodule.
+        attribute: Name of the submodule.
         inputs: expressions that the input of an activation which is written out stands in: the places of operations,
             and the number of the argument of each, -1 for the one that is no plain number. None where the place itself
             is a call on the input.
@@ -224,7 +224,7 @@ def _sides(op: Op, source: Value) -> list[int]:
 
 
 def _is_name(node: ast.expr) -> bool:
-    """Whether an expression is a name, or an attribute of one, and so gives the same each time."""
+    """Return whether an expression is a name, or an attribute of one, and so gives the same each time."""
     return isinstance(node, ast.Name) or (isinstance(node, ast.Attribute) and _is_name(node.value))
 
 
@@ -233,7 +233,7 @@ def _is_number(node: ast.expr) -> bool:
 
 
 def _is_module(node: ast.expr, names: Mapping[str, Any]) -> bool:
-    """Whether an expression names a Python module or a class, whose functions are no methods of tensors."""
+    """Return whether an expression names a Python module or a class, whose functions are no methods of tensors."""
     if isinstance(node, ast.Attribute):
         return _is_module(node.value, names)
     return isinstance(node, ast.Name) and isinstance(names.get(node.id), (ModuleType, type))

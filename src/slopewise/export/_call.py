@@ -76,7 +76,7 @@ class Call:
 
     @property
     def fixing(self) -> str:
-        """What to do about sizes that cannot be free."""
+        """Return advice about sizes that cannot be free."""
         others = any(name != self.batch for name in self.sizes)
         return "leave that dimension out of dynamic_shapes" if others else "pass dynamic_batch=False"
 
@@ -114,7 +114,7 @@ class Call:
         return dataclasses.replace(self, args=args, kwargs=kwargs)
 
     def dynamic_shapes(self, model: torch.nn.Module) -> Any:
-        """What `torch.export.export` is to be told."""
+        """Return the `dynamic_shapes` for `torch.export.export`."""
         shapes = torch.export.ShapesCollection()
         for tensor, dims in zip(self.tensors, self.free, strict=True):
             if dims:
@@ -122,6 +122,6 @@ class Call:
         return shapes.dynamic_shapes(model, self.args, self.kwargs)
 
     def __str__(self) -> str:
-        """How many samples, and the other sizes that may change: "a batch of 3, height 40"."""
+        """Return the number of samples and the other free sizes in words: "a batch of 3, height 40"."""
         others = (f", {name} {size}" for name, size in self.sizes.items() if name != self.batch)
         return f"a batch of {self.size}{''.join(others)}"

@@ -1,4 +1,4 @@
-"""Which dimensions of the inputs are free: as the user says, in torch.export's words, and as the program has it."""
+"""Free dimensions of the inputs: as the user says, in torch.export's words, and as the program has them."""
 
 from __future__ import annotations
 

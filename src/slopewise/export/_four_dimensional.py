@@ -79,7 +79,7 @@ def _call(module: GraphModule, target: Callable[..., Any], arguments: tuple[Any,
 
 
 def _value(target: Any, arguments: tuple[Any, ...]) -> Any:
-    """What an operation gives for the fake tensors of its arguments."""
+    """Return the result of an operation for the fake tensors of its arguments."""
     return target(*(one.meta["val"] if isinstance(one, Node) else one for one in arguments))
 
 

@@ -14,7 +14,7 @@ Shape = tuple[int | str, ...]
 
 @dataclass(frozen=True)
 class Written:
-    """What a writer says of its file, as in `ExportReport`."""
+    """Facts that a writer tells of its file, as in `ExportReport`."""
 
     format: str
     opset: int | None

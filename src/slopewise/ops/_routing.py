@@ -41,7 +41,7 @@ def _is_called_plainly(input: Tensor) -> bool:  # noqa: A002
 
 
 def forward_mode() -> bool:
-    """Whether forward-mode differentiation goes on, by torch.func.jvp or within a dual level."""
+    """Return whether forward-mode differentiation goes on, by torch.func.jvp or within a dual level."""
     return forward_ad._current_level >= 0
 
 

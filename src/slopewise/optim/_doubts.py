@@ -1,4 +1,4 @@
-"""What to doubt about slopes before training: values that nobody gave them, and what an optimizer will make of them."""
+"""Doubts about slopes before training: values that nobody gave them, and settings of optimizers that harm them."""
 
 from __future__ import annotations
 

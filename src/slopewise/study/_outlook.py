@@ -1,4 +1,4 @@
-"""What a study is about to do, and how long a step of it takes here: told before the first trial."""
+"""Outlook of a study before its first trial: what was read, and the time that a step takes here."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class RawData:
 
 @dataclass(frozen=True)
 class ImageData:
-    """What a trial trains on: float32 images of zero mean and unit deviation per channel, and int64 labels.
+    """Data of a trial: float32 images of zero mean and unit deviation per channel, and int64 labels.
 
     `notes` are sentences for the user: what was left out of the data, and what in them may not be as intended.
     `reading` says in a phrase how the images were read.

@@ -187,7 +187,7 @@ def _classes(train: Any, test: Any, train_labels: Tensor, test_labels: Tensor, s
 
 
 def _names(dataset: Any) -> tuple[str, ...] | None:
-    """What a data set calls its classes; those that only choose or join items are looked through."""
+    """Return the names that a data set gives its classes; sets that only choose or join items are looked through."""
     if isinstance(dataset, Subset):
         return _names(dataset.dataset)
     if isinstance(dataset, ConcatDataset):

@@ -63,7 +63,7 @@ def _is_cut(image: Image.Image) -> bool:
 
 
 def in_words(headers: Sequence[Header], mode: PictureMode) -> str:
-    """How pictures are read, in one phrase.
+    """Return one phrase about how pictures are read.
 
     Example:
         >>> mode = PictureMode(1, "8 bits")

@@ -49,7 +49,7 @@ _TURNS = {
 
 @dataclass(frozen=True)
 class PictureMode:
-    """How the pixels of a picture, or of a whole data set, are kept.
+    """Form in which the pixels of a picture, or of a whole data set, are kept.
 
     Attributes:
         channels: 1 for grey, 3 for red, green and blue.

@@ -1,4 +1,4 @@
-"""How pixels are read and held, whatever the source: once, by many threads, with word of how far it is."""
+"""Reading and holding of pixels, whatever the source: once, by many threads, with events about progress."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def _tell_channel_dim(activation: nn.Module, site: Site) -> None:
 
 
 def _notes(conversion: Conversion) -> tuple[str, ...]:
-    """What a user should know before training: what needs attention first, what is as it should be last."""
+    """Return notes for the user before training: those that need attention first, the expected ones last."""
     left = [f"{refusal.name} ({refusal.kind}) stays as it is: {refusal.reason}" for refusal in conversion.skipped]
     loud = [note for note, refusal in zip(left, conversion.skipped, strict=True) if not refusal.quiet]
     assumed = [

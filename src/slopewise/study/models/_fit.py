@@ -1,4 +1,4 @@
-"""Where in a state dict a network's tensors are: the prefix that a wrapper gave their names, and what is beside."""
+"""Place of a network's tensors in a state dict: the prefix of their names, and the entries beside them."""
 
 from __future__ import annotations
 
