@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -155,10 +156,14 @@ def _check_hardware(hardware: HardwareSpec) -> None:
 
 
 def _check_sizes(spec: StudySpec, data: ImageData) -> None:
-    fewest = int(torch.bincount(data.train_labels).min())
-    held_out = round(spec.data.validation_fraction * fewest)
+    counts = torch.bincount(data.train_labels, minlength=len(data.classes))
+    fewest, fraction = int(counts.min()), spec.data.validation_fraction
+    held_out = round(fraction * fewest)
     if held_out < 1 or fewest - held_out < 1:
+        trouble = "leaves no image to validate on" if held_out < 1 else "leaves none to train on"
+        another = f", or set it to {math.ceil(60 / fewest) / 100:g} or more" if held_out < 1 < fewest else ""
         raise SpecError(
-            f"data.validation_fraction: {spec.data.validation_fraction} of the smallest class ({fewest} training "
-            "images) leaves no image to validate on, or none to train on: give more images, or another fraction"
+            f"data.validation_fraction: {fraction} of class '{data.classes[int(counts.argmin())]}', the smallest, with "
+            f"{fewest} training image{'s' * (fewest != 1)}, {trouble}: add images, leave the class out (of a folder: "
+            f"name the others in data.classes){another}"
         )

@@ -101,12 +101,34 @@ def test_the_question_about_parts_can_be_answered_either_way(tmp_path: Path) -> 
         (["train/a", "train/b", "test"], "'.*/test' has no directories with pictures.*6 pictures lie in it directly"),
         (["train/a", "train/b", "test/a", "test/c"], "train and test differ in classes: b, c"),
         (["train/a", "train/B", "test/a", "test/b"], "train and test differ in classes: B, b"),
+        (["train/a", "train/b", "test/a"], r"differ in classes: b \(b in train alone\).*data\.classes those that both"),
+        (["x", "y/p", "y/q", "z/p", "z/q"], r"y, z in .* hold the same .*data\.parts=\[\"y\", \"z\"\]"),
         (["train", "bus", "car"], r"holds train, which .*data\.classes = \['bus', 'car', 'train'\]"),
     ],
 )
 def test_trees_that_cannot_be_read_say_why(tmp_path: Path, folders: list[str], message: str) -> None:
     plant(tmp_path, [folder for folder in folders if folder != "labels"])
     (tmp_path / "labels").mkdir(exist_ok=True)
+    with pytest.raises(DataError, match=message):
+        found(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("folders", "files", "message"),
+    [
+        ([], ["mr/1.dcm", "ct/1.nii", "ct/2.dcm"], r"no directories with pictures.*holds \(2 \.dcm, 1 \.nii\)"),
+        (["cat"], ["flag/1.svg", "flag/2.svg"], r"one directory alone, 'cat'.*\(.* from 'flag': 2 \.svg\)"),
+        (["train/a", "train/b"], ["test/a/1.jxr"], r"holds train, which.*\(.* from 'test': 1 \.jxr\)"),
+        (["train/a", "train/b", "test/a"], ["test/b/1.jxr"], r"class 'b' has no picture.*, but 1 \.jxr, in"),
+    ],
+)
+def test_a_refusal_counts_the_files_that_are_no_pictures(
+    tmp_path: Path, folders: list[str], files: list[str], message: str
+) -> None:
+    plant(tmp_path, folders)
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_bytes(b"no picture")
     with pytest.raises(DataError, match=message):
         found(tmp_path)
 

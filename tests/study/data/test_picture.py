@@ -1,6 +1,7 @@
 """Pictures of every kind that Pillow opens: read as a viewer shows them, with all that they hold."""
 
 import struct
+import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from PIL import Image
 from slopewise.errors import DataError
 from slopewise.study._spec import DataSpec
 from slopewise.study.data import ImageData, read_data
-from slopewise.study.data._picture import PictureMode, common_mode, mode_of, opened, to_pixels
+from slopewise.study.data._picture import PictureMode, common_mode, is_picture, mode_of, opened, to_pixels
 
 COLOUR, GREY = PictureMode(3, "8 bits"), PictureMode(1, "8 bits")
 
@@ -190,6 +191,15 @@ def test_files_that_cannot_be_decoded_are_named(folder: Callable[..., ImageData]
 def test_pictures_with_a_wrong_suffix_are_read_by_what_they_hold(folder: Callable[..., ImageData]) -> None:
     data = folder("jpg", format="PNG")
     assert data.facts()["reading"].startswith("10 PNG pictures")
+
+
+def test_looking_for_pictures_says_nothing_of_other_files(tmp_path: Path) -> None:
+    file = tmp_path / "scan"  # begins like a TIFF, and ends in its directory
+    file.write_bytes(b"II*\0\x08\0\0\0\x02\0" + bytes(6))
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        assert not is_picture(file)
+    assert not warned
 
 
 def test_nan_in_a_picture_names_the_file(tmp_path: Path) -> None:

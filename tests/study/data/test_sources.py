@@ -268,7 +268,12 @@ def test_an_npz_file_is_read_whatever_the_channel_axis(tmp_path: Path) -> None:
         ({"x_train": np.full((20, 8, 8, 3), np.nan, np.float32)}, "20 of 20 training images hold NaN or infinity"),
         ({"y_train": np.arange(20) % 2 * 1.5}, "labels are float64 such as 1.5, but must be integers"),
         ({"y_train": np.arange(19) % 2}, "20 training images but 19 labels"),
-        ({"y_train": np.zeros(20, np.int64)}, "no training image of class '1'"),
+        ({"y_train": np.zeros(20, np.int64)}, "no training image of class '1': the test set has some; if"),
+        ({"y_train": np.arange(20) % 2, "y_test": np.arange(6) % 4}, "no training image of classes 2, 3: the test set"),
+        ({"y_train": np.arange(20) % 2 * 2, "y_test": np.arange(6) % 2 * 2}, "of class '1': add some, or leave the"),
+        ({"x_train": np.zeros((8, 8, 20), np.uint8)}, "must be one label an image: the images must lie along the"),
+        ({"x_train": np.zeros((20, 432), np.uint8)}, "perhaps as (-1, 3, 12, 12)"),
+        ({"x_train": np.zeros((20, 441), np.uint8)}, "perhaps as (-1, 21, 21)"),
         ({"y_test": np.array([0, 1, -1, 0, 0, 0])}, "test labels run from -1 to 1"),
         ({"x_test": np.zeros((6, 8, 9, 3), np.float32)}, "different shapes, (3, 8, 8) and (3, 8, 9)"),
         ({"x_train": np.full((20, 8, 8, 3), 1e300)}, "hold NaN or infinity"),
@@ -319,6 +324,10 @@ class Pictures(Dataset):
 def pictures(kind): return Pictures(kind), Pictures(kind, seed=1)
 def broken(): return Pictures("pil", broken_at=7), Pictures("pil")
 def one(): return Pictures("pil")
+def one_pair(): return np.zeros((9, 8, 8)), np.arange(9) % 3
+def four(): return (*one_pair(), *one_pair())
+def by_name(): return {"train": Pictures("pil"), "test": Pictures("pil")}
+def lists(): return tuple([np.zeros((9, 8, 8)).tolist(), [0, 1, 2] * 3] for _ in range(2))
 def raising(): raise KeyError("no such bucket")
 def empty(): return TensorDataset(torch.zeros(0, 1, 8, 8), torch.zeros(0)), Pictures("pil")
 def stream(): return iter([]), iter([])
@@ -342,6 +351,10 @@ def test_a_users_own_data(user_module: Callable[[str, str], str]) -> None:
         ("raising", "raised KeyError: 'no such bucket'"),
         ("broken", "reading item 7 of the training set raised OSError: disk on fire"),
         ("one", "must return two data sets (train, test), not Pictures"),
+        ("one_pair", "not images and labels (ndarray (9, 8, 8), ndarray (9,)): return ((x_train, y_train), (x_test"),
+        ("four", "ndarray (9,)), which are 4: return ((x_train, y_train), (x_test, y_test))"),
+        ("by_name", "not dict with 'train', 'test': return the two in a tuple"),
+        ("lists", "is [nested lists 9 x 8 x 8 of float, [int, int, int, int, int, int, ...]]: make arrays of the two"),
         ("empty", "no training images"),
         ("stream", "has no items by number"),
         ("absent", "has no 'absent'"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from slopewise.study.data._arrays import class_names, images_of
 from slopewise.study.data._base import RawData
 from slopewise.study.data._items import Picture, described, image_and_label, picture
 from slopewise.study.data._labels import class_numbers
+from slopewise.study.data._parts import listed
 from slopewise.study.data._reader import ImageReader
 from slopewise.study.data._stored import StoredImages
 
@@ -37,7 +38,12 @@ def load(spec: DataSpec, reader: ImageReader) -> RawData:
     except (Exception, SystemExit) as error:  # the user's code can raise anything
         raise DataError(f"data '{spec.source}' raised {describe(error)}") from error
     if not isinstance(sets, (tuple, list)) or len(sets) != 2:
-        raise DataError(f"data '{spec.source}' must return two data sets (train, test), not {type(sets).__name__}")
+        raise DataError(f"data '{spec.source}' must return two data sets (train, test), not {_in_words(sets)}")
+    if _as_arrays(sets) is not None and np.ndim(sets[1]) == 1:
+        raise DataError(
+            f"data '{spec.source}' must return two data sets (train, test), not images and labels {described(sets)}: "
+            "return ((x_train, y_train), (x_test, y_test))"
+        )
     train, test = sets
     train_images, train_labels, reading, notes = _read(train, "training", spec, reader)
     test_images, test_labels, _, more = _read(test, "test", spec, reader)
@@ -45,6 +51,13 @@ def load(spec: DataSpec, reader: ImageReader) -> RawData:
     return RawData(
         train_images, train_labels, test_images, test_labels, classes, notes=(*notes, *more), reading=reading
     )
+
+
+def _in_words(sets: Any) -> str:
+    if isinstance(sets, (tuple, list)):
+        return f"{described(sets)}, which are {len(sets)}: return ((x_train, y_train), (x_test, y_test))"
+    keys = f" with {listed(list(map(repr, sets)))}: return the two in a tuple" if isinstance(sets, Mapping) else ""
+    return f"{type(sets).__name__}{keys}"
 
 
 Read = tuple[Tensor | StoredImages, Tensor, str, list[str]]
@@ -55,6 +68,10 @@ def _read(dataset: Any, part: str, spec: DataSpec, reader: ImageReader) -> Read:
     if (arrays := _as_arrays(dataset)) is not None:
         images, reading = images_of(arrays[0], part, spec)
         return images, class_numbers(arrays[1], f"{part} labels", spec.classes), reading, []
+    if _is_pair_of_lists(dataset):
+        raise DataError(
+            f"data '{spec.source}': the {part} set is {described(dataset)}: make arrays of the two lists, np.array(...)"
+        )
     if isinstance(dataset, DataLoader):
         raise DataError(f"data '{spec.source}': the {part} set is a DataLoader: return its data set, loader.dataset")
     by_number = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
@@ -75,6 +92,14 @@ def _as_arrays(dataset: Any) -> Sequence[Any] | None:
         if all(isinstance(array, (Tensor, np.ndarray)) for array in dataset) and images.ndim > labels.ndim > 0:
             return images, labels
     return None
+
+
+def _is_pair_of_lists(dataset: Any) -> bool:
+    """Images and labels in lists; two items of (image, label) have no list of numbers in the second place."""
+    if not (isinstance(dataset, (tuple, list)) and len(dataset) == 2 and all(isinstance(p, list) for p in dataset)):
+        return False
+    images, labels = dataset
+    return len(images) == len(labels) and all(isinstance(label, (int, str)) for label in labels)
 
 
 class _MoreChannelsError(Exception):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from slopewise.errors import DataError
 from slopewise.study.data._parts import SHOWN, listed
-from slopewise.study.data._tree import Tree
+from slopewise.study.data._tree import Tree, kinds
 
 
 def class_directories(part: Tree, wanted: tuple[str, ...] | None) -> list[Tree]:
@@ -71,8 +71,7 @@ def natural_key(name: str) -> str:
 
 
 def _instead(tree: Tree) -> str:
-    others = sorted({path.suffix.lower() or path.name for below in tree.walk() for path in below.others})
-    return f" that Pillow reads, but {listed(others)}," if others else ""
+    return f" that Pillow reads, but {kinds(tree.all_others)}," if tree.all_others else ""
 
 
 def _quoted(names: Sequence[str]) -> str:

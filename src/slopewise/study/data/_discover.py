@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ from slopewise.errors import DataError
 from slopewise.study._spec import DataSpec
 from slopewise.study._streams import stream
 from slopewise.study.data._classes import about_classes, class_directories
-from slopewise.study.data._parts import arrange
+from slopewise.study.data._parts import arrange, listed
 from slopewise.study.data._prepare import TEST_FRACTION, stratified_split
-from slopewise.study.data._tree import Tree, scan
+from slopewise.study.data._tree import Tree, kinds, scan
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,7 @@ def discover(spec: DataSpec) -> Files:
     train, train_labels = _labelled(classes)
     if found.test:
         test_classes = class_directories(found.test, spec.classes)
-        if odd := sorted(set(names) ^ {tree.name for tree in test_classes}):
-            raise DataError(
-                f"data.path: '{root}': {found.train.path.relative_to(root)} and {found.test.path.relative_to(root)} "
-                f"differ in classes: {', '.join(odd)}"
-            )
+        _refuse_differing(root, found.train, found.test, names, [tree.name for tree in test_classes])
         test, test_labels = _labelled(test_classes)
         notes += about_classes(found.test, test_classes, ordered=True)
         classes = classes + test_classes
@@ -69,6 +64,17 @@ def discover(spec: DataSpec) -> Files:
     return Files(names, train, train_labels, test, test_labels, (*notes, *_about_others(classes)))
 
 
+def _refuse_differing(root: Path, train: Tree, test: Tree, names: Sequence[str], test_names: Sequence[str]) -> None:
+    if odd := sorted(set(names) ^ set(test_names)):
+        where = [str(part.path.relative_to(root)) for part in (train, test)]
+        sides = [(where[0], sorted(set(names) - set(test_names))), (where[1], sorted(set(test_names) - set(names)))]
+        only = "; ".join(f"{listed(alone)} in {part} alone" for part, alone in sides if alone)
+        raise DataError(
+            f"data.path: '{root}': {where[0]} and {where[1]} differ in classes: {listed(odd)} ({only}); rename or add "
+            "directories, or name in data.classes those that both have"
+        )
+
+
 def _labelled(classes: Sequence[Tree]) -> tuple[list[Path], Tensor]:
     files = [path for tree in classes for path in tree.all_pictures]
     return files, torch.tensor([label for label, tree in enumerate(classes) for _ in tree.all_pictures])
@@ -76,20 +82,10 @@ def _labelled(classes: Sequence[Tree]) -> tuple[list[Path], Tensor]:
 
 def _about_others(classes: Sequence[Tree]) -> list[str]:
     """A note that counts the files that were not taken for pictures, by what they are."""
-    others = {tree: [path for below in tree.walk() for path in below.others] for tree in classes}
-    kinds = Counter(_kind(path) for paths in others.values() for path in paths)
-    if not kinds:
+    others = [path for tree in classes for path in tree.all_others]
+    if not others:
         return []
-    names = sorted({tree.name for tree, paths in others.items() if paths})
+    names = sorted({tree.name for tree in classes if tree.all_others})
     where = f"class '{names[0]}'" if len(names) == 1 else f"{len(names)} classes"
-    counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    files = "file is" if kinds.total() == 1 else "files are"
-    return [f"{kinds.total()} {files} left out of {where}, since Pillow reads no picture from them: {counted}"]
-
-
-def _kind(path: Path) -> str:
-    if path.is_dir():
-        return "linked directories that lead back up"
-    if not path.exists():
-        return "broken links"
-    return path.suffix.lower() or "without a suffix"
+    files = "file is" if len(others) == 1 else "files are"
+    return [f"{len(others)} {files} left out of {where}, since Pillow reads no picture from them: {kinds(others)}"]

@@ -93,11 +93,13 @@ def picture(image: Any, where: str, spec: DataSpec) -> Picture:
 
 
 def described(value: Any) -> str:
-    """A value in the words of its type and shape.
+    """A value in the words of its type and shape; lists in lists in the words of their first item.
 
     Example:
         >>> described((np.zeros((3, 8, 8)), [0, 2], "cat"))
         "(ndarray (3, 8, 8), [int, int], 'cat')"
+        >>> described(([[[0.5] * 28] * 28] * 450, 3))
+        '(nested lists 450 x 28 x 28 of float, int)'
     """
     if isinstance(value, Image.Image):
         return f"Pillow image {value.mode} {value.height} x {value.width}"
@@ -105,10 +107,22 @@ def described(value: Any) -> str:
         return f"{type(value).__name__} {tuple(value.shape)}"
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {described(part)}" for key, part in list(value.items())[:6]) + "}"
+    lengths, kind = _nested(value)
+    if len(lengths) > 1 and {len(_nested(part)[0]) for part in value[:6]} == {len(lengths) - 1}:
+        return f"nested lists {' x '.join(map(str, lengths))} of {kind}"
     if isinstance(value, (tuple, list)):
         inner = ", ".join(map(described, value[:6])) + (", ..." if len(value) > 6 else "")
         return f"({inner})" if isinstance(value, tuple) else f"[{inner}]"
     return repr(value) if value is None or (isinstance(value, str) and len(value) < 40) else type(value).__name__
+
+
+def _nested(values: Any) -> tuple[list[int], str]:
+    """Lengths of lists in lists, each of the first, and the type at the bottom."""
+    lengths = []
+    while isinstance(values, list) and values:
+        lengths.append(len(values))
+        values = values[0]
+    return lengths, type(values).__name__
 
 
 def _is_picture(value: Any) -> bool:

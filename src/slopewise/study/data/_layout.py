@@ -8,6 +8,7 @@ data, `data.layout` is asked for.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -47,7 +48,7 @@ def find_layout(shape: Sequence[int], asked: Literal["auto"] | Layout, what: str
         kind = "vectors or tables" if len(shape) < 2 else "volumes or videos"
         raise DataError(
             f"data: {what} are each of shape {shape}, which is that of {kind}; a study takes "
-            "images of two axes (H, W), or of three with one for the channels"
+            f"images of two axes (H, W), or of three with one for the channels{_unflattened(shape)}"
         )
     if asked != "auto":
         if len(asked) != len(shape):
@@ -86,6 +87,16 @@ def channels_first(images: Tensor, layout: Layout) -> Tensor:
     if layout == "HW":
         return images.unsqueeze(-3)
     return images.movedim(-1, -3).contiguous() if layout == "HWC" else images
+
+
+def _unflattened(shape: tuple[int, ...]) -> str:
+    """The way back, where vectors have as many numbers as a square image that is grey or has three channels."""
+    for channels in (1, 3):
+        side = math.isqrt(math.prod(shape) // channels)
+        if len(shape) == 1 and side >= 8 and channels * side**2 == shape[0]:
+            axes = (-1, side, side) if channels == 1 else (-1, 3, side, side)
+            return f": if these are flattened images, reshape them, perhaps as {axes}"
+    return ""
 
 
 def _may_be_series(height: int, width: int) -> bool:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from slopewise.errors import DataError
 from slopewise.study._spec import DataSpec
-from slopewise.study.data._tree import Tree, scan
+from slopewise.study.data._tree import Tree, kinds, scan
 
 Role = Literal["train", "test", "other"]
 
@@ -63,13 +63,13 @@ def arrange(root: Tree, spec: DataSpec) -> Arrangement:
     if roles:
         parts = sorted([name for name in names if name in roles] or roles, key=lambda name: roles[name] != "train")
         raise DataError(
-            f"data.path: '{root.path}' holds {listed(parts)}, which are parts of a data set and no classes: "
-            f"{_ask(parts, names)}"
+            f"data.path: '{root.path}' holds {listed(parts)}, which are parts of a data set and no classes"
+            f"{_unreadable(root)}: {_ask(parts, names)}"
         )
     if len(directories) == 1:
         raise DataError(
             f"data.path: '{root.path}' has pictures in one directory alone, '{names[0]}', and one class is nothing to "
-            f"tell apart: if the classes or parts lie in that, give '{directories[0].path}'"
+            f"tell apart{_unreadable(root)}: if the classes or parts lie in that, give '{directories[0].path}'"
         )
     _refuse_parts_below(root, directories)
     _refuse_same_below(root, directories)
@@ -170,7 +170,8 @@ def _refuse_same_below(root: Tree, directories: Sequence[Tree]) -> None:
             names = [tree.name for tree in directories]
             raise DataError(
                 f"data.path: {listed([one.name, other.name])} in '{root.path}' hold the same directories "
-                f"({listed(sorted(same))}), so they may be parts of a data set and no classes: {_ask(names, names)}"
+                f"({listed(sorted(same))}), so they may be parts of a data set and no classes: "
+                f"{_ask([one.name, other.name], names)}"
             )
 
 
@@ -187,12 +188,25 @@ _WANTED = "each class needs one, with its pictures inside"
 
 
 def _loose(tree: Tree) -> str:
-    count = len(tree.pictures)
-    return (
-        f" ({count} pictures lie in it directly; labels in a table need data of your own, module:callable)"
-        if count
-        else ""
-    )
+    """Words on what a directory holds instead of directories with pictures."""
+    if tree.pictures:
+        return (
+            f" ({len(tree.pictures)} pictures lie in it directly; labels in a table need data of your own, "
+            "module:callable)"
+        )
+    if tree.all_others:
+        return f"; Pillow reads no picture from what it holds ({kinds(tree.all_others)}): convert that to PNG or TIFF"
+    return ""
+
+
+def _unreadable(root: Tree) -> str:
+    """Words on the directories that hold files, none of which is a picture."""
+    found = [f"'{tree.name}': {kinds(tree.all_others)}" for tree in root.below if _holds_other_files_alone(tree)]
+    return f" (Pillow reads no picture from {listed(found)})" if found else ""
+
+
+def _holds_other_files_alone(tree: Tree) -> bool:
+    return bool(tree.all_others) and not tree.all_pictures
 
 
 def listed(names: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -127,8 +128,10 @@ def is_picture(path: Path) -> bool:
     if suffix in _suffixes():
         return _suffixes()[suffix] in (*_formats(), "MPO")
     try:
-        with opened(path, _SURE_FORMATS):
-            return True
+        with warnings.catch_warnings():  # Pillow warns of what it finds on the way to "no picture"
+            warnings.simplefilter("ignore")
+            with opened(path, _SURE_FORMATS):
+                return True
     except DataError:
         return False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -16,6 +16,7 @@ from slopewise.study._spec import DataSpec
 from slopewise.study._streams import stream
 from slopewise.study.data._base import ImageData, NormalisedImages, RawData
 from slopewise.study.data._checks import check_pixels
+from slopewise.study.data._parts import listed
 from slopewise.study.data._reader import ImageReader
 from slopewise.study.data._stored import StoredImages, bytes_of, chunks
 
@@ -39,8 +40,10 @@ def prepare(raw: RawData, spec: DataSpec, reader: ImageReader) -> ImageData:
         shapes = f"{train.shape[1:]} and {test.shape[1:]}"
         raise DataError(f"data: training and test images have different shapes, {shapes}: make them equal")
     counts = torch.bincount(raw.train_labels, minlength=len(raw.classes))
-    if missing := [name for name, count in zip(raw.classes, counts.tolist(), strict=True) if not count]:
-        raise DataError(f"data: no training image of class '{missing[0]}': {_remedy(raw)}")
+    if missing := (counts == 0).nonzero().flatten().tolist():
+        names = [raw.classes[k] for k in missing]
+        which = f"class '{names[0]}'" if len(names) == 1 else f"classes {listed(names)}"
+        raise DataError(f"data: no training image of {which}: {_remedy(raw, missing)}")
     notes = [*raw.notes, *check_pixels(raw), *_about_test(raw)]
 
     keep = torch.arange(len(raw.train_labels))
@@ -107,10 +110,12 @@ def stratified_split(labels: Tensor, fraction: float, generator: torch.Generator
     return kept.nonzero().flatten(), held_out
 
 
-def _remedy(raw: RawData) -> str:
-    least = int(raw.train_labels.min())
-    shift = f", or subtract {least} from the labels, which start at {least}" if least else ""
-    return f"add some, or leave the class out{shift}"
+def _remedy(raw: RawData, missing: Sequence[int]) -> str:
+    if least := int(raw.train_labels.min()):
+        return f"subtract {least} from the labels, which start at {least}, or add images"
+    if set(missing) & set(raw.test_labels.tolist()):
+        return "the test set has some; if the images are sorted by class, shuffle them before splitting"
+    return "add some, or leave the class out"
 
 
 def _about_test(raw: RawData) -> list[str]:
@@ -124,7 +129,10 @@ def _check(images: StoredImages, labels: Tensor, classes: int, part: str) -> Non
     if len(images.shape) != 4:
         raise DataError(f"data: {part} images have shape {images.shape}, but must be (N, C, H, W)")
     if len(images) != len(labels):
-        raise DataError(f"data: {len(images)} {part} images but {len(labels)} labels: there must be one label an image")
+        elsewhere = ": the images must lie along the first axis, transpose them" if len(labels) in images.shape else ""
+        raise DataError(
+            f"data: {len(images)} {part} images but {len(labels)} labels: there must be one label an image{elsewhere}"
+        )
     if len(images) == 0:
         raise DataError(f"data: no {part} images")
     if labels.min() < 0 or labels.max() >= classes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -56,6 +57,11 @@ class Tree:
         return sorted(path for tree in self.walk() for path in tree.pictures)
 
     @cached_property
+    def all_others(self) -> list[Path]:
+        """Files in it and below that are no pictures."""
+        return [path for tree in self.walk() for path in tree.others]
+
+    @cached_property
     def with_pictures(self) -> list[Tree]:
         """Directories directly in it that hold pictures at any depth."""
         return [tree for tree in self.below if tree.all_pictures]
@@ -101,3 +107,21 @@ def scan(path: Path, above: frozenset[Identity] = frozenset()) -> Tree:
         else:
             others.append(found)
     return Tree(path, here, tuple(pictures), tuple(others), tuple(below))
+
+
+def kinds(files: Iterable[Path]) -> str:
+    """Number of files of each kind, the most frequent first.
+
+    Example:
+        >>> kinds([Path("a.svg"), Path("LICENSE"), Path("b.SVG")])
+        '2 .svg, 1 without a suffix'
+    """
+    return ", ".join(f"{count} {kind}" for kind, count in Counter(map(_kind, files)).most_common())
+
+
+def _kind(path: Path) -> str:
+    if path.is_dir():
+        return "linked directories that lead back up"
+    if path.is_symlink() and not path.exists():
+        return "broken links"
+    return path.suffix.lower() or "without a suffix"

@@ -1,0 +1,20 @@
+"""What is found wrong before the first trial: data that leave nothing to validate on."""
+
+import pytest
+
+from slopewise.errors import SpecError
+from slopewise.study._preflight import preflight
+from slopewise.study._spec import StudySpec
+
+
+def spec(size: int, fraction: float) -> StudySpec:
+    data = {"source": "digits", "train_size": size, "validation_fraction": fraction}
+    return StudySpec.model_validate({"arms": ["relu"], "data": data, "train": {"batch_size": 4}})
+
+
+def test_a_class_too_small_to_validate_on_is_named_with_a_fraction_that_will_do() -> None:
+    with pytest.raises(SpecError, match=r"0\.15 of class '9', the smallest, with 2 training images.* 0\.3 or more"):
+        preflight(spec(29, 0.15))
+    preflight(spec(29, 0.3))
+    with pytest.raises(SpecError, match=r"with 1 training image, leaves no image to validate on.*data\.classes\)$"):
+        preflight(spec(19, 0.15))
