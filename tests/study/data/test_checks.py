@@ -1,6 +1,7 @@
 """Checks across all images, and arrays of an .npz file under other names."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def test_images_unlike_the_rest_are_counted() -> None:
     train = noise(0, 40) * 255
     train[7:10] /= 255
     (note,) = check_pixels(raw(train, noise(1, 10) * 255))
-    assert note.startswith("3 of 40 training images are on another scale than the rest: image 7 runs from 0.0")
+    assert note.startswith("3 of 40 training images are on another scale than the rest: training image 7 runs from 0.0")
 
 
 def test_constants_are_refused_or_counted() -> None:
@@ -57,7 +58,10 @@ def test_constants_are_refused_or_counted() -> None:
         check_pixels(raw(train, np.zeros_like(test)))
     train[3:6], train[:, 1] = train[3:6, :, :1, :1], 1
     constant, channel = check_pixels(raw(train, test))
-    assert constant == "3 of 40 training images are constant: all their pixels are equal"
+    assert constant.startswith("3 of 40 training images are constant")
+    assert constant.endswith("equal: training image 3 for example")
+    named = replace(raw(train, test), names=([f"{i}.png" for i in range(40)], [""] * 10))
+    assert check_pixels(named)[0].endswith("'3.png' for example")
     assert channel == "channels 1 (from 0) of 2 are constant over all training images"
 
 

@@ -117,6 +117,7 @@ def test_trees_that_cannot_be_read_say_why(tmp_path: Path, folders: list[str], m
     ("folders", "files", "message"),
     [
         ([], ["mr/1.dcm", "ct/1.nii", "ct/2.dcm"], r"no directories with pictures.*holds \(2 \.dcm, 1 \.nii\)"),
+        ([], [f"x/1.k{i}" for i in range(12)], r"1 \.k7, 2 others\)"),
         (["cat"], ["flag/1.svg", "flag/2.svg"], r"one directory alone, 'cat'.*\(.* from 'flag': 2 \.svg\)"),
         (["train/a", "train/b"], ["test/a/1.jxr"], r"holds train, which.*\(.* from 'test': 1 \.jxr\)"),
         (["train/a", "train/b", "test/a"], ["test/b/1.jxr"], r"class 'b' has no picture.*, but 1 \.jxr, in"),

@@ -22,7 +22,7 @@ from slopewise.study.data._layout import channels_first, find_layout
         ((12, 64, 64), "CHW"),
         ((64, 64, 12), "HWC"),
         ((8, 8, 8, 8), None),
-        ((8, 8, 8), None),
+        ((8, 8, 8), None),  # or a volume
         ((3, 3, 16), None),  # three rows of three bands of sixteen, or sixteen bands of 3 x 3
         ((13, 120, 160), None),
         ((3, 100, 4), None),
@@ -72,3 +72,10 @@ def test_the_question_is_answered_by_the_layout() -> None:
     assert find_layout((9, 128), "HW", "images") == "HW"
     with pytest.raises(DataError, match=r"data\.layout: 'HWC' has 3 axes, but images are each of shape \(28, 28\)"):
         find_layout((28, 28), "HWC", "images")
+
+
+def test_a_cube_may_be_a_volume_and_a_square_of_bands_may_not() -> None:
+    with pytest.raises(DataError, match=r"or a volume, .*: say which"):
+        find_layout((28, 28, 28), "auto", "images")
+    with pytest.raises(DataError, match=r"of 13 x 120: say which"):
+        find_layout((13, 120, 160), "auto", "images")

@@ -17,6 +17,7 @@ _CHUNK = 2**22  # numbers that are looked at at a time
 _FAR = 1.7  # ratio of two parts' spans, or
 _SHIFTED = 0.4  # distance of their centres in spans, from which on they are said to differ
 _OTHER_SCALE = 20  # ratio of spans from which on nothing but another scale explains it
+_PARTS = ("training", "test")
 _UNLIKE = 50  # ratio of one image's span to the others'
 
 
@@ -46,9 +47,9 @@ def check_pixels(raw: RawData) -> list[str]:
     Raises:
         DataError: pixels are NaN or infinite, all are the same, or the parts cannot be on one scale.
     """
-    train, test = _extremes(pixels_of(raw.train_images), "training"), _extremes(pixels_of(raw.test_images), "test")
-    notes = _about_constants(train, test)
-    notes += _about_scales(train, test)
+    train, test = _extremes(pixels_of(raw.train_images), _PARTS[0]), _extremes(pixels_of(raw.test_images), _PARTS[1])
+    notes = _about_constants(raw, train, test)
+    notes += _about_scales(raw, train, test)
     return notes + _about_copies(raw)
 
 
@@ -69,17 +70,22 @@ def _extremes(images: Tensor, name: str) -> _Part:
     return part
 
 
-def _about_constants(train: _Part, test: _Part) -> list[str]:
+def _about_constants(raw: RawData, train: _Part, test: _Part) -> list[str]:
     notes = []
-    for part in (train, test):
+    for number, part in enumerate((train, test)):
         value = part.low[0, 0].item()
         if (part.low == value).all() and (part.high == value).all():
             raise DataError(
                 f"data: all pixels of all {part.name} images are the constant {value:g}, so that nothing tells the "
                 "classes apart: look at how the images were made or converted"
             )
-        if count := int((part.low == part.high).all(dim=1).sum()):
-            notes.append(f"{count} of {len(part.low)} {part.name} images are constant: all their pixels are equal")
+        constant = (part.low == part.high).all(dim=1)
+        if constant.any():
+            example = _place(raw, number, int(constant.nonzero()[0]))
+            notes.append(
+                f"{int(constant.sum())} of {len(constant)} {part.name} images are constant, all pixels of one being "
+                f"equal: {example} for example"
+            )
     same = (train.low == train.low[0]).all(dim=0) & (train.high == train.low[0]).all(dim=0)
     if same.any():
         numbers = ", ".join(map(str, same.nonzero().flatten().tolist()))
@@ -87,17 +93,17 @@ def _about_constants(train: _Part, test: _Part) -> list[str]:
     return notes
 
 
-def _about_scales(train: _Part, test: _Part) -> list[str]:
+def _about_scales(raw: RawData, train: _Part, test: _Part) -> list[str]:
     notes = []
-    for part in (train, test):
+    for number, part in enumerate((train, test)):
         middle = part.span[part.span > 0].median().item() if (part.span > 0).any() else 0.0
         odd = (part.span > 0) & ((part.span < middle / _UNLIKE) | (part.span > middle * _UNLIKE))
         if odd.any():
             index = int(odd.nonzero()[0])
             low, high = part.low[index].min().item(), part.high[index].max().item()
             notes.append(
-                f"{int(odd.sum())} of {len(odd)} {part.name} images are on another scale than the rest: image {index} "
-                f"runs from {low:.3g} to {high:.3g}, images mostly span {middle:.3g}"
+                f"{int(odd.sum())} of {len(odd)} {part.name} images are on another scale than the rest: "
+                f"{_place(raw, number, index)} runs from {low:.3g} to {high:.3g}, images mostly span {middle:.3g}"
             )
     spans = [part.span.median().item() for part in (train, test)]
     if min(spans) <= 0:
@@ -124,19 +130,18 @@ def _about_copies(raw: RawData) -> list[str]:
         one = mixed[0][0]
         other = next(place for place in mixed[0] if place[2] != one[2])
         notes.append(
-            f"{sum(map(len, mixed))} images are identical to one of another class: {_place(raw, one)} of class "
-            f"'{raw.classes[one[2]]}' and {_place(raw, other)} of class '{raw.classes[other[2]]}'"
+            f"{sum(map(len, mixed))} images are identical to one of another class: {_place(raw, *one[:2])} of class "
+            f"'{raw.classes[one[2]]}' and {_place(raw, *other[:2])} of class '{raw.classes[other[2]]}'"
         )
     if shared := [group for group in several if len({part for part, _, _ in group}) > 1]:
         count = sum(part for group in shared for part, _, _ in group)
         one, other = shared[0][0], next(place for place in shared[0] if place[0] == 1)
         notes.append(
-            f"{count} of {len(raw.test_labels)} test images are identical to training images: {_place(raw, other)} and "
-            f"{_place(raw, one)}"
+            f"{count} of {len(raw.test_labels)} test images are identical to training images: "
+            f"{_place(raw, *other[:2])} and {_place(raw, *one[:2])}"
         )
     return notes
 
 
-def _place(raw: RawData, place: tuple[int, int, int]) -> str:
-    part, index, _ = place
-    return f"'{raw.names[part][index]}'" if raw.names else f"{('training', 'test')[part]} image {index}"
+def _place(raw: RawData, part: int, index: int) -> str:
+    return f"'{raw.names[part][index]}'" if raw.names else f"{_PARTS[part]} image {index}"

@@ -70,9 +70,10 @@ def find_layout(shape: Sequence[int], asked: Literal["auto"] | Layout, what: str
     found = [layout for layout, sign in signs.items() if sign]
     if len(found) == 1 and not _may_be_series(*planes[found[0]]):
         return found[0]
+    volume = ", or a volume, which a study does not take" if first == middle == last else ""
     raise DataError(
         f"data: {what} of shape {shape} may be {_channels(first)} of {middle} x {last} or {_channels(last)} of "
-        f'{first} x {middle}: say which by data.layout = "CHW" or "HWC" (channels first or last)'
+        f'{first} x {middle}{volume}: say which by data.layout = "CHW" or "HWC" (channels first or last)'
     )
 
 

@@ -25,6 +25,8 @@ _SYSTEM_FOLDERS = {
 }
 _SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"}
 
+_KINDS = 10  # of files that are no pictures, in a message
+
 Identity = tuple[int, int]  # device and inode: the same for a directory and all links to it
 
 
@@ -110,13 +112,15 @@ def scan(path: Path, above: frozenset[Identity] = frozenset()) -> Tree:
 
 
 def kinds(files: Iterable[Path]) -> str:
-    """Number of files of each kind, the most frequent first.
+    """Number of files of each kind, the most frequent first; of many kinds, the rest together.
 
     Example:
         >>> kinds([Path("a.svg"), Path("LICENSE"), Path("b.SVG")])
         '2 .svg, 1 without a suffix'
     """
-    return ", ".join(f"{count} {kind}" for kind, count in Counter(map(_kind, files)).most_common())
+    counted = Counter(map(_kind, files)).most_common()
+    rest = sum(count for _, count in counted[_KINDS:])
+    return ", ".join(f"{count} {kind}" for kind, count in counted[:_KINDS]) + (f", {rest} others" if rest else "")
 
 
 def _kind(path: Path) -> str:
