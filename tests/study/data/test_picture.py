@@ -147,6 +147,16 @@ def test_formats_that_pillow_reads_are_read(folder: Callable[..., ImageData], su
     assert data.notes == ()
 
 
+@pytest.mark.parametrize(("ground", "hint"), [((0, 0, 0, 0), True), ((0, 0, 99, 255), False)])
+def test_white_on_transparent_is_explained(
+    folder: Callable[..., ImageData], ground: tuple[int, int, int, int], hint: bool
+) -> None:
+    icons = {f"a/icon{i}.png": Image.new("RGBA", (8, 12), ground) for i in range(2)}
+    notes = folder("png", extra=dict(icons)).notes
+    assert any("images are constant" in note for note in notes)
+    assert any("white shapes are not seen" in note for note in notes) is hint
+
+
 @pytest.mark.parametrize("suffix", ["gif", "webp", "tif", "png"])
 def test_of_several_frames_the_first_is_read_and_that_is_said(folder: Callable[..., ImageData], suffix: str) -> None:
     data = folder(suffix, save_all=True, append_images=[colour(99)])

@@ -18,6 +18,7 @@ _FAR = 1.7  # ratio of two parts' spans, or
 _SHIFTED = 0.4  # distance of their centres in spans, from which on they are said to differ
 _OTHER_SCALE = 20  # ratio of spans from which on nothing but another scale explains it
 _PARTS = ("training", "test")
+_WHITES = (255, 65535)  # of picture files
 _UNLIKE = 50  # ratio of one image's span to the others'
 
 
@@ -77,20 +78,26 @@ def _about_constants(raw: RawData, train: _Part, test: _Part) -> list[str]:
         if (part.low == value).all() and (part.high == value).all():
             raise DataError(
                 f"data: all pixels of all {part.name} images are the constant {value:g}, so that nothing tells the "
-                "classes apart: look at how the images were made or converted"
+                f"classes apart: look at how the images were made or converted{_if_white(raw, value)}"
             )
         constant = (part.low == part.high).all(dim=1)
         if constant.any():
-            example = _place(raw, number, int(constant.nonzero()[0]))
+            first = int(constant.nonzero()[0])
             notes.append(
                 f"{int(constant.sum())} of {len(constant)} {part.name} images are constant, all pixels of one being "
-                f"equal: {example} for example"
+                f"equal: {_place(raw, number, first)} for example{_if_white(raw, part.low[first].min().item())}"
             )
     same = (train.low == train.low[0]).all(dim=0) & (train.high == train.low[0]).all(dim=0)
     if same.any():
         numbers = ", ".join(map(str, same.nonzero().flatten().tolist()))
         notes.append(f"channels {numbers} (from 0) of {len(same)} are constant over all training images")
     return notes
+
+
+def _if_white(raw: RawData, value: float) -> str:
+    """Words on a picture file that came out white: it may have shown white shapes on a transparent ground."""
+    hidden = raw.names is not None and value in _WHITES
+    return " (transparency is laid on white, where white shapes are not seen)" if hidden else ""
 
 
 def _about_scales(raw: RawData, train: _Part, test: _Part) -> list[str]:
