@@ -157,9 +157,8 @@ class Watch(TorchFunctionMode):
             if module in scripts:
                 self.enter(module, args, {})
 
-        def leave(module: nn.Module, args: tuple[Any, ...], result: Any) -> None:
-            if module in scripts:
-                self.leave(module, args, {}, result)
+        def leave(module: nn.Module, args: tuple[Any, ...], result: Any) -> Any:
+            return self.leave(module, args, {}, result) if module in scripts else None
 
         before = nn.modules.module.register_module_forward_pre_hook(enter)
         after = nn.modules.module.register_module_forward_hook(leave, always_call=True)

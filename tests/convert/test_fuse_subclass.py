@@ -105,6 +105,7 @@ class More(Inside):
         self.register_buffer("seen", torch.zeros(1))
 
 
+@pytest.mark.filterwarnings("ignore:1 activations stay as they are, such as 1.hardtanh_1")  # the clamp
 @pytest.mark.parametrize(
     ("norm", "why"),
     [

@@ -132,4 +132,6 @@ def test_ctrl_c_before_the_first_trial_is_as_quiet(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert errors.startswith(f"interrupted: 0 of {TRIALS} trials are kept"), errors
+    outlook, *rest = errors.splitlines()
+    assert outlook.startswith("digits: "), errors
+    assert rest[0].startswith(f"interrupted: 0 of {TRIALS} trials are kept"), errors

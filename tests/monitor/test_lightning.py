@@ -138,6 +138,7 @@ def test_neither_sanity_check_nor_validation_counts():
 
 def test_an_exception_closes_and_is_recorded(tmp_path):
     callback = WatchCallback(every=1, sinks=[JsonLines(tmp_path / "run.jsonl")])
+    others = set(_global_optimizer_pre_hooks)  # of schedules whose optimizers still live
     with pytest.raises(RuntimeError, match="out of luck"):
         fit(Net(fails_at=3), callback)
     recording = read_recording(tmp_path / "run.jsonl")
@@ -145,7 +146,7 @@ def test_an_exception_closes_and_is_recorded(tmp_path):
     assert recording.end.step == 3
     assert [sample.step for sample in recording.samples] == [1, 2, 3, 4]  # and what the step that broke off had shown
     assert callback.monitor.recording.end is not None
-    assert not _global_optimizer_pre_hooks
+    assert set(_global_optimizer_pre_hooks) <= others
 
 
 def test_a_resumed_run_counts_on(tmp_path):

@@ -10,7 +10,7 @@ import slopewise as sw
 
 pytestmark = pytest.mark.usefixtures("kernels")
 SCRIPT = """
-import hashlib, torch, slopewise as sw
+import hashlib, torch, slopewise as sw, slopewise.ops
 torch.manual_seed(0)
 bits = hashlib.sha256()
 for dtype in (torch.float32, torch.bfloat16, torch.float64):

@@ -103,6 +103,7 @@ def largest_change(before: Sequence[Tensor], after: Sequence[Tensor]) -> Differe
     """The difference of the output for which it is relatively largest; infinite if they are no longer of one kind.
 
     Example:
+        >>> import torch
         >>> largest_change([torch.tensor([100.0]), torch.tensor([1.0])], [torch.tensor([101.0]), torch.tensor([1.5])])
         Difference(largest=0.5, scale=1.0)
     """

@@ -108,7 +108,7 @@ class Oracle(Watch):
 
 def _computing(func: Any, place: Place, ref: Reference) -> Callable[..., Tensor]:
     def compute(*args: Any, **kwargs: Any) -> Tensor:
-        given = next(tensors_in((args, kwargs)))
+        given = list(tensors_in((args, kwargs)))[place.argument]
         return given.copy_(ref(given.clone())) if place.inplace else ref(given)
 
     compute.__name__ = getattr(func, "__name__", str(func))
@@ -192,14 +192,14 @@ def at_spread(
         modes: "training", "evaluation".
 
     Returns:
-        The largest difference; None where passes of the model given differ from one another.
+        The largest difference; None where passes of the model given differ from one another, or raise at such slopes.
     """
     probe, slopes = _with_slopes(converted, probed, chosen, others)
     found: list[AtSpread] = []
     for mode in modes:
         try:
             wanted = _wanted(given, inputs, mode, probed, slopes)
-        except PassesDifferError:
+        except (PassesDifferError, RuntimeError, ValueError, ArithmeticError):  # of code that takes no negative numbers
             continue
         for way, gradients, context in _WAYS[: 2 if mode == "training" else 3]:
             if gradients not in wanted:

@@ -22,11 +22,13 @@ class Place:
         number: Number of the function's or the module's call among those of its sort, in the order in which they begin.
         function: that is called; None for a module.
         inplace: the activation writes its output over its input.
+        argument: Number of the activation's input among the tensors that the function is given.
     """
 
     number: int
     function: Callable[..., Any] | None
     inplace: bool
+    argument: int = 0
 
 
 def places_in(flow: Flow, found: Sequence[tuple[Op | Call, Activation]]) -> list[Place | None]:
@@ -42,7 +44,8 @@ def places_in(flow: Flow, found: Sequence[tuple[Op | Call, Activation]]) -> list
         elif len(getattr(activation, "ops", ())) > 1:
             listed.append(None)
         else:
-            listed.append(Place(functions[id(step)], step.function, activation.inplace))
+            argument = next((n for n, value in enumerate(step.inputs) if value is activation.input), 0)
+            listed.append(Place(functions[id(step)], step.function, activation.inplace, argument))
     return listed
 
 

@@ -80,7 +80,7 @@ def _evidence(conversion: Conversion) -> list[str]:
         f"  with the initial slopes outputs differ by {proof.start}",
         "  at slopes that are all different, "
         + (
-            "nothing could be compared: no activation is found again in another pass of the model given"
+            "nothing could be compared: no activation is found again in another pass of the model given, or it raises"
             if proof.slopes is None
             else f"with and without gradients, outputs differ by {proof.slopes}"
         ),

@@ -69,7 +69,10 @@ def test_a_classifier_of_torchvision_sees_grey_as_three_channels() -> None:
     grey = build_model(spec, None, num_classes=4, in_channels=1, seed=0, example=images)
     rgb = build_model(spec, None, num_classes=4, in_channels=3, seed=0, example=images.expand(-1, 3, -1, -1))
     assert torch.equal(grey.model.eval()(images), rgb.model.eval()(images.expand(-1, 3, -1, -1)))
-    assert grey.facts() == {"activations_replaced": "26 relu"}
+    assert grey.facts() == {
+        "activations_replaced": "26 relu",
+        "conversion_notes": ["classifier.2: its sign matters: it feeds the model's output"],
+    }
     with pytest.raises(ModelError, match="takes images of 3 channels, or grey ones, not of 4: name a function"):
         build_model(spec, None, num_classes=4, in_channels=4, seed=0, example=torch.randn(2, 4, 32, 32))
 
