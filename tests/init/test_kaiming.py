@@ -205,6 +205,28 @@ def test_concatenated_channels_count_by_their_number(example):
     assert report.layers[2].gain[0] == pytest.approx((5 / 2) ** -0.5)
 
 
+class Collecting(nn.Module):
+    """As segmentation networks for small devices do: the picture itself goes in again, beside what was made of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.act, self.pool = nn.Conv2d(3, 4, 2, 2), sw.PReLU(4, [0.0, 1.0, 0.0, 1.0]), nn.AvgPool2d(2)
+        self.head = nn.Conv2d(7, 5, 1)
+
+    def forward(self, x):
+        found = torch.tensor([])
+        for part in (self.pool(x), self.act(self.stem(x))):
+            found = torch.cat([found, part], 1)
+        return self.head(found)
+
+
+def test_the_image_itself_counts_by_its_channels_in_a_concatenation():
+    """No layer stands before it to tell where its channels are; its shape does."""
+    example = torch.zeros(2, 3, 8, 8)
+    assert gains(init.kaiming_(Collecting(), example))["head"] == math.sqrt(7 / (3 + 2 / 2 + 2))
+    assert gains(init.kaiming_(Collecting(), example, mode="fan_out"))["stem"] == math.sqrt(4 / (4 * (1 / 2 + 1) / 2))
+
+
 def test_flattening_repeats_channels_or_goes_round_them():
     slopes = [0.0, 1.0]
     tail = nn.Conv1d(8, 2, 1, groups=2)  # tells the first half of the features from the second

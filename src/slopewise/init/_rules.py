@@ -180,7 +180,7 @@ class Concatenate:
         counts = self._counts(op, parts)
         if counts is None:
             return parts[0]
-        return torch.cat([part.expand(2, count) for part, count in zip(parts, counts, strict=True)], 1)
+        return torch.cat([fit(part, count).expand(2, count) for part, count in zip(parts, counts, strict=True)], 1)
 
     def backward(self, op: Op, known: Known, gradient: Tensor) -> Gradients:
         dim, axis = self._dims(op)
@@ -193,22 +193,23 @@ class Concatenate:
 
     def _dims(self, op: Op) -> tuple[int, int]:
         """The dimension of concatenation and that of the channels; the same where nothing tells."""
-        dim = op.kwargs.get("dim", op.args[1] if len(op.args) > 1 else 0)
-        value = next((value for value in op.inputs if value.axis is not None), None)
-        return (dim % len(value.shape), value.axis.dim) if value is not None and value.axis is not None else (1, 1)
+        dim, shape = op.kwargs.get("dim", op.args[1] if len(op.args) > 1 else 0), op.outputs[0].shape
+        dim = dim % len(shape) if shape else 1
+        return dim, next((value.axis.dim for value in op.inputs if value.axis is not None), dim or 1)
 
     def _counts(self, op: Op, parts: list[Tensor]) -> list[int] | None:
         """Channels of each; None where they do not matter, all being alike."""
         if all(part.shape[1] == 1 and torch.equal(part, parts[0]) for part in parts):
             return None
-        counts = [
-            channels_of(v) or (p.shape[1] if p.shape[1] > 1 else 0) for v, p in zip(op.inputs, parts, strict=True)
-        ]
-        if not all(counts):
-            raise ModelError(
-                "a concatenation takes a value of which the graph alone does not tell how many channels it has: pass "
-                "example_inputs"
-            )
+        dim, counts = self._dims(op)[0], []
+        for value, part in zip(op.inputs, parts, strict=True):
+            if not value.shape and part.shape[1] == 1:
+                raise ModelError(
+                    "a concatenation takes a value of which the graph alone does not tell how many channels it has: "
+                    "pass example_inputs"
+                )
+            # torch.cat skips tensors of shape (0,), with which loops that collect begin.
+            counts.append((*value.shape, *[0] * dim)[dim] if value.shape else part.shape[1])
         return counts
 
 
