@@ -159,9 +159,25 @@ class ByPartialHook(Keeps):
         pass
 
 
+def passed(module, args, output):
+    """Leave the output as it is."""
+
+
+class HookedByItsFirstPass(Keeps):
+    """Notes that its hooks are there, as transformers' models do that collect hidden states."""
+
+    def start(self):
+        self.hooked = False
+
+    def keep(self, h, y):
+        if not self.hooked:
+            self.hooked = True
+            self.act.register_forward_hook(passed)
+
+
 NETWORKS = [
     *(InOrderedDict, InDeque, InDataclass, InSlots, InSubmodule, InBufferByName, WrittenInPlace, Deleted, ByHook),
-    ByPartialHook,
+    *(ByPartialHook, HookedByItsFirstPass),
 ]
 
 
@@ -202,14 +218,16 @@ USES = {
 
 @pytest.mark.parametrize(
     ("network", "use"),
-    [(network, "convert") for network in NETWORKS] + [(InDataclass, use) for use in USES],
+    [(network, "convert") for network in NETWORKS]
+    + [(network, use) for network in (InDataclass, HookedByItsFirstPass) for use in USES],
 )
 def test_the_model_given_is_as_it_was_after_every_use_of_it(network, use, tmp_path):
     torch.manual_seed(0)
     net = network()
     kept = [name for name in vars(net) if name not in ("_parameters", "_modules")]
-    before = contents({name: vars(net)[name] for name in kept})
+    before, hooks = contents({name: vars(net)[name] for name in kept}), len(net.act._forward_hooks)
     USES[use](net, tmp_path)
+    assert len(net.act._forward_hooks) == hooks
     assert [name for name in vars(net) if name not in ("_parameters", "_modules")] == kept
     assert contents({name: vars(net)[name] for name in kept}) == before
     copy.deepcopy(net)

@@ -213,6 +213,17 @@ def _refill_attributes(thing: Any, kept: dict[str, Any]) -> None:
             object.__setattr__(thing, name, item)
 
 
+def _without_hooks(module: nn.Module) -> list[dict[Any, Any]]:
+    """Return the dicts of hooks that are empty: nearly all, so that they are no things of their own to be kept."""
+    return [hooks for name, hooks in vars(module).items() if name in _HOOKS and not hooks]
+
+
+def _refill_module(module: nn.Module, kept: dict[str, Any], empty: list[dict[Any, Any]]) -> None:
+    _refill_attributes(module, kept)
+    for hooks in empty:  # a first pass may register some, and a note elsewhere that it did
+        hooks.clear()
+
+
 def _refill_cell(cell: CellType, contents: Any) -> None:
     cell.cell_contents = contents
 
@@ -243,7 +254,7 @@ _KINDS = (
     _Kind(
         (nn.Module,),
         lambda module: [item for name, item in _module_items(module).items() if name not in _HOOKS or item],
-        lambda module: partial(_refill_attributes, module, _module_items(module)),
+        lambda module: partial(_refill_module, module, _module_items(module), _without_hooks(module)),
     ),
 )
 _OBJECT = _Kind(
