@@ -96,6 +96,74 @@ def test_an_expression_that_writes_an_activation_out_is_one_site(net_of, kind, e
     torch.testing.assert_close(net(X), before, rtol=0, atol=0)
 
 
+class LeakyByFunction(nn.Module):
+    def forward(self, x):
+        return F.leaky_relu(x, 0.2)
+
+
+class LeakyByMaximum(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.alpha = 0.2
+
+    def forward(self, x):
+        return torch.maximum(x, self.alpha * x)
+
+
+class LeakyInPercent(nn.Module):
+    """Its attribute has PyTorch's name, and means something else."""
+
+    def __init__(self):
+        super().__init__()
+        self.negative_slope = 20
+
+    def forward(self, x):
+        return F.leaky_relu(x, self.negative_slope / 100)
+
+
+class LeakyTwice(nn.LeakyReLU):
+    def forward(self, x):
+        return F.leaky_relu(x, 2 * self.negative_slope)
+
+
+LEAKY = {
+    "by function": LeakyByFunction,
+    "by maximum": LeakyByMaximum,
+    "in percent": LeakyInPercent,
+    "subclass": lambda: LeakyTwice(0.1),
+    "script": lambda: torch.jit.script(LeakyByFunction()),
+    "script of PyTorch's": lambda: torch.jit.script(nn.LeakyReLU(0.2)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+@pytest.mark.parametrize("build", LEAKY.values(), ids=LEAKY)
+def test_a_leaky_relu_of_any_class_keeps_the_slope_that_it_computes(build):
+    """Not one that an attribute of its may give."""
+    act = build()
+    net = nn.Sequential(nn.Conv1d(3, 4, 1), act, nn.Conv1d(4, 2, 1))
+    conversion = sw.convert(net, X)
+    assert [(site.name, site.kind, site.slopes) for site in conversion.sites] == [("1", "leaky_relu", 4)]
+    assert conversion.model[1].weight.tolist() == pytest.approx([0.2] * 4)
+    assert (conversion.proof.exact, conversion.proof.others) == (1, 0)
+    assert conversion.proof.output.relative < 1e-6
+    torch.testing.assert_close(conversion.model(X), net[2](F.leaky_relu(net[0](X), 0.2)), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        "x = F.relu(x); x = x / (x.abs().amax(1, keepdim=True) + 1e-6)",
+        "x = F.relu(x) / (1e-6 + abs(x).mean())",
+        "x = torch.sign(x) * torch.sqrt(torch.abs(x) + 1e-6) + F.relu(x)",
+    ],
+)
+def test_the_size_of_a_number_is_no_activation(net_of, statements):
+    """abs has the values of a leaky ReLU with slope -1, and normalisations are written with it."""
+    conversion = sw.convert(net_of(statements), X)
+    assert [site.kind for site in conversion.sites] == ["relu"]
+
+
 @pytest.mark.parametrize(
     ("kind", "statements"),
     [

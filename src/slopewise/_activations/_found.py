@@ -35,6 +35,7 @@ class Activation:
         inplace: it writes its output over its input.
         ops: the operations that it consists of, if it is no whole module.
         fixed: why it can only stay as it is, in words; empty if it can be converted.
+        same: a module of PyTorch's that computes the same, where `module` is of a class of somebody else's.
     """
 
     kind: Kind
@@ -44,13 +45,14 @@ class Activation:
     inplace: bool
     ops: tuple[Op, ...] = ()
     fixed: str = ""
+    same: nn.Module | None = None
 
     @property
     def slope(self) -> float | Tensor | None:
         """The negative slope, or slopes, that make a PReLU of it; None if none do."""
         if isinstance(self.module, nn.PReLU):
             return self.module.weight.detach().flatten()
-        return None if self.kind.slope is None else self.kind.slope(self.module)
+        return None if self.kind.slope is None else self.kind.slope(self.same or self.module)
 
     @property
     def general(self) -> bool:
@@ -94,23 +96,25 @@ def _of_whole(call: Call) -> Activation | None:
     outputs, module = call.outputs if call.op is None else call.op.outputs, call.module
     if not call.inputs or len(outputs) != 1:
         return None
-    kind = kind_of(module) or _tried(call, outputs[0])
+    kind, same = kind_of(module), None
+    if kind is None:
+        kind, same = _tried(call, outputs[0])
     inplace = getattr(module, "inplace", False) is True
-    return None if kind is None else Activation(kind, module, call.inputs[0], outputs[0], inplace)
+    return None if kind is None else Activation(kind, module, call.inputs[0], outputs[0], inplace, same=same)
 
 
-def _tried(call: Call, output: Value) -> Kind | None:
-    """The kind of a module that takes settings, or is a script, by what it computes."""
+def _tried(call: Call, output: Value) -> tuple[Kind | None, nn.Module | None]:
+    """The kind of a module that takes settings, or is a script, by what it computes, and one that computes the same."""
     module, other = call.module, other_kind_of(call.module)
     if not (other or isinstance(module, torch.jit.ScriptModule)) or _has_state(module):
-        return other
+        return other, None
     if call.inputs[0].shape != output.shape or other is NAMED["glu"]:
-        return other
+        return other, None
     try:
         found = of_function(lambda x: module(x) if other is None else type(module).forward(module, x))
     except Exception:  # a script can raise anything on other shapes than it is made for
         found = None
-    return other if found is None else found[0]
+    return (other, None) if found is None else found
 
 
 def _of_module(call: Call) -> Activation | None:
@@ -125,10 +129,12 @@ def _of_module(call: Call) -> Activation | None:
         whole = (found.input, found.output) == (source, result) and not found.fixed and not _has_state(module)
         if not whole and not (learned and (found.input, found.output) == (source, result)):
             return None
-        return Activation(found.kind, module, source, result, found.inplace)
+        return Activation(found.kind, module, source, result, found.inplace, same=found.module)
     region = _whole_region(call, ops)
     out = written(region, source) if region and not _has_state(module) else None
-    return None if out is None else Activation(out.kind, module, source, result, out.inplace, out.ops)
+    if out is None:
+        return None
+    return Activation(out.kind, module, source, result, out.inplace, out.ops, same=out.module)
 
 
 def _takes_only(op: Op, weight: Tensor) -> bool:

@@ -88,7 +88,8 @@ def _candidates(y: Tensor) -> Iterator[tuple[str, nn.Module]]:
     """Activations, with the settings that these values ask for."""
     at = {n: float(y[240 + 20 * n]) for n in (-2, -1, 1, 2)}  # y at whole numbers
     yield "relu", nn.ReLU()
-    if at[-1] not in (0.0, -1.0):
+    # Not the identity, nor ReLU, nor abs: that is a size, as normalisations take it.
+    if min(abs(at[-1] - end) for end in (-1.0, 0.0, 1.0)) > _CLOSE:
         yield "leaky_relu", nn.LeakyReLU(-at[-1])
     low, high = float(y.min()), float(y.max())
     if low == 0.0 and 0.0 < high < 40.0:
