@@ -32,11 +32,11 @@ class Value:
     Attributes:
         shape: its shape.
         dtype: its dtype.
-        device: where it is.
+        device: Device that it is on.
         producer: the operation that returned or changed it; None for an input, and for what was there before the pass.
         axis: the dimension that holds its channels, if something says it.
         users: the operations that take it.
-        data: whether it depends on the model's inputs, or on numbers drawn at random; parameters and buffers do not.
+        data: True if it depends on the model's inputs, or on numbers drawn at random; parameters and buffers do not.
         constant: the tensor itself if it was there before the pass, as a parameter or a buffer; else None.
     """
 

@@ -107,9 +107,9 @@ class _Kind:
 
     Attributes:
         types: Classes of the objects.
-        parts: what one holds.
-        keep: what puts one back as it is now, without what lies within; None where nothing can have changed.
-        function: it holds what a function uses.
+        parts: Function that gives the things that one holds.
+        keep: Function that returns a way to put one back as it is now; None where nothing can change.
+        function: True if it holds values that a function uses.
     """
 
     types: tuple[type, ...]

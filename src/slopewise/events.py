@@ -36,6 +36,7 @@ class Prepared:
         trials: Number of trials to run now.
         side_by_side: Number of trials that run at a time.
         seconds_per_step: Time of a training step of the control, measured here; None where it could not be.
+        unknown_pace: Reason for which no step could be timed, if one is known.
         idle: Accelerator that is there and that the spec leaves unused; None where there is none.
     """
 
@@ -45,6 +46,7 @@ class Prepared:
     trials: int
     side_by_side: int
     seconds_per_step: float | None = None
+    unknown_pace: str | None = None
     idle: str | None = None
 
 

@@ -53,6 +53,7 @@ def test_time_is_that_of_the_steps_and_of_the_evaluations(seconds, expected):
 
 def test_without_a_measured_step_no_time_is_promised():
     assert "about" not in outlook(prepared())
+    assert "2 at a time (no step could be timed)." in outlook(prepared(unknown_pace="no step could be timed"))
 
 
 def test_seeds_that_can_show_nothing():

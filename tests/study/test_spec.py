@@ -25,6 +25,17 @@ def test_seeds_are_a_count_a_list_or_a_range(seeds: object, expected: tuple[int,
         assert parse_spec({"seeds": seeds}).seeds == expected
 
 
+@pytest.mark.parametrize(
+    ("size", "expected"), [(24, (24, 24)), ([24, 16], (24, 16)), (True, None), (0, None), ("24", None)]
+)
+def test_one_number_is_a_square(size: object, expected: tuple[int, int] | None) -> None:
+    if expected is None:
+        with pytest.raises(SpecError, match=r"data\.image_size"):
+            parse_spec({"data": {"image_size": size}})
+    else:
+        assert parse_spec({"data": {"image_size": size}}).data.image_size == expected
+
+
 def test_arms_have_shorthands() -> None:
     spec = parse_spec({"arms": "relu, relu, other=relu, prelu_shared"})
     assert [(arm.name, arm.activation) for arm in spec.arms] == [

@@ -29,13 +29,13 @@ class Activation:
 
     Attributes:
         kind: Kind of the activation.
-        module: what computes it; for a function and what is written out a new one, which computes the same.
-        input: what it was applied to.
-        output: what it returned.
-        inplace: it writes its output over its input.
-        ops: the operations that it consists of, if it is no whole module.
-        fixed: why it can only stay as it is, in words; empty if it can be converted.
-        same: a module of PyTorch's that computes the same, where `module` is of a class of somebody else's.
+        module: Module that computes it; for functions and written-out forms a new one that computes the same.
+        input: Value that it was applied to.
+        output: Value that it returned.
+        inplace: True if it writes its output over its input.
+        ops: Operations that it consists of, if it is no whole module.
+        fixed: Reason for which it can only stay as it is; empty if it can be converted.
+        same: Module of PyTorch that computes the same, where `module` is of a foreign class.
     """
 
     kind: Kind

@@ -97,7 +97,7 @@ def replay(ops: Iterable[Op], source: Value) -> dict[Value, Tensor]:
     """Return the values that operations give for `grid()` in the place of `source`.
 
     Args:
-        ops: in order; all that lies between.
+        ops: Operations between, all of them, in order.
         source: the only value that they take from elsewhere, constants apart.
 
     Returns:

@@ -54,7 +54,7 @@ def written_out(ops: Sequence[Op], is_one: Callable[[Op], bool]) -> Iterator[Wri
 
     Args:
         ops: Operations of the call, in order.
-        is_one: whether an operation is an activation by itself.
+        is_one: Predicate that tells whether an operation is an activation by itself.
     """
     usable = {op for op in ops if is_pointwise(op)}
     for op in reversed(ops):

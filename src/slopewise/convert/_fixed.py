@@ -49,7 +49,7 @@ class Fixed:
         call: the module's.
         input: x.
         output: s·x + t.
-        ops: what computes it.
+        ops: Operations that compute it.
         rest: the names of the submodules that are called on it: an activation, or nothing.
     """
 
@@ -96,7 +96,7 @@ def fixed(call: Call, varying: set[Value]) -> Fixed | None:
     """A module's call as s·x + t with submodules behind; None where it does no arithmetic of its own on its input.
 
     Args:
-        call: in a pass in evaluation mode.
+        call: Call of the module in a pass in evaluation mode.
         varying: `values_of_inputs` of that pass.
 
     Raises:

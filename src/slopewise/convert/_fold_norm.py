@@ -56,7 +56,7 @@ def foldable(model: nn.Module, flow: Flow) -> tuple[list[Foldable], list[Refusal
     """The normalisations that can be folded, and those that cannot, with the reason.
 
     Args:
-        model: in evaluation mode.
+        model: Model in evaluation mode.
         flow: a pass through it.
     """
     names = {module: name for name, module in reversed(list(model.named_modules()))}

@@ -19,7 +19,7 @@ def plain_of(seen: Fixed, activation: nn.Module, stocks: Iterable[type[_BatchNor
     """PyTorch's own normalisation that a subclass computes, but for the activation inside; they share their tensors.
 
     Args:
-        seen: what the module did.
+        seen: Call of the module in a pass.
         activation: the last thing that it does, if it holds one.
         stocks: the classes to choose from.
 

@@ -37,7 +37,7 @@ class Refusal:
         kind: Kind of the activation, such as "relu".
         reason: why it stays, in words.
         reached: the example was run through it.
-        quiet: it should stay, and no warning is due: a gate, for example.
+        quiet: True if it should stay and no warning is due, as for a gate.
     """
 
     name: str

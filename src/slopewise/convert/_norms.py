@@ -23,7 +23,7 @@ def norms(model: nn.Module, flow: Flow, varying: set[Value]) -> Iterator[tuple[F
     """For each module that normalises: its calls, where each is s·x + t with fixed numbers, else why it stays.
 
     Args:
-        model: in evaluation mode.
+        model: Model in evaluation mode.
         flow: a pass through it.
         varying: `values_of_inputs` of that pass.
     """

@@ -71,7 +71,7 @@ def _trials(prepared: Prepared) -> str:
         f"{count(steps, 'step')} each, on {where}, {prepared.side_by_side} at a time"
     )
     if prepared.seconds_per_step is None:
-        return f"{text}."
+        return f"{text}{f' ({prepared.unknown_pace})' if prepared.unknown_pace else ''}."
     rounds = math.ceil(prepared.trials / prepared.side_by_side)
     return f"{text}: about {_time(_EVALUATION * rounds * train['epochs'] * steps * prepared.seconds_per_step)}."
 

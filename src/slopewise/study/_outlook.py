@@ -43,7 +43,7 @@ def prepare(
     """
     found = preflight(spec, folder=folder, tell=tell)
     augment = Augment.resolve(spec.data.augment, height=found.data.train_images.shape[2], flip=found.data.flip)
-    seconds = _seconds_per_step(spec, found) if trials else None
+    seconds, unknown = _seconds_per_step(spec, found) if trials else (None, None)
     prepared = Prepared(
         facts=found.facts,
         spec=spec.model_dump(mode="json"),
@@ -51,15 +51,16 @@ def prepare(
         trials=trials,
         side_by_side=side_by_side,
         seconds_per_step=seconds,
+        unknown_pace=unknown,
         idle=_idle_accelerator(spec),
     )
     return found, prepared
 
 
-def _seconds_per_step(spec: StudySpec, found: Preflight) -> float | None:
-    """Return the median time of the control's first training steps; None where they cannot be taken here."""
+def _seconds_per_step(spec: StudySpec, found: Preflight) -> tuple[float | None, str | None]:
+    """Return the median time of the control's first training steps, or None and the reason why there is none."""
     if spec.hardware.devices > 1:
-        return None
+        return None, "steps of several devices are not timed beforehand"
     threads = torch.get_num_threads()
     torch.set_num_threads(spec.hardware.threads)
     try:
@@ -72,11 +73,10 @@ def _seconds_per_step(spec: StudySpec, found: Preflight) -> float | None:
                 next(steps)
                 seconds.append(time.perf_counter() - started)
     except Exception as error:  # a user's model can raise anything, and its trials are what tells
-        found.facts["pace"] = f"no step could be timed: {describe(error)}"
-        return None
+        return None, f"no step could be timed: the control raised {describe(error)}"
     finally:
         torch.set_num_threads(threads)
-    return median(seconds)
+    return median(seconds), None
 
 
 def _idle_accelerator(spec: StudySpec) -> str | None:

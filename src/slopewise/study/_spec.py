@@ -32,6 +32,10 @@ FilePath = Annotated[
     BeforeValidator(lambda path: os.fspath(path) if isinstance(path, os.PathLike) else path),
     AfterValidator(lambda path: str(Path(path).expanduser())),
 ]
+ImageSize = Annotated[
+    tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]],
+    BeforeValidator(lambda size: (size, size) if isinstance(size, int) and not isinstance(size, bool) else size),
+]
 Patterns = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],
     BeforeValidator(lambda patterns: (patterns,) if isinstance(patterns, str) else patterns),
@@ -70,7 +74,7 @@ class DataSpec(_Table):
         path: folder or file of the sources that need one; for `fashion-mnist`, the folder of the IDX files.
         train_size: a class-balanced subset of this many training images; None takes all.
         validation_fraction: share of the training images that is held out, drawn anew for each seed.
-        image_size: height and width that folder images are resized to.
+        image_size: Height and width that folder images are resized to; one number stands for both.
         parts: folder: the directories of the training and the test images in `path`; None finds them by their names.
         classes: names of the classes in the order of their labels. A folder's directories have no other order than
             that of their names; None takes them as text, so that '10' comes before '2'.
@@ -84,7 +88,7 @@ class DataSpec(_Table):
     path: FilePath | None = None
     train_size: Annotated[int, Field(gt=0)] | None = None
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
-    image_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] = (32, 32)
+    image_size: ImageSize = (32, 32)
     parts: tuple[DirectoryName, DirectoryName] | None = None
     classes: Annotated[tuple[ClassName, ...], Field(min_length=2), AfterValidator(_distinct)] | None = None
     layout: Literal["auto", "CHW", "HWC", "HW"] = "auto"
@@ -130,7 +134,7 @@ class ModelSpec(_Table):
         options: its further keyword arguments (cnn: width, batch_norm; resnet20: width).
         checkpoint: file of `torch.save` or safetensors that every trial starts from; None for random weights.
         checkpoint_key: where in that file the state dict is, if there are several.
-        checkpoint_prefix: what the network's names begin with in that file ("student."); None finds out.
+        checkpoint_prefix: Prefix of the network's names in that file ("student."); None finds it out.
         checkpoint_skip: patterns of names ("fc.*") whose tensors start at random all the same.
         convert: what of an ordinary network is replaced.
     """

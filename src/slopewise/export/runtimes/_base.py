@@ -51,9 +51,9 @@ class Runtime(ABC):
         name: the word for `check_with`.
         title: its name as people write it.
         packages: for each module that is imported, what pip installs; the first is the runtime itself.
-        cure: what to set where its own choice of precision is too rough.
-        doubt: where to look if its outputs differ.
-        reads_onnx: it reads ONNX files and no programs of torch.export.
+        cure: Setting for the case that its own choice of precision is too rough.
+        doubt: Place to look at if its outputs differ.
+        reads_onnx: True if it reads ONNX files and no programs of torch.export.
     """
 
     name: ClassVar[str]

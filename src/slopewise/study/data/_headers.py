@@ -23,8 +23,8 @@ class Header:
         mode: Mode that keeps all of the picture.
         format: Name of its format in Pillow's words.
         size: Height and width before it is turned.
-        several: it has further frames or pages, which are not read.
-        cut: it has more bits than the 8 that Pillow reads of it.
+        several: True if it has further frames or pages, which are not read.
+        cut: True if it has more bits than the 8 that Pillow reads of it.
     """
 
     mode: PictureMode

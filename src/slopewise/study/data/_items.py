@@ -28,7 +28,7 @@ class Picture:
     Attributes:
         pixels: Tensor (C, H, W).
         scale: What tells the meaning of its numbers: the depth of a Pillow image, or the number type of an array.
-        widens: it is a grey picture that may stand among coloured ones.
+        widens: True if it is a grey picture that may stand among coloured ones.
     """
 
     pixels: Tensor
