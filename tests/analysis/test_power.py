@@ -74,11 +74,25 @@ def test_seeds_needed_is_the_first_number_that_suffices(margin, sd, k):
 
 def test_seeds_needed_for_a_wild_spread():
     # Normal approximation: ((z_0.99375 + z_0.8) * sd / margin)**2.
-    expected = ((stats.norm.isf(0.00625) + stats.norm.isf(0.2)) * 40 / 0.1) ** 2
-    assert seeds_needed(0.1, 40.0, tests=4) == pytest.approx(expected, rel=1e-4)
+    expected = ((stats.norm.isf(0.00625) + stats.norm.isf(0.2)) * 20 / 0.1) ** 2
+    assert seeds_needed(0.1, 20.0, tests=4) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("margin", [0.0, -0.5])
 def test_a_margin_must_be_positive(margin):
     with pytest.raises(ValueError, match="margin must be positive"):
         seeds_needed(margin, 1.0, tests=4)
+
+
+@pytest.mark.parametrize(
+    ("margin", "sd"),
+    [(1e-12, 0.6), (5e-324, 0.6), (1e-5, 0.6), (0.5, 1e300), (0.5, np.inf), (0.5, np.nan), (np.nan, 0.6)],
+)
+def test_seeds_are_counted_up_to_a_million(margin, sd):
+    assert seeds_needed(margin, sd, tests=4) is None
+
+
+def test_the_last_number_that_is_counted():
+    enough = smallest_detectable(10**6, 0.6, tests=4)
+    assert seeds_needed(enough, 0.6, tests=4) == 10**6
+    assert seeds_needed(enough * (1 - 1e-5), 0.6, tests=4) is None

@@ -57,6 +57,12 @@ FIGURES = "test accuracy +0.82 points against relu (95 % interval +0.31 to +1.33
             f"The effect of elu is inconclusive: {FIGURES} 10 seeds show an effect of 0.40 points with 80 % power.",
         ),
         (
+            {"verdict": "inconclusive", "margin": 1e-12, "seeds_needed": None},
+            f"The effect of elu is inconclusive: {FIGURES} "
+            "10 seeds show an effect of 0.78 points with 80 % power; "
+            "one of 1e-12 points needs more than 1,000,000 seeds.",
+        ),
+        (
             {"diverged": 3},
             f"elu helps: {FIGURES} Of 10 seeds, 3 of elu diverged; each counts as chance (10 %).",
         ),

@@ -8,6 +8,7 @@ import math
 from slopewise.analysis._verdict import ALPHA
 
 POWER = 0.8
+MOST_PAIRS = 1_000_000  # that `seeds_needed` counts up to; without an end, tiny margins overflow
 
 
 def seeds_floor(tests: int) -> int:
@@ -78,12 +79,14 @@ def smallest_detectable(n: int, sd: float, tests: int) -> float | None:
     return sd * detectable(n, level)
 
 
-def seeds_needed(margin: float, sd: float, tests: int) -> int:
-    """Fewest pairs that show an effect of the size of the margin with 80 % power.
+def seeds_needed(margin: float, sd: float, tests: int) -> int | None:
+    """Fewest pairs that show an effect of the size of the margin with 80 % power; None for more than `MOST_PAIRS`.
 
     Example:
         >>> seeds_needed(0.5, sd=0.6, tests=4), seeds_needed(0.5, sd=0.1, tests=4)
         (20, 8)
+        >>> seeds_needed(1e-12, sd=0.6, tests=4) is None
+        True
     """
     if margin <= 0:
         raise ValueError(f"the margin must be positive, got {margin}")
@@ -93,7 +96,4 @@ def seeds_needed(margin: float, sd: float, tests: int) -> int:
         effect = smallest_detectable(n, sd, tests)
         return effect is not None and effect <= margin
 
-    enough = floor
-    while not shown(enough):
-        enough *= 2
-    return floor + bisect.bisect_left(range(floor, enough), 1, key=shown)
+    return floor + bisect.bisect_left(range(floor, MOST_PAIRS), 1, key=shown) if shown(MOST_PAIRS) else None

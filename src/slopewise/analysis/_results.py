@@ -49,7 +49,7 @@ class Contrast:
         smallest_detectable: effect that this many seeds would show with 80 % power, in `unit`. None below
             `seeds_floor` pairs: there no effect, however large, is sure to be shown.
         seeds_needed: seeds at which the margin would be shown with 80 % power, never below `seeds_floor`.
-            None without a margin and below two pairs.
+            None without a margin, below two pairs (`sd` is None), and where a million would not show it.
         seeds_floor: fewest pairs whose smallest possible p value survives the correction; 8 with 4 tests.
         diverged, control_diverged: how many of the seeds that both arms finished diverged in each of them.
         censored: pairs in which a value is only a bound (target never reached).

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 
 from slopewise.analysis._metrics import METRICS
+from slopewise.analysis._power import MOST_PAIRS
 from slopewise.analysis._results import CautionId, Contrast
 
 _OPENINGS = {
@@ -63,9 +64,13 @@ def _power(contrast: Contrast) -> str:
         shown = f"With fewer than {contrast.seeds_floor} seeds no effect, however large, is sure to be shown"
     else:
         shown = f"{n} seeds show an effect of {contrast.smallest_detectable:.{digits}f} {unit} with 80 % power"
-    if contrast.seeds_needed is None or contrast.seeds_needed <= n:
+    if contrast.margin is None or contrast.sd is None:
         return f"{shown}."
-    return f"{shown}; one of {contrast.margin:g} {unit} needs {contrast.seeds_needed:,} seeds."
+    needed = contrast.seeds_needed
+    if needed is not None and needed <= n:
+        return f"{shown}."
+    seeds = f"more than {MOST_PAIRS:,}" if needed is None else f"{needed:,}"
+    return f"{shown}; one of {contrast.margin:g} {unit} needs {seeds} seeds."
 
 
 def _divergences(contrast: Contrast) -> list[str]:
