@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from slopewise.convert._normal import Refusal
 from slopewise.convert._proof import Proof
+from slopewise.errors import SlopewiseWarning
 from slopewise.nn._batch_norm_prelu import BatchNormPReLU
 
 
-class ConversionWarning(UserWarning):
+class ConversionWarning(SlopewiseWarning):
     """Something about a conversion that its user should look at."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slopewise.errors import SlopewiseError
+from slopewise.errors import SlopewiseError, SlopewiseWarning
 
 if TYPE_CHECKING:
     import torch
@@ -14,7 +14,7 @@ class ExportError(SlopewiseError):
     """The model cannot be exported, or the file does not give what the model gives."""
 
 
-class ExportWarning(UserWarning):
+class ExportWarning(SlopewiseWarning):
     """The file is right, and a runtime computes it roughly unless it is told not to."""
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from slopewise.errors import need
+from slopewise.errors import SlopewiseWarning, need
 from slopewise.monitor._alarm import Alarm, Thresholds
 from slopewise.monitor._clock import Clock
 from slopewise.monitor._hook import Hook
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _Reader = Callable[[Sequence[Tensor]], tuple[Sample, list[Alarm]]]
 
 
-class MonitorWarning(UserWarning):
+class MonitorWarning(SlopewiseWarning):
     """Something that the monitor could not do; training goes on."""
 
 

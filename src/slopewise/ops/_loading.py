@@ -18,6 +18,8 @@ from typing import Literal
 
 import torch
 
+from slopewise.errors import SlopewiseWarning
+
 SWITCH = "SLOPEWISE_KERNELS"
 CAPABILITY = "SLOPEWISE_CPU_CAPABILITY"  # read by csrc/capability.cpp when the kernels are loaded
 NOTE = "_kernels_missing.txt"  # setup.py writes the reason there when it cannot build them
@@ -29,7 +31,7 @@ _REMEDY = (
 )
 
 
-class KernelsWarning(UserWarning):
+class KernelsWarning(SlopewiseWarning):
     """The compiled kernels cannot be used: slopewise gives the same answers, more slowly."""
 
 

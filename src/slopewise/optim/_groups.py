@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
+from slopewise.errors import SlopewiseWarning
 from slopewise.nn import PReLU
 from slopewise.nn._batch_norm_prelu import BatchNormPReLU
 from slopewise.nn._slopes import SharedGradient
@@ -108,7 +109,7 @@ def param_groups(
         A list of three dicts with the keys `name`, `params`, `lr` and `weight_decay`.
 
     Warns:
-        UserWarning: a slope is NaN, beyond ±100 or below 1e-20 and not 0: memory that nobody initialised.
+        SlopewiseWarning: a slope is NaN, beyond ±100 or below 1e-20 and not 0: memory that nobody initialised.
 
     Raises:
         ValueError: a number is negative or NaN, `shared_gradient` is neither "mean" nor "sum", a parameter has no shape
@@ -155,7 +156,7 @@ def param_groups(
     roles |= {id(parameter): "slope" for _, parameter in slopes.values()}
 
     for doubt in _absurd({path: parameter for path, (_, parameter) in slopes.items()}):
-        warnings.warn(doubt, UserWarning, stacklevel=2)
+        warnings.warn(doubt, SlopewiseWarning, stacklevel=2)
 
     def group(name: str, of: Role, lr: float, weight_decay: float) -> dict[str, Any]:
         members = [parameter for parameter in learned if roles[id(parameter)] == of]

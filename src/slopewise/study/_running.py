@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 
 from slopewise import events
+from slopewise.errors import SlopewiseWarning
 
 FILE = "running.json"
 _EVERY, _BEAT = 0.25, 5.0  # seconds
@@ -137,5 +138,6 @@ class Telling(AbstractContextManager["Telling"]):
                 warnings.warn(
                     f"cannot write '{self.path}' ({error.strerror}): `slopewise watch` will not see what runs; the "
                     "study goes on",
+                    SlopewiseWarning,
                     stacklevel=1,
                 )

@@ -20,10 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from slopewise.errors import SlopewiseWarning
 from slopewise.study.data._stored import StoredImages
 
 
-class DataWarning(UserWarning):
+class DataWarning(SlopewiseWarning):
     """The data can be used, but part of them was left out, or something in them may not be as intended."""
 
 

@@ -1,0 +1,107 @@
+r"""Text of users made fit to show: names of studies, arms, classes, layers and files may hold any character.
+
+What is stored and exported stays as it is. Whatever prints, writes a page or words an error shows it through
+`printable`: a terminal would obey control sequences, and a reader would see text in another order than it has.
+"""
+
+from __future__ import annotations
+
+import reprlib
+import unicodedata
+from collections.abc import Callable, Iterable
+
+# Format characters (category Cf of Unicode) that words need: joiners, and signs drawn under the digits after them.
+_JOINERS = frozenset("\u200c\u200d")
+_DRAWN = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")
+_JOINED = frozenset("LMS")  # categories of what joiners stand between: letters, their marks, emoji
+_VIRAMA = 9  # combining class of the marks of Indian scripts after which a joiner may also end a word
+_HIDDEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))  # control, format, half of a surrogate pair, line and paragraph end
+
+
+def printable(text: str, *, keep: str = "", escape: Callable[[str], str] | None = None) -> str:
+    r"""Return the text with escapes for characters that are not seen but obeyed.
+
+    Escaped are control characters (C0, DEL, C1), line ends, format characters such as those that turn the direction of
+    text, and lone surrogates, which stand for bytes of file names that are no UTF-8. All that is seen stays: accents,
+    any script, emoji with their joiners. A backslash stays as it is, so that paths can be read; what is escaped is
+    for reading, not for parsing.
+
+    Args:
+        text: Any text.
+        keep: Characters that stay although they would be escaped, such as line ends of text with several lines.
+        escape: Function from a character to its escape; by default that of Python's literals.
+
+    Example:
+        >>> printable("\x1b[31mred\x07, caf\u00e9 \u6f22\u5b57"), printable("a\u202eb\n"), printable("a\nb", keep="\n")
+        ('\\x1b[31mred\\x07, café 漢字', 'a\\u202eb\\n', 'a\nb')
+    """
+    if text.isprintable():
+        return text
+    escape = escape or _literal
+    return "".join(
+        char if char.isprintable() or char in keep or not _hidden(text, place) else escape(char)
+        for place, char in enumerate(text)
+    )
+
+
+def printed(lines: Iterable[str]) -> str:
+    r"""Return lines as one text, in which a line ends only where one of them does.
+
+    Example:
+        >>> printed(["first", "sec\nond"])
+        'first\nsec\\nond'
+    """
+    return "\n".join(map(printable, lines))
+
+
+def shortened(text: str, longest: int) -> str:
+    """Return printable text that keeps its beginning and its end where it is too long.
+
+    Example:
+        >>> shortened("abcdefghijklmnop", 11), shortened("abc", 11)
+        ('abcd...mnop', 'abc')
+    """
+    if len(text) > longest:
+        end = (longest - 3) // 2
+        text = f"{text[: longest - 3 - end]}...{text[-end:]}"
+    return printable(text)
+
+
+def quoted(value: object, longest: int = 60) -> str:
+    """Return a value as an error quotes it: as Python writes it, of bounded length, whatever it holds.
+
+    Example:
+        >>> quoted("a" * 100, 20), quoted(10**5000), quoted([[[[[[[1]]]]]]])
+        ("'aaaaaaa...aaaaaaaa'", 'a number of about 5,000 digits', '[[[[[[...]]]]]]')
+    """
+    return shortened(_Brief(longest).repr(value), longest)
+
+
+class _Brief(reprlib.Repr):
+    """`repr` that reads no further into a value than it shows."""
+
+    def __init__(self, longest: int) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = longest
+
+    def repr_int(self, x: int, level: int) -> str:
+        if x.bit_length() > 1000:  # Python refuses to write out very long ones
+            return f"a number of about {round(x.bit_length() * 0.30103):,} digits"
+        return super().repr_int(x, level)
+
+
+def _hidden(text: str, place: int) -> bool:
+    """Tell whether the character at a place is obeyed instead of seen."""
+    char = text[place]
+    if char in _JOINERS and place > 0:
+        before, after = text[place - 1], text[place + 1 : place + 2]
+        return not (_joined(before) and (unicodedata.combining(before) == _VIRAMA or _joined(after)))
+    return unicodedata.category(char) in _HIDDEN and char not in _DRAWN
+
+
+def _joined(char: str) -> bool:
+    return not char.isascii() and unicodedata.category(char)[0] in _JOINED
+
+
+def _literal(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
