@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tomllib
 from contextlib import redirect_stdout
 from importlib import resources
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from slopewise._text import shortened
 from slopewise.cli._app import Folder, Json, app, print_json, say, writing
 from slopewise.errors import SpecError, nearest
 
@@ -178,7 +178,7 @@ def export(
 
 def _study(path: Path | None, flags: dict[str, Any], settings: list[str]) -> Study:
     from slopewise.study import Study
-    from slopewise.study._spec_input import override, parse_spec, read_spec
+    from slopewise.study._spec_input import override, parse_spec, read_spec, toml_value
 
     fields = read_spec(path) if path else {}
     for key, value in flags.items():
@@ -187,18 +187,9 @@ def _study(path: Path | None, flags: dict[str, Any], settings: list[str]) -> Stu
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
-            raise SpecError(f"--set {setting}: write KEY=VALUE, as in --set train.lr=0.02")
-        fields = override(fields, key.strip(), _toml_value(text.strip()))
+            raise SpecError(f"--set {shortened(setting, 60)}: write KEY=VALUE, as in --set train.lr=0.02")
+        fields = override(fields, key.strip(), toml_value(text.strip(), f"--set {shortened(key, 60)}"))
     return Study(parse_spec(fields))
-
-
-def _toml_value(text: str) -> Any:
-    """A TOML value, or the text itself where it is none: `--set data.source=digits` needs no quotes."""
-    try:
-        table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return text
-    return table["value"] if len(table) == 1 else text
 
 
 def _run(

@@ -156,6 +156,12 @@ def _check_hardware(hardware: HardwareSpec) -> None:
 
 
 def _check_sizes(spec: StudySpec, data: ImageData) -> None:
+    height, width = data.train_images.shape[2:]
+    shift = spec.data.augment.shift or 0
+    if shift >= min(height, width):
+        raise SpecError(
+            f"data.augment.shift: {shift} pixels push all of an image of {height} x {width} out of it: give fewer"
+        )
     counts = torch.bincount(data.train_labels, minlength=len(data.classes))
     fewest, fraction = int(counts.min()), spec.data.validation_fraction
     held_out = round(fraction * fewest)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
-from slopewise.errors import StoreError
+from slopewise._text import quoted
+from slopewise.errors import SlopewiseWarning, StoreError, listed
+from slopewise.study._bounds import LEAST_MARGIN, told
 from slopewise.study._spec import StudySpec
 
 # Where data and checkpoint lie, and where images are held, may change. What they are may not: the store compares their
@@ -16,18 +19,31 @@ _FREE = {"name", "data.path", "data.memory_gib", "model.checkpoint"}
 def check_same(old: StudySpec, new: StudySpec, folder: str | Path) -> None:
     """Refuse a spec that would mix two studies in one folder.
 
+    The margin is chosen before the study and stays. One below the least margin, which an earlier slopewise took, is
+    none: nothing could lie within it. The study goes on with another, and that is said.
+
     Raises:
-        StoreError: with every difference, one after the other.
+        StoreError: The differences, one after the other.
+
+    Warns:
+        SlopewiseWarning: The margin is another from now on.
     """
     if differences := spec_differences(old, new):
         raise StoreError(
-            f"'{folder}' holds another study: {'; '.join(differences)}. Only new arms and seeds can be added to it: "
-            "choose another folder, or give the old settings"
+            f"'{folder}' holds another study: {told(differences, len(differences))}. Only new arms and seeds can be "
+            "added to it: choose another folder, or give the old settings"
+        )
+    if old.margin != new.margin:
+        warnings.warn(
+            f"the study in '{folder}' had a margin of {old.margin:g} points, less than the least of {LEAST_MARGIN:g}; "
+            f"it is {new.margin:g} from now on, which was not chosen before the study: say so where you report it",
+            SlopewiseWarning,
+            stacklevel=2,
         )
 
 
 def spec_differences(old: StudySpec, new: StudySpec) -> list[str]:
-    """What keeps two specs from being one study, in words.
+    """Return what keeps two specs from being one study, in words.
 
     Example:
         >>> old = StudySpec(arms="relu", seeds=2)
@@ -40,18 +56,20 @@ def spec_differences(old: StudySpec, new: StudySpec) -> list[str]:
     arms_before, arms_after = ({arm["name"]: arm for arm in side.pop("arms")} for side in (before, after))
     seeds_before, seeds_after = (side.pop("seeds") for side in (before, after))
     was, now = _flat(before), _flat(after)
+    free = _FREE | ({"margin"} if old.margin < LEAST_MARGIN else set())
     words = [
-        f"{key} was {was.get(key)!r}, now {now.get(key)!r}"
+        f"{key} was {quoted(was.get(key))}, now {quoted(now.get(key))}"
         for key in sorted(was.keys() | now.keys())
-        if was.get(key) != now.get(key) and key not in _FREE
+        if was.get(key) != now.get(key) and key not in free
     ]
     for name, arm in arms_before.items():
         if name not in arms_after:
             words.append(f"arm {name} is gone")
         elif arm != arms_after[name]:
             words.append(f"arm {name} was {_short(arm)}, now {_short(arms_after[name])}")
-    if gone := [seed for seed in seeds_before if seed not in seeds_after]:
-        words.append(f"seed{'s' * (len(gone) > 1)} {', '.join(map(str, gone))} {'are' if len(gone) > 1 else 'is'} gone")
+    kept = set(seeds_after)
+    if gone := [str(seed) for seed in seeds_before if seed not in kept]:
+        words.append(f"seed{'s' * (len(gone) > 1)} {listed(gone, 60)} {'are' if len(gone) > 1 else 'is'} gone")
     return words
 
 
@@ -63,4 +81,6 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _short(arm: dict[str, Any]) -> str:
-    return ", ".join(f"{key}={value!r}" for key, value in arm.items() if key != "name" and value not in (None, {}))
+    return ", ".join(
+        f"{key}={quoted(value)}" for key, value in arm.items() if key != "name" and value not in (None, {})
+    )

@@ -6,17 +6,22 @@ What a spec does not hold (worker processes, output folder) cannot change a resu
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
+from slopewise._text import quoted
 from slopewise.errors import nearest
+from slopewise.study._bounds import MOST_SEEDS
 from slopewise.study._references import reference_to
 
 SOURCE_NAMES = ("digits", "fashion-mnist", "folder", "npz")  # a folder called digits does not hide the digits
-_MOST_SEEDS = 10_000
 _LARGEST_SEED = 2**63 - 1  # what SQLite stores
 DEFAULT_ARMS = ("relu", "leaky_relu", "frozen_slope", "prelu_shared", "prelu_channel")
 
@@ -27,13 +32,36 @@ class _Table(BaseModel):
 
 # A callable given from Python becomes the reference that a worker process can import.
 Reference = Annotated[str, BeforeValidator(lambda target: reference_to(target) if callable(target) else target)]
+
+
+def _number(value: Any) -> Any:
+    """Refuse true and false, which Python counts as 1 and 0, and whole numbers that no store or tensor holds."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("no_number", "input should be a number")
+    if isinstance(value, int) and value.bit_length() > 64:
+        raise PydanticCustomError("too_long", "input should be a number of at most 64 bits")
+    return value
+
+
+def _path(path: str) -> str:
+    """Return the path with the home directory in place of ~."""
+    if "\0" in path:
+        raise PydanticCustomError("no_path", "a path has no character of code 0")
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError:
+        raise PydanticCustomError("no_path", "no home directory is known of the user that it names") from None
+
+
+Whole = Annotated[int, BeforeValidator(_number)]
+Real = Annotated[float, BeforeValidator(_number)]
 FilePath = Annotated[
     str,
     BeforeValidator(lambda path: os.fspath(path) if isinstance(path, os.PathLike) else path),
-    AfterValidator(lambda path: str(Path(path).expanduser())),
+    AfterValidator(_path),
 ]
 ImageSize = Annotated[
-    tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]],
+    tuple[Annotated[Whole, Field(gt=0)], Annotated[Whole, Field(gt=0)]],
     BeforeValidator(lambda size: (size, size) if isinstance(size, int) and not isinstance(size, bool) else size),
 ]
 Patterns = Annotated[
@@ -44,7 +72,7 @@ Patterns = Annotated[
 
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise ValueError(f"data.classes: '{twice[0]}' stands twice; each class has one place")
+        raise ValueError(f"data.classes: {quoted(twice[0])} stands twice; each class has one place")
     return names
 
 
@@ -61,9 +89,9 @@ class AugmentSpec(_Table):
         erase: probability that a random rectangle (a fiftieth to a third of the area) is set to the mean.
     """
 
-    shift: Annotated[int, Field(ge=0)] | None = None
+    shift: Annotated[Whole, Field(ge=0)] | None = None
     flip: bool | None = None
-    erase: Annotated[float, Field(ge=0, le=1)] = 0.0
+    erase: Annotated[Real, Field(ge=0, le=1)] = 0.0
 
 
 class DataSpec(_Table):
@@ -86,13 +114,13 @@ class DataSpec(_Table):
 
     source: Reference = "digits"
     path: FilePath | None = None
-    train_size: Annotated[int, Field(gt=0)] | None = None
-    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    train_size: Annotated[Whole, Field(gt=0)] | None = None
+    validation_fraction: Annotated[Real, Field(gt=0, lt=1)] = 0.15
     image_size: ImageSize = (32, 32)
     parts: tuple[DirectoryName, DirectoryName] | None = None
     classes: Annotated[tuple[ClassName, ...], Field(min_length=2), AfterValidator(_distinct)] | None = None
     layout: Literal["auto", "CHW", "HWC", "HW"] = "auto"
-    memory_gib: Annotated[float, Field(gt=0)] = 2.0
+    memory_gib: Annotated[Real, Field(gt=0)] = 2.0
     options: dict[str, Any] = {}
     augment: AugmentSpec = AugmentSpec()
 
@@ -100,12 +128,19 @@ class DataSpec(_Table):
     @classmethod
     def _path_as_source(cls, fields: Any) -> Any:
         source = fields.get("source") if isinstance(fields, dict) else None
-        if isinstance(source, (str, Path)) and source not in SOURCE_NAMES and not fields.get("path"):
-            path = Path(source).expanduser()
-            kind = "folder" if path.is_dir() else "npz" if path.suffix == ".npz" else None
-            if kind:
-                return {**fields, "source": kind, "path": str(path)}
-        return fields
+        if not isinstance(source, (str, Path)) or source in SOURCE_NAMES or fields.get("path"):
+            return fields
+        kind = _kind_of(source)
+        return {**fields, "source": kind, "path": source} if kind else fields
+
+
+def _kind_of(source: str | Path) -> str | None:
+    """Return the name of the source that reads a path; None where there is no such path."""
+    try:
+        path = Path(source).expanduser()
+        return "folder" if path.is_dir() else "npz" if path.suffix == ".npz" else None
+    except (OSError, RuntimeError, ValueError):  # too long a name, no such user, a character that no path has
+        return None
 
 
 class ConvertSpec(_Table):
@@ -122,7 +157,7 @@ class ConvertSpec(_Table):
     only: Annotated[Patterns, Field(min_length=1)] | None = None
     skip: Patterns = ()
     call_sites: Literal["separate", "shared", "refuse"] = "separate"
-    channel_dim: int | dict[str, int] | None = None
+    channel_dim: Annotated[int | dict[str, int] | None, BeforeValidator(_number)] = None
 
 
 class ModelSpec(_Table):
@@ -171,13 +206,13 @@ class TrainSpec(_Table):
         schedule: `one-cycle` (linear up over the first quarter, then cosine to 0) or `constant`.
     """
 
-    epochs: Annotated[int, Field(gt=0)] = 40
-    batch_size: Annotated[int, Field(gt=0)] = 64
+    epochs: Annotated[Whole, Field(gt=0)] = 40
+    batch_size: Annotated[Whole, Field(gt=0)] = 64
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: Annotated[float, Field(gt=0)] = 0.025
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    slope_lr_scale: Annotated[float, Field(ge=0)] = 1.0
+    lr: Annotated[Real, Field(gt=0)] = 0.025
+    momentum: Annotated[Real, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[Real, Field(ge=0)] = 5e-4
+    slope_lr_scale: Annotated[Real, Field(ge=0)] = 1.0
     shared_gradient: Literal["mean", "sum"] = "mean"
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
 
@@ -196,8 +231,8 @@ class HardwareSpec(_Table):
     accelerator: Literal["cpu", "cuda", "mps", "auto"] = "cpu"
     precision: Literal["32-true", "64-true", "bf16-true", "bf16-mixed", "16-mixed"] = "32-true"
     strategy: Literal["auto", "ddp_spawn"] = "auto"
-    devices: Annotated[int, Field(gt=0)] = 1
-    threads: Annotated[int, Field(gt=0)] = 1
+    devices: Annotated[Whole, Field(gt=0)] = 1
+    threads: Annotated[Whole, Field(gt=0)] = 1
 
 
 class MonitorSpec(_Table):
@@ -207,7 +242,7 @@ class MonitorSpec(_Table):
         every: `slopewise.monitor.Monitor` samples one training step in so many, and raises alarms; 0 watches none.
     """
 
-    every: Annotated[int, Field(ge=0)] = 10
+    every: Annotated[Whole, Field(ge=0)] = 10
 
 
 class ArmSpec(_Table):
@@ -223,8 +258,8 @@ class ArmSpec(_Table):
     name: Annotated[str, Field(min_length=1, max_length=60)]
     activation: Reference
     options: dict[str, Any] = {}
-    lr: Annotated[float, Field(gt=0)] | None = None
-    slope_lr_scale: Annotated[float, Field(ge=0)] | None = None
+    lr: Annotated[Real, Field(gt=0)] | None = None
+    slope_lr_scale: Annotated[Real, Field(ge=0)] | None = None
     shared_gradient: Literal["mean", "sum"] | None = None
 
 
@@ -244,28 +279,51 @@ def _expand_arms(arms: Any) -> Any:
                 "activation": activation or name,
             }
         elif isinstance(arm, dict) and "activation" in arm:
-            arm = {"name": getattr(arm["activation"], "__name__", str(arm["activation"])), **arm}  # noqa: PLW2901
+            arm = {"name": _activation_name(arm["activation"]), **arm}  # noqa: PLW2901
         expanded.append(arm)
     return expanded
 
 
+def _activation_name(activation: Any) -> str:
+    """Return the name that an arm has from its activation."""
+    return getattr(activation, "__name__", None) or (activation if isinstance(activation, str) else quoted(activation))
+
+
+_SEEDS = re.compile(r"\s*([0-9]{1,19})\s*(?:-\s*([0-9]{1,19})\s*)?")  # one or a range, of at most 64 bits
+
+
 def _expand_seeds(seeds: Any) -> Any:
     """A number is a count (10: seeds 0 to 9); a list is taken as it is; text may be '10', '3,5,8' or '10-19'."""
-    if isinstance(seeds, str) and "," not in seeds and "-" not in seeds:
-        seeds = int(seeds) if seeds.strip().isdigit() else seeds
-    if isinstance(seeds, int) and not isinstance(seeds, bool):
-        if seeds > _MOST_SEEDS:
-            raise ValueError(
-                f"seeds: {seeds} as a number is a count of seeds, at most {_MOST_SEEDS}; one seed is [{seeds}]"
-            )
-        return tuple(range(seeds))
     if isinstance(seeds, str):
-        ranges = [part.strip().partition("-") for part in seeds.split(",")]
-        try:
-            return tuple(s for low, dash, high in ranges for s in range(int(low), int(high if dash else low) + 1))
-        except ValueError:
-            return seeds
+        ranges = list(_ranges(seeds))
+        if "," in seeds or "-" in seeds:
+            count = sum(each.stop - each.start for each in ranges)
+            if count > MOST_SEEDS:
+                raise ValueError(f"seeds: {quoted(seeds)} are {count:,} seeds; a study takes at most {MOST_SEEDS:,}")
+            return tuple(chain.from_iterable(ranges))
+        seeds = ranges[0][0]
+    if isinstance(seeds, int) and not isinstance(seeds, bool):
+        if not 0 < seeds <= MOST_SEEDS:
+            one = f"; one seed is [{seeds}]" if 0 <= seeds <= _LARGEST_SEED else ""
+            raise ValueError(f"seeds: {quoted(seeds)} as a number is a count of seeds, 1 to {MOST_SEEDS:,}{one}")
+        return tuple(range(seeds))
+    if isinstance(seeds, Iterable) and not isinstance(seeds, (list, tuple, bytes, Mapping)):
+        seeds = tuple(islice(seeds, MOST_SEEDS + 1))  # of a range, a set, or what need not end
+        if len(seeds) > MOST_SEEDS:
+            raise ValueError(f"seeds: more than {MOST_SEEDS:,} of them, the most that a study takes")
     return seeds
+
+
+def _ranges(text: str) -> Iterator[range]:
+    for part in text.split(","):
+        if not (found := _SEEDS.fullmatch(part)):
+            raise ValueError(f"seeds: {quoted(part)} is no seed and no range; write 10 (a count), 3,5,8 or 10-19")
+        low, high = int(found[1]), int(found[2] or found[1])
+        if high < low:
+            raise ValueError(f"seeds: the range {low}-{high} goes down; write {high}-{low}")
+        if high > _LARGEST_SEED:
+            raise ValueError(f"seeds: {high} is greater than {_LARGEST_SEED}, the greatest seed")
+        yield range(low, high + 1)
 
 
 class StudySpec(_Table):
@@ -286,9 +344,9 @@ class StudySpec(_Table):
     )
     control: str = ""
     seeds: Annotated[
-        tuple[Annotated[int, Field(ge=0, le=_LARGEST_SEED)], ...], BeforeValidator(_expand_seeds), Field(min_length=1)
+        tuple[Annotated[Whole, Field(ge=0, le=_LARGEST_SEED)], ...], BeforeValidator(_expand_seeds), Field(min_length=1)
     ] = Field(default=10, validate_default=True)
-    margin: Annotated[float, Field(gt=0)] = 0.5
+    margin: Annotated[Real, Field(gt=0)] = 0.5
     data: DataSpec = DataSpec()
     model: ModelSpec = ModelSpec()
     train: TrainSpec = TrainSpec()
@@ -309,9 +367,9 @@ class StudySpec(_Table):
     def _consistent(self) -> StudySpec:
         names = [arm.name for arm in self.arms]
         if twice := [name for name, count in Counter(names).items() if count > 1]:
-            raise ValueError(f"arms: two arms are called '{twice[0]}'; give each its own name, as in 'again=relu'")
+            raise ValueError(f"arms: two are called {quoted(twice[0])}; give each its own name, as in 'again=relu'")
         if self.control not in names:
-            raise ValueError(f"control: no arm is called '{self.control}'; {nearest(self.control, names)}")
+            raise ValueError(f"control: no arm is called {quoted(self.control)}; {nearest(self.control, names)}")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: the same seed stands twice; each arm is trained once per seed")
         if self.hardware.precision == "16-mixed" and self.hardware.accelerator == "cpu":

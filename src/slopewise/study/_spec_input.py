@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from slopewise._text import quoted, shortened
 from slopewise.errors import SpecError, nearest
+from slopewise.study._bounds import DEEPEST, check_bounds, check_size, told, too_deep, where
 from slopewise.study._spec import ArmSpec, StudySpec
+
+_LARGEST_FILE = 2**20  # bytes
+# A key of so many names takes `tomllib` a time that grows with the square of their number.
+_DOTTED = re.compile(
+    rf"""(?<![\w-]) (?: (?: [\w-]++ | "[^"\n]*+" | '[^'\n]*+' ) [ \t]*+ \. [ \t]*+ ){{{DEEPEST}}}""", re.VERBOSE
+)
 
 
 def parse_spec(fields: dict[str, Any]) -> StudySpec:
     """Validate plain data into a spec.
 
     Raises:
-        SpecError: one line per fault: where it is, what is wrong, and for an unknown key the nearest right one.
+        SpecError: Its faults in one line: where each is, what is wrong, and for an unknown key the nearest right one.
 
     Example:
         >>> parse_spec({"arms": "relu,prelu_channel", "seeds": 3}).seeds
@@ -27,20 +36,35 @@ def parse_spec(fields: dict[str, Any]) -> StudySpec:
         slopewise.errors.SpecError: unknown key 'train.epoch'; did you mean 'epochs'? (known: epochs, batch_size, \
 optimizer, lr, momentum, weight_decay, slope_lr_scale, shared_gradient, schedule)
     """
+    check_size(fields)
+    return check_bounds(stored_spec(fields))
+
+
+def stored_spec(fields: dict[str, Any]) -> StudySpec:
+    """Validate a spec that a study was begun with: its numbers may be beyond the bounds for new ones.
+
+    Raises:
+        SpecError: As `parse_spec`.
+
+    Example:
+        >>> stored_spec({"margin": 1e-12}).margin
+        1e-12
+    """
     try:
         return StudySpec.model_validate(fields)
     except ValidationError as error:
-        faults = [_words(fault["loc"], fault["type"], fault["msg"], fault["input"]) for fault in error.errors()]
-        raise SpecError("; ".join(faults)) from error
+        # Not its cause: Python would print that too, with all faults and values, however many and long.
+        faults = error.errors(include_url=False)
+        words = (_words(fault["loc"], fault["type"], fault["msg"], fault["input"]) for fault in faults)
+        raise SpecError(told(words, len(faults))) from None
 
 
 def _words(location: tuple[int | str, ...], kind: str, message: str, value: Any) -> str:
-    where = ".".join(map(str, location))
     if kind == "extra_forbidden":
-        return f"unknown key '{where}'; {nearest(str(location[-1]), _keys_at(location[:-1]))}"
+        return f"unknown key '{where(location)}'; {nearest(str(location[-1]), _keys_at(location[:-1]))}"
     if kind == "value_error":  # raised by our own validators, whose words say where
         return message.removeprefix("Value error, ")
-    return f"{where}: {message[0].lower()}{message[1:]}, but it is {value!r}"
+    return f"{where(location)}: {message[0].lower()}{message[1:]}, but it is {quoted(value)}"
 
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:
@@ -54,17 +78,49 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
 
 
 def read_spec(path: str | Path) -> dict[str, Any]:
-    """The plain data of a TOML file.
+    """Return the plain data of a TOML file.
 
     Raises:
-        SpecError: the file is absent, or is not TOML.
+        SpecError: The file is absent, is too large for a spec, or is not TOML.
     """
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        with Path(path).open("rb") as file:
+            data = file.read(_LARGEST_FILE + 1)
     except OSError as error:
         raise SpecError(f"cannot read the spec '{path}': {error.strerror}; `slopewise init` writes one") from error
+    except ValueError as error:  # a path with a character of code 0
+        raise SpecError(f"cannot read the spec '{path}': {error}") from None
+    if len(data) > _LARGEST_FILE:
+        raise SpecError(f"'{path}' is no spec: it has more than {_LARGEST_FILE:,} bytes; `slopewise init` writes one")
+    try:
+        return _loaded(data.decode(), f"'{path}'")
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"'{path}' is not TOML: {error}") from error
+        raise SpecError(f"'{path}' is not TOML: {shortened(str(error), 200)}") from None
+    except ValueError:  # more digits than Python reads
+        raise SpecError(f"'{path}' holds a number of too many digits: at most 64 bits") from None
+
+
+def toml_value(text: str, place: str) -> Any:
+    """Return a TOML value, or the text itself where it is none: `--set data.source=digits` needs no quotes.
+
+    Example:
+        >>> toml_value("[1, 2]", "--set"), toml_value("digits", "--set")
+        ([1, 2], 'digits')
+    """
+    try:
+        table = _loaded(f"value = {text}", place)
+    except ValueError:
+        return text
+    return table["value"] if len(table) == 1 else text
+
+
+def _loaded(text: str, place: str) -> dict[str, Any]:
+    if _DOTTED.search(text):
+        raise too_deep(place)
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise too_deep(place) from None
 
 
 def override(fields: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
@@ -74,10 +130,12 @@ def override(fields: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
         >>> override({"train": {"lr": 0.1}}, "train.epochs", 3)
         {'train': {'lr': 0.1, 'epochs': 3}}
     """
+    if key.count(".") >= DEEPEST:
+        raise too_deep(shortened(key, 60))
     head, dot, rest = key.partition(".")
     if not dot:
         return {**fields, head: value}
     inner = fields.get(head, {})
     if not isinstance(inner, dict):
-        raise SpecError(f"cannot set '{key}': '{head}' is not a table")
+        raise SpecError(f"cannot set '{shortened(key, 60)}': '{shortened(head, 60)}' is not a table")
     return {**fields, head: override(inner, rest, value)}

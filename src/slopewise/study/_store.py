@@ -21,7 +21,7 @@ from slopewise.errors import StoreError
 from slopewise.records import TRIAL_PARTS, StudyRecord, TrialRecord
 from slopewise.study._resume import check_same
 from slopewise.study._spec import StudySpec
-from slopewise.study._spec_input import parse_spec
+from slopewise.study._spec_input import stored_spec
 
 FILE = "study.db"
 SCHEMA = 1  # stored as SQLite's user_version
@@ -145,7 +145,7 @@ class Store:
 
     def spec(self) -> StudySpec:
         """What the study was asked."""
-        return parse_spec(self._study().spec)
+        return stored_spec(self._study().spec)
 
     def done(self) -> dict[tuple[str, int], str]:
         """Status by (arm, seed) of the trials that are stored."""
@@ -185,7 +185,7 @@ class Store:
                 _trial(row, {name: tuple(below[name].get(row["id"], ())) for name in TRIAL_PARTS})
                 for row in connection.execute(sql.select(*_columns_of(connection, _TRIALS))).mappings()
             ]
-        spec = parse_spec(study.spec)
+        spec = stored_spec(study.spec)
         arms = tuple(arm.name for arm in spec.arms)
         trials.sort(key=lambda trial: (spec.seeds.index(trial.seed), arms.index(trial.arm)))
         return StudyRecord(

@@ -9,9 +9,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from slopewise.errors import SpecError, StoreError
+from slopewise.errors import SpecError, StoreError, listed
 from slopewise.events import Ended, Event, Prepared, TrialKey
 from slopewise.results import Results
+from slopewise.study._bounds import check_bounds
 from slopewise.study._references import describe
 from slopewise.study._resume import check_same
 from slopewise.study._running import Telling
@@ -41,8 +42,8 @@ class Study:
 
     def __init__(self, spec: StudySpec | None = None, **fields: Any) -> None:
         if spec is not None and fields:
-            raise SpecError(f"give Study a spec or fields, not both ({', '.join(fields)})")
-        self.spec = parse_spec(fields) if spec is None else spec
+            raise SpecError(f"give Study a spec or fields, not both ({listed(list(fields))})")
+        self.spec = parse_spec(fields) if spec is None else check_bounds(spec)
 
     def plan(self) -> tuple[TrialKey, ...]:
         """Every trial. The arms of one seed stand together, so that a drift of the machine meets all arms alike."""

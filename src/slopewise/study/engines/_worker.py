@@ -11,7 +11,7 @@ from slopewise.events import Ended, Epoch, TrialKey
 from slopewise.records import EpochRecord, TrialRecord
 from slopewise.study._environment import environment
 from slopewise.study._spec import StudySpec
-from slopewise.study._spec_input import parse_spec
+from slopewise.study._spec_input import stored_spec
 from slopewise.study._trial import run_trial
 from slopewise.study.data import ImageData
 from slopewise.study.engines._base import READY
@@ -25,7 +25,7 @@ def serve(pipe: Connection, spec_fields: dict[str, object], data: ImageData) -> 
     os.dup2(2, 1)  # what a user's code prints must not get between the lines of `--json`
     # Ctrl-C reaches the whole process group; the driver alone decides what becomes of its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    spec = parse_spec(dict(spec_fields))
+    spec = stored_spec(dict(spec_fields))
     try:
         pipe.send(READY)
         while (task := pipe.recv()) is not None:
