@@ -61,7 +61,8 @@ def check_size(fields: Mapping[str, Any]) -> None:
         ...
         slopewise.errors.SpecError: name: a text of 1,000,000 characters; a spec takes at most 100,000
     """
-    values, todo = 0, [((), fields)]
+    values = 0
+    todo: list[tuple[tuple[object, ...], Any]] = [((), fields)]
     while todo:
         place, value = todo.pop()
         if isinstance(value, str):
