@@ -29,7 +29,7 @@ _GREATEST = {
     "data.augment.shift": (16_384, "pixels"),
     "train.epochs": (1_000_000, ""),
     "train.batch_size": (10**9, "images"),
-    "train.lr": (1e6, ""),
+    "train.lr": (1e30, ""),  # times the slopes' scale, float32 still holds it
     "train.weight_decay": (1e6, ""),
     "train.slope_lr_scale": (1e6, ""),
     "hardware.devices": (1024, ""),
