@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from slopewise.analysis import analyse, sentence
+from slopewise.analysis import analyse, sentence, smallest_detectable
 
 DATA = {"classes": ["cat", "dog"], "test_images": 400, "test_images_by_class": [300, 100]}
 TWO_IN_A_HUNDRED = 100 * (0.75 + 2 * math.sqrt(0.75 * 0.25 / 400))  # of guessing "cat" on 400 images, by hand
@@ -59,15 +59,32 @@ def test_without_counts_of_the_classes_they_are_taken_to_be_equal(study):
     [
         ([90, 91], ["no-spread", "too-few-seeds"], "inconclusive"),
         ([90.25, 91.25], ["no-spread", "too-few-seeds"], "inconclusive"),
-        ([90, 91.1], ["too-few-seeds"], "no practical effect"),
+        ([90, 91.1], ["too-few-seeds"], "inconclusive"),
+        ([90, 91, 90], ["no-spread", "too-few-seeds"], "inconclusive"),
+        ([90, 91] * 3, ["no-spread"], "no practical effect"),
+        ([90, 91, 90, 91, 90, 91.1], [], "no practical effect"),
     ],
 )
-def test_two_seeds_with_equal_differences_show_nothing(study, epoch, arm, expected, verdict):
-    record = study({"relu": [90, 91], "elu": arm}, classes=2, data=DATA, margin=2.0)
+def test_equal_differences_show_nothing_below_the_floor(study, epoch, arm, expected, verdict):
+    record = study({"relu": ([90, 91] * 3)[: len(arm)], "elu": arm}, classes=2, data=DATA, margin=2.0)
     for number, trial in enumerate(record.trials):
         object.__setattr__(trial, "epochs", (epoch(1, 10, train_loss=0.5 + number),))
     contrast = analyse(record).primary[0]
     assert ids(contrast.cautions) == expected
+    assert contrast.verdict == verdict
+
+
+@pytest.mark.parametrize(("images", "verdict"), [(100, "inconclusive"), (360, "no practical effect")])
+def test_equal_differences_near_the_ceiling_are_as_wide_as_a_test_image(study, epoch, images, verdict):
+    """Ten seeds without a mistake: on 100 images, true accuracies of 99.4 and 100 % would look like that."""
+    data = {"classes": ["cat", "dog"], "test_images": images, "test_images_by_class": [images // 2] * 2}
+    record = study({"relu": [100] * 10, "elu": [100] * 10}, classes=2, data=data)
+    for number, trial in enumerate(record.trials):
+        object.__setattr__(trial, "epochs", (epoch(1, 10, train_loss=0.5 + number),))
+    contrast = analyse(record).primary[0]
+    half = 2.262157 * (100 / images) / 10**0.5  # t[9] at 97.5 %
+    assert contrast.interval == pytest.approx((-half, half), rel=1e-6)
+    assert contrast.smallest_detectable == pytest.approx(smallest_detectable(10, 100 / images, 1))
     assert contrast.verdict == verdict
 
 
@@ -84,10 +101,11 @@ def test_a_class_without_test_images_is_named(study):
     assert "no test image of class 'emu'" in sentence(contrast)
 
 
-def test_a_test_set_on_which_one_image_exceeds_the_margin(study):
+def test_a_test_set_on_which_one_image_reaches_the_margin(study):
     data = {**DATA, "test_images": 100, "test_images_by_class": [50, 50]}
     assert ids(compared(study, [90, 91] * 3, [90, 92] * 3, data=data)[0].cautions) == ["coarse-test-set"]
-    assert ids(compared(study, [90, 91] * 3, [90, 92] * 3, data=data, margin=1.0)[0].cautions) == []
+    assert ids(compared(study, [90, 91] * 3, [90, 92] * 3, data=data, margin=1.0)[0].cautions) == ["coarse-test-set"]
+    assert ids(compared(study, [90, 91] * 3, [90, 92] * 3, data=data, margin=1.01)[0].cautions) == []
 
 
 def test_a_control_that_makes_no_mistake(study):

@@ -1,12 +1,13 @@
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slopewise.analysis import analyse
+from slopewise.analysis import analyse, sentence
 from slopewise.records import StudyRecord
 from slopewise.testing import synthetic_study
 
@@ -49,9 +50,10 @@ def test_diverged_seeds_count_as_chance_and_are_left_out_of_the_second_line(stud
     records = study({"relu": [90, 91, None, 93], "elu": [91, None, None, 94]}, classes=4)
     analysis = analyse(records)
     (primary,), (converged,) = analysis.primary, analysis.converged
-    assert primary.seeds == (0, 1, 2, 3)
-    assert primary.differences == pytest.approx((1, 25 - 91, 0, 1))
-    assert (primary.diverged, primary.control_diverged, primary.chance) == (2, 1, 25)
+    assert primary.seeds == (0, 1, 3)  # what both lost tells nothing
+    assert primary.differences == pytest.approx((1, 25 - 91, 1))
+    assert (primary.finished, primary.converged) == (4, 2)
+    assert (primary.diverged, primary.control_diverged, primary.both_diverged, primary.chance) == (2, 1, 1, 25)
     assert converged.seeds == (0, 3)
     assert converged.differences == pytest.approx((1, 1))
     assert (converged.diverged, converged.control_diverged, converged.chance) == (2, 1, None)
@@ -66,6 +68,53 @@ def test_seeds_that_one_arm_lacks_are_not_pairs(study, trial):
     (contrast,) = analyse(dataclasses.replace(records, trials=tuple(trials))).primary
     assert contrast.seeds == (1, 2)
     assert contrast.control_values == pytest.approx((91, 90))
+
+
+def test_pairs_that_both_arms_lost_say_nothing(study):
+    (contrast,) = analyse(study({"relu": [None] * 10, "elu": [None] * 10})).primary
+    assert (contrast.seeds, contrast.interval, contrast.verdict) == ((), None, "inconclusive")
+    assert (contrast.finished, contrast.both_diverged) == (10, 10)
+
+
+def test_two_small_differences_beside_eight_lost_pairs_say_nothing(study):
+    lost = [None] * 8
+    (contrast,) = analyse(study({"relu": [95.0, 95.0, *lost], "elu": [95.01, 95.02, *lost]})).primary
+    assert contrast.seeds == (0, 1)
+    assert max(map(abs, contrast.interval)) < contrast.margin
+    assert (contrast.verdict, contrast.negligible) == ("inconclusive", False)
+    assert "both elu and relu diverged in 8 of 10 seeds" in " ".join(caution.text for caution in contrast.cautions)
+    assert "2 seeds cannot show help or harm, however large (6 can)" in sentence(contrast)
+
+
+@pytest.mark.parametrize("control", [9.0, 5.0])
+def test_an_arm_that_always_diverges_never_helps(study, control):
+    """Not beside a control that is worse than chance, either, and the other way round."""
+    worse = [control + wiggle for wiggle in (0, 0.1) * 5]
+    for scores in ({"relu": worse, "elu": [None] * 10}, {"relu": [None] * 10, "elu": worse}):
+        (contrast,) = analyse(study(scores)).primary
+        assert set(contrast.differences) == {0.0}
+        assert contrast.verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(("relu", "verdict"), [(90.0, "hurts"), (10.6, "hurts"), (10.2, "hurts")])
+def test_an_arm_that_always_diverges_is_never_without_practical_effect(study, relu, verdict):
+    """A control that barely learns is close to chance, but a training that fails is no small effect."""
+    (contrast,) = analyse(study({"relu": [relu, relu + 0.05] * 5, "elu": [None] * 10})).primary
+    assert (contrast.verdict, contrast.negligible) == (verdict, False)
+
+
+def test_few_converged_pairs_are_not_enough_for_no_practical_effect(study):
+    relu, elu = [10.2, 10.25] * 5, [10.4] * 5 + [None] * 5
+    (contrast,) = analyse(study({"relu": relu, "elu": elu})).primary
+    assert max(map(abs, contrast.interval)) < contrast.margin
+    assert (contrast.converged, contrast.verdict) == (5, "inconclusive")
+    assert "too-few-converged" in {caution.id for caution in contrast.cautions}
+
+
+def test_every_divergence_counts_in_the_rate_that_is_not_excluded(study):
+    (contrast,) = analyse(study({"relu": [90.0] * 20, "elu": [None, None, *[91.0] * 18]})).primary
+    assert contrast.divergence_bound == pytest.approx(0.283, abs=5e-4)  # Clopper and Pearson: 2 of 20
+    assert contrast.control_divergence_bound == pytest.approx(1 - 0.05 ** (1 / 20))
 
 
 @settings(deadline=None, max_examples=40)
@@ -109,12 +158,14 @@ def test_the_same_change_in_both_arms_changes_nothing(study):
     assert here.correlation == pytest.approx(there.correlation)
 
 
-@pytest.mark.parametrize("seeds", [2, 3, 10])
+@pytest.mark.parametrize("seeds", [3, 4, 10])
 def test_identical_arms_differ_by_exactly_zero(seeds):
     analysis = analyse(renamed_copy(synthetic_study(("relu",), seeds, diverged={"relu": 1}), "relu again"))
     (contrast,) = analysis.primary
     assert set(contrast.differences) == {0.0}
-    assert (contrast.interval, contrast.p, contrast.p_holm) == ((0, 0), 1, 1)
+    assert len(contrast.seeds) == seeds - 1  # the diverged pair is none
+    assert {contrast.p, contrast.p_holm} == {1}
+    assert contrast.interval == (0, 0)
     assert contrast.verdict == "inconclusive"  # differences without spread are no evidence that none is larger
     assert "identical" in {caution.id for caution in contrast.cautions}
     assert {c.verdict for c in analysis.secondary} == {"inconclusive"}  # no margin, no such claim
@@ -145,6 +196,64 @@ def test_negligible_beside_helps(study):
     arm = control + 0.2 + rng.normal(0, 0.05, 20)
     (contrast,) = analyse(study({"relu": list(control), "elu": list(arm)})).primary
     assert (contrast.verdict, contrast.negligible) == ("helps", True)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["test_accuracy", "train_loss", "seconds_per_step", "validation_accuracy"])
+def test_a_figure_that_is_no_number_counts_as_missing_and_is_named(name, value):
+    study = synthetic_study(("relu", "elu"), seeds=4)
+    broken, missing = (
+        dataclasses.replace(
+            study,
+            trials=tuple(
+                dataclasses.replace(t, **{name: put}) if (t.arm, t.seed) == ("elu", 2) else t for t in study.trials
+            ),
+        )
+        for put in (value, None)
+    )
+    found, expected = analyse(broken), analyse(missing)
+    assert f"{name} of elu, seed 2, is {value}" in found.cautions[-1].text
+    assert dataclasses.replace(found, cautions=()).arms == expected.arms
+    for one, other in zip(found.primary + found.secondary, expected.primary + expected.secondary, strict=True):
+        assert dataclasses.replace(one, cautions=()) == dataclasses.replace(other, cautions=())
+    json.dumps(dataclasses.asdict(found), allow_nan=False)
+
+
+def elsewhere(study: StudyRecord, arm: str, seeds: range, facts: dict[str, str]) -> StudyRecord:
+    """The same records with some trials run in another environment, and twice as slow."""
+    moved = tuple(
+        dataclasses.replace(t, environment="other", seconds_per_step=2 * t.seconds_per_step)
+        if t.arm == arm and t.seed in seeds
+        else t
+        for t in study.trials
+    )
+    other = {**study.environments["synthetic"], **facts}
+    return dataclasses.replace(study, trials=moved, environments={**study.environments, "other": other})
+
+
+def test_times_are_not_compared_across_machines():
+    here = synthetic_study(("relu", "elu"), seeds=10)
+    apart = elsewhere(here, "elu", range(10), {"cpu": "another CPU"})
+    before, after = analyse(here), analyse(apart)
+    (times,) = [contrast for contrast in after.secondary if contrast.metric == "seconds_per_step"]
+    assert (times.seeds, times.verdict) == ((), "inconclusive")
+    assert after.arms[1].cost_ratio is None
+    assert after.primary[0].differences == before.primary[0].differences
+    assert after.pairing.apart == tuple(range(10))
+    assert "(cpu: 'another CPU' and 'synthetic CPU')" in sentence(after.primary[0])
+
+
+def test_times_of_the_pairs_that_ran_together_still_count():
+    """An arm that was added on another day: half of its seeds ran with another version."""
+    here = synthetic_study(("relu", "elu", "gelu"), seeds=8)
+    after = analyse(elsewhere(here, "gelu", range(4), {"torch": "2.12.0"}))
+    together = {contrast.arm: contrast for contrast in after.secondary if contrast.metric == "seconds_per_step"}
+    assert together["elu"].seeds == tuple(range(8))
+    assert together["gelu"].seeds == (4, 5, 6, 7)
+    assert after.arms[2].cost_ratio == pytest.approx(1, abs=0.1)
+    assert after.pairing.apart == (0, 1, 2, 3)
+    cautions = {contrast.arm: {caution.id for caution in contrast.cautions} for contrast in after.primary}
+    assert ["other-environment" in cautions[arm] for arm in ("elu", "gelu")] == [False, True]
 
 
 @pytest.mark.parametrize(

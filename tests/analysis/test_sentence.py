@@ -29,23 +29,35 @@ CONTRAST = Contrast(
     smallest_detectable=0.78,
     seeds_needed=20,
     seeds_floor=8,
+    can_be_shown=True,
+    converged=10,
+    finished=10,
     diverged=0,
     control_diverged=0,
+    both_diverged=0,
+    divergence_bound=0.2589,
+    control_divergence_bound=0.2589,
     censored=0,
 )
 FIGURES = "test accuracy +0.82 points against relu (95 % interval +0.31 to +1.33, 10 seeds, Holm p = 0.0078)."
+UNCLEAR = (
+    f"The effect of elu is inconclusive: {FIGURES} "
+    "10 seeds show an effect of 0.78 points with 80 % power; one of 0.5 points needs 20 seeds."
+)
+TRAINED = "All 10 seeds trained; divergence of up to 26 % of the trials of either arm is not excluded."
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, f"elu helps: {FIGURES}"),
-        ({"verdict": "hurts"}, f"elu hurts: {FIGURES}"),
-        ({"negligible": True}, f"elu helps: {FIGURES} That is less than the margin of 0.5 points."),
-        ({"p_holm": 0.0004}, f"elu helps: {FIGURES}".replace("= 0.0078", "< 0.001")),
+        ({}, f"elu helps: {FIGURES} {TRAINED}"),
+        ({"verdict": "hurts"}, f"elu hurts: {FIGURES} {TRAINED}"),
+        ({"negligible": True}, f"elu helps: {FIGURES} That is less than the margin of 0.5 points. {TRAINED}"),
+        ({"p_holm": 0.0004}, f"elu helps: {FIGURES} {TRAINED}".replace("= 0.0078", "< 0.001")),
         (
             {"verdict": "no practical effect"},
-            f"elu has no practical effect: {FIGURES} The whole interval lies within the margin of 0.5 points.",
+            f"elu has no practical effect: {FIGURES} "
+            f"The whole interval lies within the margin of 0.5 points. {TRAINED}",
         ),
         (
             {"verdict": "inconclusive"},
@@ -63,12 +75,22 @@ FIGURES = "test accuracy +0.82 points against relu (95 % interval +0.31 to +1.33
             "one of 1e-12 points needs more than 1,000,000 seeds.",
         ),
         (
-            {"diverged": 3},
-            f"elu helps: {FIGURES} Of 10 seeds, 3 of elu diverged; each counts as chance (10 %).",
+            {"diverged": 3, "divergence_bound": 0.6066},
+            f"elu helps: {FIGURES} Of 10 seeds, 3 of elu diverged; each counts as chance (10 %); "
+            "divergence of up to 61 % of elu and 26 % of relu is not excluded.",
         ),
         (
-            {"diverged": 3, "control_diverged": 1, "chance": 100 / 3},
-            f"elu helps: {FIGURES} Of 10 seeds, 3 of elu and 1 of relu diverged; each counts as chance (33.3 %).",
+            {"verdict": "inconclusive", "diverged": 3, "control_diverged": 1, "chance": 100 / 3},
+            f"{UNCLEAR} Of 10 seeds, 3 of elu and 1 of relu diverged; each counts as chance (33.3 %).",
+        ),
+        (
+            {"verdict": "inconclusive", "diverged": 3, "control_diverged": 1, "both_diverged": 1, "finished": 11},
+            f"{UNCLEAR} Of 11 seeds, 3 of elu and 1 of relu diverged; each counts as chance (10 %); the 1 "
+            "in which both did says nothing of accuracy.",
+        ),
+        (
+            {"verdict": "inconclusive", "diverged": 2, "control_diverged": 2, "both_diverged": 2, "finished": 12},
+            f"{UNCLEAR} Of 12 seeds, 2 of elu and 2 of relu diverged; the 2 in which both did say nothing of accuracy.",
         ),
         (
             {"diverged": 3, "control_diverged": 1, "chance": None},
@@ -81,11 +103,11 @@ FIGURES = "test accuracy +0.82 points against relu (95 % interval +0.31 to +1.33
                 "p_holm": 1.0,
                 "smallest_detectable": None,
                 "seeds_needed": 1234,
+                "can_be_shown": False,
             },
             "The effect of elu is inconclusive: test accuracy +0.82 points against relu "
             "(95 % interval +0.31 to +1.33, 3 seeds, Holm p = 1). "
-            "With fewer than 8 seeds no effect, however large, is sure to be shown; "
-            "one of 0.5 points needs 1,234 seeds.",
+            "3 seeds cannot show help or harm, however large (8 can); one of 0.5 points needs 1,234 seeds.",
         ),
         (
             {
@@ -97,9 +119,15 @@ FIGURES = "test accuracy +0.82 points against relu (95 % interval +0.31 to +1.33
                 "interval": None,
                 "smallest_detectable": None,
                 "seeds_needed": None,
+                "can_be_shown": False,
             },
             "The effect of elu is inconclusive: test accuracy +0.00 points against relu (1 seed, Holm p = 1). "
-            "With fewer than 8 seeds no effect, however large, is sure to be shown.",
+            "1 seed cannot show help or harm, however large (8 can).",
+        ),
+        (
+            {"verdict": "inconclusive", "seeds": tuple(range(7)), "smallest_detectable": None, "seeds_needed": None},
+            f"The effect of elu is inconclusive: {FIGURES.replace('10 seeds', '7 seeds')} "
+            "7 seeds can show help or harm, however large, only if other arms are shown first (8 can alone).",
         ),
         (
             {

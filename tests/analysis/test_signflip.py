@@ -83,6 +83,15 @@ def test_sampled_p_is_never_zero_and_ignores_direction_and_order():
     assert sign_flip_p(differences) == sign_flip_p(-differences) == sign_flip_p(differences[::-1])
 
 
+@pytest.mark.parametrize("n", [10, 40])
+def test_order_does_not_matter_on_the_grid_of_a_test_set(n):
+    """Accuracies on 360 images: sizes tie, with either sign, so that sorting by size alone leaves an order."""
+    rng = np.random.default_rng(n)
+    differences = 100 * rng.integers(-3, 6, n) / 360
+    p = {float(sign_flip_p(sign * rng.permutation(differences))) for sign in (1, -1) for _ in range(20)}
+    assert len(p) == 1
+
+
 def test_leading_axes():
     differences = np.random.default_rng(0).normal(size=(2, 3, 6))
     p = sign_flip_p(differences)

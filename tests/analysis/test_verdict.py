@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slopewise.analysis import holm, mean_interval, sign_flip_p, verdict
+from slopewise.analysis._verdict import reaches, within
 
 p_values = st.lists(st.floats(0, 1), min_size=1, max_size=5)
 
@@ -47,8 +48,9 @@ def test_holm_over_the_last_axis():
         (-0.1, 0.9, 0.01, "inconclusive", "inconclusive"),  # nor is the p value
         (0.0, 0.9, 0.01, "inconclusive", "inconclusive"),  # 0 is inside
         (0.1, 0.4, 0.9, "no practical effect", "no practical effect"),
-        (-0.5, 0.5, 0.9, "no practical effect", "no practical effect"),  # the margin itself is inside
-        (-0.5, 0.51, 0.9, "inconclusive", "inconclusive"),
+        (-0.49, 0.49, 0.9, "no practical effect", "no practical effect"),
+        (-0.5, 0.3, 0.9, "inconclusive", "inconclusive"),  # a difference of the margin matters
+        (-0.3, 0.5, 0.9, "inconclusive", "inconclusive"),
         (-2.0, 2.0, 1.0, "inconclusive", "inconclusive"),  # a large p value is no evidence of no effect
         (0.0, 0.0, 1.0, "no practical effect", "no practical effect"),
         (math.nan, math.nan, 0.01, "inconclusive", "inconclusive"),
@@ -57,6 +59,23 @@ def test_holm_over_the_last_axis():
 def test_rule(low, high, p, higher, lower):
     assert verdict(low, high, p, margin=0.5, better="higher") == higher
     assert verdict(low, high, p, margin=0.5, better="lower") == lower
+
+
+@pytest.mark.parametrize("images", [100, 200, 360, 1000, 1797])
+def test_rounding_does_not_move_a_difference_across_the_margin(images):
+    """Differences of one image, computed from any pair of accuracies, are the margin of one image."""
+    right = np.arange(1, images + 1)
+    differences = 100 * (right / images) - 100 * ((right - 1) / images)
+    assert len(set(differences)) > 1  # they differ by rounding
+    assert reaches(differences, 100 / images).all()
+    assert reaches(-differences, 100 / images).all()
+    assert not within(-differences, differences, 100 / images).any()
+    assert within(-differences, differences, 100 / (images - 1)).all()
+
+
+def test_pairs_enough_are_needed_to_claim_no_effect():
+    words = verdict([-0.1, -0.1, 0.2], [0.1, 0.1, 0.4], 0.01, margin=0.5, better="higher", enough=[True, False, False])
+    assert words.tolist() == ["no practical effect", "inconclusive", "helps"]
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 0), (-0.1, 0.1), (math.nan, math.nan)])

@@ -19,6 +19,7 @@ from slopewise.analysis._results import LayerSlopes as LayerSlopes
 from slopewise.analysis._results import Pairing as Pairing
 from slopewise.analysis._results import Verdict as Verdict
 from slopewise.analysis._sentence import sentence as sentence
+from slopewise.analysis._sentence import verdict_words as verdict_words
 from slopewise.analysis._signflip import sign_flip_p as sign_flip_p
 from slopewise.analysis._verdict import holm as holm
 from slopewise.analysis._verdict import verdict as verdict

@@ -7,8 +7,9 @@ import statistics
 from slopewise.analysis._alarms import arm_alarms
 from slopewise.analysis._arms import pairing, summarise
 from slopewise.analysis._cautions import study_cautions, untrained_arms
-from slopewise.analysis._contrasts import contrasts, finished_trials
+from slopewise.analysis._contrasts import contrasts
 from slopewise.analysis._metrics import METRICS, PRIMARY
+from slopewise.analysis._pairs import finished_trials
 from slopewise.analysis._results import Analysis
 from slopewise.records import StudyRecord
 

@@ -6,7 +6,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from slopewise.analysis._contrasts import finished_trials
+from slopewise.analysis._pairs import finished_trials
 from slopewise.analysis._results import ArmSummary, LayerSlopes, Pairing
 from slopewise.records import SiteRecord, StudyRecord, TrialRecord
 
@@ -32,6 +32,7 @@ def pairing(study: StudyRecord) -> Pairing:
             if _differ(trial.init_digest for trial in seeds[seed])
             or _differ(trial.data_digest for trial in seeds[seed])
         ),
+        apart=tuple(seed for seed in checked if _differ(trial.environment for trial in seeds[seed])),
     )
 
 
@@ -51,7 +52,10 @@ def _summary(
     ratios = [
         time / base
         for seed, time in times.items()
-        if seed in control and not control[seed].diverged and (base := control[seed].seconds_per_step)
+        if seed in control
+        and not control[seed].diverged
+        and control[seed].environment == trials[seed].environment
+        and (base := control[seed].seconds_per_step)
     ]
     cost_ratio = statistics.median(ratios) if ratios else None
     stock_ratio, stock_reason = _stock(trials.values())

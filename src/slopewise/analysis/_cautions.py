@@ -6,8 +6,10 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
+from slopewise.analysis._pairs import Pairs, not_finite
 from slopewise.analysis._power import seeds_floor
 from slopewise.analysis._results import Caution
+from slopewise.analysis._verdict import reaches
 from slopewise.records import StudyRecord, TrialRecord
 
 _TOO_CLOSE = 2.0  # standard errors above guessing within which an accuracy is no sign of having learned
@@ -60,44 +62,84 @@ def study_cautions(
         named = ", ".join(repr(name) for name in missing[:3]) + (f" and {len(missing) - 3} more" * (len(missing) > 3))
         text = f"the test set has no image of class {named}: the verdicts are about the other classes"
         found.append(Caution("test-class-missing", text, f"no test image of class {named}"))
-    if (image := _points_of_an_image(study)) is not None and image > study.margin:
-        text = f"one test image is worth {image:.3g} points, more than the margin of {study.margin:g}: add test images"
+    if (image := points_per_image(study)) and reaches(image, study.margin):
+        text = f"one test image is worth {image:.3g} points, and {study.margin:g} or more matter: add test images"
         found.append(Caution("coarse-test-set", text, f"one test image is worth {image:.3g} points"))
     scores = [trial.test_accuracy for trial in trials[study.control].values()]
     if scores and all(score == 1.0 for score in scores):
         brief = f"{study.control} is right on every test image"
         found.append(Caution("ceiling", f"{brief} in every seed, so that nothing can do better", brief))
+    if broken := [(t, name) for t in study.trials if t.status == "finished" for name in not_finite(t)]:
+        first, name = broken[0]
+        more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+        brief = f"{name} of {first.arm}, seed {first.seed}, is {getattr(first, name)}{more}"
+        found.append(Caution("not-finite", f"{brief}, and counts as missing", brief))
     return tuple(found)
 
 
 def contrast_cautions(
-    arm: str, control: str, pairs: Sequence[tuple[TrialRecord, TrialRecord]], differences: Sequence[float], tests: int
+    arm: str,
+    control: str,
+    trials: Sequence[tuple[TrialRecord, TrialRecord]],
+    pairs: Pairs,
+    *,
+    tests: int,
+    can_show: bool,
 ) -> tuple[Caution, ...]:
     """Return the cautions of one contrast.
 
     Args:
         arm: Name of the arm.
         control: Name of the control.
-        pairs: Trials of the arm and of the control in each seed.
-        differences: Arm minus control, a number for each pair.
+        trials: Trials of the arm and of the control in each seed of the pairs.
+        pairs: Their values.
         tests: Contrasts that share the error rate.
+        can_show: Whether so few pairs could be enough, if other arms are shown first.
     """
+    differences = pairs.differences
     n, found = len(differences), []
+    if pairs.both_diverged:
+        lost = f"both {arm} and {control} diverged in {pairs.both_diverged} of {pairs.finished} seeds"
+        text = f"{lost}, which say nothing of accuracy: {n} {'pair is' if n == 1 else 'pairs are'} left"
+        found.append(Caution("lost-pairs", text, text))
     if n > 1 and min(differences) == max(differences):
-        if all(_training(one) == _training(other) for one, other in pairs):
+        if all(_training(one) == _training(other) for one, other in trials):
             text = (
                 f"{arm} and {control} trained identically, to the last bit, in all {n} seeds: they are one function, "
                 "or the activation is never applied"
             )
             found.append(Caution("identical", text, text))
         else:
-            text = f"all {n} differences are the same number, so that their spread, and the interval, mean nothing"
+            text = f"all {n} differences are the same number: their spread is taken to be that of one test image"
             found.append(Caution("no-spread", text, text))
     if 0 < n < (floor := seeds_floor(tests)):
-        seeds = "1 seed shows" if n == 1 else f"{n} seeds show"
-        text = f"{seeds} neither help nor harm for sure, however large; {floor} can"
+        text = f"{too_few(n, floor, can_show=can_show)}, nor that there is no practical effect"
         found.append(Caution("too-few-seeds", text, text))
+    elif n and pairs.converged < floor:
+        text = (
+            f"only in {pairs.converged} of {n} pairs did both train, and below {floor} nothing shows that there is no "
+            "practical effect"
+        )
+        found.append(Caution("too-few-converged", text, text))
     return tuple(found)
+
+
+def too_few(n: int, floor: int, *, can_show: bool) -> str:
+    """Say what fewer pairs than the floor cannot show.
+
+    Args:
+        n: Number of pairs.
+        floor: Number that is sure to be enough for some effect.
+        can_show: Whether so few could be enough, if other arms are shown first.
+
+    Example:
+        >>> too_few(5, 8, can_show=False)
+        '5 seeds cannot show help or harm, however large (8 can)'
+    """
+    seeds = "1 seed" if n == 1 else f"{n} seeds"
+    if not can_show:
+        return f"{seeds} cannot show help or harm, however large ({floor} can)"
+    return f"{seeds} can show help or harm, however large, only if other arms are shown first ({floor} can alone)"
 
 
 def _guessing(study: StudyRecord) -> tuple[float, float]:
@@ -108,9 +150,10 @@ def _guessing(study: StudyRecord) -> tuple[float, float]:
     return share, math.sqrt(share * (1 - share) / images) if images else 0.0
 
 
-def _points_of_an_image(study: StudyRecord) -> float | None:
+def points_per_image(study: StudyRecord) -> float:
+    """Return the points that one test image is worth; 0 where their number is not recorded."""
     images = study.data.get("test_images")
-    return 100 / images if images else None
+    return 100 / images if images else 0.0
 
 
 def _training(trial: TrialRecord) -> tuple[object, ...]:

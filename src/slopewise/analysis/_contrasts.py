@@ -4,45 +4,26 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 
-from slopewise.analysis._cautions import contrast_cautions, study_cautions, untrained_arms
+from slopewise.analysis._cautions import contrast_cautions, points_per_image, study_cautions, untrained_arms
+from slopewise.analysis._environments import environment_caution
 from slopewise.analysis._intervals import mean_interval
-from slopewise.analysis._metrics import Metric
-from slopewise.analysis._power import seeds_floor, seeds_needed, smallest_detectable
+from slopewise.analysis._metrics import PRIMARY, Metric
+from slopewise.analysis._pairs import Pairs, finished_trials, pair
+from slopewise.analysis._power import (
+    can_be_shown,
+    largest_rate,
+    seeds_floor,
+    seeds_needed,
+    smallest_detectable,
+)
 from slopewise.analysis._results import Caution, Contrast, Verdict
 from slopewise.analysis._signflip import sign_flip_p
 from slopewise.analysis._verdict import holm, verdict, within
-from slopewise.records import StudyRecord, TrialRecord
-
-Trials = Mapping[str, Mapping[int, TrialRecord]]
-
-
-def finished_trials(study: StudyRecord) -> dict[str, dict[int, TrialRecord]]:
-    """Finished trials by arm and seed; every arm of the study and its control have an entry."""
-    trials: dict[str, dict[int, TrialRecord]] = {arm: {} for arm in (*study.arms, study.control)}
-    for trial in study.trials:
-        if trial.status == "finished":
-            trials[trial.arm][trial.seed] = trial
-    return trials
-
-
-@dataclass(frozen=True, slots=True)
-class _Pairs:
-    seeds: tuple[int, ...]
-    arm: tuple[float, ...]
-    control: tuple[float, ...]
-    diverged: int
-    control_diverged: int
-    censored: int
-
-    @property
-    def differences(self) -> tuple[float, ...]:
-        return tuple(arm - control for arm, control in zip(self.arm, self.control, strict=True))
+from slopewise.records import StudyRecord
 
 
 def contrasts(
@@ -53,22 +34,25 @@ def contrasts(
     chance: float | None = None,
     target: float | None = None,
 ) -> tuple[Contrast, ...]:
-    """Every arm but the control against it, corrected together; see `Contrast` for the arguments.
+    """Compare every arm but the control with it, corrected together; see `Contrast` for the arguments.
 
     An arm without a pair enters the correction with p = 1: no verdict is bought by leaving an arm unfinished.
-    "No practical effect" is said of differences that vary, between networks of which at least one has learned.
+    "No practical effect" needs as many converged pairs as help or harm would (`seeds_floor`), between networks of
+    which at least one has learned, and not two that are one function.
     """
     trials = finished_trials(study)
     arms = [arm for arm in study.arms if arm != study.control]
-    pairs = [_pair(trials[arm], trials[study.control], metric, chance, target) for arm in arms]
+    pairs = [pair(trials[arm], trials[study.control], metric, chance=chance, target=target) for arm in arms]
     p = [float(sign_flip_p(each.differences)) if each.seeds else 1.0 for each in pairs]
+    showable = can_be_shown([len(each.seeds) for each in pairs])
     untrained = untrained_arms(study, trials)
     of_study = study_cautions(study, trials, untrained)
 
-    def cautions(arm: str, each: _Pairs) -> tuple[Caution, ...]:
+    def cautions(arm: str, each: Pairs, *, can_show: bool) -> tuple[Caution, ...]:
         both = [(trials[arm][seed], trials[study.control][seed]) for seed in each.seeds]
-        own = contrast_cautions(arm, study.control, both, each.differences, len(arms))
-        return (*of_study, *((untrained[arm],) if arm in untrained else ()), *own)
+        own = contrast_cautions(arm, study.control, both, each, tests=len(arms), can_show=can_show)
+        apart = environment_caution(study, arm, trials)
+        return (*of_study, *((untrained[arm],) if arm in untrained else ()), *apart, *own)
 
     return tuple(
         _contrast(
@@ -81,36 +65,12 @@ def contrasts(
             margin=margin,
             chance=chance,
             tests=len(arms),
+            resolution=points_per_image(study) if metric is PRIMARY else 0.0,
+            can_show=bool(can_show),
             learned=not {arm, study.control} <= untrained.keys(),
-            cautions=cautions(arm, each),
+            cautions=cautions(arm, each, can_show=bool(can_show)),
         )
-        for arm, each, p_, q in zip(arms, pairs, p, holm(p), strict=True)
-    )
-
-
-def _pair(
-    arm: Mapping[int, TrialRecord],
-    control: Mapping[int, TrialRecord],
-    metric: Metric,
-    chance: float | None,
-    target: float | None,
-) -> _Pairs:
-    def value(trial: TrialRecord) -> float | None:
-        return chance if trial.diverged else metric.measure(trial, target)
-
-    def bounded(trial: TrialRecord, measured: float) -> bool:
-        return metric.limit is not None and measured > metric.limit(trial)
-
-    both = sorted(arm.keys() & control.keys())
-    measured = [(seed, value(arm[seed]), value(control[seed])) for seed in both]
-    pairs = [(seed, a, c) for seed, a, c in measured if a is not None and c is not None]
-    return _Pairs(
-        seeds=tuple(seed for seed, _, _ in pairs),
-        arm=tuple(a for _, a, _ in pairs),
-        control=tuple(c for _, _, c in pairs),
-        diverged=sum(arm[seed].diverged for seed in both),
-        control_diverged=sum(control[seed].diverged for seed in both),
-        censored=sum(bounded(arm[seed], a) or bounded(control[seed], c) for seed, a, c in pairs),
+        for arm, each, p_, q, can_show in zip(arms, pairs, p, holm(p), showable, strict=True)
     )
 
 
@@ -118,20 +78,28 @@ def _contrast(
     arm: str,
     control: str,
     metric: Metric,
-    pairs: _Pairs,
+    pairs: Pairs,
     *,
     p: float,
     p_holm: float,
     margin: float | None,
     chance: float | None,
     tests: int,
+    resolution: float,
+    can_show: bool,
     learned: bool,
     cautions: tuple[Caution, ...],
 ) -> Contrast:
-    differences, n = pairs.differences, len(pairs.seeds)
+    differences, n, floor = pairs.differences, len(pairs.seeds), seeds_floor(tests)
+    one_function = any(caution.id == "identical" for caution in cautions)
+    resolution = 0.0 if one_function else resolution  # the differences of one function are 0, whatever the test set
     sd = statistics.stdev(differences) if n > 1 else None
-    low, high = (float(end) for end in mean_interval(differences)) if n > 1 else (math.nan, math.nan)
-    equivalence = margin if learned and low < high else None  # an interval without spread is no evidence of anything
+    spread = None if sd is None else max(sd, resolution)
+    low, high = math.nan, math.nan
+    if n > 1:
+        low, high = (float(end) for end in mean_interval(differences, resolution=resolution))
+    enough = learned and not one_function and pairs.converged >= floor
+    words = verdict(low, high, p_holm, margin=margin, better=metric.better, enough=enough)
     return Contrast(
         arm=arm,
         control=control,
@@ -151,21 +119,27 @@ def _contrast(
         interval=(low, high) if n > 1 else None,
         p=p if n else None,
         p_holm=p_holm if n else None,
-        verdict=cast("Verdict", str(verdict(low, high, p_holm, margin=equivalence, better=metric.better))),
-        negligible=bool(within(low, high, equivalence)),
+        verdict=cast("Verdict", str(words)),
+        negligible=enough and bool(within(low, high, margin)),
         correlation=_correlation(pairs.arm, pairs.control),
-        smallest_detectable=None if sd is None else smallest_detectable(n, sd, tests),
-        seeds_needed=None if sd is None or not margin else seeds_needed(margin, sd, tests),
-        seeds_floor=seeds_floor(tests),
+        smallest_detectable=None if spread is None else smallest_detectable(n, spread, tests),
+        seeds_needed=None if spread is None or not margin else seeds_needed(margin, spread, tests),
+        seeds_floor=floor,
+        can_be_shown=can_show,
+        converged=pairs.converged,
+        finished=pairs.finished,
         diverged=pairs.diverged,
         control_diverged=pairs.control_diverged,
+        both_diverged=pairs.both_diverged,
+        divergence_bound=largest_rate(pairs.diverged, pairs.finished),
+        control_divergence_bound=largest_rate(pairs.control_diverged, pairs.finished),
         censored=pairs.censored,
         cautions=cautions,
     )
 
 
 def _correlation(arm: tuple[float, ...], control: tuple[float, ...]) -> float | None:
-    """Pearson correlation; None below three pairs, where it is always 1 or -1, and for a constant arm."""
+    """Return Pearson's correlation; None below three pairs, where it is always 1 or -1, and for a constant arm."""
     if len(arm) < 3 or min(arm) == max(arm) or min(control) == max(control):
         return None
     return float(np.corrcoef(arm, control)[0, 1])

@@ -6,9 +6,9 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable
 
-from slopewise.analysis._contrasts import finished_trials
 from slopewise.analysis._intervals import mean_interval
 from slopewise.analysis._metrics import unit_weighted
+from slopewise.analysis._pairs import finished_trials, finite
 from slopewise.analysis._results import Curve
 from slopewise.errors import nearest
 from slopewise.records import EpochRecord, StudyRecord, TrialRecord
@@ -62,7 +62,7 @@ def _curve(arm: str, trials: list[TrialRecord], value: Callable[[TrialRecord, Ep
     for trial in trials:
         for record in trial.epochs:
             figure = value(trial, record)
-            if figure is not None:
+            if figure is not None and finite(figure):
                 points[record.epoch, record.step].append(figure)
     ordered = sorted(points)
     figures = [points[point] for point in ordered]

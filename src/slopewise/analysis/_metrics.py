@@ -21,6 +21,7 @@ class Metric:
         measure: (trial, target) -> value in `unit`, or None where the trial has none. `target` is the validation
             accuracy, a fraction, that `steps_to_target` waits for; None where the control has not set it.
         limit: largest value that was observed; one beyond it is only a lower bound (censored).
+        same_environment: Whether only trials that ran in one environment can be compared, as for times.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Metric:
     digits: int
     measure: Callable[[TrialRecord, float | None], float | None]
     limit: Callable[[TrialRecord], float] | None = None
+    same_environment: bool = False
 
 
 def unit_weighted(
@@ -40,7 +42,7 @@ def unit_weighted(
     Layers that have no such fraction (no gradient can flow there) are left out.
     """
     found = [(getattr(site, fraction), site.units) for site in sites if site.epoch == epoch]
-    layers = [(value, units) for value, units in found if value is not None]
+    layers = [(value, units) for value, units in found if value is not None and math.isfinite(value)]
     total = sum(units for _, units in layers)
     return 100 * math.fsum(value * units for value, units in layers) / total if total else None
 
@@ -84,7 +86,7 @@ _SECONDARY = (
     Metric("steps_to_target", "steps to target", "steps", "lower", 0, _steps_to_target, lambda trial: trial.steps),
     Metric("train_loss", "final training loss", "nats", "lower", 4, _train_loss),
     Metric("generalisation_gap", "generalisation gap", "points", "lower", 2, _generalisation_gap),
-    Metric("seconds_per_step", "time per step", "ms", "lower", 2, _milliseconds_per_step),
+    Metric("seconds_per_step", "time per step", "ms", "lower", 2, _milliseconds_per_step, same_environment=True),
     Metric("zero_gradient", "zero-gradient units", "points", "lower", 1, _zero_gradient),
 )
 

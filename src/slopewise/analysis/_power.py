@@ -4,23 +4,62 @@ from __future__ import annotations
 
 import bisect
 import math
+from collections.abc import Sequence
 
-from slopewise.analysis._verdict import ALPHA
+from slopewise.analysis._verdict import ALPHA, holm
 
 POWER = 0.8
 MOST_PAIRS = 1_000_000  # that `seeds_needed` counts up to; without an end, tiny margins overflow
+_WIDER = 12.0  # simulated: see `smallest_detectable`
 
 
 def seeds_floor(tests: int) -> int:
-    """Fewest pairs whose smallest possible sign-flip p value, 2 / 2**n, survives Holm's first step.
+    """Return the fewest pairs whose smallest possible sign-flip p value, 2 / 2**n, survives Holm's first step.
 
-    With fewer, no effect, however large, is sure to be shown.
+    With fewer, no effect is shown, however large, unless other arms are shown first (`can_be_shown`).
 
     Example:
         >>> [seeds_floor(tests) for tests in (1, 2, 3, 4, 8)]
         [6, 7, 7, 8, 9]
     """
     return math.ceil(math.log2(2 * tests / ALPHA))
+
+
+def can_be_shown(pairs: Sequence[int]) -> list[bool]:
+    """Return, arm by arm, whether any outcome of so many pairs could be shown.
+
+    Holm's correction is laxer for an arm once others have been shown. So an arm with fewer pairs than `seeds_floor`
+    can still be shown if enough others have more; below 6 pairs none ever can.
+
+    Args:
+        pairs: Number of pairs of each arm.
+
+    Example:
+        >>> can_be_shown([5, 5]), can_be_shown([6, 6]), can_be_shown([6, 10])
+        ([False, False], [False, False], [True, True])
+    """
+    smallest = [2.0 ** (1 - n) if n else 1.0 for n in pairs]
+    return [bool(p <= ALPHA) for p in holm(smallest)]
+
+
+def largest_rate(events: int, trials: int) -> float | None:
+    """Return the largest rate that so many events in so many trials do not exclude, at 95 % confidence.
+
+    The upper end of Clopper and Pearson's one-sided interval: with it, so few events have probability 0.05. Without an
+    event that is 1 - 0.05**(1 / trials), nearly 3 / trials.
+
+    Returns:
+        A fraction; None without a trial.
+
+    Example:
+        >>> print(f"{largest_rate(0, 20):.3f} {largest_rate(2, 10):.3f} {largest_rate(3, 3)}")
+        0.139 0.507 1.0
+    """
+    from scipy import special
+
+    if not trials:
+        return None
+    return 1.0 if events == trials else float(special.betaincinv(events + 1, trials - events, 1 - ALPHA))
 
 
 def detectable(n: int, level: float) -> float:
@@ -56,11 +95,14 @@ def attainable_level(n: int, tests: int) -> float:
 
 
 def smallest_detectable(n: int, sd: float, tests: int) -> float | None:
-    """Effect shown with 80 % power by n pairs whose differences are normal with this standard deviation.
+    """Return the effect shown with 80 % power by n pairs whose differences are normal with this standard deviation.
 
-    Where only p = 2 / 2**n is small enough (8 seeds with 4 tests), all n differences must have the same sign,
-    which happens with probability Phi(effect / sd)**n. Elsewhere this is `detectable` at `attainable_level`;
-    the power simulated there lies between 74 and 81 %, lowest one seed above that case.
+    A verdict needs a small p value and an interval that excludes 0; the larger of two effects is enough for both.
+    Where only p = 2 / 2**n is small enough (8 seeds with 4 tests), all n differences must have the same sign, which
+    happens with probability Phi(effect / sd)**n; elsewhere the first effect is `detectable` at `attainable_level`. The
+    second is `detectable` at 0.05, by which Student's interval excludes 0, times 1 + 12 / n**2, as `mean_interval` is
+    wider: that law is within 1 % of what was simulated from 7 to 50 pairs. With both, the simulated power lies between
+    73 and 82 %.
 
     Returns:
         in the unit of `sd`; None below `seeds_floor(tests)` pairs.
@@ -74,9 +116,10 @@ def smallest_detectable(n: int, sd: float, tests: int) -> float | None:
     if n < seeds_floor(tests):
         return None
     level = attainable_level(n, tests)
-    if level == 2.0 ** (1 - n):
-        return sd * float(special.ndtri(POWER ** (1 / n)))
-    return sd * detectable(n, level)
+    same_sign = level == 2.0 ** (1 - n)
+    by_test = float(special.ndtri(POWER ** (1 / n))) if same_sign else detectable(n, level)
+    by_interval = detectable(n, ALPHA) * (1 + _WIDER / n**2)
+    return sd * max(by_test, by_interval)
 
 
 def seeds_needed(margin: float, sd: float, tests: int) -> int | None:

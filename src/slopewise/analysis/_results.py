@@ -7,7 +7,17 @@ from typing import Literal
 
 Verdict = Literal["helps", "hurts", "no practical effect", "inconclusive"]
 CautionId = Literal[
-    "untrained", "test-class-missing", "coarse-test-set", "ceiling", "identical", "no-spread", "too-few-seeds"
+    "untrained",
+    "test-class-missing",
+    "coarse-test-set",
+    "ceiling",
+    "not-finite",
+    "other-environment",
+    "lost-pairs",
+    "identical",
+    "no-spread",
+    "too-few-seeds",
+    "too-few-converged",
 ]
 
 
@@ -34,24 +44,33 @@ class Contrast:
         arm, control, metric: what is compared; `metric` is a key of `METRICS`.
         title, unit, better: the metric's own words; `better` is "higher" or "lower".
         margin: smallest difference of practical interest, in `unit`; None for a metric without one.
-        chance: the value that a diverged seed counts with; None where such pairs are left out.
+        chance: Value that a diverged trial counts with, or its partner's value where that is lower; None where pairs
+            with a diverged trial are left out.
         tests: how many contrasts share the error rate in Holm's correction: every arm but the control.
-        seeds: the seeds in which both have a value, ascending.
+        seeds: Seeds in which both have a value, ascending; never one in which both diverged.
         arm_values, control_values, differences: one per seed, in `unit`; differences = arm - control.
         difference: mean of the differences. None without pairs.
         sd: their standard deviation (n - 1). None below two pairs.
-        interval: 95 % confidence interval of the mean difference. None below two pairs.
+        interval: 95 % confidence interval of the mean difference (`mean_interval`), of accuracies as wide at least as
+            if one test image were their standard deviation. None below two pairs.
         p: two-sided exact sign-flip p value. None without pairs.
         p_holm: the same after Holm's correction over the arms of this metric.
         verdict: by the rule in docs/statistics.md; without a margin never "no practical effect".
-        negligible: the interval lies inside the margin (possible beside helps and hurts).
+        negligible: Whether the interval lies inside the margin, with pairs enough to say so (possible beside helps and
+            hurts).
         correlation: Pearson correlation of the paired values: what pairing buys. None where undefined.
         smallest_detectable: effect that this many seeds would show with 80 % power, in `unit`. None below
-            `seeds_floor` pairs: there no effect, however large, is sure to be shown.
+            `seeds_floor` pairs: there no effect, however large, is shown by these pairs alone.
         seeds_needed: seeds at which the margin would be shown with 80 % power, never below `seeds_floor`.
             None without a margin, below two pairs (`sd` is None), and where a million would not show it.
         seeds_floor: fewest pairs whose smallest possible p value survives the correction; 8 with 4 tests.
-        diverged, control_diverged: how many of the seeds that both arms finished diverged in each of them.
+        can_be_shown: Whether any outcome of these pairs could be shown, other arms being shown first.
+        converged: Number of the pairs in which both trained.
+        finished: Number of seeds that both finished, diverged or not.
+        diverged, control_diverged: Number of these in which each of them diverged.
+        both_diverged: Number of these in which both did; they are no pairs.
+        divergence_bound, control_divergence_bound: Largest rate of divergence of each that these trials do not exclude
+            (95 % confidence), a fraction. None without a seed that both finished.
         censored: pairs in which a value is only a bound (target never reached).
         cautions: reasons not to take the verdict at its word; those of the whole study stand first.
     """
@@ -80,8 +99,14 @@ class Contrast:
     smallest_detectable: float | None
     seeds_needed: int | None
     seeds_floor: int
+    can_be_shown: bool
+    converged: int
+    finished: int
     diverged: int
     control_diverged: int
+    both_diverged: int
+    divergence_bound: float | None
+    control_divergence_bound: float | None
     censored: int
     cautions: tuple[Caution, ...] = ()
 
@@ -151,11 +176,15 @@ class ArmAlarm:
 class Pairing:
     """Whether the arms of each seed really started from the same weights and saw the same data.
 
-    `checked` seeds have two or more finished trials; `broken` lists those whose digests differ between arms.
+    Attributes:
+        checked: Number of seeds with two or more finished trials.
+        broken: Seeds among them whose digests differ between arms.
+        apart: Seeds among them whose arms ran in different environments.
     """
 
     checked: int
     broken: tuple[int, ...]
+    apart: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

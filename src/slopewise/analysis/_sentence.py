@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 
+from slopewise.analysis._cautions import too_few
 from slopewise.analysis._metrics import METRICS
 from slopewise.analysis._power import MOST_PAIRS
 from slopewise.analysis._results import CautionId, Contrast
@@ -24,7 +25,8 @@ def sentence(contrast: Contrast) -> str:
         >>> from slopewise.testing import synthetic_study
         >>> study = synthetic_study(("relu", "elu"), effects={"elu": 2.0})
         >>> print(sentence(analyse(study).primary[0]))
-        elu helps: test accuracy +2.19 points against relu (95 % interval +1.61 to +2.78, 10 seeds, Holm p = 0.002).
+        elu helps: test accuracy +2.19 points against relu (95 % interval +1.61 to +2.87, 10 seeds, Holm p = 0.002). \
+All 10 seeds trained; divergence of up to 26 % of the trials of either arm is not excluded.
     """
     opening = _OPENINGS[contrast.verdict].format(arm=contrast.arm)
     parts = [f"{opening}: {_figures(contrast)}."]
@@ -32,13 +34,28 @@ def sentence(contrast: Contrast) -> str:
         parts.append(f"That is less than the margin of {contrast.margin:g} {contrast.unit}.")
     if contrast.verdict == "no practical effect":
         parts.append(f"The whole interval lies within the margin of {contrast.margin:g} {contrast.unit}.")
-    # Power is a matter of the differences' spread, which equal differences do not show.
-    powerless = {caution.id for caution in contrast.cautions} & {"identical", "no-spread"}
+    # Power is a matter of the differences' spread, which two networks that are one function do not show.
+    powerless = any(caution.id == "identical" for caution in contrast.cautions)
     tells_power = contrast.verdict == "inconclusive" and bool(contrast.seeds) and not powerless
     if tells_power:
         parts.append(_power(contrast))
-    told: set[CautionId] = {"too-few-seeds"} if tells_power else set()
+    told: set[CautionId] = {"too-few-seeds", "lost-pairs"} if tells_power else {"lost-pairs"}
     return " ".join([*parts, *_divergences(contrast), *_censoring(contrast), *_cautions(contrast, told)])
+
+
+def verdict_words(contrast: Contrast) -> str:
+    """Return the verdict as tables show it: a help or harm within the margin is "negligible".
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from slopewise.analysis import analyse
+        >>> from slopewise.testing import synthetic_study
+        >>> contrast = analyse(synthetic_study(("relu", "elu"), effects={"elu": 2.0})).primary[0]
+        >>> verdict_words(contrast), verdict_words(replace(contrast, negligible=True))
+        ('helps', 'helps, negligible')
+    """
+    shown = contrast.verdict in {"helps", "hurts"}
+    return f"{contrast.verdict}, negligible" if shown and contrast.negligible else contrast.verdict
 
 
 def _figures(contrast: Contrast) -> str:
@@ -61,7 +78,8 @@ def _figures(contrast: Contrast) -> str:
 def _power(contrast: Contrast) -> str:
     n, unit, digits = len(contrast.seeds), contrast.unit, METRICS[contrast.metric].digits
     if contrast.smallest_detectable is None:
-        shown = f"With fewer than {contrast.seeds_floor} seeds no effect, however large, is sure to be shown"
+        few = too_few(n, contrast.seeds_floor, can_show=contrast.can_be_shown)
+        shown = few[0].upper() + few[1:]
     else:
         shown = f"{n} seeds show an effect of {contrast.smallest_detectable:.{digits}f} {unit} with 80 % power"
     if contrast.margin is None or contrast.sd is None:
@@ -74,13 +92,35 @@ def _power(contrast: Contrast) -> str:
 
 
 def _divergences(contrast: Contrast) -> list[str]:
+    """Say what diverged, how it counts, and which rate of divergence the seeds behind a verdict do not exclude."""
     counts = [(contrast.diverged, contrast.arm), (contrast.control_diverged, contrast.control)]
     who = " and ".join(f"{count} of {arm}" for count, arm in counts if count)
-    if not who:
-        return []
     if contrast.chance is None:
-        return [f"Seeds that diverged ({who}) are left out."]
-    return [f"Of {len(contrast.seeds)} seeds, {who} diverged; each counts as chance ({contrast.chance:.3g} %)."]
+        return [f"Seeds that diverged ({who}) are left out."] if who else []
+    decided = contrast.verdict != "inconclusive"
+    one, other = contrast.divergence_bound, contrast.control_divergence_bound
+    if not who:
+        rate = f"divergence of up to {_percent(one)} of the trials of either arm is not excluded"
+        return [f"All {contrast.finished} seeds trained; {rate}."] if decided else []
+    counted = f"Of {contrast.finished} seeds, {who} diverged"
+    if contrast.both_diverged < max(contrast.diverged, contrast.control_diverged):
+        counted += f"; each counts as chance ({contrast.chance:.3g} %)"
+    if contrast.both_diverged:
+        counted += (
+            f"; the {contrast.both_diverged} in which both did {_say(contrast.both_diverged)} nothing of accuracy"
+        )
+    if decided:
+        rates = f"{_percent(one)} of {contrast.arm} and {_percent(other)} of {contrast.control}"
+        counted += f"; divergence of up to {rates} is not excluded"
+    return [f"{counted}."]
+
+
+def _say(n: int) -> str:
+    return "says" if n == 1 else "say"
+
+
+def _percent(rate: float | None) -> str:
+    return "any share" if rate is None else f"{100 * rate:.2g} %"
 
 
 def _censoring(contrast: Contrast) -> list[str]:

@@ -1,4 +1,4 @@
-"""From numbers to words: Holm's correction and the rule of the verdict."""
+"""From numbers to words: Holm's correction, the rule of the margin, and the rule of the verdict."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 ALPHA = 0.05
+_TIE = 1e-9  # of the margin, at least of one point: far above rounding, far below one test image
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:
-    """Holm's (1979) adjusted p values over the last axis.
+    """Return Holm's (1979) adjusted p values over the last axis.
 
     The i-th smallest of k is multiplied by k - i + 1, made monotone and cut at 1. Rejecting where the result is
     at most alpha keeps the chance of any false rejection at alpha, however the tests depend on each other.
@@ -36,19 +37,21 @@ def verdict(
     *,
     margin: float | None,
     better: Literal["higher", "lower"],
+    enough: ArrayLike = True,
 ) -> NDArray[np.str_]:
-    """The verdict on intervals and corrected p values, element by element.
+    """Return the verdict on intervals and corrected p values, element by element.
 
-    "helps" and "hurts" need both: the interval excludes 0 and p_holm <= 0.05. Failing that, an interval inside
-    [-margin, margin] is "no practical effect", anything else "inconclusive": a large p value alone is never
-    evidence of no effect.
+    "helps" and "hurts" need both: the interval excludes 0 and p_holm <= 0.05. Failing that, an interval inside the
+    margin is "no practical effect", anything else "inconclusive": a large p value alone is never evidence of no
+    effect.
 
     Args:
-        low: lower ends of the 95 % intervals; NaN where there is none.
-        high: upper ends.
+        low: Lower ends of the 95 % intervals; NaN where there is none.
+        high: Upper ends.
         p_holm: Holm-corrected p values.
-        margin: smallest difference of practical interest; None: "no practical effect" is never given.
-        better: which direction helps.
+        margin: Smallest difference that matters; with None, "no practical effect" is never given.
+        better: Direction that helps.
+        enough: Mask of the contrasts that have pairs enough for "no practical effect".
 
     Example:
         >>> low, high, p_holm = [0.2, -0.3, -0.9], [0.9, 0.4, 1.0], [0.01, 0.7, 0.7]
@@ -59,13 +62,28 @@ def verdict(
     shown = np.asarray(p_holm) <= ALPHA
     up, down = ("helps", "hurts") if better == "higher" else ("hurts", "helps")
     return np.select(
-        [shown & (low > 0), shown & (high < 0), within(low, high, margin)],
+        [shown & (low > 0), shown & (high < 0), within(low, high, margin) & np.asarray(enough)],
         [up, down, "no practical effect"],
         default="inconclusive",
     )
 
 
 def within(low: ArrayLike, high: ArrayLike, margin: float | None) -> NDArray[np.bool_]:
-    """Whether the interval lies inside [-margin, margin]; nowhere without a margin."""
-    bound = -1.0 if margin is None else margin
-    return (np.asarray(low) >= -bound) & (np.asarray(high) <= bound)
+    """Return where no difference in the interval reaches the margin; nowhere without a margin."""
+    if margin is None:
+        return np.zeros(np.broadcast_shapes(np.shape(low), np.shape(high)), dtype=bool)
+    inside: NDArray[np.bool_] = ~(reaches(low, margin) | reaches(high, margin))
+    return inside
+
+
+def reaches(difference: ArrayLike, margin: float) -> NDArray[np.bool_]:
+    """Return where a difference matters: its size is the margin or more, up to rounding; NaN counts as such.
+
+    This is the one rule of the margin. A margin of 0.5 points and 200 test images make one image matter.
+
+    Example:
+        >>> reaches([-0.5, 0.49, 97.5 - 97.0000000000001], 0.5).tolist()
+        [True, False, True]
+    """
+    size = np.abs(np.asarray(difference, dtype=np.float64))
+    return ~(size < margin - _TIE * max(margin, 1.0))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from slopewise.analysis import Analysis, Contrast
+from slopewise.analysis import Analysis, Contrast, verdict_words
 from slopewise.records import StudyRecord
 from slopewise.report._chart import Chart
 from slopewise.report._format import VERDICT_SYMBOLS, interval, number, signed
@@ -88,8 +88,8 @@ def difference_chart(study: StudyRecord, analysis: Analysis) -> Chart | None:
 
 
 def _label(contrast: Contrast) -> str:
-    words = f"{VERDICT_SYMBOLS[contrast.verdict]} {contrast.verdict}{'*' if contrast.cautions else ''}"
-    lost = f" · {contrast.diverged} of {len(contrast.seeds)} diverged" if contrast.diverged else ""
+    words = f"{VERDICT_SYMBOLS[contrast.verdict]} {verdict_words(contrast)}{'*' if contrast.cautions else ''}"
+    lost = f" · {contrast.diverged} of {contrast.finished} diverged" if contrast.diverged else ""
     figures = f"{signed(contrast.difference, 2)} {interval(contrast.interval, 2)}"
     return f"<b>{chart_text(contrast.arm)}</b>  {words}<br>{figures}{lost}"
 

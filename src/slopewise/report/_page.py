@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
+from slopewise.analysis import verdict_words
 from slopewise.report import _format
 from slopewise.report._style import MARKERS
 
@@ -62,6 +63,7 @@ def templates() -> Environment:
         number=_format.number,
         signed=_format.signed,
         interval=_format.interval,
+        verdict_words=verdict_words,
         p_value=_format.p_value,
         count=_format.count,
         listing=_format.listing,

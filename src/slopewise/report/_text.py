@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from slopewise.analysis import Analysis, Contrast, analyse, sentence, summarise
+from slopewise.analysis import Analysis, Contrast, analyse, sentence, summarise, verdict_words
 from slopewise.records import StudyRecord
 from slopewise.report._alarms import alarm_notes
 from slopewise.report._format import count, interval, listing, number, plain, signed, spread
@@ -91,6 +91,11 @@ def _notes(study: StudyRecord, analysis: Analysis) -> list[str]:
         notes.append(
             f"The pairing is broken in seeds {listing(analysis.pairing.broken)}: do not trust their differences."
         )
+    if analysis.pairing.apart:
+        notes.append(
+            f"In seeds {listing(analysis.pairing.apart)} the arms ran in different environments: step times of such "
+            "pairs are not compared."
+        )
     return notes
 
 
@@ -130,8 +135,9 @@ def _table(analysis: Analysis, join: str) -> Table:
 
 
 def _verdict(contrast: Contrast, join: str) -> Text:
-    words = f"{contrast.verdict}{' *' if contrast.cautions else ''}" if contrast.seeds else "no result yet"
-    return Text(words.replace("practical ", f"practical{join}"), style=_STYLES[contrast.verdict])
+    words = f"{verdict_words(contrast)}{' *' if contrast.cautions else ''}" if contrast.seeds else "no result yet"
+    style = _STYLES["no practical effect" if contrast.negligible else contrast.verdict]
+    return Text(words.replace("practical ", f"practical{join}").replace(", ", f",{join}"), style=style)
 
 
 def _difference(contrast: Contrast, join: str) -> str:

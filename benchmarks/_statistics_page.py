@@ -1,0 +1,123 @@
+"""docs/statistics.md and the table in README, written from the results of benchmarks/coverage.py.
+
+Their sentences take every figure from docs/data/coverage.json, so that text and measurement cannot part: a test writes
+both again and compares.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from _harness import machine
+from _shapes import SHAPES
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from slopewise.analysis._verdict import reaches
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "data" / "coverage.json"
+_README = ("<!-- benchmarks/coverage.py writes this table -->\n", "<!-- end of the table -->\n")
+_DIGITS = 5  # of rates: ten thousand studies tell no more
+
+
+def write_results(results: dict[str, Any], path: Path) -> None:
+    """Write results as JSON, a row a line, beside what they were computed with."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    facts = {key: machine()[key] for key in ("slopewise", "python", "numpy")}
+    parts = [f'"settings": {json.dumps({**results["settings"], **facts})}']
+    for name in ("intervals", "verdicts"):
+        rows = ",\n".join(json.dumps(_rounded(row)) for row in results[name])
+        parts.append(f'"{name}": [\n{rows}\n]')
+    path.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
+    print(f"written to {path}")
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return round(value, _DIGITS) if isinstance(value, float) else value
+
+
+def write_pages() -> None:
+    """Write docs/statistics.md, and the table in README."""
+    for path, text in pages(json.loads(RESULTS.read_text(encoding="utf-8"))).items():
+        path.write_text(text, encoding="utf-8")
+        print(f"written to {path}")
+
+
+def pages(results: dict[str, Any]) -> dict[Path, str]:
+    """Return the text of each page with the figures of these results."""
+    environment = Environment(
+        loader=FileSystemLoader(ROOT / "benchmarks" / "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - Markdown from our own figures
+    )
+    names = _figures(results)
+    readme = ROOT / "README.md"
+    before, begin, rest = readme.read_text(encoding="utf-8").partition(_README[0])
+    _, end, after = rest.partition(_README[1])
+    table = environment.get_template("readme.md.j2").render(names)
+    return {
+        ROOT / "docs" / "statistics.md": environment.get_template("statistics.md.j2").render(names),
+        readme: before + begin + table + end + after,
+    }
+
+
+def _figures(results: dict[str, Any]) -> dict[str, Any]:
+    """Return what the templates look figures up with. All of it is text, in percent."""
+    intervals = {(row["shape"], row["seeds"]): row for row in results["intervals"]}
+    verdicts = {(row["shape"], row["arms"], row["seeds"], row["shift"]): row for row in results["verdicts"]}
+    margin = results["settings"]["margin"]
+
+    def cover(shape: str, seeds: int, candidate: str) -> str:
+        cell = intervals[shape, seeds][candidate]
+        return "unbounded" if cell["median_width"] is None else f"{100 * cell['coverage']:.1f}"
+
+    def rate(shape: str, seeds: int, shift: float, verdict: str, arms: int = 4) -> str:
+        return f"{100 * verdicts[shape, arms, seeds, shift][verdict]:.1f}"
+
+    def truth(shape: str, shift: float) -> str:
+        return f"{SHAPES[shape].truth(shift):+.2f}"
+
+    def worst(verdict: str, *groups: str) -> str:
+        """Return the largest rate of a false verdict."""
+        return f"{100 * max(row[verdict] for row in _false(verdict, *groups)):.1f}"
+
+    def _false(verdict: str, *groups: str) -> list[dict[str, Any]]:
+        wrong: dict[str, Callable[[float], bool]] = {
+            "helps": lambda true: true <= 1e-9,
+            "hurts": lambda true: true >= -1e-9,
+            "no practical effect": lambda true: bool(reaches(true, margin)),
+        }
+        return [r for r in results["verdicts"] if SHAPES[r["shape"]].group in groups and wrong[verdict](r["truth"])]
+
+    def least_cover(candidate: str, *groups: str, seeds: int) -> str:
+        shapes = [name for name, shape in SHAPES.items() if shape.group in groups]
+        return f"{100 * min(intervals[name, seeds][candidate]['coverage'] for name in shapes):.1f}"
+
+    alike = [name for name, shape in SHAPES.items() if shape.exchangeable]
+    return {
+        "settings": results["settings"],
+        "candidates": [name for name in results["intervals"][0] if name not in ("shape", "seeds")],
+        "shapes": {group: [n for n, s in SHAPES.items() if s.group == group] for group in _groups()},
+        "exchangeable": alike,
+        "seeds": sorted({row["seeds"] for row in results["intervals"]}),
+        "shifts": sorted({row["shift"] for row in results["verdicts"]}),
+        "cover": cover,
+        "rate": rate,
+        "truth": truth,
+        "worst": worst,
+        "least_cover": least_cover,
+        "worst_any": f"{100 * max(r['any'] for r in results['verdicts'] if r['shape'] in alike and not r['shift']):.1f}",
+        "width": lambda shape, seeds, candidate: f"{intervals[shape, seeds][candidate]['median_width']:.2f}",
+    }
+
+
+def _groups() -> list[str]:
+    return list(dict.fromkeys(shape.group for shape in SHAPES.values()))

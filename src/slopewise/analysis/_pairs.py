@@ -1,0 +1,154 @@
+"""The numbers of an arm and its control, seed by seed: what a trial that diverged counts with, and what is no pair."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from slopewise.analysis._metrics import Metric
+from slopewise.records import StudyRecord, TrialRecord
+
+Trials = Mapping[str, Mapping[int, TrialRecord]]
+
+_SCALARS = (
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "seconds_per_step",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The pairs of one contrast.
+
+    Attributes:
+        seeds: Seeds in which at least one of the two has a value of its own, ascending.
+        arm, control: Their values, one for each seed.
+        converged: Number of these seeds in which neither diverged.
+        finished: Number of seeds that both finished, diverged or not.
+        diverged, control_diverged: Number of these in which each of them diverged.
+        both_diverged: Number of these in which both did.
+        censored: Number of pairs in which a value is only a bound.
+    """
+
+    seeds: tuple[int, ...]
+    arm: tuple[float, ...]
+    control: tuple[float, ...]
+    converged: int
+    finished: int
+    diverged: int
+    control_diverged: int
+    both_diverged: int
+    censored: int
+
+    @property
+    def differences(self) -> tuple[float, ...]:
+        """Arm minus control, a number for each seed."""
+        return tuple(arm - control for arm, control in zip(self.arm, self.control, strict=True))
+
+
+def finished_trials(study: StudyRecord) -> dict[str, dict[int, TrialRecord]]:
+    """Return finished trials by arm and seed; every arm of the study and its control have an entry.
+
+    A figure of a trial that is no finite number counts as missing.
+    """
+    trials: dict[str, dict[int, TrialRecord]] = {arm: {} for arm in (*study.arms, study.control)}
+    for trial in study.trials:
+        if trial.status == "finished":
+            broken: dict[str, Any] = dict.fromkeys(not_finite(trial))
+            trials[trial.arm][trial.seed] = replace(trial, **broken) if broken else trial
+    return trials
+
+
+def not_finite(trial: TrialRecord) -> list[str]:
+    """Return the names of a trial's figures that are NaN or infinite."""
+    return [name for name in _SCALARS if not finite(getattr(trial, name))]
+
+
+def finite(value: float | None) -> bool:
+    """Return whether a figure is a number, or absent."""
+    return value is None or math.isfinite(value)
+
+
+def with_losses(arm: ArrayLike, control: ArrayLike, chance: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the values of pairs in which NaN stands for a trial that diverged.
+
+    Such a trial counts as chance, but never as better than its partner that trained: no arm helps by diverging beside
+    a control that is worse than chance. Where both diverged, both stay NaN: that pair tells nothing of accuracy.
+
+    Args:
+        arm: Values of the arm, of any shape.
+        control: Values of the control, of the same shape.
+        chance: Value of guessing; NaN leaves out every pair with a trial that diverged.
+
+    Example:
+        >>> arm, control = with_losses([97, np.nan, np.nan, np.nan], [96, 96, 8, np.nan], chance=10.0)
+        >>> (arm - control).tolist()
+        [1.0, -86.0, 0.0, nan]
+    """
+    arm, control = np.broadcast_arrays(np.asarray(arm, dtype=np.float64), np.asarray(control, dtype=np.float64))
+    return (
+        np.where(np.isnan(arm), np.minimum(chance, control), arm),
+        np.where(np.isnan(control), np.minimum(chance, arm), control),
+    )
+
+
+def pair(
+    arm: Mapping[int, TrialRecord],
+    control: Mapping[int, TrialRecord],
+    metric: Metric,
+    *,
+    chance: float | None,
+    target: float | None,
+) -> Pairs:
+    """Pair the trials of an arm and its control by seed.
+
+    Args:
+        arm: Finished trials of the arm by seed.
+        control: Finished trials of the control by seed.
+        metric: Figure to compare.
+        chance: Value that a diverged trial counts with, as `with_losses` has it; None leaves such pairs out.
+        target: Validation accuracy that `steps_to_target` waits for.
+    """
+
+    def value(trial: TrialRecord) -> float | None:
+        return math.nan if trial.diverged else metric.measure(trial, target)
+
+    def bounded(trial: TrialRecord, measured: float) -> bool:
+        return metric.limit is not None and measured > metric.limit(trial)
+
+    both = sorted(arm.keys() & control.keys())
+    measured = [
+        (seed, value(arm[seed]), value(control[seed]))
+        for seed in both
+        if not (metric.same_environment and arm[seed].environment != control[seed].environment)
+    ]
+    told = [(seed, a, c) for seed, a, c in measured if a is not None and c is not None]
+    values, controls = with_losses(
+        [a for _, a, _ in told], [c for _, _, c in told], math.nan if chance is None else chance
+    )
+    kept = [
+        (seed, float(a), float(c))
+        for (seed, _, _), a, c in zip(told, values, controls, strict=True)
+        if not math.isnan(a - c)
+    ]
+    return Pairs(
+        seeds=tuple(seed for seed, _, _ in kept),
+        arm=tuple(a for _, a, _ in kept),
+        control=tuple(c for _, _, c in kept),
+        converged=sum(not (arm[seed].diverged or control[seed].diverged) for seed, _, _ in kept),
+        finished=len(both),
+        diverged=sum(arm[seed].diverged for seed in both),
+        control_diverged=sum(control[seed].diverged for seed in both),
+        both_diverged=sum(arm[seed].diverged and control[seed].diverged for seed in both),
+        censored=sum(bounded(arm[seed], a) or bounded(control[seed], c) for seed, a, c in kept),
+    )
