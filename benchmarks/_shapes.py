@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Noise = Callable[[np.random.Generator, tuple[int, ...]], Array]
 
-BASE, CEILING, CHANCE = 95.0, 99.0, 10.0  # percent: the control's mean, the same near the ceiling, guessing
+BASE, CEILING, CHANCE = 95.0, 99.5, 10.0  # percent: the control's mean, the same near the ceiling, guessing
 SEED_SD, NOISE_SD = 0.25, 0.4  # points: shared by the arms of a seed; each trial's own
 _LOG_SD = 0.8  # of the logarithm of log-normal noise, whose skewness is then 3.7
 
@@ -74,10 +74,9 @@ class Shape:
     ) -> tuple[Array, Array]:
         """Draw accuracies in percent: the arms' of shape (studies, arms, n), the control's of shape (studies, 1, n)."""
         if self.ceiling:
-            errors = [100 - CEILING - max(shift, CEILING - 100), 100 - CEILING]
             arm, control = (
-                100 - self.resolution * rng.poisson(mean / self.resolution, (studies, count, n))
-                for mean, count in zip(errors, (arms, 1), strict=True)
+                100 - self.resolution * rng.poisson((100 - mean) / self.resolution, (studies, count, n))
+                for mean, count in ((min(CEILING + shift, 100.0), arms), (CEILING, 1))
             )
             return arm, control
         seed = BASE + SEED_SD * rng.standard_normal((studies, 1, n))
@@ -91,6 +90,8 @@ class Shape:
 
     def truth(self, shift: float) -> float:
         """Return the true mean difference over the seeds that not both lose; a lost trial counts as chance."""
+        if self.ceiling:
+            return min(shift, 100 - CEILING)
         a, c = self.arm_diverges, self.control_diverges
         kept = (1 - a) * (1 - c) * shift + a * (1 - c) * (CHANCE - BASE) + (1 - a) * c * (BASE + shift - CHANCE)
         return kept / (1 - a * c)

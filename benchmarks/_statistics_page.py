@@ -64,9 +64,14 @@ def pages(results: dict[str, Any]) -> dict[Path, str]:
     _, end, after = rest.partition(_README[1])
     table = environment.get_template("readme.md.j2").render(names)
     return {
-        ROOT / "docs" / "statistics.md": environment.get_template("statistics.md.j2").render(names),
-        readme: before + begin + table + end + after,
+        ROOT / "docs" / "statistics.md": _tidy(environment.get_template("statistics.md.j2").render(names)),
+        readme: before + begin + _tidy(table) + end + after,
     }
+
+
+def _tidy(text: str) -> str:
+    """Return the text without the spaces that loops leave behind the last cell of a row."""
+    return "\n".join(line.rstrip() for line in text.split("\n"))
 
 
 def _figures(results: dict[str, Any]) -> dict[str, Any]:
@@ -102,6 +107,7 @@ def _figures(results: dict[str, Any]) -> dict[str, Any]:
         return f"{100 * min(intervals[name, seeds][candidate]['coverage'] for name in shapes):.1f}"
 
     alike = [name for name, shape in SHAPES.items() if shape.exchangeable]
+    aa = [row for row in results["verdicts"] if row["shape"] in alike and not row["shift"]]
     return {
         "settings": results["settings"],
         "candidates": [name for name in results["intervals"][0] if name not in ("shape", "seeds")],
@@ -114,7 +120,7 @@ def _figures(results: dict[str, Any]) -> dict[str, Any]:
         "truth": truth,
         "worst": worst,
         "least_cover": least_cover,
-        "worst_any": f"{100 * max(r['any'] for r in results['verdicts'] if r['shape'] in alike and not r['shift']):.1f}",
+        "worst_any": f"{100 * max(row['any'] for row in aa):.1f}",
         "width": lambda shape, seeds, candidate: f"{intervals[shape, seeds][candidate]['median_width']:.2f}",
     }
 

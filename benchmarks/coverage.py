@@ -5,7 +5,7 @@ Each simulated study has a control, four arms (or one) and 5 to 20 seeds; its ac
 holds the chosen one, the others are in `_intervals.py`. The second counts the verdicts that the package's own functions
 give, and marks the false ones. docs/statistics.md and README's table are written from the results.
 
-    python benchmarks/coverage.py            # ten minutes on one core; writes docs/data/coverage.json and the pages
+    python benchmarks/coverage.py            # ten minutes on two cores; writes docs/data/coverage.json and the pages
     python benchmarks/coverage.py --quick    # seconds, rough, writes nothing
     python benchmarks/coverage.py --pages    # the pages alone, from docs/data/coverage.json
 """
@@ -13,7 +13,10 @@ give, and marks the false ones. docs/statistics.md and README's table are writte
 from __future__ import annotations
 
 import argparse
+import hashlib
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -57,27 +60,27 @@ def judge(shape: Shape, arm: Array, control: Array) -> Array:
     return verdict(low, high, holm(p), margin=MARGIN, better="higher", enough=enough)
 
 
-def interval_row(rng: np.random.Generator, shape: Shape, n: int, studies: int) -> dict[str, Any]:
+def interval_row(seed: int, name: str, n: int, studies: int) -> dict[str, Any]:
     """Return coverage and median width of every candidate, without a shift, one arm a study."""
+    shape, rng = SHAPES[name], _generator(seed, name, n)
     truth = shape.truth(0.0)
     values, controls = with_losses(*shape.accuracies(rng, studies, 1, n, 0.0), CHANCE)
     groups = [rows for _, rows in compact((values - controls)[:, 0]) if rows.shape[1] > 1]
     row: dict[str, Any] = {"shape": shape.name, "seeds": n}
     slack = 1e-9  # an end that touches the truth covers it
-    for name, candidate in CANDIDATES.items():
+    for title, candidate in CANDIDATES.items():
         low, high = (np.concatenate(ends) for ends in zip(*(candidate(rng, d) for d in groups), strict=True))
         width = float(np.median(high - low))
-        row[name] = {
+        row[title] = {
             "coverage": float(np.mean((low <= truth + slack) & (truth - slack <= high))),
             "median_width": width if np.isfinite(width) else None,
         }
     return row
 
 
-def verdict_row(
-    rng: np.random.Generator, shape: Shape, arms: int, n: int, shift: float, studies: int
-) -> dict[str, Any]:
+def verdict_row(seed: int, name: str, arms: int, n: int, shift: float, studies: int) -> dict[str, Any]:
     """Return the share of arms that each verdict is given to, and that of studies with any "helps" or "hurts"."""
+    shape, rng = SHAPES[name], _generator(seed, name, arms, n, shift)
     words = judge(shape, *shape.accuracies(rng, studies, arms, n, shift))
     return {
         "shape": shape.name,
@@ -99,19 +102,26 @@ def false_verdicts(truth: float) -> set[str]:
     return wrong | ({"helps"} if truth <= 1e-12 else set()) | ({"hurts"} if truth >= -1e-12 else set())
 
 
-def measure(studies: int, seed: int) -> dict[str, list[dict[str, Any]]]:
-    rng = np.random.default_rng(seed)
+def _generator(seed: int, *row: object) -> np.random.Generator:
+    """Return a row's own stream, so that no row depends on the others."""
+    return np.random.default_rng([seed, *hashlib.sha256(repr(row).encode()).digest()])
+
+
+def measure(studies: int, seed: int, workers: int) -> dict[str, list[dict[str, Any]]]:
     seeds = sorted({n for _, n in DESIGNS})
-    return {
-        "intervals": [interval_row(rng, shape, n, studies) for shape in SHAPES.values() for n in seeds],
-        "verdicts": [
-            # The error rates of an A/A study need the precision.
-            verdict_row(rng, shape, arms, n, shift, studies if shift == 0 else max(studies // 5, 1))
-            for shape in SHAPES.values()
-            for arms, n in DESIGNS
-            for shift in SHIFTS
-        ],
-    }
+    covered = [(seed, name, n, studies) for name in SHAPES for n in seeds]
+    judged = [
+        # The error rates of an A/A study need the precision.
+        (seed, name, arms, n, shift, studies if shift == 0 else max(studies // 5, 1))
+        for name in SHAPES
+        for arms, n in DESIGNS
+        for shift in SHIFTS
+    ]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        return {
+            "intervals": list(pool.map(interval_row, *zip(*covered, strict=True))),
+            "verdicts": list(pool.map(verdict_row, *zip(*judged, strict=True), chunksize=5)),
+        }
 
 
 def print_tables(results: dict[str, list[dict[str, Any]]]) -> None:
@@ -145,6 +155,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="300 studies a row, nothing is written")
     parser.add_argument("--pages", action="store_true", help="write the pages from earlier results")
     parser.add_argument("--seed", type=int, default=0, help="of the simulation (default 0)")
+    parser.add_argument("--workers", type=int, default=2, help="processes side by side (default 2)")
     parser.add_argument("--json", type=Path, help="file to write instead, and no pages", metavar="PATH")
     options = parser.parse_args()
     if options.pages:
@@ -152,7 +163,7 @@ def main() -> None:
         return
     studies = 300 if options.quick else options.studies
     start = time.perf_counter()
-    results = measure(studies, options.seed)
+    results = measure(studies, options.seed, options.workers)
     print_tables(results)
     print(f"\n{studies} A/A studies a row, {time.perf_counter() - start:.0f} s")
     if options.json or not options.quick:
