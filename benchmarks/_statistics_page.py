@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import TextWrapper
 from typing import Any
 
 from _harness import machine
@@ -20,6 +21,8 @@ from slopewise.analysis._verdict import reaches
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "data" / "coverage.json"
 _README = ("<!-- benchmarks/coverage.py writes this table -->\n", "<!-- end of the table -->\n")
+_KEPT = set("|#-\n")  # first characters of tables, headings and lists, which are not filled
+_FILL = TextWrapper(120, break_long_words=False, break_on_hyphens=False)
 _DIGITS = 5  # of rates: ten thousand studies tell no more
 
 
@@ -70,8 +73,9 @@ def pages(results: dict[str, Any]) -> dict[Path, str]:
 
 
 def _tidy(text: str) -> str:
-    """Return the text without the spaces that loops leave behind the last cell of a row."""
-    return "\n".join(line.rstrip() for line in text.split("\n"))
+    """Return the text with paragraphs filled anew around their figures, and no spaces behind the last cell of a row."""
+    lines = "\n".join(line.rstrip() for line in text.split("\n"))
+    return "\n\n".join(block if block[:1] in _KEPT else _FILL.fill(block) for block in lines.split("\n\n"))
 
 
 def _figures(results: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ def benchmark(monkeypatch):
         sys.modules.pop(name, None)
 
 
+@pytest.mark.slow
 def test_a_small_run_prints_tables_and_writes_json(tmp_path):
     path = tmp_path / "folder" / "coverage.json"
     run = subprocess.run(
@@ -75,6 +76,23 @@ def _study(shape, control, arms):
     )
     data = {"test_images": shape.images, "classes": [str(k) for k in range(10)]} if shape.images else {}
     return StudyRecord(tuple(scores), "control", tuple(range(len(control))), 0.5, 10, data=data, trials=trials)
+
+
+def test_the_pages_hold_the_figures_of_the_results(benchmark):
+    """docs/statistics.md and README's table are what the stored results give: a figure cannot be edited alone."""
+    _, _, page = benchmark
+    for path, text in page.pages(json.loads(page.RESULTS.read_text())).items():
+        assert path.read_text() == text, f"{path.name}: run python benchmarks/coverage.py --pages"
+
+
+def test_a_changed_figure_changes_the_pages(benchmark):
+    _, _, page = benchmark
+    results = json.loads(page.RESULTS.read_text())
+    (row,) = (
+        r for r in results["verdicts"] if [r[k] for k in ("shape", "seeds", "shift")] == ["arms skewed", 10, -0.5]
+    )
+    row["no practical effect"] = 0.4567
+    assert all("45.7" in text for text in page.pages(results).values())
 
 
 def test_the_true_differences_are_true(benchmark):
