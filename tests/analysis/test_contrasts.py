@@ -111,6 +111,13 @@ def test_few_converged_pairs_are_not_enough_for_no_practical_effect(study):
     assert "too-few-converged" in {caution.id for caution in contrast.cautions}
 
 
+def test_an_interval_ends_where_differences_do(study):
+    (contrast,) = analyse(
+        study({"relu": [99.0] * 8, "elu": [98, 99, None, None, 99, 98, None, 99]}, classes=100)
+    ).primary
+    assert contrast.interval[0] == -100 < contrast.difference < contrast.interval[1]
+
+
 def test_every_divergence_counts_in_the_rate_that_is_not_excluded(study):
     (contrast,) = analyse(study({"relu": [90.0] * 20, "elu": [None, None, *[91.0] * 18]})).primary
     assert contrast.divergence_bound == pytest.approx(0.283, abs=5e-4)  # Clopper and Pearson: 2 of 20

@@ -97,7 +97,8 @@ def _contrast(
     spread = None if sd is None else max(sd, resolution)
     low, high = math.nan, math.nan
     if n > 1:
-        low, high = (float(end) for end in mean_interval(differences, resolution=resolution))
+        ends = mean_interval(differences, resolution=resolution)
+        low, high = (min(max(float(end), -metric.span), metric.span) for end in ends)
     enough = learned and not one_function and pairs.converged >= floor
     words = verdict(low, high, p_holm, margin=margin, better=metric.better, enough=enough)
     return Contrast(

@@ -21,6 +21,7 @@ class Metric:
         measure: (trial, target) -> value in `unit`, or None where the trial has none. `target` is the validation
             accuracy, a fraction, that `steps_to_target` waits for; None where the control has not set it.
         limit: largest value that was observed; one beyond it is only a lower bound (censored).
+        span: Largest difference that is possible; intervals end there.
         same_environment: Whether only trials that ran in one environment can be compared, as for times.
     """
 
@@ -31,6 +32,7 @@ class Metric:
     digits: int
     measure: Callable[[TrialRecord, float | None], float | None]
     limit: Callable[[TrialRecord], float] | None = None
+    span: float = math.inf
     same_environment: bool = False
 
 
@@ -80,12 +82,12 @@ def _zero_gradient(trial: TrialRecord, _: float | None) -> float | None:
     return unit_weighted(trial.sites, "zero_gradient", last)
 
 
-PRIMARY = Metric("test_accuracy", "test accuracy", "points", "higher", 2, _test_accuracy)
+PRIMARY = Metric("test_accuracy", "test accuracy", "points", "higher", 2, _test_accuracy, span=100.0)
 
 _SECONDARY = (
     Metric("steps_to_target", "steps to target", "steps", "lower", 0, _steps_to_target, lambda trial: trial.steps),
     Metric("train_loss", "final training loss", "nats", "lower", 4, _train_loss),
-    Metric("generalisation_gap", "generalisation gap", "points", "lower", 2, _generalisation_gap),
+    Metric("generalisation_gap", "generalisation gap", "points", "lower", 2, _generalisation_gap, span=200.0),
     Metric("seconds_per_step", "time per step", "ms", "lower", 2, _milliseconds_per_step, same_environment=True),
     Metric("zero_gradient", "zero-gradient units", "points", "lower", 1, _zero_gradient),
 )
