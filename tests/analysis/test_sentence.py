@@ -85,7 +85,7 @@ TRAINED = "All 10 seeds trained; divergence of up to 26 % of the trials of eithe
         ),
         (
             {"verdict": "inconclusive", "diverged": 3, "control_diverged": 1, "both_diverged": 1, "finished": 11},
-            f"{UNCLEAR} Of 11 seeds, 3 of elu and 1 of relu diverged; each counts as chance (10 %); the 1 "
+            f"{UNCLEAR} Of 11 seeds, 3 of elu and 1 of relu diverged; each counts as chance (10 %); the one "
             "in which both did says nothing of accuracy.",
         ),
         (

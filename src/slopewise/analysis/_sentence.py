@@ -106,17 +106,15 @@ def _divergences(contrast: Contrast) -> list[str]:
     if contrast.both_diverged < max(contrast.diverged, contrast.control_diverged):
         counted += f"; each counts as chance ({contrast.chance:.3g} %)"
     if contrast.both_diverged:
-        counted += (
-            f"; the {contrast.both_diverged} in which both did {_say(contrast.both_diverged)} nothing of accuracy"
-        )
+        counted += f"; the {_those(contrast.both_diverged)} nothing of accuracy"
     if decided:
         rates = f"{_percent(one)} of {contrast.arm} and {_percent(other)} of {contrast.control}"
         counted += f"; divergence of up to {rates} is not excluded"
     return [f"{counted}."]
 
 
-def _say(n: int) -> str:
-    return "says" if n == 1 else "say"
+def _those(n: int) -> str:
+    return "one in which both did says" if n == 1 else f"{n} in which both did say"
 
 
 def _percent(rate: float | None) -> str:
