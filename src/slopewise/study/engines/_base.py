@@ -11,9 +11,11 @@ is started with them maps instead of reading them again. Without them the engine
 
 An engine never writes the store, and gives no meaning to the order of trials beyond starting them in it. A trial's
 record does not depend on the engine, on the number of workers, or on the trials beside it. A worker that dies, or
-a trial that raises, costs that trial alone: it is tried once more, then it ends as failed with the traceback.
-Closing the generator (the driver does so on Ctrl-C and on its own errors) ends all workers before it returns; if
-the driver itself is killed, workers notice and exit. `EngineError` is for faults that keep every trial from running.
+a trial that raises, costs that trial alone: it is tried once more, then it ends as failed with the traceback. A worker
+that dies before the trial has begun costs nothing. Closing the generator (the driver does so on Ctrl-C, on SIGTERM and
+on its own errors) ends all workers before it returns; if the driver itself is killed, they end within two seconds, with
+all that they have started. `EngineError` is for faults that keep every trial from running: births of workers that fail
+in a row while no worker is left.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from slopewise.study.data import ImageData
 
 ATTEMPTS = 2  # a trial's first try and one more
-READY = "ready"  # what a worker says when it can take trials
+READY, BEGUN = "ready", "begun"  # what a worker says when it can take trials, and when it has taken one
 
 
 class Engine(ABC):

@@ -7,15 +7,10 @@ Its end shows as the end of its pipe.
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from slopewise.errors import EngineError
@@ -23,21 +18,13 @@ from slopewise.events import Ended, Started, TrialEvent, TrialKey
 from slopewise.records import TrialRecord
 from slopewise.study._cores import cores
 from slopewise.study._spec import StudySpec
-from slopewise.study.engines._base import ATTEMPTS, READY, Engine
+from slopewise.study.engines._base import ATTEMPTS, BEGUN, READY, Engine
+from slopewise.study.engines._crew import Crew
+from slopewise.study.engines._job_control import stopped_together
+from slopewise.study.engines._process import Worker
 
 if TYPE_CHECKING:
     from slopewise.study.data import ImageData
-
-_PATIENCE = 5.0  # seconds for a worker to exit when told, before it is killed
-
-
-@dataclass
-class _Worker:
-    process: SpawnProcess
-    pipe: Connection
-    ready: bool = False
-    trial: TrialKey | None = None
-    attempt: int = 0
 
 
 class LocalEngine(Engine):
@@ -61,45 +48,64 @@ class LocalEngine(Engine):
         self, spec: StudySpec, trials: Sequence[TrialKey], data: ImageData | None = None
     ) -> Generator[TrialEvent, None, None]:
         """See the contract in `_base`."""
-        data = data or _read(spec)
-        waiting = deque((trial, 1) for trial in trials)
-        count = self.side_by_side(spec, len(trials))
-        workers = [_spawn(spec, data) for _ in range(count)]
-        unended, stillborn = len(trials), 0
-        try:
-            while unended:
-                for pipe in wait([worker.pipe for worker in workers]):
-                    worker = next(worker for worker in workers if worker.pipe is pipe)
-                    try:
-                        message = worker.pipe.recv()
-                    except (EOFError, OSError):  # OSError: it died in the middle of a message
-                        workers.remove(worker)
-                        stillborn += not worker.ready
-                        message = _post_mortem(worker, last_hope=stillborn >= ATTEMPTS)
-                    if message == READY:
-                        worker.ready = True
-                    elif isinstance(message, Ended):
-                        trial, attempt = worker.trial, worker.attempt
-                        worker.trial = None
-                        assert trial is not None  # noqa: S101 - for the type checker: only a told worker answers
-                        if message.record.status == "failed" and attempt < ATTEMPTS:
-                            waiting.appendleft((trial, attempt + 1))
-                        else:
-                            unended -= 1
-                            yield replace(message, record=replace(message.record, attempts=attempt))
-                    elif message is not None:
-                        yield message
-                while len(workers) < min(count, unended):
-                    workers.append(_spawn(spec, data))
-                for worker in workers:
-                    if worker.ready and worker.trial is None and waiting:
-                        worker.trial, worker.attempt = waiting.popleft()
-                        # A worker that died just now shows as the end of its pipe in the next round.
-                        with suppress(BrokenPipeError, ConnectionResetError):
-                            worker.pipe.send(worker.trial)
-                        yield Started(worker.trial, worker.attempt)
-        finally:
-            _end(workers)
+        fields, data = spec.model_dump(mode="json"), data or _read(spec)
+
+        def start(row: int) -> Worker:
+            return Worker.start(_serve, fields, data, row=row)
+
+        todo = _Trials(trials)
+        with Crew(self.side_by_side(spec, len(trials)), start) as crew, stopped_together(crew.workers):
+            while todo.unended:
+                crew.fill(todo.unended)
+                todo.hand_out(crew)
+                for worker, message in crew.messages():
+                    if event := todo.follow(crew, worker, message):
+                        yield event
+
+
+class _Trials:
+    """The trials that have not ended yet: those that wait, with the number of their attempt, and those that run."""
+
+    def __init__(self, trials: Sequence[TrialKey]) -> None:
+        self.unended = len(trials)
+        self._waiting = deque((trial, 1) for trial in trials)
+
+    def hand_out(self, crew: Crew) -> None:
+        """Give a trial to each worker that has none."""
+        for worker in crew.idle():
+            if self._waiting:
+                worker.give(*self._waiting.popleft())
+
+    def follow(self, crew: Crew, worker: Worker, message: str | TrialEvent | None) -> TrialEvent | None:
+        """Take note of a worker's message, or of its end, and return what the driver is told of it."""
+        if message is None:
+            how = crew.bury(worker)
+            if worker.trial and worker.begun:
+                error = f"the worker process {how} during this trial"
+                record = TrialRecord(worker.trial.arm, worker.trial.seed, "failed", error=error)
+                return self._end(crew, worker, Ended(record, None))
+            if worker.trial:
+                self._waiting.appendleft((worker.trial, worker.attempt))
+        elif message == READY:
+            worker.ready = True
+        elif message == BEGUN:
+            worker.begun = True
+            crew.works()
+            return Started(worker.given, worker.attempt)
+        elif isinstance(message, Ended):
+            return self._end(crew, worker, message)
+        else:
+            return message  # type: ignore[return-value]  # workers say no other words
+        return None
+
+    def _end(self, crew: Crew, worker: Worker, ended: Ended) -> Ended | None:
+        trial, worker.trial = worker.given, None
+        crew.works()
+        if ended.record.status == "failed" and worker.attempt < ATTEMPTS:
+            self._waiting.appendleft((trial, worker.attempt + 1))
+            return None
+        self.unended -= 1
+        return replace(ended, record=replace(ended.record, attempts=worker.attempt))
 
 
 def _read(spec: StudySpec) -> ImageData:
@@ -112,62 +118,3 @@ def _serve(pipe: Connection, spec_fields: dict[str, object], data: ImageData) ->
     from slopewise.study.engines._worker import serve  # what trains is loaded by workers alone
 
     serve(pipe, spec_fields, data)
-
-
-def _spawn(spec: StudySpec, data: ImageData) -> _Worker:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    arguments = (theirs, spec.model_dump(mode="json"), data)
-    process = context.Process(target=_serve, args=arguments, name="slopewise-worker")
-    with _interrupts_held():
-        process.start()
-    theirs.close()  # so that the pipe ends when the worker does
-    return _Worker(process, ours)
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Start a worker deaf to Ctrl-C, which reaches the whole process group, until it ignores it by itself."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # else `start` starts it, and lets interrupts in again behind our back
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _post_mortem(worker: _Worker, *, last_hope: bool) -> Ended | None:
-    """The failed trial of a worker whose pipe has ended; None if it had none and another may take its place."""
-    worker.process.join(_PATIENCE)
-    worker.pipe.close()
-    code = worker.process.exitcode
-    how = f"was killed by signal {-code}" if code is not None and code < 0 else f"exited with status {code}"
-    if worker.trial is None:
-        if worker.ready or not (code == 1 or last_hope):
-            return None
-        advice = (
-            "; its own words are above. A script that calls Study.run must do so under `if __name__ == '__main__':`, "
-            "since workers import it"
-        )
-        raise EngineError(f"a worker process {how} before its first trial{advice if code == 1 else ''}")
-    memory = "; if nobody killed it, memory may have run out: try fewer workers" if code == -9 else ""
-    error = f"the worker process {how} during this trial{memory}"
-    return Ended(TrialRecord(worker.trial.arm, worker.trial.seed, "failed", error=error), None)
-
-
-def _end(workers: Sequence[_Worker]) -> None:
-    for worker in workers:
-        if worker.trial is not None:
-            worker.process.terminate()
-        else:
-            with suppress(BrokenPipeError, ConnectionResetError):
-                worker.pipe.send(None)
-        worker.pipe.close()
-    for worker in workers:
-        worker.process.join(_PATIENCE)
-        if worker.process.is_alive():
-            worker.process.kill()
-            worker.process.join()

@@ -1,0 +1,101 @@
+"""The workers of a study: how many there are, and when there is no use in starting another.
+
+The birth of a worker has succeeded when the worker begins a trial. Births that fail count as long as they fail in a
+row: they are counted anew whenever a trial begins or ends. Workers that are started together are one birth, which fails
+if one of them does: what is too little for all of them may be enough for one. After a failure workers are started one
+by one. After `BIRTHS` failures the study goes on with the workers that it has, and ends if it has none.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from multiprocessing.connection import wait
+from typing import Any
+
+from slopewise.errors import EngineError
+from slopewise.study.engines._process import Worker
+
+BIRTHS = 3  # that fail in a row before no more are tried
+_MAIN_GUARD = (
+    "; its own words are above. A script that calls Study.run must do so under `if __name__ == '__main__':`, "
+    "since workers import it"
+)
+
+
+class Crew(AbstractContextManager["Crew"]):
+    """Up to `size` workers, ended when the block is left.
+
+    Args:
+        size: Number of workers.
+        start: Function that starts a worker, given the number of births that have failed in a row.
+    """
+
+    def __init__(self, size: int, start: Callable[[int], Worker]) -> None:
+        self.workers: list[Worker] = []
+        self._size, self._start = size, start
+        self._failures, self._proven, self._last = 0, False, ""
+
+    def __exit__(self, *_: object) -> None:
+        Worker.end(self.workers)
+
+    def fill(self, wanted: int) -> None:
+        """Start workers until there are as many as wanted, as long as there is hope that they live.
+
+        Raises:
+            EngineError: No worker is left, and there is no hope for another.
+        """
+        while len(self.workers) < min(self._size, wanted) and self._hopeful():
+            try:
+                self.workers.append(self._start(self._failures))
+            except OSError as error:
+                self._failures += 1
+                self._last = f"could not be started: {error.strerror or error}"
+        if not self.workers:
+            raise EngineError(f"no worker process lives until it begins a trial: the last one {self._last}")
+
+    def _hopeful(self) -> bool:
+        one_by_one = all(worker.ready for worker in self.workers)
+        return self._failures == 0 or (self._failures < BIRTHS and one_by_one)
+
+    def idle(self) -> list[Worker]:
+        """Return the workers that can take a trial."""
+        return [worker for worker in self.workers if worker.idle]
+
+    def messages(self) -> Iterator[tuple[Worker, Any]]:
+        """Wait, and yield each message that is there with its sender; None is the end of a worker."""
+        senders = {worker.pipe: worker for worker in self.workers}
+        for pipe in wait(list(senders)):
+            worker = senders[pipe]  # type: ignore[index]
+            try:
+                message = worker.pipe.recv()
+            except (EOFError, OSError):  # OSError: it died in the middle of a message
+                message = None
+            yield worker, message
+
+    def works(self) -> None:
+        """Take note that a trial has begun or ended."""
+        self._failures, self._proven = 0, True
+
+    def bury(self, worker: Worker) -> str:
+        """Take leave of a worker whose pipe has ended, and return in words how it did."""
+        self.workers.remove(worker)
+        code = worker.bury()
+        how = _words(code)
+        if not (worker.begun or worker.idle):
+            self._last = how + (_MAIN_GUARD if code == 1 else "")
+            if code == 1 and not self._proven:  # an exception in what every worker imports
+                self._failures = BIRTHS
+            elif worker.row == self._failures:  # it was started after the failures that have been counted
+                self._failures += 1
+        return how
+
+
+def _words(code: int | None) -> str:
+    if code is None:
+        return "let go of its pipe and had to be killed"
+    if code >= 0:
+        return f"exited with status {code}"
+    memory = "; if nobody killed it, memory may have run out: try fewer workers" if code == -signal.SIGKILL else ""
+    return f"was killed by signal {-code}{memory}"

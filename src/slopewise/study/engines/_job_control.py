@@ -1,0 +1,40 @@
+"""Ctrl-Z stops a study whole, though its workers have process groups of their own."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from slopewise.study.engines._leash import signal_group
+from slopewise.study.engines._process import Worker
+
+
+@contextmanager
+def stopped_together(workers: Sequence[Worker]) -> Iterator[None]:
+    """Stop these workers when Ctrl-Z stops this process, and let them go on with it.
+
+    Args:
+        workers: Workers at any time: whoever starts or ends one changes the list.
+    """
+    usual = hasattr(signal, "SIGTSTP") and signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL
+    if not usual or threading.current_thread() is not threading.main_thread():
+        yield  # Windows, or a program that sees to the signal in its own way
+        return
+
+    def stop(*_: object) -> None:
+        for worker in workers:
+            signal_group(worker.process.pid, signal.SIGSTOP)
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTSTP)  # here this process stops, and goes on
+        signal.signal(signal.SIGTSTP, stop)
+        for worker in workers:
+            signal_group(worker.process.pid, signal.SIGCONT)
+
+    signal.signal(signal.SIGTSTP, stop)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():  # else it finds no worker to stop any more
+            signal.signal(signal.SIGTSTP, signal.SIG_DFL)

@@ -1,0 +1,150 @@
+"""A worker process as the driver sees it: started, heard, ended."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from time import monotonic, sleep
+from typing import Any
+
+from slopewise.events import TrialKey
+from slopewise.study.engines._leash import signal_group, tie, unshared, wear
+
+_GRACE = 1.0  # seconds for a worker to end by SIGTERM, before it is killed
+_PATIENCE = 5.0  # seconds for one to exit by itself
+_LOOK = 0.01  # seconds between looks at one that should exit
+
+
+@dataclass(eq=False)
+class Worker:
+    """A process with a pipe of its own to the driver, whose end shows as the end of the pipe.
+
+    Attributes:
+        process: The process; it and all that it has started end with the driver.
+        pipe: The driver's end of its pipe.
+        row: Births that had failed in a row when it was started.
+        ready: True once it can take trials.
+        trial: Trial that it was given last, until that has ended.
+        attempt: Number of that trial's attempt.
+        begun: True once it has said that it works on the trial.
+    """
+
+    process: SpawnProcess
+    pipe: Connection
+    _held: Connection
+    row: int = 0
+    ready: bool = False
+    trial: TrialKey | None = None
+    attempt: int = 0
+    begun: bool = False
+
+    @classmethod
+    def start(cls, serve: Callable[..., None], *arguments: Any, row: int = 0) -> Worker:
+        """Start a process that calls `serve(pipe, *arguments)`.
+
+        Raises:
+            OSError: The system gives no process, no memory or no pipe.
+        """
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        line, held = context.Pipe(duplex=False)
+        unshared(ours, held)
+        process = context.Process(
+            target=_run, args=(line, os.getpid(), serve, theirs, arguments), name="slopewise-worker"
+        )
+        with theirs, line:  # closed here, so that the pipe ends when the worker does
+            with _interrupts_held():
+                process.start()
+            assert process.pid is not None  # noqa: S101 - for the type checker: it has been started
+            tie(line, process.pid)
+        return cls(process, ours, held, row)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it can take a trial, and has none."""
+        return self.ready and self.trial is None
+
+    @property
+    def given(self) -> TrialKey:
+        """The trial that it has."""
+        assert self.trial is not None  # noqa: S101 - for the type checker: only a worker that has one answers
+        return self.trial
+
+    def give(self, trial: TrialKey, attempt: int) -> None:
+        """Hand it a trial. If it has died just now, that shows as the end of its pipe."""
+        self.trial, self.attempt, self.begun = trial, attempt, False
+        self._send(trial)
+
+    def bury(self) -> int | None:
+        """Make sure that a worker whose pipe has ended is gone, and return its exit status.
+
+        Returns:
+            The status; minus the signal that killed it; None if it had let go of its pipe and lived on.
+        """
+        _join([self], _PATIENCE)
+        code = self.process.exitcode
+        self.kill()
+        return code
+
+    def kill(self) -> None:
+        """Kill the process, if it still runs, and all that it has started, ranks and other helpers."""
+        self.process.kill()
+        if hasattr(signal, "SIGKILL"):
+            signal_group(self.process.pid, signal.SIGKILL)
+        self.process.join()
+        self.pipe.close()
+        self._held.close()
+
+    def _send(self, message: TrialKey | None) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.pipe.send(message)
+
+    @staticmethod
+    def end(workers: Sequence[Worker]) -> None:
+        """End workers: idle ones may exit by themselves, all others are stopped where they are."""
+        idle = [worker for worker in workers if worker.idle]
+        others = [worker for worker in workers if not worker.idle]
+        try:
+            for worker in idle:
+                worker._send(None)
+            for worker in others:
+                worker.process.terminate()
+            _join(others, _GRACE)
+            _join(idle, _PATIENCE)
+        finally:  # a second Ctrl-C must not leave any behind
+            for worker in workers:
+                worker.kill()
+
+
+def _run(line: Connection, driver: int, serve: Callable[..., None], pipe: Connection, arguments: Sequence[Any]) -> None:
+    wear(line, driver)
+    unshared(pipe)
+    serve(pipe, *arguments)
+
+
+def _join(workers: Sequence[Worker], seconds: float) -> None:
+    """Wait until all have exited, or some time; `Process.join` would wait for children that they have forked, too."""
+    deadline = monotonic() + seconds
+    while any(worker.process.exitcode is None for worker in workers) and monotonic() < deadline:
+        sleep(_LOOK)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Start a worker deaf to Ctrl-C, which reaches the whole process group, until it ignores it by itself."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # else `start` starts it, and lets interrupts in again behind our back
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
