@@ -1,7 +1,11 @@
 """The file that says what a driver does now: kept, replaced whole, removed, and never in a study's way."""
 
 import json
+import subprocess
+import sys
 import time
+from contextlib import closing
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +13,9 @@ import pytest
 import slopewise as sw
 from slopewise.events import Ended, Epoch, Started, TrialKey
 from slopewise.records import EpochRecord, TrialRecord
-from slopewise.study._running import FILE, STALE, Running, RunningTrial, Telling, read_running
+from slopewise.study._origin import origin
+from slopewise.study._running import FILE, STALE, Running, RunningTrial, Telling, clear, read_running
+from slopewise.study._store import Store
 
 RELU, ELU = TrialKey("relu", 0), TrialKey("elu", 0)
 
@@ -52,6 +58,78 @@ def test_the_file_follows_and_goes(tmp_path: Path) -> None:
 def test_a_damaged_file_tells_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text, encoding="latin-1")
     assert read_running(tmp_path) is None
+
+
+KILLED = """
+import pathlib, sys, time
+from slopewise.study._running import FILE, Telling
+folder = pathlib.Path(sys.argv[1])
+with Telling(folder):
+    while not (folder / FILE).exists(): time.sleep(0.01)
+    print("there", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("waited_for", [True, False])
+def test_a_driver_that_was_killed_tells_nothing_any_more(tmp_path: Path, waited_for: bool) -> None:
+    with subprocess.Popen([sys.executable, "-c", KILLED, tmp_path], stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout.readline() == "there\n"
+        running = read_running(tmp_path)
+        assert running
+        assert running.pid == driver.pid
+        driver.kill()
+        if waited_for:
+            driver.wait()
+        eventually(lambda: read_running(tmp_path) is None)  # long before the file is stale
+    assert not running.stale(time.time())
+
+
+def write(folder: Path, running: Running) -> None:
+    (folder / FILE).write_text(json.dumps(asdict(running)))
+
+
+def test_of_a_driver_elsewhere_the_age_of_the_file_tells(tmp_path: Path) -> None:
+    now, here = time.time(), origin()
+    fresh = Running(2**22 + 1, now, now, now, origin=here)  # no Linux gives this number
+    old = replace(fresh, time=now - STALE - 1)
+    write(tmp_path, fresh)
+    assert read_running(tmp_path) is None
+    booted, container = replace(here, boot="another"), replace(here, space="another")
+    for place in (booted, container, replace(here, host="another"), None):  # None: a file of an earlier version
+        write(tmp_path, replace(fresh, origin=place))
+        assert read_running(tmp_path)
+        write(tmp_path, replace(old, origin=place))
+        found = read_running(tmp_path)
+        assert (found is None) == (place is booted)  # this machine has been booted since
+        assert found is None or found.stale(now)
+
+
+def test_leftovers_go_even_if_they_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, *, missing_ok: bool = False) -> None:
+        raise OSError(28, "No space left on device")
+
+    for name in (FILE, f".{FILE}"):
+        (tmp_path / name).write_text("left")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        clear(tmp_path)
+    assert {path.read_text() for path in tmp_path.iterdir()} == {""}
+    assert read_running(tmp_path) is None
+    clear(tmp_path)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_finished_study_loses_what_its_driver_left_behind(tmp_path: Path) -> None:
+    study = sw.Study(arms="relu", seeds=1)
+    with closing(Store.create(tmp_path, study.spec, {"classes": ["0", "1"]})) as store:
+        store.add(TrialRecord("relu", 0, "finished"), None)
+    before = {path.name for path in tmp_path.iterdir()}
+    now = time.time()
+    write(tmp_path, Running(1, now, now, now))
+    (tmp_path / f".{FILE}").write_text("{")
+    assert study.run(tmp_path).record.trials
+    assert {path.name for path in tmp_path.iterdir()} - {".lock"} == before
 
 
 @pytest.mark.filterwarnings("default")

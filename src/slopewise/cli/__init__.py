@@ -1,7 +1,7 @@
 """The commands: thin verbs over the API.
 
 Exit status: 0 done; 1 some trial failed, an alarm under --fail-on-alarm, or an error of ours; 2 bad input; 130
-interrupted. Results go to stdout, everything else to stderr.
+interrupted; 143 terminated. Results go to stdout, everything else to stderr.
 """
 
 from __future__ import annotations

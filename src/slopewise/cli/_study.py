@@ -196,15 +196,17 @@ def _run(
     study: Study, out: Path, missing: tuple[Any, ...], *, engine: str, workers: int | None, retry_failed: bool
 ) -> Results:
     from slopewise.report import StudyProgress
+    from slopewise.study._terminable import Terminated
 
     try:
         # What a user's model prints belongs with the log: stdout is for results.
         with StudyProgress(missing, Console(stderr=True)) as progress, redirect_stdout(sys.stderr):
             return study.run(out, engine=engine, workers=workers, retry_failed=retry_failed, on_event=progress)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated) as signalled:
+        word, code = ("terminated", 143) if isinstance(signalled, Terminated) else ("interrupted", 130)
         kept = len(study.plan()) - len(study.missing(out))
-        say(f"interrupted: {kept} of {len(study.plan())} trials are kept in {out}; the same command goes on from there")
-        raise typer.Exit(130) from None
+        say(f"{word}: {kept} of {len(study.plan())} trials are kept in {out}; the same command goes on from there")
+        raise typer.Exit(code) from None
 
 
 def _open(folder: Path) -> Results:

@@ -1,8 +1,9 @@
 """What the driver of a study does now: a small file beside the store, for whoever watches the folder.
 
 The store holds the trials that have ended, `running.json` those that have not. It is replaced as a whole, at most four
-times a second, and rewritten every few seconds even if nothing happens: one that has not been touched for longer was
-left behind by a driver that was killed. Whatever becomes of it, the study goes on.
+times a second, and rewritten every few seconds even if nothing happens. A driver that is killed leaves it behind. On
+the same machine that shows at once, since it names the process; from elsewhere, one that has not been touched for
+longer was left behind. Whatever becomes of it, the study goes on.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from threading import Event, Lock, Thread
 
 from slopewise import events
 from slopewise.errors import SlopewiseWarning
+from slopewise.study._origin import Origin, has_ended, moved, origin
 
 FILE = "running.json"
+_UNFINISHED = f".{FILE}"
 _EVERY, _BEAT = 0.25, 5.0  # seconds
 STALE = 4 * _BEAT
 
@@ -39,17 +42,33 @@ class RunningTrial:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What a driver does. Times are seconds since 1970: of its start, of the latest event, of the file itself."""
+    """What a driver does.
+
+    Attributes:
+        pid: Number of the driver's process.
+        started: Time of the driver's start, as all times in seconds since 1970.
+        changed: Time of the latest event.
+        time: Time at which the file was written.
+        trials: Trials that run.
+        origin: Place and time that `pid` belongs to; None in files of earlier versions.
+    """
 
     pid: int
     started: float
     changed: float
     time: float
     trials: tuple[RunningTrial, ...] = ()
+    origin: Origin | None = None
 
     def stale(self, now: float) -> bool:
-        """Whether its driver is gone, or has slept for a while."""
+        """Return whether its driver is gone, or has slept for a while."""
         return now - self.time > STALE
+
+    def gone(self, now: float) -> bool:
+        """Return whether its driver is known to have ended."""
+        if self.origin is None:
+            return False
+        return has_ended(self.pid, self.origin) or (moved(self.origin) and self.stale(now))
 
     def after(self, event: events.TrialEvent, now: float) -> Running:
         """What is running once this has happened."""
@@ -68,7 +87,7 @@ class Running:
 
 
 def read_running(folder: str | os.PathLike[str]) -> Running | None:
-    """What the driver in a folder does; None where there is none, or no telling.
+    """Return what the driver in a folder does; None where there is none, any more or at all, or no telling.
 
     Example:
         >>> read_running("no/such/folder") is None
@@ -76,9 +95,22 @@ def read_running(folder: str | os.PathLike[str]) -> Running | None:
     """
     try:
         found = json.loads((Path(folder) / FILE).read_text(encoding="utf-8"))
-        return Running(**{**found, "trials": tuple(RunningTrial(**trial) for trial in found["trials"])})
-    except (OSError, ValueError, TypeError, KeyError):
+        trials = tuple(RunningTrial(**trial) for trial in found["trials"])
+        origin = found.get("origin") and Origin(**found["origin"])
+        running = Running(**{**found, "trials": trials, "origin": origin})
+        return None if running.gone(time.time()) else running
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
+
+
+def clear(folder: Path) -> None:
+    """Remove what a driver has left behind; only for the driver that has the folder to itself."""
+    for path in (folder / FILE, folder / _UNFINISHED):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:  # an empty file tells nothing either
+            with suppress(OSError):
+                path.write_bytes(b"")
 
 
 class Telling(AbstractContextManager["Telling"]):
@@ -90,7 +122,7 @@ class Telling(AbstractContextManager["Telling"]):
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
         now = time.time()
-        self._now, self._news = Running(os.getpid(), now, now, now), True
+        self._now, self._news = Running(os.getpid(), now, now, now, origin=origin()), True
         self._lock, self._over, self._warned = Lock(), Event(), False
         self._thread = Thread(target=self._keep, name="slopewise-running", daemon=True)
 
@@ -101,8 +133,7 @@ class Telling(AbstractContextManager["Telling"]):
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
-        with suppress(OSError):
-            self.path.unlink(missing_ok=True)
+        clear(self.path.parent)
 
     def tell(self, event: events.TrialEvent) -> None:
         """Take note of an event."""
@@ -126,7 +157,7 @@ class Telling(AbstractContextManager["Telling"]):
             return json.dumps(asdict(self._now))
 
     def _write(self, text: str) -> None:
-        unfinished = self.path.with_name(f".{FILE}")
+        unfinished = self.path.with_name(_UNFINISHED)
         try:
             unfinished.write_text(text, encoding="utf-8")
             unfinished.replace(self.path)

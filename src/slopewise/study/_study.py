@@ -15,10 +15,11 @@ from slopewise.results import Results
 from slopewise.study._bounds import check_bounds
 from slopewise.study._references import describe
 from slopewise.study._resume import check_same
-from slopewise.study._running import Telling
+from slopewise.study._running import Telling, clear
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import parse_spec, read_spec
 from slopewise.study._store import Store
+from slopewise.study._terminable import terminable
 from slopewise.study.engines import Engine
 
 OnEvent = Callable[[Event], None]
@@ -91,6 +92,8 @@ class Study:
     ) -> Results:
         """Run the trials that `out` lacks, each stored as soon as it ends, and return everything.
 
+        Ctrl-C and SIGTERM end the workers and keep what is stored; the same call goes on from there.
+
         Args:
             out: folder of the study; made if need be. Only new arms and seeds may be added to an old one.
             engine: where trials run: "local", or an `Engine`.
@@ -100,33 +103,39 @@ class Study:
 
         Raises:
             SlopewiseError: something is wrong that can be found before the first trial.
+            SystemExit: SIGTERM has come; the status is 143. Programs with a handler of their own do not get it.
         """
-        from slopewise.study._outlook import prepare
         from slopewise.study.engines import make_engine
 
         runner = make_engine(engine, workers=workers)
         folder = Path(out)
-        with _alone_in(folder):
+        with terminable(), _alone_in(folder):
+            clear(folder)
             missing = self.missing(folder, retry_failed=retry_failed)
             if missing or self._grown(folder):
-                count = runner.side_by_side(self.spec, len(missing))
-                found, prepared = prepare(
-                    self.spec, trials=len(missing), side_by_side=count, folder=folder, tell=on_event
-                )
-                if on_event:
-                    on_event(prepared)
-                with (
-                    closing(Store.create(folder, self.spec, found.facts)) as store,
-                    closing(runner.run(self.spec, missing, found.data)) as events,
-                    Telling(folder) as now,
-                ):
-                    for event in events:
-                        if isinstance(event, Ended):
-                            store.add(event.record, event.environment)
-                        now.tell(event)
-                        if on_event:
-                            on_event(event)
+                with Telling(folder) as now:
+                    self._run(runner, folder, missing, now, on_event)
             return read_results(folder)
+
+    def _run(
+        self, runner: Engine, folder: Path, missing: tuple[TrialKey, ...], now: Telling, on_event: OnEvent | None
+    ) -> None:
+        from slopewise.study._outlook import prepare
+
+        count = runner.side_by_side(self.spec, len(missing))
+        found, prepared = prepare(self.spec, trials=len(missing), side_by_side=count, folder=folder, tell=on_event)
+        if on_event:
+            on_event(prepared)
+        with (
+            closing(Store.create(folder, self.spec, found.facts)) as store,
+            closing(runner.run(self.spec, missing, found.data)) as events,
+        ):
+            for event in events:
+                if isinstance(event, Ended):
+                    store.add(event.record, event.environment)
+                now.tell(event)
+                if on_event:
+                    on_event(event)
 
     def _grown(self, folder: Path) -> bool:
         with closing(Store.open(folder)) as store:
