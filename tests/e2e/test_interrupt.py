@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -47,12 +47,22 @@ def records(folder: Path) -> object:
     return without_times(json.loads((folder / "all.json").read_text()))
 
 
-def group_is_alive(leader: int) -> bool:
-    try:
-        os.killpg(leader, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def session(leader: int) -> list[int]:
+    """Processes of a session that have not ended: a driver, and workers in process groups of their own."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            state, _, _, number = path.read_text().rpartition(")")[2].split()[:4]
+            if int(number) == leader and state not in "ZX":
+                found.append(int(path.parent.name))
+    return found
+
+
+def expect_end(leader: int) -> None:
+    deadline = time.monotonic() + 10
+    while session(leader):
+        assert time.monotonic() < deadline, "a worker outlived its driver"
+        time.sleep(0.02)
 
 
 def hear_ctrl_c() -> None:
@@ -93,33 +103,41 @@ def primary(result: dict[str, object]) -> list[object]:
     return [contrast for contrast in result["contrasts"] if contrast["metric"] != "seconds_per_step"]
 
 
-def test_killed_and_repeated_is_bitwise_the_uninterrupted_run(tmp_path: Path, whole) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("kill", [os.killpg, os.kill])  # driver and workers, the driver alone
+def test_killed_and_repeated_is_bitwise_the_uninterrupted_run(tmp_path: Path, whole, kill) -> None:  # type: ignore[no-untyped-def]
     process = start(tmp_path / "out")
-    os.killpg(process.pid, signal.SIGKILL)
+    kill(process.pid, signal.SIGKILL)
     process.communicate()
     kept = finished(tmp_path / "out")
     assert 1 <= kept < TRIALS
     ended = subprocess.run([*COMMAND, "--out", str(tmp_path / "out")], check=True, text=True, capture_output=True)
     assert f"{TRIALS - kept}/{TRIALS - kept} trials done" in ended.stderr
+    assert session(process.pid) == []
     assert records(tmp_path / "out") == whole[0]
     assert primary(json.loads(ended.stdout)) == primary(whole[1])
+    assert {path.name for path in (tmp_path / "out").iterdir()} <= {"study.db", "report.html", "all.json", ".lock"}
 
 
-def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kill", "number", "status", "word"),
+    [
+        (os.killpg, signal.SIGINT, 130, "interrupted"),  # as a terminal does
+        (os.kill, signal.SIGTERM, 143, "terminated"),  # as supervisors do
+    ],
+)
+def test_a_signal_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path, kill, number, status, word) -> None:  # type: ignore[no-untyped-def]
     process = start(tmp_path / "out")
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: driver and workers alike
+    kill(process.pid, number)
     output, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    expect_end(process.pid)
+    assert process.returncode == status
     assert output == ""
     assert "Traceback" not in errors
     kept = finished(tmp_path / "out")
     assert 1 <= kept < TRIALS
-    assert f"interrupted: {kept} of {TRIALS} trials are kept" in errors
+    assert f"{word}: {kept} of {TRIALS} trials are kept" in errors
     assert "the same command goes on" in errors
-    deadline = time.monotonic() + 30
-    while group_is_alive(process.pid):
-        assert time.monotonic() < deadline, "a worker outlived its driver"
-        time.sleep(0.1)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"study.db", ".lock"}
 
 
 def test_ctrl_c_before_the_first_trial_is_as_quiet(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from slopewise.errors import EngineError
 from slopewise.events import Ended, Started, TrialEvent
-from slopewise.study import Study
+from slopewise.study import Study, read_results
 from slopewise.study.engines import LocalEngine, _local
 from slopewise.study.engines._process import Worker
 
@@ -35,8 +35,8 @@ def born():
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
-def serve(pipe, fields, fates):
-    number = born()
+def serve(pipe, fields, data):
+    number, fates = born(), (here / "fates").read_text()
     fate = fates[min(number, len(fates) - 1)]
     if fate == "k": kill()
     if fate == "x": os._exit(3)
@@ -55,15 +55,32 @@ def serve(pipe, fields, fates):
 """
 
 
+STUDY = Study(arms="relu", seeds=5, data={"train_size": 100}, model={"options": {"width": 4}}, train={"epochs": 1})
+
+
 @pytest.fixture
-def live(user_module: Callable[[str, str], str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[TrialEvent]]:
-    """Run five trials by workers with these fates; the last is that of all later ones."""
+def fated(
+    user_module: Callable[[str, str], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[[str], None]:
+    """Give the workers that are born from now on these fates; the last is that of all later ones."""
     monkeypatch.setattr(_local, "_serve", __import__(user_module("fates", FATES)).serve)
+
+    def give(fates: str) -> None:
+        for birth in tmp_path.glob("birth-*"):
+            birth.unlink()
+        (tmp_path / "fates").write_text(fates)
+
+    return give
+
+
+@pytest.fixture
+def live(fated: Callable[[str], None]) -> Callable[..., list[TrialEvent]]:
+    """Run five trials by workers with these fates."""
     events: list[TrialEvent] = []
 
     def run(fates: str, workers: int = 1) -> list[TrialEvent]:
-        study = Study(arms="relu", seeds=5)
-        events.extend(LocalEngine(workers).run(study.spec, study.plan(), data=fates))
+        fated(fates)
+        events.extend(LocalEngine(workers).run(STUDY.spec, STUDY.plan(), data="no images"))
         return events
 
     run.events = events
@@ -140,3 +157,14 @@ def test_a_system_that_gives_no_process_for_a_moment(live: Callable, monkeypatch
     refusals.extend([OSError(11, "Resource temporarily unavailable")] * 9)
     with pytest.raises(EngineError, match="the last one could not be started: Resource temporarily unavailable"):
         live(".")
+
+
+@pytest.mark.slow
+def test_a_study_that_births_have_ended_keeps_its_trials_and_goes_on(fated: Callable, tmp_path: Path) -> None:
+    fated("1x")
+    with pytest.raises(EngineError, match="exited with status 3"):
+        STUDY.run(tmp_path / "out", workers=1)
+    assert len(read_results(tmp_path / "out").record.trials) == 1
+    assert not (tmp_path / "out" / "running.json").exists()
+    fated("x1x.")
+    assert len(STUDY.run(tmp_path / "out", workers=1).record.trials) == 5

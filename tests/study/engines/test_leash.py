@@ -72,7 +72,7 @@ def driven(tmp_path: Path, alive: Callable) -> Callable[..., tuple[subprocess.Po
     ) -> Iterator[tuple[subprocess.Popen, list[int]]]:
         script = tmp_path / "driver.py"
         script.write_text(DRIVER.format(header=header, before=before, after=after))
-        driver = subprocess.Popen([sys.executable, script, *kinds], stdout=subprocess.PIPE, text=True)
+        driver = subprocess.Popen([sys.executable, script, *kinds], stdout=subprocess.PIPE, text=True, process_group=0)
         pids: list[int] = []
         try:
             pids += map(int, driver.stdout.readline().split())
@@ -141,3 +141,21 @@ def test_a_worker_that_is_killed_takes_its_children_along(driven: Callable, gone
 def test_ending_workers_ends_those_that_do_not_listen(driven: Callable, gone: Callable) -> None:
     with driven(*KINDS, before="Worker.end(workers)") as (_, pids):
         gone(pids)
+
+
+def test_ctrl_z_stops_workers_with_their_driver(driven: Callable) -> None:
+    def stopped() -> list[bool]:
+        states = [Path(f"/proc/{pid}/status").read_text() for pid in (driver.pid, *pids)]
+        return ["State:\tT" in state for state in states]
+
+    header = "from slopewise.study.engines._job_control import stopped_together"
+    after = "with stopped_together(workers): time.sleep(600)"
+    with driven("computes", "has_children", header=header, after=after) as (driver, pids):
+        time.sleep(0.3)
+        for _ in range(2):
+            for number, expected in ((signal.SIGTSTP, {True}), (signal.SIGCONT, {False})):
+                driver.send_signal(number)
+                deadline = time.monotonic() + 10
+                while set(stopped()) != expected:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.02)
