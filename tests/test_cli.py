@@ -6,11 +6,18 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+import slopewise as sw
+from slopewise.study._running import Telling
+from slopewise.study._store import Store
+from slopewise.testing import synthetic_study
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 TINY = ("--train-size", "100", "--epochs", "1", "--set", "model.options.width=4")
@@ -98,6 +105,7 @@ def test_the_life_of_a_study(cli: Cli, tmp_path: Path) -> None:
 
     status = cli("status", "s")
     assert status.returncode == 0
+    assert status.stdout.startswith("ended: 4 of 4 trials\n")
     assert "prelu_channel" in status.stdout
 
     page = cli("report", "s", "--to", "page.html")
@@ -194,6 +202,25 @@ def test_init_writes_a_spec_that_runs(cli: Cli, tmp_path: Path) -> None:
         "run   elu  seed 1",
         "4 of 4 trials to run",
     ]
+
+
+@pytest.mark.slow
+def test_status_tells_a_driver_at_work_from_one_that_was_killed(cli: Cli, tmp_path: Path) -> None:
+    study = sw.Study(arms="relu,elu", seeds=2)
+    (tmp_path / "s").mkdir()
+    with closing(Store.create(tmp_path / "s", study.spec, {"classes": ["0", "1"]})) as store:
+        store.add(synthetic_study(("relu", "elu"), 2).trials[0], None)
+    with Telling(tmp_path / "s"), subprocess.Popen(["cat"], stdin=subprocess.PIPE) as other:
+        file = tmp_path / "s" / "running.json"
+        while not file.exists():
+            time.sleep(0.01)
+        assert cli("status", "s").stdout.startswith("running: 1 of 4 trials\n")
+        other.kill()
+        other.wait()
+        left = json.loads(file.read_text()) | {"pid": other.pid}
+    assert cli("status", "s").stdout.startswith("stopped: 1 of 4 trials\n")
+    file.write_text(json.dumps(left))  # a driver that was killed does not remove it
+    assert cli("status", "s").stdout.startswith("stopped: 1 of 4 trials\n")
 
 
 @pytest.mark.slow

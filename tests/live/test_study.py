@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sqlite3
+import subprocess
 import time
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from slopewise.errors import StoreError
 from slopewise.live._study import Study, read_copy
 from slopewise.study import read_results
+from slopewise.study._origin import origin
 from slopewise.study._running import FILE as RUNNING
 from slopewise.study._running import STALE, Running, RunningTrial
 from slopewise.study._spec import StudySpec
@@ -116,6 +118,21 @@ def test_a_driver_that_was_killed_or_hangs_is_told(folder: Path) -> None:
     (folder / RUNNING).write_text(json.dumps(dataclasses.asdict(Running(1, now - 1000, now - 900, now, (slow,)))))
     study.update()
     assert study.state(now) == ("stalled" if seconds / 3 * 5 < 900 else "running")
+
+
+def test_what_a_driver_that_was_killed_left_is_no_driver_at_work(folder: Path) -> None:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as driver:
+        driver.kill()
+    now = time.time()
+    running = Running(driver.pid, now, now, now, (RunningTrial("relu", 1, 1, now, now),), origin())
+    (folder / RUNNING).write_text(json.dumps(dataclasses.asdict(running)))
+    study = Study(folder)
+    study.update()
+    assert (study.state(now), study.trials) == ("stopped", ())
+    add(folder, *TRIALS[1:])
+    study._cost = 0.0
+    study.update()
+    assert study.state(now) == "ended"
 
 
 def test_a_store_that_takes_long_to_read_is_read_seldom(folder: Path) -> None:

@@ -120,19 +120,26 @@ def init(
 
 @app.command()
 def status(folder: Folder, as_json: Json = False) -> None:
-    """How far a study is: trials finished, failed, diverged and missing per arm.
+    """How far a study is, and whether it goes on: trials finished, failed, diverged and missing per arm.
 
     Example:
 
       slopewise status study
     """
+    from time import time
+
+    from slopewise.live._study import Study as Followed
     from slopewise.report import print_status, to_json
 
-    results = _open(folder)
+    followed = Followed(folder)
+    followed.update()
+    record = followed.record or _open(folder).record  # the latter says what is wrong
     if as_json:
-        print_json(to_json(results.record)["trials"])
-    else:
-        print_status(results.record, Console())
+        print_json(to_json(record)["trials"])
+        return
+    now = followed.summary(time())
+    typer.echo(f"{now.state}: {now.progress}")
+    print_status(record, Console())
 
 
 @app.command()
