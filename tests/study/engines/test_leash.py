@@ -99,6 +99,15 @@ def test_whatever_ends_the_driver_ends_its_workers(driven: Callable, gone: Calla
         assert driver.wait() == -how
 
 
+def test_a_driver_that_is_killed_while_its_workers_are_born(driven: Callable, gone: Callable) -> None:
+    header = "import multiprocessing, time; multiprocessing.parent_process() and time.sleep(600)"  # a slow import
+    before = "workers = [Worker.start(serve, 'sleeps') for _ in range(2)]; pids = [w.process.pid for w in workers]"
+    with driven(header=header, before=before) as (driver, pids):
+        assert len(pids) == 2
+        driver.kill()
+        gone(pids)
+
+
 def test_a_driver_that_just_leaves_ends_its_workers(driven: Callable, gone: Callable) -> None:
     with driven("sleeps", "holds_the_lock", after="os._exit(7)") as (driver, pids):
         gone(pids)
@@ -139,7 +148,7 @@ def test_a_worker_that_is_killed_takes_its_children_along(driven: Callable, gone
 
 
 def test_ending_workers_ends_those_that_do_not_listen(driven: Callable, gone: Callable) -> None:
-    with driven(*KINDS, before="Worker.end(workers)") as (_, pids):
+    with driven(*KINDS, before="Worker.end(workers, patience=1.0)") as (_, pids):
         gone(pids)
 
 

@@ -15,7 +15,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from slopewise.errors import EngineError
-from slopewise.study.engines._process import Worker
+from slopewise.study.engines._process import GRACE, PATIENCE, Worker
 
 BIRTHS = 3  # that fail in a row before no more are tried
 _MAIN_GUARD = (
@@ -37,8 +37,8 @@ class Crew(AbstractContextManager["Crew"]):
         self._size, self._start = size, start
         self._failures, self._proven, self._last = 0, False, ""
 
-    def __exit__(self, *_: object) -> None:
-        Worker.end(self.workers)
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        Worker.end(self.workers, patience=PATIENCE if error is None else GRACE)
 
     def fill(self, wanted: int) -> None:
         """Start workers until there are as many as wanted, as long as there is hope that they live.

@@ -17,8 +17,8 @@ from typing import Any
 from slopewise.events import TrialKey
 from slopewise.study.engines._leash import signal_group, tie, unshared, wear
 
-_GRACE = 1.0  # seconds for a worker to end by SIGTERM, before it is killed
-_PATIENCE = 5.0  # seconds for one to exit by itself
+GRACE = 0.5  # seconds for a worker to end by SIGTERM, before it is killed
+PATIENCE = 5.0  # seconds for one to exit by itself
 _LOOK = 0.01  # seconds between looks at one that should exit
 
 
@@ -88,7 +88,7 @@ class Worker:
         Returns:
             The status; minus the signal that killed it; None if it had let go of its pipe and lived on.
         """
-        _join([self], _PATIENCE)
+        _join([self], PATIENCE)
         code = self.process.exitcode
         self.kill()
         return code
@@ -107,8 +107,8 @@ class Worker:
             self.pipe.send(message)
 
     @staticmethod
-    def end(workers: Sequence[Worker]) -> None:
-        """End workers: idle ones may exit by themselves, all others are stopped where they are."""
+    def end(workers: Sequence[Worker], *, patience: float) -> None:
+        """End workers: idle ones have some seconds to exit by themselves, all others are stopped where they are."""
         idle = [worker for worker in workers if worker.idle]
         others = [worker for worker in workers if not worker.idle]
         try:
@@ -116,8 +116,8 @@ class Worker:
                 worker._send(None)
             for worker in others:
                 worker.process.terminate()
-            _join(others, _GRACE)
-            _join(idle, _PATIENCE)
+            _join(others, GRACE)
+            _join(idle, patience)
         finally:  # a second Ctrl-C must not leave any behind
             for worker in workers:
                 worker.kill()
