@@ -54,8 +54,8 @@ def printed(lines: Iterable[str]) -> str:
     return "\n".join(map(printable, lines))
 
 
-def shortened(text: str, longest: int) -> str:
-    """Return printable text that keeps its beginning and its end where it is too long.
+def shortened(text: str, longest: int, *, keep: str = "") -> str:
+    """Return printable text, which keeps its beginning and its end where it is too long.
 
     Example:
         >>> shortened("abcdefghijklmnop", 11), shortened("abc", 11)
@@ -64,7 +64,7 @@ def shortened(text: str, longest: int) -> str:
     if len(text) > longest:
         end = (longest - 3) // 2
         text = f"{text[: longest - 3 - end]}...{text[-end:]}"
-    return printable(text)
+    return printable(text, keep=keep)
 
 
 def quoted(value: object, longest: int = 60) -> str:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from slopewise._terminal import words
 from slopewise.bench._measurement import Measurement, Unit
 from slopewise.bench._targets import Finding
 
@@ -35,16 +36,16 @@ def print_findings(findings: Sequence[Finding], console: Console) -> None:
     table = _table("target")
     for column in ("at most", "measured", "holds"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column(Text("worst case, [middle half of the rounds]"))
+    table.add_column(words("worst case, [middle half of the rounds]"))
     for target, group in groupby(findings, key=lambda finding: finding.target):
         found = sorted(group, key=lambda finding: finding.ratio.median)
         best, worst, kept = found[0].ratio.median, found[-1], sum(finding.holds for finding in found)
         table.add_row(
-            Text(target.words),
+            words(target.words),
             f"{target.at_most:.2f}",
             f"{best:.2f}" if len(found) == 1 else f"{best:.2f} to {worst.ratio.median:.2f}",
-            Text(f"{kept} of {len(found)}", style="green" if worst.holds else "red"),
-            Text(f"{_words(worst.case)} [{worst.ratio.low:.2f}, {worst.ratio.high:.2f}]"),
+            words(f"{kept} of {len(found)}", style="green" if worst.holds else "red"),
+            words(f"{_words(worst.case)} [{worst.ratio.low:.2f}, {worst.ratio.high:.2f}]"),
         )
     console.print(table)
     console.print()
@@ -65,7 +66,7 @@ def quantity(value: float, unit: Unit) -> str:
 def _beside(found: list[Measurement]) -> Table:
     table = _table(found[0].question)
     for measurement in found:
-        table.add_column(Text(_words(measurement.case)), justify="right")
+        table.add_column(words(_words(measurement.case)), justify="right")
     for name in found[0].values:
         table.add_row(name, *(_cell(measurement, name) for measurement in found))
     return table
@@ -78,16 +79,16 @@ def _under(found: list[Measurement]) -> Table:
         table.add_column(name, justify="right")
     for measurement in found:
         ratios = (f"{measurement.ratio(name).median:.2f}" for name in others)
-        table.add_row(Text(_words(measurement.case)), quantity(measurement.median(base), measurement.unit), *ratios)
+        table.add_row(words(_words(measurement.case)), quantity(measurement.median(base), measurement.unit), *ratios)
     return table
 
 
 def _cell(measurement: Measurement, name: str) -> Text:
     if name == measurement.base:
-        return Text(quantity(measurement.median(name), measurement.unit))
+        return words(quantity(measurement.median(name), measurement.unit))
     ratio = measurement.ratio(name)
     spread = f" [{ratio.low:.2f}, {ratio.high:.2f}]" if len(measurement.values[name]) > 1 else ""
-    return Text(f"{ratio.median:.2f}{spread}")
+    return words(f"{ratio.median:.2f}{spread}")
 
 
 def _table(title: str) -> Table:

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import io
 import sys
+import traceback
 import warnings
 from pathlib import Path
 from typing import TextIO
 
+import typer
+
+from slopewise._text import printable, shortened
 from slopewise.cli import _study as _study  # each registers its commands, in the order of the help
 from slopewise.cli import _tools as _tools
 from slopewise.cli._app import app as app
@@ -28,13 +32,23 @@ def main() -> None:
             out.reconfigure(errors="replace")  # a narrow encoding costs a sign, not the table
     warnings.showwarning = _warn
     try:
-        app()
+        status = app(standalone_mode=False)
     except SlopewiseError as error:
         say(f"error: {error}")
-        sys.exit(2)
+        status = 2
+    except _UsageError as error:  # quotes arguments as they are
+        said = io.StringIO()
+        error.show(said)
+        sys.stderr.write(shortened(said.getvalue(), _LONGEST, keep="\n"))
+        status = error.exit_code
+    except Exception:  # an error of ours, or of a user's code: as Python shows it, but printable
+        sys.stderr.write(printable(traceback.format_exc(), keep="\n\t"))
+        status = 1
+    sys.exit(status)
 
 
-_show_warning = warnings.showwarning
+_UsageError = typer.BadParameter.__bases__[0]  # of click, or of what typer has in its place
+_LONGEST = 2000  # characters of what is wrong with arguments
 
 
 def _warn(
@@ -49,4 +63,5 @@ def _warn(
     if category.__module__.startswith("slopewise."):
         say(f"warning: {message}")
     else:
-        _show_warning(message, category, filename, lineno, file, line)
+        shown = warnings.formatwarning(message, category, filename, lineno, line)
+        (file or sys.stderr).write(printable(shown, keep="\n\t"))

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
+from slopewise._terminal import words
+from slopewise._text import printable
 from slopewise.errors import SlopewiseError
 
 app = typer.Typer(
@@ -36,10 +37,15 @@ def writing(target: Path) -> Iterator[None]:
 
 
 def print_json(value: Any) -> None:
-    """Results, to stdout."""
-    typer.echo(json.dumps(value, indent=2, allow_nan=False))
+    """Print results to stdout; JSON escapes what is not ASCII, but for the delete character."""
+    typer.echo(json.dumps(value, indent=2, allow_nan=False).replace("\x7f", "\\u007f"))
+
+
+def echo(line: object) -> None:
+    """Print a line of results to stdout."""
+    typer.echo(printable(str(line)))
 
 
 def say(line: str) -> None:
-    """Everything else, to stderr."""
-    Console(stderr=True).print(Text(line), soft_wrap=True, highlight=False)
+    """Print a line of everything else to stderr."""
+    Console(stderr=True).print(words(line), soft_wrap=True, highlight=False)

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from slopewise._text import shortened
-from slopewise.cli._app import Folder, Json, app, print_json, say, writing
+from slopewise.cli._app import Folder, Json, app, echo, print_json, say, writing
 from slopewise.errors import SpecError, nearest
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def export(
     target = to or folder / ("export.json" if form == "json" else f"export-{form}")
     with writing(target):
         for path in EXPORTS[form](results.record, target):
-            typer.echo(path)
+            echo(path)
 
 
 def _study(path: Path | None, flags: dict[str, Any], settings: list[str]) -> Study:
@@ -237,8 +237,8 @@ def _print_plan(study: Study, missing: tuple[Any, ...], *, as_json: bool) -> Non
         print_json({"spec": study.spec.model_dump(mode="json"), "trials": trials})
         return
     for trial in study.plan():
-        typer.echo(f"{'run ' if trial in todo else 'done'}  {trial.arm}  seed {trial.seed}")
-    typer.echo(f"{len(missing)} of {len(study.plan())} trials to run")
+        echo(f"{'run ' if trial in todo else 'done'}  {trial.arm}  seed {trial.seed}")
+    echo(f"{len(missing)} of {len(study.plan())} trials to run")
 
 
 def _print_results(results: Results, *, as_json: bool) -> None:

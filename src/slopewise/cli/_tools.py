@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from slopewise.cli._app import Json, app, print_json, say, writing
+from slopewise._text import quoted
+from slopewise.cli._app import Json, app, echo, print_json, say, writing
 from slopewise.errors import SlopewiseError, need
+
+_MOST_THREADS = 1024
 
 
 @app.command()
@@ -34,8 +37,8 @@ def bench(
     """
     from slopewise import bench as benchmarks
 
-    if threads is not None and threads < 1:
-        raise SlopewiseError(f"threads: at least 1, got {threads}")
+    if threads is not None and not 0 < threads <= _MOST_THREADS:
+        raise SlopewiseError(f"threads: at least 1 and at most {_MOST_THREADS:,}, got {quoted(threads)}")
     with benchmarks.using_threads(threads):
         facts = benchmarks.machine()
         say(benchmarks.heading(facts))
@@ -46,7 +49,7 @@ def bench(
         return
     benchmarks.print_measurements(measurements, Console())
     for line in lines:
-        typer.echo(line)
+        echo(line)
 
 
 @app.command()
@@ -77,7 +80,7 @@ def watch(
     def ready(url: str, open_to_all: bool) -> None:
         if open_to_all:
             say(f"warning: whoever reaches this machine at {host} can read what is shown; there is no password")
-        typer.echo(url)
+        echo(url)
         if browser:
             typer.launch(url)
 

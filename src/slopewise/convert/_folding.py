@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import nn
 
+from slopewise._text import printed
 from slopewise.convert._normal import Refusal
 from slopewise.convert._proof import Difference
 from slopewise.convert._table import grouped, section, table
@@ -91,8 +92,8 @@ class Folding:
         lines += section("left as they are", grouped({f"{r.name} ({r.kind})": r.reason for r in self.skipped}))
         lines += section("notes", [f"  {note}" for note in self.notes])
         if not self.steps:
-            return "\n".join(lines)
+            return printed(lines)
         changed = [f"  {_DOES[kind]}: {by}" for kind, by in self.changes.items() if self.of(kind)]
         if self.of("settle"):
             changed[-1] += f"; {self.tolerance:g} of it is allowed"
-        return "\n".join([*lines, *section("outputs changed on the example by", [*changed, f"  all: {self.change}"])])
+        return printed([*lines, *section("outputs changed on the example by", [*changed, f"  all: {self.change}"])])

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from slopewise._text import printable, printed
+
 if TYPE_CHECKING:
     from slopewise.convert._conversion import Conversion
 
@@ -34,7 +36,7 @@ def conversion_text(conversion: Conversion) -> str:
     lines += section("rewritten", grouped(conversion.rewritten))
     differs = {site.differs: site.kind for site in sites if site.differs}
     lines += section("no longer equal in principle", [f"  {kind}: {words}" for words, kind in differs.items()])
-    return "\n".join([*lines, "", *_evidence(conversion)])
+    return printed([*lines, "", *_evidence(conversion)])
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -44,6 +46,7 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
         >>> table([("a", "bc"), ("def", "g")])
         ['a    bc', '───  ──', 'def  g']
     """
+    rows = [[*map(printable, row)] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     texts = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return [texts[0], "  ".join("─" * width for width in widths), *texts[1:]]

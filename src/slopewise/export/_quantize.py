@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slopewise._text import printed
 from slopewise.errors import need
 from slopewise.export._call import Call, Example
 from slopewise.export._error import ExportError, reason
@@ -52,7 +53,7 @@ class QuantizationReport:
         ]
         for name, decibels in self.sqnr.items():
             lines.append(f"    {name}: signal to noise {decibels:.1f} dB, largest difference {self.relative[name]:.1e}")
-        return "\n".join(lines)
+        return printed(lines)
 
 
 def quantize_onnx(

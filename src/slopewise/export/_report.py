@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from slopewise._text import printed
 from slopewise.export.runtimes import RUNTIMES
 
 Shape = tuple[int | str, ...]
@@ -101,7 +102,7 @@ class ExportReport:
             if any(one.runtime == name for one in self.default_precision):
                 lines.append(f"  the same at the precision that {RUNTIMES[name].title} chooses by default")
                 lines += _differences(self.default_precision, name)
-        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+        return printed([*lines, *(f"  note: {note}" for note in self.notes)])
 
     def _free(self) -> str:
         sizes = [size for shape in self.inputs.values() for size in shape]

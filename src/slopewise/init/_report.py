@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from slopewise._text import printed
 from slopewise.convert._table import table
 
 
@@ -65,7 +66,7 @@ class Initialisation:
         }
         for title, section in sections.items():
             lines += ["", f"{title}:", *section] if section else []
-        return "\n".join(lines)
+        return printed(lines)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
+from slopewise._text import printable
 from slopewise.errors import nearest
 from slopewise.slopes import MOST, NEAR_0, NEAR_1
 
@@ -162,4 +163,4 @@ class Alarm:
 
     def __str__(self) -> str:
         since = "" if self.since == self.step else f", since step {self.since}"
-        return f"step {self.step}: {self.id} at {self.where}: {self.evidence}{since}"
+        return printable(f"step {self.step}: {self.id} at {self.where}: {self.evidence}{since}")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
+from slopewise._text import printed
 from slopewise.errors import SlopewiseWarning
 from slopewise.nn import PReLU
 from slopewise.nn._batch_norm_prelu import BatchNormPReLU
@@ -58,7 +59,7 @@ class ParamGroups(list[dict[str, Any]]):
         zeros = any(map(all_zero, self.layers.values()))
         lines += [f"  slopes: {doubt}" for group in slopes for doubt in settings_to_doubt(group, zeros=zeros)]
         lines += [f"  {doubt}" for doubt in _absurd(self.layers)]
-        return "\n".join(lines)
+        return printed(lines)
 
 
 def param_groups(

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from slopewise._text import printable
 from slopewise.analysis import verdict_words
 from slopewise.report import _format
 from slopewise.report._style import MARKERS
@@ -55,6 +57,7 @@ def templates() -> Environment:
         loader=PackageLoader("slopewise.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -72,6 +75,11 @@ def templates() -> Environment:
         spread=_format.spread, symbols=_format.VERDICT_SYMBOLS, markers=MARKERS, nothing=_format.NOTHING
     )
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """Return what a page shows of a value: HTML has no control characters, and others turn the text around them."""
+    return value if isinstance(value, (Markup, int, float)) else printable(str(value), keep="\n\t")
 
 
 def _text(name: str) -> str:

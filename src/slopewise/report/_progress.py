@@ -11,8 +11,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
+from slopewise._terminal import words
+from slopewise._text import printable
 from slopewise.events import Ended, Epoch, Event, Prepared, Reading, Started, TrialKey
 from slopewise.report._outlook import outlook
 
@@ -47,7 +48,7 @@ class StudyProgress:
         self._task = self._bar.add_task("trials", total=self.total, left="")
         self._reading = False
         self._images = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -100,7 +101,7 @@ class StudyProgress:
 
     def _read(self, news: Reading) -> None:
         """Show how far the driver is with the images, before there are trials."""
-        what = f"reading {news.what}"
+        what = printable(f"reading {news.what}")
         if not self._reading or what != self._images.tasks[0].description:
             self._images.reset(self._images_task, total=news.total, description=what)
         self._reading = True
@@ -115,7 +116,7 @@ class StudyProgress:
         return self.finished.total() + self.failed.total()
 
     def _say(self, line: str) -> None:
-        self.console.print(Text(line), soft_wrap=True, highlight=False)
+        self.console.print(words(line), soft_wrap=True, highlight=False)
 
     def _left(self) -> str:
         elapsed = self.clock() - self.started
@@ -142,5 +143,5 @@ class StudyProgress:
         for arm, planned in self.planned.items():
             done = self.finished[arm] + self.failed[arm]
             counts = [f"{count or '·'}" for count in (now[arm], self.failed[arm], self.diverged[arm])]
-            table.add_row(Text(arm), f"{done}/{planned}", *counts, f"{self.best[arm]:.1%}" if arm in self.best else "")
+            table.add_row(words(arm), f"{done}/{planned}", *counts, f"{self.best[arm]:.1%}" if arm in self.best else "")
         return Group(self._bar, table)

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from slopewise._terminal import words
+from slopewise._text import printable
 from slopewise.report._format import count, listing, number, plain
 from slopewise.slopes import MEANINGS, AlarmKind, InspectedLayer, Inspection, SlopeSummary
 
@@ -53,20 +54,20 @@ def print_slopes(inspection: Inspection, console: Console) -> None:
     slopes = sum(layer.summary.count for layer in layers)
     alarming = len(inspection.alarming)
     verdict = (f"alarms in {count(alarming, 'layer')}", _ALARM) if alarming else "no alarms"
-    console.print(Text.assemble((f"{count(slopes, 'slope')} in {count(len(layers), 'layer')}", "bold"), ": ", verdict))
+    console.print(words((f"{count(slopes, 'slope')} in {count(len(layers), 'layer')}", "bold"), ": ", verdict))
     console.print()
     console.print(_table(layers, wide=console.width >= _WIDE))
     console.print()
     signs = _signs(console.encoding)
     for line in _strips(layers, console.width, signs):
-        console.print(Text(line), no_wrap=True)
+        console.print(words(line), no_wrap=True)
     console.print(
-        Text(f"{signs.span} all slopes, {signs.middle} middle half, {signs.median} median; {signs.mark} at 0 and 1")
+        words(f"{signs.span} all slopes, {signs.middle} middle half, {signs.median} median; {signs.mark} at 0 and 1")
     )
     console.print()
     says = Table.grid(padding=(0, 1, 0, 0))
     for note in _notes(inspection):
-        says.add_row("-", Text(note))
+        says.add_row("-", words(note))
     console.print(says)
 
 
@@ -85,18 +86,17 @@ def _table(layers: Sequence[InspectedLayer], *, wide: bool) -> Table:
         summary = layer.summary
         quartiles = (summary.lower_quartile, summary.median, summary.upper_quartile) if wide else (summary.median,)
         bands = (summary.negative, summary.near_0, summary.near_1, summary.above_1)
-        says = Text(", ".join(map(str, layer.alarms)), style=_ALARM)
-        if layer.remark:
-            says.append(f"{', ' if layer.alarms else ''}{layer.remark}", style="not bold default")
+        remark = f"{', ' if layer.alarms else ''}{layer.remark}" if layer.remark else ""
+        says = words((", ".join(map(str, layer.alarms)), _ALARM), (remark, "not bold default"))
         table.add_row(
-            Text(_name(layer)),
+            words(_name(layer)),
             str(summary.count),
             *(_figure(value) for value in (summary.minimum, *quartiles, summary.maximum)),
             *(str(slopes) if slopes else "" for slopes in bands),
             *((says, layer.found.certainty) if wide else ()),
         )
         if says and not wide:
-            table.add_row(Text.assemble("  ! ", says))
+            table.add_row(words("  ! ", says))
     return table
 
 
@@ -176,4 +176,4 @@ def _figure(value: float) -> str:
 
 
 def _name(layer: InspectedLayer) -> str:
-    return layer.found.layer or layer.found.entry
+    return printable(layer.found.layer or layer.found.entry)

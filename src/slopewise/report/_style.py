@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from slopewise._text import printable
+
 HUES = 8  # --arm-0 (the control's grey) to --arm-7 in style.css
 _DASHES = ("solid", "dot", "dash")
 # Plotly's marker names, and the same shapes as paths in a box from -5 to 5 for the legend.
@@ -53,10 +55,11 @@ def arm_styles(arms: Sequence[str], control: str) -> dict[str, ArmStyle]:
 
 
 def chart_text(text: str, longest: int = 30) -> str:
-    """User text made inert for Plotly, which reads some HTML tags and entities in its labels; cut when long.
+    """Return user text made inert for Plotly, which reads some HTML tags and entities in its labels; cut when long.
 
     Example:
         >>> chart_text("<b>arm</b>")
         '&lt;b&gt;arm&lt;/b&gt;'
     """
+    text = printable(text)
     return escape(text if len(text) <= longest else f"{text[: longest - 1]}…", quote=False)

@@ -1,7 +1,7 @@
 """A study on a terminal: the table, one sentence per arm, and a note on the step times.
 
 Words carry the verdicts and colour only repeats them, so that pipes and NO_COLOR lose nothing. All text of users goes
-through `rich.text.Text`, since rich would read "[red]" in a plain string as markup.
+through `words`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from slopewise._terminal import words
 from slopewise.analysis import Analysis, Contrast, analyse, sentence, summarise, verdict_words
 from slopewise.records import StudyRecord
 from slopewise.report._alarms import alarm_notes
@@ -34,20 +35,20 @@ def print_summary(study: StudyRecord, console: Console) -> None:
     title = study.spec.get("name") or "Activation study"
     size = f": {count(len(study.arms), 'arm')}, {count(len(study.seeds), 'seed')}"
     rule = f", control {study.control}, margin {study.margin:g} points"
-    console.print(Text.assemble((str(title), "bold"), size, rule))
+    console.print(words((str(title), "bold"), size, rule))
     for note in _notes(study, analysis):
-        console.print(Text(note, style="bold red"))
+        console.print(words(note, style="bold red"))
     console.print()
     console.print(_table(analysis, "\n" if console.width < _WIDE else " "))
     console.print()
     says = Table.grid(padding=(0, 1, 0, 0))
     for contrast in analysis.primary:
-        says.add_row("-", Text(sentence(contrast)))
+        says.add_row("-", words(sentence(contrast)))
     for note in (
         *operator_notes(analysis),
         *alarm_notes(analysis.alarms, {arm.arm: arm.finished for arm in analysis.arms}),
     ):
-        says.add_row("-", Text(note))
+        says.add_row("-", words(note))
     console.print(says)
 
 
@@ -72,7 +73,7 @@ def print_status(study: StudyRecord, console: Console) -> None:
         table.add_column(column, justify="right")
     for arm in summarise(study):
         counts = (arm.finished, arm.diverged, arm.failed, arm.missing)
-        table.add_row(Text(arm.arm), *map(str, counts))
+        table.add_row(words(arm.arm), *map(str, counts))
     console.print(table)
 
 
@@ -114,7 +115,7 @@ def _table(analysis: Analysis, join: str) -> Table:
         contrast, kept = primary.get(arm.arm), converged.get(arm.arm)
         medians = [layer.median for layer in arm.slopes]
         table.add_row(
-            Text(arm.arm),
+            words(arm.arm),
             plain(spread(arm.accuracy_mean, arm.accuracy_sd).replace(" ±", f"{join}±")),
             _difference(contrast, join) if contrast else "",
             _verdict(contrast, join) if contrast else "control",
@@ -135,9 +136,9 @@ def _table(analysis: Analysis, join: str) -> Table:
 
 
 def _verdict(contrast: Contrast, join: str) -> Text:
-    words = f"{verdict_words(contrast)}{' *' if contrast.cautions else ''}" if contrast.seeds else "no result yet"
+    shown = f"{verdict_words(contrast)}{' *' if contrast.cautions else ''}" if contrast.seeds else "no result yet"
     style = _STYLES["no practical effect" if contrast.negligible else contrast.verdict]
-    return Text(words.replace("practical ", f"practical{join}").replace(", ", f",{join}"), style=style)
+    return Text(shown.replace("practical ", f"practical{join}").replace(", ", f",{join}"), style=style)
 
 
 def _difference(contrast: Contrast, join: str) -> str:

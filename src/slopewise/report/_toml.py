@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from slopewise._text import printable
+
 
 def to_toml(spec: Mapping[str, Any]) -> str:
     """Write nested plain data as TOML; what is None is left out, since TOML has no such value.
@@ -49,4 +51,4 @@ def _value(value: Any) -> str:
     if isinstance(value, float):
         return repr(value)
     # A JSON string is a TOML basic string, but for the delete character, which TOML wants escaped.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return printable(json.dumps(value, ensure_ascii=False), escape=lambda char: f"\\U{ord(char):08x}")

@@ -10,8 +10,8 @@ from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
 
+from slopewise._terminal import words
 from slopewise.monitor import ADVICE, Alarm, Recording
 from slopewise.report import _watch_tables as tables
 from slopewise.report._format import plain, shared_module
@@ -77,27 +77,27 @@ class WatchSummary:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         recording, header = self.recording, self.recording.header
         name = f"{header.name}: " if header.name else ""
-        yield Text.assemble((f"{name}{header.model}", "bold"), f", {tables.extent(recording)}")
-        yield Text(tables.verdict(recording), style=_ALARM if recording.alarms else "")
+        yield words((f"{name}{header.model}", "bold"), f", {tables.extent(recording)}")
+        yield words(tables.verdict(recording), style=_ALARM if recording.alarms else "")
         if recording.end and recording.end.error:
-            yield Text(f"The run ended by an error: {recording.end.error}", style=_ALARM)
+            yield words(f"The run ended by an error: {recording.end.error}", style=_ALARM)
         if recording.alarms:
-            yield Text()
+            yield words()
             yield from _alarms(recording)
         for columns, rows in (
             (tables.SITES, tables.site_rows(recording)),
             (tables.SLOPES, tables.slope_rows(recording)),
         ):
             if rows:
-                yield Text()
+                yield words()
                 yield from _fitting(columns, rows, console, options.max_width)
         if lost := tables.lost_rows(recording):
-            yield Text()
-            yield Text(f"Not finite: {_some([f'{where} ({what})' for where, what in lost])}", style=_ALARM)
-        yield Text()
-        yield Text(tables.overhead(recording))
+            yield words()
+            yield words(f"Not finite: {_some([f'{where} ({what})' for where, what in lost])}", style=_ALARM)
+        yield words()
+        yield words(tables.overhead(recording))
         for note in recording.end.notes if recording.end else ():
-            yield Text(f"Not seen: {note}")
+            yield words(f"Not seen: {note}")
 
 
 def watch_summary(recording: Recording) -> WatchSummary:
@@ -127,16 +127,11 @@ def print_recording(recording: Recording, console: Console) -> None:
 def _alarms(recording: Recording) -> Iterator[RenderableType]:
     """Each kind of alarm with the places where it was raised, and once what to do."""
     for kind, alarms in tables.by_id(recording).items():
-        lines = Text()
         for alarm in alarms[:_FEW]:
-            lines.append_text(
-                Text.assemble("! ", (kind, _ALARM), f" at {alarm.where}{_since(alarm)}: {alarm.evidence}\n")
-            )
+            yield words("! ", (kind, _ALARM), f" at {alarm.where}{_since(alarm)}: {alarm.evidence}")
         if len(alarms) > _FEW:
-            lines.append(f"  and at {len(alarms) - _FEW} more\n")
-        lines.rstrip()
-        yield lines
-        yield Padding(Text(ADVICE[kind]), (0, 0, 0, 2))
+            yield words(f"  and at {len(alarms) - _FEW} more")
+        yield Padding(words(ADVICE[kind]), (0, 0, 0, 2))
 
 
 def _since(alarm: Alarm) -> str:
@@ -153,7 +148,7 @@ def _fitting(
         yield whole
         return
     if module := shared_module([row[0] for row in rows]):
-        yield Text(f"In {module}")
+        yield words(f"In {module}")
     rows = [(row[0].removeprefix(f"{module}."), *row[1:]) for row in rows]
     yield _table(columns, rows, _SHORT if width >= _NARROW else _SHORTEST)
 
@@ -162,12 +157,12 @@ def _table(columns: Sequence[str], rows: Sequence[tables.Row], names: Mapping[st
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     kept = [(index, name) for index, name in enumerate(columns) if name in names]
     for index, name in kept:
-        words = index == 0 or name == "activation"
-        table.add_column(names[name], justify="left" if words else "right", overflow="fold", no_wrap=index > 0)
+        named = index == 0 or name == "activation"
+        table.add_column(names[name], justify="left" if named else "right", overflow="fold", no_wrap=index > 0)
     for row in rows:
         cells = [row[0], *(plain(row[index]) for index, _ in kept[1:])]
         blank = [cell == "0" and name in _COUNTS for cell, (_, name) in zip(cells, kept, strict=True)]
-        table.add_row(*(Text("" if empty else cell) for cell, empty in zip(cells, blank, strict=True)))
+        table.add_row(*(words("" if empty else cell) for cell, empty in zip(cells, blank, strict=True)))
     return table
 
 
