@@ -28,7 +28,9 @@ def become(request: dict[str, object]) -> None:
         stream = os.open(name, os.O_WRONLY if number else os.O_RDONLY)
         os.dup2(stream, number)
         os.close(stream)
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - what was read ahead of it is the server's
+    # As Python opens them for what they are now: what was read ahead is the server's, and a terminal has no place.
+    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     sys.argv[1:] = request["arguments"]
     sys.path[0] = str(Path.cwd())
     runpy.run_module("slopewise", run_name="__main__", alter_sys=True)

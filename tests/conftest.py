@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
@@ -49,16 +51,41 @@ class CommandServer:
 
     def run(self, command: Sequence[str], folder: Path, environment: dict[str, str]) -> tuple[int, str, str]:
         """Exit status, stdout and stderr of a command."""
-        assert self._process.stdin
-        assert self._process.stdout
         streams = [self.folder / "stdout", self.folder / "stderr"]
         for stream in streams:
             stream.write_bytes(b"")
+        status = self._ask(command, folder, environment, *streams)
+        return status, *(stream.read_bytes().decode() for stream in streams)
+
+    def run_on_terminal(self, command: Sequence[str], folder: Path, environment: dict[str, str]) -> tuple[int, str]:
+        """Exit status of a command, and what a terminal got of it."""
+        ours, theirs = os.openpty()
+        got = bytearray()
+
+        def read() -> None:
+            with suppress(OSError):  # nobody has the other end open any more
+                while data := os.read(ours, 65536):
+                    got.extend(data)
+
+        reader = Thread(target=read)
+        reader.start()
+        try:
+            status = self._ask(command, folder, environment, os.ttyname(theirs), os.ttyname(theirs))
+        finally:
+            os.close(theirs)
+            reader.join()
+            os.close(ours)
+        return status, got.decode()
+
+    def _ask(
+        self, command: Sequence[str], folder: Path, environment: dict[str, str], stdout: str | Path, stderr: str | Path
+    ) -> int:
+        assert self._process.stdin
+        assert self._process.stdout
         request = {"folder": folder, "environment": environment, "arguments": command}
-        request |= {stream.name: stream for stream in streams}
+        request |= {"stdout": stdout, "stderr": stderr}
         print(json.dumps(request, default=str), file=self._process.stdin, flush=True)
-        status = int(self._process.stdout.readline())
-        return status, *(stream.read_text() for stream in streams)
+        return int(self._process.stdout.readline())
 
     def close(self) -> None:
         """End it, and a command that hangs."""

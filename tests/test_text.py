@@ -1,20 +1,28 @@
 """Text of users as it is shown, and the errors and warnings that quote it."""
 
+import ast
 import pickle
 import re
 import sys
 import unicodedata
 import warnings
+from collections import OrderedDict
+from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
+import slopewise
 from slopewise._text import printable, printed, quoted, shortened
-from slopewise.convert import ConversionWarning
+from slopewise.convert import ConversionWarning, convert
 from slopewise.errors import DataError, SlopewiseError, SlopewiseWarning, SpecError, listed, nearest
 from slopewise.export import ExportError
-from slopewise.monitor import MonitorWarning
+from slopewise.init import kaiming_
+from slopewise.monitor import Alarm, MonitorWarning
+from slopewise.optim import param_groups
 from slopewise.study.data import DataWarning
 
 WRITTEN = [  # as people write them, each with characters that a careless rule would take for control characters
@@ -139,3 +147,46 @@ def test_a_listing_has_as_many_names_as_fit() -> None:
     assert listed(["a" * 10, "b" * 10], longest=22) == f"{'a' * 10}, {'b' * 10}"
     assert listed(["a" * 10, "b" * 10], longest=21) == f"{'a' * 10} and 1 more"
     assert listed(["a" * 1000], longest=21) == f"{'a' * 29}...{'a' * 28}"
+
+
+def test_tables_of_models_are_printable() -> None:
+    name = "\x1b[31m\n\u202e"
+    model = nn.Sequential(OrderedDict({name: nn.Linear(4, 8), f"{name}act": nn.ReLU(), "last": nn.Linear(8, 2)}))
+    conversion = convert(model, torch.randn(3, 4))
+    groups = param_groups(conversion.model, lr=0.1)
+    with torch.no_grad():
+        conversion.model.get_submodule(f"{name}act").weight[0] = float("nan")
+    shown = [conversion, kaiming_(model, torch.randn(3, 4)), groups, Alarm("dead-units", name, 1, 1, name)]
+    for text in map(str, shown):
+        assert "\\x1b[31m\\n\\u202e" in text
+        assert text.replace("\n", "").isprintable()
+    sites = str(conversion).splitlines()[2:5]
+    assert sites[2].index("ReLU") == sites[0].index("was")  # what is shown is what is aligned
+
+
+SOURCE = Path(slopewise.__file__).parent
+# Where text of rich's is made, and where it is of our words alone; where lines are written.
+PRINTS = {
+    "Text": {"_terminal.py", "report/_text.py"},
+    "assemble": set(),
+    "from_markup": set(),
+    "echo": {"cli/_app.py"},
+    "print": set(),
+    "secho": set(),
+    "write": {"__main__.py", "cli/__init__.py", "cli/_study.py"},  # of `sys.stderr`; of a file
+}
+
+
+def test_what_is_printed_goes_through_few_doors() -> None:
+    found: dict[str, set[str]] = {name: set() for name in PRINTS}
+    places = ("*.py", "cli/*.py", "report/*.py", "bench/_table.py")
+    for path in sorted(path for each in places for path in SOURCE.glob(each)):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            function, place = node.func, path.relative_to(SOURCE).as_posix()
+            name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
+            of_console = isinstance(function, ast.Attribute) and "console" in ast.unparse(function.value).lower()
+            if name in PRINTS and not of_console and not (name == "echo" and isinstance(function, ast.Name)):
+                found[name].add(place)
+    assert not {name: places - PRINTS[name] for name, places in found.items() if places - PRINTS[name]}

@@ -56,6 +56,18 @@ def test_the_listing_leads_to_every_run(client: TestClient) -> None:
     assert all('id="gradients-figure"' in page.text for page in pages)
 
 
+def test_names_are_shown_printable(tmp_path: Path, growing) -> None:
+    name = "\x1b]0;t\x07\x9b\u202e" + b"\xff".decode(errors="surrogateescape")  # the last is no UTF-8
+    growing(tmp_path / f"{name}.jsonl", layers=2, samples=2, prefix=name).write()
+    client = TestClient(make_app(tmp_path), base_url="http://127.0.0.1:8460")
+    listing = client.get("/")
+    pages = [listing, *(client.get(link) for link in links(listing.text))]
+    assert [page.status_code for page in pages] == [200, 200]
+    for page in pages:
+        assert "\\x1b]0;t\\x07\\x9b\\u202e\\udcff" in page.text
+        assert page.text.replace("\n", "").isprintable()
+
+
 @pytest.mark.parametrize(
     "path", ["/", "/runs/{run}", "/static/plotly.js", "/static/live.js", "/static/figures.js", "/static/style.css"]
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from slopewise.events import Ended, Epoch, Event, Started, TrialKey
+from slopewise.events import Ended, Epoch, Event, Reading, Started, TrialKey
 from slopewise.records import EpochRecord, TrialRecord
 from slopewise.report import StudyProgress
 
@@ -89,3 +89,27 @@ def test_a_terminal_shows_every_arm() -> None:
     rows = {line.split()[0]: line.split()[1:] for line in shown.getvalue().splitlines() if line.strip()}
     assert rows["relu"] == ["1/3", "·", "·", "·", "87.5%"]
     assert rows["[red]odd"] == ["0/3", "1", "·", "·"]
+
+
+NAME = "[red]\x1b]0;t\x07\x1b[38;5;201m\n\u202e"
+SHOWN = "[red]\\x1b]0;t\\x07\\x1b[38;5;201m\\n\\u202e"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_names_are_shown_printable_and_as_no_markup(terminal: bool) -> None:
+    trial, stream, clock = TrialKey(NAME, 0), io.StringIO(), Clock()
+    console = Console(file=stream, width=200, force_terminal=terminal, color_system=None)
+    with StudyProgress((trial,), console, clock) as progress:
+        clock.now += 60
+        progress(Reading(NAME, 1, 2))
+        if terminal:
+            progress._live.refresh()
+        for event in (Started(trial, 2), epoch(trial, 0.5), ended(trial, status="failed", error=f"Traceback\n{NAME}")):
+            clock.now += 60
+            progress(event)
+    text = stream.getvalue()
+    assert text.count(SHOWN) >= 3
+    assert f"reading {SHOWN}" in text
+    assert not {"\x07", "\u202e"} & set(text)
+    assert "\x1b]" not in text
+    assert "201m" not in text.replace(SHOWN, "")

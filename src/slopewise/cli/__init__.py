@@ -11,7 +11,7 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 import typer
 
@@ -47,7 +47,7 @@ def main() -> None:
     sys.exit(status)
 
 
-_UsageError = typer.BadParameter.__bases__[0]  # of click, or of what typer has in its place
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])  # click's, or typer's own
 _LONGEST = 2000  # characters of what is wrong with arguments
 
 

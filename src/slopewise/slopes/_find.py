@@ -27,7 +27,9 @@ SCALE_MEDIAN = 0.75  # a normalisation's scale starts at 1; few trained slopes g
 
 _BEST: tuple[Certainty, ...] = ("chosen", "certain", "likely", "unclear", "rejected")
 _ALONE = "a 1-D weight that is all its layer saves"
-_ENTRY = re.compile(r"(?:(.*)[./])?(parametrizations\.)?(weight|slope|negative_slope|alpha)(?(2)\.original)(?::0)?")
+_ENTRY = re.compile(
+    r"(?:(.*)[./])?(parametrizations\.)?(weight|slope|negative_slope|alpha)(?(2)\.original)(?::0)?", re.DOTALL
+)
 _PRELU = re.compile(r"p_?re_?lu")
 _ACTIVATION = re.compile(r"[pl]?relu|leaky|acts?|activations?|nonlin|nonlinearity|slopes?")
 _SCALE = re.compile(r".*norm.*|ln|bn|gn|rms|ls|.*scale|gamma|gain")
