@@ -53,6 +53,9 @@ BAD_INPUT = [
     (("--engine", "slurm"), "unknown engine 'slurm'"),
     (("--workers", "0"), "workers: at least 1"),
     (("--lr", "-1"), "train.lr: input should be greater than 0"),
+    (("--seeds", "0-2000000000"), "are 2,000,000,001 seeds; a study takes at most 10,000"),
+    (("--margin", "1e-12"), "margin: 1e-12 points are less than 0.001, the least margin"),
+    (("--set", f"model.options.x={'[' * 900}"), "model.options.x: more than 32 tables or lists inside each other"),
     (("absent.toml",), "cannot read the spec 'absent.toml'"),
 ]
 
@@ -269,5 +272,6 @@ def test_bench_as_json(cli: Cli) -> None:
 
 
 @pytest.mark.slow
-def test_bench_refuses_no_threads(cli: Cli) -> None:
-    refused(cli("bench", "--threads", "0"), "threads: at least 1, got 0")
+@pytest.mark.parametrize("threads", ["0", "1000000"])
+def test_bench_refuses_no_threads_and_too_many(cli: Cli, threads: str) -> None:
+    refused(cli("bench", "--threads", threads), f"threads: 1 to 1,024, got {threads}")

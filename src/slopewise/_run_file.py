@@ -26,7 +26,7 @@ def is_recording(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             found = json.loads(file.readline(_FIRST))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and found.get("format") == FORMAT
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from rich.style import Style
 from rich.text import Text
 
-from slopewise._text import printable
+from slopewise._text import shortened
+
+_LONGEST = 10_000  # characters of a text of users, which has no bound of its own
 
 
 def words(*parts: str | tuple[str, str | Style] | Text, style: str = "") -> Text:
@@ -25,5 +27,5 @@ def words(*parts: str | tuple[str, str | Style] | Text, style: str = "") -> Text
             whole.append_text(part)
         else:
             text, own = (part, None) if isinstance(part, str) else part
-            whole.append(printable(text), own)
+            whole.append(shortened(text, _LONGEST), own)
     return whole

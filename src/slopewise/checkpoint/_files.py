@@ -124,7 +124,7 @@ def _read_shards(index: Path, parts: ExitStack) -> dict[str, Any]:
         names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         files = sorted(set(names.values()))
         outside = [file for file in files if Path(file).name != file]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"'{index}' is no index of a checkpoint: it has no `weight_map` of names") from error
     if outside:
         raise CheckpointError(f"'{index}' names '{outside[0]}', which is not a file beside it")

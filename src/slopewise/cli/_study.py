@@ -138,7 +138,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
         print_json(to_json(record)["trials"])
         return
     now = followed.summary(time())
-    typer.echo(f"{now.state}: {now.progress}")
+    echo(f"{now.state}: {now.progress}")
     print_status(record, Console())
 
 

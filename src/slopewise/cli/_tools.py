@@ -38,7 +38,7 @@ def bench(
     from slopewise import bench as benchmarks
 
     if threads is not None and not 0 < threads <= _MOST_THREADS:
-        raise SlopewiseError(f"threads: at least 1 and at most {_MOST_THREADS:,}, got {quoted(threads)}")
+        raise SlopewiseError(f"threads: 1 to {_MOST_THREADS:,}, got {quoted(threads)}")
     with benchmarks.using_threads(threads):
         facts = benchmarks.machine()
         say(benchmarks.heading(facts))

@@ -119,7 +119,7 @@ class Loop:
                 self._take_sample(line)
                 return
             item = from_line(line.decode())
-        except (ValueError, TypeError, KeyError) as error:
+        except ValueError as error:
             self.fault = self.fault or f"line {number} is not of a recording: {error}"
             return
         if isinstance(item, Header):  # a later run that wrote to the same file
@@ -148,7 +148,7 @@ class Loop:
         if self._latest is None and self._line:
             try:
                 self._latest = _sample(self._line)
-            except (ValueError, TypeError, KeyError) as error:
+            except ValueError as error:
                 self.fault, self._line = self.fault or f"a sample cannot be read: {error}", b""
         return self._latest
 
@@ -156,5 +156,5 @@ class Loop:
 def _sample(line: bytes) -> Sample:
     item = from_line(line.decode())
     if not isinstance(item, Sample):
-        raise TypeError("no sample")
+        raise ValueError("no sample")
     return item

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from slopewise._text import quoted, shortened
 from slopewise.errors import SlopewiseError
 from slopewise.monitor._alarm import Alarm
 from slopewise.monitor._sample import Sample
@@ -86,11 +87,13 @@ def from_line(line: str) -> Header | Sample | Alarm | End:
     Raises:
         ValueError: the line is something else.
     """
-    found = json.loads(line)
-    if isinstance(found, dict):
-        for kind, cls in _LINES.items():
+    try:
+        found = json.loads(line)
+        for kind, cls in _LINES.items() if isinstance(found, dict) else ():
             if kind in found:
                 return _load(cls, found[kind])  # type: ignore[no-any-return]
+    except (TypeError, RecursionError) as error:  # fields are missing; lists in lists without end
+        raise ValueError(str(error)) from error
     raise ValueError("neither a header, a sample, an alarm nor an end")
 
 
@@ -115,11 +118,11 @@ def read_recording(path: str | os.PathLike[str]) -> Recording:
     for number, line in enumerate([*lines, *([cut] if cut else [])], start=1):
         try:
             item = from_line(line)
-        except (ValueError, TypeError, KeyError) as error:
+        except ValueError as error:
             if number > len(lines):
                 break
             raise SlopewiseError(
-                f"'{path}', line {number}: not of a recording by slopewise.Monitor: {error}"
+                f"'{path}', line {number}: not of a recording by slopewise.Monitor: {shortened(str(error), 200)}"
             ) from error
         recording = _added(recording, item, path)
     if recording is None:
@@ -158,11 +161,13 @@ def _load(kind: Any, value: Any) -> Any:
     """Plain data as a value of an annotated type: dataclasses, tuples of one type, and unions with None."""
     if get_origin(kind) in (UnionType,) or isinstance(kind, UnionType):
         return None if value is None else _load(next(a for a in get_args(kind) if a is not type(None)), value)
-    if is_dataclass(kind):
+    if is_dataclass(kind) and isinstance(value, dict):
         hints = _hints(kind)  # type: ignore[arg-type]
         return kind(**{name: _load(hints[name], item) for name, item in value.items() if name in hints})  # type: ignore[operator]
-    if get_origin(kind) is tuple:
+    if get_origin(kind) is tuple and isinstance(value, list):
         return tuple(_load(get_args(kind)[0], item) for item in value)
     if kind is float:
         return math.nan if value is None else float(value)
-    return value
+    if value in get_args(kind) if get_origin(kind) is Literal else kind in (int, str, bool) and isinstance(value, kind):
+        return value
+    raise ValueError(f"{quoted(value)} is nothing that it writes there")

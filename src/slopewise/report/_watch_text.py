@@ -18,6 +18,7 @@ from slopewise.report._format import plain, shared_module
 
 _NARROW = 76  # columns of the terminal below which a table has its most telling columns only
 _FEW = 6  # places that an alarm lists
+_NOTES = 20  # that are shown
 _ALARM = "bold red"
 _COUNTS = {"never positive", "always positive", "zero gradient", "dead"}  # most are 0: blank, so that others stand out
 # By the whole name of a column, its name where there is less room; those not named here are left out there.
@@ -96,8 +97,11 @@ class WatchSummary:
             yield words(f"Not finite: {_some([f'{where} ({what})' for where, what in lost])}", style=_ALARM)
         yield words()
         yield words(tables.overhead(recording))
-        for note in recording.end.notes if recording.end else ():
+        notes = recording.end.notes if recording.end else ()
+        for note in notes[:_NOTES]:
             yield words(f"Not seen: {note}")
+        if len(notes) > _NOTES:
+            yield words(f"Not seen: {len(notes) - _NOTES:,} more")
 
 
 def watch_summary(recording: Recording) -> WatchSummary:

@@ -99,7 +99,7 @@ def read_running(folder: str | os.PathLike[str]) -> Running | None:
         origin = found.get("origin") and Origin(**found["origin"])
         running = Running(**{**found, "trials": trials, "origin": origin})
         return None if running.gone(time.time()) else running
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
 
 
