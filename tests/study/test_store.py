@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import StatementError
 
 from slopewise.errors import StoreError
-from slopewise.records import EpochRecord, TrialRecord
+from slopewise.records import AlarmRecord, EpochRecord, TrialRecord
 from slopewise.study._resume import spec_differences
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import parse_spec
@@ -166,3 +166,16 @@ def test_a_file_from_before_a_field_is_read_and_goes_on(tmp_path: Path) -> None:
     with closing(Store.create(tmp_path, SPEC, DATA)) as store:
         store.add(prelu, {})
         assert store.read().trials[1] == prelu
+
+
+def test_names_of_files_that_are_no_utf8_are_stored_as_escapes(tmp_path: Path) -> None:
+    name = b"\xff.png".decode(errors="surrogateescape")
+    _, prelu = synthetic_study(("relu", "prelu_shared"), 1, epochs=1).trials
+    alarm = AlarmRecord("dead-units", name, step=3, since=1, evidence=name)
+    failed = TrialRecord("relu", 0, "failed", error=f"cannot read {name}")
+    with closing(Store.create(tmp_path, SPEC, {**DATA, "classes": [name, "b"]})) as store:
+        store.add(failed, {"file": name})
+        store.add(dataclasses.replace(prelu, alarms=(alarm,)), None)
+        first, second = store.read().trials
+    assert first.error == "cannot read \\udcff.png"
+    assert second.alarms[0].where == "\\udcff.png"

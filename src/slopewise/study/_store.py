@@ -26,8 +26,20 @@ from slopewise.study._spec_input import stored_spec
 FILE = "study.db"
 SCHEMA = 1  # stored as SQLite's user_version
 
+
+class _Text(sql.types.TypeDecorator[str]):
+    """Text in which half a surrogate pair, which stands for a byte of a file's name, is an escape: SQLite has none."""
+
+    impl = sql.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sql.Dialect) -> str | None:  # noqa: ARG002
+        """Return what SQLite can hold of a value."""
+        return None if value is None else value.encode(errors="backslashreplace").decode()
+
+
 _metadata = sql.MetaData()
-_TYPES: dict[type, type[sql.types.TypeEngine[Any]]] = {int: sql.Integer, float: sql.Float, str: sql.Text}
+_TYPES: dict[type, type[sql.types.TypeEngine[Any]]] = {int: sql.Integer, float: sql.Float, str: _Text}
 
 
 def _columns(record: type, leave_out: Iterable[str] = ()) -> list[sql.Column[Any]]:
@@ -37,7 +49,7 @@ def _columns(record: type, leave_out: Iterable[str] = ()) -> list[sql.Column[Any
         if name in leave_out or name.startswith("_"):
             continue
         alternatives = get_args(hint) or (hint,)
-        kind = next((_TYPES[a] for a in alternatives if a in _TYPES), sql.Text)  # a Literal of words is text
+        kind = next((_TYPES[a] for a in alternatives if a in _TYPES), _Text)  # a Literal of words is text
         columns.append(sql.Column(name, kind, nullable=type(None) in alternatives))
     return columns
 

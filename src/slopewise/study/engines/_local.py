@@ -13,6 +13,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
+from slopewise._text import quoted
 from slopewise.errors import EngineError
 from slopewise.events import Ended, Started, TrialEvent, TrialKey
 from slopewise.records import TrialRecord
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from slopewise.study.data import ImageData
 
 
+_MOST = 1024  # processes
+
+
 class LocalEngine(Engine):
     """Runs trials in `workers` processes side by side; by default one for each core and spec thread.
 
@@ -36,8 +40,8 @@ class LocalEngine(Engine):
     """
 
     def __init__(self, workers: int | None = None) -> None:
-        if workers is not None and workers < 1:
-            raise EngineError(f"workers: at least 1, not {workers}")
+        if workers is not None and not 1 <= workers <= _MOST:
+            raise EngineError(f"workers: at least 1 and at most {_MOST:,}, not {quoted(workers)}")
         self.workers = workers
 
     def side_by_side(self, spec: StudySpec, trials: int) -> int:
