@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
 from collections import defaultdict
@@ -16,17 +15,26 @@ from torch import Tensor, nn
 from slopewise._activations import KINDS, sign_matters
 from slopewise._flow import Call, Inputs
 from slopewise._ties import aliases
-from slopewise._undisturbed import held_by
 from slopewise.convert._bypassed import bypassed, in_kernels
 from slopewise.convert._conversion import Conversion, ConversionWarning, Site
 from slopewise.convert._fast_paths import close_fast_paths_
 from slopewise.convert._fuse import fuse_
 from slopewise.convert._normal import Normal, Refusal, normalise
-from slopewise.convert._oracle import AtSpread, Probed, at_spread, culprits
 from slopewise.convert._places import Place
 from slopewise.convert._proof import prove
-from slopewise.convert._replace import ChannelDim, Unit, WriteBack, channels_of, put_, read_again, replacement, units
+from slopewise.convert._replace import (
+    ChannelDim,
+    Unit,
+    WriteBack,
+    channels_of,
+    copy_of,
+    put_,
+    read_again,
+    replacement,
+    units,
+)
 from slopewise.convert._select import Patterns, Selection
+from slopewise.convert._spread import AtSpread, Probed, at_spread, culprits
 from slopewise.convert._wrappers import unwrapped
 from slopewise.errors import ConversionError, nearest
 from slopewise.nn._batch_norm_prelu import BatchNormPReLU
@@ -123,7 +131,7 @@ def convert(
         spread = state.at_spread(given, list(state.probed)) if has_values else None
     proof = prove(given, state.model, inputs, state.former, state.slopes_of(), normal.modes) if has_values else None
     if proof is not None and spread is not None:
-        proof = replace(proof, slopes=spread.difference)
+        proof = replace(proof, slopes=spread.difference, slopes_in_float64=spread.in_float64)
         if not spread.agrees:
             warnings.warn(_disagrees(spread), ConversionWarning, stacklevel=2)
     state.model.train(given.training)
@@ -327,18 +335,6 @@ def _check(model: nn.Module, to: object, init: object, call_sites: str) -> None:
     lazy = [name for name, p in model.named_parameters() if isinstance(p, nn.parameter.UninitializedParameter)]
     if lazy:
         raise ConversionError(f"{lazy[0]} is not initialised yet: run the model once on the example, then convert it")
-
-
-def copy_of(model: nn.Module) -> nn.Module:
-    """A deep copy; what the model kept of an earlier pass has no graph there, with which it could not be copied."""
-    results = [t for t in held_by(model) if isinstance(t, Tensor) and t.grad_fn is not None]
-    try:
-        return copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in results})
-    except Exception as error:  # copying runs code of the user's modules
-        raise ConversionError(
-            f"the model cannot be copied ({type(error).__name__}: {error}): conversion leaves the model given as it "
-            "is, and so must copy it"
-        ) from error
 
 
 def _restore_modes(given: nn.Module, model: nn.Module) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ from torch import Tensor, nn
 
 from slopewise._activations import Activation
 from slopewise._flow import Axis, Call
+from slopewise._undisturbed import held_by
 from slopewise.convert._normal import Normal, Refusal
 from slopewise.convert._proof import difference, run
+from slopewise.errors import ConversionError
 from slopewise.nn._prelu import PReLU
 
 Factory = Callable[[int], nn.Module]
@@ -199,3 +202,15 @@ def read_again(normal: Normal, found: list[Unit]) -> set[nn.Module]:
     finally:
         for unit in in_place:
             set_module(normal.model, unit.names, unit.module)
+
+
+def copy_of(model: nn.Module) -> nn.Module:
+    """A deep copy; what the model kept of an earlier pass has no graph there, with which it could not be copied."""
+    results = [t for t in held_by(model) if isinstance(t, Tensor) and t.grad_fn is not None]
+    try:
+        return copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in results})
+    except Exception as error:  # copying runs code of the user's modules
+        raise ConversionError(
+            f"the model cannot be copied ({type(error).__name__}: {error}): conversion leaves the model given as it "
+            "is, and so must copy it"
+        ) from error

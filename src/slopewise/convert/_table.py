@@ -10,6 +10,7 @@ from slopewise._text import printable, printed
 
 if TYPE_CHECKING:
     from slopewise.convert._conversion import Conversion
+    from slopewise.convert._proof import Proof
 
 
 def conversion_text(conversion: Conversion) -> str:
@@ -81,10 +82,12 @@ def _evidence(conversion: Conversion) -> list[str]:
         f"  outputs differ by {proof.output}",
         f"  {gradients}",
         f"  with the initial slopes outputs differ by {proof.start}",
-        "  at slopes that are all different, "
-        + (
-            "nothing could be compared: no activation is found again in another pass of the model given, or it raises"
-            if proof.slopes is None
-            else f"with and without gradients, outputs differ by {proof.slopes}"
-        ),
+        f"  at slopes that are all different, {_at_slopes(proof)}",
     ]
+
+
+def _at_slopes(proof: Proof) -> str:
+    if proof.slopes is None:
+        return "nothing could be compared: in another pass the model given raises, or no activation is found again"
+    rounding = f", by rounding: in float64 by {proof.slopes_in_float64}" if proof.slopes_in_float64 else ""
+    return f"with and without gradients, outputs differ by {proof.slopes}{rounding}"

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from slopewise._activations import SIGN
 from slopewise._flow import Inputs
 from slopewise.convert import Conversion, ConversionWarning, Site, convert
-from slopewise.convert._convert import copy_of
 from slopewise.convert._normal import normalise
-from slopewise.convert._replace import Unit, WriteBack, put_, units
+from slopewise.convert._replace import Unit, WriteBack, copy_of, put_, units
 from slopewise.convert._select import Selection
 from slopewise.convert._wrappers import unwrapped
 from slopewise.errors import ConversionError, ModelError
