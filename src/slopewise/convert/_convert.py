@@ -167,6 +167,7 @@ class _Replacing:
         self.units: dict[str, Unit] = {}
         self.probed: dict[str, Probed] = {}
         self.places = _places_of(normal)
+        self.alike: dict[str, bool] = {}  # by mode, True if the model given returns the same with gradients as without
         self.notes: list[str] = []
 
     def convert(self, unit: Unit, *, written_back: bool) -> None:
@@ -227,7 +228,8 @@ class _Replacing:
         if not names:
             return None
         others = {name: activation for name, (activation, _) in self.former.items() if name not in self.probed}
-        return at_spread(given, self.model, self.normal.inputs, self.probed, names, others, self.normal.modes)
+        modes = self.normal.modes
+        return at_spread(given, self.model, self.normal.inputs, self.probed, names, others, modes, self.alike)
 
     def agree(self, given: nn.Module) -> AtSpread | None:
         """Put back what was there at the sites where PReLUs do not do what they should; the comparison for the rest."""
@@ -255,6 +257,7 @@ class _Replacing:
     def fuse(self) -> None:
         """Fuse what can be fused."""
         passes = Normal(self.model, self.normal.inputs, self.normal.selection)
+        passes.first, passes.flows = self.normal.first, dict(self.normal.flows)  # so that no more passes are made
         passes.observe()
         fusions, rewritten = fuse_(self.model, list(passes.flows.values()), low_memory=self.low_memory)
         for name, how in rewritten.items():

@@ -95,6 +95,7 @@ def at_spread(
     chosen: Sequence[str],
     others: Mapping[str, nn.Module],
     modes: Sequence[str],
+    alike: dict[str, bool],
 ) -> AtSpread | None:
     """Compare a converted model with the oracle, with and without gradients.
 
@@ -106,6 +107,8 @@ def at_spread(
         chosen: the names of those that get slopes of the spread; the others get their former activation.
         others: its further sites, with their former activations, which they get, too.
         modes: "training", "evaluation".
+        alike: By mode, True if the model given returns the same with gradients as without. What is not there yet is
+            found out and put there, for the next comparison of this model.
 
     Returns:
         The largest difference; None where passes of the model given differ from one another, or raise at such slopes.
@@ -114,7 +117,7 @@ def at_spread(
     found: list[AtSpread] = []
     for mode in modes:
         try:
-            wanted = _wanted(given, inputs, mode, probed, slopes)
+            wanted = _wanted(given, inputs, mode, probed, slopes, alike)
         except (PassesDifferError, RuntimeError, ValueError, ArithmeticError):  # of code that takes no negative numbers
             continue
         exactly = _InFloat64(given, probe, inputs, mode, probed, slopes)
@@ -125,7 +128,7 @@ def at_spread(
                 got = run(probe, inputs, mode, gradients=way.gradients)
             one = AtSpread(_apart(wanted[way.gradients], got), f"{mode} mode {way.name}", tolerance(got))
             if not one.agrees:
-                again = _wanted(given, inputs, mode, probed, slopes)[way.gradients]
+                again = _wanted(given, inputs, mode, probed, slopes, alike)[way.gradients]
                 if _apart(wanted[way.gradients], again).relative > one.allowed:
                     return None
                 one = replace(one, in_float64=exactly.rounding(wanted[way.gradients], one, way))
@@ -156,7 +159,7 @@ class _InFloat64:
     @cached_property
     def _wanted(self) -> dict[bool, list[Tensor]]:
         try:
-            return _wanted(_widened(copy_of(self._given)), self._inputs, self._mode, self._probed, self._slopes)
+            return _wanted(_widened(copy_of(self._given)), self._inputs, self._mode, self._probed, self._slopes, {})
         except Exception:  # a user's model can raise anything where it insists on another dtype
             return {}
 
@@ -204,7 +207,12 @@ def _apart(one: Sequence[Tensor], other: Sequence[Tensor]) -> Difference:
 
 
 def _wanted(
-    given: nn.Module, inputs: Inputs, mode: str, probed: Mapping[str, Probed], slopes: Mapping[str, Tensor]
+    given: nn.Module,
+    inputs: Inputs,
+    mode: str,
+    probed: Mapping[str, Probed],
+    slopes: Mapping[str, Tensor],
+    alike: dict[str, bool],
 ) -> dict[bool, list[Tensor]]:
     """Outputs of the oracle with gradients (True) and without (False).
 
@@ -224,10 +232,12 @@ def _wanted(
         warnings.simplefilter("ignore")  # what the model given warns of was shown when it was run first
         try:
             wanted = with_references(gradients=True)
-            own = [run(given, inputs, mode, gradients=gradients) for gradients in (True, False)]
+            if mode not in alike:
+                own = [run(given, inputs, mode, gradients=gradients) for gradients in (True, False)]
+                alike[mode] = _apart(*own).relative <= tolerance(own[0])
         except RuntimeError:  # a network for inference alone may change in place what gradients need
             return {False: with_references(gradients=False)}
-        if _apart(*own).relative <= tolerance(own[0]):
+        if alike[mode]:
             return {True: wanted, False: wanted}
         return {True: wanted, False: with_references(gradients=False)}
 
