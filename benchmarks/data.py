@@ -41,9 +41,9 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 
-from slopewise._timing import Ratio, ratio
 from slopewise.study._spec import DataSpec
 from slopewise.study.data import ImageData, load_data
+from slopewise.timing import Ratio, ratio
 
 SIZE = (32, 32)
 TARGETS = {"processor time, ours / plain": 0.6, "peak memory / images": 1.3}

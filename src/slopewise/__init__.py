@@ -11,8 +11,8 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from slopewise._lazy import importer
 from slopewise.errors import SlopewiseError as SlopewiseError
+from slopewise.support import importer
 
 if TYPE_CHECKING:
     from slopewise import init as init

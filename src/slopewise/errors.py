@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate, islice
 from types import ModuleType
 
-from slopewise._text import shortened
+from slopewise.support._text import shortened
 
 _LONGEST = 2000  # characters of a message
 _LONG_WORD, _LISTED = 60, 240  # characters of a name that is quoted, and of the listing of those that are known

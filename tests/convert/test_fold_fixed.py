@@ -8,11 +8,10 @@ import torch.nn.functional as F
 from torch import nn
 
 import slopewise as sw
-from slopewise._flow import Inputs
-from slopewise._record import record
 from slopewise.convert import fold
 from slopewise.convert._fixed import fixed, values_of_inputs
 from slopewise.convert._folding import StaysError
+from slopewise.trace import Inputs, trace_forward
 
 
 def numbers(channels):
@@ -248,7 +247,7 @@ class Conditioned(nn.Module):
 def test_a_scale_that_comes_from_the_input_is_not_fixed():
     model = Conditioned().eval()
     assert fold(model, torch.randn(1, 3, 5, 5)).steps == ()
-    flow = record(model, Inputs.of(torch.randn(1, 3, 5, 5)), training=False)
+    flow = trace_forward(model, Inputs.of(torch.randn(1, 3, 5, 5)), training=False)
     call = next(call for call in flow.calls() if call.module is model.film)
     with pytest.raises(StaysError, match="fixed numbers alone, but calls mul, at "):
         fixed(call, values_of_inputs(flow))

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import slopewise as sw
-from slopewise._flow import Inputs
 from slopewise.convert._proof import prove
+from slopewise.trace import Inputs
 
 X = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 

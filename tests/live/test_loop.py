@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from slopewise.live._loop import Loop, holds_recording
 from slopewise.live._state import stalled
 from slopewise.live._tail import Tail
-from slopewise.monitor._recording import read_recording, to_line
+from slopewise.recording._recording import read_recording, to_line
 from slopewise.testing import synthetic_recording
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from slopewise._run_file import is_recording
 from slopewise.errors import SlopewiseError
 from slopewise.live._loop import Loop
 from slopewise.monitor import Recording, read_recording
-from slopewise.monitor._recording import to_line
+from slopewise.recording._file import is_recording
+from slopewise.recording._recording import to_line
 from slopewise.report import print_recording
 from slopewise.study._running import FILE, read_running
 from slopewise.testing import synthetic_recording

@@ -3,7 +3,6 @@
 Figures are ratios within one run. Four kinds of jobs make measurements; tables, targets and answers are read off them.
 """
 
-from slopewise._timing import using_threads as using_threads
 from slopewise.bench._converted import CONVERTED as CONVERTED
 from slopewise.bench._converted import converted_jobs as converted_jobs
 from slopewise.bench._functions import DTYPES as DTYPES
@@ -26,3 +25,4 @@ from slopewise.bench._table import print_measurements as print_measurements
 from slopewise.bench._targets import judge as judge
 from slopewise.bench._watching import WATCHED as WATCHED
 from slopewise.bench._watching import watching_jobs as watching_jobs
+from slopewise.timing import using_threads as using_threads

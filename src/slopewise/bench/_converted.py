@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slopewise._timing import interleaved
 from slopewise.bench._functions import LAYOUTS
 from slopewise.bench._measurement import Job, Measurement
 from slopewise.bench._models import FUSED, FUSED_LOW_MEMORY, PRELU, RELU, UNFUSED
 from slopewise.bench._networks import training_step
 from slopewise.convert import convert
+from slopewise.timing import interleaved
 
 WIDTH = 64
 CONVERSIONS: dict[str, dict[str, Any]] = {

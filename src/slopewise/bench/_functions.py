@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from slopewise._timing import Candidate
 from slopewise.nn import functional
+from slopewise.timing import Candidate
 
 Size = tuple[int, int, int, int]
 ByPass = dict[str, Candidate]

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import product
 
-from slopewise._timing import interleaved
 from slopewise.bench._functions import DTYPES, LAYOUTS, ByPass, Size, batch_norm_candidates, prelu_candidates
 from slopewise.bench._measurement import Job, Measurement
+from slopewise.timing import interleaved
 
 SIZES: tuple[Size, ...] = ((8, 8, 8, 8), (64, 16, 8, 8), (32, 256, 14, 14), (64, 64, 32, 32), (128, 16, 32, 32))
 SLOPES = ("shared", "per channel")

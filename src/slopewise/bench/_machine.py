@@ -16,7 +16,7 @@ def machine() -> dict[str, Any]:
         >>> {"cpu", "cpu_operators", "cores", "threads", "torch", "caches", "load_average"} <= machine().keys()
         True
     """
-    from slopewise.study._environment import environment
+    from slopewise.machine import environment
 
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {**environment(), "caches": caches(_CACHES), "load_average": load}

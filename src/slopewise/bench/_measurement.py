@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
-from slopewise._timing import Ratio, ratio
+from slopewise.timing import Ratio, ratio
 
 Unit = Literal["s", "B"]
 

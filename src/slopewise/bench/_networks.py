@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slopewise._timing import interleaved
 from slopewise.bench._functions import LAYOUTS
 from slopewise.bench._measurement import Job, Measurement
 from slopewise.bench._models import COMPILED, CONVOLUTIONS, FUSED, NETWORKS, PRELU, RELU, VARIANTS, build
+from slopewise.timing import interleaved
 
 COMPILED_VARIANTS = (RELU, PRELU, FUSED, CONVOLUTIONS)
 BATCH, WIDTH = 128, 16

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from slopewise._terminal import words
 from slopewise.bench._measurement import Measurement, Unit
 from slopewise.bench._targets import Finding
+from slopewise.support.terminal import words
 
 _FEW = 4  # cases that fit beside each other
 

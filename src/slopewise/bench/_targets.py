@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from slopewise._timing import Ratio
 from slopewise.bench._functions import BN_FUSED, BN_PRELU_COMPILED, BN_RELU, F_PRELU, F_RELU, OUR_PRELU
 from slopewise.bench._measurement import Measurement
 from slopewise.bench._memory import SAVED
 from slopewise.bench._models import COMPILED, CONVOLUTIONS, FUSED, FUSED_LOW_MEMORY, RELU
 from slopewise.bench._watching import EVERY, MANY, NOTHING, RARELY, STEP
+from slopewise.timing import Ratio
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from slopewise._timing import interleaved
 from slopewise.bench._functions import LAYOUTS
 from slopewise.bench._measurement import Job, Measurement
 from slopewise.bench._models import FUSED, RELU, UNFUSED
 from slopewise.bench._networks import BATCH, WIDTH, batch_of, network_case, seeded, training_step
 from slopewise.monitor import Monitor
+from slopewise.timing import interleaved
 
 NOTHING, EVERY, RARELY, BETWEEN = "no monitor", "every=1", "every=50", "between samples"
 STATISTICS, NAIVE = "statistics hooks", "naive hooks"

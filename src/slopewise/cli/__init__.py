@@ -15,12 +15,12 @@ from typing import TextIO, cast
 
 import typer
 
-from slopewise._text import printable, shortened
 from slopewise.cli import _study as _study  # each registers its commands, in the order of the help
 from slopewise.cli import _tools as _tools
 from slopewise.cli._app import app as app
 from slopewise.cli._app import say
 from slopewise.errors import SlopewiseError
+from slopewise.support import printable, shortened
 
 
 def main() -> None:

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from slopewise._terminal import words
-from slopewise._text import printable
 from slopewise.errors import SlopewiseError
+from slopewise.support import printable
+from slopewise.support.terminal import words
 
 app = typer.Typer(
     no_args_is_help=True,

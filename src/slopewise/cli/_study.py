@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from slopewise._text import shortened
 from slopewise.cli._app import Folder, Json, app, echo, print_json, say, writing
 from slopewise.errors import SpecError, nearest
+from slopewise.support import shortened
 
 if TYPE_CHECKING:
     from slopewise.results import Results
@@ -128,7 +128,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
     """
     from time import time
 
-    from slopewise.live._study import Study as Followed
+    from slopewise.live import Study as Followed
     from slopewise.report import print_status, to_json
 
     followed = Followed(folder)
@@ -184,8 +184,7 @@ def export(
 
 
 def _study(path: Path | None, flags: dict[str, Any], settings: list[str]) -> Study:
-    from slopewise.study import Study
-    from slopewise.study._spec_input import override, parse_spec, read_spec, toml_value
+    from slopewise.study import Study, override, parse_spec, read_spec, toml_value
 
     fields = read_spec(path) if path else {}
     for key, value in flags.items():
@@ -203,7 +202,7 @@ def _run(
     study: Study, out: Path, missing: tuple[Any, ...], *, engine: str, workers: int | None, retry_failed: bool
 ) -> Results:
     from slopewise.report import StudyProgress
-    from slopewise.study._terminable import Terminated
+    from slopewise.study import Terminated
 
     try:
         # What a user's model prints belongs with the log: stdout is for results.

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from slopewise._text import quoted
 from slopewise.cli._app import Json, app, echo, print_json, say, writing
 from slopewise.errors import SlopewiseError, need
+from slopewise.support import quoted
 
 _MOST_THREADS = 1024
 
@@ -119,7 +119,7 @@ def inspect(
 
       slopewise inspect run.jsonl --html watch.html
     """
-    from slopewise._run_file import is_recording
+    from slopewise.recording import is_recording
 
     if is_recording(file):
         flags = {"--key": key, "--only": only, "--skip": skip, "--also": also, "--init": initial}
@@ -130,7 +130,7 @@ def inspect(
         raise SlopewiseError(f"--html is for recordings of the monitor, which '{file}' is not")
 
     from slopewise.checkpoint import read_checkpoint, strip_prefixes
-    from slopewise.report._slopes import print_slopes
+    from slopewise.report import print_slopes
     from slopewise.slopes import inspect_slopes
 
     found = read_checkpoint(file, key, option="--key")
@@ -154,8 +154,8 @@ def inspect(
 def _inspect_run(
     file: Path, page: Path | None, for_checkpoints: list[str], *, fail_on_alarm: bool, as_json: bool
 ) -> None:
-    from slopewise._run_file import recording_json
     from slopewise.monitor import read_recording
+    from slopewise.recording import recording_json
     from slopewise.report import print_recording, write_watch_html
 
     if for_checkpoints:

@@ -10,3 +10,4 @@ from slopewise.convert._folding import FoldStep as FoldStep
 from slopewise.convert._normal import Refusal as Refusal
 from slopewise.convert._proof import Difference as Difference
 from slopewise.convert._proof import Proof as Proof
+from slopewise.support import table as table

@@ -14,11 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from slopewise._flow import Call, Flow
-from slopewise._record import record
 from slopewise.convert._normal import Normal, Refusal
 from slopewise.convert._places import WITH_GRADIENTS
 from slopewise.convert._proof import difference, run, tolerance
+from slopewise.trace import ForwardTrace, ModuleCall, trace_forward
 
 _KERNELS = {
     "rnn_relu": "relu",
@@ -80,9 +79,9 @@ def _otherwise(normal: Normal, site: nn.Module) -> str:
     return f"{type(owner).__name__} computes the same in another way, where no module could take its place"
 
 
-def _callers(flows: Collection[Flow], site: nn.Module) -> list[nn.Module]:
+def _callers(flows: Collection[ForwardTrace], site: nn.Module) -> list[nn.Module]:
     """The modules around a site's first call, innermost first."""
-    call: Call | None = next(call for flow in flows for call in flow.calls() if call.module is site).parent
+    call: ModuleCall | None = next(call for flow in flows for call in flow.calls() if call.module is site).parent
     around = []
     while call is not None:
         around.append(call.module)
@@ -117,11 +116,11 @@ class _NoDropout(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _under_autocast(normal: Normal) -> Flow | None:
+def _under_autocast(normal: Normal) -> ForwardTrace | None:
     device = next((p.device.type for p in normal.model.parameters()), "cpu")
     try:
         with torch.autocast(device, torch.bfloat16):
-            return record(normal.model, normal.inputs, training=False)
+            return trace_forward(normal.model, normal.inputs, training=False)
     except RuntimeError:  # many networks do not run so
         return None
 

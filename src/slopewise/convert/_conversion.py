@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from slopewise.convert._normal import Refusal
 from slopewise.convert._proof import Proof
 from slopewise.errors import SlopewiseWarning
-from slopewise.nn._batch_norm_prelu import BatchNormPReLU
+from slopewise.nn import BatchNormPReLU
 
 
 class ConversionWarning(SlopewiseWarning):

@@ -12,9 +12,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from slopewise._activations import KINDS, sign_matters
-from slopewise._flow import Call, Inputs
-from slopewise._ties import aliases
+from slopewise.activations import KINDS, sign_matters
 from slopewise.convert._bypassed import bypassed, in_kernels
 from slopewise.convert._conversion import Conversion, ConversionWarning, Site
 from slopewise.convert._fast_paths import close_fast_paths_
@@ -37,7 +35,9 @@ from slopewise.convert._select import Patterns, Selection
 from slopewise.convert._spread import AtSpread, Probed, at_spread, culprits
 from slopewise.convert._wrappers import unwrapped
 from slopewise.errors import ConversionError, nearest
-from slopewise.nn._batch_norm_prelu import BatchNormPReLU
+from slopewise.modules import aliases
+from slopewise.nn import BatchNormPReLU
+from slopewise.trace import Inputs, ModuleCall
 
 CallSites = Literal["separate", "shared", "refuse"]
 TARGETS = ("prelu_channel", "prelu_shared")
@@ -303,7 +303,7 @@ def _places_of(normal: Normal) -> dict[nn.Module, dict[str, list[Place]]]:
     found: defaultdict[nn.Module, dict[str, list[Place]]] = defaultdict(dict)
     unknown: set[nn.Module] = set()
     for key in normal.flows:
-        modules = [step.module if isinstance(step, Call) else None for step, _ in normal.steps(mode=key)]
+        modules = [step.module if isinstance(step, ModuleCall) else None for step, _ in normal.steps(mode=key)]
         first = normal.first.get(key, [])
         matched = first if len(first) == len(modules) else [None] * len(modules)
         for module, place in zip(modules, matched, strict=True):

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from slopewise._flow import Call, Flow, Op, Value
 from slopewise.convert._folding import StaysError
 from slopewise.convert._replace import has_hooks
+from slopewise.trace import ForwardTrace, ModuleCall, OpCall, Value
 
 # Exact classes, which are looked at as a whole; of any other the operations are read.
 _WHOLE = (
@@ -53,10 +53,10 @@ class Fixed:
         rest: the names of the submodules that are called on it: an activation, or nothing.
     """
 
-    call: Call
+    call: ModuleCall
     input: Value
     output: Value
-    ops: tuple[Op, ...]
+    ops: tuple[OpCall, ...]
     rest: tuple[str, ...]
 
     @property
@@ -70,15 +70,15 @@ class Fixed:
         return type(self.call.module).__name__
 
 
-def in_order(call: Call) -> Iterator[Op]:
+def in_order(call: ModuleCall) -> Iterator[OpCall]:
     """The operations of a call and of those within it, in the order in which they were made."""
     if call.op is not None:
         yield call.op
     for step in call.steps:
-        yield from [step] if isinstance(step, Op) else in_order(step)
+        yield from [step] if isinstance(step, OpCall) else in_order(step)
 
 
-def values_of_inputs(flow: Flow) -> set[Value]:
+def values_of_inputs(flow: ForwardTrace) -> set[Value]:
     """The values in a pass that the model's inputs have an influence on; all others are constants."""
     found = set(flow.root.inputs)
     for op in in_order(flow.root):
@@ -87,16 +87,16 @@ def values_of_inputs(flow: Flow) -> set[Value]:
     return found
 
 
-def _describes(op: Op, varying: set[Value]) -> bool:
+def _describes(op: OpCall, varying: set[Value]) -> bool:
     """Return whether an operation asks another tensor for its shape or dtype alone, as `weight.type_as(x)` does."""
     return op.name in _LIKE and bool(op.inputs) and op.inputs[0] not in varying
 
 
-def fixed(call: Call, varying: set[Value]) -> Fixed | None:
+def fixed(call: ModuleCall, varying: set[Value]) -> Fixed | None:
     """A module's call as s·x + t with submodules behind; None where it does no arithmetic of its own on its input.
 
     Args:
-        call: Call of the module in a pass in evaluation mode.
+        call: ModuleCall of the module in a pass in evaluation mode.
         varying: `values_of_inputs` of that pass.
 
     Raises:
@@ -109,9 +109,9 @@ def fixed(call: Call, varying: set[Value]) -> Fixed | None:
         return Fixed(call, given[0], call.op.outputs[0], (call.op,), ())
     if len(given) != 1 or len(call.outputs) != 1:
         return None
-    value, ops, between = given[0], list[Op](), {given[0]}
+    value, ops, between = given[0], list[OpCall](), {given[0]}
     steps = [step for step in call.steps if not varying.isdisjoint(step.inputs)]
-    while steps and isinstance(step := steps[0], Op):
+    while steps and isinstance(step := steps[0], OpCall):
         steps.pop(0)
         if _describes(step, varying):
             continue
@@ -124,7 +124,7 @@ def fixed(call: Call, varying: set[Value]) -> Fixed | None:
         return None
     output, rest = value, list[str]()
     for step in steps:
-        name = None if isinstance(step, Op) else _child(call.module, step.module)
+        name = None if isinstance(step, OpCall) else _child(call.module, step.module)
         if name is None or name in rest or step.inputs != [value] or len(step.outputs) != 1:
             raise StaysError("it computes more than s·x + t and an activation of it")
         value = step.outputs[0]
@@ -139,12 +139,12 @@ def fixed(call: Call, varying: set[Value]) -> Fixed | None:
     return Fixed(call, given[0], output, tuple(ops), tuple(rest))
 
 
-def at(op: Op) -> str:
+def at(op: OpCall) -> str:
     """The place of an operation in words."""
     return f", at {op.where or 'a place unknown'}"
 
 
-def _is_linear(op: Op, value: Value, varying: set[Value]) -> bool:
+def _is_linear(op: OpCall, value: Value, varying: set[Value]) -> bool:
     if [other for other in op.inputs if other in varying] != [value] or len(op.outputs) != 1:
         return False
     return op.name in _LINEAR or (op.inputs[0] is value and op.name in _FIRST | _CASTS | _MOVES)

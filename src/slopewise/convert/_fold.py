@@ -8,8 +8,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from slopewise._flow import Inputs
-from slopewise._record import record
 from slopewise.convert._fold_norm import foldable
 from slopewise.convert._folding import Folding, FoldStep, Kind, StaysError
 from slopewise.convert._measured import Measured, largest_change
@@ -17,8 +15,8 @@ from slopewise.convert._normal import Refusal
 from slopewise.convert._proof import Difference
 from slopewise.convert._settle import settle_
 from slopewise.convert._wrappers import unwrapped
-from slopewise.nn._batch_norm_prelu import BatchNormPReLU, BatchNormPReLU1d, BatchNormPReLU2d, BatchNormPReLU3d
-from slopewise.nn._pair import Pair
+from slopewise.nn import BatchNormPReLU, BatchNormPReLU1d, BatchNormPReLU2d, BatchNormPReLU3d, Pair
+from slopewise.trace import Inputs, trace_forward
 
 _FUSED = (BatchNormPReLU1d, BatchNormPReLU2d, BatchNormPReLU3d)
 
@@ -105,7 +103,7 @@ def fold(
     if batch_norm:
         done("fold", measured.outputs, _fold_norms_(measured, max(tolerance, measured.rounding)))
     if slopes:
-        flow = record(measured.model, measured.inputs, training=False)
+        flow = trace_forward(measured.model, measured.inputs, training=False)
         done("settle", measured.outputs, settle_(measured, flow, tolerance))
     return Folding(
         wrapped.around(measured.model),
@@ -146,7 +144,7 @@ def _fold_norms_(measured: Measured, allowed: float) -> tuple[list[FoldStep], li
     more = True
     while more:
         names, more = measured.names(), False
-        flow = record(measured.model, measured.inputs, training=False)
+        flow = trace_forward(measured.model, measured.inputs, training=False)
         can, left = foldable(measured.model, flow)
         for found in can:
             if found.norm in failed:

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.parametrize import is_parametrized
 
-from slopewise._flow import Call, Flow, Op, Value
 from slopewise.convert._fixed import Fixed, scale_and_shift, stand_in, values_of_inputs
 from slopewise.convert._folding import StaysError
 from slopewise.convert._normal import Refusal
 from slopewise.convert._norms import norms
 from slopewise.convert._replace import has_hooks
+from slopewise.trace import ForwardTrace, ModuleCall, OpCall, Value
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 # Exact classes: a subclass may compute something else.
@@ -52,7 +52,7 @@ class Foldable:
         return {**new, self.norm: stand_in(self.found)}
 
 
-def foldable(model: nn.Module, flow: Flow) -> tuple[list[Foldable], list[Refusal]]:
+def foldable(model: nn.Module, flow: ForwardTrace) -> tuple[list[Foldable], list[Refusal]]:
     """The normalisations that can be folded, and those that cannot, with the reason.
 
     Args:
@@ -60,7 +60,7 @@ def foldable(model: nn.Module, flow: Flow) -> tuple[list[Foldable], list[Refusal
         flow: a pass through it.
     """
     names = {module: name for name, module in reversed(list(model.named_modules()))}
-    ops: defaultdict[nn.Module, list[Op]] = defaultdict(list)
+    ops: defaultdict[nn.Module, list[OpCall]] = defaultdict(list)
     for op in flow.ops():
         if op.module is not None:
             ops[op.module].append(op)
@@ -118,7 +118,7 @@ def _turned(weight: Tensor, groups: int | None) -> Tensor:
 
 
 def _layers_before(
-    calls: Sequence[Fixed], ops: Mapping[nn.Module, Sequence[Op]], names: Mapping[nn.Module, str]
+    calls: Sequence[Fixed], ops: Mapping[nn.Module, Sequence[OpCall]], names: Mapping[nn.Module, str]
 ) -> dict[Layer, Affine]:
     """The layers whose output a normalisation alone needs, and what it does to each."""
     allowed = {op for found in calls for call in found.call.walk() for op in _own(call)}
@@ -140,8 +140,8 @@ def _layers_before(
     return layers
 
 
-def _own(call: Call) -> Iterable[Op]:
-    return [call.op] if call.op is not None else [step for step in call.steps if isinstance(step, Op)]
+def _own(call: ModuleCall) -> Iterable[OpCall]:
+    return [call.op] if call.op is not None else [step for step in call.steps if isinstance(step, OpCall)]
 
 
 def _dimension(found: Fixed, value: Value, layer: str) -> int:
@@ -152,9 +152,9 @@ def _dimension(found: Fixed, value: Value, layer: str) -> int:
     return dim
 
 
-def _layer_before(found: Fixed, names: Mapping[nn.Module, str]) -> tuple[Layer, list[Op]]:
+def _layer_before(found: Fixed, names: Mapping[nn.Module, str]) -> tuple[Layer, list[OpCall]]:
     """The layer that gives a normalisation its input, and what does nothing in between."""
-    value, past, before = found.input, list[Op](), found.input.producer
+    value, past, before = found.input, list[OpCall](), found.input.producer
     while before is not None and type(before.module) in _PAST:
         past.insert(0, before)
         value = before.inputs[0]
@@ -180,9 +180,9 @@ def _layer_before(found: Fixed, names: Mapping[nn.Module, str]) -> tuple[Layer, 
     return layer, past
 
 
-def _in_sight(value: Value, before: Call, after: Call) -> Iterator[nn.Module]:
+def _in_sight(value: Value, before: ModuleCall, after: ModuleCall) -> Iterator[nn.Module]:
     """The modules whose hooks get a value that one call gives and another takes: these, and what is around them."""
-    call: Call | None = before
+    call: ModuleCall | None = before
     while call is not None and (call is before or value in call.outputs):
         yield call.module
         call = call.parent
@@ -192,7 +192,7 @@ def _in_sight(value: Value, before: Call, after: Call) -> Iterator[nn.Module]:
         call = call.parent
 
 
-def _named(op: Op, names: Mapping[nn.Module, str]) -> str:
+def _named(op: OpCall, names: Mapping[nn.Module, str]) -> str:
     """An operation in words."""
     if op.name == "output":
         return "the caller, who is returned it,"

@@ -8,10 +8,10 @@ from typing import Literal
 
 from torch import nn
 
-from slopewise._text import printed
 from slopewise.convert._normal import Refusal
 from slopewise.convert._proof import Difference
 from slopewise.convert._table import grouped, section, table
+from slopewise.support import printed
 
 Kind = Literal["unfuse", "fold", "settle"]
 _DOES: Mapping[Kind, str] = {

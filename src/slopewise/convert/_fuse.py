@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from slopewise._flow import Call, Flow, Op, Value
 from slopewise.convert._fixed import Fixed, fixed, values_of_inputs
 from slopewise.convert._folding import StaysError
 from slopewise.convert._fuse_subclass import plain_of
 from slopewise.convert._graph import put_back_, traced
 from slopewise.convert._replace import has_hooks, set_module
 from slopewise.convert._rewritten import CannotRewriteError
-from slopewise.nn._batch_norm_prelu import BatchNormPReLU, BatchNormPReLU1d, BatchNormPReLU2d, BatchNormPReLU3d
-from slopewise.nn._prelu import PReLU
+from slopewise.nn import BatchNormPReLU, BatchNormPReLU1d, BatchNormPReLU2d, BatchNormPReLU3d, PReLU
+from slopewise.trace import ForwardTrace, ModuleCall, OpCall, Value
 
 _FUSED: dict[type[nn.Module], type[BatchNormPReLU]] = {
     fused.stock: fused for fused in (BatchNormPReLU1d, BatchNormPReLU2d, BatchNormPReLU3d)
@@ -46,13 +45,13 @@ class _Pair:
     Of a subclass of a BatchNorm, which may hold the PReLU, `subclass` is what it was seen to do.
     """
 
-    activation: Call
-    normalisation: Call
-    sum: Op | None = None
+    activation: ModuleCall
+    normalisation: ModuleCall
+    sum: OpCall | None = None
     subclass: Fixed | None = None
 
 
-def fuse_(model: nn.Module, flows: list[Flow], *, low_memory: bool) -> tuple[list[Fusion], dict[str, str]]:
+def fuse_(model: nn.Module, flows: list[ForwardTrace], *, low_memory: bool) -> tuple[list[Fusion], dict[str, str]]:
     """Fuse what can be fused, in place; returns what was and was not, and which modules were rewritten and why.
 
     Args:
@@ -86,7 +85,7 @@ def fuse_(model: nn.Module, flows: list[Flow], *, low_memory: bool) -> tuple[lis
     return fusions, rewritten
 
 
-def _pairs(flows: list[Flow]) -> dict[nn.Module, list[_Pair]]:
+def _pairs(flows: list[ForwardTrace]) -> dict[nn.Module, list[_Pair]]:
     """For each PReLU the pairs that it ends, one a call; only where each call ends one, of one BatchNorm."""
     pairs: defaultdict[nn.Module, list[_Pair | None]] = defaultdict(list)
     for flow in flows:
@@ -102,7 +101,7 @@ def _pairs(flows: list[Flow]) -> dict[nn.Module, list[_Pair]]:
     return whole
 
 
-def _pair(activation: Call, op: Op) -> _Pair | None:
+def _pair(activation: ModuleCall, op: OpCall) -> _Pair | None:
     # A PReLU and a dropout before it change places without a trace: f(s·x) = s·f(x) for every s ≥ 0.
     before = _before(activation.inputs[0], op, past=_PAST)
     if before is not None and _is_batch_norm(before):
@@ -119,7 +118,7 @@ def _pair(activation: Call, op: Op) -> _Pair | None:
     return None
 
 
-def _pair_of_subclass(activation: Call, op: Op, varying: set[Value]) -> _Pair | None:
+def _pair_of_subclass(activation: ModuleCall, op: OpCall, varying: set[Value]) -> _Pair | None:
     """The pair that a PReLU ends within a subclass of a BatchNorm, or behind one."""
     before = _before(activation.inputs[0], op, past=_PAST)
     if before is None or before.module is not None or not isinstance(before.call.module, _BatchNorm):
@@ -131,19 +130,19 @@ def _pair_of_subclass(activation: Call, op: Op, varying: set[Value]) -> _Pair | 
     return _Pair(activation, before.call, subclass=found) if last is activation.module else None
 
 
-def _fixed(call: Call, varying: set[Value]) -> Fixed | None:
+def _fixed(call: ModuleCall, varying: set[Value]) -> Fixed | None:
     try:
         return fixed(call, varying)
     except StaysError:
         return None
 
 
-def _behind_fixed(flows: list[Flow]) -> dict[nn.Module, nn.Module]:
+def _behind_fixed(flows: list[ForwardTrace]) -> dict[nn.Module, nn.Module]:
     """The PReLUs in and right behind normalisation by numbers that are fixed in training, too, and the latter."""
     each = []
     for flow in flows:
         varying, found = values_of_inputs(flow), dict[nn.Module, nn.Module]()
-        fixed_at: dict[Op | Call, Fixed] = {}
+        fixed_at: dict[OpCall | ModuleCall, Fixed] = {}
         for call in flow.calls():
             one = None if isinstance(call.module, _BatchNorm) else _fixed(call, varying)
             if one is not None and one.scales:
@@ -157,7 +156,7 @@ def _behind_fixed(flows: list[Flow]) -> dict[nn.Module, nn.Module]:
     return {act: norm for act, norm in each[0].items() if all(other.get(act) is norm for other in each)}
 
 
-def _before(value: Value, user: Op, *, past: tuple[type[nn.Module], ...] = (nn.Identity,)) -> Op | None:
+def _before(value: Value, user: OpCall, *, past: tuple[type[nn.Module], ...] = (nn.Identity,)) -> OpCall | None:
     """The operation that gives a value, past some layers; None if something else than `user` needs it as well."""
     while value.users == [user] and (op := value.producer) is not None:
         if op.module is None or type(op.module) not in past or has_hooks(op.module):
@@ -166,11 +165,11 @@ def _before(value: Value, user: Op, *, past: tuple[type[nn.Module], ...] = (nn.I
     return None
 
 
-def _is_batch_norm(op: Op) -> bool:
+def _is_batch_norm(op: OpCall) -> bool:
     return isinstance(op.module, _BatchNorm) and not isinstance(op.module, BatchNormPReLU)
 
 
-def _fused_layer(pairs: list[_Pair], flows: list[Flow], *, low_memory: bool) -> BatchNormPReLU:
+def _fused_layer(pairs: list[_Pair], flows: list[ForwardTrace], *, low_memory: bool) -> BatchNormPReLU:
     bn, act = pairs[0].normalisation.module, pairs[0].activation.module
     calls = sum(call.module is bn for flow in flows for call in flow.calls())
     if calls != len(pairs):
@@ -186,7 +185,7 @@ def _fused_layer(pairs: list[_Pair], flows: list[Flow], *, low_memory: bool) -> 
         raise CannotRewriteError(str(error)) from error
 
 
-def _rewrite_sum_(pairs: list[_Pair], first: Op) -> None:
+def _rewrite_sum_(pairs: list[_Pair], first: OpCall) -> None:
     """Let the module that adds call the normalisation where it adds, with the residual."""
     pair, owner = pairs[0], first.call.module
     if any(p.sum is None or p.sum.call.module is not owner for p in pairs):
@@ -223,7 +222,7 @@ def _behind(owner: nn.Module, node: object) -> list[fx.Node]:
     raise CannotRewriteError("the graph is not what was run")
 
 
-def _between(call: Call, owner: nn.Module) -> list[nn.Module]:
+def _between(call: ModuleCall, owner: nn.Module) -> list[nn.Module]:
     """The modules around a call, up to the owner."""
     around, parent = [], call.parent
     while parent is not None and parent.module is not owner:

@@ -12,9 +12,9 @@ from typing import Any
 
 from torch import fx, nn
 
-from slopewise._activations import Activation, activations_in, kind_of_function, plain_name
-from slopewise._flow import Call, Op, Value
+from slopewise.activations import Activation, activations_in, kind_of_function, plain_name
 from slopewise.convert._rewritten import CannotRewriteError, Method, rewrite_
+from slopewise.trace import ModuleCall, OpCall, Value
 
 _FAR, _DEEP = 24, 24  # how many operations an activation that is written out may have, and how many in a row
 _TURNED = {"rsub": "sub", "rdiv": "div", "rtruediv": "div", "rmul": "mul", "radd": "add", "rpow": "pow"}
@@ -68,7 +68,7 @@ def put_back_(owner: nn.Module, graph: fx.Graph) -> None:
     rewrite_(owner, Method("forward", text, used))
 
 
-def rewrite_graph_(owner: nn.Module, passes: Sequence[Call], edits: dict[int, str]) -> None:
+def rewrite_graph_(owner: nn.Module, passes: Sequence[ModuleCall], edits: dict[int, str]) -> None:
     """Let the forward pass call submodules at some of its steps.
 
     Args:
@@ -106,7 +106,7 @@ def _first_input(node: fx.Node) -> Any:
 
 
 def _written_out(
-    graph: fx.Graph, call: Call, number: int, written: Mapping[Op | Call, Activation]
+    graph: fx.Graph, call: ModuleCall, number: int, written: Mapping[OpCall | ModuleCall, Activation]
 ) -> tuple[fx.Node, fx.Node]:
     """The node of the last operation of an activation that is written out, and the one of its input.
 
@@ -142,9 +142,9 @@ def _behind(node: fx.Node) -> list[fx.Node]:
     return list(found)
 
 
-def _form(found: Op | fx.Node, source: Value | fx.Node, depth: int = 0) -> object:
+def _form(found: OpCall | fx.Node, source: Value | fx.Node, depth: int = 0) -> object:
     """Return the way an operation's result is computed from a value, in a form that a pass and a graph share."""
-    if isinstance(found, Op):
+    if isinstance(found, OpCall):
         name, args, kwargs = plain_name(found), found.args, found.kwargs
     else:
         target = found.target
@@ -177,9 +177,9 @@ def _form(found: Op | fx.Node, source: Value | fx.Node, depth: int = 0) -> objec
     )
 
 
-def _seen(step: Op | Call) -> object:
+def _seen(step: OpCall | ModuleCall) -> object:
     """What a step and a node of the graph are matched by."""
-    if isinstance(step, Call):
+    if isinstance(step, ModuleCall):
         return step.module
     kind = kind_of_function(step.function)
     return None if kind is None else kind.name

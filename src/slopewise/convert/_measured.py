@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from slopewise._flow import Inputs
 from slopewise.convert._folding import StaysError
 from slopewise.convert._proof import Difference, difference, run, tolerance
 from slopewise.convert._replace import Unit, copy_of, put_
 from slopewise.errors import ConversionError
+from slopewise.trace import Inputs
 
 Changes = Mapping[nn.Module, nn.Module]  # modules, and what is to stand in their places
 

@@ -15,15 +15,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from slopewise._activations import Activation, Role, activations_in, is_activation, kind_of, role_of, sign_matters
-from slopewise._flow import Call, Flow, Inputs, Op, Where
-from slopewise._record import record
+from slopewise.activations import Activation, Role, activations_in, is_activation, kind_of, role_of, sign_matters
 from slopewise.convert._graph import rewrite_graph_
 from slopewise.convert._places import WITH_GRADIENTS, Place, places_in, same_steps
 from slopewise.convert._rewritten import CannotRewriteError, add_, rewrite_
 from slopewise.convert._select import Selection
 from slopewise.convert._source import Edit, plan_source
 from slopewise.errors import ConversionError
+from slopewise.trace import ForwardTrace, Inputs, ModuleCall, OpCall, Where, trace_forward
 
 _Key = tuple[Any, ...]  # a place in a module's forward pass, and which of the times that it is passed
 
@@ -72,7 +71,7 @@ class Normal:
     inputs: Inputs
     selection: Selection
     first_names: dict[nn.Module, list[str]] = field(default_factory=dict)
-    flows: dict[str, Flow] = field(default_factory=dict)
+    flows: dict[str, ForwardTrace] = field(default_factory=dict)
     origins: dict[nn.Module, str] = field(default_factory=dict)
     signs: dict[nn.Module, str] = field(default_factory=dict)
     rewritten: dict[str, str] = field(default_factory=dict)
@@ -92,7 +91,7 @@ class Normal:
         own = "training" if self.model.training else "evaluation"
         for mode in sorted(("training", "evaluation"), key=lambda mode: mode != own):
             try:
-                self.flows[mode] = record(self.model, self.inputs, training=mode == "training")
+                self.flows[mode] = trace_forward(self.model, self.inputs, training=mode == "training")
             except Exception as error:  # a user's model can raise anything
                 reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
                 if mode == own:
@@ -113,7 +112,7 @@ class Normal:
             return
         self.flows.pop(key, None)
         try:
-            flow = record(self.model, self.inputs, training=mode == "training", gradients=True)
+            flow = trace_forward(self.model, self.inputs, training=mode == "training", gradients=True)
         except RuntimeError:  # a network for inference alone may change in place what gradients need
             return
         if not same_steps(flow, self.flows[mode]):
@@ -130,7 +129,7 @@ class Normal:
             names[module].append(name)
         return names
 
-    def takes(self, name: str, step: Op | Call, found: Activation) -> bool:
+    def takes(self, name: str, step: OpCall | ModuleCall, found: Activation) -> bool:
         """Return whether to convert an activation; `name` is the one that its site has or will have."""
         return self.selects(name, step, found) and self.role(name, found) is None
 
@@ -140,15 +139,15 @@ class Normal:
         named = self.selection.names(name, found.kind.name if found.kind.left else "")
         return None if named and not found.fixed else role
 
-    def selects(self, name: str, step: Op | Call, found: Activation) -> bool:
+    def selects(self, name: str, step: OpCall | ModuleCall, found: Activation) -> bool:
         """Return whether the selection has an activation."""
-        around, call = [found.module], step.call if isinstance(step, Op) else step.parent
+        around, call = [found.module], step.call if isinstance(step, OpCall) else step.parent
         while call is not None:
             around.append(call.module)
             call = call.parent
         return self.selection.takes(name, found.kind.name, around)
 
-    def steps(self, *, mode: str | None = None) -> Iterator[tuple[Op | Call, Activation]]:
+    def steps(self, *, mode: str | None = None) -> Iterator[tuple[OpCall | ModuleCall, Activation]]:
         """Every activation that was applied, functions and modules."""
         for name, flow in self.flows.items():
             if mode in (None, name):
@@ -205,7 +204,7 @@ def _left(normal: Normal) -> list[Refusal]:
     names = normal.names()
     found: dict[nn.Module, Refusal] = {}
     for step, activation in normal.steps():
-        if not isinstance(step, Call) or step.module not in names or step.module in normal.stuck:
+        if not isinstance(step, ModuleCall) or step.module not in names or step.module in normal.stuck:
             continue
         name = names[step.module][0]
         if normal.selects(name, step, activation) and (role := normal.role(name, activation)) is not None:
@@ -215,7 +214,7 @@ def _left(normal: Normal) -> list[Refusal]:
 
 def _scripts(normal: Normal) -> list[Refusal]:
     """The scripts that are no activations themselves, and may hold any number of them."""
-    known = {step.module for step, _ in normal.steps() if isinstance(step, Call)}
+    known = {step.module for step, _ in normal.steps() if isinstance(step, ModuleCall)}
     called = dict.fromkeys(call.module for flow in normal.flows.values() for call in flow.calls())
     reason = "it is a script, whose activations cannot be seen or replaced: convert before torch.jit.script"
     names = normal.names()
@@ -226,22 +225,26 @@ def _scripts(normal: Normal) -> list[Refusal]:
     ]
 
 
-def _reused(normal: Normal) -> dict[nn.Module, dict[_Key, Call]]:
+def _reused(normal: Normal) -> dict[nn.Module, dict[_Key, ModuleCall]]:
     """The modules to be separated, with the places where each is called.
 
     They are activations, and modules around activations that have no parameters. A module with parameters that is
     called at several places shares them on purpose, and its activations belong to it.
     """
     names = normal.names()
-    uses: defaultdict[nn.Module, dict[_Key, Call]] = defaultdict(dict)
+    uses: defaultdict[nn.Module, dict[_Key, ModuleCall]] = defaultdict(dict)
     taken: set[nn.Module] = set()  # one that is left everywhere may be at any number of places
     for step, found in normal.steps():
-        call = step if isinstance(step, Call) else step.call
-        name = _name(names, call.module) if isinstance(step, Call) else _join(_name(names, call.module), _first(found))
+        call = step if isinstance(step, ModuleCall) else step.call
+        name = (
+            _name(names, call.module)
+            if isinstance(step, ModuleCall)
+            else _join(_name(names, call.module), _first(found))
+        )
         if not normal.selects(name, step, found):
             continue
         converted = normal.role(name, found) is None
-        unit: Call | None = call
+        unit: ModuleCall | None = call
         while unit is not None and unit.parent is not None and (unit is step or not _has_state(unit.module)):
             uses[unit.module].setdefault(_key(unit), unit)
             taken |= {unit.module} if converted else set()
@@ -253,18 +256,18 @@ def _has_state(module: nn.Module) -> bool:
     return any(True for _ in module.parameters()) or any(True for _ in module.buffers())
 
 
-def _key(step: Op | Call, *, shared: bool = False) -> _Key:
+def _key(step: OpCall | ModuleCall, *, shared: bool = False) -> _Key:
     """What tells a place in the caller's forward pass from its others; `shared` takes all turns of a loop for one."""
     parent = _caller(step)
-    if isinstance(step, Call) and _is_sequence(parent.module):
+    if isinstance(step, ModuleCall) and _is_sequence(parent.module):
         return parent.module, _child(step, parent)
     before = [] if shared else parent.steps[: parent.steps.index(step)]
     return parent.module, step.where, sum(other.where == step.where for other in before)
 
 
-def _caller(step: Op | Call) -> Call:
+def _caller(step: OpCall | ModuleCall) -> ModuleCall:
     """The call within which a step was made."""
-    caller = step.call if isinstance(step, Op) else step.parent
+    caller = step.call if isinstance(step, OpCall) else step.parent
     if caller is None:
         raise ValueError("nobody within the model calls the model itself")
     return caller
@@ -274,11 +277,11 @@ def _is_sequence(module: nn.Module) -> bool:
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 
-def _child(call: Call, parent: Call) -> str:
-    return list(parent.module._modules)[[s for s in parent.steps if isinstance(s, Call)].index(call)]
+def _child(call: ModuleCall, parent: ModuleCall) -> str:
+    return list(parent.module._modules)[[s for s in parent.steps if isinstance(s, ModuleCall)].index(call)]
 
 
-def _slot(call: Call) -> tuple[nn.Module, str] | None:
+def _slot(call: ModuleCall) -> tuple[nn.Module, str] | None:
     """The attribute by which the caller came to a module; None if it holds it in no submodule of its own."""
     parent = _caller(call)
     caller = parent.module
@@ -291,11 +294,11 @@ def _slot(call: Call) -> tuple[nn.Module, str] | None:
     return None
 
 
-def _separate(normal: Normal, unit: nn.Module, uses: dict[_Key, Call]) -> None:
+def _separate(normal: Normal, unit: nn.Module, uses: dict[_Key, ModuleCall]) -> None:
     """Give each place of a module a copy of its own: in an attribute that it has to itself, else in a new one."""
     names = normal.names()
     taken: set[tuple[nn.Module, str]] = set()
-    new: defaultdict[nn.Module, list[tuple[Op | Call, str]]] = defaultdict(list)
+    new: defaultdict[nn.Module, list[tuple[OpCall | ModuleCall, str]]] = defaultdict(list)
     for call in uses.values():
         slot = _slot(call)
         if slot is None or slot in taken:
@@ -333,13 +336,13 @@ def _copied(normal: Normal, unit: nn.Module) -> nn.Module:
 def _make_modules(normal: Normal, *, shared: bool) -> bool:
     """Let a new submodule do what each activation function does; whether any was found."""
     names = normal.names()
-    by_owner: defaultdict[nn.Module, dict[_Key, tuple[Op, Activation]]] = defaultdict(dict)
+    by_owner: defaultdict[nn.Module, dict[_Key, tuple[OpCall, Activation]]] = defaultdict(dict)
     for step, found in normal.steps():
-        if isinstance(step, Op):
+        if isinstance(step, OpCall):
             by_owner[step.call.module].setdefault(_key(step, shared=shared), (step, found))
     done = False
     for owner, places in by_owner.items():
-        new: dict[str, tuple[Op, Activation]] = {}
+        new: dict[str, tuple[OpCall, Activation]] = {}
         numbered: set[str] = set()
         for op, found in places.values():
             attribute = _free(owner, found.kind.name, start=1, taken=numbered)
@@ -360,7 +363,7 @@ def _make_modules(normal: Normal, *, shared: bool) -> bool:
         if not new:
             continue
         listed = ", ".join(sorted({op.name if len(found.ops) == 1 else found.kind.name for op, found in new.values()}))
-        calls: list[tuple[Op | Call, str]] = [(op, attribute) for attribute, (op, _) in new.items()]
+        calls: list[tuple[OpCall | ModuleCall, str]] = [(op, attribute) for attribute, (op, _) in new.items()]
         activations = {attribute: found for attribute, (_, found) in new.items()}
         left = _rewrite(normal, owner, calls, f"it calls {listed}", shared=shared, found=activations)
         done = done or len(left) < len(new)
@@ -374,7 +377,7 @@ def _make_modules(normal: Normal, *, shared: bool) -> bool:
 def _rewrite(
     normal: Normal,
     owner: nn.Module,
-    calls: list[tuple[Op | Call, str]],
+    calls: list[tuple[OpCall | ModuleCall, str]],
     why: str,
     *,
     kept: Sequence[Where | None] = (),
@@ -438,7 +441,7 @@ def _name(names: dict[nn.Module, list[str]], module: nn.Module) -> str:
     return next(iter(names.get(module, ())), "")
 
 
-def _clashes(normal: Normal, reused: dict[nn.Module, dict[_Key, Call]]) -> str:
+def _clashes(normal: Normal, reused: dict[nn.Module, dict[_Key, ModuleCall]]) -> str:
     names = normal.names()
     listed = [
         f"{_name(names, unit) or type(unit).__name__} ({', '.join(str(call.where) for call in uses.values())})"

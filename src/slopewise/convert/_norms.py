@@ -9,17 +9,17 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from slopewise._flow import Call, Flow, Op, Value
 from slopewise.convert._fixed import SCALES, Fixed, at, fixed
 from slopewise.convert._folding import StaysError
 from slopewise.convert._normal import Refusal
+from slopewise.trace import ForwardTrace, ModuleCall, OpCall, Value
 
 _STOCK = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.LocalResponseNorm, nn.CrossMapLRN2d)
 _FUNCTIONS = {"batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm", "local_response_norm"}
 _STATISTICS = {"mean", "var", "std", "var_mean", "std_mean", "norm", "vector_norm", "sum"}
 
 
-def norms(model: nn.Module, flow: Flow, varying: set[Value]) -> Iterator[tuple[Fixed, ...] | Refusal]:
+def norms(model: nn.Module, flow: ForwardTrace, varying: set[Value]) -> Iterator[tuple[Fixed, ...] | Refusal]:
     """For each module that normalises: its calls, where each is s·x + t with fixed numbers, else why it stays.
 
     Args:
@@ -27,7 +27,7 @@ def norms(model: nn.Module, flow: Flow, varying: set[Value]) -> Iterator[tuple[F
         flow: a pass through it.
         varying: `values_of_inputs` of that pass.
     """
-    calls: defaultdict[nn.Module, list[Call]] = defaultdict(list)
+    calls: defaultdict[nn.Module, list[ModuleCall]] = defaultdict(list)
     for call in flow.calls():
         calls[call.module].append(call)
     for name, module in model.named_modules():
@@ -47,7 +47,7 @@ def norms(model: nn.Module, flow: Flow, varying: set[Value]) -> Iterator[tuple[F
             yield Refusal(name, kind, str(why), bool(calls[module]))
 
 
-def _of_stock(module: nn.Module, calls: Sequence[Call], varying: set[Value]) -> tuple[Fixed, ...]:
+def _of_stock(module: nn.Module, calls: Sequence[ModuleCall], varying: set[Value]) -> tuple[Fixed, ...]:
     """The calls of one of PyTorch's normalisations, or of a subclass."""
     if not calls:
         raise StaysError("the example does not reach it")
@@ -64,7 +64,7 @@ def _of_stock(module: nn.Module, calls: Sequence[Call], varying: set[Value]) -> 
     return tuple(found)
 
 
-def _of_other(calls: Sequence[Call], varying: set[Value]) -> tuple[Fixed, ...] | None:
+def _of_other(calls: Sequence[ModuleCall], varying: set[Value]) -> tuple[Fixed, ...] | None:
     """The calls of any other module, where each is s·x + t with something multiplied; None where one is not."""
     try:
         found = [one for call in calls if (one := fixed(call, varying)) is not None and one.scales]
@@ -75,7 +75,7 @@ def _of_other(calls: Sequence[Call], varying: set[Value]) -> tuple[Fixed, ...] |
     return tuple(found) if len(found) == len(calls) else None
 
 
-def _normalises(calls: Sequence[Call], varying: set[Value]) -> tuple[Op, str] | None:
+def _normalises(calls: Sequence[ModuleCall], varying: set[Value]) -> tuple[OpCall, str] | None:
     """An operation by which a module normalises in its own forward pass, and what is to be said of it."""
     for call in calls:
         module = call.module
@@ -90,7 +90,7 @@ def _normalises(calls: Sequence[Call], varying: set[Value]) -> tuple[Op, str] | 
     return None
 
 
-def _scales(calls: Sequence[Call], varying: set[Value]) -> tuple[Op, str] | None:
+def _scales(calls: Sequence[ModuleCall], varying: set[Value]) -> tuple[OpCall, str] | None:
     """An operation by which a module scales channels by constants in its own forward pass, and what is to be said."""
     for call in calls:
         for op in _own(call, varying):
@@ -105,9 +105,9 @@ def _scales(calls: Sequence[Call], varying: set[Value]) -> tuple[Op, str] | None
     return None
 
 
-def _own(call: Call, varying: set[Value]) -> Iterator[Op]:
+def _own(call: ModuleCall, varying: set[Value]) -> Iterator[OpCall]:
     """The operations of a call itself that the model's inputs have an influence on."""
-    return (step for step in call.steps if isinstance(step, Op) and not varying.isdisjoint(step.inputs))
+    return (step for step in call.steps if isinstance(step, OpCall) and not varying.isdisjoint(step.inputs))
 
 
 def _is_leaf(module: nn.Module) -> bool:

@@ -14,10 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slopewise._flow import Inputs, tensors_in
-from slopewise._record import Watch
-from slopewise._undisturbed import undisturbed
 from slopewise.convert._places import Place
+from slopewise.trace import Inputs, TraceRecorder, tensors_in, undisturbed
 
 
 class PassesDifferError(Exception):
@@ -44,7 +42,7 @@ def reference(slopes: Tensor, channel_dim: int) -> Reference:
     return compute
 
 
-class Oracle(Watch):
+class Oracle(TraceRecorder):
     """Watches a pass, and computes references in the places of activations."""
 
     def __init__(self, instead: Mapping[Place, Reference]) -> None:

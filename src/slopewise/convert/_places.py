@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from slopewise._activations import Activation
-from slopewise._flow import Call, Flow, Op
+from slopewise.activations import Activation
+from slopewise.trace import ForwardTrace, ModuleCall, OpCall
 
 WITH_GRADIENTS = ", with gradients"  # what the name of a mode has behind it for a pass that they change
 
@@ -31,7 +31,7 @@ class Place:
     argument: int = 0
 
 
-def places_in(flow: Flow, found: Sequence[tuple[Op | Call, Activation]]) -> list[Place | None]:
+def places_in(flow: ForwardTrace, found: Sequence[tuple[OpCall | ModuleCall, Activation]]) -> list[Place | None]:
     """The places of activations in a pass; None for one that several functions write out, or a script applies."""
     if any(isinstance(op.function, torch._ops.OpOverload) for op in _functions(flow.root)):
         return [None] * len(found)  # operations below functions were seen, which are counted in no other pass
@@ -39,7 +39,7 @@ def places_in(flow: Flow, found: Sequence[tuple[Op | Call, Activation]]) -> list
     functions = {id(op): number for number, op in enumerate(_functions(flow.root))}
     listed: list[Place | None] = []
     for step, activation in found:
-        if isinstance(step, Call):
+        if isinstance(step, ModuleCall):
             listed.append(Place(calls[id(step)], None, activation.inplace))
         elif len(getattr(activation, "ops", ())) > 1:
             listed.append(None)
@@ -49,23 +49,23 @@ def places_in(flow: Flow, found: Sequence[tuple[Op | Call, Activation]]) -> list
     return listed
 
 
-def same_steps(one: Flow, other: Flow) -> bool:
+def same_steps(one: ForwardTrace, other: ForwardTrace) -> bool:
     """Return whether two passes call the same functions and modules, from the same places and in the same order."""
     return [*_events(one.root)] == [*_events(other.root)]
 
 
-def _functions(call: Call) -> Iterator[Op]:
+def _functions(call: ModuleCall) -> Iterator[OpCall]:
     for step in call.steps:
-        if isinstance(step, Call):
+        if isinstance(step, ModuleCall):
             yield from _functions(step)
         else:
             yield step
 
 
-def _events(call: Call) -> Iterator[tuple[object, ...]]:
+def _events(call: ModuleCall) -> Iterator[tuple[object, ...]]:
     yield call.module, call.where
     for step in call.steps:
-        if isinstance(step, Call):
+        if isinstance(step, ModuleCall):
             yield from _events(step)
         else:
             yield step.name, step.where

@@ -13,10 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slopewise._flow import Inputs, tensors_in
-from slopewise._undisturbed import undisturbed
-from slopewise.nn._batch_norm_prelu import BatchNormPReLU
-from slopewise.nn._prelu import PReLU
+from slopewise.nn import BatchNormPReLU, PReLU
+from slopewise.trace import Inputs, tensors_in, undisturbed
 
 
 @dataclass(frozen=True)

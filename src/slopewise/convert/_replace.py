@@ -10,13 +10,12 @@ from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
 
-from slopewise._activations import Activation
-from slopewise._flow import Axis, Call
-from slopewise._undisturbed import held_by
+from slopewise.activations import Activation
 from slopewise.convert._normal import Normal, Refusal
 from slopewise.convert._proof import difference, run
 from slopewise.errors import ConversionError
-from slopewise.nn._prelu import PReLU
+from slopewise.nn import PReLU
+from slopewise.trace import Axis, ModuleCall, held_by
 
 Factory = Callable[[int], nn.Module]
 ChannelDim = int | Mapping[str, int] | None
@@ -71,7 +70,7 @@ def units(normal: Normal) -> list[Unit]:
     for mode in normal.flows:
         count: defaultdict[nn.Module, int] = defaultdict(int)
         for step, found in normal.steps(mode=mode):
-            if isinstance(step, Call) and step.module in names and step.module not in normal.stuck:
+            if isinstance(step, ModuleCall) and step.module in names and step.module not in normal.stuck:
                 name = names[step.module][0]
                 takes = normal.takes(name, step, found)
                 taken[step.module] = taken.get(step.module, True) and takes

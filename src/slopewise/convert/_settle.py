@@ -13,14 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from slopewise._flow import Flow
 from slopewise.convert._folding import FoldStep, StaysError
 from slopewise.convert._measured import Measured, largest_change
 from slopewise.convert._normal import Refusal
 from slopewise.convert._replace import WriteBack, has_hooks
-from slopewise.nn import _pair
-from slopewise.nn._prelu import PReLU
-from slopewise.slopes._judge import NEAR_0, NEAR_1
+from slopewise.nn import PReLU, _pair
+from slopewise.slopes import NEAR_0, NEAR_1
+from slopewise.trace import ForwardTrace
 
 
 @dataclass(eq=False)
@@ -34,7 +33,7 @@ class _Site:
     settled: bool = False
 
 
-def settle_(measured: Measured, flow: Flow, tolerance: float) -> tuple[list[FoldStep], list[Refusal]]:
+def settle_(measured: Measured, flow: ForwardTrace, tolerance: float) -> tuple[list[FoldStep], list[Refusal]]:
     """Replace PReLUs whose slopes have settled, in place; returns what was done, and what was left and why.
 
     First those that change nothing, then those that become a ReLU or nothing, then those that become a LeakyReLU; of
@@ -123,7 +122,7 @@ def _why_not(slopes: Tensor) -> str:
     return f"its slopes, between {low:.4g} and {high:.4g}, are neither alike nor near 0 or 1"
 
 
-def _sites(measured: Measured, flow: Flow) -> tuple[list[_Site], list[Refusal]]:
+def _sites(measured: Measured, flow: ForwardTrace) -> tuple[list[_Site], list[Refusal]]:
     reached = {call.module for call in flow.calls()}
     functions: dict[nn.Module, str] = {}
     for op in flow.ops():

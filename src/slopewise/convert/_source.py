@@ -15,9 +15,9 @@ from typing import Any
 
 from torch import nn
 
-from slopewise._activations import Activation, changes_input, plain_name
-from slopewise._flow import Call, Op, Value, Where
+from slopewise.activations import Activation, changes_input, plain_name
 from slopewise.convert._rewritten import CannotRewriteError, Method
+from slopewise.trace import ModuleCall, OpCall, Value, Where
 
 _REPLACEABLE = (ast.Call, ast.BinOp, ast.AugAssign)
 _Position = tuple[int | None, int | None, int | None, int | None]  # first and last line, first and last column
@@ -42,7 +42,7 @@ class Edit:
     changing: tuple[Where, ...] = ()
 
     @classmethod
-    def of(cls, step: Op | Call, attribute: str, found: Activation | None = None) -> Edit:
+    def of(cls, step: OpCall | ModuleCall, attribute: str, found: Activation | None = None) -> Edit:
         """The edit that replaces a step, or all the operations of an activation that ends with it."""
         if found is None or (len(found.ops) < 2 and not found.general):
             return cls(step.where, attribute)
@@ -211,7 +211,7 @@ def _operands(node: ast.AST, names: Mapping[str, Any]) -> list[ast.expr]:
     return operands
 
 
-def _sides(op: Op, source: Value) -> list[int]:
+def _sides(op: OpCall, source: Value) -> list[int]:
     """The arguments of an operation that are one value, as `Edit.inputs` counts them."""
     found = [number for number, given in enumerate(op.args) if given is source]
     tensors = sum(isinstance(given, Value) for given in op.args)

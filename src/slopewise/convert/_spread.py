@@ -18,13 +18,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from slopewise._flow import Inputs
 from slopewise.convert._oracle import PassesDifferError, Reference, expected, reference
 from slopewise.convert._places import WITH_GRADIENTS, Place
 from slopewise.convert._proof import Difference, difference, make_equal, run, tolerance
 from slopewise.convert._replace import copy_of, set_module
-from slopewise.nn._batch_norm_prelu import BatchNormPReLU
-from slopewise.nn._prelu import PReLU
+from slopewise.nn import BatchNormPReLU, PReLU
+from slopewise.trace import Inputs
 
 _SEED = 0
 _LOW, _HIGH = -0.5, 1.5  # of slopes: negative, above 1, and together no louder than the identity

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from slopewise._text import printable, printed
+from slopewise.support import printable, printed
 
 if TYPE_CHECKING:
     from slopewise.convert._conversion import Conversion

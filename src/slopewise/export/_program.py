@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from slopewise._undisturbed import undisturbed
 from slopewise.export._call import Call
 from slopewise.export._error import ExportError, cannot_be_free, reason
 from slopewise.export._outputs import named, plain
+from slopewise.trace import undisturbed
 
 _PRELU = (torch.ops.aten.prelu.default, torch.ops.aten._prelu_kernel.default)
 _WRAPPERS = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slopewise._text import printed
 from slopewise.export.runtimes import RUNTIMES
+from slopewise.support import printed
 
 Shape = tuple[int | str, ...]
 

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from slopewise._flow import Inputs
-from slopewise._record import record
 from slopewise.errors import ModelError, nearest
 from slopewise.init._moments import Use, passes
 from slopewise.init._report import Initialisation, Layer
 from slopewise.init._symbolic import symbolic
 from slopewise.init._weights import draw_, fan, layers_of, names_of, reasons_to_leave, sums
+from slopewise.trace import Inputs, trace_forward
 
 Mode = Literal["fan_in", "fan_out"]
 Distribution = Literal["normal", "uniform"]
@@ -79,7 +78,9 @@ def kaiming_(
         if value not in get_args(known):
             raise ValueError(f"unknown {name}={value!r}; {nearest(str(value), get_args(known))}")
     names = layers_of(model)
-    flow = symbolic(model) if example_inputs is None else record(model, Inputs.of(example_inputs), training=False)
+    flow = (
+        symbolic(model) if example_inputs is None else trace_forward(model, Inputs.of(example_inputs), training=False)
+    )
     found = passes(flow, names_of(model))
     left = reasons_to_leave(model, names, found.uses)
     # Everything is known before the first weight changes: an error leaves the model as it was.

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from slopewise._flow import Call, Flow, Op, Value
 from slopewise.init._expectation import fit, unit
 from slopewise.init._reading import layer_of, rule_of
 from slopewise.init._rules import Add, Concatenate, Curve, Keep, Rule, Scale, Slopes, Unit, Unknown
+from slopewise.trace import ForwardTrace, ModuleCall, OpCall, Value
 
 _CONSTANT = re.compile("new_|(zeros|ones|full|empty|rand|randn)_like")  # these take a tensor's description alone
 
@@ -45,7 +45,7 @@ class Passes:
     unknown: tuple[str, ...] = ()
 
 
-def passes(flow: Flow, names: Mapping[nn.Module, str]) -> Passes:
+def passes(flow: ForwardTrace, names: Mapping[nn.Module, str]) -> Passes:
     """Follow moments through a flow, each layer with weights giving moments 0 and 1, and back.
 
     Args:
@@ -54,7 +54,7 @@ def passes(flow: Flow, names: Mapping[nn.Module, str]) -> Passes:
     """
     moments: dict[Value, Tensor] = {value: unit() for value in flow.root.inputs}
     before: dict[Value, tuple[str, ...]] = dict.fromkeys(flow.root.inputs, ("the input",))
-    steps: list[tuple[Op, Rule]] = []
+    steps: list[tuple[OpCall, Rule]] = []
     for op in _in_order(flow.root):
         if _CONSTANT.match(op.name) or not any(value in moments for value in op.inputs):
             continue  # made from parameters and constants alone
@@ -96,18 +96,18 @@ def passes(flow: Flow, names: Mapping[nn.Module, str]) -> Passes:
     return found
 
 
-def _in_order(call: Call) -> Iterator[Op]:
+def _in_order(call: ModuleCall) -> Iterator[OpCall]:
     """Every operation, in the order in which they took place."""
     if call.op is not None:
         yield call.op
     for step in call.steps:
-        if isinstance(step, Op):
+        if isinstance(step, OpCall):
             yield step
         else:
             yield from _in_order(step)
 
 
-def _label(op: Op, rule: Rule, names: Mapping[nn.Module, str]) -> tuple[str, ...]:
+def _label(op: OpCall, rule: Rule, names: Mapping[nn.Module, str]) -> tuple[str, ...]:
     """Words for what sets the moments anew; none for what passes them on."""
     if isinstance(rule, (Add, Concatenate, Keep, Scale)):
         return ()
@@ -117,7 +117,7 @@ def _label(op: Op, rule: Rule, names: Mapping[nn.Module, str]) -> tuple[str, ...
     return (f"{op.name}() in {name}",)
 
 
-def _normalises(user: Op, rule: Rule | None, value: Value) -> bool:
+def _normalises(user: OpCall, rule: Rule | None, value: Value) -> bool:
     if isinstance(rule, Slopes):
         return rule.fused and user.inputs[0] is value and value not in user.inputs[1:]
     return isinstance(rule, Unit) and rule.norm

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from slopewise._activations import activation_of
-from slopewise._flow import Op
+from slopewise.activations import activation_of
 from slopewise.init._rules import Add, Concatenate, Curve, Keep, Rule, Scale, Slopes, Unit, Unknown, plain
-from slopewise.nn._batch_norm_prelu import BatchNormPReLU
-from slopewise.optim._roles import role
+from slopewise.modules import role
+from slopewise.nn import BatchNormPReLU
+from slopewise.trace import OpCall
 
 LAYERS = (
     nn.Conv1d,
@@ -45,14 +45,14 @@ _KEEPS = re.compile(
 )
 
 
-def layer_of(op: Op) -> nn.Module | None:
+def layer_of(op: OpCall) -> nn.Module | None:
     """The convolution or linear layer whose weights an operation applies; None for any other."""
     module = op.call.module
     applies = op.function is None or _LAYER_FUNCTIONS.fullmatch(op.name) is not None
     return module if applies and isinstance(module, LAYERS) else None
 
 
-def rule_of(op: Op) -> Rule:
+def rule_of(op: OpCall) -> Rule:
     """The rule for an operation."""
     for read in (_layer, _slopes, _curve, _norm, _arithmetic, _kept):
         rule = read(op)
@@ -62,14 +62,14 @@ def rule_of(op: Op) -> Rule:
     return Unit(norm=True) if role(op.call.module, "weight") == "norm or bias" else Unknown()
 
 
-def _layer(op: Op) -> Rule | None:
+def _layer(op: OpCall) -> Rule | None:
     layer = layer_of(op)
     if layer is None:
         return None
     return Unit(channels=layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels)  # type: ignore[arg-type]
 
 
-def _slopes(op: Op) -> Rule | None:
+def _slopes(op: OpCall) -> Rule | None:
     module = op.call.module
     if isinstance(module, BatchNormPReLU) and op.function is None:
         return Slopes(_applied(module.slope, module.bounds), fused=True)
@@ -86,7 +86,7 @@ def _applied(slopes: Tensor, bounds: tuple[float, float] | None) -> Tensor:
     return values if bounds is None else values.clamp(*bounds)
 
 
-def _curve(op: Op) -> Rule | None:
+def _curve(op: OpCall) -> Rule | None:
     found = activation_of(op.call if op.function is None else op)
     if found is not None:
         slope = found.slope
@@ -102,17 +102,17 @@ def _forward(module: nn.Module) -> Callable[[Tensor], Tensor]:
     return function
 
 
-def _of_one(op: Op, function: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
+def _of_one(op: OpCall, function: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
     args, kwargs = op.args[1:], {name: value for name, value in op.kwargs.items() if name != "input"}
     return lambda x: function(x, *args, **kwargs)
 
 
-def _norm(op: Op) -> Rule | None:
+def _norm(op: OpCall) -> Rule | None:
     norm = op.module is not None and role(op.module, "weight") == "norm or bias"
     return Unit(norm=True) if norm or _NORM_FUNCTIONS.fullmatch(op.name) else None
 
 
-def _arithmetic(op: Op) -> Rule | None:
+def _arithmetic(op: OpCall) -> Rule | None:
     name = plain(op.name)
     if name in ("cat", "concat", "concatenate"):
         return Concatenate()
@@ -120,5 +120,5 @@ def _arithmetic(op: Op) -> Rule | None:
     return kind() if op.function is not None and len(op.inputs) <= most else None
 
 
-def _kept(op: Op) -> Rule | None:
+def _kept(op: OpCall) -> Rule | None:
     return Keep() if _KEEPS.fullmatch(plain(op.name)) else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slopewise._text import printed
-from slopewise.convert._table import table
+from slopewise.support import table
+from slopewise.support import printed
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slopewise._flow import Op, Value
 from slopewise.errors import ModelError
 from slopewise.init import _expectation as expectation
 from slopewise.init._expectation import fit, unit
+from slopewise.trace import OpCall, Value
 
 _SUFFIX = re.compile(r"_?[123]d(_with_indices)?$")
 _PARTS = frozenset("__getitem__ getitem narrow select chunk split tensor_split unbind".split())  # noqa: SIM905
@@ -51,11 +51,11 @@ class Unit:
     def __init__(self, *, norm: bool = False, channels: int | None = None) -> None:
         self.norm, self.channels = norm, channels
 
-    def forward(self, op: Op, known: Known) -> Tensor:
+    def forward(self, op: OpCall, known: Known) -> Tensor:
         """Moments of the first output."""
         return unit().expand(2, self.channels or known[op.inputs[0]].shape[1])
 
-    def backward(self, op: Op, known: Known, gradient: Tensor) -> Gradients:  # noqa: ARG002 - one signature for all
+    def backward(self, op: OpCall, known: Known, gradient: Tensor) -> Gradients:  # noqa: ARG002 - one signature for all
         """What each input's gradient gains."""
         for value in op.inputs:
             if value in known:
@@ -65,7 +65,7 @@ class Unit:
 class Unknown(Unit):
     """An operation that nothing is known of."""
 
-    def forward(self, op: Op, known: Known) -> Tensor:  # noqa: ARG002
+    def forward(self, op: OpCall, known: Known) -> Tensor:  # noqa: ARG002
         """Moments of the output, for want of better."""
         return unit()
 
@@ -76,10 +76,10 @@ class Slopes:
     def __init__(self, slopes: Tensor, *, fused: bool = False) -> None:
         self.slopes, self.fused = slopes, fused
 
-    def forward(self, op: Op, known: Known) -> Tensor:
+    def forward(self, op: OpCall, known: Known) -> Tensor:
         return expectation.through_slopes(self._input(op, known), self.slopes)
 
-    def backward(self, op: Op, known: Known, gradient: Tensor) -> Gradients:
+    def backward(self, op: OpCall, known: Known, gradient: Tensor) -> Gradients:
         factor = expectation.gradient_through_slopes(self._input(op, known), self.slopes)
         behind = fit(gradient, len(factor)) * factor
         if self.fused:
@@ -87,7 +87,7 @@ class Slopes:
         for value in op.inputs[1:2] if self.fused else op.inputs[:1]:
             yield value, behind
 
-    def _input(self, op: Op, known: Known) -> Tensor:
+    def _input(self, op: OpCall, known: Known) -> Tensor:
         pre = unit() if self.fused else known[op.inputs[0]]
         if self.fused and len(op.inputs) > 1 and op.inputs[1] in known:
             pre = _sum((pre, 1.0), (known[op.inputs[1]], 1.0))
@@ -101,10 +101,10 @@ class Curve:
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         self.function = function
 
-    def forward(self, op: Op, known: Known) -> Tensor:
+    def forward(self, op: OpCall, known: Known) -> Tensor:
         return expectation.through(known[op.inputs[0]], self.function)
 
-    def backward(self, op: Op, known: Known, gradient: Tensor) -> Gradients:
+    def backward(self, op: OpCall, known: Known, gradient: Tensor) -> Gradients:
         factor = expectation.gradient_through(known[op.inputs[0]], self.function)
         yield op.inputs[0], fit(gradient, len(factor)) * factor
 
@@ -112,17 +112,17 @@ class Curve:
 class Add:
     """A sum or difference. Branches are taken as uncorrelated: variances add, and so do means."""
 
-    def forward(self, op: Op, known: Known) -> Tensor:
+    def forward(self, op: OpCall, known: Known) -> Tensor:
         terms = [(known[value], factor) for value, factor in self._factors(op, known).items()]
         total = _sum(*terms)
         shift = sum(sign * a for a, sign in self._signed(op) if isinstance(a, (int, float)))
         return torch.stack([total[0] + shift, total[1] + 2 * shift * total[0] + shift**2])
 
-    def backward(self, op: Op, known: Known, gradient: Tensor) -> Gradients:
+    def backward(self, op: OpCall, known: Known, gradient: Tensor) -> Gradients:
         for value, factor in self._factors(op, known).items():
             yield value, gradient * factor**2
 
-    def _factors(self, op: Op, known: Known) -> dict[Value, float]:
+    def _factors(self, op: OpCall, known: Known) -> dict[Value, float]:
         """What each distinct term is multiplied by: x + x is 2·x, whose second moment is 4 times that of x."""
         found: Counter[Value] = Counter()
         for argument, sign in self._signed(op):
@@ -130,7 +130,7 @@ class Add:
                 found[argument] += sign  # type: ignore[assignment]
         return dict(found)
 
-    def _signed(self, op: Op) -> list[tuple[Any, float]]:
+    def _signed(self, op: OpCall) -> list[tuple[Any, float]]:
         given = (*op.args, *(op.kwargs[key] for key in ("input", "other") if key in op.kwargs))[:2]
         # In its arguments a tensor that was changed in place is what it became, in its inputs what it was.
         values = iter(op.inputs)
@@ -145,14 +145,14 @@ class Add:
 class Scale:
     """Multiplication by a number or by another value, of which it is taken to be independent; division by a number."""
 
-    def forward(self, op: Op, known: Known) -> Tensor:
+    def forward(self, op: OpCall, known: Known) -> Tensor:
         result = torch.ones(2, 1, dtype=torch.float64)
         for value in op.inputs:
             result = _broadcast(result, known[value]) if value in known else result
         factor = self._number(op)
         return result * torch.tensor([[factor], [factor**2]], dtype=torch.float64)
 
-    def backward(self, op: Op, known: Known, gradient: Tensor) -> Gradients:
+    def backward(self, op: OpCall, known: Known, gradient: Tensor) -> Gradients:
         present = [value for value in op.inputs if value in known]
         for place, value in enumerate(present):
             factor = torch.full((1,), self._number(op) ** 2, dtype=torch.float64)
@@ -161,7 +161,7 @@ class Scale:
             count = max(len(gradient), len(factor))
             yield value, fit(gradient, count) * fit(factor, count)
 
-    def _number(self, op: Op) -> float:
+    def _number(self, op: OpCall) -> float:
         numbers = [float(a) for a in op.args if isinstance(a, (int, float))]
         return prod(1 / n if "div" in op.name and n else n for n in numbers)
 
@@ -169,7 +169,7 @@ class Scale:
 class Concatenate:
     """Channels of several values, one after the other; along another dimension, the mean over all elements."""
 
-    def forward(self, op: Op, known: Known) -> Tensor:
+    def forward(self, op: OpCall, known: Known) -> Tensor:
         parts = [known.get(value, unit()) for value in op.inputs]
         dim, axis = self._dims(op)
         if dim != axis:
@@ -182,7 +182,7 @@ class Concatenate:
             return parts[0]
         return torch.cat([fit(part, count).expand(2, count) for part, count in zip(parts, counts, strict=True)], 1)
 
-    def backward(self, op: Op, known: Known, gradient: Tensor) -> Gradients:
+    def backward(self, op: OpCall, known: Known, gradient: Tensor) -> Gradients:
         dim, axis = self._dims(op)
         counts = self._counts(op, [known.get(value, unit()) for value in op.inputs])
         if dim != axis or counts is None or len(gradient) != sum(counts):
@@ -191,13 +191,13 @@ class Concatenate:
             parts = list(gradient.split(counts))
         yield from ((value, part) for value, part in zip(op.inputs, parts, strict=True) if value in known)
 
-    def _dims(self, op: Op) -> tuple[int, int]:
+    def _dims(self, op: OpCall) -> tuple[int, int]:
         """The dimension of concatenation and that of the channels; the same where nothing tells."""
         dim, shape = op.kwargs.get("dim", op.args[1] if len(op.args) > 1 else 0), op.outputs[0].shape
         dim = dim % len(shape) if shape else 1
         return dim, next((value.axis.dim for value in op.inputs if value.axis is not None), dim or 1)
 
-    def _counts(self, op: Op, parts: list[Tensor]) -> list[int] | None:
+    def _counts(self, op: OpCall, parts: list[Tensor]) -> list[int] | None:
         """Channels of each; None where they do not matter, all being alike."""
         if all(part.shape[1] == 1 and torch.equal(part, parts[0]) for part in parts):
             return None
@@ -216,7 +216,7 @@ class Concatenate:
 class Keep:
     """Moves, picks, repeats or pools elements: moments stay those of the channels."""
 
-    def forward(self, op: Op, known: Known) -> Tensor:
+    def forward(self, op: OpCall, known: Known) -> Tensor:
         source = op.inputs[-1 if plain(op.name) == "copy" else 0]
         moments, count = known.get(source, unit()), channels_of(op.outputs[0])
         if plain(op.name) in _PARTS and count != moments.shape[1]:  # which channels they are is not followed
@@ -225,7 +225,7 @@ class Keep:
             return moments.repeat(1, count // moments.shape[1])
         return fit(moments, count)
 
-    def backward(self, op: Op, known: Known, gradient: Tensor) -> Gradients:
+    def backward(self, op: OpCall, known: Known, gradient: Tensor) -> Gradients:
         source = op.inputs[-1 if plain(op.name) == "copy" else 0]
         if source not in known:
             return
@@ -235,7 +235,7 @@ class Keep:
             gradient = gradient.mean(-1, keepdim=True) * (part / whole if source.shape else 1 / users)
         yield source, fit(gradient, known[source].shape[1])
 
-    def _interleaves(self, op: Op, source: Value) -> bool:
+    def _interleaves(self, op: OpCall, source: Value) -> bool:
         """Whether channels stand last and are flattened with what is before them: (L, C) to L·C."""
         axis, shape = source.axis, source.shape
         flattens = plain(op.name) in _RESHAPES and len(op.outputs[0].shape) == 2 and len(shape) > 2

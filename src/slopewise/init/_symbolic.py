@@ -11,10 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from slopewise._flow import Call, Flow, Op, Value
-from slopewise._record import DESCRIPTIONS, is_whole
-from slopewise._undisturbed import undisturbed
 from slopewise.errors import ModelError
+from slopewise.trace import DESCRIPTIONS, ForwardTrace, ModuleCall, OpCall, Value, is_whole, undisturbed
 
 
 class _Tracer(fx.Tracer):
@@ -22,7 +20,7 @@ class _Tracer(fx.Tracer):
         return is_whole(m)
 
 
-def symbolic(model: nn.Module) -> Flow:
+def symbolic(model: nn.Module) -> ForwardTrace:
     """The forward pass in evaluation mode, as torch.fx traces it.
 
     Raises:
@@ -39,7 +37,7 @@ def symbolic(model: nn.Module) -> Flow:
                 "is run instead"
             ) from error
     values: dict[fx.Node, Value] = {}
-    root = Call(model, None, None)
+    root = ModuleCall(model, None, None)
     for node in graph.nodes:
         if node.op == "placeholder":
             values[node] = _value()
@@ -47,7 +45,7 @@ def symbolic(model: nn.Module) -> Flow:
         elif node.op == "get_attr":
             values[node] = _value(shape=tuple(getattr(_attribute(model, node.target), "shape", ())))
         elif node.op == "output":
-            output = Op("output", None, root, None)
+            output = OpCall("output", None, root, None)
             _connect(output, node, values)
         elif node.target is getattr or node.target in DESCRIPTIONS:
             values[node] = _value()
@@ -59,10 +57,10 @@ def symbolic(model: nn.Module) -> Flow:
             root.steps.append(op if op.function is not None else op.call)
             if _is_inplace(op):  # the graph goes on naming the tensor by the node that first made it
                 values[node.all_input_nodes[0]] = op.outputs[0]
-    return Flow(root, output)
+    return ForwardTrace(root, output)
 
 
-def _value(producer: Op | None = None, shape: tuple[int, ...] = ()) -> Value:
+def _value(producer: OpCall | None = None, shape: tuple[int, ...] = ()) -> Value:
     return Value(shape, torch.get_default_dtype(), torch.device("cpu"), producer)
 
 
@@ -71,18 +69,18 @@ def _attribute(model: nn.Module, target: str) -> Any:
     return getattr(model.get_submodule(owner), name)
 
 
-def _op(model: nn.Module, root: Call, node: fx.Node) -> Op:
+def _op(model: nn.Module, root: ModuleCall, node: fx.Node) -> OpCall:
     if node.op == "call_module":
-        call = Call(model.get_submodule(str(node.target)), root, None)
-        call.op = Op(type(call.module).__name__, None, call, None, inputs=call.inputs)
+        call = ModuleCall(model.get_submodule(str(node.target)), root, None)
+        call.op = OpCall(type(call.module).__name__, None, call, None, inputs=call.inputs)
         return call.op
     stack = list(node.meta.get("nn_module_stack", {}).values())
     owner = model.get_submodule(stack[-1][0]) if stack else model
     function: Any = getattr(Tensor, str(node.target)) if node.op == "call_method" else node.target
-    return Op(getattr(function, "__name__", str(function)), function, Call(owner, root, None), None)
+    return OpCall(getattr(function, "__name__", str(function)), function, ModuleCall(owner, root, None), None)
 
 
-def _connect(op: Op, node: fx.Node, values: dict[fx.Node, Value]) -> None:
+def _connect(op: OpCall, node: fx.Node, values: dict[fx.Node, Value]) -> None:
     def seen(argument: fx.Node) -> Value:
         value = values[argument]
         op.inputs.append(value)
@@ -92,7 +90,7 @@ def _connect(op: Op, node: fx.Node, values: dict[fx.Node, Value]) -> None:
     op.args, op.kwargs = fx.node.map_arg((node.args, node.kwargs), seen)  # type: ignore[arg-type]
 
 
-def _is_inplace(op: Op) -> bool:
+def _is_inplace(op: OpCall) -> bool:
     if op.function is None:
         return bool(getattr(op.call.module, "inplace", False))
     named = op.name.endswith("_") and not op.name.endswith("__")

@@ -15,7 +15,7 @@ from torch.nn.utils.parametrizations import _WeightNorm
 from slopewise.errors import ModelError
 from slopewise.init._expectation import fit
 from slopewise.init._reading import LAYERS
-from slopewise.optim._roles import held, plain
+from slopewise.modules import held, plain
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 

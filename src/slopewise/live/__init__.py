@@ -2,3 +2,4 @@
 
 from slopewise.live._app import make_app as make_app
 from slopewise.live._server import serve as serve
+from slopewise.live._study import Study as Study

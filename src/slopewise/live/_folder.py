@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slopewise.live._loop import holds_recording
-from slopewise.study._store import FILE
+from slopewise.study import FILE
 
 _MOST = 100_000  # files and folders that are looked at
 _SKIPPED = frozenset({"node_modules", "site-packages", "__pycache__"})

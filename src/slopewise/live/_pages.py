@@ -18,14 +18,9 @@ from slopewise.live._loop import Loop
 from slopewise.live._state import STATES, Summary
 from slopewise.live._study import Study
 from slopewise.monitor import ADVICE
+from slopewise.report import Chart, alarm_rows, arm_styles, curve_chart, difference_chart, slope_charts, watch_charts
 from slopewise.report import _watch_tables as tables
-from slopewise.report._alarms import alarm_rows
-from slopewise.report._chart import Chart
-from slopewise.report._differences import difference_chart
-from slopewise.report._figures import curve_chart, slope_charts
-from slopewise.report._page import templates as report_templates
-from slopewise.report._style import arm_styles
-from slopewise.report._watch_figures import watch_charts
+from slopewise.report import templates as report_templates
 
 _LEARNING = ("accuracy", "train-loss", "validation-loss", "zero-gradient")
 

@@ -14,10 +14,8 @@ from slopewise.analysis import Analysis, analyse
 from slopewise.errors import StoreError
 from slopewise.live._state import State, Summary, stalled
 from slopewise.records import StudyRecord
-from slopewise.report._format import count
-from slopewise.study import read_results
-from slopewise.study._running import Running, RunningTrial, read_running
-from slopewise.study._store import FILE
+from slopewise.report import count
+from slopewise.study import FILE, Running, RunningTrial, read_results, read_running
 
 _REST, _MOST_REST = 9.0, 60.0  # times what reading took before it is read again, and seconds
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slopewise._lazy import importer
-from slopewise.monitor._alarm import ADVICE as ADVICE
-from slopewise.monitor._alarm import ALARM_IDS as ALARM_IDS
-from slopewise.monitor._alarm import Alarm as Alarm
-from slopewise.monitor._alarm import AlarmId as AlarmId
-from slopewise.monitor._alarm import Thresholds as Thresholds
-from slopewise.monitor._recording import End as End
-from slopewise.monitor._recording import Header as Header
-from slopewise.monitor._recording import Recording as Recording
-from slopewise.monitor._recording import from_line as from_line
-from slopewise.monitor._recording import read_recording as read_recording
-from slopewise.monitor._recording import to_line as to_line
-from slopewise.monitor._sample import LayerSample as LayerSample
-from slopewise.monitor._sample import Sample as Sample
-from slopewise.monitor._sample import SiteSample as SiteSample
-from slopewise.monitor._sample import SlopeSample as SlopeSample
+from slopewise.recording import ADVICE as ADVICE
+from slopewise.recording import ALARM_IDS as ALARM_IDS
+from slopewise.recording import Alarm as Alarm
+from slopewise.recording import AlarmId as AlarmId
+from slopewise.recording import End as End
+from slopewise.recording import Header as Header
+from slopewise.recording import LayerSample as LayerSample
+from slopewise.recording import Recording as Recording
+from slopewise.recording import Sample as Sample
+from slopewise.recording import SiteSample as SiteSample
+from slopewise.recording import SlopeSample as SlopeSample
+from slopewise.recording import Thresholds as Thresholds
+from slopewise.recording import from_line as from_line
+from slopewise.recording import read_recording as read_recording
+from slopewise.recording import to_line as to_line
+from slopewise.support import importer
 
 if TYPE_CHECKING:
     from slopewise.monitor import sinks as sinks
@@ -42,3 +42,5 @@ __getattr__ = importer(
     },
     modules=("sinks",),
 )
+from slopewise.monitor._judge import Facts as Facts
+from slopewise.monitor._judge import Judge as Judge

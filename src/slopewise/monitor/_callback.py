@@ -9,11 +9,9 @@ from dataclasses import replace
 import torch.distributed
 from torch import nn
 
-from slopewise.monitor._alarm import Alarm, Thresholds
 from slopewise.monitor._monitor import Monitor
-from slopewise.monitor._recording import End, Header
-from slopewise.monitor._sample import Sample
 from slopewise.monitor.sinks import Sink
+from slopewise.recording import Alarm, End, Header, Sample, Thresholds
 
 
 class Watching:

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slopewise._record import Watch
-from slopewise.nn._batch_norm_prelu import BatchNormPReLU
-from slopewise.nn._prelu import PReLU
+from slopewise.nn import BatchNormPReLU, PReLU
+from slopewise.trace import TraceRecorder
 
 
 class Channels:
@@ -24,7 +23,7 @@ class Channels:
         self._model = model
         self._axes: dict[str, int] = {}
         self._unknown: set[str] = set()
-        self._tracker: Watch | None = None
+        self._tracker: TraceRecorder | None = None
         self._first = True
 
     def follow(
@@ -79,7 +78,7 @@ class Channels:
         self._tracker = None
 
 
-class _Tracker(Watch):
+class _Tracker(TraceRecorder):
     """Leaves what a compiler traces alone: it would trace this, too."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:

@@ -15,9 +15,7 @@ from torch.autograd.graph import GradientEdge
 from slopewise.monitor._clock import Clock
 from slopewise.monitor._sharded import whole
 from slopewise.monitor._tally import Tally
-from slopewise.nn import functional
-from slopewise.nn._batch_norm_prelu import BatchNormPReLU
-from slopewise.nn._slopes import slopes_in_use
+from slopewise.nn import BatchNormPReLU, functional, slopes_in_use
 
 Node = torch.autograd.graph.Node
 _FEW = 8  # more operations than an activation has

@@ -18,19 +18,17 @@ from torch.distributed import ProcessGroup
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from slopewise.errors import SlopewiseWarning, need
-from slopewise.monitor._alarm import Alarm, Thresholds
 from slopewise.monitor._clock import Clock
 from slopewise.monitor._hook import Hook
 from slopewise.monitor._judge import Facts, Judge
 from slopewise.monitor._parameters import Parameters, SlopeStates
 from slopewise.monitor._ranks import Ranks, unwrapped
-from slopewise.monitor._recording import End, Header, Recording
-from slopewise.monitor._sample import Sample
 from slopewise.monitor._sites import Sites
 from slopewise.monitor._steps import Steps
 from slopewise.monitor._tally import UnitStates
 from slopewise.monitor._transfer import Transfer
 from slopewise.monitor.sinks import Sink
+from slopewise.recording import Alarm, End, Header, Recording, Sample, Thresholds
 
 if TYPE_CHECKING:
     from slopewise.report import WatchSummary

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from slopewise.monitor._alarm import Thresholds
-from slopewise.monitor._sample import LayerSample, SlopeSample
+from slopewise.modules import current, held
 from slopewise.monitor._sharded import Shards, is_sharded, local, whole
 from slopewise.optim import slope_name
-from slopewise.optim._roles import current, held
+from slopewise.recording import LayerSample, SlopeSample, Thresholds
 from slopewise.slopes import SlopeSummary, summarise
 
 _DECAY = 0.9  # of the averages behind signal-to-noise: about the latest ten samples count

@@ -8,15 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slopewise._undisturbed import undisturbed
-from slopewise.monitor._alarm import Thresholds
 from slopewise.monitor._clock import Clock
 from slopewise.monitor._parameters import Parameters
 from slopewise.monitor._ranks import Ranks
-from slopewise.monitor._sample import Sample
 from slopewise.monitor._sharded import is_sharded
 from slopewise.monitor._sites import Sites
 from slopewise.monitor._transfer import Transfer
+from slopewise.recording import Sample, Thresholds
+from slopewise.trace import undisturbed
 
 
 class Probe:

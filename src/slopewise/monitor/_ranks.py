@@ -9,8 +9,8 @@ import torch.distributed
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
-from slopewise.monitor._sample import SiteSample
 from slopewise.monitor._tally import Tally, UnitStates, packed_length, reader
+from slopewise.recording import SiteSample
 
 _Site = tuple[str, str, int]  # its name, activation and number of units
 

@@ -19,16 +19,16 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.overrides import TorchFunctionMode
 
-from slopewise._activations import kind_of, kind_of_function
-from slopewise._flow import tensors_in
+from slopewise.activations import kind_of, kind_of_function
+from slopewise.modules import plain
 from slopewise.monitor._channels import Channels
 from slopewise.monitor._clock import Clock
 from slopewise.monitor._gradients import timed, watch_fused, watch_through
 from slopewise.monitor._hook import Hook
 from slopewise.monitor._tally import Tally
-from slopewise.nn._batch_norm_prelu import BatchNormPReLU
+from slopewise.nn import BatchNormPReLU
 from slopewise.optim import slope_name
-from slopewise.optim._roles import plain
+from slopewise.trace import tensors_in
 
 _Quiet = torch._C.DisableTorchFunction  # what the monitor computes is no part of the model
 

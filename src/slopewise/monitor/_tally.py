@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from slopewise.monitor._sample import SiteSample
 from slopewise.ops import _units
+from slopewise.recording import SiteSample
 
 _ROWS = 6  # positive, NaN, not finite, reached, ‖dL/dz‖², ‖dL/dy‖²
 

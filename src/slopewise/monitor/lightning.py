@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from slopewise.monitor._callback import Watching
-from slopewise.monitor._recording import Header
-from slopewise.monitor._sample import Sample
 from slopewise.monitor.sinks import MLflow, Sink, TensorBoard, WandB
 from slopewise.monitor.sinks._metrics import layer_metrics, run_metrics
+from slopewise.recording import Header, Sample
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, LightningModule, Trainer

@@ -11,13 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from slopewise._text import printed
 from slopewise.errors import SlopewiseWarning
-from slopewise.nn import PReLU
-from slopewise.nn._batch_norm_prelu import BatchNormPReLU
-from slopewise.nn._slopes import SharedGradient
+from slopewise.modules import Role, held, role
+from slopewise.nn import BatchNormPReLU, PReLU, SharedGradient
 from slopewise.optim._doubts import absurd_slope, all_zero, settings_to_doubt
-from slopewise.optim._roles import Role, held, role
+from slopewise.support import printed
 
 
 class ParamGroups(list[dict[str, Any]]):

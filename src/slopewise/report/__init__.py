@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slopewise._lazy import importer
 from slopewise.report._export import EXPORTS as EXPORTS
 from slopewise.report._json import to_json as to_json
 from slopewise.report._outlook import outlook as outlook
@@ -12,6 +11,7 @@ from slopewise.report._progress import StudyProgress as StudyProgress
 from slopewise.report._text import print_status as print_status
 from slopewise.report._text import print_summary as print_summary
 from slopewise.report._text import summary_text as summary_text
+from slopewise.support import importer
 
 if TYPE_CHECKING:
     from slopewise.report._html import render_html as render_html
@@ -33,3 +33,12 @@ __getattr__ = importer(
         "_watch_html": ("render_watch_html", "write_watch_html"),
     },
 )
+from slopewise.report._alarms import alarm_rows as alarm_rows
+from slopewise.report._chart import Chart as Chart
+from slopewise.report._differences import difference_chart as difference_chart
+from slopewise.report._figures import curve_chart as curve_chart
+from slopewise.report._figures import slope_charts as slope_charts
+from slopewise.report._format import count as count
+from slopewise.report._page import templates as templates
+from slopewise.report._slopes import print_slopes as print_slopes
+from slopewise.report._style import arm_styles as arm_styles

@@ -15,10 +15,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from slopewise._text import printable
 from slopewise.analysis import verdict_words
 from slopewise.report import _format
 from slopewise.report._style import MARKERS
+from slopewise.support import printable
 
 
 def render_page(template: str, *, scripts: Sequence[str] = ("figures.js", "page.js"), **context: Any) -> str:

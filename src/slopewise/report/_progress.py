@@ -12,10 +12,10 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from slopewise._terminal import words
-from slopewise._text import printable
 from slopewise.events import Ended, Epoch, Event, Prepared, Reading, Started, TrialKey
 from slopewise.report._outlook import outlook
+from slopewise.support import printable
+from slopewise.support.terminal import words
 
 _LINE_EVERY = 10.0  # seconds between plain lines
 

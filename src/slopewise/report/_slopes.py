@@ -14,10 +14,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from slopewise._terminal import words
-from slopewise._text import printable
 from slopewise.report._format import count, listing, number, plain
 from slopewise.slopes import MEANINGS, AlarmKind, InspectedLayer, Inspection, SlopeSummary
+from slopewise.support import printable
+from slopewise.support.terminal import words
 
 _WIDE = 104  # columns from which the quartiles, the alarms and the certainty have room in the table
 _REACH = (-1.0, 2.0)  # of the strips at most: one diverged layer must not squeeze the others into a column

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from slopewise._text import printable
+from slopewise.support import printable
 
 HUES = 8  # --arm-0 (the control's grey) to --arm-7 in style.css
 _DASHES = ("solid", "dot", "dash")

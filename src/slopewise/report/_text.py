@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from slopewise._terminal import words
 from slopewise.analysis import Analysis, Contrast, analyse, sentence, summarise, verdict_words
 from slopewise.records import StudyRecord
 from slopewise.report._alarms import alarm_notes
 from slopewise.report._format import count, interval, listing, number, plain, signed, spread
 from slopewise.report._operators import operator_notes
+from slopewise.support.terminal import words
 
 _WIDE = 104  # columns from which a row needs one line only
 _STYLES = {"helps": "green", "hurts": "red", "no practical effect": "cyan", "inconclusive": "yellow"}

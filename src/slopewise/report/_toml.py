@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from slopewise._text import printable
+from slopewise.support import printable
 
 
 def to_toml(spec: Mapping[str, Any]) -> str:

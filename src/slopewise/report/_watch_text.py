@@ -11,10 +11,10 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 
-from slopewise._terminal import words
 from slopewise.monitor import ADVICE, Alarm, Recording
 from slopewise.report import _watch_tables as tables
 from slopewise.report._format import plain, shared_module
+from slopewise.support.terminal import words
 
 _NARROW = 76  # columns of the terminal below which a table has its most telling columns only
 _FEW = 6  # places that an alarm lists

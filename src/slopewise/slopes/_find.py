@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
-from slopewise._ties import memory
 from slopewise.errors import SlopewiseError, nearest
+from slopewise.modules import memory
 
 if TYPE_CHECKING:
     from torch import Tensor

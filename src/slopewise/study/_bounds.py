@@ -9,8 +9,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from slopewise._text import quoted, shortened
 from slopewise.errors import SpecError
+from slopewise.support import quoted, shortened
 
 if TYPE_CHECKING:
     from slopewise.study._spec import StudySpec

@@ -13,11 +13,10 @@ import torch
 from torch import nn
 
 from slopewise import ops
-from slopewise._timing import interleaved, ratio
-from slopewise.nn import PReLU
-from slopewise.nn._batch_norm_prelu import BatchNormPReLU
+from slopewise.nn import BatchNormPReLU, PReLU
 from slopewise.records import OperatorCostRecord
 from slopewise.study._references import describe
+from slopewise.timing import interleaved, ratio
 
 _ROUNDS = 30
 _TURN = 0.01  # seconds that a turn lasts at least: several steps where they are short

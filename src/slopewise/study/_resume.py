@@ -6,10 +6,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from slopewise._text import quoted
 from slopewise.errors import SlopewiseWarning, StoreError, listed
 from slopewise.study._bounds import LEAST_MARGIN, told
 from slopewise.study._spec import StudySpec
+from slopewise.support import quoted
 
 # Where data and checkpoint lie, and where images are held, may change. What they are may not: the store compares their
 # digests.

@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from slopewise._text import quoted
 from slopewise.errors import nearest
 from slopewise.study._bounds import MOST_SEEDS
 from slopewise.study._references import reference_to
+from slopewise.support import quoted
 
 SOURCE_NAMES = ("digits", "fashion-mnist", "folder", "npz")  # a folder called digits does not hide the digits
 _LARGEST_SEED = 2**63 - 1  # what SQLite stores

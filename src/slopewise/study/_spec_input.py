@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from slopewise._text import quoted, shortened
 from slopewise.errors import SpecError, nearest
 from slopewise.study._bounds import DEEPEST, check_bounds, check_size, told, too_deep, where
 from slopewise.study._spec import ArmSpec, StudySpec
+from slopewise.support import quoted, shortened
 
 _LARGEST_FILE = 2**20  # bytes
 # A key of so many names takes `tomllib` a time that grows with the square of their number.

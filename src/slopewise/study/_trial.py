@@ -21,10 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from slopewise.machine import environment, environment_digest
 from slopewise.monitor import Monitor, Probe, learned_slopes
 from slopewise.records import EpochRecord, GradientRecord, SiteRecord, TrialRecord
 from slopewise.study._batches import Batches
-from slopewise.study._environment import environment, environment_digest
 from slopewise.study._measured import alarm_records, gradient_records, site_records
 from slopewise.study._operator_cost import compare_operators, holds_our_layers, why_not_compared
 from slopewise.study._optimizer import build_optimizer

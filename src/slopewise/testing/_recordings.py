@@ -9,8 +9,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from slopewise.monitor import End, Header, LayerSample, Recording, Sample, SiteSample, SlopeSample, Thresholds
-from slopewise.monitor._judge import Facts, Judge
+from slopewise.monitor import (
+    End,
+    Facts,
+    Header,
+    Judge,
+    LayerSample,
+    Recording,
+    Sample,
+    SiteSample,
+    SlopeSample,
+    Thresholds,
+)
 from slopewise.slopes import summarise
 
 _STARTED = 1_750_000_000.0

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from slopewise.events import Ended, Event, TrialKey
-from slopewise.study._environment import environment
+from slopewise.machine._environment import environment
 from slopewise.study._spec import StudySpec
 from slopewise.study._trial import run_trial
 from slopewise.study.data import ImageData

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from slopewise.monitor._alarm import Alarm
-from slopewise.monitor._recording import End, Header
-from slopewise.monitor._sample import Sample
+from slopewise.recording import Alarm, End, Header, Sample
 
 
 class Sink(ABC):

@@ -9,10 +9,8 @@ from typing import Literal, TextIO
 import torch.distributed
 
 from slopewise.errors import SlopewiseError
-from slopewise.monitor._alarm import Alarm
-from slopewise.monitor._recording import End, Header, to_line
-from slopewise.monitor._sample import Sample
 from slopewise.monitor.sinks._base import Sink
+from slopewise.recording import Alarm, End, Header, Sample, to_line
 
 Mode = Literal["x", "w", "a"]
 
@@ -34,7 +32,7 @@ class JsonLines(Sink):
 
     Example:
         >>> import tempfile
-        >>> from slopewise.monitor._recording import Header, read_recording
+        >>> from slopewise.recording._recording import Header, read_recording
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     sink = JsonLines(f"{folder}/runs/first.jsonl")
         ...     sink.start(Header("ResNet", every=50, started=0.0))

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Literal
 
-from slopewise.monitor._alarm import Alarm
-from slopewise.monitor._sample import Sample, SiteSample
+from slopewise.recording import Alarm, Sample, SiteSample
 
 RUN, LAYERS = "slopewise", "slopewise_layers"
 

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slopewise.errors import need
-from slopewise.monitor._alarm import Alarm
-from slopewise.monitor._recording import End, Header, Recording
-from slopewise.monitor._sample import Sample
 from slopewise.monitor.sinks._base import Sink
 from slopewise.monitor.sinks._jsonl import JsonLines
 from slopewise.monitor.sinks._metrics import RUN, alarm_table, layer_metrics, run_metrics
 from slopewise.monitor.sinks._replay import replay
 from slopewise.monitor.sinks._slope_map import SlopeMap
+from slopewise.recording import Alarm, End, Header, Recording, Sample
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

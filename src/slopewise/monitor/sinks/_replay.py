@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from slopewise.monitor._recording import Recording
 from slopewise.monitor.sinks._base import Sink
+from slopewise.recording import Recording
 
 
 def replay(recording: Recording, sink: Sink) -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from slopewise.errors import need
-from slopewise.monitor._sample import Sample
+from slopewise.recording import Sample
 from slopewise.slopes import NEAR_0, NEAR_1
 
 if TYPE_CHECKING:

@@ -6,9 +6,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from slopewise.errors import need
-from slopewise.monitor._alarm import Alarm
-from slopewise.monitor._recording import End, Header
-from slopewise.monitor._sample import Sample
 from slopewise.monitor.sinks._base import Sink
 from slopewise.monitor.sinks._metrics import (
     ALARM_COLUMNS,
@@ -20,6 +17,7 @@ from slopewise.monitor.sinks._metrics import (
     run_metrics,
 )
 from slopewise.monitor.sinks._slope_map import SlopeMap
+from slopewise.recording import Alarm, End, Header, Sample
 
 if TYPE_CHECKING:
     from wandb import Run

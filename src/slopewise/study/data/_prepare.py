@@ -10,7 +10,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from slopewise._timing import using_threads
 from slopewise.errors import DataError
 from slopewise.study._spec import DataSpec
 from slopewise.study._streams import stream
@@ -19,6 +18,7 @@ from slopewise.study.data._checks import check_pixels
 from slopewise.study.data._parts import listed
 from slopewise.study.data._reader import ImageReader
 from slopewise.study.data._stored import StoredImages, bytes_of, chunks
+from slopewise.timing import using_threads
 
 TEST_FRACTION = 0.2  # of each class, where a source has no test set of its own
 

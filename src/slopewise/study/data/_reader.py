@@ -15,7 +15,7 @@ from torch import Tensor
 
 from slopewise.errors import DataError
 from slopewise.events import Reading
-from slopewise.study._cores import cores
+from slopewise.machine import cores
 from slopewise.study._spec import DataSpec
 from slopewise.study.data._stored import StoredImages, chunks
 

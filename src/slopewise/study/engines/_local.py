@@ -13,16 +13,16 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
-from slopewise._text import quoted
 from slopewise.errors import EngineError
 from slopewise.events import Ended, Started, TrialEvent, TrialKey
+from slopewise.machine import cores
 from slopewise.records import TrialRecord
-from slopewise.study._cores import cores
 from slopewise.study._spec import StudySpec
 from slopewise.study.engines._base import ATTEMPTS, BEGUN, READY, Engine
 from slopewise.study.engines._crew import Crew
 from slopewise.study.engines._job_control import stopped_together
 from slopewise.study.engines._process import Worker
+from slopewise.support import quoted
 
 if TYPE_CHECKING:
     from slopewise.study.data import ImageData

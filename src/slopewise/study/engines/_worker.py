@@ -8,8 +8,8 @@ import traceback
 from multiprocessing.connection import Connection
 
 from slopewise.events import Ended, Epoch, TrialKey
+from slopewise.machine import environment
 from slopewise.records import EpochRecord, TrialRecord
-from slopewise.study._environment import environment
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import stored_spec
 from slopewise.study._trial import run_trial

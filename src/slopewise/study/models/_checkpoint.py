@@ -9,10 +9,18 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from slopewise._ties import aliases
-from slopewise.checkpoint import CheckpointError, StateDict, read_checkpoint, strip_prefixes
-from slopewise.checkpoint._names import AVERAGED, below, metadata_of, without_wrappers
+from slopewise.checkpoint import (
+    AVERAGED,
+    CheckpointError,
+    StateDict,
+    below,
+    metadata_of,
+    read_checkpoint,
+    strip_prefixes,
+    without_wrappers,
+)
 from slopewise.errors import ModelError, SpecError, nearest
+from slopewise.modules import aliases
 from slopewise.study._spec import ModelSpec
 from slopewise.study.models._built import digest
 from slopewise.study.models._fit import is_beside, likeliest, prefixes

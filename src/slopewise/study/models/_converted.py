@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 
-from slopewise._activations import SIGN
-from slopewise._flow import Inputs
+from slopewise.activations import SIGN
 from slopewise.convert import Conversion, ConversionWarning, Site, convert
 from slopewise.convert._normal import normalise
 from slopewise.convert._replace import Unit, WriteBack, copy_of, put_, units
@@ -18,6 +17,7 @@ from slopewise.errors import ConversionError, ModelError
 from slopewise.study._spec import ConvertSpec
 from slopewise.study.models._built import BuiltModel
 from slopewise.study.models._recipe import Activation
+from slopewise.trace import Inputs
 
 Make = Callable[[Activation, int], nn.Module]  # an activation for a number of channels, in its own random stream
 _SMALL = 32  # pixels; deep networks halve their images five times

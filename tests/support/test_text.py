@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 import slopewise
-from slopewise._text import printable, printed, quoted, shortened
 from slopewise.convert import ConversionWarning, convert
 from slopewise.errors import DataError, SlopewiseError, SlopewiseWarning, SpecError, listed, nearest
 from slopewise.export import ExportError
@@ -24,6 +23,7 @@ from slopewise.init import kaiming_
 from slopewise.monitor import Alarm, MonitorWarning
 from slopewise.optim import param_groups
 from slopewise.study.data import DataWarning
+from slopewise.support._text import printable, printed, quoted, shortened
 
 WRITTEN = [  # as people write them, each with characters that a careless rule would take for control characters
     "caf\u00e9 e\u0301",

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 import slopewise as sw
-from slopewise._undisturbed import undisturbed
 from slopewise.monitor import Probe
+from slopewise.trace import undisturbed
 
 X = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 

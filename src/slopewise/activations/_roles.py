@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from slopewise._activations._found import Activation
-from slopewise._activations._pointwise import plain_name, words
-from slopewise._flow import Op, Value
+from slopewise.activations._found import Activation
+from slopewise.activations._pointwise import plain_name, words
+from slopewise.trace import OpCall, Value
 
 SIGN = "its sign matters"
 _FAR = 400  # operations that are followed
@@ -104,7 +104,7 @@ def _gate(found: Activation) -> str:
     return ""
 
 
-def _scale(op: Op) -> float | None:
+def _scale(op: OpCall) -> float | None:
     """The number that an operation multiplies with or divides by."""
     for given in (*op.args[1:], *op.kwargs.values()):
         if isinstance(given, (int, float)) and not isinstance(given, bool):
@@ -112,7 +112,7 @@ def _scale(op: Op) -> float | None:
     return None
 
 
-def _need(op: Op, value: Value, found: Activation, *, mixed: bool) -> str:
+def _need(op: OpCall, value: Value, found: Activation, *, mixed: bool) -> str:
     """Return the part of an operation that needs a value not to be negative; `mixed` if others went into it, too."""
     name = plain_name(op)
     if name in _NEEDS and op.inputs[:1] == [value]:
@@ -130,7 +130,7 @@ def _need(op: Op, value: Value, found: Activation, *, mixed: bool) -> str:
     return ""
 
 
-def _followed(start: Value) -> Iterator[tuple[Op, Value, bool]]:
+def _followed(start: Value) -> Iterator[tuple[OpCall, Value, bool]]:
     """The operations that use a value, and what comes of it by shapes, sums and scales, with what they take of it."""
     ahead: list[tuple[Value, bool]] = [(start, False)]
     seen = {start}
@@ -147,7 +147,7 @@ def _followed(start: Value) -> Iterator[tuple[Op, Value, bool]]:
                     ahead.append((output, mixed or onward))
 
 
-def _onward(op: Op, value: Value) -> bool | None:
+def _onward(op: OpCall, value: Value) -> bool | None:
     """Return whether an operation mixes a value with other data on its way; None if its result is another matter."""
     if op.function is None:
         module = op.call.module
@@ -198,7 +198,7 @@ def _between_layers(found: Activation) -> bool:
     return False
 
 
-def _is_layer(op: Op) -> bool:
+def _is_layer(op: OpCall) -> bool:
     if op.function is None:
         return any(parameter.dim() > 1 for parameter in op.call.module.parameters())
     return plain_name(op) in _LAYERS

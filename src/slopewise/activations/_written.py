@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from slopewise._activations._identify import identify, is_linear
-from slopewise._activations._kinds import Kind
-from slopewise._activations._pointwise import (
+from slopewise.activations._identify import identify, is_linear
+from slopewise.activations._kinds import Kind
+from slopewise.activations._pointwise import (
     NotPointwiseError,
     changes_input,
     has_own_numbers,
@@ -19,7 +19,7 @@ from slopewise._activations._pointwise import (
     replay,
     words,
 )
-from slopewise._flow import Op, Value
+from slopewise.trace import OpCall, Value
 
 MOST = 24  # operations in one
 _CANNOT = (NotPointwiseError, RuntimeError, TypeError, ValueError)  # other shapes than an operation was recorded with
@@ -44,12 +44,12 @@ class Written:
     module: nn.Module
     input: Value
     output: Value
-    ops: tuple[Op, ...]
+    ops: tuple[OpCall, ...]
     inplace: bool
     own: bool
 
 
-def written_out(ops: Sequence[Op], is_one: Callable[[Op], bool]) -> Iterator[Written]:
+def written_out(ops: Sequence[OpCall], is_one: Callable[[OpCall], bool]) -> Iterator[Written]:
     """The activations that are written out among the operations of one call, last ones first.
 
     Args:
@@ -67,9 +67,9 @@ def written_out(ops: Sequence[Op], is_one: Callable[[Op], bool]) -> Iterator[Wri
             yield found
 
 
-def region_of(last: Op, source: Value, usable: set[Op]) -> tuple[Op, ...]:
+def region_of(last: OpCall, source: Value, usable: set[OpCall]) -> tuple[OpCall, ...]:
     """The operations that make an operation's result of `source` and constants alone; none if others are needed."""
-    needed: set[Op] = set()
+    needed: set[OpCall] = set()
     ahead = [last]
     while ahead:
         op = ahead.pop()
@@ -85,7 +85,7 @@ def region_of(last: Op, source: Value, usable: set[Op]) -> tuple[Op, ...]:
     return tuple(sorted(needed, key=lambda op: op.number))
 
 
-def curve(ops: Sequence[Op], source: Value) -> dict[Value, Tensor] | None:
+def curve(ops: Sequence[OpCall], source: Value) -> dict[Value, Tensor] | None:
     """Return the results of operations on `grid()`, by value; None for a straight line or what cannot be computed."""
     result = ops[-1].outputs[0]
     if result.shape != source.shape or not (result.dtype.is_floating_point and source.dtype.is_floating_point):
@@ -99,7 +99,7 @@ def curve(ops: Sequence[Op], source: Value) -> dict[Value, Tensor] | None:
     return None if is_linear(numbers[result].nan_to_num()) else numbers
 
 
-def written(ops: Sequence[Op], source: Value) -> Written | None:
+def written(ops: Sequence[OpCall], source: Value) -> Written | None:
     """The activation that operations compute from one value, if each of them is needed and nothing else uses them."""
     numbers, result = curve(ops, source), ops[-1].outputs[0]
     inplace = _in_place(ops, source)
@@ -115,7 +115,7 @@ def written(ops: Sequence[Op], source: Value) -> Written | None:
     return Written(*found, source, result, tuple(ops), inplace, own)
 
 
-def _in_place(ops: Sequence[Op], source: Value) -> bool | None:
+def _in_place(ops: Sequence[OpCall], source: Value) -> bool | None:
     """Return whether the result lies in the memory of the input; None where the input is lost but not replaced."""
     memory = {source}
     for op in ops:
@@ -126,7 +126,7 @@ def _in_place(ops: Sequence[Op], source: Value) -> bool | None:
     return False if len(memory) == 1 else None
 
 
-def _sources(op: Op, usable: set[Op]) -> list[Value]:
+def _sources(op: OpCall, usable: set[OpCall]) -> list[Value]:
     """The values that an operation's result may be a function of, nearest first."""
     found: dict[Value, None] = {}
     ahead = [op]

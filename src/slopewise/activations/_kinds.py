@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slopewise.nn import functional
-from slopewise.nn._prelu import PReLU
+from slopewise.nn import PReLU, functional
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from slopewise import ops
-from slopewise.study._cores import cores
+from slopewise.machine._cores import cores
 
 
 def environment() -> dict[str, Any]:

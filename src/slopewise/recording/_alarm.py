@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
-from slopewise._text import printable
 from slopewise.errors import nearest
 from slopewise.slopes import MOST, NEAR_0, NEAR_1
+from slopewise.support import printable
 
 AlarmId = Literal[
     "not-finite",

@@ -11,7 +11,7 @@ from math import prod
 import torch
 from torch import nn
 
-from slopewise._flow import Axis, Op
+from slopewise.trace._data import Axis, OpCall
 
 # How many dimensions of space a layer's input has, and so how far from the end its channels stand.
 _SPACE = {
@@ -29,7 +29,7 @@ _SCALES = frozenset(["mul", "imul", "multiply", "div", "true_divide", "truediv",
 _MOVES = frozenset(["permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "__get__"])
 
 
-def axis_of(op: Op, shape: tuple[int, ...]) -> Axis | None:
+def axis_of(op: OpCall, shape: tuple[int, ...]) -> Axis | None:
     """The channels' dimension in an output of this shape; None if nothing says it."""
     dims = len(shape)
     said = _said(op.name, dims)
@@ -57,7 +57,7 @@ def _said(name: str, dims: int) -> int | None:
     return dims - 1 if name in _LAST and dims else None
 
 
-def _scaled(op: Op, shape: tuple[int, ...]) -> int | None:
+def _scaled(op: OpCall, shape: tuple[int, ...]) -> int | None:
     """Dimension 1, where constants of shape (C, 1, 1) or (1, C, 1, 1) scale it: normalisation written out."""
     if op.name.strip("_") not in _SCALES or len(op.inputs) != 2 or len(shape) < 3:
         return None
@@ -66,7 +66,7 @@ def _scaled(op: Op, shape: tuple[int, ...]) -> int | None:
     return 1 if larger == shape and sizes[1] > 1 and prod(sizes) == sizes[1] else None
 
 
-def _moved(op: Op, before: tuple[int, ...], after: tuple[int, ...], axis: Axis) -> Axis | None:
+def _moved(op: OpCall, before: tuple[int, ...], after: tuple[int, ...], axis: Axis) -> Axis | None:
     """Where a permutation puts the dimension, by asking what it does to dimensions that are told apart."""
     if op.function is None or len(before) != len(after):
         return None

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slopewise._flow import tensors_in
+from slopewise.trace._data import tensors_in
 
 _Restore = Callable[[], object]
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slopewise._activations._identify import grid
-from slopewise._flow import Op, Value
+from slopewise.activations._identify import grid
+from slopewise.trace import OpCall, Value
 
 
 def words(text: str) -> frozenset[str]:
@@ -50,7 +50,7 @@ class NotPointwiseError(Exception):
     """Some operation is none of single elements."""
 
 
-def plain_name(op: Op) -> str:
+def plain_name(op: OpCall) -> str:
     """An operation's name without what tells its variants apart.
 
     Example:
@@ -64,7 +64,7 @@ def plain_name(op: Op) -> str:
     return name if name.startswith("__") else name.rstrip("_")
 
 
-def changes_input(op: Op) -> bool:
+def changes_input(op: OpCall) -> bool:
     """Return whether an operation writes its result over its first input."""
     name = op.name.partition(".")[0]
     if name.startswith("__"):
@@ -72,7 +72,7 @@ def changes_input(op: Op) -> bool:
     return name.endswith("_") or bool(op.kwargs.get("inplace", False)) or getattr(op.module, "inplace", False) is True
 
 
-def is_pointwise(op: Op) -> bool:
+def is_pointwise(op: OpCall) -> bool:
     """Return whether an operation computes each element from those at the same place, and keeps the shape."""
     if op.function is None:
         if type(op.call.module) not in _MODULES:
@@ -93,7 +93,7 @@ def is_pointwise(op: Op) -> bool:
     return all(value.shape == shape or not value.data for value in op.inputs)
 
 
-def replay(ops: Iterable[Op], source: Value) -> dict[Value, Tensor]:
+def replay(ops: Iterable[OpCall], source: Value) -> dict[Value, Tensor]:
     """Return the values that operations give for `grid()` in the place of `source`.
 
     Args:
@@ -122,7 +122,7 @@ def replay(ops: Iterable[Op], source: Value) -> dict[Value, Tensor]:
     return numbers
 
 
-def _applied(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any], numbers: dict[Value, Tensor]) -> Tensor:
+def _applied(op: OpCall, args: tuple[Any, ...], kwargs: dict[str, Any], numbers: dict[Value, Tensor]) -> Tensor:
     if op.function is None:
         forward: Callable[..., Tensor] = type(op.call.module).forward
         return forward(op.call.module, numbers[op.inputs[0]].clone())
@@ -151,7 +151,7 @@ def constant(value: Value) -> Tensor:
     raise NotPointwiseError("a constant")
 
 
-def has_own_numbers(op: Op) -> bool:
+def has_own_numbers(op: OpCall) -> bool:
     """Return whether an operation takes parameters, or constants for each channel."""
     known = [value.constant for value in op.inputs if value.constant is not None]
     return any(isinstance(tensor, nn.Parameter) or tensor.numel() > 1 for tensor in known)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slopewise._activations._kinds import NAMED, Kind, ScaledSiLU
+from slopewise.activations._kinds import NAMED, Kind, ScaledSiLU
 
 _CLOSE = 1e-8
 _CLOSE_GELU = 2e-5  # its constants are often rounded; its approximations are 5e-4 and more away from it

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from slopewise.nn._batch_norm_prelu import BatchNormPReLU
+from slopewise.nn import BatchNormPReLU
 
 Role = Literal["slope", "norm or bias", "weight"]
 

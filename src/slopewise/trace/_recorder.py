@@ -16,11 +16,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from slopewise._axes import axis_of
-from slopewise._flow import Call, Flow, Inputs, Op, Value, Where, tensors_in
-from slopewise._undisturbed import undisturbed
-from slopewise.nn._batch_norm_prelu import BatchNormPReLU
-from slopewise.nn._prelu import PReLU
+from slopewise.nn import BatchNormPReLU, PReLU
+from slopewise.trace._axes import axis_of
+from slopewise.trace._data import ForwardTrace, Inputs, ModuleCall, OpCall, Value, Where, tensors_in
+from slopewise.trace._undisturbed import undisturbed
 
 _TORCH = Path(torch.__file__).parent
 # What draws numbers: its results are data, though no input led to them.
@@ -55,7 +54,7 @@ def _is_container(module: nn.Module) -> bool:
     return isinstance(module, (nn.Sequential, nn.ModuleList, nn.ModuleDict)) or type(module) is nn.Module
 
 
-def record(model: nn.Module, inputs: Inputs, *, training: bool, gradients: bool = False) -> Flow:
+def trace_forward(model: nn.Module, inputs: Inputs, *, training: bool, gradients: bool = False) -> ForwardTrace:
     """Run a model on copies of inputs and watch, with gradients on or off.
 
     The model is left as it was. Hooks of the model's are called.
@@ -65,9 +64,11 @@ def record(model: nn.Module, inputs: Inputs, *, training: bool, gradients: bool 
     return flow if whole else _recorded(model, inputs, training=training, gradients=gradients, below=True)[0]
 
 
-def _recorded(model: nn.Module, inputs: Inputs, *, training: bool, gradients: bool, below: bool) -> tuple[Flow, bool]:
+def _recorded(
+    model: nn.Module, inputs: Inputs, *, training: bool, gradients: bool, below: bool
+) -> tuple[ForwardTrace, bool]:
     """One watched pass, and whether every tensor in it came from an operation that was seen."""
-    watch = Watch(_there_before(model))
+    watch = TraceRecorder(_there_before(model))
     with undisturbed(model):
         model.train(training)
         with ExitStack() as hooks, torch.set_grad_enabled(gradients), torch.compiler.set_stance("force_eager"):
@@ -87,7 +88,7 @@ def _there_before(model: nn.Module) -> Iterator[Tensor]:
         yield from tensors_in([item for name, item in vars(module).items() if not name.startswith("_")])
 
 
-class Watch(TorchFunctionMode):
+class TraceRecorder(TorchFunctionMode):
     """Watches one forward pass; its hooks must be in the model's modules meanwhile.
 
     Args:
@@ -97,8 +98,8 @@ class Watch(TorchFunctionMode):
     def __init__(self, there_before: Iterable[Tensor] = ()) -> None:
         super().__init__()
         self.values: WeakIdKeyDictionary = WeakIdKeyDictionary()  # the latest value of each living tensor
-        self.stack: list[Call] = []
-        self.root: Call | None = None
+        self.stack: list[ModuleCall] = []
+        self.root: ModuleCall | None = None
         self.busy = False  # a function that was noticed is at work
         self.met_strangers = False
         self._count = 0
@@ -129,7 +130,7 @@ class Watch(TorchFunctionMode):
             where = _where(call.module)
             if hidden and where is not None:
                 where = dataclasses.replace(where, direct=False)
-            op = Op(name, func, call, where, given, named, inputs)
+            op = OpCall(name, func, call, where, given, named, inputs)
             call.steps.append(op)
             self._ends(op, changed)
         return result
@@ -174,7 +175,7 @@ class Watch(TorchFunctionMode):
         if parent is not None and parent.op is not None:  # within a whole
             self.stack.append(parent)
             return
-        call = Call(module, parent, None if parent is None else _where(parent.module))
+        call = ModuleCall(module, parent, None if parent is None else _where(parent.module))
         with torch._C.DisableTorchFunction():  # what is asked here is no part of the pass
             call.inputs = self._values((args, kwargs))
         if parent is None:
@@ -182,7 +183,7 @@ class Watch(TorchFunctionMode):
         else:
             parent.steps.append(call)
         if is_whole(module):
-            call.op = Op(type(module).__name__, None, call, call.where, inputs=call.inputs)
+            call.op = OpCall(type(module).__name__, None, call, call.where, inputs=call.inputs)
         self.stack.append(call)
 
     def leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:  # noqa: ARG002
@@ -195,16 +196,16 @@ class Watch(TorchFunctionMode):
                 self._ends(call.op, result)
             call.outputs = self._values(result)
 
-    def finish(self, result: Any) -> Flow:
+    def finish(self, result: Any) -> ForwardTrace:
         """The whole pass, once it has returned `result`."""
         if self.root is None:
             raise RuntimeError("the model's forward pass calls no module")
-        output = Op("output", None, self.root, None, inputs=self._values(result))
+        output = OpCall("output", None, self.root, None, inputs=self._values(result))
         for value in output.inputs:
             value.users.append(output)
-        return Flow(self.root, output)
+        return ForwardTrace(self.root, output)
 
-    def _ends(self, op: Op, result: Any) -> None:
+    def _ends(self, op: OpCall, result: Any) -> None:
         op.number, self._count = self._count, self._count + 1
         given = set(op.inputs)
         for value in op.inputs:
@@ -246,7 +247,7 @@ class Watch(TorchFunctionMode):
 class _Below(TorchDispatchMode):
     """Shows a `Watch` the operations that no function of Python's makes: those of scripted functions."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: TraceRecorder) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.watch = watch
 

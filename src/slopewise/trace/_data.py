@@ -1,7 +1,7 @@
 """What happens in a forward pass: every operation, in which module it was called and from where, on which values.
 
 A symbolic trace sees the graph that a program would run; this is the one that it did run, whatever the program is.
-Conversion, folding and initialisation read their facts off it. `slopewise._record` makes it.
+Conversion, folding and initialisation read their facts off it. `slopewise.trace._recorder` makes it.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Value:
     shape: tuple[int, ...]
     dtype: torch.dtype
     device: torch.device
-    producer: Op | None = None
+    producer: OpCall | None = None
     axis: Axis | None = None
-    users: list[Op] = field(default_factory=list)
+    users: list[OpCall] = field(default_factory=list)
     data: bool = True
     constant: Tensor | None = None
 
@@ -69,12 +69,12 @@ class Where:
 
 
 @dataclass(eq=False, repr=False)  # a representation would go round in circles
-class Op:
+class OpCall:
     """One operation: a torch function, or the call of a module that is looked at as a whole (a convolution, ...)."""
 
     name: str
     function: Callable[..., Any] | None
-    call: Call  # of the module within which the function was called; for a module, its own call
+    call: ModuleCall  # of the module within which the function was called; for a module, its own call
     where: Where | None
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
@@ -89,42 +89,42 @@ class Op:
 
 
 @dataclass(eq=False, repr=False)  # a representation would go round in circles
-class Call:
+class ModuleCall:
     """One call of a registered module, and what it did itself, in order: operations, and calls of other modules."""
 
     module: nn.Module
-    parent: Call | None
+    parent: ModuleCall | None
     where: Where | None  # in the parent
-    steps: list[Op | Call] = field(default_factory=list)
+    steps: list[OpCall | ModuleCall] = field(default_factory=list)
     inputs: list[Value] = field(default_factory=list)
     outputs: list[Value] = field(default_factory=list)
-    op: Op | None = None  # of a module that is looked at as a whole
+    op: OpCall | None = None  # of a module that is looked at as a whole
 
-    def walk(self) -> Iterator[Call]:
+    def walk(self) -> Iterator[ModuleCall]:
         """This call and all calls within it, in order."""
         yield self
         for step in self.steps:
-            if isinstance(step, Call):
+            if isinstance(step, ModuleCall):
                 yield from step.walk()
 
 
 @dataclass(frozen=True, repr=False)
-class Flow:
+class ForwardTrace:
     """One forward pass. `output` is the pseudo-operation that uses what the model returns."""
 
-    root: Call
-    output: Op
+    root: ModuleCall
+    output: OpCall
 
-    def calls(self) -> Iterator[Call]:
+    def calls(self) -> Iterator[ModuleCall]:
         """Every call of a module, outer ones first, in order."""
         return self.root.walk()
 
-    def ops(self) -> Iterator[Op]:
+    def ops(self) -> Iterator[OpCall]:
         """Every operation, in order."""
         for call in self.calls():
             if call.op is not None:
                 yield call.op
-            yield from (step for step in call.steps if isinstance(step, Op))
+            yield from (step for step in call.steps if isinstance(step, OpCall))
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slopewise._activations._identify import of_function
-from slopewise._activations._kinds import (
+from slopewise.activations._identify import of_function
+from slopewise.activations._kinds import (
     NAMED,
     Kind,
     kind_of,
@@ -18,9 +18,9 @@ from slopewise._activations._kinds import (
     other_kind_of,
     other_kind_of_function,
 )
-from slopewise._activations._pointwise import GENERAL, changes_input, plain_name
-from slopewise._activations._written import MOST, Written, curve, region_of, written, written_out
-from slopewise._flow import Call, Op, Value
+from slopewise.activations._pointwise import GENERAL, changes_input, plain_name
+from slopewise.activations._written import MOST, Written, curve, region_of, written, written_out
+from slopewise.trace import ModuleCall, OpCall, Value
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Activation:
     input: Value
     output: Value
     inplace: bool
-    ops: tuple[Op, ...] = ()
+    ops: tuple[OpCall, ...] = ()
     fixed: str = ""
     same: nn.Module | None = None
 
@@ -60,18 +60,18 @@ class Activation:
         return bool(self.ops) and all(op.function is not None and plain_name(op) in GENERAL for op in self.ops)
 
 
-def activations_in(call: Call) -> Iterator[tuple[Op | Call, Activation]]:
+def activations_in(call: ModuleCall) -> Iterator[tuple[OpCall | ModuleCall, Activation]]:
     """Every activation that a call applies, with the step that gives its output."""
     found = activation_of(call)
     if found is not None:
         yield call, found
         return
-    own = [step for step in call.steps if isinstance(step, Op)]
+    own = [step for step in call.steps if isinstance(step, OpCall)]
     whole = {w.ops[-1]: w for w in written_out(own, lambda op: _of_function(op) is not None)}
     parts = {op for w in whole.values() for op in w.ops}
-    within: list[tuple[Op | Call, Activation]] = []
+    within: list[tuple[OpCall | ModuleCall, Activation]] = []
     for step in call.steps:
-        if isinstance(step, Call):
+        if isinstance(step, ModuleCall):
             within += activations_in(step)
         elif step in whole:
             within.append((step, _of_written(whole[step])))
@@ -81,17 +81,17 @@ def activations_in(call: Call) -> Iterator[tuple[Op | Call, Activation]]:
     yield from within if unknown is None else [(call, unknown)]
 
 
-def activation_of(step: Op | Call) -> Activation | None:
+def activation_of(step: OpCall | ModuleCall) -> Activation | None:
     """The activation that an operation or a module's call is; None for anything else.
 
     A module of somebody else's is one, too, if it does nothing but compute one, whatever its class.
     """
-    if isinstance(step, Op):
+    if isinstance(step, OpCall):
         return _of_function(step)
     return _of_module(step) if step.op is None and kind_of(step.module) is None else _of_whole(step)
 
 
-def _of_whole(call: Call) -> Activation | None:
+def _of_whole(call: ModuleCall) -> Activation | None:
     """The activation that a layer of PyTorch's or ours, or a script, is."""
     outputs, module = call.outputs if call.op is None else call.op.outputs, call.module
     if not call.inputs or len(outputs) != 1:
@@ -103,7 +103,7 @@ def _of_whole(call: Call) -> Activation | None:
     return None if kind is None else Activation(kind, module, call.inputs[0], outputs[0], inplace, same=same)
 
 
-def _tried(call: Call, output: Value) -> tuple[Kind | None, nn.Module | None]:
+def _tried(call: ModuleCall, output: Value) -> tuple[Kind | None, nn.Module | None]:
     """The kind of a module that takes settings, or is a script, by what it computes, and one that computes the same."""
     module, other = call.module, other_kind_of(call.module)
     if not (other or isinstance(module, torch.jit.ScriptModule)) or _has_state(module):
@@ -117,10 +117,10 @@ def _tried(call: Call, output: Value) -> tuple[Kind | None, nn.Module | None]:
     return (other, None) if found is None else found
 
 
-def _of_module(call: Call) -> Activation | None:
+def _of_module(call: ModuleCall) -> Activation | None:
     """The activation that a module of somebody else's is, by all that happened in it."""
     ops = _ops_of(call)
-    if not any(isinstance(step, Op) for step in call.steps) or not call.inputs or len(call.outputs) != 1:
+    if not any(isinstance(step, OpCall) for step in call.steps) or not call.inputs or len(call.outputs) != 1:
         return None
     source, result, module = call.inputs[0], call.outputs[0], call.module
     found = _of_function(ops[0]) if len(ops) == 1 else None
@@ -137,12 +137,12 @@ def _of_module(call: Call) -> Activation | None:
     return Activation(out.kind, module, source, result, out.inplace, out.ops, same=out.module)
 
 
-def _takes_only(op: Op, weight: Tensor) -> bool:
+def _takes_only(op: OpCall, weight: Tensor) -> bool:
     """Return whether an operation takes a parameter as it is, besides its input."""
     return len(op.inputs) == 2 and op.inputs[1].constant is weight
 
 
-def _whole_region(call: Call, ops: list[Op]) -> tuple[Op, ...]:
+def _whole_region(call: ModuleCall, ops: list[OpCall]) -> tuple[OpCall, ...]:
     """A call's operations, if they compute its output from one input element by element, and do nothing else."""
     if not 0 < len(ops) <= MOST or {value for value in call.inputs if value.data} != {call.inputs[0]}:
         return ()
@@ -151,7 +151,7 @@ def _whole_region(call: Call, ops: list[Op]) -> tuple[Op, ...]:
     return () if others else region
 
 
-def _unknown(call: Call) -> Activation | None:
+def _unknown(call: ModuleCall) -> Activation | None:
     """Return the curve that a foreign module computes element by element, unless it is a straight line."""
     ops = [] if call.op is not None or not call.inputs or len(call.outputs) != 1 else _ops_of(call)
     region = _whole_region(call, ops) if ops else ()
@@ -167,10 +167,10 @@ def _of_written(found: Written) -> Activation:
     return Activation(found.kind, found.module, found.input, found.output, found.inplace, found.ops, fixed)
 
 
-def _ops_of(call: Call) -> list[Op]:
-    ops: list[Op] = []
+def _ops_of(call: ModuleCall) -> list[OpCall]:
+    ops: list[OpCall] = []
     for step in call.steps:
-        if isinstance(step, Op):
+        if isinstance(step, OpCall):
             ops.append(step)
         else:
             ops += [step.op] if step.op is not None else _ops_of(step)
@@ -183,7 +183,7 @@ def _has_state(module: nn.Module) -> bool:
     return any(True for _ in module.parameters()) or any(True for _ in module.buffers())
 
 
-def _of_function(op: Op) -> Activation | None:
+def _of_function(op: OpCall) -> Activation | None:
     kind, other = kind_of_function(op.function), other_kind_of_function(op.function)
     known = kind or other
     if known is None or not op.inputs or len(op.outputs) != 1:
@@ -199,13 +199,13 @@ def _of_function(op: Op) -> Activation | None:
     return Activation(known, module, op.inputs[0], op.outputs[0], inplace, (op,))
 
 
-def _settings(op: Op, kind: Kind) -> dict[str, Any]:
+def _settings(op: OpCall, kind: Kind) -> dict[str, Any]:
     given: dict[str, Any] = dict(zip(kind.settings, op.args[1:], strict=False))
     given.update({key: value for key, value in op.kwargs.items() if key in kind.settings})
     return given
 
 
-def _flag(op: Op, kind: Kind) -> bool:
+def _flag(op: OpCall, kind: Kind) -> bool:
     place = 1 + len(kind.settings) + (kind.name == "rrelu")  # rrelu's training stands before its inplace
     flag = op.args[place] if len(op.args) > place else False
     return flag is True

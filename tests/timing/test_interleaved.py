@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slopewise._timing import interleaved, ratio
 from slopewise.bench import using_threads
+from slopewise.timing import interleaved, ratio
 
 
 class Clock:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slopewise.monitor import Recording, to_line
-from slopewise.monitor._recording import FORMAT
+from slopewise.recording import FORMAT
 
 _FIRST = 65536  # bytes of the line to tell it by; a header has a few hundred
 

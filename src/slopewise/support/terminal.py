@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.style import Style
 from rich.text import Text
 
-from slopewise._text import shortened
+from slopewise.support import shortened
 
 _LONGEST = 10_000  # characters of a text of users, which has no bound of its own
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from slopewise._text import quoted, shortened
 from slopewise.errors import SlopewiseError
-from slopewise.monitor._alarm import Alarm
-from slopewise.monitor._sample import Sample
+from slopewise.recording._alarm import Alarm
+from slopewise.recording._sample import Sample
+from slopewise.support import quoted, shortened
 
 FORMAT, VERSION = "slopewise-monitor", 1
 

@@ -1,0 +1,19 @@
+"""A watched run as plain data, without torch: samples, alarms, recordings, and the one reader of their files."""
+
+from slopewise.recording._alarm import ADVICE as ADVICE
+from slopewise.recording._alarm import ALARM_IDS as ALARM_IDS
+from slopewise.recording._alarm import Alarm as Alarm
+from slopewise.recording._alarm import AlarmId as AlarmId
+from slopewise.recording._alarm import Thresholds as Thresholds
+from slopewise.recording._file import is_recording as is_recording
+from slopewise.recording._file import recording_json as recording_json
+from slopewise.recording._recording import End as End
+from slopewise.recording._recording import Header as Header
+from slopewise.recording._recording import Recording as Recording
+from slopewise.recording._recording import from_line as from_line
+from slopewise.recording._recording import read_recording as read_recording
+from slopewise.recording._recording import to_line as to_line
+from slopewise.recording._sample import LayerSample as LayerSample
+from slopewise.recording._sample import Sample as Sample
+from slopewise.recording._sample import SiteSample as SiteSample
+from slopewise.recording._sample import SlopeSample as SlopeSample

@@ -1,0 +1,7 @@
+"""Helpers without torch that every room uses: lazy public names, and text of users made fit to show."""
+
+from slopewise.support._lazy import importer as importer
+from slopewise.support._text import printable as printable
+from slopewise.support._text import printed as printed
+from slopewise.support._text import quoted as quoted
+from slopewise.support._text import shortened as shortened
