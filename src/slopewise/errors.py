@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import bisect
 import difflib
-import importlib
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, islice
-from types import ModuleType
 
 from slopewise.support._text import shortened
 
@@ -87,20 +85,3 @@ def listed(names: Sequence[str], longest: int = _LISTED) -> str:
     fit = max(1, bisect.bisect_right(list(accumulate(len(name) + 2 for name in shown)), longest + 2))
     more = f" and {len(names) - fit:,} more" if len(names) > fit else ""
     return f"{', '.join(shown[:fit])}{more}"
-
-
-def need(module: str, *, what: str, extra: str) -> ModuleType:
-    """A module that an extra of slopewise brings, or an error that says which extra.
-
-    Example:
-        >>> need("elsewhere", what="sinks.Elsewhere", extra="trackers")
-        Traceback (most recent call last):
-        ModuleNotFoundError: sinks.Elsewhere needs 'elsewhere': pip install 'slopewise[trackers]'
-    """
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("slopewise"):
-            raise
-        message = f"{what} needs '{error.name}': pip install 'slopewise[{extra}]'"
-        raise ModuleNotFoundError(message, name=error.name) from error

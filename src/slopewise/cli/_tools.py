@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 
 from slopewise.cli._app import Json, app, echo, print_json, say, writing
-from slopewise.errors import SlopewiseError, need
-from slopewise.support import quoted
+from slopewise.errors import SlopewiseError
+from slopewise.support import need, quoted
 
 _MOST_THREADS = 1024
 
@@ -154,8 +154,7 @@ def inspect(
 def _inspect_run(
     file: Path, page: Path | None, for_checkpoints: list[str], *, fail_on_alarm: bool, as_json: bool
 ) -> None:
-    from slopewise.monitor import read_recording
-    from slopewise.recording import recording_json
+    from slopewise.recording import read_recording, recording_json
     from slopewise.report import print_recording, write_watch_html
 
     if for_checkpoints:

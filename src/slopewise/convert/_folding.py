@@ -10,8 +10,7 @@ from torch import nn
 
 from slopewise.convert._normal import Refusal
 from slopewise.convert._proof import Difference
-from slopewise.convert._table import grouped, section, table
-from slopewise.support import printed
+from slopewise.support import grouped, printed, section, table
 
 Kind = Literal["unfuse", "fold", "settle"]
 _DOES: Mapping[Kind, str] = {

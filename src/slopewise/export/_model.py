@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from slopewise.errors import nearest, need
+from slopewise.errors import nearest
 from slopewise.export import _onnx, _pt2
 from slopewise.export._call import Call, Example
 from slopewise.export._dynamic import DynamicShapes, freed
@@ -22,6 +22,7 @@ from slopewise.export._program import as_deployed, captured, first_names, output
 from slopewise.export._report import ExportReport, Written
 from slopewise.export._sizes import variants
 from slopewise.export.runtimes import RUNTIMES, Exported
+from slopewise.support import need
 
 
 def export_model(

@@ -11,13 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slopewise.errors import need
 from slopewise.export._call import Call, Example
 from slopewise.export._error import ExportError, reason
 from slopewise.export._files import new_files
 from slopewise.export._program import quiet
 from slopewise.export.runtimes._onnxruntime import session
-from slopewise.support import printed
+from slopewise.support import need, printed
 
 _Feed = dict[str, Any]
 

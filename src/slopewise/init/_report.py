@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slopewise.support import table
-from slopewise.support import printed
+from slopewise.support import printed, table
 
 
 @dataclass(frozen=True)

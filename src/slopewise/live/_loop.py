@@ -8,7 +8,7 @@ from time import monotonic
 
 from slopewise.live._state import State, Summary, stalled
 from slopewise.live._tail import Tail
-from slopewise.monitor import Alarm, End, Header, Recording, Sample, from_line
+from slopewise.recording import Alarm, End, Header, Recording, Sample, from_line
 from slopewise.report import count
 
 _BEGINS, _SAMPLE = b'{"format": "slopewise-monitor"', b'{"sample"'

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from slopewise.errors import SlopewiseWarning, need
+from slopewise.errors import SlopewiseWarning
 from slopewise.monitor._clock import Clock
 from slopewise.monitor._hook import Hook
 from slopewise.monitor._judge import Facts, Judge
@@ -29,6 +29,7 @@ from slopewise.monitor._tally import UnitStates
 from slopewise.monitor._transfer import Transfer
 from slopewise.monitor.sinks import Sink
 from slopewise.recording import Alarm, End, Header, Recording, Sample, Thresholds
+from slopewise.support import need
 
 if TYPE_CHECKING:
     from slopewise.report import WatchSummary

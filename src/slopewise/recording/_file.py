@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from slopewise.monitor import Recording, to_line
-from slopewise.recording import FORMAT
+from slopewise.recording import FORMAT, Recording, to_line
 
 _FIRST = 65536  # bytes of the line to tell it by; a header has a few hundred
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slopewise.analysis import ArmAlarm
-from slopewise.monitor import ADVICE
+from slopewise.recording import ADVICE
 from slopewise.report._format import listing
 
 _FEW = 4  # places that are named

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from slopewise.monitor import Recording
+from slopewise.recording import Recording
 from slopewise.report._chart import Chart, base_figure, log_ticks
 from slopewise.report._format import NOTHING
 from slopewise.report._heat_map import depth_axis, row_height, spaced, tail

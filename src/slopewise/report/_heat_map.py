@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 
 import plotly.graph_objects as go
 
-from slopewise.monitor import Alarm, Sample
+from slopewise.recording import Alarm, Sample
 from slopewise.report._chart import Chart, base_figure
 from slopewise.report._format import NOTHING, shared_module
 from slopewise.report._style import chart_text

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from slopewise.monitor import Sample, SiteSample
+from slopewise.recording import Sample, SiteSample
 from slopewise.report._format import NOTHING, count, listing, number
 from slopewise.report._heat_map import Cell, Scale
 from slopewise.slopes import NEAR_0, NEAR_1, SlopeSummary

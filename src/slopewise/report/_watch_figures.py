@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from slopewise.monitor import AlarmId, Recording, Sample
+from slopewise.recording import AlarmId, Recording, Sample
 from slopewise.report import _watch_cells as cells
 from slopewise.report._chart import Chart
 from slopewise.report._gradient_profile import gradient_profile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from slopewise.monitor import ALARM_IDS, Alarm, AlarmId, Recording
+from slopewise.recording import ALARM_IDS, Alarm, AlarmId, Recording
 from slopewise.report._format import NOTHING, count, listing, number
 from slopewise.report._watch_cells import figure
 

@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 
-from slopewise.monitor import ADVICE, Alarm, Recording
+from slopewise.recording import ADVICE, Alarm, Recording
 from slopewise.report import _watch_tables as tables
 from slopewise.report._format import plain, shared_module
 from slopewise.support.terminal import words

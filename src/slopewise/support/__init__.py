@@ -1,6 +1,10 @@
 """Helpers without torch that every room uses: lazy public names, and text of users made fit to show."""
 
 from slopewise.support._lazy import importer as importer
+from slopewise.support._lazy import need as need
+from slopewise.support._table import grouped as grouped
+from slopewise.support._table import section as section
+from slopewise.support._table import table as table
 from slopewise.support._text import printable as printable
 from slopewise.support._text import printed as printed
 from slopewise.support._text import quoted as quoted

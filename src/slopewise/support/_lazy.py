@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Collection, Mapping
+from types import ModuleType
 from typing import Any
-
-from slopewise.errors import need
 
 
 def importer(
@@ -42,3 +41,20 @@ def importer(
         return getattr(importlib.import_module(path), name)
 
     return find
+
+
+def need(module: str, *, what: str, extra: str) -> ModuleType:
+    """A module that an extra of slopewise brings, or an error that says which extra.
+
+    Example:
+        >>> need("elsewhere", what="sinks.Elsewhere", extra="trackers")
+        Traceback (most recent call last):
+        ModuleNotFoundError: sinks.Elsewhere needs 'elsewhere': pip install 'slopewise[trackers]'
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("slopewise"):
+            raise
+        message = f"{what} needs '{error.name}': pip install 'slopewise[{extra}]'"
+        raise ModuleNotFoundError(message, name=error.name) from error

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slopewise.errors import need
 from slopewise.monitor.sinks._base import Sink
 from slopewise.monitor.sinks._jsonl import JsonLines
 from slopewise.monitor.sinks._metrics import RUN, alarm_table, layer_metrics, run_metrics
 from slopewise.monitor.sinks._replay import replay
 from slopewise.monitor.sinks._slope_map import SlopeMap
 from slopewise.recording import Alarm, End, Header, Recording, Sample
+from slopewise.support import need
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from slopewise.errors import need
 from slopewise.recording import Sample
 from slopewise.slopes import NEAR_0, NEAR_1
+from slopewise.support import need
 
 if TYPE_CHECKING:
     from PIL.Image import Image

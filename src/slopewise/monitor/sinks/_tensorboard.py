@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from slopewise.errors import need
 from slopewise.monitor.sinks._base import Sink
 from slopewise.monitor.sinks._metrics import RUN, alarm_table, charts, layer_metrics, run_metrics
 from slopewise.monitor.sinks._slope_map import SlopeMap
 from slopewise.recording import Alarm, End, Header, Sample
+from slopewise.support import need
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

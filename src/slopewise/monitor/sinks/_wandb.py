@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from slopewise.errors import need
 from slopewise.monitor.sinks._base import Sink
 from slopewise.monitor.sinks._metrics import (
     ALARM_COLUMNS,
@@ -18,6 +17,7 @@ from slopewise.monitor.sinks._metrics import (
 )
 from slopewise.monitor.sinks._slope_map import SlopeMap
 from slopewise.recording import Alarm, End, Header, Sample
+from slopewise.support import need
 
 if TYPE_CHECKING:
     from wandb import Run
