@@ -20,10 +20,12 @@ test: $(VENV)/.dev $(VENV)/.kernels $(VENV)/.system ## set up, then every test, 
 test-fast: $(VENV)/.dev $(VENV)/.kernels ## the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
-lint: $(VENV)/.dev ## ruff, ruff format --check, mypy
+lint: $(VENV)/.dev ## ruff, ruff format --check, mypy, the contract of the rooms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tools/rooms.py --check
+	PYTHONPATH=. $(BIN)/lint-imports --no-logo
 
 bench: $(VENV)/.dev $(VENV)/.kernels ## every benchmark; tables on the screen, JSON in benchmarks/results
 	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done

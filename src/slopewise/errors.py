@@ -1,4 +1,4 @@
-"""The errors that a user can mend: each message says what was wrong, where, and what to do, in one line.
+"""Errors that a user can mend: each message says what was wrong, where, and what to do, in one line.
 
 A message quotes names as they are; `str()` shows it printable and of bounded length, wherever it is printed.
 """
@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, islice
 
-from slopewise.support._text import shortened
+from slopewise.support import shortened
 
 _LONGEST = 2000  # characters of a message
 _LONG_WORD, _LISTED = 60, 240  # characters of a name that is quoted, and of the listing of those that are known

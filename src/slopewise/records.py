@@ -1,4 +1,4 @@
-"""What a study leaves behind: plain, immutable records, the one language between trial, store, analysis and report.
+"""Records of a study: plain, immutable records, the one language between trial, store, analysis and report.
 
 A record holds Python numbers and strings alone (no tensors), so that it can be pickled to the driver, written to
 SQLite, exported, and analysed without torch. Fractions are in 0..1, losses in nats, times in seconds. A value that

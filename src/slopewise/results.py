@@ -1,4 +1,4 @@
-"""What a study has found: its records, their analysis, and ways to show them."""
+"""Results of a study: its records, their analysis, and ways to show them."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.library import opcheck
 
 import slopewise as sw
-from slopewise.ops import _loading, _units
+from slopewise.ops import _loading, units
 
 OPERATORS = torch.ops.slopewise
 SPECIAL = [0.0, -0.0, 1e-42, -1e-42, 1e-20, 3e38, -3e38, torch.inf, -torch.inf, torch.nan]
@@ -56,15 +56,15 @@ def check_all(z, dz, dy, slopes, axis):
     positive = (values > 0).sum(1)
     broken = ~np.isfinite(values).all(1)
     for found, expected in (
-        (_units.signs(z, axis), [positive, np.isnan(values).sum(1), broken]),
-        (_units.reached(dz, axis), (behind != 0).any(1)),
-        (_units.reached(z, axis), (values != 0).any(1)),
+        (units.signs(z, axis), [positive, np.isnan(values).sum(1), broken]),
+        (units.reached(dz, axis), (behind != 0).any(1)),
+        (units.reached(z, axis), (values != 0).any(1)),
     ):
         assert found.dtype == torch.float64
         np.testing.assert_array_equal(found.numpy(), expected)
-    close(_units.squares(dz, dy, axis), [(behind**2).sum(1), (before**2).sum(1)])
+    close(units.squares(dz, dy, axis), [(behind**2).sum(1), (before**2).sum(1)])
     rectified = np.where(values > 0, 1.0, slopes.double().numpy().reshape(-1, 1)) * before
-    found = _units.behind(z, dy, slopes, axis)
+    found = units.behind(z, dy, slopes, axis)
     np.testing.assert_array_equal(found[0].numpy(), (rectified != 0).any(1))
     close(found[1:], [(rectified**2).sum(1), (before**2).sum(1)])
 
@@ -114,19 +114,19 @@ def test_more_than_one_piece_and_any_number_of_threads(large, dtype, threads, im
     for count in (1, 2, 3):
         threads(count)
         check_all(z, dz, dy, slopes, 1)
-        runs.append([f(z, 1) for f in (_units.signs, _units.reached)])
-        runs[-1] += [_units.squares(dz, dy, 1), _units.behind(z, dy, slopes, 1)]
+        runs.append([f(z, 1) for f in (units.signs, units.reached)])
+        runs[-1] += [units.squares(dz, dy, 1), units.behind(z, dy, slopes, 1)]
     if implementation == "kernels":  # PyTorch's sums may depend on threads
         for run in runs[1:]:
             assert all(map(torch.equal, run, runs[0]))
-    assert _units.reached(dz, 1)[dead] == 0
+    assert units.reached(dz, 1)[dead] == 0
     dz[(-1, dead, *(-1,) * (dz.ndim - 2))] = 1e-30
-    assert _units.reached(dz, 1)[dead] == 1
+    assert units.reached(dz, 1)[dead] == 1
 
 
 def test_counts_are_exact_where_float32_ends(implementation):
     many = (1 << 24) + 3
-    counted = _units.signs(torch.ones(1).expand(many).reshape(many, 1).bfloat16(), 1)
+    counted = units.signs(torch.ones(1).expand(many).reshape(many, 1).bfloat16(), 1)
     assert counted.tolist() == [[many], [0], [0]]
 
 
@@ -135,33 +135,33 @@ def test_not_finite_means_a_value_never_the_sum(value, implementation):
     z = torch.ones(50, 3, 40)
     z[:, 1] = 3e38 * (1 if value > 0 else -1)  # which add up to infinity, and stay finite each
     z[17, 2, 5] = value
-    assert _units.signs(z, 1)[1:].tolist() == [[0, 0, value != value], [0, 0, value != 3e38]]  # NaN is not itself
+    assert units.signs(z, 1)[1:].tolist() == [[0, 0, value != value], [0, 0, value != 3e38]]  # NaN is not itself
 
 
 @pytest.mark.parametrize("value", [torch.inf, torch.nan])
 def test_gradients_that_are_not_finite_reach_a_unit_and_show_in_its_sums(value, implementation):
     gradient, z = torch.zeros(70, 2, 50), torch.ones(70, 2, 50)
     gradient[3, 1, 2] = value
-    assert _units.reached(gradient, 1).tolist() == [0, 1]
-    assert _units.squares(gradient, gradient, 1).isfinite().tolist() == [[True, False]] * 2
-    found = _units.behind(z, gradient, torch.ones(1), 1)
+    assert units.reached(gradient, 1).tolist() == [0, 1]
+    assert units.squares(gradient, gradient, 1).isfinite().tolist() == [[True, False]] * 2
+    found = units.behind(z, gradient, torch.ones(1), 1)
     assert found[0].tolist() == [0, 1]
     assert found.isfinite().tolist() == [[True, True], [True, False], [True, False]]
 
 
 def test_one_value_without_dimensions(implementation):
     z = torch.tensor(-2.0)
-    assert _units.signs(z, 0).tolist() == [[0], [0], [0]]
-    assert _units.behind(z, torch.tensor(3.0), torch.tensor(0.5), 0).tolist() == [[1], [2.25], [9]]
+    assert units.signs(z, 0).tolist() == [[0], [0], [0]]
+    assert units.behind(z, torch.tensor(3.0), torch.tensor(0.5), 0).tolist() == [[1], [2.25], [9]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.int64])
 def test_other_types_take_pytorchs_operations(dtype, operators):
     z = torch.tensor([[1.0, -2.0], [3.0, 0.0]]).to(dtype)
     with operators() as used:
-        assert _units.signs(z, 1).tolist() == [[2, 0], [0, 0], [0, 0]]
-        assert _units.reached(z, 1).tolist() == [1, 1]
-        assert _units.squares(z, z, 1).tolist() == [[10, 4]] * 2
+        assert units.signs(z, 1).tolist() == [[2, 0], [0, 0], [0, 0]]
+        assert units.reached(z, 1).tolist() == [1, 1]
+        assert units.squares(z, z, 1).tolist() == [[10, 4]] * 2
     assert used == []
 
 
@@ -170,8 +170,8 @@ def test_plain_float_tensors_take_the_kernels(operators):
         pytest.skip(_loading.state.reason)
     z = torch.randn(4, 3, requires_grad=True)
     with operators() as used:
-        found = [_units.signs(z, 1), _units.reached(z, 1), _units.squares(z, z.detach().bfloat16(), 1)]
-        found.append(_units.behind(z, z, torch.ones(3), 1))
+        found = [units.signs(z, 1), units.reached(z, 1), units.squares(z, z.detach().bfloat16(), 1)]
+        found.append(units.behind(z, z, torch.ones(3), 1))
     assert used == ["unit_signs", "unit_reached", "unit_squares", "unit_behind"]
     assert not any(t.requires_grad for t in found)
 
@@ -213,4 +213,4 @@ def test_vmap_is_a_loop():
 @pytest.mark.parametrize("axis", [2, -3])
 def test_no_such_axis(axis, implementation):
     with pytest.raises((IndexError, RuntimeError)):
-        _units.signs(torch.ones(2, 3), axis)
+        units.signs(torch.ones(2, 3), axis)

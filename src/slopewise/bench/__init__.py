@@ -1,4 +1,4 @@
-"""What PReLU costs on this machine: `slopewise bench`, and the longer scripts in the source tree's benchmarks folder.
+"""Cost of PReLU on this machine: `slopewise bench`, and the longer scripts in the source tree's benchmarks folder.
 
 Figures are ratios within one run. Four kinds of jobs make measurements; tables, targets and answers are read off them.
 """

@@ -1,4 +1,4 @@
-"""Reading checkpoints as plain tensors on the CPU: no model code is needed, and none in the file is run."""
+"""Checkpoints, read as plain tensors on the CPU: no model code is needed, and none in the file is run."""
 
 from slopewise.checkpoint._names import AVERAGED as AVERAGED
 from slopewise.checkpoint._names import StateDict as StateDict

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from slopewise.convert._fixed import Fixed
 from slopewise.convert._replace import has_hooks
 from slopewise.convert._rewritten import CannotRewriteError
-from slopewise.nn import _pair
+from slopewise.nn import pair
 
 
 def plain_of(seen: Fixed, activation: nn.Module, stocks: Iterable[type[_BatchNorm]]) -> _BatchNorm:
@@ -37,7 +37,7 @@ def plain_of(seen: Fixed, activation: nn.Module, stocks: Iterable[type[_BatchNor
             raise CannotRewriteError(f"{name} has a {type(child).__name__} between the two")
     if has_hooks(bn):
         raise CannotRewriteError("bn has hooks, which the fused layer would not call: remove them first")
-    plain = _pair.plain(bn, stock)
+    plain = pair.plain(bn, stock)
     parts = tuple(f"{part}." for part in seen.rest)
     if {key for key in bn.state_dict() if not key.startswith(parts)} != set(plain.state_dict()):
         raise CannotRewriteError(f"{name} holds other tensors than a {stock.__name__}")

@@ -17,7 +17,7 @@ from slopewise.convert._folding import FoldStep, StaysError
 from slopewise.convert._measured import Measured, largest_change
 from slopewise.convert._normal import Refusal
 from slopewise.convert._replace import WriteBack, has_hooks
-from slopewise.nn import PReLU, _pair
+from slopewise.nn import PReLU, pair
 from slopewise.slopes import NEAR_0, NEAR_1
 from slopewise.trace import ForwardTrace
 
@@ -159,7 +159,7 @@ def _stand_in(site: _Site, value: float, measured: Measured) -> nn.Module:
     if isinstance(init, float) and site.act.weight.dtype == torch.float32 and value == float(torch.tensor(init)):
         value = init  # the number as it was given: 0.1, not 0.10000000149011612
     slope = torch.tensor([value], dtype=torch.float64)
-    new = _pair.activation(slope, value, None, learnable=False, low_memory=False).eval()
+    new = pair.activation(slope, value, None, learnable=False, low_memory=False).eval()
     if site.place is not site.act:
         if isinstance(new, (nn.ReLU, nn.LeakyReLU)):
             new.inplace = True

@@ -1,5 +1,15 @@
 """Studies and watched loops while they run, as pages on this machine. `make_app` is the server's application."""
 
-from slopewise.live._app import make_app as make_app
-from slopewise.live._server import serve as serve
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from slopewise.live._study import Study as Study
+from slopewise.support import importer
+
+if TYPE_CHECKING:
+    from slopewise.live._app import make_app as make_app
+    from slopewise.live._server import serve as serve
+
+# Pages are drawn with plotly, for which a status does not wait.
+__getattr__ = importer(__name__, {"_app": ("make_app",), "_server": ("serve",)})

@@ -19,8 +19,8 @@ from slopewise.live._state import STATES, Summary
 from slopewise.live._study import Study
 from slopewise.recording import ADVICE
 from slopewise.report import Chart, alarm_rows, arm_styles, curve_chart, difference_chart, slope_charts, watch_charts
-from slopewise.report import _watch_tables as tables
 from slopewise.report import templates as report_templates
+from slopewise.report import watch_tables as tables
 
 _LEARNING = ("accuracy", "train-loss", "validation-loss", "zero-gradient")
 

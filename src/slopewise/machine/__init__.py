@@ -1,6 +1,16 @@
 """Facts about the machine that a figure was measured on."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from slopewise.machine._cores import cores as cores
-from slopewise.machine._environment import cpu_name as cpu_name
-from slopewise.machine._environment import environment as environment
-from slopewise.machine._environment import environment_digest as environment_digest
+from slopewise.support import importer
+
+if TYPE_CHECKING:
+    from slopewise.machine._environment import cpu_name as cpu_name
+    from slopewise.machine._environment import environment as environment
+    from slopewise.machine._environment import environment_digest as environment_digest
+
+# The driver of a study counts cores before it waits for torch.
+__getattr__ = importer(__name__, {"_environment": ("cpu_name", "environment", "environment_digest")})

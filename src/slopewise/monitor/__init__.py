@@ -1,4 +1,4 @@
-"""Watching what activations, slopes and gradients do while a network trains; the definitions hold for all alike."""
+"""Monitoring of activations, slopes and gradients while a network trains, with alarms."""
 
 from __future__ import annotations
 

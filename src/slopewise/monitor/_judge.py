@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import NamedTuple
 
-from slopewise.optim import LARGEST
-from slopewise.recording import Alarm, AlarmId, Sample, SiteSample, SlopeSample, Thresholds
+from slopewise.recording import LARGEST, Alarm, AlarmId, Sample, SiteSample, SlopeSample, Thresholds
 
 # f(z) = z for z > 0, up to a constant factor. GELU, SiLU, Mish and Hardswish are curved there.
 _LINEAR_ABOVE = frozenset({"relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu"})

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from slopewise.ops import _units
+from slopewise.ops import units
 from slopewise.recording import SiteSample
 
 _ROWS = 6  # positive, NaN, not finite, reached, ‖dL/dz‖², ‖dL/dy‖²
@@ -32,34 +32,34 @@ class Tally:
     @torch.no_grad()
     def see(self, z: Tensor) -> None:
         """Count pre-activations."""
-        self.sums[:3] += _units.signs(z.detach(), self.axis)
+        self.sums[:3] += units.signs(z.detach(), self.axis)
         self.values += z.numel() // max(1, self.units)
 
     @torch.no_grad()
     def reach(self, gradient: Tensor) -> None:
         """Notice the whole gradient that arrived at z, whatever ways it came by."""
-        self.sums[3] += _units.reached(gradient.detach(), self.axis)
+        self.sums[3] += units.reached(gradient.detach(), self.axis)
         self.gradients += 1
 
     @torch.no_grad()
     def pass_on(self, gradient_z: Tensor, gradient_y: Tensor) -> None:
         """Add up the gradients behind and before the activation."""
-        self.sums[4:] += _units.squares(gradient_z.detach(), gradient_y.detach(), self.axis)
+        self.sums[4:] += units.squares(gradient_z.detach(), gradient_y.detach(), self.axis)
 
     @torch.no_grad()
     def leave(self, gradient_z: Tensor) -> None:
         """Add up the gradient behind the activation alone."""
-        self.sums[4] += _units.squares(gradient_z.detach(), gradient_z.detach(), self.axis)[0]
+        self.sums[4] += units.squares(gradient_z.detach(), gradient_z.detach(), self.axis)[0]
 
     @torch.no_grad()
     def arrive(self, gradient_y: Tensor) -> None:
         """Add up the gradient before the activation alone."""
-        self.sums[5] += _units.squares(gradient_y.detach(), gradient_y.detach(), self.axis)[0]
+        self.sums[5] += units.squares(gradient_y.detach(), gradient_y.detach(), self.axis)[0]
 
     @torch.no_grad()
     def pass_back(self, source: Tensor, gradient_y: Tensor, slopes: Tensor) -> None:
         """Both of these for a fused layer, which shows no dL/dz: it follows from dL/dy and the signs of z."""
-        self.sums[3:] += _units.behind(source, gradient_y.detach(), slopes, self.axis)
+        self.sums[3:] += units.behind(source, gradient_y.detach(), slopes, self.axis)
         self.gradients += 1
 
     def pack(self) -> Tensor:

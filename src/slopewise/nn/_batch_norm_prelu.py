@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.types import Device
 
-from slopewise.nn import _pair, functional
+from slopewise.nn import functional, pair
 from slopewise.nn._prelu import PReLU
 from slopewise.nn._slopes import (
     Bounds,
@@ -132,7 +132,7 @@ class BatchNormPReLU(_BatchNorm):
             >>> layer.weight is bn.weight, layer.slope is act.weight
             (True, True)
         """
-        slopes = _pair.checked(cls.stock, bn, act)
+        slopes = pair.checked(cls.stock, bn, act)
         like = next((tensor for tensor in (bn.weight, bn.running_mean) if tensor is not None), None)
         layer = cls(
             bn.num_features,
@@ -148,7 +148,7 @@ class BatchNormPReLU(_BatchNorm):
             bounds=slopes.bounds,
             low_memory=low_memory,
         )
-        _pair.share(bn, layer)
+        pair.share(bn, layer)
         if slopes.learned is not None:
             layer.slope = slopes.learned
             layer.shared_gradient = getattr(act, "shared_gradient", "sum")
@@ -165,11 +165,11 @@ class BatchNormPReLU(_BatchNorm):
             >>> BatchNormPReLU2d(8, 1, init=0.0, learnable=False).unfuse()[1]
             ReLU()
         """
-        bn = _pair.plain(self, self.stock)
-        act = _pair.activation(self.slope, self.init, self.bounds, learnable=self.learnable, low_memory=self.low_memory)
+        bn = pair.plain(self, self.stock)
+        act = pair.activation(self.slope, self.init, self.bounds, learnable=self.learnable, low_memory=self.low_memory)
         if isinstance(act, PReLU):
             act.shared_gradient = self.shared_gradient
-        return _pair.Pair(bn, act).train(self.training)
+        return pair.Pair(bn, act).train(self.training)
 
     def project_(self) -> None:
         """Move slopes outside the bounds to the nearest bound, in place. Without bounds this does nothing."""

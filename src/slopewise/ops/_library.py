@@ -40,7 +40,7 @@ library.define(
     "Tensor grad_residual, Tensor grad_weight, Tensor grad_bias, Tensor grad_slope)",
     tags=_TAGS,
 )
-# Sums over all dimensions but `axis`, which monitors take: `slopewise.ops._units` says of what.
+# Sums over all dimensions but `axis`, which monitors take: `slopewise.ops.units` says of what.
 library.define("unit_signs(Tensor z, int axis) -> Tensor", tags=_TAGS)
 library.define("unit_reached(Tensor grad, int axis) -> Tensor", tags=_TAGS)
 library.define("unit_squares(Tensor grad_z, Tensor grad_y, int axis) -> Tensor", tags=_TAGS)

@@ -17,3 +17,11 @@ from slopewise.recording._sample import LayerSample as LayerSample
 from slopewise.recording._sample import Sample as Sample
 from slopewise.recording._sample import SiteSample as SiteSample
 from slopewise.recording._sample import SlopeSample as SlopeSample
+from slopewise.recording._slope_summary import ALARM_KINDS as ALARM_KINDS
+from slopewise.recording._slope_summary import LARGEST as LARGEST
+from slopewise.recording._slope_summary import MEANINGS as MEANINGS
+from slopewise.recording._slope_summary import MOST as MOST
+from slopewise.recording._slope_summary import NEAR_0 as NEAR_0
+from slopewise.recording._slope_summary import NEAR_1 as NEAR_1
+from slopewise.recording._slope_summary import AlarmKind as AlarmKind
+from slopewise.recording._slope_summary import SlopeSummary as SlopeSummary

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from slopewise.errors import nearest
-from slopewise.slopes import MOST, NEAR_0, NEAR_1
+from slopewise.recording._slope_summary import MOST, NEAR_0, NEAR_1
 from slopewise.support import printable
 
 AlarmId = Literal[

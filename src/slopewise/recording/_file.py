@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from slopewise.recording import FORMAT, Recording, to_line
+from slopewise.recording._recording import FORMAT, Recording, to_line
 
 _FIRST = 65536  # bytes of the line to tell it by; a header has a few hundred
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slopewise.slopes import SlopeSummary
+from slopewise.recording._slope_summary import SlopeSummary
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from slopewise.recording import MEANINGS, AlarmKind, SlopeSummary
 from slopewise.report._format import count, listing, number, plain
-from slopewise.slopes import MEANINGS, AlarmKind, InspectedLayer, Inspection, SlopeSummary
+from slopewise.slopes import InspectedLayer, Inspection
 from slopewise.support import printable
 from slopewise.support.terminal import words
 

@@ -6,10 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from slopewise.recording import Sample, SiteSample
+from slopewise.recording import NEAR_0, NEAR_1, Sample, SiteSample, SlopeSummary
 from slopewise.report._format import NOTHING, count, listing, number
 from slopewise.report._heat_map import Cell, Scale
-from slopewise.slopes import NEAR_0, NEAR_1, SlopeSummary
 
 Cells = Callable[[Sample], Iterable[Cell]]
 Units = Callable[[SiteSample], tuple[int, ...] | None]

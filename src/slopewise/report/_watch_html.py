@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from slopewise.recording import ADVICE, Recording
-from slopewise.report import _watch_tables as tables
+from slopewise.report import watch_tables as tables
 from slopewise.report._page import render_page, write_page
 from slopewise.report._watch_figures import watch_charts
 

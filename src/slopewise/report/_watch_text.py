@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from slopewise.recording import ADVICE, Alarm, Recording
-from slopewise.report import _watch_tables as tables
+from slopewise.report import watch_tables as tables
 from slopewise.report._format import plain, shared_module
 from slopewise.support.terminal import words
 

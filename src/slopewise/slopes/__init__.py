@@ -1,5 +1,12 @@
 """Slopes as numbers: which entries of a state dict they are, their summary, and what is alarming about them."""
 
+from slopewise.recording import ALARM_KINDS as ALARM_KINDS
+from slopewise.recording import MEANINGS as MEANINGS
+from slopewise.recording import MOST as MOST
+from slopewise.recording import NEAR_0 as NEAR_0
+from slopewise.recording import NEAR_1 as NEAR_1
+from slopewise.recording import AlarmKind as AlarmKind
+from slopewise.recording import SlopeSummary as SlopeSummary
 from slopewise.slopes._find import Certainty as Certainty
 from slopewise.slopes._find import FoundLayer as FoundLayer
 from slopewise.slopes._find import FoundSlopes as FoundSlopes
@@ -7,13 +14,6 @@ from slopewise.slopes._find import find_slopes as find_slopes
 from slopewise.slopes._inspect import InspectedLayer as InspectedLayer
 from slopewise.slopes._inspect import Inspection as Inspection
 from slopewise.slopes._inspect import inspect_slopes as inspect_slopes
-from slopewise.slopes._judge import ALARM_KINDS as ALARM_KINDS
-from slopewise.slopes._judge import MEANINGS as MEANINGS
-from slopewise.slopes._judge import MOST as MOST
-from slopewise.slopes._judge import NEAR_0 as NEAR_0
-from slopewise.slopes._judge import NEAR_1 as NEAR_1
 from slopewise.slopes._judge import Alarm as Alarm
-from slopewise.slopes._judge import AlarmKind as AlarmKind
-from slopewise.slopes._judge import SlopeSummary as SlopeSummary
 from slopewise.slopes._judge import alarms as alarms
 from slopewise.slopes._judge import summarise as summarise

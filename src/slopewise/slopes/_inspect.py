@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from slopewise.errors import SlopewiseError
+from slopewise.recording import SlopeSummary
 from slopewise.slopes._find import FoundLayer, find_slopes
-from slopewise.slopes._judge import Alarm, SlopeSummary, alarms, summarise
+from slopewise.slopes._judge import Alarm, alarms, summarise
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,4 +1,4 @@
-"""What happens in a forward pass, watched: module calls, operations, values, and where the channels are."""
+"""Forward passes, recorded: module calls, operations, values, and where the channels are."""
 
 from slopewise.trace._axes import axis_of as axis_of
 from slopewise.trace._data import Axis as Axis
