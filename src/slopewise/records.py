@@ -202,6 +202,7 @@ class StudyRecord:
         data: facts of the data: name, digest, shape, sizes of the train, validation and test parts, classes.
         environments: by digest, versions, CPU, operators and threads of every environment that trials ran in.
         trials: finished and failed ones, in the plan's order; those still missing are simply absent.
+        damaged: Names of what was stored and cannot be believed any more; such trials are absent, too.
     """
 
     arms: tuple[str, ...]
@@ -213,3 +214,33 @@ class StudyRecord:
     data: dict[str, Any] = field(default_factory=dict)
     environments: dict[str, dict[str, Any]] = field(default_factory=dict)
     trials: tuple[TrialRecord, ...] = ()
+    damaged: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ArmCounts:
+    """Numbers of an arm's trials; diverged ones are among the finished."""
+
+    arm: str
+    finished: int
+    diverged: int
+    failed: int
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class StudyCounts:
+    """How far a study is: its title and its arms in the spec's order."""
+
+    title: str
+    arms: tuple[ArmCounts, ...]
+
+    @property
+    def planned(self) -> int:
+        """Number of trials in all."""
+        return self.ended + sum(arm.missing for arm in self.arms)
+
+    @property
+    def ended(self) -> int:
+        """Number of trials that are stored."""
+        return sum(arm.finished + arm.failed for arm in self.arms)

@@ -16,6 +16,7 @@ from slopewise.errors import SpecError, nearest
 from slopewise.support import shortened
 
 if TYPE_CHECKING:
+    from slopewise.records import StudyCounts
     from slopewise.results import Results
     from slopewise.study import Study
 
@@ -126,20 +127,27 @@ def status(folder: Folder, as_json: Json = False) -> None:
 
       slopewise status study
     """
+    from slopewise.report import count, print_status, status_json
+    from slopewise.study import read_counts
+
+    counts = read_counts(folder)
+    if as_json:
+        print_json(status_json(counts))
+        return
+    echo(f"{_state(folder, counts)}: {counts.ended} of {count(counts.planned, 'trial')}")
+    print_status(counts, Console())
+
+
+def _state(folder: Path, counts: StudyCounts) -> str:
     from time import time
 
-    from slopewise.live import Study as Followed
-    from slopewise.report import print_status, to_json
+    from slopewise.live import stalled
+    from slopewise.study import read_running
 
-    followed = Followed(folder)
-    followed.update()
-    record = followed.record or _open(folder).record  # the latter says what is wrong
-    if as_json:
-        print_json(to_json(record)["trials"])
-        return
-    now = followed.summary(time())
-    echo(f"{now.state}: {now.progress}")
-    print_status(record, Console())
+    running, now = read_running(folder), time()
+    if running is None:
+        return "ended" if counts.ended >= counts.planned else "stopped"
+    return "stalled" if running.stale(now) or stalled(now - running.changed, None) else "running"
 
 
 @app.command()

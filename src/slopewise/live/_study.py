@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Hashable
-from contextlib import closing
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import monotonic
 
 from slopewise.analysis import Analysis, analyse
@@ -15,32 +12,9 @@ from slopewise.errors import StoreError
 from slopewise.live._state import State, Summary, stalled
 from slopewise.records import StudyRecord
 from slopewise.report import count
-from slopewise.study import FILE, Running, RunningTrial, read_results, read_running
+from slopewise.study import FILE, Running, RunningTrial, holds_study, last_change, read_results, read_running
 
 _REST, _MOST_REST = 9.0, 60.0  # times what reading took before it is read again, and seconds
-
-
-def read_copy(folder: Path) -> StudyRecord:
-    """What `read_results` finds in a copy of the store.
-
-    Copying holds the store's lock for moments, building records for seconds, in which a driver's commit could fail.
-
-    Raises:
-        StoreError: there is no store, or it is damaged.
-    """
-    store = (folder / FILE).absolute()
-    with TemporaryDirectory(prefix="slopewise-") as copy:
-        try:
-            with (
-                closing(sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True)) as source,
-                closing(sqlite3.connect(Path(copy) / FILE)) as target,
-            ):
-                source.backup(target)
-            return read_results(copy).record
-        except sqlite3.Error as error:
-            raise StoreError(f"cannot read the store '{store}': {error}") from error
-        except StoreError as error:
-            raise StoreError(str(error).replace(copy, str(folder))) from error
 
 
 class Study:
@@ -52,24 +26,23 @@ class Study:
         self.running: Running | None = None
         self.error = ""
         self.behind = 0  # whether the store has more than was read
-        self._stored: tuple[int, int] | None = None
+        self._stored: tuple[tuple[int, int], ...] | None = None
         self._cost, self._read = 0.0, -float("inf")
 
     def update(self, seconds: float = 1.0) -> None:  # noqa: ARG002 - a study is read whole
         """Read what is new. A store that takes long to read is read the less often."""
         self.running = read_running(self.folder)
         try:
-            status = (self.folder / FILE).stat()
+            found = last_change(self.folder / FILE)
         except OSError as error:
             self.error = f"cannot read the store in '{self.folder}': {error.strerror}"
             return
-        found = (status.st_mtime_ns, status.st_size)
-        self.behind = int(found != self._stored and status.st_size > 0)
+        self.behind = int(found != self._stored and holds_study(self.folder))
         start = monotonic()
         if not self.behind or start < self._read + min(_REST * self._cost, _MOST_REST):
             return
         try:
-            self.record, self.error = read_copy(self.folder), ""
+            self.record, self.error = read_results(self.folder).record, ""
         except (StoreError, OSError) as error:
             self.error = str(error)
         self.__dict__.pop("analysis", None)
@@ -107,7 +80,7 @@ class Study:
     @property
     def changed(self) -> float | None:
         """When something happened last."""
-        stored = [self._stored[0] / 1e9] if self._stored else []
+        stored = [time / 1e9 for time, _ in self._stored or ()]
         return max([*stored, *([self.running.changed] if self.running else [])], default=None)
 
     def state(self, now: float) -> State:

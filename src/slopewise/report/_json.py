@@ -8,7 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from slopewise.analysis import Contrast, analyse, sentence
-from slopewise.records import StudyRecord
+from slopewise.records import ArmCounts, StudyCounts, StudyRecord
+from slopewise.report._status import status_json
 
 
 def to_json(study: StudyRecord) -> dict[str, Any]:
@@ -16,8 +17,9 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
 
     Keys: `name`, `control`, `margin` (points), `seeds`, `chance` (percent), `trials` (counts, in all and by arm),
     `arms` (each arm's own figures), `contrasts` (primary, then secondary), `converged` (the primary ones without
-    the pairs in which a trial diverged), `pairing`, `target`, `diverged` and `failed` (trials), `cautions`, `alarms`,
-    `data`, `environments`, `spec`. A contrast has the fields of `slopewise.analysis.Contrast` and its `sentence`.
+    the pairs in which a trial diverged), `pairing`, `target`, `diverged`, `damaged` and `failed` (trials), `cautions`,
+    `alarms`, `data`, `environments`, `spec`. A contrast has the fields of `slopewise.analysis.Contrast` and its
+    `sentence`.
 
     Example:
         >>> from slopewise.testing import synthetic_study
@@ -25,23 +27,17 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
         ['elu']
     """
     analysis = analyse(study)
-    by_arm = {
-        summary.arm: {
-            "finished": summary.finished,
-            "failed": summary.failed,
-            "diverged": summary.diverged,
-            "missing": summary.missing,
-        }
-        for summary in analysis.arms
-    }
-    totals = {key: sum(counts[key] for counts in by_arm.values()) for key in next(iter(by_arm.values()))}
+    counts = StudyCounts(
+        str(study.spec.get("name") or ""),
+        tuple(ArmCounts(s.arm, s.finished, s.diverged, s.failed, s.missing) for s in analysis.arms),
+    )
     result = {
         "name": study.spec.get("name"),
         "control": study.control,
         "margin": study.margin,
         "seeds": study.seeds,
         "chance": 100 / study.classes,
-        "trials": {"planned": len(study.arms) * len(study.seeds), **totals, "arms": by_arm},
+        "trials": status_json(counts),
         "arms": [asdict(summary) for summary in analysis.arms],
         "contrasts": [_contrast(contrast) for contrast in analysis.primary + analysis.secondary],
         "converged": [_contrast(contrast) for contrast in analysis.converged],
@@ -52,6 +48,7 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
             for t in study.trials
             if t.diverged
         ],
+        "damaged": study.damaged,
         "failed": [{"arm": t.arm, "seed": t.seed, "error": t.error} for t in study.trials if t.status == "failed"],
         "cautions": [asdict(caution) for caution in analysis.cautions],
         "alarms": [asdict(alarm) for alarm in analysis.alarms],

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from slopewise.analysis import Analysis, Contrast, analyse, sentence, summarise, verdict_words
+from slopewise.analysis import Analysis, Contrast, analyse, sentence, verdict_words
 from slopewise.records import StudyRecord
 from slopewise.report._alarms import alarm_notes
 from slopewise.report._format import count, interval, listing, number, plain, signed, spread
@@ -65,22 +65,18 @@ def summary_text(study: StudyRecord, width: int = 100) -> str:
     return stream.getvalue().rstrip("\n")
 
 
-def print_status(study: StudyRecord, console: Console) -> None:
-    """Print how many trials of each arm are finished, diverged, failed and missing."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("arm", overflow="fold")
-    for column in ("finished", "diverged", "failed", "missing"):
-        table.add_column(column, justify="right")
-    for arm in summarise(study):
-        counts = (arm.finished, arm.diverged, arm.failed, arm.missing)
-        table.add_row(words(arm.arm), *map(str, counts))
-    console.print(table)
+def damage_note(study: StudyRecord) -> str:
+    """Return what to say of a study of which something stored cannot be believed."""
+    return (
+        f"Damaged in the file, and left out: {listing(study.damaged)}. The same `slopewise run` keeps the damaged file "
+        "under another name and trains anew what is missing."
+    )
 
 
 def _notes(study: StudyRecord, analysis: Analysis) -> list[str]:
     planned = len(study.arms) * len(study.seeds)
     failed = [f"{trial.arm} seed {trial.seed}" for trial in study.trials if trial.status == "failed"]
-    notes = []
+    notes = [damage_note(study)] if study.damaged else []
     if len(study.trials) < planned:
         notes.append(f"Not complete: {len(study.trials)} of {planned} trials have ended.")
     if lost := [f"{a.arm} in {a.diverged} of {count(a.finished, 'seed')}" for a in analysis.arms if a.diverged]:

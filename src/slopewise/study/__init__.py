@@ -1,15 +1,38 @@
 """Controlled studies: spec -> plan -> trials on an engine -> store."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from slopewise.study._running import Running as Running
 from slopewise.study._running import RunningTrial as RunningTrial
 from slopewise.study._running import read_running as read_running
-from slopewise.study._spec import StudySpec as StudySpec
-from slopewise.study._spec_input import override as override
-from slopewise.study._spec_input import parse_spec as parse_spec
-from slopewise.study._spec_input import read_spec as read_spec
-from slopewise.study._spec_input import toml_value as toml_value
 from slopewise.study._store import FILE as FILE
-from slopewise.study._study import Study as Study
-from slopewise.study._study import load_spec as load_spec
-from slopewise.study._study import read_results as read_results
-from slopewise.study._terminable import Terminated as Terminated
+from slopewise.study._store import holds_study as holds_study
+from slopewise.study._store import last_change as last_change
+from slopewise.study._store import read_counts as read_counts
+from slopewise.support import importer
+
+if TYPE_CHECKING:
+    from slopewise.study._spec import StudySpec as StudySpec
+    from slopewise.study._spec_input import override as override
+    from slopewise.study._spec_input import parse_spec as parse_spec
+    from slopewise.study._spec_input import read_spec as read_spec
+    from slopewise.study._spec_input import toml_value as toml_value
+    from slopewise.study._store import Store as Store
+    from slopewise.study._study import Study as Study
+    from slopewise.study._study import load_spec as load_spec
+    from slopewise.study._study import read_results as read_results
+    from slopewise.study._terminable import Terminated as Terminated
+
+# A status counts trials in the file: it does not wait for what validates specs and writes stores.
+__getattr__ = importer(
+    __name__,
+    {
+        "_spec": ("StudySpec",),
+        "_spec_input": ("override", "parse_spec", "read_spec", "toml_value"),
+        "_store": ("Store",),
+        "_study": ("Study", "load_spec", "read_results"),
+        "_terminable": ("Terminated",),
+    },
+)

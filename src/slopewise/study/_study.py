@@ -17,8 +17,8 @@ from slopewise.study._references import describe
 from slopewise.study._resume import check_same
 from slopewise.study._running import Telling, clear
 from slopewise.study._spec import StudySpec
-from slopewise.study._spec_input import parse_spec, read_spec
-from slopewise.study._store import Store
+from slopewise.study._spec_input import parse_spec, read_spec, stored_spec
+from slopewise.study._store import holds_study, read_study
 from slopewise.study._terminable import terminable
 from slopewise.study.engines import Engine
 
@@ -56,11 +56,11 @@ class Study:
         Raises:
             StoreError: the folder holds another study.
         """
-        if not Store.holds_study(out):
+        if not holds_study(out):
             return self.plan()
-        with closing(Store.open(out)) as store:
-            check_same(store.spec(), self.spec, out)
-            done = store.done()
+        record = read_study(out)
+        check_same(stored_spec(record.spec), self.spec, out)
+        done = {(trial.arm, trial.seed): trial.status for trial in record.trials}
         kept = {"finished"} if retry_failed else {"finished", "failed"}
         return tuple(trial for trial in self.plan() if done.get((trial.arm, trial.seed)) not in kept)
 
@@ -121,6 +121,7 @@ class Study:
         self, runner: Engine, folder: Path, missing: tuple[TrialKey, ...], now: Telling, on_event: OnEvent | None
     ) -> None:
         from slopewise.study._outlook import prepare
+        from slopewise.study._store import Store
 
         count = runner.side_by_side(self.spec, len(missing))
         found, prepared = prepare(self.spec, trials=len(missing), side_by_side=count, folder=folder, tell=on_event)
@@ -138,8 +139,7 @@ class Study:
                     on_event(event)
 
     def _grown(self, folder: Path) -> bool:
-        with closing(Store.open(folder)) as store:
-            return store.spec().model_dump(mode="json") != self.spec.model_dump(mode="json")
+        return stored_spec(read_study(folder).spec).model_dump(mode="json") != self.spec.model_dump(mode="json")
 
 
 @contextmanager
@@ -157,13 +157,14 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def read_results(folder: str | Path) -> Results:
-    """What the study in a folder has found so far.
+    """Return what the study in a folder has found so far, also while it runs; the folder is only read.
+
+    Trials that are damaged are left out, and named in ``results.record.damaged``.
 
     Raises:
-        StoreError: there is none, or its file is damaged.
+        StoreError: No study is there, or what it was asked is damaged.
     """
-    with closing(Store.open(folder)) as store:
-        return Results(store.read())
+    return Results(read_study(folder))
 
 
 def load_spec(path: str | Path) -> Study:

@@ -1,0 +1,152 @@
+"""A trial as the store keeps it: compact JSON texts in one row, and a digest of all of them.
+
+A part of a trial (its epochs, its sites, ...) is one text, `{"epoch": [0, 1, ...], "step": [0, 20, ...], ...}`: columns
+by name, so that a field that came later is one that older texts lack. Python's JSON keeps every bit of a float. A trial
+that was read makes its parts when they are first asked for: a study of a thousand trials is counted at once, and what
+is never drawn is never made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, fields
+from typing import Any, TypeAlias
+
+from slopewise.errors import StoreError
+from slopewise.records import TRIAL_PARTS, TrialRecord
+
+Columns: TypeAlias = dict[str, Any]
+KEYS = ("arm", "seed", "status")
+COLUMNS = (*KEYS, "sha256", "facts", *TRIAL_PARTS)  # in the order of the table; what comes later stands at its end
+_FACTS = tuple(f.name for f in fields(TrialRecord) if f.name not in (*KEYS, *TRIAL_PARTS))
+
+
+def encode(value: Any) -> str:
+    r"""Return compact JSON of plain data, in ASCII.
+
+    JSON has no infinity and no NaN: 9e999 reads as infinity everywhere, and NaN becomes null, as it does in SQLite.
+    Half a surrogate pair, which stands for a byte of a file's name, is no text to other tools: it becomes an escape.
+
+    Raises:
+        TypeError: Something in the value is no plain data.
+
+    Example:
+        >>> encode({"loss": [0.1, float("inf"), float("nan")], "file": "\udcff.png"})
+        '{"loss":[0.1,9e999,null],"file":"\\\\udcff.png"}'
+    """
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{encode(str(key))}:{encode(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, str):
+        return json.dumps(value.encode(errors="backslashreplace").decode())
+    try:
+        text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        if isinstance(value, (list, tuple)):
+            return f"[{','.join(map(encode, value))}]"
+        return "null" if value != value else json.dumps(value).replace("Infinity", "9e999")  # noqa: PLR0124
+    whole = "\\ud" not in text or not isinstance(value, (list, tuple))
+    return text if whole else f"[{','.join(map(encode, value))}]"
+
+
+def seal(*texts: str | bytes | None) -> str:
+    """Return the SHA-256 of a row's texts; None, which a row of an older file has for a later column, adds nothing.
+
+    Example:
+        >>> seal("relu", "0") == seal(b"relu", b"0", None), seal("relu", "0") == seal("relu0", "")
+        (True, False)
+    """
+    digest = hashlib.sha256()
+    for place, text in enumerate(texts):
+        if text is not None:
+            data = text.encode() if isinstance(text, str) else text
+            digest.update(b"%d:%d:" % (place, len(data)))
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def pack(trial: TrialRecord) -> Columns:
+    """Return the columns of a trial's row."""
+    facts = encode({name: getattr(trial, name) for name in _FACTS})
+    parts = {name: _pack_part(record, getattr(trial, name)) for name, record in TRIAL_PARTS.items()}
+    sha256 = seal(trial.arm, str(trial.seed), trial.status, facts, *parts.values())
+    keys = {name: getattr(trial, name) for name in KEYS}
+    return {**keys, "sha256": sha256, "facts": facts, **parts}
+
+
+def _pack_part(record: type, rows: Sequence[Any]) -> str | None:
+    return encode({f.name: [getattr(row, f.name) for row in rows] for f in fields(record)}) if rows else None
+
+
+def unpack(row: Sequence[Any]) -> TrialRecord | None:
+    """Return the trial of a row in the order of `COLUMNS`, text as bytes; None where its digest says otherwise."""
+    arm, seed, status, digest, *texts = row
+    if not (isinstance(arm, bytes) and isinstance(seed, int) and isinstance(status, bytes)):
+        return None
+    if not all(text is None or isinstance(text, bytes) for text in texts):
+        return None
+    if seal(arm, str(seed), status, *texts).encode() != digest:
+        return None
+    facts = {name: value for name, value in json.loads(texts[0]).items() if name in _FACTS}
+    parts = {name: text or () for name, text in zip(TRIAL_PARTS, texts[1:], strict=False)}
+    return _StoredTrial(arm.decode(), seed, status.decode(), **facts, **parts)  # type: ignore[arg-type]
+
+
+class _StoredTrial(TrialRecord):
+    """A `TrialRecord` like any other, but that its parts are texts until somebody asks for them."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TrialRecord) and _values(self) == _values(other)
+
+    __hash__ = TrialRecord.__hash__
+
+    def __reduce__(self) -> tuple[type[TrialRecord], tuple[Any, ...]]:
+        return TrialRecord, _values(self)
+
+
+class _Part:
+    """A field of a `_StoredTrial` over the slot of its base class."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._record, self._slot = name, TRIAL_PARTS[name], TrialRecord.__dict__[name]
+
+    def __get__(self, trial: TrialRecord | None, _: type) -> Any:
+        if trial is None:
+            return self
+        value = self._slot.__get__(trial)
+        if isinstance(value, bytes):
+            try:
+                value = _unpack_part(self._record, value)
+            except (ValueError, TypeError, KeyError) as error:
+                words = f"the {self._name} of {trial.arm} seed {trial.seed} are not what this version writes: {error}"
+                raise StoreError(words) from error
+            self._slot.__set__(trial, value)
+        return value
+
+    def __set__(self, trial: TrialRecord, value: Any) -> None:
+        self._slot.__set__(trial, value)
+
+
+def _values(trial: TrialRecord) -> tuple[Any, ...]:
+    return tuple(getattr(trial, f.name) for f in fields(TrialRecord))
+
+
+for _name in TRIAL_PARTS:
+    setattr(_StoredTrial, _name, _Part(_name))
+_StoredTrial.__qualname__ = TrialRecord.__qualname__  # it shows itself as what it stands for
+
+
+def _unpack_part(record: Any, text: bytes) -> tuple[Any, ...]:
+    columns = json.loads(text)
+    count = len(next(iter(columns.values())))
+    known = [columns[f.name] if f.name in columns else [_default(f)] * count for f in fields(record)]
+    return tuple(record(*values) for values in zip(*known, strict=True))
+
+
+def _default(field: Field[Any]) -> Any:
+    if field.default is MISSING:
+        raise KeyError(field.name)
+    return field.default

@@ -1,0 +1,239 @@
+"""A study read from its file: what is whole, and the names of what is damaged."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from slopewise.errors import StoreError
+from slopewise.records import ArmCounts, StudyCounts, StudyRecord, TrialRecord
+from slopewise.study._store import _schema1
+from slopewise.study._store._packed import COLUMNS, seal, unpack
+from slopewise.study._store._sqlite import in_words, last_change, snapshot
+
+FILE = "study.db"
+SCHEMA = 2  # stored as SQLite's user_version
+
+_TRIES = 3  # a file that seems damaged may have been written meanwhile
+_T = TypeVar("_T")
+_Listed = dict[int, tuple[str, int]]  # arm and seed of a row, by its number
+_LISTED = "SELECT rowid, arm, seed FROM records INDEXED BY records_arm_seed"  # a second telling of what is there
+_COUNTED = """
+SELECT arm, sum(status = 'finished'), sum(status = 'finished' AND json_extract(facts, '$.diverged_step') IS NOT NULL),
+    sum(status = 'failed') FROM records GROUP BY arm
+"""
+
+
+def holds_study(folder: str | Path) -> bool:
+    """Return whether a store is there. An empty file, which SQLite leaves when it is killed at once, is none."""
+    path = Path(folder) / FILE
+    return path.exists() and path.stat().st_size > 0
+
+
+def read_study(folder: str | Path) -> StudyRecord:
+    """Return what a folder's study has stored so far, in the plan's order; `damaged` names what was left out.
+
+    Args:
+        folder: Folder of the study. It is only read, and may be one that cannot be written.
+
+    Raises:
+        StoreError: No study is there, or it is no store of ours, or what it was asked is damaged, or it stays locked.
+    """
+    path = _existing(folder)
+    for attempt in range(1, _TRIES + 1):
+        with in_words(path):
+            before = last_change(path)
+        try:
+            record = _read(path)
+        except StoreError:
+            if attempt == _TRIES or last_change(path) == before:
+                raise
+        else:
+            if attempt == _TRIES or not record.damaged or last_change(path) == before:
+                return record
+    raise AssertionError  # the last attempt has returned or raised
+
+
+def read_counts(folder: str | Path) -> StudyCounts:
+    """Return how many trials of each arm are finished, diverged and failed, counted by SQLite.
+
+    The rows are not read, so that their digests are not compared: what is damaged is found by `read_study`.
+
+    Raises:
+        StoreError: As in `read_study`.
+    """
+    path = _existing(folder)
+    with in_words(path), snapshot(path) as connection:
+        if _schema(connection, path) == SCHEMA:
+            spec, _ = _study(connection, path)
+            counted = {arm.decode(): tuple(numbers) for arm, *numbers in connection.execute(_COUNTED)}
+            return _counts(spec, counted)
+    record = read_study(folder)  # of a file that its study's next run will rewrite
+    found = {arm: [0, 0, 0] for arm in record.arms}
+    for trial in record.trials:
+        found[trial.arm][0] += trial.status == "finished"
+        found[trial.arm][1] += trial.diverged
+        found[trial.arm][2] += trial.status == "failed"
+    return _counts(record.spec, found)
+
+
+def _counts(spec: Mapping[str, Any], counted: Mapping[str, Iterable[int]]) -> StudyCounts:
+    seeds = len(spec["seeds"])
+    arms = []
+    for arm in (arm["name"] for arm in spec["arms"]):
+        finished, diverged, failed = counted.get(arm, (0, 0, 0))
+        arms.append(ArmCounts(arm, finished, diverged, failed, missing=seeds - finished - failed))
+    return StudyCounts(str(spec.get("name") or ""), tuple(arms))
+
+
+def _existing(folder: str | Path) -> Path:
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise StoreError(f"no study in '{folder}': '{path}' does not exist; `slopewise run --out {folder}` makes one")
+    if not holds_study(folder):
+        raise StoreError(
+            f"no study in '{folder}' yet: '{path}' is empty, as a run leaves it that is killed at once; "
+            f"`slopewise run --out {folder}` goes on"
+        )
+    return path
+
+
+def _schema(connection: sqlite3.Connection, path: Path) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if version not in (SCHEMA, _schema1.SCHEMA) or b"study" not in tables:
+        raise StoreError(
+            f"'{path}' is not a study of this version of slopewise (its schema is {version}, not {SCHEMA}): "
+            "choose another folder"
+        )
+    return version
+
+
+def _study(connection: sqlite3.Connection, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return spec and facts of the data."""
+    found = _try(lambda: connection.execute("SELECT sha256, spec, data FROM study").fetchall())
+    if not found or any(not isinstance(text, bytes) for text in found[0]) or _seal(*found[0][1:]) != found[0][0]:
+        raise StoreError(
+            f"'{path}' has lost what its study was asked, without which its trials cannot be judged: take a copy of it "
+            "from before, or move it away and begin anew"
+        )
+    return json.loads(found[0][1]), json.loads(found[0][2])
+
+
+def _read(path: Path) -> StudyRecord:
+    with in_words(path), snapshot(path) as connection:
+        if _schema(connection, path) == _schema1.SCHEMA:
+            try:
+                return make_record(*_schema1.read(connection))
+            except (ValueError, TypeError, KeyError) as error:
+                raise StoreError(
+                    f"'{path}' is damaged ({error}): take a copy of it from before, or move it away"
+                ) from error
+        spec, data = _study(connection, path)
+        stored = _try(lambda: connection.execute("SELECT digest, sha256, facts FROM environments").fetchall())
+        listed = _try(lambda: {row: (arm, seed) for row, arm, seed in connection.execute(_LISTED)})
+        rows = _rows(connection, listed or {})
+    trials, damaged = _trials(rows, listed, {(arm["name"], seed) for arm in spec["arms"] for seed in spec["seeds"]})
+    environments = {
+        key.decode(): json.loads(facts)
+        for key, digest, facts in stored or ()
+        if isinstance(key, bytes) and isinstance(facts, bytes) and _seal(key, facts) == digest
+    }
+    lost = sorted({t.environment for t in trials if t.environment and t.environment not in environments})
+    damaged += [f"the environment {key} that trials ran in" for key in lost]
+    return make_record(spec, data, environments, trials, damaged)
+
+
+def _seal(*texts: bytes) -> bytes:
+    return seal(*texts).encode()
+
+
+def make_record(
+    spec: dict[str, Any],
+    data: dict[str, Any],
+    environments: dict[str, dict[str, Any]],
+    trials: Iterable[TrialRecord],
+    damaged: Iterable[str] = (),
+) -> StudyRecord:
+    """Put a study together from the plain data of its spec and its trials in any order."""
+    arms = {arm["name"]: place for place, arm in enumerate(spec["arms"])}
+    seeds = {seed: place for place, seed in enumerate(spec["seeds"])}
+    return StudyRecord(
+        arms=tuple(arms),
+        control=spec["control"],
+        seeds=tuple(seeds),
+        margin=spec["margin"],
+        classes=len(data["classes"]),
+        spec=spec,
+        data=data,
+        environments=environments,
+        trials=tuple(sorted(trials, key=lambda trial: (seeds[trial.seed], arms[trial.arm]))),
+        damaged=tuple(damaged),
+    )
+
+
+def _try(read: Callable[[], _T]) -> _T | None:
+    """Return what is read; None where SQLite finds the pages damaged.
+
+    Raises:
+        sqlite3.OperationalError: It could not read for another reason, such as a lock.
+    """
+    try:
+        return read()
+    except sqlite3.OperationalError as error:
+        if "no such" in str(error):  # a table or an index whose name was damaged
+            return None
+        raise
+    except sqlite3.DatabaseError:
+        return None
+
+
+def _rows(connection: sqlite3.Connection, listed: Mapping[Any, Any]) -> list[tuple[Any, ...]]:
+    """Return every row of trials that can be read, its number first; older files have NULL for a later column."""
+    present = {name.decode() for _, name, *_ in connection.execute("PRAGMA table_info(records)")}
+    columns = ", ".join(name if name in present else "NULL" for name in COLUMNS)
+    select = f"SELECT rowid, {columns} FROM records"  # noqa: S608 - names of ours
+    whole = _try(lambda: connection.execute(select).fetchall())
+    if whole is not None:
+        return whole
+    found = []
+    numbers = {row for row in listed if isinstance(row, int)}
+    with suppress(sqlite3.DatabaseError):  # reads on until the first page that is damaged
+        numbers.update(row for (row,) in connection.execute("SELECT rowid FROM records NOT INDEXED"))
+    for number in sorted(numbers):
+        row = _try(lambda number=number: connection.execute(f"{select} WHERE rowid = ?", (number,)).fetchone())  # type: ignore[misc]
+        if row is not None:
+            found.append(row)
+    return found
+
+
+def _trials(
+    rows: Iterable[tuple[Any, ...]], listed: Mapping[Any, Any] | None, planned: set[tuple[str, int]]
+) -> tuple[list[TrialRecord], list[str]]:
+    """Return the trials whose digests are right, and the names of the others."""
+    names = {row: _name(key[0], key[1], planned) for row, key in (listed or {}).items()}
+    trials: dict[tuple[str, int], TrialRecord] = {}
+    lost: dict[str, None] = {}
+    for number, *columns in rows:
+        trial = unpack(columns)
+        if trial is not None and (trial.arm, trial.seed) in planned:
+            trials[trial.arm, trial.seed] = trial
+        else:
+            lost[names.get(number) or _name(columns[0], columns[1], planned) or f"the trial in row {number}"] = None
+    read = {number for number, *_ in rows}
+    lost |= dict.fromkeys(name or f"the trial in row {row}" for row, name in names.items() if row not in read)
+    if listed is None and not lost and len(trials) < len(planned):
+        lost["trials that can no longer be told"] = None
+    whole = {f"{arm} seed {seed}" for arm, seed in trials}
+    return list(trials.values()), [name for name in lost if name not in whole]
+
+
+def _name(arm: Any, seed: Any, planned: set[tuple[str, int]]) -> str | None:
+    """Return the name of a trial, if what tells it is not damaged, too."""
+    if isinstance(arm, bytes):
+        arm = arm.decode(errors="replace")
+    return f"{arm} seed {seed}" if (arm, seed) in planned else None

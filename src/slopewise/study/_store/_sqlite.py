@@ -1,0 +1,200 @@
+"""What is SQLite's alone: reading beside a writer, locks, journals, and whether a file is sound.
+
+Measured with SQLite 3.40, since it is not what one would guess:
+
+- `mode=ro` on a file in WAL mode *makes* `-shm` and `-wal` where they are missing, and leaves them there; where the
+  folder cannot be written it fails instead, with one of three errors.
+- `mode=ro` fails on a file with the rollback journal of a writer that was killed.
+- `immutable=1` ignores the log: beside a writer it reads an older study without a word.
+
+So a reader that finds such a file reads a copy of it, in which SQLite may mend what it likes.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
+
+from slopewise.errors import StoreError
+
+_WAIT = 5.0  # seconds that a reader waits for a lock: a commit's is over in milliseconds
+_JOURNALS = ("-wal", "-journal")
+BESIDE = (*_JOURNALS, "-shm")  # what SQLite keeps beside a file while somebody writes it
+
+
+def is_busy(error: BaseException | None) -> bool:
+    """Whether SQLite gave up waiting for somebody else's lock."""
+    return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _code(error: BaseException | None) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """The file that SQLite keeps beside another."""
+    return path.with_name(path.name + suffix)
+
+
+def last_change(path: Path) -> tuple[tuple[int, int], ...]:
+    """Return what changes with every commit: time (ns) and size of the file and of its log.
+
+    Raises:
+        OSError: The file is not there.
+    """
+    status = path.stat()
+    found = [(status.st_mtime_ns, status.st_size)]
+    try:
+        log = beside(path, "-wal").stat()
+    except FileNotFoundError:
+        return tuple(found)
+    return (*found, (log.st_mtime_ns, log.st_size)) if log.st_size else tuple(found)
+
+
+@contextmanager
+def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
+    """Give a connection to a file as it is now, in a read transaction; text comes as bytes, for it may be damaged.
+
+    Whoever writes the file goes on meanwhile where it has a write-ahead log, and waits for the end of the block where
+    it has none. Nothing is written.
+    """
+    if not _is_unattended(path):
+        try:
+            connection = _begin(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_WAIT))
+        except sqlite3.OperationalError as error:
+            if _code(error) not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+                raise
+        else:
+            with closing(connection):
+                yield connection
+            return
+    with TemporaryDirectory(prefix="slopewise-") as folder:
+        copy = Path(folder, "copy.db")
+        copyfile(path, copy)
+        for suffix in _JOURNALS:
+            if beside(path, suffix).exists():
+                copyfile(beside(path, suffix), beside(copy, suffix))
+        with closing(_begin(sqlite3.connect(copy))) as connection:
+            yield connection
+
+
+def _is_unattended(path: Path) -> bool:
+    """Whether a file is in WAL mode and nobody has it open."""
+    with path.open("rb") as file:
+        header = file.read(20)
+    return header[18:] == b"\2\2" and not beside(path, "-shm").exists()
+
+
+def _begin(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Take the lock now, so that all that follows is one state of the file."""
+    connection.text_factory, connection.isolation_level = bytes, None
+    try:
+        connection.execute("BEGIN")
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.DatabaseError as error:
+            if _code(error) != sqlite3.SQLITE_CORRUPT:
+                raise
+            connection.execute("PRAGMA writable_schema = ON")  # reads on past the text of a table or view
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def in_words(path: Path) -> Iterator[None]:
+    """Turn SQLite's faults, and the system's, into one line.
+
+    Raises:
+        StoreError: With what is wrong and what to do.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(fault(path, error)) from error
+    except OSError as error:
+        raise StoreError(f"cannot read the store '{path}': {error.strerror}") from error
+
+
+def fault(path: Path, error: BaseException | None) -> str:
+    """Say what an error of SQLite's means."""
+    if is_busy(error):
+        return f"the store '{path}' is locked by another program: try again when that has let go of it"
+    if _code(error) == sqlite3.SQLITE_NOTADB:
+        return f"'{path}' is not a SQLite file ({error}): move it away"
+    if _code(error) == sqlite3.SQLITE_CORRUPT:
+        return f"'{path}' is damaged ({error}): take a copy of it from before, or move it away"
+    return f"cannot use the store '{path}': {error}"
+
+
+def is_sound(path: Path) -> bool:
+    """Check every page of a file."""
+    try:
+        with snapshot(path) as connection:
+            return connection.execute("PRAGMA integrity_check(1)").fetchall() == [(b"ok",)]
+    except sqlite3.DatabaseError as error:
+        if is_busy(error):
+            raise
+        return False
+
+
+# Where the write-ahead log's shared memory is known to be shared by all who can open the file. Over a network it is
+# not, and SQLite does not notice.
+_LOCAL = frozenset(
+    {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "jfs", "tmpfs", "ramfs", "overlay"}
+)
+_MOUNTS = Path("/proc/self/mountinfo")
+
+
+def file_system(folder: Path, mounts: str) -> str:
+    r"""Return the type of file system that a folder is on, from the text of Linux's `mountinfo`; "" if it is not told.
+
+    Example:
+        >>> mounts = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:9 / /home rw shared:1 - nfs4 server:/home rw\n"
+        >>> file_system(Path("/home/me/study"), mounts), file_system(Path("/homes"), mounts)
+        ('nfs4', 'ext4')
+    """
+    found = longest = ""
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        if len(fields := before.split()) < 5 or not after:
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])  # of a blank, for one
+        if len(point) >= len(longest) and folder.is_relative_to(point):
+            found, longest = after.split()[0], point
+    return found
+
+
+def begin_log(path: Path) -> None:
+    """Give a file a write-ahead log, with which nobody who reads it is in the writer's way, if its place allows that.
+
+    Elsewhere it keeps its rollback journal, which works wherever locks do; a commit then waits until nobody reads.
+    """
+    try:
+        mounts = _MOUNTS.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    if file_system(path.parent.resolve(), mounts) in _LOCAL:
+        try:
+            _set_journal(path, "WAL")
+        except sqlite3.OperationalError as error:
+            if is_busy(error):
+                raise
+
+
+def end_log(path: Path) -> None:
+    """Leave one file; where somebody reads it just now, or the disk is full, its log stays beside it and is as good."""
+    with suppress(sqlite3.OperationalError):
+        _set_journal(path, "DELETE")
+
+
+def _set_journal(path: Path, mode: str) -> None:
+    with closing(sqlite3.connect(path, timeout=1.0)) as connection:
+        connection.execute(f"PRAGMA journal_mode = {mode}").fetchone()

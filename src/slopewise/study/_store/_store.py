@@ -1,0 +1,233 @@
+"""Writing of a store, by the one driver of its study.
+
+`study` has one row (what was asked, of which data), `environments` a row for each environment, `records` a row for
+each trial with its facts and parts as JSON and a digest of them all. Views with the names of the records (`trials`,
+`epochs`, `sites`, ...) show them field by field, for any SQLite tool.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sql
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from slopewise.errors import SlopewiseWarning, StoreError
+from slopewise.records import TRIAL_PARTS, StudyRecord, TrialRecord
+from slopewise.study._resume import check_same
+from slopewise.study._spec import StudySpec
+from slopewise.study._spec_input import stored_spec
+from slopewise.study._store import _schema1
+from slopewise.study._store._packed import KEYS, encode, pack, seal
+from slopewise.study._store._read import FILE, SCHEMA, holds_study, read_study
+from slopewise.study._store._sqlite import BESIDE, begin_log, beside, end_log, fault, is_busy, is_sound
+
+_PAUSE = 0.2  # seconds between two attempts at a file that somebody else has locked
+_PATIENCE = 5.0  # seconds of that before a word is said
+
+_metadata = sql.MetaData()
+_STUDY = sql.Table(
+    "study",
+    _metadata,
+    sql.Column("id", sql.Integer, sql.CheckConstraint("id = 1"), primary_key=True),
+    sql.Column("sha256", sql.Text, nullable=False),
+    sql.Column("spec", sql.Text, nullable=False),
+    sql.Column("data", sql.Text, nullable=False),
+)
+_ENVIRONMENTS = sql.Table(
+    "environments",
+    _metadata,
+    sql.Column("digest", sql.Text, primary_key=True),
+    sql.Column("sha256", sql.Text, nullable=False),
+    sql.Column("facts", sql.Text, nullable=False),
+)
+_RECORDS = sql.Table(
+    "records",
+    _metadata,
+    sql.Column("id", sql.Integer, primary_key=True),
+    sql.Column("arm", sql.Text, nullable=False),
+    sql.Column("seed", sql.Integer, nullable=False),
+    sql.Column("status", sql.Text, nullable=False),
+    sql.Column("sha256", sql.Text, nullable=False),
+    sql.Column("facts", sql.Text, nullable=False),
+    *(sql.Column(name, sql.Text) for name in TRIAL_PARTS),
+    sql.Index("records_arm_seed", "arm", "seed", unique=True),
+)
+_T = TypeVar("_T")
+
+
+class StoreWarning(SlopewiseWarning):
+    """Something about a study's file that does not keep the study from going on."""
+
+
+class Store:
+    """The file of a study, open for writing; `Store.create` makes it, or goes on with it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._engine = sql.create_engine(sql.URL.create("sqlite", database=str(path)), connect_args={"timeout": _PAUSE})
+        sql.event.listen(self._engine, "begin", _begin)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Store:
+        """Return the store of a folder that holds a study, as it is."""
+        return cls(Path(folder) / FILE)
+
+    @classmethod
+    def create(cls, folder: str | Path, spec: StudySpec, data: dict[str, Any]) -> Store:
+        """Return the store of a run: a new one, or the old one of the same study, which may gain arms and seeds.
+
+        A file of an older schema is rewritten. A damaged one is moved aside, and a new one gets what is whole in it.
+
+        Raises:
+            StoreError: The folder cannot be written, or holds a different study; the difference is shown.
+        """
+        path = Path(folder) / FILE
+        old = read_study(folder) if holds_study(folder) else None
+        if old:
+            check_same(stored_spec(old.spec), spec, folder)
+            _check_data(old.data, data, folder)
+            if old.damaged or not is_sound(path):
+                aside = _move_aside(path)
+                left = (
+                    f" without {', '.join(old.damaged)}, which will be trained anew if planned" if old.damaged else ""
+                )
+                warnings.warn(
+                    StoreWarning(f"'{path}' was damaged: it is kept as '{aside.name}', and the study goes on{left}"),
+                    stacklevel=2,
+                )
+        texts = {"spec": encode(spec.model_dump(mode="json")), "data": encode(data)}
+        store = cls(path)
+        with store._words():
+            begin_log(path)
+        store._write(lambda connection: _set_up(connection, texts, old))
+        return store
+
+    def add(self, trial: TrialRecord, environment: dict[str, Any] | None) -> None:
+        """Write one trial in one transaction; it replaces a failed one of the same arm and seed.
+
+        While another program has the file locked, this waits, and says so once.
+
+        Raises:
+            StoreError: The disk is full, the trial is there already, or the like.
+        """
+        row = pack(trial)
+
+        def work(connection: sql.Connection) -> None:
+            same = [_RECORDS.c[key] == row[key] for key in KEYS if key != "status"]
+            connection.execute(sql.delete(_RECORDS).where(*same, _RECORDS.c.status == "failed"))
+            connection.execute(sql.insert(_RECORDS).values(row))
+            if trial.environment and environment:
+                _add_environment(connection, trial.environment, environment)
+
+        self._write(work)
+
+    def close(self) -> None:
+        """Let go of the file, and leave one file where nobody reads it just now."""
+        self._engine.dispose()
+        end_log(self.path)
+
+    def _write(self, work: Callable[[sql.Connection], None]) -> None:
+        """Do work in one transaction, again and again until no other program has the file locked."""
+        began, told = time.monotonic(), False
+        while True:
+            try:
+                with self._engine.begin() as connection:
+                    work(connection)
+            except OperationalError as error:
+                if not is_busy(error.orig):
+                    raise StoreError(fault(self.path, error.orig)) from error
+                if not told and time.monotonic() - began > _PATIENCE:
+                    told = True
+                    warnings.warn(
+                        StoreWarning(f"another program has '{self.path}' locked: the study goes on when that lets go"),
+                        stacklevel=2,
+                    )
+                time.sleep(_PAUSE)
+            except DatabaseError as error:
+                raise StoreError(fault(self.path, error.orig)) from error
+            else:
+                return
+
+    def _words(self) -> Any:
+        from slopewise.study._store._sqlite import in_words
+
+        return in_words(self.path)
+
+
+def _begin(connection: sql.Connection) -> None:
+    """Begin in fact, and to write: Python's sqlite3 waits for the first INSERT, and leaves a CREATE TABLE outside."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _set_up(connection: sql.Connection, texts: dict[str, str], old: StudyRecord | None) -> None:
+    """Make or rewrite the tables: a study is there whole or not."""
+    version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    here = version == SCHEMA and sql.inspect(connection).has_table("records")
+    if not here:
+        for table in _schema1.TABLES:
+            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table}")
+        _metadata.create_all(connection)
+        for digest, facts in (old.environments if old else {}).items():
+            _add_environment(connection, digest, facts)
+        for trial in old.trials if old else ():
+            connection.execute(sql.insert(_RECORDS).values(pack(trial)))
+        connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA}")
+    for column in set(TRIAL_PARTS) - {each["name"] for each in sql.inspect(connection).get_columns("records")}:
+        connection.exec_driver_sql(f"ALTER TABLE records ADD COLUMN {column} TEXT")
+    for name, view in _views().items():
+        connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
+        connection.exec_driver_sql(view)
+    connection.execute(sql.delete(_STUDY))
+    connection.execute(sql.insert(_STUDY).values(id=1, sha256=seal(*texts.values()), **texts))
+
+
+def _views() -> dict[str, str]:
+    """Return a view for trials and for each of their parts, a column a field."""
+    facts = [f.name for f in fields(TrialRecord) if f.name not in (*KEYS, *TRIAL_PARTS)]
+    columns = ", ".join(f"json_extract(facts, '$.{name}') AS {name}" for name in facts)
+    views = {"trials": f"CREATE VIEW trials AS SELECT {', '.join(KEYS)}, {columns} FROM records"}  # noqa: S608
+    for part, record in TRIAL_PARTS.items():
+        first, *others = (f.name for f in fields(record))
+        columns = ", ".join(
+            f"json_extract(records.{part}, '$.{name}[' || place.key || ']') AS \"{name}\"" for name in others
+        )
+        views[part] = (
+            f'CREATE VIEW {part} AS SELECT records.arm, records.seed, place.value AS "{first}", {columns} '  # noqa: S608
+            f"FROM records, json_each(records.{part}, '$.{first}') AS place"
+        )
+    return views
+
+
+def _add_environment(connection: sql.Connection, digest: str, facts: dict[str, Any]) -> None:
+    text = encode(facts)
+    row = {"digest": digest, "sha256": seal(digest, text), "facts": text}
+    if connection.execute(sql.select(_ENVIRONMENTS.c.sha256).where(_ENVIRONMENTS.c.digest == digest)).first() is None:
+        connection.execute(sql.insert(_ENVIRONMENTS).values(row))
+
+
+def _check_data(old: dict[str, Any], new: dict[str, Any], folder: str | Path) -> None:
+    for what, key in (("data", "digest"), ("checkpoint", "checkpoint_digest")):
+        was, now = old.get(key) or "none", new.get(key) or "none"
+        if was != now:
+            raise StoreError(
+                f"the {what} changed since '{folder}' was begun (digest {was[:12]}, now {now[:12]}): give the "
+                f"old {what}, or choose another folder"
+            )
+
+
+def _move_aside(path: Path) -> Path:
+    """Give a damaged file, and what belongs to it, another name beside it."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    aside = path.with_name(f"{path.name}.damaged-{stamp}")
+    for suffix in BESIDE:
+        with suppress(FileNotFoundError):
+            beside(path, suffix).rename(beside(aside, suffix))
+    path.rename(aside)
+    return aside
