@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from slopewise.errors import StoreError
-from slopewise.live._study import Study, read_copy
-from slopewise.study import read_results
+from slopewise.live._study import Study
 from slopewise.study._origin import origin
 from slopewise.study._running import FILE as RUNNING
 from slopewise.study._running import STALE, Running, RunningTrial
@@ -45,36 +43,19 @@ def runs(folder: Path, age: float = 0.0, *trials: RunningTrial) -> float:
     return now
 
 
-def test_a_copy_holds_what_the_store_does(folder: Path) -> None:
-    assert read_copy(folder) == read_results(folder).record
-
-
-def test_reading_waits_for_no_lock_and_holds_none(folder: Path) -> None:
-    with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as driver:
-        driver.execute("BEGIN IMMEDIATE")  # as the driver does while it adds a trial
-        driver.execute("UPDATE trials SET seed = 7")
-        assert [trial.seed for trial in read_copy(folder).trials] == [0]
-        driver.execute("ROLLBACK")
-    before = (folder / FILE).read_bytes()
-    assert [path.name for path in folder.iterdir()] == [FILE]
-    assert (folder / FILE).read_bytes() == before
-
-
 def test_faults_name_the_folder(folder: Path, tmp_path: Path) -> None:
     (folder / FILE).write_bytes(b"no database" * 100)
-    with pytest.raises(StoreError, match="cannot read the store"):
-        read_copy(folder)
     study = Study(folder)
     study.update()
-    assert "file is not a database" in study.error
+    assert "is not a SQLite file" in study.error
     assert study.summary(time.time()).progress == "cannot be read"
     with closing(sqlite3.connect(folder / "other.db")) as other:
         other.execute("CREATE TABLE strange (x)")
     (folder / "other.db").replace(folder / FILE)
-    with pytest.raises(StoreError, match="is not a study of this version") as error:
-        read_copy(folder)
-    assert str(folder) in str(error.value)
-    assert "slopewise-" not in str(error.value)
+    study = Study(folder)
+    study.update()
+    assert "is not a study of this version" in study.error
+    assert str(folder) in study.error
 
 
 def test_it_goes_from_nothing_to_the_end(tmp_path: Path) -> None:

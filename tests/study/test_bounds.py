@@ -1,8 +1,6 @@
 """What a spec may ask: every bound is one short line, said at once; what is stored already is read all the same."""
 
 import itertools
-import json
-import sqlite3
 import tracemalloc
 import warnings
 from collections.abc import Callable
@@ -20,8 +18,10 @@ from slopewise.study._preflight import preflight
 from slopewise.study._resume import check_same
 from slopewise.study._spec import DEFAULT_ARMS, ModelSpec, StudySpec
 from slopewise.study._spec_input import override, parse_spec, read_spec, stored_spec, toml_value
-from slopewise.study._store import FILE, Store
+from slopewise.study._store import Store, read_study
 from slopewise.testing import synthetic_study
+
+from .stores import edit_spec
 
 LONG = "x" * 10**7
 HUGE = 10**5000
@@ -258,10 +258,7 @@ def beyond(folder: Path, **changes: object) -> None:
     with closing(Store.create(folder, spec, record.data)) as store:
         for trial in record.trials:
             store.add(trial, record.environments["synthetic"])
-    with closing(sqlite3.connect(folder / FILE)) as older:
-        (text,) = older.execute("SELECT spec FROM study").fetchone()
-        older.execute("UPDATE study SET spec = ?", [json.dumps(json.loads(text) | changes)])
-        older.commit()
+    edit_spec(folder, lambda spec: spec | changes)
 
 
 @pytest.mark.parametrize("margin", [1e-12, 5e-324, 1e300])
@@ -290,9 +287,13 @@ def test_a_study_whose_margin_is_none_goes_on_with_another(tmp_path: Path) -> No
         SlopewiseWarning, match=r"had a margin of 1e-12 points, less than the least of 0\.001; it is 0\.5"
     ):
         assert study.missing(tmp_path) == ()
-    with warnings.catch_warnings(), closing(Store.open(tmp_path)) as store:
+    with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_same(store.spec(), stored_spec({"arms": "relu,elu", "seeds": 10, "margin": 1e-12}), tmp_path)
+        check_same(
+            stored_spec(read_study(tmp_path).spec),
+            stored_spec({"arms": "relu,elu", "seeds": 10, "margin": 1e-12}),
+            tmp_path,
+        )
 
 
 def test_a_margin_that_is_one_stays(tmp_path: Path) -> None:

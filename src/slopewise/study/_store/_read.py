@@ -13,7 +13,7 @@ from slopewise.errors import StoreError
 from slopewise.records import ArmCounts, StudyCounts, StudyRecord, TrialRecord
 from slopewise.study._store import _schema1
 from slopewise.study._store._packed import COLUMNS, seal, unpack
-from slopewise.study._store._sqlite import in_words, last_change, snapshot
+from slopewise.study._store._sqlite import DAMAGE, in_words, last_change, snapshot
 
 FILE = "study.db"
 SCHEMA = 2  # stored as SQLite's user_version
@@ -188,7 +188,7 @@ def _try(read: Callable[[], _T]) -> _T | None:
         if "no such" in str(error):  # a table or an index whose name was damaged
             return None
         raise
-    except sqlite3.DatabaseError:
+    except DAMAGE:
         return None
 
 
@@ -202,7 +202,7 @@ def _rows(connection: sqlite3.Connection, listed: Mapping[Any, Any]) -> list[tup
         return whole
     found = []
     numbers = {row for row in listed if isinstance(row, int)}
-    with suppress(sqlite3.DatabaseError):  # reads on until the first page that is damaged
+    with suppress(*DAMAGE):  # reads on until the first page that is damaged
         numbers.update(row for (row,) in connection.execute("SELECT rowid FROM records NOT INDEXED"))
     for number in sorted(numbers):
         row = _try(lambda number=number: connection.execute(f"{select} WHERE rowid = ?", (number,)).fetchone())  # type: ignore[misc]

@@ -22,6 +22,8 @@ from tempfile import TemporaryDirectory
 
 from slopewise.errors import StoreError
 
+# Python's sqlite3 raises the second where the message of the first would quote bytes of the file that are no text.
+DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
 _WAIT = 5.0  # seconds that a reader waits for a lock: a commit's is over in milliseconds
 _JOURNALS = ("-wal", "-journal")
 BESIDE = (*_JOURNALS, "-shm")  # what SQLite keeps beside a file while somebody writes it
@@ -97,8 +99,8 @@ def _begin(connection: sqlite3.Connection) -> sqlite3.Connection:
         connection.execute("BEGIN")
         try:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.DatabaseError as error:
-            if _code(error) != sqlite3.SQLITE_CORRUPT:
+        except DAMAGE as error:
+            if isinstance(error, sqlite3.Error) and _code(error) != sqlite3.SQLITE_CORRUPT:
                 raise
             connection.execute("PRAGMA writable_schema = ON")  # reads on past the text of a table or view
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -117,7 +119,7 @@ def in_words(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise StoreError(fault(path, error)) from error
     except OSError as error:
         raise StoreError(f"cannot read the store '{path}': {error.strerror}") from error
@@ -129,7 +131,7 @@ def fault(path: Path, error: BaseException | None) -> str:
         return f"the store '{path}' is locked by another program: try again when that has let go of it"
     if _code(error) == sqlite3.SQLITE_NOTADB:
         return f"'{path}' is not a SQLite file ({error}): move it away"
-    if _code(error) == sqlite3.SQLITE_CORRUPT:
+    if _code(error) == sqlite3.SQLITE_CORRUPT or isinstance(error, UnicodeDecodeError):
         return f"'{path}' is damaged ({error}): take a copy of it from before, or move it away"
     return f"cannot use the store '{path}': {error}"
 
@@ -139,7 +141,7 @@ def is_sound(path: Path) -> bool:
     try:
         with snapshot(path) as connection:
             return connection.execute("PRAGMA integrity_check(1)").fetchall() == [(b"ok",)]
-    except sqlite3.DatabaseError as error:
+    except DAMAGE as error:
         if is_busy(error):
             raise
         return False
