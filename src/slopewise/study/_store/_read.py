@@ -143,8 +143,8 @@ def _read(path: Path) -> StudyRecord:
         for key, digest, facts in stored or ()
         if isinstance(key, bytes) and isinstance(facts, bytes) and _seal(key, facts) == digest
     }
-    lost = sorted({t.environment for t in trials if t.environment and t.environment not in environments})
-    damaged += [f"the environment {key} that trials ran in" for key in lost]
+    if stored is None or len(environments) < len(stored):
+        damaged.append("facts of the environment that trials ran in")
     return make_record(spec, data, environments, trials, damaged)
 
 

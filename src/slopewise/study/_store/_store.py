@@ -95,9 +95,7 @@ class Store:
             _check_data(old.data, data, folder)
             if old.damaged or not is_sound(path):
                 aside = _move_aside(path)
-                left = (
-                    f" without {', '.join(old.damaged)}, which will be trained anew if planned" if old.damaged else ""
-                )
+                left = f" without {', '.join(old.damaged)}" if old.damaged else ""
                 warnings.warn(
                     StoreWarning(f"'{path}' was damaged: it is kept as '{aside.name}', and the study goes on{left}"),
                     stacklevel=2,

@@ -1,0 +1,55 @@
+"""Readers beside a running study cost it nothing but time."""
+
+import dataclasses
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from slopewise.records import TrialRecord
+from slopewise.study import read_results
+
+RUN = ["run", "--arms", "relu,prelu_channel", "--seeds", "3", "--epochs", "3", "--train-size", "300", "--workers", "1"]
+_TIMES = ("seconds", "seconds_per_step", "monitor_seconds", "operator_costs", "attempts")
+
+
+def run(folder: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "slopewise", *RUN, "--out", str(folder)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def untimed(trial: TrialRecord) -> TrialRecord:
+    """The trial without what no two runs have in common."""
+    epochs = tuple(dataclasses.replace(epoch, seconds_per_step=None) for epoch in trial.epochs)
+    return dataclasses.replace(trial, epochs=epochs, **dict.fromkeys(_TIMES))
+
+
+@pytest.mark.slow
+def test_readers_in_a_loop_and_an_open_select_change_no_bit(tmp_path: Path) -> None:
+    watched, alone = tmp_path / "watched", tmp_path / "alone"
+    study = run(watched)
+    while not (watched / "study.db").exists() or not (watched / "study.db").stat().st_size:
+        assert study.poll() is None
+    reads = 0
+    with closing(sqlite3.connect(watched / "study.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM sqlite_master").fetchone()  # and its transaction stays open
+        while study.poll() is None:
+            for verb in ("status", "report"):
+                command = [sys.executable, "-m", "slopewise", verb, watched]
+                ended = subprocess.run(command, capture_output=True, text=True, check=False)
+                reads += ended.returncode == 0
+                assert "Traceback" not in ended.stderr
+    words = study.communicate()[0]
+    assert study.returncode == 0, words
+    assert "locked" not in words
+    assert reads > 2
+    undisturbed = run(alone)
+    undisturbed.communicate()
+    assert undisturbed.returncode == 0
+    one, other = (read_results(folder).record for folder in (watched, alone))
+    assert [untimed(trial) for trial in one.trials] == [untimed(trial) for trial in other.trials]
+    assert len(one.trials) == 6
