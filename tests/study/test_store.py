@@ -15,7 +15,7 @@ from slopewise.records import AlarmRecord, EpochRecord, TrialRecord
 from slopewise.study._resume import spec_differences
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import parse_spec, stored_spec
-from slopewise.study._store import FILE, Store, read_counts, read_study
+from slopewise.study._store import FILE, Store, holds_study, read_counts, read_study
 from slopewise.testing import synthetic_study
 
 from .stores import write_schema1
@@ -95,6 +95,12 @@ def test_a_study_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(TypeError):  # facts that JSON cannot hold
         Store.create(tmp_path, SPEC, {"digest": object()})
     assert not (tmp_path / FILE).exists()
+    with closing(sqlite3.connect(tmp_path / FILE)) as killed:  # at the first moment of its making
+        killed.execute("PRAGMA journal_mode = WAL")
+    assert (tmp_path / FILE).stat().st_size
+    assert not holds_study(tmp_path)
+    with pytest.raises(StoreError, match=r"no study in .* yet"):
+        read_study(tmp_path)
     Store.create(tmp_path, SPEC, DATA).close()
     with closing(sqlite3.connect(tmp_path / FILE)) as store:
         store.execute("DELETE FROM study")

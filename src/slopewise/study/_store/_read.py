@@ -29,9 +29,16 @@ SELECT arm, sum(status = 'finished'), sum(status = 'finished' AND json_extract(f
 
 
 def holds_study(folder: str | Path) -> bool:
-    """Return whether a store is there. An empty file, which SQLite leaves when it is killed at once, is none."""
+    """Return whether a store is there; a file without tables, which a driver leaves that is killed at once, is none."""
     path = Path(folder) / FILE
-    return path.exists() and path.stat().st_size > 0
+    if not path.exists() or not path.stat().st_size:
+        return False
+    try:
+        with snapshot(path) as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()
+            return version != (0,) or connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
+    except DAMAGE:
+        return True  # something is there: whoever reads it says what is wrong with it
 
 
 def read_study(folder: str | Path) -> StudyRecord:

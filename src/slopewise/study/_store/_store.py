@@ -26,7 +26,7 @@ from slopewise.study._spec_input import stored_spec
 from slopewise.study._store import _schema1
 from slopewise.study._store._packed import KEYS, encode, pack, seal
 from slopewise.study._store._read import FILE, SCHEMA, holds_study, read_study
-from slopewise.study._store._sqlite import BESIDE, begin_log, beside, end_log, fault, is_busy, is_sound
+from slopewise.study._store._sqlite import BESIDE, begin_log, beside, end_log, fault, in_words, is_busy, is_sound
 
 _PAUSE = 0.2  # seconds between two attempts at a file that somebody else has locked
 _PATIENCE = 5.0  # seconds of that before a word is said
@@ -102,7 +102,7 @@ class Store:
                 )
         texts = {"spec": encode(spec.model_dump(mode="json")), "data": encode(data)}
         store = cls(path)
-        with store._words():
+        with in_words(path):
             begin_log(path)
         store._write(lambda connection: _set_up(connection, texts, old))
         return store
@@ -152,11 +152,6 @@ class Store:
                 raise StoreError(fault(self.path, error.orig)) from error
             else:
                 return
-
-    def _words(self) -> Any:
-        from slopewise.study._store._sqlite import in_words
-
-        return in_words(self.path)
 
 
 def _begin(connection: sql.Connection) -> None:
