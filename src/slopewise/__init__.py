@@ -84,9 +84,9 @@ __getattr__ = importer(
 
 
 class _Package(ModuleType):
-    """The package, in which `convert` is the function although a room has that name, too.
+    """The package's own module type, in which `convert` is the function, although a subpackage has the same name.
 
-    Importing `slopewise.convert` puts the room into an attribute of the package. A property goes before attributes.
+    Importing `slopewise.convert` sets an attribute of the package to the subpackage. A property takes precedence.
     """
 
     @property

@@ -1,6 +1,6 @@
 """Cost of PReLU on this machine: `slopewise bench`, and the longer scripts in the source tree's benchmarks folder.
 
-Figures are ratios within one run. Four kinds of jobs make measurements; tables, targets and answers are read off them.
+Figures are ratios within one run. Jobs of four kinds make measurements, from which tables, targets and answers follow.
 """
 
 from slopewise.bench._converted import CONVERTED as CONVERTED

@@ -1,4 +1,4 @@
-"""What a training step costs in networks of libraries that `convert` has given PReLUs."""
+"""Benchmark of a training step in networks of other libraries, before and after `convert`."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ CONVERSIONS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class LibraryNetwork:
-    """A classifier of a library, random weights, 10 classes.
+    """A library's classifier for 10 classes, with random weights.
 
     Attributes:
-        library: the package to import and to install.
-        build: the network for a number of channels of its first stage.
-        image: shape of one image.
-        batch: images in a step, so many that it takes less than a second on two cores.
-        logits: from what the network returns.
+        library: Package to import and to install.
+        build: Function that builds the network, given the number of channels of its first stage.
+        image: Shape of one image.
+        batch: Number of images in a step, chosen so that a step takes less than a second on two cores.
+        logits: Function that takes the logits from the network's output.
     """
 
     library: str
@@ -53,7 +53,7 @@ class LibraryNetwork:
 
     @property
     def installed(self) -> bool:
-        """Whether the library is there, without importing it."""
+        """True if the library is installed; it is not imported."""
         return importlib.util.find_spec(self.library) is not None
 
 
@@ -66,15 +66,15 @@ def converted_jobs(
     rounds: int = 20,
     budget: float = math.inf,
 ) -> list[Job]:
-    """Steps of networks as their library makes them and as `convert` does, all taking turns, eager, in float32.
+    """Return jobs that time steps of the libraries' networks and of their conversions, in turns, eager, in float32.
 
     Args:
-        networks: of `CONVERTED`; by default those whose library is installed.
-        layouts: of images and weights: "contiguous", "channels_last" (of volumes, channels_last_3d).
-        batch: images in a step, by default the network's own number.
-        width: channels of the first stage; 64 make a ResNet-18.
-        rounds: steps of each that count.
-        budget: seconds for the rounds of one case, as in `interleaved`.
+        networks: Keys of `CONVERTED`; by default those whose library is installed.
+        layouts: Layouts of images and weights: "contiguous", "channels_last" (for volumes, channels_last_3d).
+        batch: Number of images in a step; by default the network's own.
+        width: Number of channels of the first stage; 64 make a ResNet-18.
+        rounds: Number of timed steps of each network.
+        budget: Time limit in seconds for the rounds of one case, as in `interleaved`.
 
     Example:
         >>> [words for words, _ in converted_jobs(networks=["monai-resnet18"], layouts=["contiguous"])]
@@ -91,7 +91,7 @@ def converted_jobs(
 def variants(
     network: LibraryNetwork, images: Tensor, memory_format: torch.memory_format, width: int
 ) -> dict[str, nn.Module]:
-    """The network as its library makes it, then its conversions: the same weights, in training mode."""
+    """Return the library's network, then its conversions: the same weights, in training mode."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         original = network.build(width).to(memory_format=memory_format).train()  # type: ignore[call-overload]
@@ -100,7 +100,7 @@ def variants(
 
 
 def images_and_labels(network: LibraryNetwork, layout: str, batch: int) -> tuple[Tensor, Tensor, torch.memory_format]:
-    """Random images in the layout and their labels, the same in every run, and the layout's format for weights."""
+    """Return random images in the layout and their labels, the same in every run, and the memory format for weights."""
     generator = torch.Generator().manual_seed(0)
     memory_format = LAYOUTS[layout]
     if memory_format is torch.channels_last and len(network.image) == 4:
@@ -110,7 +110,7 @@ def images_and_labels(network: LibraryNetwork, layout: str, batch: int) -> tuple
 
 
 def transformers_resnet18(width: int) -> nn.Module:
-    """The ResNet of He et al. (2016) with basic blocks; its ReLUs are not in place."""
+    """Build the ResNet-18 of He et al. (2016), with basic blocks; its ReLUs are not in place."""
     with _without_torchvision_of_another_torch():
         from transformers import ResNetConfig, ResNetForImageClassification
 
@@ -122,7 +122,7 @@ def transformers_resnet18(width: int) -> nn.Module:
 
 
 def monai_resnet18(width: int) -> nn.Module:
-    """The same in three dimensions, for volumes of one channel; its ReLUs are in place."""
+    """Build a ResNet-18 in three dimensions, for volumes of one channel; its ReLUs are in place."""
     from monai.networks.nets.resnet import ResNet
 
     return ResNet("basic", [2, 2, 2, 2], _stages(width), spatial_dims=3, n_input_channels=1, num_classes=10)
@@ -142,9 +142,9 @@ def _stages(width: int) -> list[int]:
 
 @contextmanager
 def _without_torchvision_of_another_torch() -> Iterator[None]:
-    """Let transformers take torchvision, which its ResNet needs not, for missing where it cannot be imported.
+    """Hide torchvision from transformers if it cannot be imported; the ResNet does not need it.
 
-    transformers imports it wherever it is installed, and one that was built for another PyTorch then raises
+    transformers imports torchvision if it is installed, and one that was built for another PyTorch then raises
     "operator torchvision::nms does not exist".
     """
     try:

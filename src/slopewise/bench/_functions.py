@@ -1,8 +1,8 @@
-"""The functions whose time is compared, each as three things to call: forward, backward, and both.
+"""The functions that are timed against each other, each as three callables: forward, backward, and both.
 
-The inputs are dense and random, the incoming gradient is given and has the input's layout. "forward" builds the graph
-for backward, as in training; "backward" goes through one graph again and again; "both" builds one and goes through it.
-All parameters have the input's dtype, as `model.to(dtype)` leaves them.
+The inputs are dense and random; the incoming gradient is given and has the input's layout. "forward" builds the graph
+for backward, as in training; "backward" runs backward through one retained graph; "both" builds a graph and runs
+backward. All parameters have the input's dtype, as `model.to(dtype)` leaves them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BN_FUSED, BN_FUSED_LOW_MEMORY = "slopewise fused", "slopewise fused low_memory"
 
 
 def prelu_candidates(size: Size, layout: str, dtype: str, slopes: str, *, compiled: bool) -> dict[str, ByPass]:
-    """ReLU, stock PReLU, slopewise's, and a copy of the same bytes; ReLU first, as what the others are compared with.
+    """Return ReLU, PyTorch's PReLU, slopewise's, and a copy of the same bytes; ReLU is first, as the baseline.
 
     Example:
         >>> candidates = prelu_candidates((2, 3, 4, 4), "channels_last", "float32", "shared", compiled=False)
@@ -52,15 +52,15 @@ def prelu_candidates(size: Size, layout: str, dtype: str, slopes: str, *, compil
 
 
 def batch_norm_candidates(size: Size, layout: str, dtype: str, residual: str, *, compiled: bool) -> dict[str, ByPass]:
-    """BatchNorm in training, then ReLU or PReLU: stock in two or three steps, and slopewise's fused one.
+    """Return BatchNorm in training, then ReLU or PReLU: PyTorch's in separate operations, and slopewise's fused one.
 
     Args:
-        size: of the input, (N, C, H, W).
-        layout: key of `LAYOUTS`.
-        dtype: key of `DTYPES`.
-        residual: "residual added": a tensor of the input's size is added before the activation, in place, as
-            torchvision's ResNets do it; "no residual": nothing is.
-        compiled: also what torch.compile makes of the stock pair.
+        size: Size of the input, (N, C, H, W).
+        layout: Key of `LAYOUTS`.
+        dtype: Key of `DTYPES`.
+        residual: Either "residual added", where a tensor of the input's size is added in place before the activation,
+            as in torchvision's ResNets, or "no residual".
+        compiled: If True, PyTorch's BatchNorm and PReLU are also compiled with torch.compile.
     """
     x, other, grad = _tensors(3, size, layout, dtype)
     slope = torch.full((size[1],), 0.25, dtype=x.dtype, requires_grad=True)
@@ -69,7 +69,7 @@ def batch_norm_candidates(size: Size, layout: str, dtype: str, residual: str, *,
     inputs = tuple(tensor.requires_grad_() for tensor in (x, scale, shift, *added))
 
     def pair(activation: Callable[[Tensor], Tensor]) -> _Function:
-        running = torch.zeros_like(scale), torch.ones_like(scale)  # each candidate moves its own
+        running = torch.zeros_like(scale), torch.ones_like(scale)  # each candidate updates its own
 
         def function(x: Tensor, scale: Tensor, shift: Tensor, *added: Tensor) -> Tensor:
             y = F.batch_norm(x, *running, scale, shift, training=True)
@@ -111,9 +111,9 @@ def _tensors(count: int, size: Size, layout: str, dtype: str) -> list[Tensor]:
 
 
 def _passes(function: _Function, inputs: tuple[Tensor, ...], grad: Tensor, *parameters: Tensor) -> ByPass:
-    """`parameters` get gradients like the inputs, but the function has them already."""
+    """Return the three passes of a function; it holds `parameters` itself, which get gradients like the inputs."""
     wanted = (*inputs, *parameters)
-    # Built when it is first gone through: a forward pass in between may move running statistics that it has saved.
+    # Built before its first backward pass: a forward pass in between may change running statistics that it has saved.
     graph = cache(lambda: function(*inputs))
     return {
         "forward": lambda: function(*inputs),
@@ -123,7 +123,7 @@ def _passes(function: _Function, inputs: tuple[Tensor, ...], grad: Tensor, *para
 
 
 def _copies(x: Tensor, grad: Tensor) -> ByPass:
-    """The least memory traffic that the passes need, into memory that is there already: the floor.
+    """Return passes with the least memory traffic possible, into memory that is already allocated: a lower bound.
 
     Forward reads the input and writes the output: one copy. Backward reads the input and the incoming gradient and
     writes the input's gradient: one sum of two tensors.
@@ -137,5 +137,5 @@ def _copies(x: Tensor, grad: Tensor) -> ByPass:
 
 
 def _compiled(function: _Function) -> _Function:
-    torch.compiler.reset()  # every case compiles anew: an earlier case's shape must not make this one's dynamic
+    torch.compiler.reset()  # compile each case afresh: an earlier case's shape must not make this one's dynamic
     return torch.compile(function, dynamic=False)

@@ -1,4 +1,4 @@
-"""What one activation costs, alone and behind a BatchNorm: forward, backward, and both, over shapes and dtypes."""
+"""Benchmark of one activation, alone and after a BatchNorm: forward, backward, and both, over shapes and dtypes."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def kernel_jobs(
     compiled: bool = True,
     rounds: int = 15,
 ) -> list[Job]:
-    """Every combination of the arguments: first PReLU alone, then BatchNorm and PReLU (one slope per channel).
+    """Return a job for each combination of the arguments: PReLU alone, then BatchNorm and PReLU (a slope per channel).
 
     Args:
-        sizes: of the input, (N, C, H, W).
-        layouts: "contiguous", "channels_last".
-        dtypes: "float32", "bfloat16".
-        slopes: for PReLU alone: "shared", "per channel".
-        residuals: for BatchNorm and PReLU: "no residual", or "residual added" between the two.
-        passes: "forward", "backward", "both".
-        compiled: also time what torch.compile makes of the stock functions; each case then compiles for seconds.
-        rounds: turns of each candidate.
+        sizes: Sizes of the input, (N, C, H, W).
+        layouts: Layouts of the input: "contiguous", "channels_last".
+        dtypes: Dtypes of the input: "float32", "bfloat16".
+        slopes: Kinds of slopes for PReLU alone: "shared", "per channel".
+        residuals: Cases of BatchNorm and PReLU: "no residual", or "residual added" between the two.
+        passes: Passes to time: "forward", "backward", "both".
+        compiled: If True, PyTorch's functions are also timed under torch.compile, which takes seconds per case.
+        rounds: Number of timed rounds.
 
     Example:
         >>> jobs = kernel_jobs(sizes=[(2, 3, 4, 4)], dtypes=["float32"], slopes=["shared"], residuals=[])

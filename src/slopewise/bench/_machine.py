@@ -1,4 +1,4 @@
-"""The facts of a machine that a reader needs to repeat, or to doubt, a time."""
+"""Facts about the machine that a reader needs to reproduce or assess a timing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
 def machine() -> dict[str, Any]:
-    """What a study records of its machine (versions, processor, operators, threads), and its caches and load.
+    """Return the environment that a study records (versions, processor, operators, threads), with caches and load.
 
     Example:
         >>> {"cpu", "cpu_operators", "cores", "threads", "torch", "caches", "load_average"} <= machine().keys()
@@ -23,7 +23,7 @@ def machine() -> dict[str, Any]:
 
 
 def caches(folder: Path) -> dict[str, str]:
-    """Sizes of the first core's caches as Linux lists them; empty elsewhere.
+    """Return the sizes of the first core's caches as Linux lists them; empty on other systems.
 
     Example:
         >>> caches(Path("no such folder"))
@@ -37,7 +37,7 @@ def caches(folder: Path) -> dict[str, str]:
 
 
 def heading(facts: dict[str, Any]) -> str:
-    """The facts that matter most, in one line.
+    """Return the most important facts in one line.
 
     Example:
         >>> operators = {"name": "reference", "reason": "the kernels are turned off"}

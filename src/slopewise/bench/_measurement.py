@@ -1,4 +1,4 @@
-"""What every benchmark yields: one case, and the figure of each candidate in it."""
+"""The result of every benchmark: a case, and the figures of each candidate in it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Measurement:
     """The candidates' figures in one case.
 
     Attributes:
-        question: which benchmark it answers, such as "prelu" or "training step".
-        case: what was held fixed, such as {"size": "64x64x32x32", "layout": "channels_last"}.
-        values: by candidate, one figure a round, in `unit`. The first candidate is what the others are compared with.
-        unit: "s" for seconds a call, "B" for bytes.
+        question: Name of the benchmark, such as "prelu" or "training step".
+        case: Conditions of the measurement, such as {"size": "64x64x32x32", "layout": "channels_last"}.
+        values: Figures by candidate, one for each round, in `unit`. The first candidate is the baseline.
+        unit: Unit of the figures: "s" for seconds per call, "B" for bytes.
 
     Example:
         >>> steps = Measurement("training step", {"network": "cnn"}, {"ReLU": (2.0, 4.0), "PReLU": (3.0, 6.0)}, "s")
@@ -35,19 +35,19 @@ class Measurement:
 
     @property
     def base(self) -> str:
-        """The candidate that the others are compared with."""
+        """Baseline: the candidate that the others are compared with."""
         return next(iter(self.values))
 
     def ratio(self, of: str, to: str | None = None) -> Ratio:
-        """How much more one candidate takes than another one, by default than the base."""
+        """Return the ratio of one candidate's figures to another's, by default to the baseline's."""
         return ratio(self.values[of], self.values[self.base if to is None else to])
 
     def median(self, of: str) -> float:
-        """The candidate's middle figure over the rounds."""
+        """Return the median of the candidate's figures over the rounds."""
         return median(self.values[of])
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values: the medians, and [median, low quartile, high quartile] of each ratio to the base."""
+        """Return plain values: the medians, and [median, low quartile, high quartile] of each ratio to the baseline."""
         ratios = {name: self.ratio(name) for name in self.values}
         return {
             "question": self.question,
@@ -61,11 +61,11 @@ class Measurement:
 
 
 Job = tuple[str, Callable[[], list[Measurement]]]
-"""What is about to be measured, in words, and the measuring itself."""
+"""A description of a measurement, and the function that makes it."""
 
 
 def run_jobs(jobs: Iterable[Job], say: Callable[[str], None]) -> list[Measurement]:
-    """Do the jobs one after another, and say before each what it is and how many there are.
+    """Run the jobs one after another, and announce each with its number and description.
 
     Example:
         >>> found = run_jobs([("nothing", list), ("nothing again", list)], print)
@@ -81,5 +81,5 @@ def run_jobs(jobs: Iterable[Job], say: Callable[[str], None]) -> list[Measuremen
 
 
 def _rounded(value: float) -> float:
-    """Four significant figures: more would be noise."""
+    """Round to four significant figures: more would be noise."""
     return float(f"{value:.4g}")

@@ -1,4 +1,4 @@
-"""What a training step keeps in memory: bytes saved for backward, and how far it lifts the process."""
+"""Benchmark of a training step's memory: bytes saved for backward, and the rise in the process's resident memory."""
 
 from __future__ import annotations
 
@@ -31,15 +31,16 @@ def memory_jobs(
     width: int = WIDTH,
     rounds: int = 3,
 ) -> list[Job]:
-    """Both figures of one training step, as in `network_jobs`.
+    """Return jobs that measure both figures for the training step of `network_jobs`.
 
     Args:
-        networks: "resnet20", "cnn".
-        layouts: of images and weights: "contiguous", "channels_last".
-        variants: the networks to compare, ReLU first.
-        batch: images in a step.
-        width: channels of the first stage.
-        rounds: fresh processes a variant for the peak; 0 leaves it out. The bytes saved are the same in every step.
+        networks: Networks to measure: "resnet20", "cnn".
+        layouts: Layouts of images and weights: "contiguous", "channels_last".
+        variants: Variants of the network to compare, ReLU first.
+        batch: Number of images in a step.
+        width: Number of channels of the first stage.
+        rounds: Number of fresh processes per variant for the peak; 0 leaves it out. The bytes saved are the same in
+            every step.
     """
     jobs: list[Job] = []
     for network, layout in product(networks, layouts):
@@ -51,14 +52,14 @@ def memory_jobs(
 
 
 def saved_bytes(function: Callable[[], Tensor], parameters: Iterable[Tensor] = ()) -> int:
-    """Bytes that a forward pass keeps for its backward pass.
+    """Count the bytes that a forward pass keeps for its backward pass.
 
-    Every storage counts once and whole, however many saved tensors are views of it, since one of them keeps all of
-    it alive. The input counts where it is saved.
+    Every storage counts once and as a whole, however many saved tensors are views of it, since a single view keeps all
+    of it alive. The input counts if it is saved.
 
     Args:
-        function: the forward pass; its result holds the graph.
-        parameters: tensors whose storages do not count.
+        function: Forward pass, whose result holds the graph.
+        parameters: Tensors whose storages do not count.
 
     Example:
         >>> x = torch.zeros(100, requires_grad=True)
@@ -66,7 +67,7 @@ def saved_bytes(function: Callable[[], Tensor], parameters: Iterable[Tensor] = (
         (400, 0)
     """
     excluded = {tensor.untyped_storage().data_ptr() for tensor in parameters}
-    storages: dict[int, torch.UntypedStorage] = {}  # kept, so that no address is given to a second one
+    storages: dict[int, torch.UntypedStorage] = {}  # kept alive, so that no address is used twice
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -80,13 +81,13 @@ def saved_bytes(function: Callable[[], Tensor], parameters: Iterable[Tensor] = (
 
 
 def step_bytes(model: nn.Module, images: Tensor, labels: Tensor) -> int:
-    """Bytes that one training step keeps for backward, parameters and buffers excluded."""
+    """Count the bytes that one training step keeps for backward, without parameters and buffers."""
     own = chain(model.parameters(), model.buffers())
     return saved_bytes(lambda: F.cross_entropy(model(images), labels), own)
 
 
 def peak_bytes(network: str, variant: str, layout: str, *, batch: int, width: int) -> int:
-    """How far one training step lifts the resident memory of a process: see `slopewise.bench._peak`."""
+    """Measure the rise in a process's resident memory during one training step: see `slopewise.bench._peak`."""
     settings = {"network": network, "variant": variant, "layout": layout, "batch": batch, "width": width}
     settings["threads"] = torch.get_num_threads()
     command = [sys.executable, "-m", "slopewise.bench._peak", json.dumps(settings)]

@@ -1,7 +1,7 @@
-"""Two networks, each in the variants that are compared: the same convolutions with another normalisation-activation.
+"""Two networks in the variants that are compared: the same convolutions with different normalisations and activations.
 
-A variant is a factory `norm_act(channels) -> Module` whose module takes (input, residual=None). The fused ones are
-slopewise's layers as they are; the stock ones are built as torchvision builds its ResNets: sum and ReLU in place.
+A variant is a factory `norm_act(channels) -> Module` whose module takes (input, residual=None). The fused variants are
+slopewise's layers; the others are built like torchvision's ResNets, with the sum and ReLU in place.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ VARIANTS = (RELU, PRELU, UNFUSED, FUSED, FUSED_LOW_MEMORY, CONVOLUTIONS)
 
 
 def build(network: str, variant: str, *, width: int = 16, init: float = 0.25) -> nn.Module:
-    """A network for 3-channel images and 10 classes.
+    """Build a network for 3-channel images and 10 classes.
 
     Args:
-        network: "resnet20" or "cnn".
-        variant: one of `VARIANTS`.
-        width: channels of the first stage.
-        init: initial slopes of the PReLU variants, one for each channel.
+        network: Name of the network, "resnet20" or "cnn".
+        variant: One of `VARIANTS`.
+        width: Number of channels of the first stage.
+        init: Initial value of the PReLU variants' slopes, of which each channel has one.
 
     Example:
         >>> import torch
@@ -48,14 +48,14 @@ def build(network: str, variant: str, *, width: int = 16, init: float = 0.25) ->
 
 
 class BatchNormThen(nn.Module):
-    """BatchNorm, the residual if there is one, then an activation."""
+    """BatchNorm, the optional residual, then an activation."""
 
     def __init__(self, channels: int, activation: nn.Module) -> None:
         super().__init__()
         self.bn, self.act = nn.BatchNorm2d(channels), activation
 
     def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:  # noqa: A002 (PyTorch's name)
-        """(N, channels, H, W) twice to the same shape."""
+        """Return a tensor of the shape that input and residual have, (N, channels, H, W)."""
         output: Tensor = self.bn(input)
         if residual is not None:
             output += residual
@@ -63,15 +63,15 @@ class BatchNormThen(nn.Module):
 
 
 class Nothing(nn.Module):
-    """Leaves the convolution's output alone."""
+    """No normalisation and no activation: the convolution's output is not changed."""
 
     def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:  # noqa: A002, ARG002
-        """The input itself."""
+        """Return the input itself."""
         return input
 
 
 class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions beside the shortcut without parameters of He et al. (2016), option A."""
+    """Two 3 x 3 convolutions with the parameter-free shortcut of He et al. (2016), option A."""
 
     def __init__(self, norm_act: NormAct, in_channels: int, channels: int) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class BasicBlock(nn.Module):
         self.has_shortcut = not isinstance(self.norm_act2, Nothing)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """(N, in_channels, H, W) to (N, channels, H / stride, W / stride)."""
+        """Map (N, in_channels, H, W) to (N, channels, H / stride, W / stride)."""
         residual = self._shortcut(input) if self.has_shortcut else None
         return self.norm_act2(self.conv2(self.norm_act1(self.conv1(input))), residual)  # type: ignore[no-any-return]
 
@@ -94,7 +94,7 @@ class BasicBlock(nn.Module):
 
 
 def resnet20(norm_act: NormAct, width: int) -> nn.Module:
-    """A convolution, three stages of three blocks with width, 2 * width and 4 * width channels, a linear layer."""
+    """Build a ResNet-20: a convolution, three stages of three blocks (width, 2 * width, 4 * width), a linear layer."""
     layers = [nn.Conv2d(3, width, 3, padding=1, bias=False), norm_act(width)]
     channels = width
     for out in (width, 2 * width, 4 * width):
@@ -105,7 +105,7 @@ def resnet20(norm_act: NormAct, width: int) -> nn.Module:
 
 
 def cnn(norm_act: NormAct, width: int) -> nn.Module:
-    """Three pairs of 3 x 3 convolutions with max-pooling between the pairs, a linear layer."""
+    """Build three pairs of 3 x 3 convolutions with max-pooling between the pairs, and a linear layer."""
     layers: list[nn.Module] = []
     channels = 3
     for number, out in enumerate((width, width, 2 * width, 2 * width, 4 * width, 4 * width), start=1):
@@ -123,6 +123,6 @@ def _with_head(layers: list[nn.Module], channels: int) -> nn.Module:
     for module in layers:
         for conv in module.modules():
             if isinstance(conv, nn.Conv2d):
-                # Behind a BatchNorm the scale is void; without one it keeps the signal's.
+                # Before a BatchNorm the scale of the weights has no effect; without one it preserves the signal's.
                 nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10))

@@ -1,4 +1,4 @@
-"""What a training step costs: forward pass, loss, backward pass, SGD with momentum."""
+"""Benchmark of a training step: forward pass, loss, backward pass, SGD with momentum."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def network_jobs(
     rounds: int = 20,
     budget: float = math.inf,
 ) -> list[Job]:
-    """Steps on a batch of 3 x 32 x 32 images in float32, all variants taking turns.
+    """Return jobs that time steps on a batch of 3 x 32 x 32 images in float32, all variants taking turns.
 
     Args:
-        networks: "resnet20", "cnn".
-        layouts: of images and weights: "contiguous", "channels_last".
-        variants: the networks to step through eagerly, ReLU first.
-        compiled: those to step through as torch.compile makes them; each compiles for up to a minute.
-        batch: images in a step.
-        width: channels of the first stage.
-        rounds: steps of each that count.
-        budget: seconds for the rounds of one case, as in `interleaved`.
+        networks: Networks to time: "resnet20", "cnn".
+        layouts: Layouts of images and weights: "contiguous", "channels_last".
+        variants: Variants to run eagerly, ReLU first.
+        compiled: Variants to run under torch.compile as well; each compiles for up to a minute.
+        batch: Number of images in a step.
+        width: Number of channels of the first stage.
+        rounds: Number of timed steps of each variant.
+        budget: Time limit in seconds for the rounds of one case, as in `interleaved`.
     """
     return [
         (
@@ -56,11 +56,11 @@ def network_jobs(
 def training_step(
     model: nn.Module, logits: Callable[[Any], Tensor] = lambda output: output
 ) -> Callable[[Tensor, Tensor], None]:
-    """One step of training on images and labels, to be called again and again.
+    """Return a function that takes one training step on images and labels, for repeated calls.
 
-    `logits` takes these from what the model returns; by default it returns nothing else.
-    The learning rate is so small that a thousand steps change nothing that is timed: no variant wanders off into
-    infinities or denormal numbers, which cost other times.
+    `logits` takes the logits from the model's output; by default they are the output itself.
+    The learning rate is so small that a thousand steps do not affect the timing: no variant drifts to infinities or
+    denormal numbers, whose arithmetic takes a different time.
     """
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
 
@@ -73,14 +73,14 @@ def training_step(
 
 
 def batch_of(count: int, layout: str) -> tuple[Tensor, Tensor]:
-    """Random images and labels, the same in every run."""
+    """Return random images and labels, the same in every run."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(count, 3, 32, 32, generator=generator).contiguous(memory_format=LAYOUTS[layout])
     return images, torch.randint(0, 10, (count,), generator=generator)
 
 
 def seeded(network: str, variant: str, layout: str, width: int) -> nn.Module:
-    """A network with the same weights whatever the variant, in training mode, with its weights in the layout."""
+    """Build a network in training mode, with the same weights for every variant and its weights in the layout."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build(network, variant, width=width)
@@ -88,7 +88,7 @@ def seeded(network: str, variant: str, layout: str, width: int) -> nn.Module:
 
 
 def network_case(network: str, layout: str, batch: int, width: int) -> dict[str, str]:
-    """A case in words; a width other than the usual one makes it another network."""
+    """Return a case in words; a width other than the default is part of the network's name."""
     name = network if width == WIDTH else f"{network} of width {width}"
     return {"network": name, "layout": layout, "batch": f"batch {batch}"}
 

@@ -1,9 +1,9 @@
-"""The process that measures one peak: `python -m slopewise.bench._peak SETTINGS`, a JSON object. Linux alone.
+"""The process that measures one peak: `python -m slopewise.bench._peak SETTINGS`, a JSON object. Linux only.
 
 It makes two training steps on two images, which load the libraries, start the threads and allocate the optimizer's
-state. Then it hands free memory back to the system, takes the resident level (VmRSS), resets the kernel's high-water
-mark to it, makes one step on the whole batch, and prints the new mark (VmHWM) less that level, in bytes. What the step
-allocates beside the activations counts as well: gradients, and the workspace of the convolutions.
+state. Then it returns free memory to the system, reads the resident memory (VmRSS), resets the kernel's high-water mark
+to it, makes one step on the whole batch, and prints the new mark (VmHWM) minus the resident memory, in bytes. All that
+the step allocates counts, not only activations: also gradients, and the workspace of the convolutions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def main(settings: str) -> None:
-    """Print how far one step lifts this process's resident memory."""
+    """Print the rise in this process's resident memory during one step, in bytes."""
     wanted = json.loads(settings)
     torch.set_num_threads(wanted["threads"])
     model = seeded(wanted["network"], wanted["variant"], wanted["layout"], wanted["width"])
@@ -34,7 +34,7 @@ def main(settings: str) -> None:
     gc.collect()
     _trim()
     level = _kibibytes("VmRSS")
-    with suppress(OSError):  # without the right to reset it the mark is the process's, which a real step exceeds
+    with suppress(OSError):  # without the right to reset it, the mark is the process's, which a real step exceeds
         _CLEAR.write_text("5", encoding="ascii")
     step(images, labels)
     sys.stdout.write(f"{1024 * (_kibibytes('VmHWM') - level)}\n")
@@ -48,8 +48,8 @@ def _kibibytes(field: str) -> int:
 
 
 def _trim() -> None:
-    """Free memory that the C library still holds would hide what the step needs."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl has not
+    """Return free memory to the system: the C library would otherwise serve the step from it, unmeasured."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # in glibc, but not in musl
     if trim is not None:
         trim(0)
 

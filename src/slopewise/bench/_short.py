@@ -1,4 +1,4 @@
-"""The short form of the three benchmarks, and its answer in words: one line a question."""
+"""The short form of the three benchmarks, and its answers in words: one line per question."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ _LAYOUTS = ("channels_last", "contiguous")  # the faster one on CPUs first: the 
 
 
 def short_jobs(*, quick: bool = False) -> list[Job]:
-    """What `slopewise bench` measures: under two minutes on two cores, so without torch.compile.
+    """Return the jobs of `slopewise bench`: under two minutes on two cores, and therefore without torch.compile.
 
     Args:
-        quick: tiny networks and tensors, in seconds: that everything runs, not what it costs.
+        quick: If True, networks and tensors are tiny and the jobs take seconds: a test that everything runs, whose
+            figures mean nothing.
     """
     width, batch, rounds = (4, 8, 2) if quick else (16, 128, 15)
     return [
@@ -48,7 +49,7 @@ def short_jobs(*, quick: bool = False) -> list[Job]:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """How one question is answered: the sentence, whose ratio goes into it, and what stands beside it."""
+    """The form of one question's answer: the sentence, the candidate whose ratio it states, and those added to it."""
 
     question: str
     sentence: str
@@ -89,7 +90,7 @@ _ANSWERS = (
 
 
 def answers(measurements: Iterable[Measurement]) -> list[str]:
-    """One sentence a question that was measured, from the figures alone.
+    """Return one sentence for each question that was measured, from the figures alone.
 
     Example:
         >>> pair = {"BatchNorm+ReLU(inplace)": (2.0,), "BatchNorm+PReLU": (5.0,), "slopewise fused": (0.9,)}

@@ -1,4 +1,4 @@
-"""Measurements and findings on a terminal. Words carry what colour repeats."""
+"""Measurements and findings on a terminal. Colour only repeats what the words say."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from slopewise.bench._measurement import Measurement, Unit
 from slopewise.bench._targets import Finding
 from slopewise.support.terminal import words
 
-_FEW = 4  # cases that fit beside each other
+_FEW = 4  # number of cases that fit side by side
 
 
 def print_measurements(measurements: Sequence[Measurement], console: Console) -> None:
-    """One table a question: the base's own figure, and what the others take of it.
+    """Print one table per question: the baseline's figure, and the others' ratios to it.
 
-    Few cases stand beside each other, a row a candidate, with the middle half of the rounds' ratios. Many stand under
-    each other, a row a case.
+    Up to four cases are shown side by side, with a row for each candidate and the interquartile range of the rounds'
+    ratios. More cases get a row each.
     """
     for _, group in groupby(measurements, key=lambda found: (found.question, tuple(found.case), tuple(found.values))):
         found = list(group)
@@ -30,7 +30,7 @@ def print_measurements(measurements: Sequence[Measurement], console: Console) ->
 
 
 def print_findings(findings: Sequence[Finding], console: Console) -> None:
-    """One row a target: the best and the worst of its cases, and in how many it holds."""
+    """Print one row per target: the best and the worst of its cases, and the number of cases in which it holds."""
     if not findings:
         return
     table = _table("target")
@@ -52,7 +52,7 @@ def print_findings(findings: Sequence[Finding], console: Console) -> None:
 
 
 def quantity(value: float, unit: Unit) -> str:
-    """A figure with a unit that fits it.
+    """Format a figure with a suitable unit.
 
     Example:
         >>> quantity(0.0123, "s"), quantity(3.4e-5, "s"), quantity(2.0, "s"), quantity(2**21, "B")

@@ -1,4 +1,4 @@
-"""What the kernels and layers are meant to reach, as ratios within one run on two threads."""
+"""Performance targets of the kernels and layers, as ratios within one run on two threads."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from slopewise.timing import Ratio
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A promise: one candidate takes at most so many times what another one takes.
+    """A target: the largest acceptable ratio of one candidate's figures to another's.
 
     Attributes:
-        words: what is compared, for readers.
-        question, of, to: which measurements and candidates.
-        at_most: the largest ratio that keeps the promise.
-        where: what a case must have to be covered.
-        large: whether only inputs of more than a million elements are covered.
+        words: Description of the comparison, for readers.
+        question: Name of the benchmark.
+        of: Candidate in the ratio's numerator.
+        to: Candidate in the ratio's denominator.
+        at_most: Largest ratio that meets the target.
+        where: Conditions that a case must include to be covered.
+        large: If True, only inputs of more than a million elements are covered.
     """
 
     words: str
@@ -36,7 +38,7 @@ class Target:
     large: bool = False
 
     def covers(self, found: Measurement) -> bool:
-        """Whether the promise is about this case, and both candidates were measured in it."""
+        """Return True if the target applies to this case, and both candidates were measured in it."""
         return (
             found.question == self.question
             and {self.of, self.to} <= found.values.keys()
@@ -77,18 +79,18 @@ class Finding:
 
     @property
     def holds(self) -> bool:
-        """Whether the middle ratio keeps the promise."""
+        """True if the median ratio meets the target."""
         return self.ratio.median <= self.target.at_most
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         ratio = [round(value, 4) for value in (self.ratio.median, self.ratio.low, self.ratio.high)]
         target = {"what": self.target.words, "at_most": round(self.target.at_most, 4)}
         return {**target, "case": self.case, "ratio": ratio, "holds": self.holds}
 
 
 def judge(measurements: Iterable[Measurement], targets: Iterable[Target] = TARGETS) -> list[Finding]:
-    """Every target in every case that it covers, in the order of the targets.
+    """Judge every target in every case that it covers, in the order of the targets.
 
     Example:
         >>> step = {"ReLU": (2.0, 2.0), "slopewise fused": (1.7, 1.9)}

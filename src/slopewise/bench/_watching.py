@@ -1,9 +1,9 @@
-"""What it costs to watch training: the same steps with nothing, with `Monitor`, and with hooks as one would write them.
+"""Benchmark of monitoring: the same training steps without it, with `Monitor`, and with hand-written hooks.
 
-The hand-written hooks are of two kinds. "statistics hooks" record mean, standard deviation and the share of outputs
-near 0 of every layer, each at once as a number, as fastai's ActivationStats does. "naive hooks" collect what the
-monitor does (signs and gradients per unit, norms, updates), the way of a first attempt: layer by layer, `.item()` by
-`.item()`.
+The hand-written hooks are of two kinds. "statistics hooks" record mean, standard deviation and the fraction of outputs
+near 0 of every layer, each converted to a number at once, as fastai's ActivationStats does. "naive hooks" collect what
+the monitor does (signs and gradients per unit, norms, updates) as a first attempt would: layer by layer, with an
+`.item()` for each number.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def watching_jobs(
     width: int = WIDTH,
     rounds: int = 20,
 ) -> list[Job]:
-    """Steps of ResNet-20 on 3 x 32 x 32 images in float32, all ways of watching taking turns.
+    """Return jobs that time steps of ResNet-20 on 3 x 32 x 32 images in float32, all ways of monitoring taking turns.
 
     Args:
-        variants: of the network, see `slopewise.bench.build`.
-        layouts: of images and weights.
-        batch: images in a step.
-        width: channels of the first stage.
-        rounds: steps of each that count; a third as many turns of fifty steps.
+        variants: Variants of the network, see `slopewise.bench.build`.
+        layouts: Layouts of images and weights: "contiguous", "channels_last".
+        batch: Number of images in a step.
+        width: Number of channels of the first stage.
+        rounds: Number of timed steps of each way; runs of fifty steps are timed a third as often, at least 3 times.
     """
     return [
         (f"watched training step, {variant} {layout}", partial(_measure, variant, layout, batch, width, rounds))
@@ -63,7 +63,7 @@ def _measure(variant: str, layout: str, batch: int, width: int, rounds: int) -> 
     case = {**network_case("resnet20", layout, batch, width), "variant": variant}
     builds = min(_BUILDS, rounds)
     seconds: dict[str, tuple[float, ...]] = {}
-    # Where a network's tensors lie in memory makes a step a hundredth faster or slower: several draws of that.
+    # The addresses of a network's tensors change the time of a step by about 1 %: build it several times.
     for number in range(builds):
         found = _by_turns(build, images, labels, rounds=rounds // builds + (number < rounds % builds))
         seconds = {name: seconds.get(name, ()) + times for name, times in found.items()}
@@ -74,7 +74,7 @@ def _measure(variant: str, layout: str, batch: int, width: int, rounds: int) -> 
 def _by_turns(
     build: Callable[[], nn.Module], images: Tensor, labels: Tensor, *, rounds: int
 ) -> dict[str, tuple[float, ...]]:
-    """Seconds of a step, watched in all ways, each with a network of its own."""
+    """Time a step under each way of monitoring, each with a network of its own, in seconds."""
     steps: dict[str, Step] = {}
     with ExitStack() as watching:
         for name in (NOTHING, EVERY, BETWEEN, STATISTICS, NAIVE):
@@ -91,7 +91,7 @@ def _by_turns(
 
 
 def _fifties(model: nn.Module, images: Tensor, labels: Tensor, *, rounds: int) -> dict[str, tuple[float, ...]]:
-    """Seconds of fifty steps of one network, by turns without a monitor and with a new one, which samples the first."""
+    """Time fifty steps of one network, in turns without a monitor and with a new one that samples the first step."""
     step = training_step(model)
     seconds: dict[str, list[float]] = {NOTHING: [], RARELY: []}
     step(images, labels)
@@ -106,7 +106,7 @@ def _fifties(model: nn.Module, images: Tensor, labels: Tensor, *, rounds: int) -
 
 
 def statistics_hooks(model: nn.Module) -> dict[str, list[tuple[float, float, float]]]:
-    """Mean, standard deviation and share of outputs at most 0.05, of every layer in every pass.
+    """Record mean, standard deviation and the fraction of outputs up to 0.05, of every layer in every forward pass.
 
     Example:
         >>> import torch
@@ -130,7 +130,7 @@ def statistics_hooks(model: nn.Module) -> dict[str, list[tuple[float, float, flo
 
 
 class NaiveHooks:
-    """A training step that records what a monitor with every=1 does, number by number.
+    """A training step that records the same as a monitor with every=1, number by number.
 
     Example:
         >>> import torch

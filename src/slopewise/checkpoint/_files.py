@@ -1,4 +1,4 @@
-"""From a file to what was saved in it: safetensors, torch.save, and the index files of model hubs."""
+"""Reading of checkpoint files: safetensors, torch.save, and the index files of model hubs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from slopewise.checkpoint._torch_files import is_zip_of_torch, open_torch
 from slopewise.errors import CheckpointError
 
 _LARGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
-_START = 512  # bytes that a format is told by
+_START = 512  # bytes that identify a format
 _PICKLE = b"\x80"
 
 
@@ -28,8 +28,8 @@ class OpenFile:
     """Content of a file, whose tensors can be read while it is open.
 
     Attributes:
-        content: Tensors, records of tensors, and whatever holds them.
-        ties: The file says which tensors share memory.
+        content: Tensors, records of tensors, and the containers that hold them.
+        ties: True if the file records which tensors share memory.
     """
 
     content: Any
@@ -40,8 +40,8 @@ class OpenFile:
 def open_file(path: Path) -> Iterator[OpenFile]:
     """Open a checkpoint.
 
-    Names in a safetensors file, and mostly in an index, are sorted as text; they come in the order of people here,
-    "layer2" before "layer10".
+    Names in a safetensors file, and in most index files, are sorted as text; here they are sorted with numbers as
+    numbers, "layer2" before "layer10".
 
     Raises:
         CheckpointError: The file is missing, damaged, or of another format.
@@ -70,7 +70,7 @@ def _start(path: Path) -> bytes:
 
 
 def _is_safetensors(start: bytes, size: int) -> bool:
-    """Eight bytes of length, then a JSON object of that length."""
+    """Return True for eight bytes of length, followed by a JSON object of that length."""
     return start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= min(_LARGEST_HEADER, size - 8)
 
 
@@ -105,7 +105,7 @@ def _other(path: Path, start: bytes) -> CheckpointError:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    """All tensors; those that its metadata names as another's aliases, as safetensors' `save_model` does, as well."""
+    """Return all tensors, including those that the metadata lists as aliases of others, as `save_model` writes it."""
     try:
         from safetensors import SafetensorError, safe_open
     except ModuleNotFoundError as error:

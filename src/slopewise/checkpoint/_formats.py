@@ -1,4 +1,4 @@
-"""Names of files that are no checkpoints, told by their content or else by their name, and what to do about them."""
+"""Identification of files that are not checkpoints, by their content or else by their name, with advice for each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNPACK = "unpack it and name the checkpoint in it"
 _FETCH = "fetch the checkpoint itself"
 _TENSORFLOW = "load it in TensorFlow and save its variables by name with safetensors.numpy.save_file"
 
-# Content that starts so, from the byte of the number on.
+# Offset and bytes by which content is identified, the format's name, and the advice.
 _STARTS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, GIT_LFS, "a Git LFS pointer, not the checkpoint itself", "run `git lfs pull` there"),
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes its weights", _KERAS),
@@ -41,7 +41,7 @@ _STARTS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"SQLite format 3", "a SQLite database", _FETCH),
     (0, b"PK\x03\x04", "a zip archive whose end is missing, as of a download that was cut off", "fetch it again"),
 )  # fmt: skip
-# Names that end so, where the content says nothing.
+# Endings of names, for content that is not identified.
 _SUFFIXES: tuple[tuple[str, str, str], ...] = (
     (".onnx", "an ONNX model", _SOURCE),
     (".mlmodel", "a Core ML model", _SOURCE),
@@ -70,10 +70,10 @@ _SHOWN = 4
 
 
 def what_else(path: Path, start: bytes) -> tuple[str, str] | None:
-    """Return what a file is and what to do instead, as far as that can be told.
+    """Return the kind of a file and the advice for it, or None if it is unknown.
 
     Args:
-        path: Path of the file; its name counts where the content says nothing.
+        path: Path of the file; its name counts if the content does not identify it.
         start: First bytes of the file, 512 or as many as it has.
     """
     if not start:
@@ -88,7 +88,7 @@ def what_else(path: Path, start: bytes) -> tuple[str, str] | None:
 
 
 def what_folder(path: Path) -> str:
-    """Return the advice for a folder, by what lies in it."""
+    """Return the kind of a folder and the advice for it, judged by its files."""
     names = sorted(entry.name for entry in path.iterdir())
     if "data.pkl" in names and "data" in names:
         return f"an unpacked file of torch.save: pack it again, `cd '{path.parent}' && zip -0 -r packed.pt {path.name}`"
@@ -159,7 +159,7 @@ def _is_text(start: bytes) -> bool:
 
 
 def _is_onnx(start: bytes) -> bool:
-    """The version of the format, then the producer's name, the graph or the operators: how all exporters begin."""
+    """Return True for a format version followed by producer, graph or operators, as all exporters begin a file."""
     return start[:1] == b"\x08" and 0 < start[1] < 32 and start[2:3] in {b"\x12", b"\x1a", b"\x3a", b"\x42"}
 
 

@@ -1,4 +1,4 @@
-"""Names of tensors, and what wrappers made of them."""
+"""Names of tensors, and the prefixes that wrappers add to them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import Tensor
 
 from slopewise.errors import CheckpointError
 
-# PyTorch's wrappers stand anywhere in a name; data parallelism and weight averaging wrap the whole network.
+# These wrappers of PyTorch occur anywhere in a name; data parallelism and weight averaging wrap the whole network.
 _WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_fpw_module", "_checkpoint_wrapped_module"})
 AVERAGED = "n_averaged"  # the counter that torch.optim.swa_utils.AveragedModel saves beside "module."
 
 
 class StateDict(dict[str, Tensor]):
-    """Tensors by name, with the `_metadata` of `torch.nn.Module.state_dict` where there is one.
+    """Tensors by name, with the `_metadata` of `torch.nn.Module.state_dict` if there is any.
 
-    PyTorch's `load_state_dict` looks there for the version of each module that wrote the tensors. Some networks refuse
-    a state dict without it, and BatchNorm decides by it which tensors an older one lacks.
+    PyTorch's `load_state_dict` reads from it the version of each module that wrote the tensors. Some networks refuse
+    a state dict without it, and BatchNorm uses it to find out which tensors an older state dict lacks.
 
     Example:
         >>> import torch
@@ -36,7 +36,7 @@ class StateDict(dict[str, Tensor]):
     def renamed(self, names: Mapping[str, str], modules: Mapping[str, str]) -> StateDict:
         """Return the tensors of `names` under new names, with the metadata of `modules` under theirs.
 
-        Where two modules get one name, the metadata of the later one counts: wrappers stand before what they wrap.
+        If two modules get the same name, the metadata of the later one is kept: a wrapper precedes its content.
         """
         metadata = metadata_of(self)
         kept = None if metadata is None else {new: metadata[old] for old, new in modules.items() if old in metadata}
@@ -44,25 +44,25 @@ class StateDict(dict[str, Tensor]):
 
 
 def metadata_of(state_dict: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the `_metadata` of a state dict, None where it has none."""
+    """Return the `_metadata` of a state dict, or None if it has none."""
     return getattr(state_dict, "_metadata", None)
 
 
 def strip_prefixes(tensors: Mapping[str, Tensor], prefixes: Sequence[str] = ("module.",)) -> StateDict:
     """Rename a wrapped network's tensors to the names that they have without the wrapper.
 
-    `_orig_mod` (torch.compile) and the wrappers of FSDP and activation checkpointing go wherever they stand in a
-    name. The prefixes go where *every* name begins with them, however often. `n_averaged`, which AveragedModel adds
-    beside its "module.", goes with them.
+    `_orig_mod` (torch.compile) and the wrappers of FSDP and activation checkpointing are removed anywhere in a name.
+    A prefix is removed, repeatedly, if *every* name begins with it. `n_averaged`, which AveragedModel adds beside its
+    "module.", is removed together with a prefix.
 
     Args:
         tensors: State dict; its `_metadata` is kept.
         prefixes: Prefixes to remove. "module." is that of DataParallel, DistributedDataParallel and AveragedModel.
-            Pass ``("module.", "model.")`` for the network inside a LightningModule that calls it `model`; this is no
-            default, since a network may itself call its layers so.
+            Pass ``("module.", "model.")`` for the network inside a LightningModule that calls it `model`; this is not
+            the default, since a network may have a submodule of that name itself.
 
     Raises:
-        CheckpointError: Two names would become one.
+        CheckpointError: Two names would become the same.
 
     Example:
         >>> import torch
@@ -80,7 +80,7 @@ def strip_prefixes(tensors: Mapping[str, Tensor], prefixes: Sequence[str] = ("mo
 
 
 def below(prefix: str, modules: Mapping[str, str]) -> dict[str, str]:
-    """Return the modules under a prefix, their new names without it.
+    """Return the modules under a prefix, with the prefix removed from their new names.
 
     Example:
         >>> below("net.", {"": "", "net": "net", "net.conv": "net.conv", "loss": "loss"})

@@ -1,7 +1,7 @@
-"""A pickle read as inert records: nothing that it names is imported, nothing is called.
+"""Reading of a pickle as inert records: nothing that it names is imported, and nothing is called.
 
-`pickletools.genops` decodes the opcodes; the loop below keeps the stack. Where `pickle` would look a class up and make
-an object, a `Name` and a `Thing` are kept. So no content of a file can run code, whatever classes it is of.
+`pickletools.genops` decodes the opcodes; the machine below keeps the stack. Instead of looking a class up and making an
+object, as `pickle` does, it keeps a `Name` and a `Thing`. So no content of a file can run code, whatever its classes.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Thing:
     """An object as its pickle describes it.
 
     Attributes:
-        made: The class or function that would make it.
-        args: The arguments of that call.
+        made: Class or function that would make it.
+        args: Arguments of that call.
         values: Items appended to it, as to a list.
         items: Items set in it, as in a dict.
-        state: Its attributes, or whatever its class would restore it from.
+        state: Its attributes, or the state that its class would restore it from.
     """
 
     made: Any
@@ -43,14 +43,14 @@ class Thing:
 
 
 def load(stream: IO[bytes], persistent: Callable[[Any], Any]) -> Any:
-    """Return the next pickled object of a stream, which is then behind it.
+    """Return the next pickled object of a stream, and leave the stream positioned after it.
 
     Args:
         stream: Binary file, open at the start of a pickle.
-        persistent: Function that gives the object for a persistent id.
+        persistent: Function that returns the object for a persistent id.
 
     Raises:
-        ValueError: The stream holds no whole pickle. Other built-in errors are possible as well.
+        ValueError: The stream holds no complete pickle. Other built-in errors are possible as well.
     """
     machine = _Machine(persistent)
     for opcode, argument, _ in pickletools.genops(stream):
@@ -121,7 +121,7 @@ class _Machine:
         self._marked()
 
     def _pop(self, _: None) -> None:
-        # A mark counts as an item of the stack, which is how old picklers drop what they began.
+        # A mark counts as an item of the stack: old picklers discard an unfinished object by popping its mark.
         if self._marks and self._marks[-1] == len(self._stack):
             self._marks.pop()
         else:

@@ -1,4 +1,4 @@
-"""From a file's content to the state dicts in it, which training scripts put at many places."""
+"""Search for the state dicts in a file's content, where training scripts put them in many places."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ class StateDictInFile:
     Attributes:
         path: Keys that lead to it.
         tensors: Its tensors, by name.
-        others: Tensors that are not read, by name, and in words what each is.
-        metadata: Versions of the modules that wrote it, by their names; None where the file has none.
+        others: Descriptions of the tensors that cannot be read, by name.
+        metadata: Versions of the modules that wrote it, by their names; None if the file has none.
+        rank: Preference among several state dicts: 2 for a mapping with the names of parameters, 1 for a pickled
+            module, 0 for other names.
     """
 
     path: tuple[str, ...]
@@ -40,9 +42,9 @@ class StateDictInFile:
 def state_dicts(content: Any) -> list[StateDictInFile]:
     """Return the state dicts of a file's content, in its order.
 
-    A state dict is a mapping in which a tensor with a dimension has a name with a dot, or of which at least half are
-    tensors. A whole pickled module gives the one that its `state_dict()` would. Optimizers are not searched. Values
-    beside state dicts (scores, class weights) are none, unless they are named as parameters are.
+    A state dict is a mapping in which a tensor with a dimension has a name with a dot, or of which at least half the
+    entries are tensors. A whole pickled module counts as its `state_dict()`. Optimizers are not searched. Mappings of
+    other values above a state dict (scores, class weights) do not count, unless their names are those of parameters.
     """
     found = list(_search(content))
     ranked = [one.path for one in found if one.rank]
@@ -55,7 +57,7 @@ def state_dicts(content: Any) -> list[StateDictInFile]:
 
 def _search(content: Any) -> Iterator[StateDictInFile]:
     seen: set[int] = set()
-    known: dict[int, Tensor | SavedTensor | Unread | None] = {}  # one record under two names is one tensor
+    known: dict[int, Tensor | SavedTensor | Unread | None] = {}  # one record with two names is one tensor
 
     def tensor(value: Any) -> Tensor | SavedTensor | Unread | None:
         if not isinstance(value, Thing):
@@ -102,7 +104,7 @@ def _dotted(tensors: Mapping[str, Tensor | SavedTensor | Unread]) -> bool:
 
 
 def _real(tensor: Tensor | SavedTensor | Unread) -> bool:
-    """Not a score: ModelCheckpoint's of the best files are tensors by name, too."""
+    """Return False for scores: those that ModelCheckpoint keeps of the best files are tensors by name, too."""
     if isinstance(tensor, Unread):
         return True
     size = tensor.shape if isinstance(tensor, Tensor) else tensor.size
@@ -120,7 +122,7 @@ def _holds(name: Any, value: Any) -> bool:
 
 
 def entries(value: Any) -> Mapping[Any, Any]:
-    """Return what a container holds, by key or number; of an object, its attributes as well."""
+    """Return the items of a container by key or index; for an object, its attributes as well."""
     if isinstance(value, dict):
         return value
     if isinstance(value, list | tuple):
@@ -136,14 +138,14 @@ def entries(value: Any) -> Mapping[Any, Any]:
 
 
 def _as_module(value: Any) -> Mapping[str, Any] | None:
-    """The attributes of a pickled module, or None where the value is none."""
+    """Return the attributes of a pickled module, or None if the value is not a module."""
     if not isinstance(value, Thing) or not isinstance(value.state, dict):
         return None
     return value.state if {"_parameters", "_buffers", "_modules"} <= value.state.keys() else None
 
 
 def _of_module(module: Mapping[str, Any], prefix: str = "", above: tuple[int, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """The parameters and persistent buffers of a pickled module and of those below it, in the order of state_dict()."""
+    """Yield the parameters and persistent buffers of a pickled module and its submodules, in order of state_dict()."""
     skip = set(members(module.get("_non_persistent_buffers_set")))
     for kind in ("_parameters", "_buffers"):
         for name, value in entries(module[kind]).items():
@@ -156,7 +158,7 @@ def _of_module(module: Mapping[str, Any], prefix: str = "", above: tuple[int, ..
 
 
 def _metadata(value: Any) -> dict[str, dict[str, Any]] | None:
-    """The `_metadata` of a state dict, of which plain values are kept."""
+    """Return the plain values of a state dict's `_metadata`, or None if it has none."""
     state = value.state if isinstance(value, Thing) else None
     saved = state.get("_metadata") if isinstance(state, dict) else None
     if saved is None:

@@ -1,4 +1,4 @@
-"""A checkpoint's state dict, read: the one that is meant, by its key where there are several."""
+"""Reading of a checkpoint's state dict, selected by its key if there are several."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ _SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A state dict and where in its file it was.
+    """A state dict and its location in the file.
 
     Attributes:
-        key: Keys that lead to it, joined with dots, as in "state_dict"; empty where it is the file's only content.
+        key: Keys that lead to it, joined with dots, as in "state_dict"; empty if it is the file's only content.
         tensors: Tensors by name, in the file's order, on the CPU. Those that share memory in the file share it here.
-        left_out: Entries that are tensors of a kind that is not read (sparse, quantised, one process's share), and
-            what each is.
-        ties: The file says which tensors share memory. Safetensors files do not.
+        left_out: Descriptions of tensors of a kind that is not read (sparse, quantised, one process's share), by name.
+        ties: True if the file records which tensors share memory. Safetensors files do not.
     """
 
     key: str
@@ -38,29 +37,28 @@ class Checkpoint:
 def load_state_dict(path: str | PathLike[str], key: str | None = None) -> StateDict:
     """Return the tensors of a checkpoint by name, on the CPU, without running any code of the file.
 
-    Files of `torch.save` and of safetensors are read, and the index of a checkpoint in parts
-    (`*.safetensors.index.json`, `pytorch_model.bin.index.json`). They are told apart by their content. Objects of other
-    classes beside the tensors, and whole pickled modules, are read as inert records: no class is imported and no
-    function is called.
+    Supported are files of `torch.save` and of safetensors, and the index of a checkpoint in parts
+    (`*.safetensors.index.json`, `pytorch_model.bin.index.json`). The format is detected from the content. Objects of
+    other classes, and whole pickled modules, are read as inert records: no class is imported and no function is called.
 
-    The state dict may be the whole file or stand below keys, as in ``{"state_dict": ..., "optimizer": ...}``. It is a
-    mapping in which tensors have the names of parameters. Optimizers (mappings with `state` and `param_groups`) are not
-    searched. Where several are left, as the network and its moving average, `key` must pick one. Entries that are no
-    tensors are left out.
+    The state dict may be the whole file or be nested under keys, as in ``{"state_dict": ..., "optimizer": ...}``. It is
+    a mapping in which tensors have the names of parameters. Optimizers (mappings with `state` and `param_groups`) are
+    not searched. If there are several, such as the network and its moving average, `key` must select one. Entries that
+    are not tensors are left out.
 
     Args:
         path: File to read.
-        key: Keys that lead to the state dict, "ema" or "ema.module" or, in a list, "0"; also a part of that from the
-            left, if one lies below it.
+        key: Keys that lead to the state dict, joined with dots, such as "ema", "ema.module" or, in a list, "0". The
+            first of these keys are enough if only one state dict is below them.
 
     Returns:
-        A new dict in the file's order, with the `_metadata` of the file, if it has some. A safetensors file is sorted
-        by name and keeps no order of layers: the names come sorted with numbers as numbers, "layer2" before "layer10".
-        Tensors that are one under several names (by the file, or by the metadata of safetensors) are one here.
+        A new dict in the file's order, with the `_metadata` of the file, if it has any. A safetensors file does not
+        keep the order of layers: its names are sorted, with numbers as numbers, "layer2" before "layer10". A tensor
+        with several names (in the file, or in the metadata of safetensors) is one tensor here.
 
     Raises:
         CheckpointError: The file is missing, damaged or of another format; it holds no state dict or, without `key`,
-            several; `key` is none of them; or safetensors is not installed.
+            several; `key` matches none or several of them; or safetensors is not installed.
 
     Example:
         >>> import tempfile, torch
@@ -73,12 +71,12 @@ def load_state_dict(path: str | PathLike[str], key: str | None = None) -> StateD
 
 
 def read_checkpoint(path: str | PathLike[str], key: str | None = None, *, option: str = "key") -> Checkpoint:
-    """Read a state dict as `load_state_dict` does, with the key at which it was found and what was left out.
+    """Read a state dict as `load_state_dict` does, and return it with its key and the entries that were left out.
 
     Args:
         path: File to read.
         key: Keys that lead to the state dict.
-        option: Name under which the user gives the key, for the error about several state dicts.
+        option: Name of the option by which the user gives the key, for the error about several state dicts.
     """
     path = Path(path)
     with open_file(path) as file:

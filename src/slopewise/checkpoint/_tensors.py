@@ -1,7 +1,7 @@
-"""Tensors among the records of a pickle, and their values once they are wanted.
+"""Tensors among the records of a pickle, and their values, read on demand.
 
-A record is recognised by the name of the function that PyTorch or NumPy would rebuild it with. Values are read for the
-tensors that are chosen alone, so that a checkpoint's optimizer costs nothing.
+A record is recognised by the name of the function with which PyTorch or NumPy would rebuild it. Values are read only
+for the tensors that are selected, so that a checkpoint's optimizer costs nothing.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class SavedTensor:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A tensor that is not read, and in words what it is."""
+    """A tensor that cannot be read, with a description."""
 
     what: str
 
 
 def described(value: Any) -> Tensor | SavedTensor | Unread | None:
-    """Return what tensor a value of a file is, or None where it is none.
+    """Return the tensor that a value of a file describes, or None if it describes none.
 
     Raises:
         ValueError: The record of a tensor is damaged. Other built-in errors are possible as well.
@@ -62,7 +62,7 @@ def described(value: Any) -> Tensor | SavedTensor | Unread | None:
 
 
 def read_tensors(saved: Mapping[str, Tensor | SavedTensor]) -> dict[str, Tensor]:
-    """Return tensors with their values; those that share a storage in the file share it in memory."""
+    """Read the tensors' values; tensors that share a storage in the file share it in memory."""
     storages: dict[Storage, Tensor] = {}
 
     def values(tensor: Tensor | SavedTensor) -> Tensor:
@@ -78,7 +78,7 @@ def read_tensors(saved: Mapping[str, Tensor | SavedTensor]) -> dict[str, Tensor]
 
 
 def members(value: Any) -> list[Any]:
-    """Return the items of a list, tuple or set, which old protocols write as a call."""
+    """Return the items of a list, tuple or set, also if an old protocol wrote it as a call."""
     if isinstance(value, Thing):
         return [*value.values, *(list(value.args[0]) if value.args and isinstance(value.args[0], list | tuple) else [])]
     return list(value) if isinstance(value, list | tuple | set | frozenset) else []
@@ -120,18 +120,18 @@ def _sizes(numbers: Any) -> list[int]:
 
 
 def _version_2(args: Any) -> SavedTensor | Unread:
-    """(storage, offset, size, stride, requires_grad, hooks, metadata)."""
+    """Read (storage, offset, size, stride, requires_grad, hooks, metadata)."""
     storage = _storage(args[0])
     return _view(storage, storage.dtype, args[1], args[2], args[3], args[6:])
 
 
 def _version_3(args: Any) -> SavedTensor | Unread:
-    """(storage, offset, size, stride, requires_grad, hooks, dtype, metadata)."""
+    """Read (storage, offset, size, stride, requires_grad, hooks, dtype, metadata)."""
     return _view(_storage(args[0]), _DTYPES[args[6].name], args[1], args[2], args[3], args[7:])
 
 
 def _subclass(args: Any) -> Tensor | SavedTensor | Unread | None:
-    """(function, class, its arguments, state)."""
+    """Read (function, class, its arguments, state)."""
     rebuild, kind, inner, state = args
     if isinstance(kind, Name) and kind.name == "DTensor":
         return _local(inner, state)
@@ -139,7 +139,7 @@ def _subclass(args: Any) -> Tensor | SavedTensor | Unread | None:
 
 
 def _local(args: Any, state: Any) -> Tensor | SavedTensor | Unread | None:
-    """A DTensor, where one process holds all of it."""
+    """Return the local tensor of a DTensor if one process holds all of it."""
     parts = state if isinstance(state, tuple) else (state,)  # attributes, and those of slots
     found = {name: value for part in parts if isinstance(part, dict) for name, value in part.items()}
     local = described(found.get("_local_tensor"))
@@ -148,7 +148,7 @@ def _local(args: Any, state: Any) -> Tensor | SavedTensor | Unread | None:
 
 
 def _partial(spec: Any) -> bool:
-    """Return whether values of several processes are still to be added up."""
+    """Return True if the values of several processes are still to be summed, or if the placements are unknown."""
     state = spec.state if isinstance(spec, Thing) else None
     placements = members(state.get("placements")) if isinstance(state, dict) else []
     kinds = [place.made for place in placements if isinstance(place, Thing)]
@@ -176,7 +176,7 @@ _REBUILD: dict[str, Callable[[Any], Tensor | SavedTensor | Unread | None]] = {
 
 
 def _array(value: Thing) -> SavedTensor | Unread | None:
-    """A NumPy array, as its own functions write it."""
+    """Read a NumPy array from the record of NumPy's own functions."""
     name = value.made.name
     if name == "_reconstruct" and isinstance(value.state, tuple) and len(value.state) == 5:
         _, shape, dtype, by_columns, content = value.state
@@ -192,7 +192,7 @@ def _array(value: Thing) -> SavedTensor | Unread | None:
     state = dtype.state if isinstance(dtype.state, tuple) else ()
     byteorder = "big" if state[1:2] == (">",) else "little"
     size = tuple(_sizes(shape))
-    # Of strides in elements, the last dimension's is 1, or the first's where the array lies by columns.
+    # Strides are in elements: that of the last dimension is 1, or that of the first if the array is column-major.
     stride, step = [], 1
     for length in size if by_columns else reversed(size):
         stride.append(step)
@@ -205,7 +205,7 @@ def _array(value: Thing) -> SavedTensor | Unread | None:
 
 
 def _raw(content: Any) -> bytes | None:
-    """Bytes, which protocol 2 writes as text to be encoded."""
+    """Return bytes, also if protocol 2 wrote them as text to be encoded; None for other content."""
     if isinstance(content, Thing) and content.made == Name("_codecs", "encode"):
         content = content.args[0]
     if isinstance(content, str):

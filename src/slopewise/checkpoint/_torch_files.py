@@ -1,4 +1,4 @@
-"""Files of `torch.save` in both of its formats, and plain pickles, as records whose tensors are read when wanted."""
+"""Files of `torch.save` in both of its formats, and plain pickles, as records whose tensors are read on demand."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _STORAGES = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Storage:
-    """Memory that tensors share, in the file.
+    """A storage in the file, which several tensors may share.
 
     Attributes:
-        dtype: Of its elements.
+        dtype: Dtype of its elements.
         count: Number of its elements.
-        read: Returns its bytes.
-        byteorder: "little" or "big".
+        read: Function that returns its bytes.
+        byteorder: Byte order of its elements, "little" or "big".
     """
 
     dtype: torch.dtype
@@ -47,14 +47,14 @@ class Storage:
 
 
 def is_zip_of_torch(archive: zipfile.ZipFile) -> bool:
-    """Tell whether an archive is a file of `torch.save`, and not of `torch.jit.save`, which also has the code."""
+    """Return True if an archive is a file of `torch.save`, and not of `torch.jit.save`, which also has the code."""
     names = archive.namelist()
     return any(map(_CONTENT.fullmatch, names)) and not any(name.endswith("constants.pkl") for name in names)
 
 
 @contextmanager
 def open_torch(path: Path) -> Iterator[Any]:
-    """The content of a file of `torch.save`; its tensors can be read while it is open.
+    """Open a file of `torch.save` and yield its content, whose tensors can be read while the file is open.
 
     Raises:
         ValueError: The file is damaged. Other built-in errors are possible as well.
@@ -68,10 +68,10 @@ def open_torch(path: Path) -> Iterator[Any]:
 
 
 def storage_in(content: bytes) -> Storage:
-    """Return the storage that plain `pickle` wrote, as a file of torch.save within its own.
+    """Return a storage that plain `pickle` wrote as an embedded file of torch.save.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The content is not a storage.
     """
     found = _in_a_row(io.BytesIO(content))
     if not isinstance(found, Storage):
@@ -104,7 +104,7 @@ def _unzipped(archive: zipfile.ZipFile) -> Any:
 
 
 def _in_a_row(file: IO[bytes]) -> Any:
-    """Pickles one after the other, then the bytes of the storages; or a single pickle, of no torch.save."""
+    """Read the old format: several pickles in a row, then the bytes of the storages; or a single plain pickle."""
     first = load(file, _none)
     if first != _MAGIC:
         return first
@@ -137,7 +137,7 @@ def _in_a_row(file: IO[bytes]) -> Any:
 
 
 def _part(storage: Storage, offset: int, count: int) -> Storage:
-    """A view of a storage, as files of PyTorch 0.2 and before have them."""
+    """Return a view of a storage, as in files of PyTorch 0.2 and earlier."""
     itemsize = storage.dtype.itemsize
 
     def read() -> bytearray:
@@ -147,7 +147,7 @@ def _part(storage: Storage, offset: int, count: int) -> Storage:
 
 
 def _filled(content: bytearray, file: IO[bytes]) -> bytearray:
-    """Bytes read into memory that is there, a part at a time since zip files are read through a copy."""
+    """Fill `content` with bytes of the file, in chunks, since zip files are read through a copy."""
     filled = 0
     while taken := file.readinto(memoryview(content)[filled : filled + _CHUNK]):  # type: ignore[attr-defined]
         filled += taken

@@ -1,7 +1,7 @@
-"""Averages over all of space as GlobalAveragePool, the node that every runtime of networks for images knows.
+"""Spatial averages as GlobalAveragePool, a node that every runtime for image networks supports.
 
 torch's exporter writes `x.mean((2, 3))` and `AdaptiveAvgPool2d(1)` as ReduceMean, whose axes became an input in opset
-18: some readers take them in the older form alone (onnx2torch 1.5), and others compute a general reduction.
+18: some readers accept only the older form (onnx2torch 1.5), and others compute a general reduction.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def place_averages(model: ir.Model) -> None:
-    """Replace each ReduceMean over dimensions 2 and up of (N, C, ...) by GlobalAveragePool, flattened where it was."""
+    """Replace each ReduceMean over dimensions 2 and up of (N, C, ...) by GlobalAveragePool, flattened if it was."""
     for node in list(model.graph.all_nodes()):
         if node.op_type == "ReduceMean" and node.domain == "" and _is_global(node):
             _replace(node)

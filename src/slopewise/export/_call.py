@@ -1,4 +1,4 @@
-"""The inputs of a call, and the same with other sizes of those dimensions that may have any."""
+"""The inputs of a call, and resized versions of it for the dimensions that may change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Example = Tensor | tuple[Any, ...] | dict[str, Any]
 
 @dataclass(frozen=True)
 class Dimension:
-    """A dimension that may have other sizes: its name, shared by all that change with it, and torch.export's hint."""
+    """A dimension that may change: its name, which dimensions of the same size share, and torch.export's hint."""
 
     name: str
     hint: Any = field(default_factory=lambda: torch.export.Dim.DYNAMIC)
@@ -34,7 +34,7 @@ class Call:
 
     @classmethod
     def of(cls, example: Example) -> Self:
-        """A tensor is the one positional argument, a tuple are all of them, a dict is keyword arguments."""
+        """Make a call from a tensor (the only positional argument), a tuple (all of them) or a dict (keywords)."""
         args: tuple[Any, ...] = ()
         kwargs: dict[str, Any] = {}
         if isinstance(example, Tensor):
@@ -59,34 +59,34 @@ class Call:
 
     @property
     def size(self) -> int:
-        """Dimension 0 of the first tensor that has one: the number of samples."""
+        """Number of samples: the size of dimension 0 of the first tensor that has one."""
         return next((len(tensor) for tensor in self.tensors if tensor.ndim), 0)
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The present size of each free dimension, by its name."""
+        """Current size of each free dimension, by its name."""
         pairs = zip(self.tensors, self.free, strict=False)
         return {free.name: tensor.shape[place] for tensor, dims in pairs for place, free in dims.items()}
 
     @property
     def batch(self) -> str | None:
-        """The name of the free dimension that counts the samples."""
+        """Name of the free dimension that is the batch, or None."""
         pairs = zip(self.tensors, self.free, strict=False)
         return next((dims[0].name for tensor, dims in pairs if 0 in dims and len(tensor) == self.size), None)
 
     @property
     def fixing(self) -> str:
-        """Return advice about sizes that cannot be free."""
+        """Advice about sizes that cannot be free."""
         others = any(name != self.batch for name in self.sizes)
         return "leave that dimension out of dynamic_shapes" if others else "pass dynamic_batch=False"
 
     def detached(self) -> Self:
-        """The same call with tensors of its own, which share the memory of these."""
+        """Return the call with new tensors, which share the memory of these."""
         args, kwargs = pytree.tree_map_only(Tensor, Tensor.detach, (self.args, self.kwargs))
         return dataclasses.replace(self, args=args, kwargs=kwargs)
 
     def resized(self, sizes: Mapping[str, int]) -> Self:
-        """The same call with other sizes of free dimensions, where entries repeat the example's in turn."""
+        """Return the call with other sizes of free dimensions, filled by repeating the example's entries cyclically."""
         free = iter(self.free)
 
         def other(tensor: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ class Call:
         return dataclasses.replace(self, args=args, kwargs=kwargs)
 
     def sample(self, number: int) -> Self:
-        """One sample of a call whose batch is free."""
+        """Return one sample of a call whose batch is free."""
         batch, free = self.batch, iter(self.free)
 
         def row(tensor: Tensor) -> Tensor:

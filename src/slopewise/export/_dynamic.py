@@ -1,4 +1,4 @@
-"""Free dimensions of the inputs: as the user says, in torch.export's words, and as the program has them."""
+"""Free dimensions of the inputs: from the user's `dynamic_shapes`, for torch.export, and in the exported program."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DynamicShapes = Mapping[str, Any] | Sequence[Any]
 
 
 def freed(model: torch.nn.Module, call: Call, dynamic_shapes: DynamicShapes | None, *, dynamic_batch: bool) -> Call:
-    """The call with its free dimensions: those in `dynamic_shapes`, and dimension 0 wherever it is the batch."""
+    """Return the call with its free dimensions: those in `dynamic_shapes`, and every dimension 0 that is the batch."""
     said: dict[int, Mapping[int, Dimension | None]] = {}
     if dynamic_shapes is not None:
         for name, tensor, spec in _specs(_arguments(model, call), dynamic_shapes):
@@ -98,7 +98,7 @@ def _dimension(value: Any, name: str, place: int) -> Dimension | None:
         return Dimension(value)
     if isinstance(value, type(Dim.AUTO)):
         return None if value.type is Dim.STATIC.type else Dimension(f"{name}_dim_{place}", value)
-    if isinstance(value, Dim):  # as a hint, which finds by itself that a size is the double of another
+    if isinstance(value, Dim):  # as a hint, under which torch.export may find that a size is twice another
         low, high = getattr(value, "min", None), getattr(value, "max", None)
         bounds = {"min": low or None, "max": high if isinstance(high, int) else None}
         return Dimension(value.__name__, Dim.DYNAMIC(**bounds) if any(bounds.values()) else Dim.DYNAMIC)
@@ -108,7 +108,7 @@ def _dimension(value: Any, name: str, place: int) -> Dimension | None:
 
 
 def names_of(shapes: Iterable[Sequence[Any]], call: Call) -> dict[str, str]:
-    """The name for each symbol in the shapes of a graph's inputs; symbols that stand for two names get the first."""
+    """Return the name of each symbol in the shapes of a graph's inputs; a symbol with two names gets the first."""
     names: dict[str, str] = {}
     for shape, dims in zip(shapes, call.free, strict=True):
         for place, dimension in dims.items():
@@ -118,7 +118,7 @@ def names_of(shapes: Iterable[Sequence[Any]], call: Call) -> dict[str, str]:
 
 
 def renamed(shape: Iterable[Any], names: Mapping[str, str]) -> tuple[int | str, ...]:
-    """A shape with names for symbols: (s77, 2*s53) as ("batch", "2*height").
+    """Return a shape with names for symbols: (s77, 2*s53) as ("batch", "2*height").
 
     Example:
         >>> renamed((4, "s77", "2*s53"), {"s77": "batch", "s53": "height"})

@@ -1,4 +1,4 @@
-"""What goes wrong in an export that the user can mend, and the extra that it may lack."""
+"""Errors and warnings of an export, and the wording of their causes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 class ExportError(SlopewiseError):
-    """The model cannot be exported, or the file does not give what the model gives."""
+    """The model cannot be exported, or the file does not compute what the model computes."""
 
 
 class ExportWarning(SlopewiseWarning):
-    """The file is right, and a runtime computes it roughly unless it is told not to."""
+    """The file is right, but a runtime's default precision gives inaccurate results."""
 
 
 def reason(error: BaseException) -> str:
-    r"""What an exporter said and of which line of code, without its pages of advice.
+    r"""Return an exporter's message and the line of code that it names, without its pages of advice.
 
     Example:
         >>> reason(ValueError("Constraints violated! See TORCH_LOGS.\n  - x is fixed to 4. Use Dim.AUTO."))
@@ -36,7 +36,7 @@ def reason(error: BaseException) -> str:
 
 
 def module_of(error: BaseException, model: torch.nn.Module) -> str:
-    """Words for the innermost module that an error was raised in: ", in 'head' (Linear)"; none for the model itself.
+    """Return the innermost module that an error was raised in, as ", in 'head' (Linear)"; empty for the model itself.
 
     Example:
         >>> import torch
@@ -58,7 +58,7 @@ def module_of(error: BaseException, model: torch.nn.Module) -> str:
 
 
 def cannot_be_free(names: str, size: int, other: int, error: BaseException, model: torch.nn.Module) -> str:
-    """Words for dimensions of which the model takes one size and not another."""
+    """Return the message for dimensions of which the model takes one size and not another."""
     return (
         f"{names} cannot be free, since the model takes {size} and not {other}{module_of(error, model)} "
         f"({reason(error)}): mend that, or leave it out of dynamic_shapes"

@@ -1,8 +1,8 @@
-"""PReLU on four dimensions throughout a program, which phones take.
+"""PReLU on four dimensions throughout a program, as runtimes for phones need it.
 
 XNNPACK in ExecuTorch 1.5 fails on a PReLU of two or three dimensions, and Core ML's converter (coremltools 9) refuses
-two, three and five unless all slopes are equal. On (N, C, L, 1) or (N, C, 1, 1), views of the same memory, both compute
-it; the values are the same.
+two, three and five unless all slopes are equal. Both accept (N, C, L, 1) or (N, C, 1, 1), views of the same memory; the
+values are the same.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _Step = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 def four_dimensional(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
-    """A program that computes the same; it shares the weights of the given one, which stays as it is."""
+    """Return an equivalent program with PReLU on four dimensions; it shares the weights of the given one."""
     root, signature = copy.deepcopy(program.graph_module), copy.deepcopy(program.graph_signature)
     for node, original in zip(root.graph.nodes, program.graph.nodes, strict=True):
         node.name = original.name  # a copy of `input` is `input_1`
@@ -50,7 +50,7 @@ def _rank(node: Node) -> int:
 
 
 def _view(module: GraphModule, node: Node) -> Node:
-    """Put views before and behind a PReLU; returns the last, which has its output's shape."""
+    """Put views before and after a PReLU; return the last, which has its output's shape."""
     given, rank = node.all_input_nodes[0], _rank(node)
     users = list(node.users)
     there: list[_Step] = [(_aten.unsqueeze.default, (-1,))] * (4 - rank)

@@ -1,4 +1,4 @@
-"""A model into a file that needs neither slopewise nor the model's code, and the proof that it computes the same."""
+"""Export of a model to a file that needs neither slopewise nor the model's code, verified against the model."""
 
 from __future__ import annotations
 
@@ -41,53 +41,52 @@ def export_model(
 ) -> ExportReport:
     """Write a model for another runtime, and compare what the file computes with the model before keeping it.
 
-    The suffix of `path` says what is written: `.onnx` a graph for ONNX Runtime, OpenVINO, TensorRT, ncnn and others,
-    `.pt2` a program of `torch.export` for PyTorch, ExecuTorch, LiteRT and Core ML. Both hold operations of ONNX's and
-    PyTorch's own alone; neither needs slopewise. The model is exported as it computes in evaluation mode, and left as
-    it is.
+    The suffix of `path` selects the format: `.onnx` is a graph for ONNX Runtime, OpenVINO, TensorRT, ncnn and others,
+    `.pt2` a program of `torch.export` for PyTorch, ExecuTorch, LiteRT and Core ML. They hold only operations of ONNX
+    or PyTorch; neither needs slopewise. The model is exported as it computes in evaluation mode, and is not changed.
 
     In ONNX each PReLU is one PRelu node whose slopes are a constant, named as in the model, with as many dimensions as
     the node's input: shape (1, C, 1, 1) for (N, C, H, W), (1, C) for (N, C), (1, 1, C) for tokens (`channel_dim=-1`),
-    and ones alone for a shared slope. In a program each PReLU computes on four dimensions, through views. Slopes with
-    bounds are those in use.
+    and all ones for a shared slope. In a `.pt2` program each PReLU computes on four dimensions, through views. Slopes
+    with bounds are exported as the forward pass uses them.
 
     Args:
-        model: torch.nn.Module of any layers. torch.compile's and data-parallel wrappers are looked through.
+        model: Module with any layers. The wrappers of torch.compile and data parallelism are removed.
         example_inputs: Tensor, tuple of positional inputs, or dict of keyword inputs.
-        path: file that ends in `.onnx` or `.pt2`. One that is there is replaced once the new one has proved right.
-        dynamic_batch: let dimension 0 have any size, in every input whose dimension 0 is as long as the first's.
-        dynamic_shapes: further dimensions that may have any size, as torch.export takes them: for each input by its
-            name in `forward` (or, in a tuple, by its place) a dict of dimensions and names, such as
-            `{"x": {2: "height", 3: "width"}}`. Dimensions with one name always have one size. In place of a name, a
-            `torch.export.Dim` may say a range, which ExecuTorch needs to plan its memory, and None fixes a size.
-        check_with: names of further runtimes in which to prove the file: "onnxruntime", "openvino", "ncnn", "litert",
+        path: File to write, which ends in `.onnx` or `.pt2`. An existing file is replaced once the new one is verified.
+        dynamic_batch: If True, dimension 0 may have any size in each input whose dimension 0 is as long as the first's.
+        dynamic_shapes: Further dimensions that may have any size, as in torch.export: for each input by its name in
+            `forward` (or, in a tuple, by its position) a dict of dimensions and names, such as
+            `{"x": {2: "height", 3: "width"}}`. Dimensions with the same name always have the same size. Instead of a
+            name, a `torch.export.Dim` gives a range, which ExecuTorch needs to plan its memory, and None fixes a size.
+        check_with: Names of further runtimes in which to verify the file: "onnxruntime", "openvino", "ncnn", "litert",
             "executorch", "torch". Each needs its packages. A runtime that reads the other of the two formats is given
-            the same program in that one.
-        opset: version of ONNX's operators, 18 or newer. No meaning for `.pt2`.
-        tolerance: the largest difference allowed, relative to the greatest magnitude of the output it is in.
-        keep_transpositions: leave the transpositions around a PRelu whose channels are elsewhere than in dimension 1.
-            ncnn needs them; others are faster without.
-        external_data: put the weights of an ONNX file into a second one, `path` with `.data` added. Above 1.5 GiB,
-            near the limit of what one ONNX file can hold, that is done anyway.
-        verbose: show what the exporters print and warn of.
+            the same program in that format.
+        opset: Version of ONNX's operators, 18 or newer. Ignored for `.pt2`.
+        tolerance: Largest difference allowed, relative to the greatest magnitude in the same output.
+        keep_transpositions: If True, transpositions around a PRelu whose channels are not in dimension 1 are kept. ncnn
+            needs them; other runtimes are faster without.
+        external_data: If True, the weights of an ONNX file are written to a second file, `path` with `.data` added.
+            Above 1.5 GiB, near the limit of one ONNX file, this is always done.
+        verbose: If True, the exporters' own output and warnings are shown.
 
     Returns:
-        What was written, and the differences measured in each runtime: on the example, on one sample and on one sample
-        more than the example's if the batch is dynamic, and with these on two other sizes of every dimension in
-        `dynamic_shapes`. Runtimes that round more by default are measured as they are by default as well.
+        A report of the file and of the differences measured in each runtime: on the example; if the batch is dynamic,
+        on one sample and on one sample more than the example's; and, together with these, on two other sizes of every
+        dimension in `dynamic_shapes`. Runtimes that round more by default are also measured at their default precision.
 
     Raises:
         ExportError: the model has no values, cannot be traced or translated, fixes a size that is to be free, a
-            runtime cannot run the file, or a difference exceeds the tolerance. At `path` is then nothing, or what was
-            there.
+            runtime cannot run the file, or a difference exceeds the tolerance. An existing file at `path` is then left
+            as it was.
         ValueError: `path` has another suffix, `opset` is below 18, `tolerance` is negative, `check_with` has an unknown
             name, or `dynamic_shapes` does not fit the inputs.
         FileNotFoundError: the folder of `path` does not exist.
-        TypeError: `example_inputs` is something else, or holds no tensor.
+        TypeError: `example_inputs` is of another type, or holds no tensor.
         ModuleNotFoundError: ONNX needs ``pip install 'slopewise[export]'``, and a runtime in `check_with` its packages.
 
     Warns:
-        ExportWarning: a runtime is right in float32 and far off at the precision that it chooses by default.
+        ExportWarning: a runtime is accurate in float32, but far off at its default precision.
 
     Example:
         >>> import tempfile, slopewise as sw
@@ -162,7 +161,7 @@ def export_model(
 
 
 def _once(write: Callable[[Path], object], folder: str) -> Path:
-    """The ONNX file of a model that is written as .pt2, made for the first runtime that needs it."""
+    """Return the ONNX file of a model that is exported as .pt2, written for the first runtime that needs it."""
     path = Path(folder, "model.onnx")
     if not path.exists():
         write(path)

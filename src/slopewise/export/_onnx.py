@@ -37,15 +37,15 @@ def write(
     """Translate a program to ONNX.
 
     Args:
-        program: from torch.export.
-        call: the example, which names the free dimensions.
-        outputs: the names that the outputs are to have.
-        aliases: for each name of a parameter or buffer, the one to call it by.
-        opset: version of ONNX's operators.
-        path: place of the file.
-        keep_transpositions: leave those around a PRelu.
-        external_data: put the weights into a second file.
-        verbose: let torch print its progress.
+        program: Program from torch.export.
+        call: Example, which names the free dimensions.
+        outputs: Names to give to the outputs.
+        aliases: Name to use for each name of a parameter or buffer.
+        opset: Version of ONNX's operators.
+        path: File to write.
+        keep_transpositions: If True, transpositions around a PRelu are kept.
+        external_data: If True, the weights are written to a second file.
+        verbose: If True, torch prints its progress.
     """
     onnx_program = _translated(program, opset, verbose=verbose)
     model = onnx_program.model
@@ -86,7 +86,7 @@ def _translated(program: torch.export.ExportedProgram, opset: int, *, verbose: b
 
 
 def _name_ends(model: ir.Model, program: torch.export.ExportedProgram, outputs: Sequence[str]) -> None:
-    """Call the inputs as the model's forward does, and the outputs by their place in what it returns."""
+    """Name the inputs as the model's forward does, and the outputs by their position in the value that it returns."""
     inputs = [name for name in program.graph_signature.user_inputs if isinstance(name, str)]
     for value, name in zip(model.graph.inputs, inputs, strict=True):
         value.name = name
@@ -95,7 +95,7 @@ def _name_ends(model: ir.Model, program: torch.export.ExportedProgram, outputs: 
 
 
 def _name_sizes(model: ir.Model, call: Call) -> None:
-    """Call free dimensions by their names everywhere, instead of by symbols of torch's."""
+    """Give free dimensions their names everywhere, in place of torch's symbols."""
     import onnx_ir as ir
 
     names = names_of([list(value.shape or ()) for value in model.graph.inputs], call)

@@ -1,4 +1,4 @@
-"""Outputs of models as plain containers, since a program that is loaded elsewhere knows no other classes; and names."""
+"""Outputs of models as plain containers, the only classes that a program can rely on elsewhere; and their names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slopewise.export._error import ExportError
 
 
 def plain(output: Any) -> Any:
-    """Dataclasses and mappings as dicts without their Nones, sequences as tuples, tensors as they are.
+    """Convert dataclasses and mappings to dicts without None values, and sequences to tuples; tensors stay as they are.
 
     Example:
         >>> from transformers.modeling_outputs import BaseModelOutput
@@ -35,7 +35,7 @@ def plain(output: Any) -> Any:
 
 
 def named(output: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a plain output, by their place in it: "logits", "hidden_states_0".
+    """Yield the tensors of a plain output, named by their position in it: "logits", "hidden_states_0".
 
     Example:
         >>> [name for name, _ in named({"logits": Tensor(2), "states": (Tensor(1), Tensor(1))})]

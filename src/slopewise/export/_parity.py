@@ -1,4 +1,4 @@
-"""How far a file's outputs are from the model's, and where to look if that is too far."""
+"""Comparison of a file's outputs with the model's, and advice for the case that they differ too much."""
 
 from __future__ import annotations
 
@@ -28,15 +28,18 @@ def check(
     calls: Sequence[Call],
     tolerance: float,
 ) -> tuple[tuple[Parity, ...], tuple[Parity, ...]]:
-    """Load an exported model into runtimes and prove it there; also what they make of it in a precision of their own.
+    """Load an exported model into runtimes and verify it there; also measure it at their default precision.
 
     Args:
-        model: network in evaluation mode.
-        program: the same as torch.export traced it.
-        exported: the same as files.
-        names: the runtimes.
-        calls: the example, and the same with other sizes.
-        tolerance: the largest relative difference allowed, but for the second result.
+        model: Model in evaluation mode.
+        program: Program that torch.export traced from the model.
+        exported: Files of the exported model.
+        names: Names of the runtimes.
+        calls: The example, and the same call with other sizes.
+        tolerance: Largest relative difference allowed; it does not apply to the second result.
+
+    Returns:
+        The differences in float32, and those in runtimes with another default precision.
     """
     loaded = {}
     for name in names:
@@ -48,7 +51,7 @@ def check(
 
 
 def rough(found: Sequence[Parity]) -> list[str]:
-    """A warning for each runtime whose own choice of precision is far off."""
+    """Return a warning for each runtime whose default precision is far off."""
     words = []
     for name in dict.fromkeys(parity.runtime for parity in found):
         worst = max((parity for parity in found if parity.runtime == name), key=lambda parity: parity.relative)
@@ -67,14 +70,14 @@ def prove(
     calls: Sequence[Call],
     tolerance: float,
 ) -> tuple[Parity, ...]:
-    """Compare what a file gives in each runtime with the model, on the example and on other sizes.
+    """Compare a file's outputs in each runtime with the model's, on the example and on other sizes.
 
     Args:
-        model: network in evaluation mode.
-        program: the same as torch.export traced it.
-        runs: by each runtime's name, the function that gives the file's outputs.
-        calls: the example, and the same with other sizes.
-        tolerance: the largest relative difference allowed.
+        model: Model in evaluation mode.
+        program: Program that torch.export traced from the model.
+        runs: Function that computes the file's outputs, by the name of each runtime.
+        calls: The example, and the same call with other sizes.
+        tolerance: Largest relative difference allowed.
     """
     found = []
     for name, run in runs.items():
@@ -92,7 +95,7 @@ def prove(
 
 
 def measure(name: str, run: Run, call: Call, ours: Mapping[str, Tensor]) -> Parity:
-    """The differences between the model's outputs and a runtime's, whose errors become those of this package."""
+    """Measure the differences between the model's outputs and a runtime's, whose errors are raised as `ExportError`."""
     with _errors_of(name, "run", f" on {call}"):
         theirs = run(call)
     _check_shapes(name, call, ours, theirs)
@@ -150,9 +153,9 @@ def _where(
 
 
 def parity(batch: int, names: Sequence[str], ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Parity:
-    """The largest absolute difference, and the largest relative to the greatest magnitude of its output.
+    """Return the largest absolute difference, and the largest relative to the greatest magnitude of its output.
 
-    NaNs in the same place are equal, as are equal infinities; against anything else they differ infinitely.
+    NaNs in the same position are equal, as are equal infinities; compared with anything else they differ infinitely.
 
     Example:
         >>> parity(1, ["y"], [torch.tensor([0.0, 2.0])], [torch.tensor([0.5, 2.0])])

@@ -23,7 +23,7 @@ _WRAPPERS = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
 
 
 def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
-    """The model itself within torch.compile's wrapper or a data-parallel one."""
+    """Return the model without the wrappers of torch.compile and data parallelism."""
     while True:
         if isinstance(model, torch._dynamo.OptimizedModule):
             model = model._orig_mod
@@ -35,7 +35,7 @@ def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
 
 @contextlib.contextmanager
 def as_deployed(model: torch.nn.Module) -> Iterator[None]:
-    """Within the block the model is in evaluation mode and its outputs are plain; after it, as it was."""
+    """Put the model in evaluation mode and make its outputs plain within the block; restore it afterwards."""
     hook = model.register_forward_hook(lambda _module, _inputs, output: plain(output))
     try:
         with undisturbed(model), torch.no_grad():
@@ -46,12 +46,12 @@ def as_deployed(model: torch.nn.Module) -> Iterator[None]:
 
 
 def prelu_calls(program: torch.export.ExportedProgram) -> dict[str, torch.fx.Node]:
-    """The slopes of each call of PyTorch's PReLU, by the call's name, in order."""
+    """Return the slopes of each call of PyTorch's PReLU, by the call's name, in order."""
     return {node.name: node.args[1] for node in program.graph.nodes if node.target in _PRELU}
 
 
 def first_names(model: torch.nn.Module) -> dict[str, str]:
-    """For every name of a parameter or buffer the first that it has in the model, where modules are used twice.
+    """Map every name of a parameter or buffer to its first name in the model, for modules that are used twice.
 
     Example:
         >>> act = torch.nn.PReLU()
@@ -64,7 +64,7 @@ def first_names(model: torch.nn.Module) -> dict[str, str]:
 
 
 def slope_names(program: torch.export.ExportedProgram, aliases: Mapping[str, str]) -> dict[str, str]:
-    """For the name of each PReLU's node, that of the parameter or buffer its slopes are computed from."""
+    """Map the name of each PReLU's node to that of the parameter or buffer that its slopes are computed from."""
     signature = program.graph_signature
     held = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     found = {}
@@ -81,7 +81,7 @@ def slope_names(program: torch.export.ExportedProgram, aliases: Mapping[str, str
 
 
 def run(program: torch.export.ExportedProgram, call: Call) -> list[Tensor]:
-    """The outputs of a program."""
+    """Return the outputs of a program."""
     try:
         output = program.module()(*call.args, **call.kwargs)
     except Exception as error:  # of many classes
@@ -93,19 +93,19 @@ def run(program: torch.export.ExportedProgram, call: Call) -> list[Tensor]:
 
 
 def input_shapes(program: torch.export.ExportedProgram) -> list[torch.Size]:
-    """The shape of each tensor that a program takes, with symbols for sizes that are free."""
+    """Return the shape of each tensor that a program takes, with symbols for free sizes."""
     given = set(program.graph_signature.user_inputs)
     values = (node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in given)
     return [value.shape for value in values if isinstance(value, Tensor)]
 
 
 def outputs(model: torch.nn.Module, call: Call) -> dict[str, Tensor]:
-    """The tensors among a model's outputs, with names; `as_deployed` has made them plain."""
+    """Return the tensors in a model's output by name; the model is inside `as_deployed`, which makes outputs plain."""
     return dict(named(model(*call.args, **call.kwargs)))
 
 
 def refusal(model: torch.nn.Module, call: Call) -> Exception | None:
-    """The model's own error for a call, if it does not take it."""
+    """Return the model's own error for a call, or None if it takes the call."""
     try:
         outputs(model, call)
     except Exception as error:  # a model may raise anything; the caller reports it
@@ -115,7 +115,7 @@ def refusal(model: torch.nn.Module, call: Call) -> Exception | None:
 
 @contextlib.contextmanager
 def quiet(verbose: bool) -> Iterator[None]:
-    """Exporters warn of, log and print their own insides: keep that from the terminal, unless it is wanted."""
+    """Suppress the warnings, logs and output of exporters, which concern their internals, unless `verbose`."""
     if verbose:
         yield
         return
@@ -131,7 +131,7 @@ def quiet(verbose: bool) -> Iterator[None]:
 
 
 def captured(model: torch.nn.Module, call: Call) -> torch.export.ExportedProgram:
-    """The model as a program that takes other sizes of the call's free dimensions."""
+    """Trace the model as a program that takes other sizes of the call's free dimensions."""
     names = call.sizes
     several = call.resized({name: 2 for name, size in names.items() if size < 2})  # a size of 1 is taken for a constant
     try:
@@ -139,12 +139,12 @@ def captured(model: torch.nn.Module, call: Call) -> torch.export.ExportedProgram
     except ExportError as error:
         if not names:
             raise
-        _exported(model, dataclasses.replace(call, free=()))  # raises where the sizes are not to blame
+        _exported(model, dataclasses.replace(call, free=()))  # raises if the sizes are not the cause
         raise _fixed(model, several, error) from error
 
 
 def _fixed(model: torch.nn.Module, call: Call, error: ExportError) -> ExportError:
-    """The error that names the free dimensions that the model fixes: those that cannot be free alone."""
+    """Return an error that names the free dimensions that the model fixes: those that cannot be free even alone."""
     guilty: dict[str, BaseException] = {}
     for name in call.sizes:
         free = [{place: one for place, one in dims.items() if one.name == name} for dims in call.free]
@@ -160,7 +160,7 @@ def _fixed(model: torch.nn.Module, call: Call, error: ExportError) -> ExportErro
     for name in guilty:
         size = call.sizes[name]
         refused = refusal(model, call.resized({name: size + 1}))
-        if refused is not None:  # which knows better than torch.export where
+        if refused is not None:  # which names the place better than torch.export
             return ExportError(cannot_be_free(f"'{name}'", size, size + 1, refused, model))
     said = " and ".join(f"'{name}' at {call.sizes[name]}" for name in guilty or call.sizes)
     why = reason(next(iter(guilty.values()), error.__cause__ or error))
@@ -170,7 +170,7 @@ def _fixed(model: torch.nn.Module, call: Call, error: ExportError) -> ExportErro
 
 
 def _exported(model: torch.nn.Module, call: Call) -> torch.export.ExportedProgram:
-    """Traced as it runs, which takes nearly every model; read from the bytecode, where that fails."""
+    """Trace the model as it runs, which works for nearly all models; if that fails, from its bytecode (strict mode)."""
     failures = []
     for strict in (False, True):
         call = call.detached()  # a failed export leaves its marks on the tensors

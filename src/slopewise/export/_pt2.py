@@ -16,7 +16,7 @@ from slopewise.export._report import Shape, Written
 def write(
     program: torch.export.ExportedProgram, call: Call, outputs: Sequence[str], aliases: Mapping[str, str], path: Path
 ) -> Written:
-    """Save a program; `outputs` and `aliases` are the names to report its outputs and slopes by."""
+    """Save a program; `outputs` and `aliases` are the names for its outputs and slopes in the report."""
     symbols = names_of(input_shapes(program), call)
 
     def shape(node: torch.fx.Node) -> Shape:

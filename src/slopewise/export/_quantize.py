@@ -1,4 +1,4 @@
-"""An ONNX file in int8, by ONNX Runtime's static quantisation, and how far that takes its outputs."""
+"""Static quantisation of an ONNX file to int8 with ONNX Runtime, and the resulting differences of its outputs."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _Feed = dict[str, Any]
 
 @dataclass(frozen=True)
 class QuantizationReport:
-    """What quantisation did to a file; ``str()`` is a table.
+    """Result of quantising a file; ``str()`` is a table.
 
     Attributes:
-        path: the quantised file.
-        samples: how many samples calibrated it, which the figures below are of.
-        sqnr: for each output, the signal-to-noise ratio 10·log₁₀(Σ y² / Σ (ŷ − y)²) in decibels, y the float file's.
-        relative: for each output, max|ŷ − y| / max|y|.
-        prelu_nodes: how many PRelu nodes there are, which compute in float between int8 tensors.
-        size: of the file in bytes.
-        size_before: of the float file in bytes.
+        path: The quantised file.
+        samples: Number of samples of the calibration, on which `sqnr` and `relative` are measured.
+        sqnr: Signal-to-noise ratio 10·log₁₀(Σ y² / Σ (ŷ − y)²) in decibels of each output, with y from the float file.
+        relative: Largest relative difference max|ŷ − y| / max|y| of each output.
+        prelu_nodes: Number of PRelu nodes, which compute in float between int8 tensors.
+        size: Size of the quantised file in bytes.
+        size_before: Size of the float file in bytes.
     """
 
     path: Path
@@ -61,19 +61,19 @@ def quantize_onnx(
     """Turn an exported ONNX file into an int8 one, by static quantisation with ONNX Runtime.
 
     Convolutions, linear layers and additions get int8 weights, one scale per output channel, and int8 activations,
-    whose ranges are those seen in the calibration (format QDQ). PRelu nodes stay in float between int8 tensors, so that
-    slopes are not rounded: ONNX Runtime has no int8 PRelu.
+    whose ranges are those observed in the calibration (format QDQ). PRelu nodes stay in float between int8 tensors, so
+    that slopes are not rounded: ONNX Runtime has no int8 PRelu.
 
     Args:
-        path: a file of `export_model`; it is not changed.
-        calibration: batches such as the model is to see, each a Tensor, a tuple, or a dict as in `export_model`. Some
-            hundred samples are usual.
-        target: the file to write; replaced once the new one has been run.
-        symmetric: zero points of 0 for activations, too, which TensorRT demands; a little less exact.
+        path: File written by `export_model`; it is not changed.
+        calibration: Batches that represent the model's future inputs, each a Tensor, a tuple, or a dict as in
+            `export_model`. A few hundred samples are usual.
+        target: File to write; an existing one is replaced once the new one has been run.
+        symmetric: If True, zero points of activations are also 0, as TensorRT requires; slightly less accurate.
 
     Returns:
-        How far the outputs moved. There is no tolerance: what is acceptable depends on the task, so measure its
-        metric with the new file, too.
+        A report of the outputs' differences. There is no tolerance: acceptable differences depend on the task, so
+        evaluate its metric with the new file as well.
 
     Raises:
         ExportError: there is no calibration batch, or ONNX Runtime cannot quantise or run the file.
@@ -113,7 +113,7 @@ def quantize_onnx(
                 per_channel=True,
                 activation_type=QuantType.QInt8,
                 weight_type=QuantType.QInt8,
-                nodes_to_exclude=averages,  # few numbers, which int8 would cost 0.3 dB
+                nodes_to_exclude=averages,  # few numbers, for which int8 would cost 0.3 dB
                 extra_options={"ActivationSymmetric": symmetric},
             )
         except Exception as error:  # of many classes
@@ -129,7 +129,7 @@ def quantize_onnx(
 
 
 class _Reader:
-    """What ONNX Runtime draws calibration batches from."""
+    """Source of calibration batches in the form that ONNX Runtime reads."""
 
     def __init__(self, feeds: Iterable[_Feed]) -> None:
         self._rest = iter(feeds)
@@ -150,7 +150,7 @@ def _output(session: Any, name: str, feeds: Iterable[_Feed]) -> Tensor:
 
 
 def _distance(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
-    """Decibels of ours over the difference, and the largest difference relative to our greatest magnitude."""
+    """Return ours over the difference in decibels, and the largest difference relative to our greatest magnitude."""
     noise, signal = (ours - theirs).square().sum().item(), ours.square().sum().item()
     decibels = 10 * math.log10(signal / noise) if noise and signal else math.inf if not noise else -math.inf
     greatest = ours.abs().max().item()

@@ -1,4 +1,4 @@
-"""What an export says of itself."""
+"""Report of an export."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Shape = tuple[int | str, ...]
 
 @dataclass(frozen=True)
 class Written:
-    """Facts that a writer tells of its file, as in `ExportReport`."""
+    """Facts about a file from the function that wrote it, as in `ExportReport`."""
 
     format: str
     opset: int | None
@@ -31,12 +31,12 @@ class Parity:
     """The largest differences between a file's outputs and the model's on one batch in one runtime.
 
     Attributes:
-        batch: how many samples.
-        absolute: max|theirs − ours| over all outputs.
-        relative: max|theirs − ours| / max|ours| of the output where that is largest.
-        output: the name of that output.
-        runtime: its name in `check_with`; "torch" for a loaded .pt2 file.
-        sizes: the size of each free dimension, by its name.
+        batch: Number of samples.
+        absolute: Largest absolute difference max|theirs − ours| over all outputs.
+        relative: Largest relative difference of any output, max|theirs − ours| / max|ours|.
+        output: Name of the output with the largest relative difference.
+        runtime: Name of the runtime in `check_with`; "torch" for a loaded .pt2 file.
+        sizes: Size of each free dimension, by its name.
     """
 
     batch: int
@@ -49,22 +49,22 @@ class Parity:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written, and how near it is to the model; ``str()`` is a table.
+    """Description of the exported file, and its differences from the model; ``str()`` is a table.
 
     Attributes:
-        path: the file.
-        format: "ONNX" or "torch.export".
-        opset: the ONNX operator set; None for torch.export.
-        inputs: name and shape of each tensor input; dynamic dimensions are names.
-        outputs: likewise.
-        prelu_nodes: how many PReLU nodes the graph has.
-        slopes: name and shape of each constant that they take. Sites that share slopes share a constant.
-        parity: differences in each runtime and for each size tried, the example's first.
-        tolerance: what the relative differences were allowed to be.
-        size: of the file, and of the weights beside it, in bytes.
-        notes: what else there is to know.
-        runtimes: version of each runtime that the file was checked in, by its name.
-        default_precision: differences in runtimes that round more unless they are told not to, as they then are.
+        path: The exported file.
+        format: Format of the file, "ONNX" or "torch.export".
+        opset: Version of ONNX's operators; None for torch.export.
+        inputs: Name and shape of each tensor input; dynamic dimensions are names.
+        outputs: Name and shape of each output; dynamic dimensions are names.
+        prelu_nodes: Number of PReLU nodes in the graph.
+        slopes: Name and shape of each constant with their slopes. Call sites that share slopes share a constant.
+        parity: Differences in each runtime and for each size tried, the example's first.
+        tolerance: Largest relative difference that was allowed.
+        size: Total size in bytes of the file and of a second file with its weights.
+        notes: Notes for the reader.
+        runtimes: Version of each runtime that the file was checked in, by its name.
+        default_precision: Differences at default precision, for runtimes that round more by default.
     """
 
     path: Path

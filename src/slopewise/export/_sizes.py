@@ -1,4 +1,4 @@
-"""The sizes on which a file is proved: the example's, and others that the model takes."""
+"""The sizes on which a file is verified: the example's, and others that the model takes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slopewise.export._program import input_shapes, refusal
 
 @dataclass(frozen=True)
 class _Group:
-    """Free dimensions that always have the same size, and the least and greatest that the program was traced for."""
+    """Free dimensions that always have the same size, and the range of sizes that the program was traced for."""
 
     names: tuple[str, ...]
     size: int
@@ -34,15 +34,15 @@ class _Group:
 def variants(
     model: torch.nn.Module, program: torch.export.ExportedProgram, call: Call
 ) -> tuple[list[Call], tuple[str, ...]]:
-    """The example, a call with one sample and larger sizes, and one with a sample more and smaller sizes.
+    """Return the example, a call with one sample and larger sizes, and one with a sample more and smaller sizes.
 
     Args:
-        model: network that is exported, in evaluation mode.
-        program: the same, traced by torch.export.
-        call: the example.
+        model: Model that is exported, in evaluation mode.
+        program: Program that torch.export traced from the model.
+        call: The example.
 
     Returns:
-        The calls, and notes on sizes that go together or in steps.
+        The calls, and notes on sizes that are always equal or that the model takes only in steps.
 
     Raises:
         ExportError: the model takes no other size of a free dimension, or takes sizes that the program was not
@@ -102,7 +102,7 @@ def _check_range(model: torch.nn.Module, call: Call, group: _Group) -> None:
 
 
 def _candidates(group: _Group) -> Iterator[int]:
-    """Steps to other sizes, small ones first: a network of strides takes multiples of a divisor of the example's."""
+    """Yield steps to other sizes, small ones first: a strided network takes multiples of a divisor of the example's."""
     divisors = {step for step in range(1, group.size + 1) if group.size % step == 0}
     steps = sorted(divisors | {2**power for power in range(7)})
     yield from (step for step in (*steps, *(-step for step in steps)) if group.low <= group.size + step <= group.high)
@@ -122,7 +122,7 @@ def _step(model: torch.nn.Module, call: Call, group: _Group) -> int:
 
 
 def _moved(model: torch.nn.Module, call: Call, groups: list[_Group], steps: list[int], *, back: bool) -> Call:
-    """Every dimension elsewhere, each by another number of steps: below the example's where `back` and possible."""
+    """Move every dimension by a different number of steps; below the example's size if `back` is True and possible."""
     if not groups:
         return call
 

@@ -1,9 +1,9 @@
 """The slopes of an ONNX graph: constants of the shape that runtimes take, named as in the model.
 
-ONNX broadcasts a slope to the last dimensions of its input. OpenVINO, MNN and onnx2torch read a slope of one dimension
-as one per channel of dimension 1 instead, so that (C,) for tokens (N, L, C) is computed along L. A slope with as many
-dimensions as the input has one meaning everywhere: (1, C, 1, 1) for (N, C, H, W), (1, 1, C) for tokens. TensorRT on DLA
-demands that, and constants
+ONNX broadcasts a slope to the last dimensions of its input. OpenVINO, MNN and onnx2torch take a slope of one dimension
+for one per channel of dimension 1 instead, so that they apply (C,) for tokens (N, L, C) along L. A slope with as many
+dimensions as the input has the same meaning everywhere: (1, C, 1, 1) for (N, C, H, W), (1, 1, C) for tokens. TensorRT
+on DLA requires such slopes, as constants
 (https://docs.nvidia.com/deeplearning/tensorrt/latest/_static/operators/ParametricReLU.html), as does ONNX Runtime's
 WebNN on the CPU (https://github.com/microsoft/onnxruntime/pull/17543).
 """
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def prelu_nodes(model: ir.Model) -> list[ir.Node]:
-    """All PRelu nodes, those in subgraphs included."""
+    """Return all PRelu nodes, including those in subgraphs."""
     return [node for node in model.graph.all_nodes() if node.op_type == "PRelu"]
 
 
 def operand(node: ir.Node, place: int) -> ir.Value:
-    """An input of a node whose operator has that input."""
+    """Return an input of a node, which the node's operator must have."""
     value = node.inputs[place]
     assert value is not None  # noqa: S101
     return value
@@ -34,9 +34,9 @@ def place_slopes(model: ir.Model, names: dict[str, str], *, keep_transpositions:
     """Make the slope of every PRelu a constant of its input's rank, without transpositions around the node.
 
     Args:
-        model: graph as torch's exporter left it; changed in place.
-        names: for a node of the exported program, the name of the slopes it takes.
-        keep_transpositions: leave the ones that are there.
+        model: Graph as torch's exporter left it; changed in place.
+        names: Name of the slopes, by the name of the node in the exported program.
+        keep_transpositions: If True, existing transpositions are kept.
     """
     from onnx_ir.passes.common import RemoveUnusedNodesPass
     from onnxscript.optimizer import fold_constants
@@ -58,7 +58,7 @@ def place_slopes(model: ir.Model, names: dict[str, str], *, keep_transpositions:
 
 
 def _producers(slopes: ir.Value) -> Iterator[ir.Node]:
-    """All nodes that a value is computed by, if it is computed from constants alone; else none."""
+    """Yield all nodes that compute a value, if it depends on constants alone; otherwise none."""
     nodes: set[ir.Node] = set()
     waiting: list[ir.Value | None] = [slopes]
     while waiting:
@@ -74,7 +74,7 @@ def _producers(slopes: ir.Value) -> Iterator[ir.Node]:
 
 
 def constant(value: ir.Value) -> np.ndarray | None:
-    """A value of the graph if it is known without the inputs."""
+    """Return a value of the graph if it is known without the inputs, otherwise None."""
     from onnx_ir.convenience import get_const_tensor
 
     tensor = get_const_tensor(value)
@@ -82,7 +82,7 @@ def constant(value: ir.Value) -> np.ndarray | None:
 
 
 def _without_transpositions(node: ir.Node, slopes: np.ndarray) -> np.ndarray:
-    """Apply a PRelu before the operations in front of it that ones behind it undo, and return its slopes for that.
+    """Remove operations before a PRelu that operations after it undo, and return the slopes without them.
 
     An elementwise function commutes with them: T⁻¹(f(T(x))) = f'(x), where f' has its slopes moved by T⁻¹.
     """
@@ -114,7 +114,7 @@ def _only_consumer(value: ir.Value) -> ir.Node | None:
 
 
 def _take_over(value: ir.Value, other: ir.Value) -> None:
-    """Let `value` stand where `other` stood, and drop the node of `other`."""
+    """Replace `other` by `value`, and remove the node of `other`."""
     value.shape, value.type = other.shape, other.type
     if other.is_graph_output():
         value.name, other.name = other.name, value.name

@@ -1,6 +1,6 @@
-"""What an activation does to the first two moments of its input, taken as normal.
+"""The first two moments of an activation's output, for an input that is taken as normally distributed.
 
-Moments are a float64 tensor (2, C): E[x] and E[x²] of each channel; C is 1 where all channels are alike.
+Moments are a float64 tensor (2, C): E[x] and E[x²] of each channel; C is 1 if all channels have the same.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-_STEPS = torch.linspace(-10.0, 10.0, 2001, dtype=torch.float64)  # 0 is one of them: kinks mostly are there
+_STEPS = torch.linspace(-10.0, 10.0, 2001, dtype=torch.float64)  # includes 0, where most kinks are
 _WEIGHTS = torch.exp(-(_STEPS**2) / 2) / torch.exp(-(_STEPS**2) / 2).sum()
 
 
 def gain(slopes: float | Iterable[float] | Tensor) -> float:
-    """Kaiming's gain for a layer that is fed by an activation with these negative slopes.
+    """Return Kaiming's gain for a layer that follows an activation with these negative slopes.
 
-    gain = sqrt(2 / (1 + a²)), where a² is the mean of the squares over the channels, since the sum that a unit of the
-    layer computes runs over all of them. ReLU's is √2; an identity's, with a = 1, is 1.
+    gain = sqrt(2 / (1 + a²)), where a² is the mean of the squares over the channels, since each unit of the layer sums
+    over all of them. It is √2 for ReLU, and 1 for the identity (a = 1).
 
     Args:
-        slopes: one for the layer, or one for each channel.
+        slopes: Slope of the activation, or one slope for each channel.
 
     Source: He et al. 2015, section 2.2, https://arxiv.org/abs/1502.01852.
 
@@ -35,15 +35,15 @@ def gain(slopes: float | Iterable[float] | Tensor) -> float:
 
 
 def unit() -> Tensor:
-    """Moments of what has mean 0 and variance 1 in all channels."""
+    """Return the moments of mean 0 and variance 1 in all channels."""
     return torch.tensor([[0.0], [1.0]], dtype=torch.float64)
 
 
 def fit(values: Tensor, channels: int | None) -> Tensor:
-    """Values of channels, in the last dimension, for another number of channels; None is any number.
+    """Fit values per channel, in the last dimension, to another number of channels; None is any number.
 
-    Flattening (C, H, W) repeats every channel H·W times in a row; the reverse takes means. Where neither explains the
-    number, the channels were mixed, and get their mean.
+    Flattening (C, H, W) repeats every channel H·W times in a row; the reverse takes means. If neither explains the
+    number, the channels were mixed, and all get the mean.
     """
     known = values.shape[-1]
     if channels is None or known in (1, channels):
@@ -56,7 +56,7 @@ def fit(values: Tensor, channels: int | None) -> Tensor:
 
 
 def through_slopes(moments: Tensor, slopes: Tensor) -> Tensor:
-    """Moments behind f(x) = x where x > 0, else a·x; with mean 0, ½(1 + a²) times the second moment."""
+    """Return the moments of f(x) = x where x > 0, else a·x; for mean 0, ½(1 + a²) times the second moment."""
     mean, square = moments
     share, density, deviation = _positive(moments)
     first = mean * share + deviation * density  # of x where x > 0, else 0
@@ -65,13 +65,13 @@ def through_slopes(moments: Tensor, slopes: Tensor) -> Tensor:
 
 
 def gradient_through_slopes(moments: Tensor, slopes: Tensor) -> Tensor:
-    """E[f'(x)²], (C): with mean 0, ½(1 + a²)."""
+    """Return E[f'(x)²], (C), for f(x) = x where x > 0, else a·x; for mean 0, ½(1 + a²)."""
     share, _, _ = _positive(moments)
     return share + slopes**2 * (1 - share)
 
 
 def through(moments: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """Moments behind any other function that is applied to each element, by numerical integration."""
+    """Return the moments of any other elementwise function, by numerical integration."""
     distinct, back = _distinct(moments)
     values = function(_points(distinct))
     expected = torch.stack([values @ _WEIGHTS, values.square() @ _WEIGHTS])
@@ -79,7 +79,7 @@ def through(moments: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def gradient_through(moments: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """E[f'(x)²], (C), likewise."""
+    """Return E[f'(x)²], (C), of any other elementwise function, by numerical integration."""
     distinct, back = _distinct(moments)
     with torch.enable_grad():
         points = _points(distinct).requires_grad_()
@@ -89,7 +89,7 @@ def gradient_through(moments: Tensor, function: Callable[[Tensor], Tensor]) -> T
 
 
 def _distinct(moments: Tensor) -> tuple[Tensor, Tensor]:
-    """The moments that differ, since most channels are alike, and which of them each channel has."""
+    """Return the distinct moments, since most channels have the same, and the index of each channel's among them."""
     distinct, back = torch.unique(moments, dim=1, return_inverse=True)
     return distinct, back
 
@@ -100,7 +100,7 @@ def _points(moments: Tensor) -> Tensor:
 
 
 def _positive(moments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """P(x > 0), the standard normal density at mean / deviation, and the deviation."""
+    """Return P(x > 0), the standard normal density at mean / deviation, and the deviation."""
     mean, square = moments
     deviation = (square - mean**2).clamp(min=0).sqrt()
     z = mean / deviation.clamp(min=torch.finfo(mean.dtype).tiny)

@@ -1,4 +1,4 @@
-"""Kaiming initialisation of a whole model, each layer with the gain of what it meets in the forward pass."""
+"""Kaiming initialisation of a whole model, each layer with the gain of its neighbours in the forward pass."""
 
 from __future__ import annotations
 
@@ -29,37 +29,39 @@ def kaiming_(
     distribution: Distribution = "normal",
     generator: torch.Generator | None = None,
 ) -> Initialisation:
-    """Initialise all convolutions and linear layers of a model, in place, each for the slopes that it meets.
+    """Initialise all convolutions and linear layers of a model, in place, each for the slopes of its neighbours.
 
     Every layer's weights are drawn with mean 0 and the variance at which its output has second moment 1::
 
         Var[w] = 1 / Σ E[x²],   gain = sqrt(fan · Var[w])
 
-    where the sum runs over the `fan` inputs of a unit. Behind an activation with slope a, E[x²] = ½(1 + a²), so that
-    the gain is sqrt(2 / (1 + a²)); with slopes per channel the sum takes each channel's own. Where no activation stands
-    before a layer (the model's input, a normalisation, another layer) the gain is 1. `docs/initialisation.md` says what
-    other operations count as. With ``mode="fan_out"`` the same holds for gradients, with the activation behind the
+    where the sum runs over the `fan` inputs of a unit. After an activation with slope a, E[x²] = ½(1 + a²), so that
+    the gain is sqrt(2 / (1 + a²)); with slopes per channel the sum takes each channel's own. If no activation comes
+    before a layer (but the model's input, a normalisation, another layer), the gain is 1. `docs/initialisation.md` has
+    the rules for other operations. With ``mode="fan_out"`` the same holds for gradients, with the activation after the
     layer, and a fan that counts outputs.
 
-    Biases become 0. Normalisation layers, slopes and all else stay as they are; so do a layer with a frozen weight and
-    one that the forward pass does not call, which the result lists. Layers that share a weight get one, for the mean
-    of their sums. The slopes are those that the model has now: initialise again after changing them.
+    Biases become 0. Normalisation layers, slopes and everything else are not changed. Nor are layers with a frozen
+    weight and layers that the forward pass does not call; the result lists them. Layers that share a weight get one
+    initialisation, for the mean of their sums. The slopes are the model's current ones: initialise again after changing
+    them.
 
     Args:
-        model: any model with activations in it, PReLU or others.
-        example_inputs: a tensor, a tuple of positional or a dict of keyword arguments, with which the model is run in
-            evaluation mode to see what feeds what. None traces it with torch.fx instead, without shapes.
-        mode: "fan_in" keeps the scale of values in the forward pass, "fan_out" that of gradients in the backward pass.
-        distribution: "normal", or "uniform" with the same variance.
-        generator: for the draws, on its own device; None is PyTorch's global one.
+        model: Any model with activations, PReLU or others.
+        example_inputs: A tensor, a tuple of positional arguments or a dict of keyword arguments, with which the model
+            is run in evaluation mode to record its graph. None traces it with torch.fx instead, without shapes.
+        mode: Scale to preserve: "fan_in" that of values in the forward pass, "fan_out" that of gradients in the
+            backward pass.
+        distribution: Distribution of the weights: "normal", or "uniform" with the same variance.
+        generator: Random number generator, on its own device; None is PyTorch's global one.
 
     Returns:
-        An `Initialisation`, which lists each layer with what feeds it, its gain and standard deviation.
+        An `Initialisation`, which lists each layer with its neighbours, gain and standard deviation.
 
     Raises:
         ValueError: `mode` or `distribution` is unknown.
         ModelError: there is nothing to initialise, a layer is lazy or on the meta device, torch.fx cannot trace the
-            model, or the second moment in front of a layer is 0 or not finite.
+            model, or the second moment of a layer's input (with fan_out, of its gradient) is 0 or not finite.
 
     Source: He et al. 2015, equations 14 and 15, https://arxiv.org/abs/1502.01852.
 
@@ -94,7 +96,7 @@ def kaiming_(
             )
         stds.append((sharers, terms.rsqrt()))
     for sharers, std in stds:
-        for layer in sharers[::-1]:  # each time over; biases are each layer's own
+        for layer in sharers[::-1]:  # each draw replaces the last; biases are each layer's own
             draw_(layer, std, distribution, generator)
     entries = {
         layer: _entry(layer, names, found.uses[layer], sharers, std, mode) for sharers, std in stds for layer in sharers
@@ -109,7 +111,7 @@ def kaiming_(
 
 
 def _by_weight(layers: Sequence[nn.Module]) -> list[list[nn.Module]]:
-    """Layers that share a weight, together."""
+    """Group the layers that share a weight."""
     groups: defaultdict[int, list[nn.Module]] = defaultdict(list)
     for layer in layers:
         groups[id(layer if parametrize.is_parametrized(layer, "weight") else layer.weight)].append(layer)
@@ -117,7 +119,7 @@ def _by_weight(layers: Sequence[nn.Module]) -> list[list[nn.Module]]:
 
 
 def _terms(layer: nn.Module, uses: Sequence[Use], mode: Mode) -> Tensor:
-    """Σ E[x²] for each group, on average over the layer's calls."""
+    """Return Σ E[x²] for each group, averaged over the layer's calls."""
     forward = mode == "fan_in"
     return torch.stack([sums(layer, use.square if forward else use.gradient, forward=forward) for use in uses]).mean(0)
 

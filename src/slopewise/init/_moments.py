@@ -1,4 +1,4 @@
-"""Moments through a whole forward pass, and those of gradients back through it."""
+"""Propagation of moments through a whole forward pass, and of gradients' second moments back through it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slopewise.init._reading import layer_of, rule_of
 from slopewise.init._rules import Add, Concatenate, Curve, Keep, Rule, Scale, Slopes, Unit, Unknown
 from slopewise.trace import ForwardTrace, ModuleCall, OpCall, Value
 
-_CONSTANT = re.compile("new_|(zeros|ones|full|empty|rand|randn)_like")  # these take a tensor's description alone
+_CONSTANT = re.compile("new_|(zeros|ones|full|empty|rand|randn)_like")  # these read only a tensor's shape and dtype
 
 
 @dataclass
@@ -23,11 +23,11 @@ class Use:
     """One call of a layer with weights.
 
     Attributes:
-        square: second moments of its input's channels.
-        gradient: of the gradient with respect to its output's channels.
-        before: what its input comes from: activations, normalisations, layers, the model's input.
-        after: what its output goes to, up to activations, normalisations, layers.
-        normalised: whether all that uses its output normalises it.
+        square: Second moments of its input's channels.
+        gradient: Second moments of the gradient with respect to its output's channels.
+        before: Nearest sources of its input: activations, normalisations, layers, the model's input.
+        after: Nearest users of its output: activations, normalisations, layers, the model's output.
+        normalised: True if every user of its output normalises it.
     """
 
     square: Tensor
@@ -39,28 +39,30 @@ class Use:
 
 @dataclass
 class Passes:
-    """All layers with weights that the pass called, and the operations that nothing is known of."""
+    """All calls of layers with weights in a forward pass, and the operations without a rule."""
 
     uses: dict[nn.Module, list[Use]] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
 
 
 def passes(flow: ForwardTrace, names: Mapping[nn.Module, str]) -> Passes:
-    """Follow moments through a flow, each layer with weights giving moments 0 and 1, and back.
+    """Propagate moments forward through a flow, and second moments of gradients back.
+
+    Each layer with weights gives moments 0 and 1, as it does once it is initialised.
 
     Args:
-        flow: a forward pass.
-        names: of modules, for the words that say what comes before and after a layer.
+        flow: Forward pass.
+        names: Names of modules, for the labels of a layer's neighbours.
     """
     moments: dict[Value, Tensor] = {value: unit() for value in flow.root.inputs}
     before: dict[Value, tuple[str, ...]] = dict.fromkeys(flow.root.inputs, ("the input",))
     steps: list[tuple[OpCall, Rule]] = []
     for op in _in_order(flow.root):
         if _CONSTANT.match(op.name) or not any(value in moments for value in op.inputs):
-            continue  # made from parameters and constants alone
+            continue  # made only from parameters and constants
         rule = rule_of(op)
         if isinstance(rule, (Unit, Slopes, Curve)) and op.inputs[0] not in moments:
-            rule = Unknown()  # a gate or mask of constants, a layer that is applied to a parameter
+            rule = Unknown()  # a gate or mask of constants, a layer applied to a parameter
         steps.append((op, rule))
         result, label = rule.forward(op, moments), _label(op, rule, names)
         origin = label or _union(before.get(value, ()) for value in op.inputs)
@@ -75,7 +77,7 @@ def passes(flow: ForwardTrace, names: Mapping[nn.Module, str]) -> Passes:
     rules = dict(steps)
     for op, rule in reversed(steps):
         used = [value for value in op.outputs if value in gradients]
-        if not used:  # what is computed is thrown away
+        if not used:  # the result is not used
             continue
         gradient = _mean([gradients[value] for value in used])
         layer = layer_of(op)
@@ -97,7 +99,7 @@ def passes(flow: ForwardTrace, names: Mapping[nn.Module, str]) -> Passes:
 
 
 def _in_order(call: ModuleCall) -> Iterator[OpCall]:
-    """Every operation, in the order in which they took place."""
+    """Yield every operation, in the order of execution."""
     if call.op is not None:
         yield call.op
     for step in call.steps:
@@ -108,7 +110,7 @@ def _in_order(call: ModuleCall) -> Iterator[OpCall]:
 
 
 def _label(op: OpCall, rule: Rule, names: Mapping[nn.Module, str]) -> tuple[str, ...]:
-    """Words for what sets the moments anew; none for what passes them on."""
+    """Return a label for an operation that sets the moments anew; none for one that passes them on."""
     if isinstance(rule, (Add, Concatenate, Keep, Scale)):
         return ()
     name = names.get(op.call.module) or "the model"

@@ -1,4 +1,4 @@
-"""Which rule an operation follows."""
+"""Choice of the rule that an operation follows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _ARITHMETIC: dict[str, tuple[type[Add | Scale], int]] = {
     **dict.fromkeys(("div", "truediv", "itruediv", "__truediv__", "__itruediv__"), (Scale, 1)),
 }
 _KEEPS = re.compile(
-    # what ends so: pooling, padding, ... of all kinds
+    # all kinds of pooling, padding, ..., by the end of their names
     r".*(pool|dropout|pad|shuffle|flatten|squeeze)|"
     r"identity|(reshape|view|expand|type)(_as)?|permute|transpose|swapaxes|swapdims|movedim|moveaxis|t|__get__|"
     r"contiguous|clone|copy|detach|to|float|double|half|bfloat16|interpolate|upsampl(e|ing)(_?nearest|_?bilinear)?|"
@@ -46,19 +46,19 @@ _KEEPS = re.compile(
 
 
 def layer_of(op: OpCall) -> nn.Module | None:
-    """The convolution or linear layer whose weights an operation applies; None for any other."""
+    """Return the convolution or linear layer whose weights an operation applies; None for any other operation."""
     module = op.call.module
     applies = op.function is None or _LAYER_FUNCTIONS.fullmatch(op.name) is not None
     return module if applies and isinstance(module, LAYERS) else None
 
 
 def rule_of(op: OpCall) -> Rule:
-    """The rule for an operation."""
+    """Return the rule for an operation."""
     for read in (_layer, _slopes, _curve, _norm, _arithmetic, _kept):
         rule = read(op)
         if rule is not None:
             return rule
-    # A normalisation that its author wrote out: what it consists of is not looked at.
+    # A normalisation written out by its author: its single operations are not analysed.
     return Unit(norm=True) if role(op.call.module, "weight") == "norm or bias" else Unknown()
 
 
@@ -75,7 +75,7 @@ def _slopes(op: OpCall) -> Rule | None:
         return Slopes(_applied(module.slope, module.bounds), fused=True)
     if isinstance(module, nn.PReLU) and (op.function is None or plain(op.name) == "prelu"):
         return Slopes(_applied(module.weight, getattr(module, "bounds", None)))
-    if plain(op.name) == "prelu" and len(op.inputs) > 1:  # its slopes are a parameter of the module that calls it
+    if plain(op.name) == "prelu" and len(op.inputs) > 1:  # its slopes are a parameter of the calling module
         fitting = [p for p in module.parameters(recurse=False) if tuple(p.shape) == op.inputs[1].shape]
         return Slopes(_applied(fitting[0], None)) if len(fitting) == 1 else Unknown()
     return None
@@ -97,7 +97,7 @@ def _curve(op: OpCall) -> Rule | None:
 
 
 def _forward(module: nn.Module) -> Callable[[Tensor], Tensor]:
-    """What a module computes in evaluation mode, without its hooks, which are not to see what is tried here."""
+    """Return a module's function in evaluation mode, without its hooks, which must not see these trial calls."""
     function: Callable[[Tensor], Tensor] = copy.copy(module).eval().forward
     return function
 

@@ -1,4 +1,4 @@
-"""What an initialisation did, layer by layer, in words."""
+"""Report of an initialisation, layer by layer."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ class Layer:
     """A layer that was initialised.
 
     Attributes:
-        name: its path in the model.
-        kind: its class.
-        neighbours: what its input comes from, or with mode="fan_out" what its output goes to.
-        fan: terms in the sum that an element of its output (of its input's gradient) is.
-        gain: std·sqrt(fan), which is sqrt(2 / (1 + a²)) next to an activation with slope a; the lowest and the highest
-            over its groups.
-        std: of its weights; the lowest and the highest over its groups.
-        notes: what else is worth knowing.
+        name: Path in the model.
+        kind: Name of the class.
+        neighbours: Sources of its input or, with mode="fan_out", users of its output.
+        fan: Number of terms in the sum that makes one element of its output or, with mode="fan_out", of its input's
+            gradient.
+        gain: Lowest and highest std·sqrt(fan) over its groups, which is sqrt(2 / (1 + a²)) next to an activation with
+            slope a.
+        std: Lowest and highest standard deviation of its weights over its groups.
+        notes: Notes for the reader.
     """
 
     name: str
@@ -34,14 +35,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class Initialisation:
-    """What `kaiming_` did; ``str()`` is a table.
+    """Result of `kaiming_`; ``str()`` is a table.
 
     Attributes:
-        layers: what was initialised, in the order of the forward pass.
-        left: layers that were left as they were: name and reason.
-        mode: "fan_in" or "fan_out".
-        distribution: "normal" or "uniform".
-        unknown: operations whose effect on the scale is unknown, and taken to give second moment 1.
+        layers: Layers that were initialised, in the order of the forward pass.
+        left: Name of each layer that was not changed, with the reason.
+        mode: Mode that was used, "fan_in" or "fan_out".
+        distribution: Distribution of the weights, "normal" or "uniform".
+        unknown: Operations without a rule, whose output is taken to have second moment 1.
     """
 
     layers: tuple[Layer, ...]

@@ -1,6 +1,6 @@
-"""What each kind of operation does to the moments of its inputs, forward, and to those of gradients, backward.
+"""Rules of each kind of operation for the moments of its inputs, forward, and for those of gradients, backward.
 
-Moments are as in `_expectation`; a gradient has its second moment alone, (C).
+Moments are as in `_expectation`; a gradient has only its second moment, (C).
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ Gradients = Iterator[tuple[Value, Tensor]]
 
 
 def channels_of(value: Value) -> int | None:
-    """How many channels a value has; None where nothing says it."""
+    """Return a value's number of channels, or None if it is unknown."""
     if value.axis is not None:
         return value.shape[value.axis.dim]
     return value.shape[1] if len(value.shape) == 2 else None
 
 
 def plain(name: str) -> str:
-    """A module's or function's name without what tells its variants apart.
+    """Return a module's or function's name without the marks of its variants.
 
     Example:
         >>> plain("AdaptiveAvgPool2d"), plain("mul_"), plain("__getitem__")
@@ -46,32 +46,32 @@ def plain(name: str) -> str:
 
 
 class Unit:
-    """Gives moments 0 and 1, whatever comes in: normalisation; also a layer with weights, once it is initialised."""
+    """Moments 0 and 1 for any input: a normalisation, and a layer with weights once it is initialised."""
 
     def __init__(self, *, norm: bool = False, channels: int | None = None) -> None:
         self.norm, self.channels = norm, channels
 
     def forward(self, op: OpCall, known: Known) -> Tensor:
-        """Moments of the first output."""
+        """Return the moments of the first output."""
         return unit().expand(2, self.channels or known[op.inputs[0]].shape[1])
 
     def backward(self, op: OpCall, known: Known, gradient: Tensor) -> Gradients:  # noqa: ARG002 - one signature for all
-        """What each input's gradient gains."""
+        """Yield the second moment that each input's gradient gains."""
         for value in op.inputs:
             if value in known:
                 yield value, unit()[1]
 
 
 class Unknown(Unit):
-    """An operation that nothing is known of."""
+    """An operation without a rule."""
 
     def forward(self, op: OpCall, known: Known) -> Tensor:  # noqa: ARG002
-        """Moments of the output, for want of better."""
+        """Return moments 0 and 1, for lack of a better estimate."""
         return unit()
 
 
 class Slopes:
-    """A negative slope, or one for each channel; of a fused layer with the normalisation before it."""
+    """A negative slope, or one for each channel; for a fused layer, including the normalisation before it."""
 
     def __init__(self, slopes: Tensor, *, fused: bool = False) -> None:
         self.slopes, self.fused = slopes, fused
@@ -96,7 +96,7 @@ class Slopes:
 
 
 class Curve:
-    """Any other function of each element."""
+    """Any other elementwise function."""
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         self.function = function
@@ -123,7 +123,7 @@ class Add:
             yield value, gradient * factor**2
 
     def _factors(self, op: OpCall, known: Known) -> dict[Value, float]:
-        """What each distinct term is multiplied by: x + x is 2·x, whose second moment is 4 times that of x."""
+        """Return the factor of each distinct term: x + x is 2·x, whose second moment is 4 times that of x."""
         found: Counter[Value] = Counter()
         for argument, sign in self._signed(op):
             if argument in known:
@@ -132,7 +132,7 @@ class Add:
 
     def _signed(self, op: OpCall) -> list[tuple[Any, float]]:
         given = (*op.args, *(op.kwargs[key] for key in ("input", "other") if key in op.kwargs))[:2]
-        # In its arguments a tensor that was changed in place is what it became, in its inputs what it was.
+        # A tensor changed in place appears in the arguments as it is afterwards, in the inputs as it was before.
         values = iter(op.inputs)
         first, second = (next(values) if isinstance(argument, Value) else argument for argument in given)
         alpha = op.kwargs.get("alpha", 1)
@@ -143,7 +143,7 @@ class Add:
 
 
 class Scale:
-    """Multiplication by a number or by another value, of which it is taken to be independent; division by a number."""
+    """Multiplication by a number, or by another value that is taken as independent; division by a number."""
 
     def forward(self, op: OpCall, known: Known) -> Tensor:
         result = torch.ones(2, 1, dtype=torch.float64)
@@ -192,13 +192,13 @@ class Concatenate:
         yield from ((value, part) for value, part in zip(op.inputs, parts, strict=True) if value in known)
 
     def _dims(self, op: OpCall) -> tuple[int, int]:
-        """The dimension of concatenation and that of the channels; the same where nothing tells."""
+        """Return the dimension of concatenation and that of the channels; the same if the latter is unknown."""
         dim, shape = op.kwargs.get("dim", op.args[1] if len(op.args) > 1 else 0), op.outputs[0].shape
         dim = dim % len(shape) if shape else 1
         return dim, next((value.axis.dim for value in op.inputs if value.axis is not None), dim or 1)
 
     def _counts(self, op: OpCall, parts: list[Tensor]) -> list[int] | None:
-        """Channels of each; None where they do not matter, all being alike."""
+        """Return the number of channels of each part, or None if all have the same moments and it does not matter."""
         if all(part.shape[1] == 1 and torch.equal(part, parts[0]) for part in parts):
             return None
         dim, counts = self._dims(op)[0], []
@@ -208,18 +208,18 @@ class Concatenate:
                     "a concatenation takes a value of which the graph alone does not tell how many channels it has: "
                     "pass example_inputs"
                 )
-            # torch.cat skips tensors of shape (0,), with which loops that collect begin.
+            # torch.cat skips tensors of shape (0,), from which accumulating loops start.
             counts.append((*value.shape, *[0] * dim)[dim] if value.shape else part.shape[1])
         return counts
 
 
 class Keep:
-    """Moves, picks, repeats or pools elements: moments stay those of the channels."""
+    """An operation that moves, picks, repeats or pools elements: each channel keeps its moments."""
 
     def forward(self, op: OpCall, known: Known) -> Tensor:
         source = op.inputs[-1 if plain(op.name) == "copy" else 0]
         moments, count = known.get(source, unit()), channels_of(op.outputs[0])
-        if plain(op.name) in _PARTS and count != moments.shape[1]:  # which channels they are is not followed
+        if plain(op.name) in _PARTS and count != moments.shape[1]:  # the choice of channels is not tracked
             return moments.mean(1, keepdim=True)
         if self._interleaves(op, source) and count is not None and count % moments.shape[1] == 0:
             return moments.repeat(1, count // moments.shape[1])
@@ -229,14 +229,14 @@ class Keep:
         source = op.inputs[-1 if plain(op.name) == "copy" else 0]
         if source not in known:
             return
-        if plain(op.name) in _PARTS:  # an element that is picked once has the gradient, one that is not has none
+        if plain(op.name) in _PARTS:  # an element picked once has the gradient, others have none
             users = sum(plain(user.name) in _PARTS for user in source.users)
             whole, part = prod(source.shape), sum(prod(value.shape) for value in op.outputs if value.users)
             gradient = gradient.mean(-1, keepdim=True) * (part / whole if source.shape else 1 / users)
         yield source, fit(gradient, known[source].shape[1])
 
     def _interleaves(self, op: OpCall, source: Value) -> bool:
-        """Whether channels stand last and are flattened with what is before them: (L, C) to L·C."""
+        """Return True if channels are last and are flattened with the dimensions before them: (L, C) to L·C."""
         axis, shape = source.axis, source.shape
         flattens = plain(op.name) in _RESHAPES and len(op.outputs[0].shape) == 2 and len(shape) > 2
         return flattens and axis is not None and axis.dim == len(shape) - 1
@@ -251,7 +251,7 @@ def _broadcast(one: Tensor, other: Tensor) -> Tensor:
 
 
 def _sum(*terms: tuple[Tensor, float]) -> Tensor:
-    """Moments of a weighted sum of uncorrelated values."""
+    """Return the moments of a weighted sum of uncorrelated values."""
     count = max(moments.shape[1] for moments, _ in terms)
     mean = sum((fit(m, count)[0] * factor for m, factor in terms), torch.zeros(1, dtype=torch.float64))
     variance = sum((fit(m, count)[1] - fit(m, count)[0] ** 2) * factor**2 for m, factor in terms)

@@ -1,4 +1,4 @@
-"""A model's operations without running it: torch.fx's graph, told in the words of a recorded pass.
+"""A model's operations without running it: the graph of torch.fx in the form of a recorded forward pass.
 
 Shapes are unknown here: a value has the shape ().
 """
@@ -21,7 +21,7 @@ class _Tracer(fx.Tracer):
 
 
 def symbolic(model: nn.Module) -> ForwardTrace:
-    """The forward pass in evaluation mode, as torch.fx traces it.
+    """Trace the forward pass in evaluation mode with torch.fx.
 
     Raises:
         ModelError: torch.fx cannot trace the model.
@@ -55,7 +55,7 @@ def symbolic(model: nn.Module) -> ForwardTrace:
             op.outputs.append(_value(op))
             values[node] = op.outputs[0]
             root.steps.append(op if op.function is not None else op.call)
-            if _is_inplace(op):  # the graph goes on naming the tensor by the node that first made it
+            if _is_inplace(op):  # the graph keeps naming the tensor by the node that made it
                 values[node.all_input_nodes[0]] = op.outputs[0]
     return ForwardTrace(root, output)
 

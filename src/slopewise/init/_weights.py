@@ -1,4 +1,4 @@
-"""The weights of single layers: whether they may be drawn anew, what they add up, and drawing them."""
+"""The weights of single layers: checks that they may be initialised, the sums that they compute, and their draws."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def names_of(model: nn.Module) -> dict[nn.Module, str]:
-    """Every module's path, which leaves out wrappers."""
+    """Return every module's path without the names of wrappers."""
     modules = dict(model.named_modules())
     return {module: plain(modules, path) for path, module in modules.items()}
 
 
 def layers_of(model: nn.Module) -> dict[nn.Module, str]:
-    """All convolutions and linear layers, each with its path, which leaves out wrappers.
+    """Return all convolutions and linear layers, each with its path without the names of wrappers.
 
     Raises:
         ModelError: there are none, or one has no shape or no values yet.
@@ -51,8 +51,8 @@ def layers_of(model: nn.Module) -> dict[nn.Module, str]:
 def reasons_to_leave(
     model: nn.Module, layers: Mapping[nn.Module, str], called: Collection[nn.Module]
 ) -> dict[str, str]:
-    """Why a layer is left as it is, by its path, for each that is."""
-    holders: dict[int, str] = {}  # of parameters that another kind of module holds
+    """Return the reason for each layer that must not be changed, by its path."""
+    holders: dict[int, str] = {}  # modules of other kinds, by the parameters that they hold
     for path, module, _, parameter in held(model):
         if not isinstance(module, LAYERS):
             holders[id(parameter)] = f"{path} ({type(module).__name__})"
@@ -79,12 +79,12 @@ def reasons_to_leave(
 
 
 def sums(layer: Any, values: Tensor, *, forward: bool) -> Tensor:
-    """Σ E[x²] over what one unit adds up, for each group: of its input, or of its output's gradient.
+    """Return Σ E[x²] over the terms that one unit sums, for each group.
 
     Args:
-        layer: a convolution, transposed or not, or a linear layer.
-        values: second moments of the channels.
-        forward: of the input, else of the gradient.
+        layer: A convolution, transposed or not, or a linear layer.
+        values: Second moments of the channels.
+        forward: If True, the terms are elements of the input, otherwise of the output's gradient.
     """
     channels = _channels(layer, forward=forward)
     expanded = fit(values, channels).expand(channels)
@@ -92,7 +92,7 @@ def sums(layer: Any, values: Tensor, *, forward: bool) -> Tensor:
 
 
 def fan(layer: Any, *, forward: bool) -> float:
-    """How many terms that sum has."""
+    """Return the number of terms of the sum in `sums`."""
     return _channels(layer, forward=forward) / getattr(layer, "groups", 1) * _taps(layer, forward=forward)
 
 
@@ -103,10 +103,10 @@ def _channels(layer: Any, *, forward: bool) -> int:
 
 
 def _taps(layer: Any, *, forward: bool) -> float:
-    """Places of the kernel that meet one element, on average over the places that any meets.
+    """Return the mean number of kernel positions that contribute to one element.
 
-    A convolution looks at all k of them. Of a transposed one with stride s only every s-th falls on a given output,
-    as only every s-th window of a convolution contains a given input.
+    In a convolution all k of them do. In a transposed one with stride s only every s-th position reaches a given
+    output, as only every s-th window of a convolution contains a given input.
     """
     if isinstance(layer, nn.Linear):
         return 1.0
@@ -117,7 +117,7 @@ def _taps(layer: Any, *, forward: bool) -> float:
 
 
 def draw_(layer: nn.Module, std: Tensor, distribution: str, generator: torch.Generator | None) -> None:
-    """Draw a layer's weight with a standard deviation for each group, and let its bias be 0."""
+    """Draw a layer's weight with a standard deviation for each group, and set its bias to 0."""
     weight: Any = layer.weight
     device = weight.device if generator is None else generator.device
     # In at least single precision: half precision has too few values for a fine distribution.
@@ -127,7 +127,7 @@ def draw_(layer: nn.Module, std: Tensor, distribution: str, generator: torch.Gen
         unit.normal_(generator=generator)
     else:
         unit.uniform_(-math.sqrt(3), math.sqrt(3), generator=generator)
-    # The groups of a convolution lie one after the other in its weight's first dimension, transposed or not.
+    # The groups of a convolution follow one another in its weight's first dimension, transposed or not.
     scale = std.to(device, dtype).repeat_interleave(len(unit) // len(std)).view(-1, *[1] * (unit.dim() - 1))
     drawn = (unit * scale).to(weight.device, weight.dtype)
     bias: Any = layer.bias

@@ -1,4 +1,4 @@
-"""Batch normalisation, an optional residual and PReLU as one layer, which is a torch.nn.BatchNorm all the same."""
+"""Batch normalisation, an optional residual and PReLU as one layer, a subclass of torch.nn.BatchNorm."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from slopewise.nn._slopes import (
 
 
 class BatchNormPReLU(_BatchNorm):
-    """What `BatchNormPReLU1d`, `BatchNormPReLU2d` and `BatchNormPReLU3d` have in common.
+    """Base class of `BatchNormPReLU1d`, `BatchNormPReLU2d` and `BatchNormPReLU3d`.
 
     y = f(BatchNorm(x) + r), where f is a PReLU and r an optional residual.
     """
 
     stock: ClassVar[type[_BatchNorm]]
-    shapes: ClassVar[dict[int, str]]  # of the input, by its number of dimensions
+    shapes: ClassVar[dict[int, str]]  # shapes of the input, by its number of dimensions
     slope: Tensor
     shared_gradient: SharedGradient = "sum"  # as in `slopewise.PReLU`
 
@@ -66,20 +66,22 @@ class BatchNormPReLU(_BatchNorm):
         initialise_(self.slope, self.init)
 
     def reset_parameters(self) -> None:
-        """Set weight, bias, running statistics and slopes to their initial values again."""
+        """Reset weight, bias, running statistics and slopes to their initial values."""
         super().reset_parameters()
-        if hasattr(self, "slope"):  # not yet where torch's constructor calls this
+        if hasattr(self, "slope"):  # torch's constructor calls this before there are slopes
             initialise_(self.slope, self.init)
 
     def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:  # noqa: A002
-        """Normalise, add the residual (of the input's shape) if there is one, and rectify."""
+        """Normalise the input, add the residual (of the same shape) if given, and apply the PReLU."""
         slope = slopes_in_use(self.slope, self.bounds, training=self.training)
         if self.shared_gradient == "mean" and self.num_parameters == 1:
             slope = averaged(slope, self.num_features)
         return self._fused(input, residual, slope)
 
     def pre_activation(self, input: Tensor, residual: Tensor | None = None) -> Tensor:  # noqa: A002
-        """What a forward pass rectifies, BatchNorm(x) + r. In training mode it counts as a forward pass.
+        """Return the input of the PReLU, BatchNorm(x) + r.
+
+        In training mode this counts as a forward pass: it updates the running statistics.
 
         Example:
             >>> layer = BatchNormPReLU1d(1, init=0.5, eps=0.0).eval()
@@ -110,19 +112,20 @@ class BatchNormPReLU(_BatchNorm):
 
     @classmethod
     def from_modules(cls, bn: _BatchNorm, act: torch.nn.Module, *, low_memory: bool = False) -> Self:
-        """Fuse a batch normalisation and the activation after it into one layer, which shares their tensors.
+        """Fuse a batch normalisation and the activation after it into one layer that shares their tensors.
 
-        The parameters and buffers of the new layer *are* those of the pair, not copies, so that an optimizer which
-        holds them goes on updating them; use the pair or the layer, not both in turns. The training mode is `bn`'s.
+        The parameters and buffers of the new layer *are* those of the pair, not copies, so that an optimizer that
+        holds them goes on updating them. Use either the pair or the layer; do not alternate between them. The
+        training mode is that of `bn`.
 
         Args:
-            bn: a torch.nn.BatchNorm of this layer's number of dimensions.
-            act: a torch.nn.ReLU, LeakyReLU or Identity, which give a fixed slope (0, `negative_slope`, 1), or a
-                PReLU, torch's or ours, which gives a learned one, with its bounds.
-            low_memory: of the new layer.
+            bn: A torch.nn.BatchNorm of this layer's number of dimensions.
+            act: A torch.nn.ReLU, LeakyReLU or Identity, which has a fixed slope (0, `negative_slope`, 1), or a
+                PReLU, torch's or ours, whose slopes are learned and whose bounds are kept.
+            low_memory: The new layer's `low_memory`.
 
         Raises:
-            TypeError: `bn` or `act` is something else; subclasses are too, since they may compute otherwise.
+            TypeError: `bn` or `act` is of another type. Subclasses are rejected, since they may compute something else.
             ValueError: the PReLU has neither one slope nor one per channel, has its channels elsewhere than in
                 dimension 1, or one of the two has hooks, which the layer would not call.
 
@@ -155,11 +158,11 @@ class BatchNormPReLU(_BatchNorm):
         return layer
 
     def unfuse(self) -> torch.nn.Sequential:
-        """The pair that this layer stands for, a torch.nn.BatchNorm and an activation, which share its tensors.
+        """Return the equivalent pair of a torch.nn.BatchNorm and an activation, which share this layer's tensors.
 
-        It can take the layer's place in a model: called with a residual, it adds that between the two. Learned slopes
-        give a `slopewise.PReLU`. Fixed ones give a torch.nn.ReLU where all are 0, Identity where all are 1, LeakyReLU
-        where all are alike, else a `slopewise.PReLU` that requires no gradient.
+        The pair can replace the layer in a model: called with a residual, it adds it between the two. Learned slopes
+        give a `slopewise.PReLU`. Fixed slopes give a torch.nn.ReLU if all are 0, an Identity if all are 1, a LeakyReLU
+        if all are equal, and otherwise a `slopewise.PReLU` that requires no gradient.
 
         Example:
             >>> BatchNormPReLU2d(8, 1, init=0.0, learnable=False).unfuse()[1]
@@ -176,7 +179,7 @@ class BatchNormPReLU(_BatchNorm):
         project_(self.slope, self.bounds)
 
     def extra_repr(self) -> str:
-        """BatchNorm's arguments, the number of slopes, and what differs from the default."""
+        """Return BatchNorm's arguments, the number of slopes, and the arguments that differ from the default."""
         fixed = "" if self.learnable else f", init={self.init}, learnable=False"
         bounds = f", bounds={self.bounds}" if self.bounds is not None else ""
         memory = ", low_memory=True" if self.low_memory else ""
@@ -186,7 +189,7 @@ class BatchNormPReLU(_BatchNorm):
 
     @property
     def qconfig(self) -> NoReturn:
-        """Nothing: torch's conversion to SyncBatchNorm and its quantisation look here, and would drop the slopes."""
+        """An error: torch's conversion to SyncBatchNorm and its quantisation read this, and would drop the slopes."""
         name = type(self).__name__
         raise RuntimeError(
             f"{name} can be neither converted to SyncBatchNorm nor quantised, since its slopes would be lost: put "
@@ -195,7 +198,7 @@ class BatchNormPReLU(_BatchNorm):
 
     def __dir__(self) -> list[str]:
         names: list[str] = super().__dir__()  # type: ignore[no-untyped-call]
-        return [name for name in names if name != "qconfig"]  # some tools, jit's tracer too, look at every one
+        return [name for name in names if name != "qconfig"]  # some tools, such as jit's tracer, read all of them
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         self.project_()
@@ -205,32 +208,34 @@ class BatchNormPReLU(_BatchNorm):
 class BatchNormPReLU2d(BatchNormPReLU, torch.nn.BatchNorm2d):
     """Batch normalisation and PReLU in one layer: y = f(BatchNorm(x) + r), f(z) = z where z > 0, else a·z.
 
-    It is a `torch.nn.BatchNorm2d` in all that concerns the normalisation: arguments, running statistics, training and
-    evaluation mode, and the state_dict, which has one key more, `slope`. It gives what the normalisation, an
-    addition and a `slopewise.PReLU` after it give, in fewer passes over memory.
-    `slopewise.nn.functional.batch_norm_add_prelu` has the formula.
+    The normalisation is that of `torch.nn.BatchNorm2d`: arguments, running statistics, training and evaluation mode,
+    and the state_dict, which has one more key, `slope`. The output is that of the normalisation, an addition and a
+    `slopewise.PReLU` in sequence, computed in fewer passes over memory. See
+    `slopewise.nn.functional.batch_norm_add_prelu` for the formula.
 
-    A state_dict of a BatchNorm lacks the slopes: ``load_state_dict(state, strict=True)`` refuses it, and
-    ``strict=False`` keeps the slopes as they are and names them in its `missing_keys`. `from_modules` takes a
-    BatchNorm and its activation as they are, `unfuse` gives them back.
+    A state_dict of a BatchNorm lacks the slopes: ``load_state_dict(state, strict=True)`` raises an error, and
+    ``strict=False`` keeps the current slopes and lists them in its `missing_keys`. `from_modules` makes a layer from a
+    BatchNorm and its activation, and `unfuse` turns it back into the pair.
 
     Args:
-        num_features: channels C of the input.
-        num_parameters: None for one slope per channel, 1 for one shared slope.
-        init: initial slopes: one number for all, or `num_parameters` numbers.
-        eps: ε of the normalisation.
-        momentum: of the running statistics; None averages over all batches.
-        affine: learn γ and β of the normalisation.
-        track_running_stats: keep running statistics for evaluation; without them a batch's own are always used.
-        device: of all tensors.
-        dtype: of all tensors.
-        learnable: learn the slopes. False keeps them at `init`, in a buffer: 0.0 is ReLU, 1.0 no activation at all.
-        bounds: of the slopes, as in `slopewise.PReLU`.
-        low_memory: keep the output (and the residual) for the backward pass instead of the input, where the values
-            make that safe; see `slopewise.nn.functional.batch_norm_add_prelu`.
+        num_features: Number of channels C of the input.
+        num_parameters: Number of slopes: None for one per channel, 1 for one shared slope.
+        init: Initial slopes: one number for all, or `num_parameters` numbers.
+        eps: The ε of the normalisation.
+        momentum: Weight of a batch in the running statistics; None averages over all batches.
+        affine: If True, γ and β of the normalisation are learned.
+        track_running_stats: If True, running statistics are kept for evaluation; otherwise each batch is normalised by
+            its own statistics.
+        device: Device of all tensors.
+        dtype: Dtype of all floating-point tensors.
+        learnable: If True, the slopes are learned. Otherwise they stay at `init`, in a buffer: 0.0 is ReLU, 1.0 no
+            activation at all.
+        bounds: Bounds of the slopes, as in `slopewise.PReLU`.
+        low_memory: If True, the output (and the residual) are kept for the backward pass instead of the input, where
+            the values make that safe; see `slopewise.nn.functional.batch_norm_add_prelu`.
 
     Shape:
-        Input (N, C, H, W); the residual, if there is one, and the output likewise.
+        Input, residual (optional) and output: (N, C, H, W).
 
     Raises:
         ValueError: `num_parameters` is neither None, 1 nor `num_features`; `init` and `bounds` as in
@@ -280,7 +285,7 @@ def _begin_batch(
     momentum: float | None,
     shapes: dict[int, str],
 ) -> float:
-    """Check the input's dimensions, count the batch, and say what it weighs in the running statistics."""
+    """Check the input's dimensions, count the batch, and return its weight in the running statistics."""
     if input.dim() not in shapes:
         expected = " or ".join(f"{dims}D" for dims in shapes)
         raise ValueError(f"expected {expected} input (got {input.dim()}D input): pass {' or '.join(shapes.values())}")
@@ -291,4 +296,4 @@ def _begin_batch(
     return 0.0 if momentum is None else momentum
 
 
-torch.fx.wrap("_begin_batch")  # else symbolic tracing would count a batch while it traces, and never again
+torch.fx.wrap("_begin_batch")  # otherwise symbolic tracing would count a batch once, while tracing, and never again

@@ -1,4 +1,4 @@
-"""The block that convolutional networks are made of: convolution, batch normalisation, PReLU."""
+"""The standard block of convolutional networks: convolution, batch normalisation, PReLU."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ class ConvBNPReLU(torch.nn.Module):
     """2-D convolution, batch normalisation and PReLU, in the submodules `conv` and `bn`.
 
     `bn` is a `BatchNormPReLU2d`, which holds the slopes as `bn.slope`. The convolution has no bias, since the
-    normalisation's would make it void. Initial values are PyTorch's own: the normalisation after it sets the scale of
-    what the PReLU gets, whatever the scale of the convolution's weights.
+    normalisation would cancel it. The weights have PyTorch's own initialisation: the normalisation sets the scale of
+    the PReLU's input, whatever the scale of the convolution's weights.
 
     Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-        kernel_size: of the convolution, one number or (height, width); likewise the next three.
-        stride: of the convolution.
-        padding: of the convolution, also "same" or "valid". None is dilation·(kernel_size − 1)/2, rounded down:
-            with an odd kernel the output has the input's height and width divided by the stride, rounded up.
-        dilation: of the convolution.
-        groups: of the convolution.
-        num_parameters: None for one slope per output channel, 1 for one shared slope.
-        init: initial slopes, as in `PReLU`.
-        bounds: of the slopes, as in `PReLU`.
-        eps: of the normalisation.
-        momentum: of the normalisation; None averages over all batches.
-        device: of all parameters.
-        dtype: of all parameters.
-        low_memory: of `bn`: its output, which the next convolution keeps anyway, is kept instead of its input.
+        in_channels: Number of channels of the input.
+        out_channels: Number of channels of the output.
+        kernel_size: Size of the convolution's kernel: one number or (height, width).
+        stride: Stride of the convolution: one number or (height, width).
+        padding: Padding of the convolution: one number, (height, width), "same" or "valid". None is
+            dilation·(kernel_size − 1)/2, rounded down: with an odd kernel the output has the input's height and width
+            divided by the stride, rounded up.
+        dilation: Dilation of the convolution: one number or (height, width).
+        groups: Number of groups of the convolution.
+        num_parameters: Number of slopes: None for one per output channel, 1 for one shared slope.
+        init: Initial slopes, as in `PReLU`.
+        bounds: Bounds of the slopes, as in `PReLU`.
+        eps: The ε of the normalisation.
+        momentum: Weight of a batch in the running statistics; None averages over all batches.
+        device: Device of all parameters.
+        dtype: Dtype of all parameters.
+        low_memory: If True, `bn` keeps its output, which the next convolution keeps anyway, instead of its input.
 
     Shape:
-        Input (N, in_channels, H, W), output (N, out_channels, H', W') as `torch.nn.Conv2d` has it. A second argument
-        of the forward pass is a residual of the output's shape, added before the PReLU.
+        Input (N, in_channels, H, W), output (N, out_channels, H', W') as in `torch.nn.Conv2d`. The optional second
+        argument of the forward pass is a residual of the output's shape, added before the PReLU.
 
     Raises:
         ValueError: `num_parameters` is neither None, 1 nor `out_channels`; or as in `PReLU` and `torch.nn.Conv2d`.
@@ -100,7 +101,7 @@ class ConvBNPReLU(torch.nn.Module):
         )
 
     def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:  # noqa: A002 (PyTorch's name)
-        """Apply the block to a batch of images; the residual, if there is one, is added before the PReLU."""
+        """Apply the block to a batch of images; the residual, if given, is added before the PReLU."""
         convolved = self.conv(input)
         output: Tensor = self.bn(convolved) if residual is None else self.bn(convolved, residual)
         return output

@@ -1,4 +1,4 @@
-"""What is wrong with the arguments of a function that just failed; nothing here runs while all is well."""
+"""Error messages for invalid arguments, worked out only after a function has failed: valid calls pay nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def prelu(input: Tensor, weight: Tensor, channel_dim: int) -> None:  # noqa: A002 (PyTorch's name)
-    """Raise the error that says which rule of `prelu` its arguments break; return if they keep them all."""
+    """Raise an error that names the rule of `prelu` that the arguments break; return if they break none."""
     _check_slope_dims(weight)
     if input.dtype != weight.dtype:
         raise TypeError(
@@ -36,7 +36,7 @@ def batch_norm_prelu(
     affine: Mapping[str, Tensor | None],
     training: bool,
 ) -> None:
-    """Raise the error that says which rule of `batch_norm_prelu` is broken; return if all are kept."""
+    """Raise an error that names the rule of `batch_norm_prelu` that the arguments break; return if they break none."""
     shape = tuple(input.shape)
     if len(shape) < 2:
         raise ValueError(

@@ -25,33 +25,34 @@ from slopewise.nn._slopes import (
 class PReLU(torch.nn.PReLU):
     """ReLU whose negative slope is learned: f(x) = x where x > 0, else a·x.
 
-    It is a `torch.nn.PReLU` with the same state_dict (one key, `weight`, shape (num_parameters,)), so that
-    checkpoints load from one into the other with ``strict=True``. `slopewise.nn.functional.prelu` has the formula's
-    gradients, and the dtypes it accepts.
+    A subclass of `torch.nn.PReLU` with the same state_dict (one key, `weight`, shape (num_parameters,)), so that
+    checkpoints load from one into the other with ``strict=True``. See `slopewise.nn.functional.prelu` for the
+    gradients and the accepted dtypes.
 
-    Bounds are kept by projection. A step of any optimizer may carry a slope over a bound; the next forward pass in
+    Bounds are enforced by projection. An optimizer's step may move a slope beyond a bound; the next forward pass in
     training mode, `state_dict` or `project_` moves it, in place, to the bound. Every output uses slopes within the
-    bounds, in evaluation mode too, where the parameter itself is left alone. The slope's gradient is that of the
-    slope used, also at a bound, so a slope can always come back.
+    bounds, also in evaluation mode, where the parameter itself is not changed. The parameter's gradient is that of
+    the slope in use, also at a bound, so that a slope can always return into the bounds.
 
     Args:
-        num_parameters: 1 for one slope shared by the whole layer, or the number of channels for one slope each.
-        init: the initial slopes: one number for all, or `num_parameters` numbers.
-        device: of the slopes, as in PyTorch.
-        dtype: of the slopes, as in PyTorch.
-        channel_dim: the dimension of the input that holds the channels; negative values count from the end.
-        bounds: (lowest, highest) slope, ends included; None for no bounds. An end may be infinite.
-        low_memory: keep the output for the backward pass instead of the input, where that is safe; see
+        num_parameters: Number of slopes: 1 for one shared by the whole layer, or the number of channels.
+        init: Initial slopes: one number for all, or `num_parameters` numbers.
+        device: Device of the slopes, as in PyTorch.
+        dtype: Dtype of the slopes, as in PyTorch.
+        channel_dim: Dimension of the input that holds the channels; negative values count from the end.
+        bounds: Lowest and highest slope, both included; None for no bounds. Either may be infinite.
+        low_memory: If True, the output is kept for the backward pass instead of the input, where that is safe; see
             `slopewise.nn.functional.prelu`.
 
     Attributes:
-        shared_gradient: "sum" gives a shared slope PyTorch's gradient, a sum over all elements; "mean" divides that
-            by the number of channels (the size of `channel_dim`), so that in a step of SGD it moves like the mean of
-            slopes per channel instead of that many times as far. `slopewise.param_groups` sets it to "mean".
-            Otherwise it is "sum". Layers with several slopes ignore it.
+        shared_gradient: Reduction of a shared slope's gradient. "sum", the default, is PyTorch's sum over all elements;
+            "mean" divides it by the number of channels (the size of `channel_dim`), so that a step of SGD moves the
+            slope like the mean of slopes per channel instead of that many times as far. `slopewise.param_groups` sets
+            it to "mean" by default. Layers with several slopes ignore it.
 
     Shape:
-        Input: any. With more than one slope, dimension `channel_dim` has size `num_parameters`. Output: the same.
+        Input: any shape. With more than one slope, dimension `channel_dim` has size `num_parameters`. Output: the
+        input's shape.
 
     Raises:
         ValueError: `num_parameters` is not positive, `init` has the wrong number of values, `bounds` is not an
@@ -86,7 +87,7 @@ class PReLU(torch.nn.PReLU):
         super().__init__(num_parameters, values, device, dtype)  # type: ignore[arg-type]
 
     def reset_parameters(self) -> None:
-        """Set the slopes to their initial values again."""
+        """Reset the slopes to their initial values."""
         initialise_(self.weight, self.init)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
@@ -94,7 +95,7 @@ class PReLU(torch.nn.PReLU):
         slopes = slopes_in_use(self.weight, self.bounds, training=self.training)
         if self.shared_gradient == "mean" and self.num_parameters == 1:
             axis = self.channel_dim
-            slopes = averaged(slopes, input.shape[axis : axis + 1 or None].numel())  # 1 where there is no such axis
+            slopes = averaged(slopes, input.shape[axis : axis + 1 or None].numel())  # 1 if there is no such axis
         return functional.prelu(input, slopes, channel_dim=self.channel_dim, low_memory=self.low_memory)
 
     def project_(self) -> None:
@@ -102,7 +103,7 @@ class PReLU(torch.nn.PReLU):
         project_(self.weight, self.bounds)
 
     def extra_repr(self) -> str:
-        """Name the arguments that differ from `torch.nn.PReLU`'s."""
+        """Return the arguments of `torch.nn.PReLU`, and those of this class that differ from the default."""
         axis = f", channel_dim={self.channel_dim}" if self.channel_dim != 1 else ""
         bounds = f", bounds={self.bounds}" if self.bounds is not None else ""
         memory = ", low_memory=True" if self.low_memory else ""

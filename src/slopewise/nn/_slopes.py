@@ -1,4 +1,4 @@
-"""What the layers with slopes share: checked arguments, initial values, and bounds kept by projection."""
+"""Helpers of the layers with slopes: checks of arguments, initial values, and bounds enforced by projection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SharedGradient = Literal["sum", "mean"]  # over the channels that share a slope
 
 
 def checked_count(num_parameters: int | None, channels: int, name: str) -> int:
-    """The number of slopes of a layer whose argument `name` says how many channels it has; None is one for each."""
+    """Return the number of slopes, None being one for each channel; `name` is the argument that gives `channels`."""
     if num_parameters not in (None, 1, channels):
         raise ValueError(
             f"num_parameters={num_parameters} does not fit {name}={channels}: pass 1 for a shared slope, or leave it "
@@ -24,7 +24,7 @@ def checked_count(num_parameters: int | None, channels: int, name: str) -> int:
 
 
 def checked_bounds(bounds: Bounds | None) -> Bounds | None:
-    """`bounds` as an increasing pair of floats, or None."""
+    """Return `bounds` as an increasing pair of floats, or None."""
     if bounds is None:
         return None
     ends = tuple(map(float, bounds))
@@ -34,7 +34,7 @@ def checked_bounds(bounds: Bounds | None) -> Bounds | None:
 
 
 def checked_init(init: Init, num_parameters: int, bounds: Bounds | None) -> float | tuple[float, ...]:
-    """`init` as one number where all slopes start alike, else as a tuple of `num_parameters` numbers."""
+    """Return `init` as one number if all slopes start equal, otherwise as a tuple of `num_parameters` numbers."""
     values = init.tolist() if isinstance(init, Tensor) else init
     try:
         numbers = tuple(map(float, values if isinstance(values, Iterable) else [values] * num_parameters))
@@ -53,7 +53,7 @@ def checked_init(init: Init, num_parameters: int, bounds: Bounds | None) -> floa
 
 
 def initialise_(slopes: Tensor, init: float | tuple[float, ...]) -> None:
-    """Set the slopes to what `checked_init` returned."""
+    """Set the slopes to the values that `checked_init` returned."""
     with torch.no_grad():
         if isinstance(init, tuple):
             slopes.copy_(torch.tensor(init, dtype=slopes.dtype))
@@ -68,19 +68,19 @@ def project_(slopes: Tensor, bounds: Bounds | None) -> None:
 
 
 def slopes_in_use(slopes: Tensor, bounds: Bounds | None, *, training: bool) -> Tensor:
-    """The slopes to apply now: within the bounds, whatever an optimizer did to the parameter."""
+    """Return the slopes to apply: within the bounds, whatever an optimizer did to the parameter."""
     if bounds is None:
         return slopes
     if training and not torch.compiler.is_exporting():  # an exported program must not move its parameters
         project_(slopes, bounds)
-    # A new tensor, never the parameter: the next call may project that before this call's backward pass.
-    # Its gradient is the parameter's (straight-through), since clamp's would be 0 outside: a slope trained in
-    # evaluation mode would never come back.
+    # A new tensor, never the parameter itself: the next call may project that before this call's backward pass.
+    # Its gradient is passed straight through to the parameter: clamp's would be 0 outside the bounds, and a slope
+    # trained in evaluation mode would never return into them.
     return slopes.clamp(*bounds).detach() + (slopes - slopes.detach())
 
 
 def averaged(slope: Tensor, channels: int) -> Tensor:
-    """The same slope, bit by bit, with a gradient that is divided by the number of channels that share it."""
+    """Return the slope, bit for bit, with a gradient that is divided by the number of channels that share it."""
     if not torch.is_grad_enabled() or torch.compiler.is_exporting():
         return slope
     return torch.lerp(slope.detach(), slope, 1 / channels)

@@ -1,6 +1,6 @@
-"""The mathematics of the layers, as pure functions.
+"""The layers' computations as pure functions.
 
-They are `slopewise.ops` with PyTorch's argument order, slopes that may be plain numbers, and errors in words.
+They wrap `slopewise.ops` with PyTorch's argument order, slopes that may be plain numbers, and clear error messages.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ __all__ = ["batch_norm_add_prelu", "batch_norm_prelu", "prelu"]
 def prelu(input: Tensor, weight: Tensor, *, channel_dim: int = 1, low_memory: bool = False) -> Tensor:  # noqa: A002
     """Rectify with a learned negative slope: f(x) = x where x > 0, else a·x.
 
-    The gradients are df/dx = 1 where x > 0, else a (so the slope itself at x = 0, PyTorch's convention), and
-    df/da = 0 where x > 0, else x, summed over every element that shares the slope. Nothing keeps a below 1: with
-    a > 1 this is not max(x, a·x).
+    The gradients are df/dx = 1 where x > 0, else a (so it is a at x = 0, PyTorch's convention), and df/da = 0 where
+    x > 0, else x, summed over all elements that share the slope. Nothing keeps a below 1: with a > 1 this is not
+    max(x, a·x).
 
     Args:
-        input: any shape, floating point.
-        weight: the slopes a. Shape (C,) is one slope for each of the C channels of `input`, shape (1,) or () one
-            shared slope. It has `input`'s dtype, except under autocast, which casts both.
-        channel_dim: the dimension of `input` that holds the channels; negative values count from the end. 1 fits
-            batches (N, C), (N, C, L), (N, C, H, W) and (N, C, D, H, W), -1 fits tokens (N, L, C), and -3 fits
-            images with or without a batch dimension. A shared slope has no use for it.
-        low_memory: keep the output for the backward pass instead of the input, if every slope lies between 2⁻¹⁰ and
-            2¹⁰: then x is y where y > 0, else y/a. Decided in each call from the slopes. Worth it where the next
-            layer keeps that output anyway, as a convolution does.
+        input: Tensor of any shape, floating point.
+        weight: Slopes a. Shape (C,) is one slope for each of the C channels of `input`, shape (1,) or () one shared
+            slope. The dtype is that of `input`, except under autocast, which casts both.
+        channel_dim: Dimension of `input` that holds the channels; negative values count from the end. 1 fits batches
+            (N, C), (N, C, L), (N, C, H, W) and (N, C, D, H, W), -1 fits tokens (N, L, C), and -3 fits images with or
+            without a batch dimension. Ignored for a shared slope.
+        low_memory: If True, the output is kept for the backward pass instead of the input, provided that every slope
+            lies between 2⁻¹⁰ and 2¹⁰: then x is y where y > 0, else y/a. Each call decides from its slopes. This pays
+            where the next layer keeps that output anyway, as a convolution does.
 
     Returns:
         A tensor of `input`'s shape, dtype and memory format.
@@ -48,7 +48,7 @@ def prelu(input: Tensor, weight: Tensor, *, channel_dim: int = 1, low_memory: bo
         tensor([[-0.5000, -1.0000],
                 [ 3.0000,  3.0000]])
     """
-    if has_torch_function_variadic(input, weight):  # as PyTorch's own functions: whoever watches sees one call
+    if has_torch_function_variadic(input, weight):  # as PyTorch's own functions: modes and subclasses see one call
         options = {"channel_dim": channel_dim, "low_memory": low_memory}
         return handle_torch_function(prelu, (input, weight), input, weight, **options)  # type: ignore[arg-type]
     try:
@@ -73,25 +73,25 @@ def batch_norm_prelu(
 ) -> Tensor:
     """Normalise a batch and rectify it, in one operation: y = f(z) with z = γ·(x − μ)/√(σ² + ε) + β.
 
-    f is `prelu` with its conventions: f(z) = z where z > 0, else a·z. The arguments are those of
-    `torch.nn.functional.batch_norm`, in its order, with the slope second, and so are values, gradients, errors and
-    running statistics: in training μ and σ² are the mean and the biased variance of each channel of `input`, and the
-    running statistics move, in place, by `momentum` towards μ and the *unbiased* variance; in evaluation μ and σ² are
-    the running statistics.
+    f is `prelu`: f(z) = z where z > 0, else a·z. The arguments are those of `torch.nn.functional.batch_norm`, in its
+    order, with the slope second. Values, gradients, errors and running statistics are also its own: in training μ and
+    σ² are the mean and the biased variance of each channel of `input`, and the running statistics move, in place, by
+    `momentum` towards μ and the *unbiased* variance; in evaluation μ and σ² are the running statistics.
 
     Args:
-        input: shape (N, C) or (N, C, ...), floating point.
-        slope: a: shape (C,) for one slope per channel, shape (1,) or () for a shared one; its dtype
-            need not be `input`'s. A plain number is a fixed slope: 0.0 is ReLU, 0.01 is LeakyReLU, 1.0 leaves batch
-            norm alone.
-        running_mean: shape (C,), or None for no running statistics.
-        running_var: shape (C,), or None for no running statistics.
-        weight: γ, shape (C,); None is 1.
-        bias: β, shape (C,); None is 0.
-        training: normalise by the input's own statistics. False needs the running ones.
-        momentum: the weight of this batch in the running statistics.
-        eps: ε.
-        low_memory: keep the output for the backward pass instead of the input, where that is safe; see
+        input: Tensor of shape (N, C) or (N, C, ...), floating point.
+        slope: Slopes a: shape (C,) for one per channel, shape (1,) or () for a shared one; the dtype need not be that
+            of `input`. A plain number is a fixed slope: 0.0 is ReLU, 0.01 is LeakyReLU, 1.0 is batch normalisation
+            alone.
+        running_mean: Running means of shape (C,), or None for no running statistics.
+        running_var: Running variances of shape (C,), or None for no running statistics.
+        weight: The γ of the normalisation, shape (C,); None is 1.
+        bias: The β of the normalisation, shape (C,); None is 0.
+        training: If True, the input is normalised by its own statistics; otherwise by the running ones, which must be
+            given.
+        momentum: Weight of this batch in the running statistics.
+        eps: The ε of the normalisation.
+        low_memory: If True, the output is kept for the backward pass instead of the input, where that is safe; see
             `batch_norm_add_prelu`.
 
     Returns:
@@ -140,26 +140,28 @@ def batch_norm_add_prelu(
 ) -> Tensor:
     """Normalise a batch, add a residual and rectify: y = f(z) with z = γ·(x − μ)/√(σ² + ε) + β + r.
 
-    This ends the block of a residual network, whose shortcut is r. All but the residual is as in `batch_norm_prelu`.
+    This is the end of a block in a residual network, with the shortcut r. Except for the residual it is
+    `batch_norm_prelu`, whose documentation has the shapes and the rules of the other arguments.
 
-    With `low_memory` the backward pass gets z and (x − μ)/√(σ² + ε) = (z − r − β)/γ back from the output and the
+    With `low_memory` the backward pass recomputes z and (x − μ)/√(σ² + ε) = (z − r − β)/γ from the output and the
     residual, so that the input need not be kept. Rounding limits that: the error is about the dtype's epsilon times
-    (|z| + |r| + |β|)/|γ|. So each call looks at its values, and keeps the input after all unless every slope lies
+    (|z| + |r| + |β|)/|γ|. Each call therefore checks its values, and keeps the input after all unless every slope lies
     between 2⁻¹⁰ and 2¹⁰ and every channel has |β| + max|r| ≤ K·|γ|, with K = 512 in float32, 8 in bfloat16 and 2²⁰ in
     float64. A slope that is negative, near 0 or NaN never gives a wrong gradient.
 
     Args:
-        input: as in `batch_norm_prelu`, like the arguments that are not named here.
-        residual: r, of `input`'s shape: it is not broadcast. None adds nothing.
-        slope: a.
-        running_mean: or None.
-        running_var: or None.
-        weight: γ.
-        bias: β.
-        training: normalise by the input's own statistics.
-        momentum: the weight of this batch in the running statistics.
-        eps: ε.
-        low_memory: keep the output and the residual for the backward pass instead of the input, where that is safe.
+        input: Tensor x of shape (N, C) or (N, C, ...), floating point.
+        residual: Tensor r of `input`'s shape; it is not broadcast. None adds nothing.
+        slope: Slopes a, or a plain number for a fixed slope.
+        running_mean: Running means, or None.
+        running_var: Running variances, or None.
+        weight: The γ of the normalisation; None is 1.
+        bias: The β of the normalisation; None is 0.
+        training: If True, the input is normalised by its own statistics.
+        momentum: Weight of this batch in the running statistics.
+        eps: The ε of the normalisation.
+        low_memory: If True, the output and the residual are kept for the backward pass instead of the input, where
+            that is safe.
 
     Returns:
         A tensor of `input`'s shape and memory format.
@@ -175,7 +177,7 @@ def batch_norm_add_prelu(
         >>> batch_norm_add_prelu(x, shortcut, 0.5, None, None, training=True).flatten()
         tensor([-1.0000,  2.0000])
     """
-    if residual is not None and residual.shape != input.shape:  # stock addition would broadcast it
+    if residual is not None and residual.shape != input.shape:  # PyTorch's addition would broadcast it
         raise ValueError(
             f"the residual has shape {tuple(residual.shape)} and the input {tuple(input.shape)}: they must be the same"
         )

@@ -1,4 +1,4 @@
-"""A batch normalisation and the activation after it: what a fused layer is made from and can be taken apart into."""
+"""Pairs of a batch normalisation and the activation after it: the unfused form of a fused layer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FIXED: dict[type[torch.nn.Module], Callable[[Any], float]] = {
 
 @dataclass(frozen=True)
 class Slopes:
-    """The slopes of an activation; `learned` is None where they are fixed at `init`."""
+    """Slopes of an activation; `learned` is None if they are fixed at `init`."""
 
     count: int
     init: float | tuple[float, ...]
@@ -31,10 +31,10 @@ class Slopes:
 
 
 class Pair(torch.nn.Sequential):
-    """A batch normalisation and an activation in the place of a fused layer, also where that is given a residual."""
+    """A batch normalisation and an activation that replace a fused layer, including its optional residual."""
 
     def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:  # noqa: A002 (PyTorch's name)
-        """Normalise, add the residual if there is one, and apply the activation."""
+        """Normalise the input, add the residual if given, and apply the activation."""
         normalise, activate = self
         output: Tensor = normalise(input)
         if residual is not None:
@@ -43,7 +43,10 @@ class Pair(torch.nn.Sequential):
 
 
 def checked(stock: type[_BatchNorm], bn: torch.nn.Module, act: torch.nn.Module) -> Slopes:
-    """The slopes of `act`; raises if the two cannot be fused. Exact types: a subclass may compute something else."""
+    """Return the slopes of `act`, or raise if the two cannot be fused.
+
+    Types must match exactly: a subclass may compute something else.
+    """
     if type(bn) is not stock:
         why = ", which shares its statistics between processes" if isinstance(bn, torch.nn.SyncBatchNorm) else ""
         raise TypeError(
@@ -76,7 +79,7 @@ def _slopes(act: torch.nn.Module, channels: int) -> Slopes:
 def activation(
     slope: Tensor, init: float | tuple[float, ...], bounds: Bounds | None, *, learnable: bool, low_memory: bool
 ) -> torch.nn.Module:
-    """The activation with these slopes, which are a parameter where they are learned and else a mere tensor."""
+    """Return the activation with these slopes, which are a parameter if learned and otherwise a plain tensor."""
     if not learnable:
         number = _common_value(slope, init)
         if number == 0.0:
@@ -92,7 +95,7 @@ def activation(
 
 
 def plain(source: _BatchNorm, stock: type[_BatchNorm]) -> _BatchNorm:
-    """One of PyTorch's own that normalises as `source` does, and holds its very tensors."""
+    """Return one of PyTorch's own batch normalisations that computes as `source` does and shares its tensors."""
     settings = source.num_features, source.eps, source.momentum, source.affine, source.track_running_stats
     bn = stock(*settings, device="meta")
     share(source, bn)
@@ -100,7 +103,7 @@ def plain(source: _BatchNorm, stock: type[_BatchNorm]) -> _BatchNorm:
 
 
 def share(source: _BatchNorm, target: _BatchNorm) -> None:
-    """Let `target` hold the very parameters and buffers of `source`, and its training mode."""
+    """Make `target` share the parameters and buffers of `source`, and set its training mode."""
     for name in ("weight", "bias"):
         target.register_parameter(name, getattr(source, name))
     for name in ("running_mean", "running_var", "num_batches_tracked"):
@@ -109,7 +112,7 @@ def share(source: _BatchNorm, target: _BatchNorm) -> None:
 
 
 def _common_value(slope: Tensor, init: float | tuple[float, ...]) -> float | None:
-    """The number that all slopes are; as it was given rather than as the dtype rounds it, where the two agree."""
+    """Return the common value of all slopes, or None if they differ; `init` itself if the dtype rounds it to that."""
     if slope.is_meta or slope.numel() == 0 or (slope != slope[0]).any():
         return None
     if isinstance(init, float) and slope[0] == torch.tensor(init, dtype=slope.dtype):

@@ -1,4 +1,4 @@
-"""Batch normalisation, an optional residual and PReLU: their operator, and the way to it that training takes."""
+"""The operator for batch normalisation, an optional residual and PReLU, and its autograd function."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from slopewise.ops import _reference
 from slopewise.ops._library import channel_values, everywhere, library, summed_like
 from slopewise.ops._routing import KERNEL_DTYPES, below_autograd, kernels_take
 
-# Below this many elements the stock operators cost less than our autograd function written in Python: measured by
-# benchmarks/kernels.py, forward and backward together.
+# Below this number of elements PyTorch's operators cost less than our autograd function written in Python, as measured
+# by benchmarks/kernels.py, forward and backward together.
 _SMALLEST = 8192
 
 _op = torch.ops.slopewise.batch_norm_prelu.default
@@ -33,7 +33,10 @@ def batch_norm_prelu(
     *,
     low_memory: bool = False,
 ) -> Tensor:
-    """prelu(batch_norm(input) + residual): `slopewise.nn.functional.batch_norm_add_prelu` without words for errors."""
+    """Compute prelu(batch_norm(input) + residual).
+
+    This is `slopewise.nn.functional.batch_norm_add_prelu` without its error messages.
+    """
     if not _kernels_take(input, residual, slope, running_mean, running_var, weight, bias, training, eps):
         return _reference.batch_norm_prelu(
             input, residual, slope, running_mean, running_var, weight, bias, training, momentum, eps
@@ -68,11 +71,14 @@ def _kernels_take(
     training: bool,
     eps: float,
 ) -> bool:
-    """Whether the kernels give what the stock operators would; what these refuse is left to them to refuse."""
+    """Return True if the kernels take the call and give what PyTorch's operators would.
+
+    Arguments that PyTorch's operators refuse are left to them, for the sake of their errors.
+    """
     if not kernels_take(input, _SMALLEST) or input.ndim < 2:
         return False
     if torch.is_autocast_enabled("cpu") and input.dtype is not torch.get_autocast_dtype("cpu"):
-        return False  # the stock pair normalises in the input's dtype, and rectifies in autocast's
+        return False  # PyTorch normalises in the input's dtype, and computes PReLU in autocast's
     channels, statistics = input.size(1), (running_mean, running_var)
     if training:
         enough = input.numel() > channels and (running_mean is None) == (running_var is None)
@@ -151,7 +157,7 @@ def _backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, .
 
 
 def _differentiable_backward(ctx: Any, grad: Tensor, *saved: Any) -> tuple[Tensor | None, ...]:
-    """Gradients that carry a graph: those of the stock operators, applied to the inputs again."""
+    """Return gradients that carry a graph: those of PyTorch's operators, applied to the inputs again."""
     if ctx.inverted:
         raise RuntimeError(
             "low_memory=True kept the output alone, from which a gradient of the gradient cannot be had: build the "

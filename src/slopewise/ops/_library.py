@@ -1,8 +1,9 @@
-"""The schemas of the operators `torch.ops.slopewise.*`, each implemented everywhere by plain torch operations.
+"""Schemas of the operators `torch.ops.slopewise.*`, each implemented on every device by PyTorch's own operations.
 
-The compiled kernels take their place on the CPU. Users call `slopewise.nn.functional`, which comes here by way of
-`slopewise.ops.prelu` and `slopewise.ops.batch_norm_prelu`; the raw operators are for graphs and for those who extend
-the package. They have autograd, fake tensors, vmap and (prelu) autocast, registered in the two files beside this one.
+The compiled kernels replace these implementations on the CPU. Users call `slopewise.nn.functional`, which arrives here
+through `slopewise.ops.prelu` and `slopewise.ops.batch_norm_prelu`; the raw operators are for graphs and for extensions
+of the package. They support autograd, fake tensors, vmap and (prelu) autocast, registered in `_prelu` and
+`_batch_norm_prelu`.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ library.define(
     "-> (Tensor grad_input, Tensor grad_slope)",
     tags=_TAGS,
 )
-# Without running statistics it normalises by the batch's own. `invertible` tells whether the backward pass may be
-# given the output instead of the input.
+# Without running statistics it normalises by the batch's own. `invertible` is True if the backward pass may be given
+# the output instead of the input.
 library.define(
     "batch_norm_prelu(Tensor input, Tensor? residual, Tensor slope, Tensor? running_mean, Tensor? running_var, "
     "Tensor? weight, Tensor? bias, float eps) -> (Tensor output, Tensor mean, Tensor var, Tensor invertible)",
@@ -40,7 +41,7 @@ library.define(
     "Tensor grad_residual, Tensor grad_weight, Tensor grad_bias, Tensor grad_slope)",
     tags=_TAGS,
 )
-# Sums over all dimensions but `axis`, which monitors take: `slopewise.ops.units` says of what.
+# Sums over all dimensions but `axis`, for monitors; `slopewise.ops.units` documents them.
 library.define("unit_signs(Tensor z, int axis) -> Tensor", tags=_TAGS)
 library.define("unit_reached(Tensor grad, int axis) -> Tensor", tags=_TAGS)
 library.define("unit_squares(Tensor grad_z, Tensor grad_y, int axis) -> Tensor", tags=_TAGS)
@@ -49,9 +50,9 @@ library.define("cpu_capability() -> str")
 
 
 def everywhere(name: str) -> Callable[[_F], _F]:
-    """Implement an operator on every device whose kernel is not compiled, on fake tensors, and under vmap.
+    """Implement an operator on every device without a compiled kernel, on fake tensors, and under vmap.
 
-    vmap takes the operator sample by sample: PyTorch allows no vmap within an operator's rule for vmap.
+    Under vmap the operator is called sample by sample: PyTorch allows no vmap within an operator's rule for vmap.
     """
 
     def register(function: _F) -> _F:
@@ -73,7 +74,7 @@ def everywhere(name: str) -> Callable[[_F], _F]:
 
 
 def channel_values(values: Tensor | None, missing: float, channels: int, like: Tensor, axis: int = 1) -> Tensor:
-    """Per-channel values (or one shared) in the dtype of `like`, shaped so that they meet its dimension `axis`."""
+    """Return per-channel values (or a shared one) in the dtype of `like`, shaped to broadcast along its `axis`."""
     if values is None:
         return like.new_full([1] * like.ndim, missing)
     shape = [1] * like.ndim
@@ -83,7 +84,7 @@ def channel_values(values: Tensor | None, missing: float, channels: int, like: T
 
 
 def summed_like(elements: Tensor, like: Tensor, axis: int = 1) -> Tensor:
-    """The sum over all that shares an entry of `like`, one per channel or one for all, in its shape and dtype."""
+    """Return the elements summed per channel, or over all if `like` has one entry, in the shape and dtype of `like`."""
     if like.numel() == 1:
         return elements.sum().to(like.dtype).reshape(like.shape)
     others = [d for d in range(elements.ndim) if d != axis % elements.ndim]

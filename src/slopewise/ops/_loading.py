@@ -1,7 +1,8 @@
-"""Loads the compiled kernels, once a process, and holds whether they are in use.
+"""Loading of the compiled kernels, once per process, and the switch that turns them on and off.
 
-They are one shared object beside the package, without Python in it: PyTorch loads it, and its static initialisers
-register the CPU implementations of the operators. Where that cannot be, slopewise says so once and works without.
+They are one shared object in the package, which does not use Python's C API: PyTorch loads it, and its static
+initialisers register the CPU implementations of the operators. If it cannot be loaded, slopewise warns once and works
+without it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class KernelsWarning(SlopewiseWarning):
 
 @dataclass(frozen=True)
 class Backend:
-    """What computes the operators on the CPU, and why.
+    """The implementation that computes the operators on the CPU, and the reason for it.
 
     Example:
         >>> print(Backend("reference", "SLOPEWISE_KERNELS=0 turned the kernels off"))
@@ -54,25 +55,26 @@ class Backend:
 
 @dataclass
 class _State:
-    """Process-wide: a thread's or a task's own setting would cost every call a look-up."""
+    """State of the whole process: a setting for each thread or task would cost every call a look-up."""
 
     enabled: bool = False  # what the routing reads
     loaded: bool = False
-    reason: str = ""  # why they are not loaded; empty before `load`
+    reason: str = ""  # why the kernels are not loaded; empty before `load`
 
 
 state = _State()
 
 
 def load(folder: Path = _PACKAGE) -> None:
-    """Load the kernels of `folder`, or warn why they cannot be: once a program, not in workers of `multiprocessing`.
+    """Load the kernels of `folder`, or warn with the reason why they cannot be loaded.
 
-    The operators' schemas must have been defined. A second call does nothing. The environment variable
-    SLOPEWISE_KERNELS=0 (or `false`, `off`) leaves the kernels out without a warning.
+    The operators' schemas must have been defined. A second call does nothing. Workers of `multiprocessing` do not
+    repeat the warning. The environment variable SLOPEWISE_KERNELS=0 (or `false`, `off`) leaves the kernels out without
+    a warning.
 
     Raises:
-        ValueError: the environment variable is set to something else than 0, false, off, 1, true, on, or
-            SLOPEWISE_CPU_CAPABILITY to something else than baseline, avx2, avx512.
+        ValueError: SLOPEWISE_KERNELS is set to something other than 0, false, off, 1, true, on, or
+            SLOPEWISE_CPU_CAPABILITY to something other than baseline, avx2, avx512.
     """
     if state.loaded or state.reason:
         return
@@ -84,7 +86,7 @@ def load(folder: Path = _PACKAGE) -> None:
         return
     state.reason = _attempt(folder)
     state.loaded = state.enabled = not state.reason
-    # A worker's parent has said it. (`parent_process` is not set yet while a spawned worker imports the main module.)
+    # A worker's parent has warned. (`parent_process` is not set yet while a spawned worker imports the main module.)
     if state.reason and current_process().name == "MainProcess":
         warnings.warn(
             f"slopewise works without its compiled kernels, more slowly: {state.reason}. {_REMEDY}",
@@ -94,7 +96,7 @@ def load(folder: Path = _PACKAGE) -> None:
 
 
 def wanted(setting: str) -> bool:
-    """What the environment variable says; empty means yes.
+    """Return True if the environment variable's value asks for the kernels; empty means yes.
 
     Example:
         >>> wanted(""), wanted("1"), wanted("Off")
@@ -107,25 +109,25 @@ def wanted(setting: str) -> bool:
 
 
 def _attempt(folder: Path) -> str:
-    """Load what is in `folder`; returns why that failed, or nothing."""
+    """Load the kernels in `folder`; return the reason if that failed, otherwise an empty string."""
     note = folder / NOTE
-    if note.exists():  # then a shared object beside it is a former build's
+    if note.exists():  # then any shared object beside it is from an earlier build
         return f"the kernels were not built when slopewise was installed ({note.read_text(encoding='utf-8').strip()})"
     found = [path for suffix in EXTENSION_SUFFIXES if (path := folder / f"_kernels{suffix}").exists()]
     if not found:
         return f"there is no _kernels{EXTENSION_SUFFIXES[-1]} in {folder}"
     try:
         torch.ops.load_library(found[0])
-    except OSError as error:  # of another platform, or of a PyTorch that lacks what it calls
+    except OSError as error:  # built for another platform, or for a PyTorch with other symbols
         return f"PyTorch {torch.__version__} cannot load the kernels ({error.__cause__ or error})"
     return ""
 
 
 def backend() -> Backend:
-    """Which of the kernels and PyTorch's own operations computes on the CPU, and why.
+    """Return the implementation in use on the CPU, compiled kernels or PyTorch's own operations, and the reason for it.
 
-    The kernels take float32, bfloat16 and float64 tensors on the CPU; everything else takes PyTorch's operations
-    whatever this says.
+    The kernels take float32, bfloat16 and float64 tensors on the CPU; all other tensors use PyTorch's operations,
+    whatever this returns.
 
     Example:
         >>> with use_kernels(enabled=False):
@@ -139,12 +141,12 @@ def backend() -> Backend:
 
 @contextmanager
 def use_kernels(enabled: bool) -> Iterator[None]:
-    """Turn the kernels on or off within a `with` block or a decorated function: for comparisons and tests.
+    """Turn the kernels on or off within a `with` block or a decorated function, for comparisons and tests.
 
-    It holds for the whole process, so other threads see it too; it does not nest across threads.
+    The setting applies to the whole process, including other threads; it does not nest across threads.
 
     Raises:
-        RuntimeError: they are to be turned on, but are not loaded.
+        RuntimeError: `enabled` is True, but the kernels are not loaded.
 
     Example:
         >>> from slopewise.nn.functional import prelu

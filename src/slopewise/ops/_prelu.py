@@ -1,4 +1,4 @@
-"""PReLU: its operator, and the way to it that training takes."""
+"""The operator for PReLU, and its autograd function."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from slopewise.ops._routing import KERNEL_DTYPES, below_autograd, kernels_take
 
 _Gradients = tuple[Tensor | None, Tensor | None, None]
 
-# Below this many elements the stock operator's scalar backward costs less than our autograd function written in
-# Python: measured by benchmarks/kernels.py, forward and backward together.
+# Below this number of elements the scalar backward of PyTorch's operator costs less than our autograd function written
+# in Python, as measured by benchmarks/kernels.py, forward and backward together.
 _SMALLEST = 8192
 # Inverting the function divides by the slope: within these bounds no input of ordinary size is lost to overflow or
-# underflow of the output, and it costs no more than the output's rounding did.
+# underflow of the output, and the error is no larger than the output's rounding.
 _INVERTED_SLOPES = (2.0**-10, 2.0**10)
 
 _op = torch.ops.slopewise.prelu.default
@@ -25,7 +25,7 @@ _backward_op = torch.ops.slopewise.prelu_backward.default
 
 
 def prelu(input: Tensor, weight: Tensor, channel_dim: int = 1, *, low_memory: bool = False) -> Tensor:  # noqa: A002
-    """x where x > 0, else weight·x: `slopewise.nn.functional.prelu` without its words for errors."""
+    """Compute x where x > 0, else weight·x: `slopewise.nn.functional.prelu` without its error messages."""
     if not kernels_take(input, _SMALLEST):
         return _reference.prelu(input, weight, channel_dim)
     given = input, weight
@@ -33,7 +33,7 @@ def prelu(input: Tensor, weight: Tensor, channel_dim: int = 1, *, low_memory: bo
         dtype = torch.get_autocast_dtype("cpu")
         input, weight = (t if t.dtype is torch.float64 else t.to(dtype) for t in given)  # noqa: A001
     if weight.ndim > 1 or weight.dtype is not input.dtype or input.dtype not in KERNEL_DTYPES:
-        return _reference.prelu(*given, channel_dim)  # which refuses it, or knows what it means
+        return _reference.prelu(*given, channel_dim)  # which refuses the arguments, or has a rule for them
     if torch.compiler.is_compiling():
         return _op(input, weight, channel_dim)  # type: ignore[no-any-return]
     if torch.is_grad_enabled() and (input.requires_grad or weight.requires_grad):
@@ -85,7 +85,7 @@ def _forward(input: Tensor, slope: Tensor, channel_dim: int) -> Tensor:  # noqa:
 def _gradients(grad: Tensor, given: Tensor, slope: Tensor, channel_dim: int, inverted: bool) -> tuple[Tensor, Tensor]:
     axis = channel_dim if slope.numel() != 1 else 0
     a = channel_values(slope, 1.0, slope.numel(), given, axis)
-    # Where the output is given, this is the input as a function of it, which further derivatives go through.
+    # If the output is given, this is the input as a function of it: second derivatives pass through it.
     value = torch.where(given > 0, given, given / a) if inverted else given
     grad_input = torch.where(value > 0, grad, a * grad)
     return grad_input, summed_like(torch.where(value > 0, 0.0, value * grad), slope, axis)

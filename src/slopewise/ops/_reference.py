@@ -1,6 +1,6 @@
-"""The operators in PyTorch's own operations: what the kernels are checked against, and what runs where they do not.
+"""Reference implementations in PyTorch's own operations, for tests of the kernels and calls that these do not take.
 
-Every device, dtype, stride and transform that PyTorch's `prelu` and `batch_norm` take is taken here too.
+They accept every device, dtype, stride and transform that PyTorch's `prelu` and `batch_norm` accept.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from slopewise.ops._routing import forward_mode
 
 
 def prelu(input: Tensor, weight: Tensor, channel_dim: int) -> Tensor:  # noqa: A002 (PyTorch's name)
-    """x where x > 0, else weight·x, with the channels in `channel_dim`."""
+    """Compute x where x > 0, else weight·x, with the channels in `channel_dim`."""
     if channel_dim == 1 or weight.numel() == 1:
         return _rectified(input, weight)
-    # F.prelu knows dimension 1 alone. Moving an axis copies nothing, and an elementwise result keeps its
+    # F.prelu takes channels in dimension 1 only. Moving an axis copies nothing, and an elementwise result keeps its
     # input's strides.
     if input.ndim == 1:
         return _rectified(input.movedim(channel_dim, 0).unsqueeze(0), weight).squeeze(0)
@@ -36,8 +36,8 @@ def batch_norm_prelu(
     momentum: float,
     eps: float,
 ) -> Tensor:
-    """prelu(batch_norm(input) + residual); updates the running statistics in training, as F.batch_norm does."""
-    if weight is None and bias is not None:  # of which PyTorch has the second derivative wrong (2.13)
+    """Compute prelu(batch_norm(input) + residual); in training, update the running statistics as F.batch_norm does."""
+    if weight is None and bias is not None:  # PyTorch's second derivative is wrong for this (2.13)
         weight = torch.ones_like(bias)
     normalised = F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     summed = normalised if residual is None else normalised + residual
@@ -45,11 +45,11 @@ def batch_norm_prelu(
 
 
 def _rectified(x: Tensor, slope: Tensor) -> Tensor:
-    """F.prelu, with the slope as its forward-mode derivative at x = 0, where PyTorch's own is 1 (2.13)."""
+    """Compute F.prelu with the slope as its forward-mode derivative at x = 0, where PyTorch's own is 1 (2.13)."""
     y = F.prelu(x, slope)
     if not forward_mode():
         return y
-    # F.prelu has refused what does not fit, and says what autocast makes of the dtypes.
+    # F.prelu has already refused arguments that do not fit, and its output has the dtype that autocast chose.
     x = x.to(y.dtype)
-    below = torch.where(x > 0, 0.0, x)  # else the slope's gradient at infinity, in a reverse pass over this, is NaN
+    below = torch.where(x > 0, 0.0, x)  # otherwise the slope's gradient in a reverse pass is NaN at infinity
     return torch.where(x > 0, x, channel_values(slope, 1.0, slope.numel(), x) * below)

@@ -1,4 +1,4 @@
-"""Which calls the compiled kernels take."""
+"""The rules that send a call to the compiled kernels or to PyTorch's own operations."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _PLAIN = frozenset({Tensor, torch.nn.Parameter})
 
 
 def kernels_take(input: Tensor, smallest: int) -> bool:  # noqa: A002 (PyTorch's name)
-    """Whether the kernels are loaded and `input` is theirs: on the CPU, of their dtypes, no smaller than pays.
+    """Return True if the kernels are on and `input` is on the CPU, of their dtypes, with at least `smallest` elements.
 
-    torch.func's transforms and forward-mode differentiation go through PyTorch's own operations, compiled or not, and
-    so does whatever else interprets the call.
+    torch.func's transforms and forward-mode differentiation use PyTorch's own operations, compiled or not, and so does
+    everything else that interprets the call.
     """
     return (
         state.enabled
@@ -31,20 +31,20 @@ def kernels_take(input: Tensor, smallest: int) -> bool:  # noqa: A002 (PyTorch's
 
 
 def _is_called_plainly(input: Tensor) -> bool:  # noqa: A002
-    """Whether no other system interprets the call.
+    """Return True if no other system interprets the call.
 
-    A tracer sees more in PyTorch's own operations than in one opaque operator, and subclasses of Tensor decide for
-    themselves. torch.compile is no such system: on a CPU a graph with the operator in it runs faster than what inductor
-    makes of its parts (measured by benchmarks/kernels.py), so that only export decomposes it.
+    A tracer can make more of PyTorch's own operations than of one opaque operator, and subclasses of Tensor have rules
+    of their own. torch.compile does not count: on a CPU a graph with the operator in it runs faster than the code that
+    inductor generates for its parts (measured by benchmarks/kernels.py), so that only export decomposes it.
     """
     return type(input) in _PLAIN and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
 
 
 def forward_mode() -> bool:
-    """Return whether forward-mode differentiation goes on, by torch.func.jvp or within a dual level."""
+    """Return True during forward-mode differentiation, by torch.func.jvp or within a dual level."""
     return forward_ad._current_level >= 0
 
 
 def below_autograd() -> torch._C._AutoDispatchBelowAutograd:
-    """A block whose operators skip the autograd layer: the caller is an autograd function, and records for them."""
+    """Return a context in which operators skip the autograd layer, for autograd functions that record for them."""
     return torch._C._AutoDispatchBelowAutograd()

@@ -1,6 +1,6 @@
-"""What a tensor says of each of its units: sums over all dimensions but one, on the tensor's own device.
+"""Statistics of each unit of a tensor: sums over all dimensions but one, on the tensor's own device.
 
-Results are float64, where the device has that; none of these waits for the device, and none has a gradient.
+Results are float64 if the device supports it. None of these functions waits for the device, and none has a gradient.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ _behind_op = torch.ops.slopewise.unit_behind.default
 
 
 def signs(z: Tensor, axis: int) -> Tensor:
-    """Three rows, a column for each unit: how many values are above 0, how many are NaN, whether any is not finite.
+    """Count the signs of each unit's values.
 
-    The rest is 0 or below: NaN is neither that nor above 0.
+    The result has a column for each unit and three rows: the number of values above 0, the number of NaNs, and 1 if any
+    value is not finite. All other values are 0 or below.
 
     Example:
         >>> signs(torch.tensor([[1.0, -1.0], [2.0, torch.nan]]), 1).tolist()
@@ -33,13 +34,13 @@ def signs(z: Tensor, axis: int) -> Tensor:
         return torch.stack([above, _nans(z, axis), broken])
     with below_autograd():
         above, broken = _signs_op(z, axis)
-        # A second pass over the values only where some are not finite, which a CPU knows without waiting.
+        # A second pass over the values only if some are not finite, which a CPU knows without waiting.
         nans = _nans(z, axis) if broken.any() else torch.zeros_like(above)
         return torch.stack([above, nans, broken])
 
 
 def reached(gradient: Tensor, axis: int) -> Tensor:
-    """1 for each unit in which some value is not 0 (NaN is not).
+    """Return 1 for each unit with a value other than 0 (NaN counts as such), and 0 for the others.
 
     Example:
         >>> reached(torch.tensor([[0.0, 1e-30], [0.0, -1e-30]]), 1).tolist()
@@ -52,9 +53,10 @@ def reached(gradient: Tensor, axis: int) -> Tensor:
 
 
 def squares(gradient_z: Tensor, gradient_y: Tensor, axis: int) -> Tensor:
-    """Two rows, a column for each unit: the sums of squares of dL/dz and of dL/dy.
+    """Return the sums of squares of dL/dz and of dL/dy, in two rows with a column for each unit.
 
-    The squares are taken in float32, in float64 for float64: in the former, those of values below 1e-19 fade to 0.
+    Squares are computed in float32 (in float64 for float64 tensors); in float32, those of values below 1e-19 lose
+    precision and vanish.
 
     Example:
         >>> squares(torch.tensor([[1.0, 2.0]]), torch.tensor([[2.0, 4.0]]), 1).tolist()
@@ -67,13 +69,13 @@ def squares(gradient_z: Tensor, gradient_y: Tensor, axis: int) -> Tensor:
 
 
 def behind(source: Tensor, gradient_y: Tensor, slopes: Tensor, axis: int) -> Tensor:
-    """Three rows: `reached` of dL/dz, and `squares`, where f(z) = z for z > 0, else a·z, and dL/dz is not at hand.
+    """Return `reached` of dL/dz and the two rows of `squares`, without dL/dz, for f(z) = z where z > 0, else a·z.
 
     Args:
-        source: has the signs of z.
-        gradient_y: dL/dy.
-        slopes: a, one for each unit or one for all.
-        axis: the units' dimension.
+        source: Tensor with the signs of z.
+        gradient_y: Gradient dL/dy.
+        slopes: Slopes a, one for each unit or one for all.
+        axis: Dimension of the units.
 
     Example:
         >>> z, dy = torch.tensor([[1.0, -1.0], [-1.0, -1.0]]), torch.ones(2, 2)
@@ -89,13 +91,13 @@ def behind(source: Tensor, gradient_y: Tensor, slopes: Tensor, axis: int) -> Ten
 
 @everywhere("unit_signs")
 def _signs(z: Tensor, axis: int) -> Tensor:
-    broken = _sum(z - z, axis) != 0  # NaN where some value is not finite
+    broken = _sum(z - z, axis) != 0  # NaN if some value is not finite
     return torch.stack([_sum(_positive(z), axis), broken.to(_wide(z))])
 
 
 @everywhere("unit_reached")
 def _reached(grad: Tensor, axis: int) -> Tensor:
-    return (_sum(grad.abs(), axis) != 0).to(_wide(grad))  # of squares, the small ones would be 0
+    return (_sum(grad.abs(), axis) != 0).to(_wide(grad))  # squares of small values would be 0
 
 
 @everywhere("unit_squares")
@@ -106,7 +108,7 @@ def _squares(grad_z: Tensor, grad_y: Tensor, axis: int) -> Tensor:
 @everywhere("unit_behind")
 def _behind(source: Tensor, grad_y: Tensor, slopes: Tensor, axis: int) -> Tensor:
     positive = _positive(source).to(grad_y.dtype)
-    # The one selection that PyTorch vectorises: its first argument where the second is above 0.
+    # The only selection that PyTorch vectorises: the first argument where the second is above 0.
     above, below = (torch.ops.aten.threshold_backward(grad_y, where, 0) for where in (positive, 1 - positive))
     slopes = slopes.flatten().to(_wide(grad_y))
     square_above, square_below = _squares(above, below, axis)
@@ -119,7 +121,7 @@ def _nans(values: Tensor, axis: int) -> Tensor:
 
 
 def _positive(values: Tensor) -> Tensor:
-    """1 where a value is above 0, else 0: on a CPU several times as fast as a comparison and a count of its True."""
+    """Return 1 where a value is above 0, else 0: on a CPU several times as fast as comparing and counting True."""
     return values.sign().clamp_(min=0)
 
 
@@ -129,7 +131,7 @@ def _squared(gradient: Tensor, axis: int) -> Tensor:
 
 
 def _sum(values: Tensor, axis: int) -> Tensor:
-    """Added up in float32 where that is exact for counts, and the values need no more."""
+    """Sum over all dimensions but `axis`, in float32 if that is exact for counts and the values need no more."""
     others = [d for d in range(values.ndim) if d != axis % values.ndim] if values.ndim else []
     if not others:
         return values.reshape(-1).to(_wide(values))
@@ -139,4 +141,4 @@ def _sum(values: Tensor, axis: int) -> Tensor:
 
 
 def _wide(tensor: Tensor) -> torch.dtype:
-    return torch.float32 if tensor.device.type == "mps" else torch.float64  # which mps has not
+    return torch.float32 if tensor.device.type == "mps" else torch.float64  # mps has no float64

@@ -1,4 +1,4 @@
-"""Doubts about slopes before training: values that nobody gave them, and settings of optimizers that harm them."""
+"""Checks of slopes before training: uninitialised values, and settings of optimizers that harm them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _SMALLEST = 1e-20  # smaller ones are exactly 0
 
 
 def absurd_slope(slopes: Tensor) -> float | None:
-    """Return the slope that is furthest from any that was initialised or trained; None where all may have been.
+    """Return the least plausible slope, or None if all may have been initialised or trained.
 
-    Memory that nobody initialised holds such: NaN, numbers beyond ±100, and those below 1e-20 that are not 0.
+    Uninitialised memory holds such values: NaN, numbers beyond ±100, and numbers of size below 1e-20 other than 0.
 
     Example:
         >>> import torch
@@ -31,7 +31,7 @@ def absurd_slope(slopes: Tensor) -> float | None:
 
 
 def all_zero(slopes: Tensor) -> bool:
-    """Tell whether slopes are all 0: ReLU, as far as this process has them."""
+    """Return True if all slopes that this process holds are 0, which is ReLU."""
     return not slopes.is_meta and not bool(_here(slopes).any())
 
 
@@ -42,11 +42,11 @@ def _here(slopes: Tensor) -> Tensor:
 
 
 def settings_to_doubt(group: Mapping[str, Any], *, zeros: bool) -> Iterator[str]:
-    """Yield what an optimizer will do to slopes against expectation, as far as its settings in their group tell.
+    """Yield a message for each setting by which an optimizer will treat slopes unexpectedly.
 
     Args:
-        group: the group of the slopes, as the optimizer has completed it.
-        zeros: some layer's slopes are all 0.
+        group: Parameter group of the slopes, with the optimizer's own settings filled in.
+        zeros: If True, some layer's slopes are all 0.
 
     Example:
         >>> list(settings_to_doubt({"lr": 0.1, "relative_step": True}, zeros=False))

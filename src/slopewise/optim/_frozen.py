@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Frozen:
-    """The values of slopes over the steps in which they are held.
+    """Values of slopes that are restored after each step.
 
     Example:
         >>> slope, frozen = torch.tensor([0.25]), Frozen()
@@ -24,11 +24,11 @@ class Frozen:
 
     @torch.no_grad()
     def hold(self, slopes: Iterable[Tensor]) -> None:
-        """Take note of the values before a step.
+        """Record the values before a step.
 
-        Values that differ from those of the last step by rounding alone are put back to them first: some wrappers add
-        to parameters outside of any step and subtract it again (SAM), or mix them with copies of their own (Lookahead).
-        Larger differences are somebody's wish, as when a state dict is loaded.
+        Values that differ from those of the last step by rounding alone are first restored to them: some wrappers add
+        a perturbation to parameters outside any step and subtract it again (SAM), or average them with their own copies
+        (Lookahead). Larger differences are taken as intended, as when a state dict is loaded.
         """
         before, self._values = self._values, {}
         for slope in slopes:
@@ -38,11 +38,11 @@ class Frozen:
             self._values[slope] = slope.detach().clone()
 
     def moved(self) -> bool:
-        """Tell whether the step has moved any slope, other than to NaN. Waits for the device."""
+        """Return True if the step has moved any slope, other than to NaN. Waits for the device."""
         return any(bool(((slope.detach() - old).abs() > 0).any()) for slope, old in self._values.items())
 
     @torch.no_grad()
     def put_back(self) -> None:
-        """Give the slopes the values that they had before the step."""
+        """Restore the slopes' values from before the step."""
         for slope, old in self._values.items():
             slope.copy_(old)

@@ -1,4 +1,4 @@
-"""Parameter groups: what an optimizer should do to slopes and what to the rest."""
+"""Parameter groups that give slopes settings of their own in an optimizer."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from slopewise.support import printed
 
 
 class ParamGroups(list[dict[str, Any]]):
-    """Parameter groups to pass to an optimizer; ``str()`` says what is in them.
+    """Parameter groups to pass to an optimizer; ``str()`` gives a summary.
 
-    It also says what there is to doubt: slopes that nobody can have initialised or trained; and, once an optimizer has
-    completed the groups with its own settings, what these will do to slopes against expectation.
+    The summary also warns of slopes that look uninitialised and, once an optimizer has filled in its own settings, of
+    those that will treat slopes unexpectedly.
 
     Attributes:
-        layers: the learned slopes by the layer that holds them. A parameter that several layers share stands under
-            each of them.
-        shared: "mean" or "sum" by the layer that has one slope for all channels: how their gradients are put together.
-        frozen: the model's parameters that are in no group, since they require no gradient.
+        layers: Learned slopes by the path of the layer that holds them. A parameter that several layers share is listed
+            under each of them.
+        shared: Reduction of the gradient over channels, "mean" or "sum", by the path of each layer with one shared
+            slope.
+        frozen: Parameters of the model that are in no group, since they require no gradient.
     """
 
     def __init__(
@@ -72,43 +73,44 @@ def param_groups(
 ) -> ParamGroups:
     """Split a model's parameters into "weights", "norms and biases" and "slopes", for any optimizer that takes groups.
 
-    What a parameter is depends on the module that holds it, not on its path or shape:
+    The role of a parameter depends on the module that holds it, not on its path or shape:
 
-    - A slope is the `weight` of a PReLU layer (`slopewise.nn.PReLU` or `torch.nn.PReLU`) or the learned `slope` of a
-      fused one (`slopewise.nn.BatchNormPReLU2d` and its like).
-    - A norm's parameter is what a normalisation layer itself holds: PyTorch's, a subclass of one (timm's
+    - Slopes are the `weight` of a PReLU layer (`slopewise.nn.PReLU` or `torch.nn.PReLU`) and the learned `slope` of a
+      fused one (such as `slopewise.nn.BatchNormPReLU2d`).
+    - Norms are the parameters that a normalisation layer itself holds: PyTorch's, a subclass of one (timm's
       BatchNormAct2d, transformers' ConvNextLayerNorm), or a class with "norm" in its name (LlamaRMSNorm).
-    - A bias is what a module holds as `bias`, and every bias of recurrent and attention layers.
-    - A weight is everything else.
+    - Biases are the parameters named `bias`, and all biases of recurrent and attention layers.
+    - Weights are all others.
 
     Every parameter that requires a gradient is in exactly one group, once, however many modules share it. All three
-    groups are there even when empty. Wrap, compile or shard the model first where that replaces its parameters (FSDP).
+    groups are present even if empty. Wrap, compile or shard the model first if that replaces its parameters (FSDP).
 
-    A slope that C channels share collects C times the gradient of a slope per channel, and can diverge at learning
-    rates that suit all else. So `shared_gradient` is set on every layer of slopewise in the model that has one slope:
-    "mean" divides its gradient by C, which each forward pass sees anew; "sum" is PyTorch's. This works in SGD as a
-    learning rate of 1/C would; optimizers that divide by the gradient's own size (Adam) take the same steps either
-    way, and need no remedy. A torch.nn.PReLU always sums: replace it by slopewise.PReLU.
+    A slope that C channels share accumulates C times the gradient of a slope per channel, and can diverge at learning
+    rates that suit everything else. Therefore `shared_gradient` is set on every slopewise layer with one slope: "mean"
+    divides its gradient by C, which is read in each forward pass; "sum" is PyTorch's. In SGD this has the effect of a
+    learning rate divided by C; optimizers that divide by the gradient's own size (Adam) take the same steps either
+    way. A torch.nn.PReLU always sums: replace it by slopewise.PReLU.
 
-    Slopes take no weight decay unless asked to: decay pulls a slope to 0, which is ReLU. Nor do norms and biases.
+    By default slopes have no weight decay, which would pull them to 0, which is ReLU. Neither have norms and biases.
 
     Schedulers that scale each group's own rate (LambdaLR, StepLR, CosineAnnealingLR with eta_min=0) keep the ratio
     between the groups. OneCycleLR takes one peak for each group: ``max_lr=[group["lr"] for group in groups]``.
 
     Args:
-        model: holds the parameters.
-        lr: learning rate of all but the slopes.
-        weight_decay: of the weights.
-        slope_lr_scale: learning rate of the slopes, in units of `lr`.
-        slope_weight_decay: of the slopes.
-        norm_and_bias_weight_decay: of the norms and biases.
-        shared_gradient: of slopes that all channels of a layer share, "mean" or "sum"; set on the layers.
+        model: Model whose parameters are split.
+        lr: Learning rate of all parameters but the slopes.
+        weight_decay: Weight decay of the weights.
+        slope_lr_scale: Learning rate of the slopes, in units of `lr`.
+        slope_weight_decay: Weight decay of the slopes.
+        norm_and_bias_weight_decay: Weight decay of the norms and biases.
+        shared_gradient: Reduction of the gradient of slopes that all channels of a layer share, "mean" or "sum"; set on
+            the layers.
 
     Returns:
         A list of three dicts with the keys `name`, `params`, `lr` and `weight_decay`.
 
     Warns:
-        SlopewiseWarning: a slope is NaN, beyond ±100 or below 1e-20 and not 0: memory that nobody initialised.
+        SlopewiseWarning: a slope is NaN, beyond ±100, or of size below 1e-20 and not 0, as in uninitialised memory.
 
     Raises:
         ValueError: a number is negative or NaN, `shared_gradient` is neither "mean" nor "sum", a parameter has no shape
@@ -145,7 +147,7 @@ def param_groups(
     learned = [parameter for parameter in parameters.values() if parameter.requires_grad]
     if not learned:
         raise ValueError(f"no parameter of {type(model).__name__} requires a gradient: there is nothing to optimize")
-    # The first role counts, but what is a slope anywhere is a slope.
+    # A shared parameter gets the role of its first owner, unless any owner uses it as a slope; then it is a slope.
     roles = {id(parameter): role(module, name) for _, module, name, parameter in reversed(entries)}
     slopes = {
         path: (module, parameter)
@@ -186,7 +188,7 @@ def _absurd(layers: Mapping[str, Tensor]) -> Iterator[str]:
 
 
 def _share(layer: torch.nn.Module, gradient: SharedGradient) -> SharedGradient:
-    """Set how a layer's shared slope gets its gradient; what it will be, since PyTorch's own layer has no choice."""
+    """Set the gradient of a layer's shared slope and return the one in effect: PyTorch's own layer always sums."""
     if isinstance(layer, (PReLU, BatchNormPReLU)):
         layer.shared_gradient = gradient
         return gradient

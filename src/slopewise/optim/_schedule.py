@@ -1,4 +1,4 @@
-"""When slopes learn: frozen first, then warmed up, then at the rate that the optimizer's own scheduler gives them."""
+"""Schedule of the slopes' learning rate: frozen first, then warmed up, then left to the optimizer's own scheduler."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from slopewise.errors import SlopewiseError
 from slopewise.optim._frozen import Frozen
 
 _STEPS = "slope_steps"
-_STEP = Optimizer.profile_hook_step(lambda: None).__code__  # of what PyTorch puts around every optimizer's step
+_STEP = Optimizer.profile_hook_step(lambda: None).__code__  # code of the wrapper that PyTorch puts around every step
 
 
 def slope_factor(step: int, *, freeze: int = 0, warmup: int = 0) -> float:
-    """Share of their learning rate that slopes get in a step: 0 for `freeze` steps, then linearly up to 1.
+    """Return the factor on the slopes' learning rate in a step: 0 for `freeze` steps, then rising linearly to 1.
 
     factor = min(1, (step + 1 − freeze) / warmup), at least 0; with `warmup` 0 it is 0 or 1.
 
     Args:
-        step: number of steps done before it.
-        freeze: steps in which slopes stay.
-        warmup: steps over which the factor climbs; the last of them has the full rate.
+        step: Number of steps completed before this one.
+        freeze: Number of steps in which slopes are frozen.
+        warmup: Number of steps over which the factor rises; the last of them has the full rate.
 
     Example:
         >>> [slope_factor(step, freeze=2, warmup=4) for step in range(7)]
@@ -36,36 +36,35 @@ def slope_factor(step: int, *, freeze: int = 0, warmup: int = 0) -> float:
 
 
 class SlopeSchedule:
-    """Freezes the slopes of an optimizer for some steps and warms them up, on top of any learning rate scheduler.
+    """Schedule that freezes an optimizer's slopes for some steps and warms them up, on top of any other scheduler.
 
-    In every step the learning rate of the groups "slopes" is multiplied by `slope_factor`, for the duration of the step
-    alone. Outside of it the groups hold what you or your scheduler put there, so that any scheduler works with it,
-    whether it sets rates, scales them step by step or takes them from its base rates. There is nothing to call.
+    In every step the learning rate of the groups "slopes" is multiplied by `slope_factor`, only for the duration of
+    the step. Between steps the groups hold the rates that you or your scheduler set, so that any scheduler works with
+    it, whether it sets rates, scales them step by step or derives them from its base rates. There is nothing to call.
 
-    A frozen slope keeps its value exactly, weight decay or not, also under optimizers that ignore a group's rate
-    (Adafactor with relative steps) and wrappers that step another optimizer (SAM, Lookahead, Accelerate): after each
-    step, whichever optimizer that holds the slopes takes it, frozen slopes have the bits that they had before it. Their
-    gradients are computed and enter the optimizer's momentum and Adam's moments, so that it starts from their running
-    means.
+    A frozen slope keeps its value exactly, with or without weight decay, also under optimizers that ignore a group's
+    rate (Adafactor with relative steps) and wrappers that step another optimizer (SAM, Lookahead, Accelerate): a step
+    of any optimizer that holds the slopes leaves frozen ones unchanged, bit for bit. Their gradients are computed and
+    enter the optimizer's momentum and Adam's moments, so that it starts from their running means.
 
-    The steps done are counted in the optimizer's groups, and so are saved and restored with ``optimizer.state_dict()``:
-    make the schedule again and load the optimizer's state, in either order. Steps that do not take place (a
-    GradScaler's, after an overflow) do not count.
+    The number of completed steps is stored in the optimizer's groups, and so is saved and restored with
+    ``optimizer.state_dict()``: create the schedule again and load the optimizer's state, in either order. Skipped
+    steps (a GradScaler's, after an overflow) do not count.
 
     Args:
-        optimizer: any whose groups came from `param_groups`.
-        freeze: steps in which slopes stay as they are.
-        warmup: steps after that over which their learning rate climbs linearly to the group's; with both at 0 slopes
-            follow it from the start.
+        optimizer: Optimizer whose groups came from `param_groups`.
+        freeze: Number of steps in which slopes are frozen.
+        warmup: Number of steps after that over which their learning rate rises linearly to the group's. If both are 0,
+            slopes have the group's rate from the start.
 
     Attributes:
-        factor: the factor of the next step, for a log of ``schedule.factor * group["lr"]``.
+        factor: Factor of the next step, for a log of ``schedule.factor * group["lr"]``.
 
     Raises:
-        ValueError: the optimizer has no group "slopes" or is none of PyTorch's kind, `freeze` or `warmup` is negative
-            or no whole number, the optimizer is LBFGS, which cannot hold some of its parameters, or it sets rates of
+        ValueError: the optimizer has no group "slopes" or is no torch.optim.Optimizer, `freeze` or `warmup` is negative
+            or not an integer, the optimizer is LBFGS, which cannot freeze some of its parameters, or it sets rates of
             its own, which cannot be warmed up.
-        SlopewiseError: from the first step: it moved slopes at a rate of 0, so that `warmup` would be without effect.
+        SlopewiseError: the first step moved slopes at a rate of 0, so that `warmup` would have no effect.
 
     Example:
         >>> import slopewise as sw
@@ -92,24 +91,24 @@ class SlopeSchedule:
         self._optimizer = weakref.ref(optimizer)
         for group in self._groups():
             group.setdefault(_STEPS, 0)
-        self._going_on: list[tuple[Optimizer, FrameType | None]] = []  # steps and their calls, each within the last
+        self._going_on: list[tuple[Optimizer, FrameType | None]] = []  # running steps and their frames, outermost first
         self._rates: list[tuple[dict[str, Any], Any]] = []
         self._frozen = Frozen()
         self._obeyed = False
-        # Wrappers step other optimizers than the one given: whichever holds the slopes is seen. The hook keeps the
-        # schedule, and goes when the optimizer does.
+        # Wrappers step optimizers other than the one given: a global hook sees every one that holds the slopes. The
+        # hook keeps the schedule alive, and is removed together with the optimizer.
         self._hooks = [register_optimizer_step_pre_hook(_eagerly(self._begin))]
         self._seen: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         weakref.finalize(optimizer, self._hooks[0].remove)
 
     @property
     def factor(self) -> float:
-        """The factor of the next step."""
+        """Factor of the next step."""
         done = self._groups()[0].get(_STEPS, 0)
         return slope_factor(done, freeze=self.freeze, warmup=self.warmup)
 
     def remove(self) -> None:
-        """Leave the optimizer alone from now on: slopes follow their group's rate."""
+        """Detach the schedule from the optimizer: slopes have their group's rate from now on."""
         for hook in self._hooks:
             hook.remove()
 
@@ -118,13 +117,13 @@ class SlopeSchedule:
         return [] if optimizer is None else _named_slopes(optimizer)
 
     def _begin(self, optimizer: Optimizer) -> None:
-        """Some optimizer's step begins."""
+        """Freeze slopes and scale rates as an optimizer's step begins."""
         slopes = {parameter: None for group in self._groups() for parameter in group["params"]}
         held = [group for group in optimizer.param_groups if any(p in slopes for p in group["params"])]
         if not held:
             return
         calls = _calls()
-        while self._going_on and self._going_on[-1][1] not in calls:  # an error has ended it
+        while self._going_on and self._going_on[-1][1] not in calls:  # ended by an error
             self._going_on.pop()
         if not self._going_on:
             self._restore_rates()
@@ -136,13 +135,13 @@ class SlopeSchedule:
             self._seen.add(optimizer)
             self._hooks.append(optimizer.register_step_post_hook(_eagerly(self._finish)))
         scaled = [id(group) for group, _ in self._rates]
-        for group in held:  # where weights are in it, too, its rate is theirs
+        for group in held:  # the rate of a group that also has weights is not scaled
             if id(group) not in scaled and group.get("lr") is not None and all(p in slopes for p in group["params"]):
                 self._rates.append((group, group["lr"]))
                 group["lr"] = group["lr"] * self.factor
 
     def _finish(self, optimizer: Optimizer) -> None:
-        """An optimizer's step ends; what it was part of may go on."""
+        """Restore rates and frozen slopes as an optimizer's step ends, unless an outer step is still running."""
         if not self._going_on or self._going_on.pop()[0] is not optimizer or self._going_on:
             return
         self._restore_rates()
@@ -200,13 +199,13 @@ def _named_slopes(optimizer: Optimizer) -> list[dict[str, Any]]:
 
 
 def _skipped(optimizer: Optimizer) -> bool:
-    """Tell whether a fused optimizer, which a GradScaler steps in any case, found an overflow and did nothing."""
+    """Return True if a fused optimizer, which a GradScaler always steps, found an overflow and did nothing."""
     found = getattr(optimizer, "found_inf", None)
     return found is not None and bool(found)
 
 
 def _calls() -> list[FrameType]:
-    """Find the calls of optimizers' steps that go on, the innermost first. A step that raised is not among them."""
+    """Return the frames of optimizers' steps that are running, innermost first. Steps that raised are not included."""
     frame: FrameType | None = sys._getframe()
     found = []
     while frame is not None:
@@ -217,7 +216,7 @@ def _calls() -> list[FrameType]:
 
 
 def _eagerly(call: Any) -> Any:
-    """Make an optimizer's hook of a method; the compiler of a compiled step leaves it alone."""
+    """Wrap a method as an optimizer's hook that torch.compile does not trace."""
 
     @torch._disable_dynamo  # type: ignore[attr-defined]
     def hook(optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG001

@@ -1,9 +1,9 @@
-"""Which entries of a state dict are slopes, told without the code of the model.
+"""Finding the slopes in a state dict without the code of the model.
 
-A state dict has names and shapes, no classes. A fused layer of slopewise saves `slope` beside BatchNorm's statistics,
-and nothing else does. A PReLU saves a one-dimensional `weight` and nothing else; so do normalisations without a bias
-(RMSNorm) and losses with class weights. What speaks for a slope is then its name, its length and its values. PReLUs of
-other libraries call their slopes `alpha`, or have one for each pixel; there the layer's name must say that it is one.
+A state dict has names and shapes, but no classes. Only a fused layer of slopewise saves `slope` beside BatchNorm's
+statistics. A PReLU saves a one-dimensional `weight` and nothing else; so do normalisations without a bias (RMSNorm) and
+losses with class weights. In that case the evidence for slopes is their layer's name, their number and their values.
+PReLUs of other libraries call their slopes `alpha`, or have one for each pixel; these are found by the layer's name.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class FoundLayer:
     """A layer with slopes.
 
     Attributes:
-        layer: its name in the network.
-        entry: the name of its slopes in the state dict.
-        slopes: as saved, of any shape.
-        certainty: "certain" and "likely" as `evidence` says; "unclear" where the entry may be something else;
-            "chosen" where the caller said that it holds slopes.
-        evidence: why, in words.
-        raw: the layer is parametrised, and what is saved are not the slopes but what they are computed from.
-        aliases: other names of the same layer: their tensors are this one, in the same memory.
+        layer: Path of the layer in the network.
+        entry: Name of its slopes in the state dict.
+        slopes: Slopes as saved, of any shape.
+        certainty: Confidence that these are slopes: "certain" or "likely" by the `evidence`; "unclear" if the entry may
+            be something else; "chosen" if the caller named the layer.
+        evidence: Reason for the certainty, in words.
+        raw: If True, the layer is parametrised, and the entry holds the tensor that its slopes are computed from.
+        aliases: Other names of the same layer, whose tensors share this one's memory.
     """
 
     layer: str
@@ -62,7 +62,7 @@ class FoundLayer:
 
 @dataclass(frozen=True, slots=True)
 class FoundSlopes:
-    """The layers with slopes in the state dict's order, and entries that could have been some, each with the reason."""
+    """Layers with slopes in the state dict's order, and the candidates that were rejected, each with the reason."""
 
     layers: tuple[FoundLayer, ...]
     rejected: Mapping[str, str]
@@ -79,27 +79,27 @@ def find_slopes(
 
     | saved | taken as |
     | --- | --- |
-    | `slope` beside `running_mean`, of one value or as many | certain: a fused layer of slopewise |
+    | `slope` beside `running_mean`, with one value or as many | certain: a fused layer of slopewise |
     | `slope` or `negative_slope` elsewhere, with one axis: (C,), (1, C, 1, 1), () | likely |
-    | a 1-D `weight` that is all its layer saves, in a layer named as an activation | likely |
-    | the same, in a layer named as a normalisation, an embedding or a loss | rejected |
-    | the same, of one value, or of as many as some layer has channels | likely |
-    | the same, of another number of values; of a median of 0.75 or more; or beside normalisations alike | unclear |
-    | `parametrizations.weight.original`, and of `slope` | as above, and `raw` |
+    | a lone 1-D `weight`, the only entry of its layer, in a layer named as an activation | likely |
+    | a lone 1-D `weight` in a layer named as a normalisation, an embedding or a loss | rejected |
+    | a lone 1-D `weight` of one value, or of as many as some layer has channels | likely |
+    | a lone 1-D `weight` of another length, with a median of 0.75 or more, or beside similar normalisations | unclear |
+    | `parametrizations.weight.original`, `parametrizations.slope.original` | as above, and `raw` |
     | a lone `weight` of any shape, or a lone `alpha`, in a layer named as a PReLU ("prelu", "p_re_lu_1") | likely |
     | a lone `alpha` with one axis in a layer named as another activation | unclear |
 
-    Any other `weight` of more dimensions is that of a convolution or a linear layer and never taken, (1, C, 1, 1)
-    included. Entries that are one tensor in one memory are one layer with several names.
+    Any other `weight` of more than one dimension belongs to a convolution or a linear layer and is never taken,
+    (1, C, 1, 1) included. Entries that share one memory are one layer with several names.
 
     Args:
-        state_dict: names and tensors, from `slopewise.checkpoint.load_state_dict` or a model.
-        only: patterns of `fnmatch` for the names of layers; others are left out. Empty is all.
-        skip: patterns of layers to leave out.
-        also: patterns of layers whose lone `weight` holds slopes whatever speaks against it.
+        state_dict: Tensors by name, from `slopewise.checkpoint.load_state_dict` or a model.
+        only: Patterns of `fnmatch` for the layers to keep. Empty keeps all.
+        skip: Patterns of layers to leave out.
+        also: Patterns of layers whose lone `weight` is taken for slopes despite any evidence against it.
 
     Raises:
-        SlopewiseError: a pattern of `also` fits no layer with a lone one-dimensional weight.
+        SlopewiseError: a pattern of `also` matches no layer with a lone one-dimensional weight.
 
     Example:
         >>> from torch import nn
@@ -125,7 +125,7 @@ def find_slopes(
 
 
 def _tied(layers: Iterable[FoundLayer]) -> Iterator[FoundLayer]:
-    """One layer of those that are one tensor, under the name by which it is best known."""
+    """Merge layers that share one tensor, under the name whose certainty is highest."""
     groups: dict[tuple[object, ...], list[FoundLayer]] = {}
     for found in layers:
         groups.setdefault(memory(found.slopes), []).append(found)
@@ -136,15 +136,15 @@ def _tied(layers: Iterable[FoundLayer]) -> Iterator[FoundLayer]:
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """What the rest of the file says about an entry."""
+    """The rest of the file, as far as it is evidence about an entry."""
 
-    before: Collection[int]  # numbers of channels of the nearest layer before it that shows them
-    channels: Collection[int]  # of all layers
-    bare_scales: bool  # some normalisation in it saves nothing but a weight
+    before: Collection[int]  # numbers of channels of the nearest layer before it that has any
+    channels: Collection[int]  # numbers of channels of all layers
+    bare_scales: bool  # some normalisation in the file saves only a weight
 
 
 def _candidates(state_dict: Mapping[str, Tensor]) -> Iterator[FoundLayer]:
-    """Every entry that may be slopes, judged."""
+    """Yield every entry that may be slopes, with its certainty and evidence."""
     entries = list(_entries(state_dict))
     bare_scales = any(leaf == "weight" and _named(layer, _SCALE) for _, layer, leaf, _ in entries)
     channels = {size for name, tensor in state_dict.items() for size in _channels(name, tensor)}
@@ -166,7 +166,10 @@ def _candidates(state_dict: Mapping[str, Tensor]) -> Iterator[FoundLayer]:
 
 
 def _entries(state_dict: Mapping[str, Tensor]) -> Iterator[tuple[str, str, str, bool]]:
-    """Of the shape and place of slopes: the entry, its layer, the parameter's own name, whether it is parametrised."""
+    """Yield the entries with a name and shape that slopes can have.
+
+    Each comes with its layer, the parameter's own name, and True if it is parametrised.
+    """
     below = Counter(parent for name in state_dict for parent in _parents(name))
     for entry, tensor in state_dict.items():
         match = _ENTRY.fullmatch(entry)
@@ -216,13 +219,13 @@ def _judge_weight(layer: str, slopes: Tensor, context: _Context) -> tuple[Certai
 
 
 def _named(layer: str, kind: re.Pattern[str]) -> bool:
-    """Whether a word of a layer's own name is of this kind; of "acts.3" that is "acts"."""
+    """Return True if a word of the layer's own name is of this kind; the own name of "acts.3" is "acts"."""
     own = next((part.lower() for part in reversed(re.split(r"[./]", layer)) if not part.isdecimal()), "")
     return any(kind.fullmatch(word) for word in (*re.findall(r"[a-z]+", own), own.rstrip("_0123456789")))
 
 
 def _channels(name: str, tensor: Tensor) -> tuple[int, ...]:
-    """How many channels go out of a layer or, where it is transposed, into it."""
+    """Return the numbers of channels that a tensor may show: a layer's output and input, or a BatchNorm's."""
     if tensor.ndim >= 2:
         return tuple(tensor.shape[:2])
     return tuple(tensor.shape) if name.endswith("running_mean") else ()

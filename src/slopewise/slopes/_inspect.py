@@ -1,4 +1,4 @@
-"""A state dict's slopes, judged: what `slopewise inspect` shows."""
+"""Inspection of the slopes in a state dict, as `slopewise inspect` shows it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from slopewise.slopes._judge import Alarm, alarms, summarise
 if TYPE_CHECKING:
     from torch import Tensor
 
-_SHOWN = 4  # names of a layer that a remark lists
+_SHOWN = 4  # number of a layer's names that a remark lists
 
 
 @dataclass(frozen=True, slots=True)
 class InspectedLayer:
-    """A layer with slopes, its numbers, and what is alarming about them.
+    """A layer with slopes, their summary, and the alarms that they raise.
 
     Attributes:
-        found: where the slopes are and why they are taken for such.
-        summary: their numbers.
-        alarms: none where the layer is unclear. Of parametrised slopes only "not finite": the others are about the
-            slopes in use, which the file does not hold.
-        remark: what else to know about the row; empty for most.
+        found: The layer, with the evidence that its entry holds slopes.
+        summary: Summary of the slopes.
+        alarms: Alarms of the layer; none if it is unclear. A parametrised layer can only have "not finite": the other
+            alarms concern the slopes in use, which the file does not hold.
+        remark: Remark for the reader; empty for most layers.
     """
 
     found: FoundLayer
@@ -38,18 +38,18 @@ class InspectedLayer:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """The layers with slopes, in the file's order, and the entries not taken for slopes, each with the reason."""
+    """Layers with slopes, in the file's order, and the entries not taken for slopes, each with the reason."""
 
     layers: tuple[InspectedLayer, ...]
     rejected: Mapping[str, str]
 
     @property
     def alarming(self) -> tuple[InspectedLayer, ...]:
-        """The layers with an alarm."""
+        """Layers with an alarm."""
         return tuple(layer for layer in self.layers if layer.alarms)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for any strict JSON parser: NaN and infinities are null."""
+        """Return plain data for any strict JSON parser: NaN and infinities are null."""
         return {
             "layers": [_layer_json(layer) for layer in self.layers],
             "alarms": sum(len(layer.alarms) for layer in self.layers),
@@ -66,21 +66,21 @@ def inspect_slopes(
     init: float | None = None,
     ties: bool = True,
 ) -> Inspection:
-    """Find the slopes in a state dict and judge them layer by layer.
+    """Find the slopes in a state dict, and summarise and judge them layer by layer.
 
-    A layer that stands under several names (one tensor in one memory) is one layer.
+    A layer with several names (one tensor in one memory) counts once.
 
     Args:
-        state_dict: names and tensors, from `slopewise.checkpoint.load_state_dict` or a model.
-        only: patterns of layers to keep, see `find_slopes`.
-        skip: patterns of layers to leave out.
-        also: patterns of layers to take whatever speaks against them.
-        init: the initial slope, see `summarise`.
-        ties: False where memory does not tell which layers are one, as in what was read from a safetensors file.
-            Layers with the same slopes then get a remark.
+        state_dict: Tensors by name, from `slopewise.checkpoint.load_state_dict` or a model.
+        only: Patterns of layers to keep, see `find_slopes`.
+        skip: Patterns of layers to leave out.
+        also: Patterns of layers to take despite any evidence against them.
+        init: Initial slope, see `summarise`.
+        ties: If False, shared memory does not identify tied layers, as after reading a safetensors file. Layers with
+            equal slopes then get a remark.
 
     Raises:
-        SlopewiseError: no slopes are found, or a pattern of `also` fits nothing.
+        SlopewiseError: no slopes are found, or a pattern of `also` matches nothing.
 
     Example:
         >>> import slopewise as sw
@@ -98,7 +98,7 @@ def inspect_slopes(
 
 
 def _twins(layers: Sequence[FoundLayer]) -> dict[str, str]:
-    """For layers whose slopes equal those of an earlier one, that one's name."""
+    """Map each layer whose slopes equal those of an earlier one to the earlier one's name."""
     first: dict[tuple[object, ...], str] = {}
     names = {
         layer.layer: first.setdefault((layer.slopes.shape, *layer.slopes.flatten().tolist()), layer.layer)

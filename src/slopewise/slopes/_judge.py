@@ -1,4 +1,4 @@
-"""The summary of one layer's slopes, and the alarms that it raises."""
+"""Summary of one layer's slopes, and the alarms that it raises."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """What is alarming about a layer, and how many of its slopes it is about.
+    """An alarm about a layer's slopes.
 
     Attributes:
-        kind: its name; `MEANINGS` has the sentence.
-        slopes: how many.
-        value: of slopes that are stuck.
+        kind: Name of the alarm; `MEANINGS` explains it.
+        slopes: Number of slopes that it concerns.
+        value: Common value of slopes that are stuck; None for other alarms.
     """
 
     kind: AlarmKind
@@ -35,17 +35,17 @@ class Alarm:
 def summarise(
     slopes: Tensor, *, init: float | None = None, near_0: float = NEAR_0, near_1: float = NEAR_1
 ) -> SlopeSummary:
-    """The summary of one layer's slopes.
+    """Summarise one layer's slopes.
 
     Exact equality is the evidence that slopes never moved: training moves channels apart, and moves a shared slope
-    off a round number. So `same` is set where several slopes are all equal; where a shared slope is a number of two
-    decimals, as initial values are (0.25, 0.1, 0); and with `init`, where all slopes are that and nothing else.
+    off a round number. So `same` is set if several slopes are all equal; if a single slope is a number of two decimals,
+    as initial values are (0.25, 0.1, 0); and, if `init` is given, only if all slopes equal it.
 
     Args:
-        slopes: any shape, any floating dtype, on the CPU.
-        init: the initial value, if it is known; it is compared as the slopes' dtype rounds it.
-        near_0: how far from 0 a slope counts as near 0, and beyond it as negative.
-        near_1: how far from 1 a slope counts as near 1, and beyond it as above 1.
+        slopes: Slopes of any shape and any floating dtype, on the CPU.
+        init: Initial value, if known; it is compared as the slopes' dtype rounds it.
+        near_0: Largest distance from 0 of a slope that counts as near 0; one further below counts as negative.
+        near_1: Largest distance from 1 of a slope that counts as near 1; one further above counts as above 1.
 
     Raises:
         ValueError: `slopes` is empty.
@@ -59,7 +59,7 @@ def summarise(
     if not slopes.numel():
         raise ValueError("slopes is empty")
     values = slopes.detach().flatten().double()
-    # A monitor does this for every layer of every sample: one sort, and Python for the rest.
+    # A monitor does this for every layer in every sampled step: one sort, and Python for the rest.
     finite: list[float] = values[values.isfinite()].sort().values.tolist()
     low, lower, median, upper, high = (_quantile(finite, quarter / 4) for quarter in range(5))
     return SlopeSummary(
@@ -81,7 +81,7 @@ def summarise(
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:
-    """Linear between the two nearest values; NaN of none."""
+    """Interpolate a quantile linearly between the two nearest values; NaN if there are none."""
     if not ordered:
         return math.nan
     place = share * (len(ordered) - 1)
@@ -91,13 +91,13 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
 
 
 def alarms(summary: SlopeSummary) -> tuple[Alarm, ...]:
-    """What is alarming about a layer with this summary, the most serious first.
+    """Return the alarms of a layer with this summary, the most serious first.
 
-    - not finite: any slope.
-    - stuck: all are `summary.same`. Not said of float16 and bfloat16, where slopes that did move by less than a
-      thousandth are equal, too.
-    - negative, above 1: any slope.
-    - near 0, near 1: at least the share MOST of them. Not said of slopes that are stuck there.
+    - not finite: any slope is NaN or infinite.
+    - stuck: all slopes equal `summary.same`. Not raised for float16 and bfloat16, which round slopes that moved by less
+      than a thousandth to the same value.
+    - negative, above 1: any slope is below 0 or above 1, beyond the margins of the summary.
+    - near 0, near 1: at least the fraction MOST of the slopes is. Not raised for slopes that are stuck.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Runtimes that exported models are checked in, by the names that `check_with` knows."""
+"""Runtimes that exported models are checked in, by their names in `check_with`."""
 
 from slopewise.export.runtimes._base import Exported as Exported
 from slopewise.export.runtimes._base import Runtime as Runtime

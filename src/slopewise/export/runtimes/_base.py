@@ -1,4 +1,4 @@
-"""The contract of a runtime that exported models are checked in: a new one is one file beside this, and its entry."""
+"""The interface of a runtime that exported models are checked in: a new one is one module here, and its entry."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Run = Callable[[Call], Sequence[Tensor]]
 
 @dataclass(frozen=True)
 class Exported:
-    """One model in the forms that runtimes read; the one that is not being written is made when it is asked for.
+    """One model in both formats that runtimes read; the format that is not the target is made on demand.
 
     Attributes:
-        onnx: returns the path of the ONNX file.
-        program: returns the program that is in a .pt2 file.
-        folder: a place for files that are gone after the check.
-        is_onnx: the ONNX file is what is being written; else the program.
+        onnx: Function that returns the path of the ONNX file.
+        program: Function that returns the program in a .pt2 file.
+        folder: Folder for temporary files, deleted after the check.
+        is_onnx: True if the ONNX file is the target of the export, otherwise the program is.
     """
 
     onnx: Callable[[], Path]
@@ -38,7 +38,7 @@ class Exported:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model in a runtime: `run` in float32 throughout, `default` as the runtime computes unless told otherwise."""
+    """A model in a runtime: `run` computes in float32 throughout, `default` at the runtime's default precision."""
 
     run: Run
     default: Run | None = None
@@ -48,11 +48,11 @@ class Runtime(ABC):
     """A runtime, and the packages that it needs.
 
     Attributes:
-        name: the word for `check_with`.
-        title: its name as people write it.
-        packages: for each module that is imported, what pip installs; the first is the runtime itself.
-        cure: Setting for the case that its own choice of precision is too rough.
-        doubt: Place to look at if its outputs differ.
+        name: Name in `check_with`.
+        title: Name for readers.
+        packages: Distribution that pip installs for each module that is imported; the first is the runtime itself.
+        cure: Setting to use if its default precision is too low.
+        doubt: Likely cause if its outputs differ.
         reads_onnx: True if it reads ONNX files and no programs of torch.export.
     """
 
@@ -65,14 +65,14 @@ class Runtime(ABC):
 
     @abstractmethod
     def load(self, exported: Exported) -> Loaded:
-        """Convert and load a model; any error, here or in a run, means that the runtime does not take it."""
+        """Convert and load a model; any error, here or in a run, means that the runtime does not support it."""
 
     def version(self) -> str:
-        """The version of the runtime that is installed."""
+        """Return the installed version of the runtime."""
         return importlib.metadata.version(next(iter(self.packages.values())))
 
     def require(self) -> None:
-        """Raise where a package is missing, with the command that installs it."""
+        """Raise an error if a package is missing, with the command that installs it."""
         for module in self.packages:
             try:
                 importlib.import_module(module)
@@ -85,12 +85,12 @@ class Runtime(ABC):
 
 
 def arrays(call: Call) -> list[Any]:
-    """The tensors of a call as numpy arrays."""
+    """Return the tensors of a call as numpy arrays."""
     return [tensor.detach().cpu().contiguous().numpy() for tensor in call.tensors]
 
 
 def one_sample(call: Call, runtime: Runtime) -> list[Call]:
-    """A call as one call a sample, for runtimes that know no batch."""
+    """Split a call into one call per sample, for runtimes without a batch dimension."""
     if call.size == 1:
         return [call]
     batch = call.batch

@@ -14,14 +14,14 @@ from slopewise.export.runtimes._base import Exported, Loaded, Runtime
 
 
 class ExecuTorch(Runtime):
-    """ExecuTorch's runtime for Python; what XNNPACK does not take runs in the portable kernels."""
+    """ExecuTorch's runtime for Python; operations that XNNPACK does not support run in the portable kernels."""
 
     name, title, packages = "executorch", "ExecuTorch", {"executorch": "executorch"}
 
     def load(self, exported: Exported) -> Loaded:
-        """Lower the program to XNNPACK; once for each shape of the inputs where a free dimension has no maximum.
+        """Lower the program to XNNPACK; once for each shape of the inputs if a free dimension has no maximum.
 
-        ExecuTorch plans memory ahead, and takes the example's size for the greatest where there is no other.
+        ExecuTorch plans memory ahead, and takes the example's size for the maximum if none is given.
         """
         program = exported.program()
         is_bounded = all(float(interval.upper) < math.inf for interval in program.range_constraints.values())

@@ -36,7 +36,7 @@ class LiteRT(Runtime):
 
 
 class _Flat(torch.nn.Module):
-    """A module's outputs as a tuple, since litert-torch sorts those of a dict by name."""
+    """A module that returns its outputs as a tuple, since litert-torch sorts those of a dict by name."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         super().__init__()

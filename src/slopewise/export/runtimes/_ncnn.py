@@ -1,4 +1,4 @@
-"""ncnn, by way of pnnx, which converts an ONNX file: float32 weights, one sample at a time."""
+"""ncnn, through pnnx, which converts an ONNX file: float32 weights, one sample at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DTYPES = {torch.float32: "f32", torch.float16: "f16", torch.int64: "i64", torch
 
 
 class Ncnn(Runtime):
-    """Ncnn, whose arrays have no batch: several samples are several runs."""
+    """Ncnn, whose arrays have no batch dimension: each sample is a run of its own."""
 
     name, title, packages = "ncnn", "ncnn", {"ncnn": "ncnn", "pnnx": "pnnx"}
     doubt = "it takes slopes for those of dimension 1: pass keep_transpositions=True where channels are elsewhere"
@@ -54,7 +54,7 @@ def _converted(exported: Exported, shapes: str, number: int) -> Any:
 
     given, folder = exported.onnx(), exported.folder / f"ncnn{number}"
     folder.mkdir()
-    for file in given.parent.glob(f"{given.name}*"):  # the weights may have one of their own; pnnx writes beside them
+    for file in given.parent.glob(f"{given.name}*"):  # the weights may be in a second file; pnnx writes into the folder
         shutil.copy(file, folder)
     path = folder / given.name
     command = [pnnx.EXEC_PATH, path.name, f"inputshape={shapes}", "fp16=0"]
@@ -80,7 +80,7 @@ def _outputs(net: Any, call: Call) -> list[Tensor]:
     with net.create_extractor() as extractor:
         for place, array in enumerate(arrays(call)):
             row = array[0] if array.ndim and len(array) == 1 else array
-            extractor.input(f"in{place}", ncnn.Mat(row).clone())  # without clone it is a view of memory that goes
+            extractor.input(f"in{place}", ncnn.Mat(row).clone())  # without clone it is a view of memory that is freed
         for place in range(len(net.output_names())):
             status, output = extractor.extract(f"out{place}")
             if status:

@@ -20,7 +20,7 @@ class OnnxRuntime(Runtime):
     reads_onnx = True
 
     def load(self, exported: Exported) -> Loaded:
-        """Open a session in each run, so that its memory is free between."""
+        """Return a run that opens a session each time, so that its memory is freed in between."""
         path = exported.onnx()
         return Loaded(lambda call: _run(path, call))
 
@@ -42,7 +42,7 @@ def _run(path: Path, call: Call) -> list[Tensor]:
 
 
 def session(path: Path) -> Any:
-    """An ONNX Runtime session of a file, on the CPU, that prints errors alone."""
+    """Open an ONNX Runtime session of a file, on the CPU, that logs only errors."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -1,4 +1,4 @@
-"""OpenVINO, on the CPU: in float32, and in the precision that it chooses for itself."""
+"""OpenVINO, on the CPU: in float32, and at its default precision."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slopewise.export.runtimes._base import Exported, Loaded, Run, Runtime, arra
 
 
 class OpenVINO(Runtime):
-    """OpenVINO, which computes in bfloat16 by default where the CPU has instructions for it."""
+    """OpenVINO, which computes in bfloat16 by default if the CPU has instructions for it."""
 
     name, title, packages = "openvino", "OpenVINO", {"openvino": "openvino"}
     cure = "compile the model with {'INFERENCE_PRECISION_HINT': 'f32'}"

@@ -1,4 +1,4 @@
-"""PyTorch itself, on the program as `torch.export.load` gives it."""
+"""PyTorch itself, on the program that `torch.export.load` returns."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from slopewise.export.runtimes._base import Exported, Loaded, Runtime
 
 
 class Torch(Runtime):
-    """The loaded program."""
+    """PyTorch, which runs the loaded program."""
 
     name, title, packages = "torch", "PyTorch", {"torch": "torch"}
 
     def load(self, exported: Exported) -> Loaded:
-        """Load the file."""
+        """Load the program."""
         program = exported.program()
         return Loaded(lambda call: run(program, call))
