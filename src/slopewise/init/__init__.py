@@ -1,4 +1,4 @@
-"""Initialisation that knows the slopes: Kaiming's gain for every layer from the activations that it meets."""
+"""Initialisation that takes account of slopes: Kaiming's gain for every layer, from the activations next to it."""
 
 from slopewise.init._expectation import gain as gain
 from slopewise.init._kaiming import kaiming_ as kaiming_

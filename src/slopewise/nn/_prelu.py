@@ -64,7 +64,7 @@ class PReLU(torch.nn.PReLU):
         [[-0.0, -0.25, -0.5]]
     """
 
-    init: float | tuple[float, ...]  # type: ignore[assignment]  # torch.nn.PReLU takes one number alone
+    init: float | tuple[float, ...]  # type: ignore[assignment]  # torch.nn.PReLU takes only one number
     shared_gradient: SharedGradient = "sum"
 
     def __init__(

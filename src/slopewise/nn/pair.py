@@ -90,7 +90,7 @@ def activation(
             return torch.nn.LeakyReLU(number)
         slope = torch.nn.Parameter(slope, requires_grad=False)
     act = PReLU(slope.numel(), init, "meta", bounds=bounds, low_memory=low_memory)
-    act.weight = slope  # type: ignore[assignment]  # torch refuses what is no parameter
+    act.weight = slope  # type: ignore[assignment]  # torch refuses a tensor that is no parameter
     return act
 
 

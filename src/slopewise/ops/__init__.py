@@ -1,6 +1,6 @@
 """The operators under the layers: compiled kernels where they fit, PyTorch's own operations where they do not.
 
-`prelu` and `batch_norm_prelu` are what `slopewise.nn.functional` is made of, and have its documentation.
+`prelu` and `batch_norm_prelu` underlie `slopewise.nn.functional`, which documents them.
 """
 
 from slopewise.ops import _library as _library  # the schemas, before the kernels that implement them

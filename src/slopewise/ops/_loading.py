@@ -57,7 +57,7 @@ class Backend:
 class _State:
     """State of the whole process: a setting for each thread or task would cost every call a look-up."""
 
-    enabled: bool = False  # what the routing reads
+    enabled: bool = False  # read by the routing
     loaded: bool = False
     reason: str = ""  # why the kernels are not loaded; empty before `load`
 

@@ -1,4 +1,4 @@
-"""Parameter groups and schedules: what an optimizer does to slopes, what to the rest, and when slopes learn."""
+"""Parameter groups that give slopes their own optimizer settings, and schedules of their learning rate."""
 
 from __future__ import annotations
 

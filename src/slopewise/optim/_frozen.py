@@ -1,4 +1,4 @@
-"""Slopes that stay as they are, bit for bit, whatever an optimizer does to them in a step."""
+"""Slopes that keep their values, bit for bit, whatever an optimizer does in a step."""
 
 from __future__ import annotations
 

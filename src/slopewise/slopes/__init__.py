@@ -1,4 +1,4 @@
-"""Slopes as numbers: which entries of a state dict they are, their summary, and what is alarming about them."""
+"""Slopes as numbers: finding them in a state dict, summarising them, and raising alarms about them."""
 
 from slopewise.recording import ALARM_KINDS as ALARM_KINDS
 from slopewise.recording import MEANINGS as MEANINGS
