@@ -1,6 +1,6 @@
-"""Errors that a user can mend: each message says what was wrong, where, and what to do, in one line.
+"""Errors that a user can fix: each message says what was wrong, where, and what to do, in one line.
 
-A message quotes names as they are; `str()` shows it printable and of bounded length, wherever it is printed.
+A message may quote any name unchanged; `str()` makes the whole printable and limits its length.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from itertools import accumulate, islice
 from slopewise.support import shortened
 
 _LONGEST = 2000  # characters of a message
-_LONG_WORD, _LISTED = 60, 240  # characters of a name that is quoted, and of the listing of those that are known
-_COMPARED = 1000  # names in which the nearest is looked for
+_LONG_WORD, _LISTED = 60, 240  # characters of a quoted name, and of the list of known names
+_COMPARED = 1000  # names that are searched for the nearest
 
 
 class _Said:
-    """Messages that quote names of users, which may hold any character."""
+    """Base of errors and warnings whose messages quote the user's names, which may hold any character."""
 
     def __str__(self) -> str:
         return shortened(super().__str__(), _LONGEST)
@@ -41,15 +41,15 @@ class DataError(SlopewiseError):
 
 
 class ModelError(SlopewiseError):
-    """The model or an activation cannot be built, or does not do what a study needs of it."""
+    """The model or an activation cannot be built, or does not meet the requirements of a study."""
 
 
 class ConversionError(SlopewiseError):
-    """A model cannot be converted as asked: nothing to convert, modules used twice, an example that does not run."""
+    """A model cannot be converted as requested: nothing to convert, modules used twice, a failing example input."""
 
 
 class CheckpointError(SlopewiseError):
-    """The checkpoint cannot be read, or it is not clear what in it is meant."""
+    """The checkpoint cannot be read, or it is ambiguous which of its contents is meant."""
 
 
 class StoreError(SlopewiseError):
@@ -57,25 +57,25 @@ class StoreError(SlopewiseError):
 
 
 class EngineError(SlopewiseError):
-    """Trials cannot be run at all: workers do not start."""
+    """No trial can be run, because workers do not start."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Words for an error about an unknown name: the nearest known one, and those that are known, of many the first.
+    """Return the hint for an unknown name in an error: the nearest known name, and a list of the (first) known ones.
 
     Example:
         >>> nearest("prelu_chanel", ["relu", "prelu_channel"])
         "did you mean 'prelu_channel'? (known: relu, prelu_channel)"
     """
     known = [shortened(name, _LONG_WORD) for name in known]
-    # The comparison takes as long as both words are, times as many as there are.
+    # The comparison's time grows with the lengths of both words and with the number of known ones.
     close = difflib.get_close_matches(word[:_LONG_WORD], islice(known, _COMPARED), n=1, cutoff=0.5)
     listing = f"known: {listed(known)}"
     return f"did you mean '{close[0]}'? ({listing})" if close else listing
 
 
 def listed(names: Sequence[str], longest: int = _LISTED) -> str:
-    """Return names with commas between them, and of many the first and how many more there are.
+    """Return names joined by commas; of a long list, the first names and the number of the others.
 
     Example:
         >>> listed(["a", "b"]), listed(["first", "second", "third"], longest=14)

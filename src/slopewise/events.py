@@ -1,4 +1,4 @@
-"""Events of a running study: the language between engines, the driver and the display."""
+"""Events of a running study, which engines and the driver send to the display."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class TrialKey:
 
 @dataclass(frozen=True)
 class Reading:
-    """The driver is reading data: `done` of `total` items; `what` is their plural noun, as in "training images"."""
+    """Progress in reading data: `done` of `total` items; `what` names them in the plural, as in "training images"."""
 
     what: str
     done: int
@@ -27,17 +27,17 @@ class Reading:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The data are read and every arm has been rehearsed: trials can begin.
+    """End of preparation: the data are read, every arm has been rehearsed, and trials can begin.
 
     Attributes:
         facts: Facts of the data, the model and the checkpoint, as `StudyRecord.data` keeps them.
         spec: The spec as plain data.
-        augmentation: Pixels of shift, whether to mirror, and the probability of erasing, as resolved for the data.
+        augmentation: Shift in pixels, mirroring on or off, and probability of erasing, as resolved for the data.
         trials: Number of trials to run now.
         side_by_side: Number of trials that run at a time.
-        seconds_per_step: Time of a training step of the control, measured here; None where it could not be.
-        unknown_pace: Reason for which no step could be timed, if one is known.
-        idle: Accelerator that is there and that the spec leaves unused; None where there is none.
+        seconds_per_step: Time of a training step of the control, measured here; None if it could not be measured.
+        unknown_pace: Reason why no step could be timed; None if steps were timed or the reason is unknown.
+        idle: Available accelerator that the spec leaves unused; None if there is none.
     """
 
     facts: dict[str, Any]
@@ -52,7 +52,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Started:
-    """A trial has begun; `attempt` is 1, or 2 after a failure."""
+    """Start of a trial; `attempt` is 1, or 2 after a failure."""
 
     trial: TrialKey
     attempt: int
@@ -60,7 +60,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Epoch:
-    """A trial has finished an epoch."""
+    """End of a trial's epoch."""
 
     trial: TrialKey
     record: EpochRecord
@@ -68,7 +68,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Ended:
-    """A trial has ended; `environment` holds the facts that `record.environment` is the digest of."""
+    """End of a trial; `record.environment` is the digest of the facts in `environment`."""
 
     record: TrialRecord
     environment: dict[str, Any] | None

@@ -1,6 +1,6 @@
-"""Records of a study: plain, immutable records, the one language between trial, store, analysis and report.
+"""Records of a study: immutable plain data exchanged between trial, store, analysis and report.
 
-A record holds Python numbers and strings alone (no tensors), so that it can be pickled to the driver, written to
+A record holds only Python numbers and strings (no tensors), so that it can be pickled to the driver, written to
 SQLite, exported, and analysed without torch. Fractions are in 0..1, losses in nats, times in seconds. A value that
 does not exist (the slope of a ReLU, the test accuracy of a trial that diverged) is None, never NaN.
 """
@@ -18,15 +18,15 @@ class EpochRecord:
     """One epoch of one trial. Epoch 0 is the state before the first step, so it has no training figures.
 
     Attributes:
-        epoch: 0 before training, then 1, 2, ...
-        step: optimizer steps taken so far.
-        train_loss: mean cross-entropy over this epoch's (augmented) batches, each taken before its step.
-        train_accuracy: fraction right over the same batches.
-        validation_loss: mean cross-entropy over the validation part, evaluation mode, after the epoch.
-        validation_accuracy: fraction right over the same.
-        learning_rate: of the weights, at this epoch's last step.
-        seconds_per_step: mean over this epoch's steps, batch preparation to update; None in the first training
-            epoch, which warms up. What the monitor took is not in it.
+        epoch: Number of the epoch: 0 before training, then 1, 2, ...
+        step: Number of optimizer steps taken so far.
+        train_loss: Mean cross-entropy over this epoch's (augmented) batches, each computed before its step.
+        train_accuracy: Fraction of correct predictions over the same batches.
+        validation_loss: Mean cross-entropy over the validation part after the epoch, in evaluation mode.
+        validation_accuracy: Fraction of correct predictions over the validation part, in evaluation mode.
+        learning_rate: Learning rate of the weights at this epoch's last step.
+        seconds_per_step: Mean time of this epoch's steps, from batch preparation to update, without the monitor's
+            time; None in the first training epoch, which is a warm-up.
     """
 
     epoch: int
@@ -43,20 +43,20 @@ class EpochRecord:
 class SiteRecord:
     """One call site of an activation after one epoch: its slopes and the state of its units on the fixed probe batch.
 
-    The definitions are those of `slopewise.monitor.SiteSample`, which it is made of.
+    The record is made from a `slopewise.monitor.SiteSample`, which defines the quantities.
 
     Attributes:
-        epoch: as in `EpochRecord`.
-        layer: the call site's name: the activation module's in the model.
-        units: channels of its input (features after a linear layer).
-        slopes: how many learned slopes it has; 0 for ReLU, 1 when shared.
-        slope_min, slope_q1, slope_median, slope_q3, slope_max: over those slopes; all equal when shared.
-        never_positive: fraction of units whose pre-activation is positive nowhere in the probe batch.
-        zero_gradient: fraction of units through whose pre-activation no gradient passes anywhere in the probe
+        epoch: Number of the epoch; 0 before training.
+        layer: Name of the call site, which is the activation module's name in the model.
+        units: Number of channels of the site's input (features after a linear layer).
+        slopes: Number of learned slopes; 0 for ReLU, 1 when shared.
+        slope_min, slope_q1, slope_median, slope_q3, slope_max: Quantiles of those slopes; all equal when shared.
+        never_positive: Fraction of units whose pre-activation is positive nowhere in the probe batch.
+        zero_gradient: Fraction of units through whose pre-activation no gradient passes anywhere in the probe
             batch, so that none reaches their incoming weights; None where nothing before the site learns.
-        always_positive: fraction of units whose pre-activation is positive everywhere in the probe batch.
-        positive: fraction of the pre-activations that are positive.
-        pass_through: norm of the gradient behind the activation over that before it.
+        always_positive: Fraction of units whose pre-activation is positive everywhere in the probe batch.
+        positive: Fraction of the pre-activations that are positive.
+        pass_through: Norm of the gradient behind the activation divided by the norm before it.
     """
 
     epoch: int
@@ -70,7 +70,7 @@ class SiteRecord:
     slope_max: float | None
     never_positive: float
     zero_gradient: float | None
-    always_positive: float | None = None  # this and what follows came later: older studies lack them
+    always_positive: float | None = None  # added later, as are the fields below: older studies lack them
     positive: float | None = None
     pass_through: float | None = None
 
@@ -86,7 +86,7 @@ class GradientRecord:
 
 @dataclass(frozen=True, slots=True)
 class AlarmRecord:
-    """Something that `slopewise.monitor.Monitor` saw in a trial's training; its `Alarm` has the same fields."""
+    """Alarm raised by `slopewise.monitor.Monitor` during a trial's training, with the fields of its `Alarm`."""
 
     id: str
     where: str
@@ -97,18 +97,20 @@ class AlarmRecord:
 
 @dataclass(frozen=True, slots=True)
 class OperatorCostRecord:
-    """What a training step takes with the compiled kernels, and with PyTorch's own operations in their place.
+    """Time of a training step with the compiled kernels, and with PyTorch's own operations in their place.
 
-    Timed once an arm, in the process of its first seed's trial, after that trial: a second network of the arm, with
-    its weights held still, takes the same steps now with the ones, now with the others. What else the machine does
-    meets both alike, so the ratio can be trusted where the times of two moments cannot.
+    Timed once per arm, after the trial of its first seed and in the same process. A second network of the arm, whose
+    weights do not move, takes the same steps alternately with the kernels and with PyTorch's operations. Other load on
+    the machine affects both alike, so the ratio is reliable where times taken at different moments are not.
 
     Attributes:
-        rounds: turns that each of the two had; 0 where nothing was compared.
-        kernels_seconds, stock_seconds: median time of a step over the rounds, batch preparation to update; the
-            processor's where a trial has one thread, else the clock's.
-        stock_ratio_q1, stock_ratio, stock_ratio_q3: quartiles over the rounds of PyTorch's time over the kernels'.
-        reason: why nothing was compared: most often that the trials ran on PyTorch's own operations; else None.
+        rounds: Number of turns that each of the two had; 0 if nothing was compared.
+        kernels_seconds, stock_seconds: Median time of a step over the rounds, from batch preparation to update:
+            processor time if a trial has one thread, else wall time.
+        stock_ratio_q1, stock_ratio, stock_ratio_q3: Quartiles over the rounds of PyTorch's time divided by the
+            kernels' time.
+        reason: Reason why nothing was compared, most often that the trials ran on PyTorch's own operations; None if
+            the comparison was made.
     """
 
     rounds: int
@@ -130,18 +132,20 @@ class TrialRecord:
     and `attempts`.
 
     Attributes:
-        train_loss, train_accuracy, validation_loss, validation_accuracy, test_loss, test_accuracy: of the final
-            weights, evaluation mode, no augmentation. The test set is scored once, here.
-        steps: optimizer steps taken; a loss that is not finite at step n leaves n - 1.
-        seconds: wall time of the whole trial, measurements included.
-        seconds_per_step: median over the warm epochs (all but the first).
-        monitor_seconds: of the training's time, what the monitor took; it is in no `seconds_per_step`.
-        parameters: learned numbers in the model; slope_parameters: how many of them are slopes.
-        init_digest: SHA-256 of the initial weights, slopes aside. Equal over the arms of one seed: the pairing.
-        data_digest: SHA-256 of the split and of the first batch, images as augmented and labels. Likewise.
-        environment: key of the `StudyRecord.environments` entry that it ran in.
-        operator_costs: one for the first seed of an arm whose network holds slopewise's layers, else none.
-        alarms: what the monitor saw in the training, in that order.
+        train_loss, train_accuracy, validation_loss, validation_accuracy, test_loss, test_accuracy: Scores of the final
+            weights in evaluation mode, without augmentation. This is the only time that the test set is scored.
+        steps: Number of optimizer steps taken; n - 1 if the loss is not finite at step n.
+        seconds: Wall time of the whole trial, measurements included.
+        seconds_per_step: Median of `EpochRecord.seconds_per_step` over all epochs but the first.
+        monitor_seconds: Time that the monitor took during training; no `seconds_per_step` includes it.
+        parameters: Number of learned numbers in the model.
+        slope_parameters: Number of those that are slopes.
+        init_digest: SHA-256 of the initial weights without the slopes. Equal in all arms of a seed, which pairs them.
+        data_digest: SHA-256 of the split and of the first batch (augmented images and labels). Equal in all arms of a
+            seed, too.
+        environment: Key in `StudyRecord.environments` of the environment that the trial ran in.
+        operator_costs: One record for the first seed of an arm whose network holds slopewise's layers, else none.
+        alarms: Alarms that the monitor raised during training, in order.
     """
 
     arm: str
@@ -174,7 +178,7 @@ class TrialRecord:
 
     @property
     def diverged(self) -> bool:
-        """Whether training ended early on a non-finite loss."""
+        """True if training ended early on a non-finite loss."""
         return self.diverged_step is not None
 
 
@@ -185,24 +189,24 @@ TRIAL_PARTS = {
     "operator_costs": OperatorCostRecord,
     "alarms": AlarmRecord,
 }
-"""The fields of a `TrialRecord` that hold records: a table of their own in the store and in exports."""
+"""Fields of a `TrialRecord` that hold records; each has a table of its own in the store and in exports."""
 
 
 @dataclass(frozen=True, slots=True)
 class StudyRecord:
-    """A study as it stands: what was asked, where it ran, and the trials so far.
+    """A study in its present state: its spec, its environments, and the trials that have ended.
 
     Attributes:
-        arms: every arm's name, in the spec's order.
-        control: the arm that others are compared with.
-        seeds: every seed of the plan.
-        margin: smallest difference in test accuracy of practical interest, in percentage points.
-        classes: number of classes; 1 / classes is the chance level that a diverged trial scores.
-        spec: the whole spec as plain data (what `study.toml` says, defaults filled in).
-        data: facts of the data: name, digest, shape, sizes of the train, validation and test parts, classes.
-        environments: by digest, versions, CPU, operators and threads of every environment that trials ran in.
-        trials: finished and failed ones, in the plan's order; those still missing are simply absent.
-        damaged: Names of what was stored and cannot be believed any more; such trials are absent, too.
+        arms: Names of all arms, in the spec's order.
+        control: Name of the arm that the others are compared with.
+        seeds: All seeds of the plan.
+        margin: Smallest difference in test accuracy of practical interest, in percentage points.
+        classes: Number of classes; 1 / classes is the chance level, which a diverged trial scores.
+        spec: The whole spec as plain data (the contents of `study.toml` with defaults filled in).
+        data: Facts of the data: name, digest, shape, sizes of the train, validation and test parts, classes.
+        environments: Versions, CPU, operators and threads of every environment that trials ran in, by digest.
+        trials: Finished and failed trials, in the plan's order; missing ones are absent.
+        damaged: Names of stored items that are damaged; trials among them are absent from `trials`, too.
     """
 
     arms: tuple[str, ...]
@@ -219,7 +223,7 @@ class StudyRecord:
 
 @dataclass(frozen=True, slots=True)
 class ArmCounts:
-    """Numbers of an arm's trials; diverged ones are among the finished."""
+    """Numbers of an arm's trials; `finished` includes the diverged ones."""
 
     arm: str
     finished: int
@@ -230,14 +234,14 @@ class ArmCounts:
 
 @dataclass(frozen=True, slots=True)
 class StudyCounts:
-    """How far a study is: its title and its arms in the spec's order."""
+    """Progress of a study: its title, and the counts of its arms in the spec's order."""
 
     title: str
     arms: tuple[ArmCounts, ...]
 
     @property
     def planned(self) -> int:
-        """Number of trials in all."""
+        """Number of trials in the plan."""
         return self.ended + sum(arm.missing for arm in self.arms)
 
     @property

@@ -11,10 +11,10 @@ from slopewise.records import StudyRecord
 
 
 class Results:
-    """A study's records and what follows from them.
+    """A study's records and their analysis.
 
     Attributes:
-        record: all records, plain data (see `slopewise.records`).
+        record: All records as plain data (see `slopewise.records`).
 
     Example:
         >>> from slopewise.testing import synthetic_study
@@ -28,11 +28,11 @@ class Results:
 
     @cached_property
     def analysis(self) -> Analysis:
-        """The whole judgement; see docs/statistics.md."""
+        """The complete analysis; see docs/statistics.md."""
         return analyse(self.record)
 
     def contrasts(self) -> tuple[Contrast, ...]:
-        """Each arm against the control on final test accuracy, then on the secondary metrics."""
+        """Return the contrast of each arm with the control on final test accuracy, then on the secondary metrics."""
         return self.analysis.primary + self.analysis.secondary
 
     def report(self, path: str | Path) -> Path:
@@ -42,7 +42,7 @@ class Results:
         return write_html(self.record, path)
 
     def to_json(self) -> dict[str, Any]:
-        """The judgement as one JSON-serialisable object."""
+        """Return the analysis as one JSON-serialisable object."""
         from slopewise.report import to_json
 
         return to_json(self.record)

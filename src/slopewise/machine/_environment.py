@@ -1,4 +1,4 @@
-"""What a trial ran on: versions, processor, operators, threads."""
+"""Environment of a trial: versions, processor, operators, threads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from slopewise.machine._cores import cores
 
 
 def environment() -> dict[str, Any]:
-    """Facts of this process that a reader needs to repeat, or to doubt, a figure."""
+    """Return the facts of this process that a reader needs to reproduce or question a figure."""
     return {
         "slopewise": version("slopewise"),
         "python": platform.python_version(),
@@ -35,7 +35,7 @@ def environment() -> dict[str, Any]:
 
 
 def cpu_name() -> str:
-    """The processor's name, as the operating system gives it."""
+    """Return the processor's name as the operating system gives it."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -45,5 +45,5 @@ def cpu_name() -> str:
 
 
 def environment_digest(facts: dict[str, Any]) -> str:
-    """A short name for an environment."""
+    """Return a short name for an environment: the first 12 hex digits of its SHA-256."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""What a trial's network is trained on, batch by batch."""
+"""Training batches of a trial."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a monitor measured, as the records of a trial."""
+"""Conversion of a monitor's measurements to the records of a trial."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slopewise.records import AlarmRecord, GradientRecord, SiteRecord
 
 
 def site_records(epoch: int, sample: Sample, layers: Collection[str]) -> Iterator[SiteRecord]:
-    """The call sites of a sample at which these layers are applied; slopes stand with the first site of their layer."""
+    """Yield records of the call sites of these layers; slopes are recorded at the first call site of their layer."""
     slopes = {layer.layer: layer.summary for layer in sample.slopes}
     for site in sample.sites:
         if site.site.partition(" (")[0] not in layers:
@@ -35,14 +35,14 @@ def site_records(epoch: int, sample: Sample, layers: Collection[str]) -> Iterato
 
 
 def gradient_records(epoch: int, sample: Sample) -> Iterator[GradientRecord]:
-    """The gradient norms of a sample; where none reached a layer, it is 0."""
+    """Yield the gradient norms of a sample's layers; 0 for a layer that no gradient reached."""
     for layer in sample.layers:
         known = layer.gradient if layer.gradient is not None or layer.not_finite else 0.0
         yield GradientRecord(epoch, layer.layer, known)
 
 
 def alarm_records(alarms: Iterable[Alarm]) -> tuple[AlarmRecord, ...]:
-    """A monitor's alarms."""
+    """Return a monitor's alarms as records."""
     return tuple(AlarmRecord(alarm.id, alarm.where, alarm.step, alarm.since, alarm.evidence) for alarm in alarms)
 
 

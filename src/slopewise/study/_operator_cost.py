@@ -1,6 +1,6 @@
-"""What the compiled kernels save: an arm's training step with them and with PyTorch's own operations, in turn.
+"""Time saved by the compiled kernels: an arm's training step with them and with PyTorch's own operations, in turn.
 
-It comes after a trial and on a network of its own, so that the trial's records are bitwise what they are without it.
+The comparison runs after a trial and on a network of its own, so that it changes no bit of the trial's other records.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from slopewise.study._references import describe
 from slopewise.timing import interleaved, ratio
 
 _ROUNDS = 30
-_TURN = 0.01  # seconds that a turn lasts at least: several steps where they are short
-_BUDGET = 1.2  # seconds after which no further round begins; three are taken in any case
+_TURN = 0.01  # minimum seconds of a turn: several steps if they are short
+_BUDGET = 1.2  # seconds after which no further round begins; three are made in any case
 
 
 def holds_our_layers(model: nn.Module) -> bool:
-    """Whether slopewise's operators have a part in the model.
+    """Return True if the model has layers that use slopewise's operators.
 
     Example:
         >>> holds_our_layers(nn.Sequential(PReLU())), holds_our_layers(nn.Sequential(nn.PReLU()))
@@ -34,7 +34,7 @@ def holds_our_layers(model: nn.Module) -> bool:
 
 
 def why_not_compared(device: str, devices: int) -> str | None:
-    """Why trials on `devices` devices of that type have nothing to compare; None where they have.
+    """Return the reason why trials on `devices` devices of that type have nothing to compare; None if they have.
 
     Example:
         >>> why_not_compared("cuda", 1)
@@ -51,16 +51,15 @@ def why_not_compared(device: str, devices: int) -> str | None:
 def compare_operators(
     training: Callable[[], Iterator[object]], *, threads: int, why_not: str | None = None
 ) -> OperatorCostRecord:
-    """Time steps of a training with the kernels and with PyTorch's own operations, turn by turn.
+    """Time training steps with the kernels and with PyTorch's own operations, turn by turn.
 
-    With one thread it is the processor's time that counts, which waits for no other process: on a machine with more
-    processes than cores, ratios by the clock scattered five times as far. The state of torch's CPU generator is left
-    as it was.
+    With one thread, processor time is measured, which other processes do not affect: on a machine with more processes
+    than cores, ratios of wall times scattered five times as far. The state of torch's CPU generator is restored.
 
     Args:
-        training: begins a training that goes nowhere; each item taken from it is a step.
-        threads: torch threads that a step has.
-        why_not: the reason, where there is nothing to compare.
+        training: Function that begins a training in which no weight moves; each item of its iterator is a step.
+        threads: Number of torch threads of a step.
+        why_not: Reason why there is nothing to compare; None makes the comparison.
     """
     if why_not:
         return OperatorCostRecord(0, reason=why_not)
@@ -74,7 +73,7 @@ def compare_operators(
                 budget=_BUDGET,
                 clock=time.process_time if threads == 1 else time.perf_counter,
             )
-    except Exception as error:  # a user's model can raise anything, and its trial is over and well
+    except Exception as error:  # a user's model can raise anything, and its trial has already finished
         return OperatorCostRecord(0, reason=f"the comparison raised {describe(error)}")
     found = ratio(seconds["stock"], seconds["kernels"])
     return OperatorCostRecord(

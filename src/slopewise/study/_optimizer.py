@@ -1,4 +1,4 @@
-"""How a trial's weights and slopes are moved: the optimizer and its learning rate from step to step."""
+"""Optimizer of a trial's weights and slopes, and its learning rate schedule."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import nn
 from slopewise.optim import param_groups
 from slopewise.study._spec import ArmSpec, TrainSpec
 
-_WARM_UP = 0.25  # share of the steps in which one-cycle climbs to the peak
+_WARM_UP = 0.25  # fraction of the steps in which one-cycle climbs to the peak
 
 
 def build_optimizer(
     model: nn.Module, train: TrainSpec, arm: ArmSpec, steps_per_epoch: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """An arm's optimizer, with slopes in a group of their own, and the schedule over all its steps."""
+    """Return an arm's optimizer, with slopes in a group of their own, and the schedule over all its steps."""
     lr = train.lr if arm.lr is None else arm.lr
     scale = train.slope_lr_scale if arm.slope_lr_scale is None else arm.slope_lr_scale
     groups = param_groups(
@@ -42,9 +42,9 @@ def _constant(step: int) -> float:  # noqa: ARG001 - the signature of a schedule
 
 
 def _one_cycle(step: int, *, total: int) -> float:
-    """Share of the peak rate at a step: linear up over the first quarter, then a cosine down to nearly 0.
+    """Return the fraction of the peak rate at a step: linear up over the first quarter, then cosine to nearly 0.
 
-    torch's OneCycleLR divides by zero for some small numbers of steps, and moves the momentum, too.
+    torch's OneCycleLR divides by zero for some small numbers of steps, and changes the momentum, too.
     """
     peak = max(1, round(_WARM_UP * total))
     if step < peak:

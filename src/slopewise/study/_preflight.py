@@ -1,4 +1,4 @@
-"""Everything that can be found wrong before the first trial, so that no work is lost to it."""
+"""Checks before the first trial, which find faults while no work can be lost to them."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from slopewise.study.data import ImageData, load_data, source
 from slopewise.study.models import checkpoint_facts, hint_for_size, recipe
 
 _IMAGES = 8
-_NOTES = 3  # that a warning shows; the report shows all
+_NOTES = 3  # notes that a warning shows; the report shows all
 
 
 @dataclass(frozen=True)
 class Preflight:
-    """What was found on the way.
+    """Result of the checks.
 
     Attributes:
-        data: loaded.
-        facts: of the data, the checkpoint and the model, for the store and the report.
+        data: Loaded data.
+        facts: Facts of the data, the checkpoint and the model, for the store and the report.
     """
 
     data: ImageData
@@ -45,15 +45,15 @@ class Preflight:
 def preflight(
     spec: StudySpec, *, folder: Path | None = None, tell: Callable[[Reading], None] | None = None
 ) -> Preflight:
-    """Load the data, and rehearse with every arm what its trials will do, on a few images.
+    """Load the data, and rehearse the trials of every arm on a few images.
 
     Args:
-        spec: The study.
+        spec: Spec of the study.
         folder: Directory for images that do not fit in memory; None is the system's for temporary files.
-        tell: Called with news while images are read.
+        tell: Called with the progress while images are read.
 
     Raises:
-        SlopewiseError: with the first fault found, in one line.
+        SlopewiseError: A fault was found; the message describes the first one in one line.
     """
     checkpoint = check_names(spec)
     _check_hardware(spec.hardware)
@@ -73,7 +73,7 @@ def preflight(
 
 
 def _same_start(spec: StudySpec, data: ImageData, first: _Start) -> tuple[str, ...]:
-    """A word about a user's model whose weights do not depend on the seed, though no checkpoint sets them."""
+    """Return a note if the weights of a user's model do not depend on the seed, though no checkpoint sets them."""
     if len(spec.seeds) < 2 or ":" not in spec.model.name or spec.model.checkpoint is not None:
         return ()
     if build_arm(spec, spec.arms[0], spec.seeds[1], data).init_digest() != first.digest:
@@ -85,13 +85,13 @@ def _same_start(spec: StudySpec, data: ImageData, first: _Start) -> tuple[str, .
 
 
 def check_names(spec: StudySpec) -> dict[str, Any]:
-    """Find everything that a spec names, and load no data yet.
+    """Look up everything that a spec names, without loading data.
 
     Returns:
         Facts of the checkpoint.
 
     Raises:
-        SlopewiseError: there is no such activation, model, checkpoint or source of data.
+        SlopewiseError: There is no such activation, model, checkpoint or source of data.
     """
     ordinary = recipe(spec.model).ordinary
     for arm in spec.arms:
@@ -106,7 +106,7 @@ def check_names(spec: StudySpec) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Start:
-    """What an arm starts with: the digest of its weights, and what conversion has to say."""
+    """Start of an arm: the digest of its initial weights, and the facts and notes of its conversion."""
 
     digest: str
     facts: dict[str, Any]

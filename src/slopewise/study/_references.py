@@ -1,4 +1,4 @@
-"""`module:callable` references: how a spec names a user's own model, data or activation."""
+"""`module:callable` references, by which a spec names a user's own model, data or activation."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 def is_reference(text: str) -> bool:
-    """Whether the text has the form `package.module:callable`."""
+    """Return True if the text has the form `package.module:callable`."""
     return _REFERENCE.fullmatch(text) is not None
 
 
 def resolve(reference: str) -> Callable[..., Any]:
-    """Import what a reference names.
+    """Import the callable that a reference names.
 
     Raises:
-        SpecError: the module cannot be imported, or has no such callable.
+        SpecError: The module cannot be imported, or has no such callable.
 
     Example:
         >>> resolve("torch.nn:Hardswish").__name__
@@ -43,10 +43,11 @@ def resolve(reference: str) -> Callable[..., Any]:
 
 
 def reference_to(target: str | Callable[..., Any]) -> str:
-    """The reference that leads back to a callable, so that worker processes can import it.
+    """Return the reference of a callable, by which worker processes can import it.
 
     Raises:
-        SpecError: a lambda, a nested function, or one defined in `__main__`, which other processes cannot import.
+        SpecError: The callable is a lambda, a nested function, or defined in `__main__`, so that other processes
+            cannot import it.
 
     Example:
         >>> import torch
@@ -65,6 +66,6 @@ def reference_to(target: str | Callable[..., Any]) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """An exception in one line: its type and the first line of its message."""
+    """Return an exception in one line: its type and the first line of its message."""
     lines = str(error).splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Whether a spec may go on in a folder that already holds a study: only new arms and new seeds may differ."""
+"""Check that a spec may resume the study in a folder: only arms and seeds may be added."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from slopewise.study._bounds import LEAST_MARGIN, told
 from slopewise.study._spec import StudySpec
 from slopewise.support import quoted
 
-# Where data and checkpoint lie, and where images are held, may change. What they are may not: the store compares their
-# digests.
+# The places of the data, the checkpoint and the images in use may change. Their contents may not: the store compares
+# their digests.
 _FREE = {"name", "data.path", "data.memory_gib", "model.checkpoint"}
 
 
 def check_same(old: StudySpec, new: StudySpec, folder: str | Path) -> None:
     """Refuse a spec that would mix two studies in one folder.
 
-    The margin is chosen before the study and stays. One below the least margin, which an earlier slopewise took, is
-    none: nothing could lie within it. The study goes on with another, and that is said.
+    The margin is chosen before the study and must stay. The exception is a margin below the least one, which earlier
+    versions of slopewise accepted, although no difference could lie within it: it may change, with a warning.
 
     Raises:
-        StoreError: The differences, one after the other.
+        StoreError: The specs differ in other ways; the message lists the differences.
 
     Warns:
-        SlopewiseWarning: The margin is another from now on.
+        SlopewiseWarning: The margin has changed.
     """
     if differences := spec_differences(old, new):
         raise StoreError(
@@ -43,7 +43,7 @@ def check_same(old: StudySpec, new: StudySpec, folder: str | Path) -> None:
 
 
 def spec_differences(old: StudySpec, new: StudySpec) -> list[str]:
-    """Return what keeps two specs from being one study, in words.
+    """Return descriptions of the differences that keep two specs from being one study.
 
     Example:
         >>> old = StudySpec(arms="relu", seeds=2)

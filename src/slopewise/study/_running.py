@@ -1,9 +1,9 @@
-"""What the driver of a study does now: a small file beside the store, for whoever watches the folder.
+"""State of a study's driver, in a small file beside the store, for programs that watch the folder.
 
-The store holds the trials that have ended, `running.json` those that have not. It is replaced as a whole, at most four
-times a second, and rewritten every few seconds even if nothing happens. A driver that is killed leaves it behind. On
-the same machine that shows at once, since it names the process; from elsewhere, one that has not been touched for
-longer was left behind. Whatever becomes of it, the study goes on.
+The store holds the trials that have ended, `running.json` the running ones. The file is replaced as a whole, at most
+four times a second, and rewritten every few seconds even if nothing happens. A driver that is killed leaves the file
+behind. On the same machine this is detected at once, because the file names the process; on another machine, a file
+that has not been rewritten for longer counts as left behind. Faults of the file never stop the study.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STALE = 4 * _BEAT
 
 @dataclass(frozen=True, slots=True)
 class RunningTrial:
-    """A trial that runs. `epoch` and `accuracy` (validation, 0..1) are None before its first epoch has ended."""
+    """Running trial. `epoch` and `accuracy` (validation, 0..1) are None before its first epoch has ended."""
 
     arm: str
     seed: int
@@ -42,14 +42,14 @@ class RunningTrial:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What a driver does.
+    """State of a driver. All times are in seconds since 1970.
 
     Attributes:
         pid: Number of the driver's process.
-        started: Time of the driver's start, as all times in seconds since 1970.
+        started: Time of the driver's start.
         changed: Time of the latest event.
         time: Time at which the file was written.
-        trials: Trials that run.
+        trials: Running trials.
         origin: Place and time that `pid` belongs to; None in files of earlier versions.
     """
 
@@ -61,17 +61,17 @@ class Running:
     origin: Origin | None = None
 
     def stale(self, now: float) -> bool:
-        """Return whether its driver is gone, or has slept for a while."""
+        """Return True if the file is so old that its driver has ended, or has slept for a while."""
         return now - self.time > STALE
 
     def gone(self, now: float) -> bool:
-        """Return whether its driver is known to have ended."""
+        """Return True if its driver is known to have ended."""
         if self.origin is None:
             return False
         return has_ended(self.pid, self.origin) or (moved(self.origin) and self.stale(now))
 
     def after(self, event: events.TrialEvent, now: float) -> Running:
-        """What is running once this has happened."""
+        """Return the state after an event."""
         if isinstance(event, events.Ended):
             arm, seed = event.record.arm, event.record.seed
         else:
@@ -87,7 +87,7 @@ class Running:
 
 
 def read_running(folder: str | os.PathLike[str]) -> Running | None:
-    """Return what the driver in a folder does; None where there is none, any more or at all, or no telling.
+    """Return the state of the driver in a folder; None if none runs there, or the file cannot be read.
 
     Example:
         >>> read_running("no/such/folder") is None
@@ -104,19 +104,19 @@ def read_running(folder: str | os.PathLike[str]) -> Running | None:
 
 
 def clear(folder: Path) -> None:
-    """Remove what a driver has left behind; only for the driver that has the folder to itself."""
+    """Remove the files that a driver has left behind. The caller must hold the folder's lock."""
     for path in (folder / FILE, folder / _UNFINISHED):
         try:
             path.unlink(missing_ok=True)
-        except OSError:  # an empty file tells nothing either
+        except OSError:  # an empty file counts as none
             with suppress(OSError):
                 path.write_bytes(b"")
 
 
 class Telling(AbstractContextManager["Telling"]):
-    """Keeps the file while it is open, from a thread of its own; removes it at the end.
+    """Context manager that keeps the file up to date from a thread of its own, and removes it at the end.
 
-    A file that cannot be written is warned of once.
+    If the file cannot be written, one warning is issued.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -136,7 +136,7 @@ class Telling(AbstractContextManager["Telling"]):
         clear(self.path.parent)
 
     def tell(self, event: events.TrialEvent) -> None:
-        """Take note of an event."""
+        """Add an event to the state."""
         with self._lock:
             self._now, self._news = self._now.after(event, time.time()), True
 
@@ -148,7 +148,7 @@ class Telling(AbstractContextManager["Telling"]):
                 return
 
     def _due(self) -> str:
-        """What to write now; empty if the file says it already."""
+        """Return the text to write now; "" if the file is up to date."""
         with self._lock:
             now = time.time()
             if not self._news and 0 <= now - self._now.time < _BEAT:  # clocks are set back, too

@@ -1,6 +1,6 @@
 """The spec: everything that a study's numbers depend on, as validated plain data.
 
-What a spec does not hold (worker processes, output folder) cannot change a result.
+Settings outside the spec (worker processes, output folder) cannot change a result.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from slopewise.study._references import reference_to
 from slopewise.support import quoted
 
 SOURCE_NAMES = ("digits", "fashion-mnist", "folder", "npz")  # a folder called digits does not hide the digits
-_LARGEST_SEED = 2**63 - 1  # what SQLite stores
+_LARGEST_SEED = 2**63 - 1  # the largest integer that SQLite stores
 DEFAULT_ARMS = ("relu", "leaky_relu", "frozen_slope", "prelu_shared", "prelu_channel")
 
 
@@ -30,12 +30,12 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-# A callable given from Python becomes the reference that a worker process can import.
+# A callable given from Python is turned into a reference that a worker process can import.
 Reference = Annotated[str, BeforeValidator(lambda target: reference_to(target) if callable(target) else target)]
 
 
 def _number(value: Any) -> Any:
-    """Refuse true and false, which Python counts as 1 and 0, and whole numbers that no store or tensor holds."""
+    """Refuse true and false, which Python counts as 1 and 0, and integers too long for the store or a tensor."""
     if isinstance(value, bool):
         raise PydanticCustomError("no_number", "input should be a number")
     if isinstance(value, int) and value.bit_length() > 64:
@@ -84,9 +84,11 @@ class AugmentSpec(_Table):
     """Random changes to training batches, drawn from their own seeded stream.
 
     Attributes:
-        shift: most pixels that an image moves, each way, edges repeated. None: an eighth of its height.
-        flip: mirror left-right with probability 1/2. None: as the data set says (digits: no; clothes: yes).
-        erase: probability that a random rectangle (a fiftieth to a third of the area) is set to the mean.
+        shift: Maximum shift of an image in each direction, in pixels; edges are repeated. None is an eighth of its
+            height.
+        flip: True to mirror images left-right with probability 1/2. None uses the data set's own setting (digits: no;
+            clothes: yes).
+        erase: Probability that a random rectangle (a fiftieth to a third of the area) is set to the mean.
     """
 
     shift: Annotated[Whole, Field(ge=0)] | None = None
@@ -95,21 +97,24 @@ class AugmentSpec(_Table):
 
 
 class DataSpec(_Table):
-    """Which images. `source` is a name, a folder, an .npz file, or `module:callable`.
+    """Images of a study. `source` is a name, a folder, an .npz file, or `module:callable`.
 
     Attributes:
-        source: `digits`, `fashion-mnist`, `folder`, `npz` or `module:callable`. A path stands for `folder` or `npz`.
-        path: folder or file of the sources that need one; for `fashion-mnist`, the folder of the IDX files.
-        train_size: a class-balanced subset of this many training images; None takes all.
-        validation_fraction: share of the training images that is held out, drawn anew for each seed.
+        source: Name of the source: `digits`, `fashion-mnist`, `folder`, `npz` or `module:callable`. A path stands for
+            `folder` or `npz`.
+        path: Folder or file of the sources that need one; for `fashion-mnist`, the folder of the IDX files.
+        train_size: Number of training images in a class-balanced subset; None takes all.
+        validation_fraction: Fraction of the training images that is held out, drawn anew for each seed.
         image_size: Height and width that folder images are resized to; one number stands for both.
-        parts: folder: the directories of the training and the test images in `path`; None finds them by their names.
-        classes: names of the classes in the order of their labels. A folder's directories have no other order than
-            that of their names; None takes them as text, so that '10' comes before '2'.
-        layout: axes of an image in arrays: `CHW`, `HWC` or `HW`. `auto` finds them where the sizes leave no doubt.
-        memory_gib: images that take more than this, in their own number type, are kept on disk while they are in use.
-        options: keyword arguments for a `module:callable`.
-        augment: random changes to training batches.
+        parts: Names of the directories in `path` that hold the training and the test images, for `folder` only; None
+            finds them by their names.
+        classes: Names of the classes in the order of their labels. None sorts a folder's directories by name as text,
+            so that '10' comes before '2'.
+        layout: Axes of an image in arrays: `CHW`, `HWC` or `HW`. `auto` infers them if the sizes are unambiguous.
+        memory_gib: Memory limit in GiB. Images that take more, in their own number type, are kept on disk while they
+            are in use.
+        options: Keyword arguments for a `module:callable`.
+        augment: Random changes to training batches.
     """
 
     source: Reference = "digits"
@@ -139,19 +144,19 @@ def _kind_of(source: str | Path) -> str | None:
     try:
         path = Path(source).expanduser()
         return "folder" if path.is_dir() else "npz" if path.suffix == ".npz" else None
-    except (OSError, RuntimeError, ValueError):  # too long a name, no such user, a character that no path has
+    except (OSError, RuntimeError, ValueError):  # name too long, no such user, a character that no path can hold
         return None
 
 
 class ConvertSpec(_Table):
-    """Which activations of an ordinary network the arm's take the place of; arguments of `slopewise.convert`.
+    """Selection of the activations that an arm replaces in an ordinary network; arguments of `slopewise.convert`.
 
     Attributes:
-        only: names ("layer1.*") and kinds ("relu") of those to replace; None for all.
-        skip: of those to leave as they are in every arm.
-        call_sites: `separate` gives each place of a module used at several an activation of its own, `shared` one to
-            all of them, `refuse` refuses such networks.
-        channel_dim: the dimension that holds the channels, for all sites or by name pattern, where nothing tells it.
+        only: Names ("layer1.*") and kinds ("relu") of the activations to replace; None replaces all.
+        skip: Names and kinds of the activations to leave unchanged in every arm.
+        call_sites: Treatment of a module with several call sites: `separate` gives each call site an activation of
+            its own, `shared` gives all of them the same one, `refuse` raises an error.
+        channel_dim: Dimension that holds the channels where it cannot be inferred, for all sites or by name pattern.
     """
 
     only: Annotated[Patterns, Field(min_length=1)] | None = None
@@ -161,17 +166,18 @@ class ConvertSpec(_Table):
 
 
 class ModelSpec(_Table):
-    """Which network, and where its weights start.
+    """Network of a study, and its initial weights.
 
     Attributes:
-        name: `cnn` or `resnet20`; a network of your own, `module:callable`; or one of a library that is installed,
-            `transformers:CLASS`, `timm:NAME`, `torchvision:NAME`. See docs/spec.md for how they are called.
-        options: its further keyword arguments (cnn: width, batch_norm; resnet20: width).
-        checkpoint: file of `torch.save` or safetensors that every trial starts from; None for random weights.
-        checkpoint_key: where in that file the state dict is, if there are several.
-        checkpoint_prefix: Prefix of the network's names in that file ("student."); None finds it out.
-        checkpoint_skip: patterns of names ("fc.*") whose tensors start at random all the same.
-        convert: what of an ordinary network is replaced.
+        name: Name of the network: `cnn` or `resnet20`; your own as `module:callable`; or one of an installed library
+            as `transformers:CLASS`, `timm:NAME` or `torchvision:NAME`. docs/spec.md describes their arguments.
+        options: Further keyword arguments of the network (cnn: width, batch_norm; resnet20: width).
+        checkpoint: File of `torch.save` or safetensors with the initial weights of every trial; None for random
+            weights.
+        checkpoint_key: Key of the state dict in that file, if the file holds several.
+        checkpoint_prefix: Prefix of the network's names in that file ("student."); None infers it.
+        checkpoint_skip: Patterns of names ("fc.*") whose tensors start at random despite the checkpoint.
+        convert: Selection of the activations that are replaced in an ordinary network.
     """
 
     name: Reference = "cnn"
@@ -191,19 +197,20 @@ class ModelSpec(_Table):
 
 
 class TrainSpec(_Table):
-    """How every arm is trained.
+    """Training settings of every arm.
 
     Attributes:
-        epochs: passes over the training part.
-        batch_size: images a step; the last, smaller batch of an epoch is left out.
-        optimizer: `sgd` (Nesterov momentum) or `adamw`.
-        lr: peak learning rate of the weights.
-        momentum: of SGD; AdamW's first beta.
-        weight_decay: of all but the slopes, which get none.
-        slope_lr_scale: learning rate of the slopes relative to the weights'.
-        shared_gradient: of slopes that all channels of a layer share: the `mean` over the channels, or their `sum` as
-            in PyTorch, which diverges earlier.
-        schedule: `one-cycle` (linear up over the first quarter, then cosine to 0) or `constant`.
+        epochs: Number of passes over the training part.
+        batch_size: Number of images per step; the last, smaller batch of an epoch is dropped.
+        optimizer: Name of the optimizer: `sgd` (Nesterov momentum) or `adamw`.
+        lr: Peak learning rate of the weights.
+        momentum: Momentum of SGD, or the first beta of AdamW.
+        weight_decay: Weight decay of all parameters except the slopes, which get none.
+        slope_lr_scale: Learning rate of the slopes relative to the weights' learning rate.
+        shared_gradient: Gradient of a slope that all channels of a layer share: the `mean` over the channels, or their
+            `sum` as in PyTorch, which diverges earlier.
+        schedule: Learning rate schedule: `one-cycle` (linear up over the first quarter, then cosine to 0) or
+            `constant`.
     """
 
     epochs: Annotated[Whole, Field(gt=0)] = 40
@@ -218,14 +225,14 @@ class TrainSpec(_Table):
 
 
 class HardwareSpec(_Table):
-    """Where a trial runs, in Lightning Fabric's words. It is part of the spec because it can change the last bits.
+    """Hardware of a trial, in Lightning Fabric's terms. It is part of the spec because it can change the last bits.
 
     Attributes:
-        accelerator: `cpu`, `cuda`, `mps` or `auto`.
-        precision: `32-true`, `bf16-mixed`, `16-mixed`, ...
-        strategy: `auto`, or `ddp_spawn` for several devices a trial.
-        devices: devices a trial.
-        threads: torch threads a trial.
+        accelerator: Device type: `cpu`, `cuda`, `mps` or `auto`.
+        precision: Numeric precision: `32-true`, `bf16-mixed`, `16-mixed`, ...
+        strategy: Strategy of Fabric: `auto`, or `ddp_spawn` for several devices per trial.
+        devices: Number of devices per trial.
+        threads: Number of torch threads per trial.
     """
 
     accelerator: Literal["cpu", "cuda", "mps", "auto"] = "cpu"
@@ -236,23 +243,25 @@ class HardwareSpec(_Table):
 
 
 class MonitorSpec(_Table):
-    """How closely training is watched; it changes no bit of it.
+    """Monitoring of the training, which changes no bit of its result.
 
     Attributes:
-        every: `slopewise.monitor.Monitor` samples one training step in so many, and raises alarms; 0 watches none.
+        every: Number of training steps per sampled step of `slopewise.monitor.Monitor`, which raises alarms; 0 turns
+            monitoring off.
     """
 
     every: Annotated[Whole, Field(ge=0)] = 10
 
 
 class ArmSpec(_Table):
-    """One treatment.
+    """One arm of a study: an activation, and settings that differ from those of the other arms.
 
     Attributes:
-        name: its name in tables; by default the activation's.
-        activation: a registered name (`relu`, `prelu_channel`, ...) or `module:callable(channels, **options)`.
-        options: keyword arguments of the activation, e.g. {negative_slope = 0.3}.
-        lr, slope_lr_scale, shared_gradient: this arm's own in place of [train]'s, for instance each arm's tuned rate.
+        name: Name of the arm in tables; by default the activation's.
+        activation: Registered name (`relu`, `prelu_channel`, ...) or `module:callable(channels, **options)`.
+        options: Keyword arguments of the activation, e.g. {negative_slope = 0.3}.
+        lr, slope_lr_scale, shared_gradient: Settings of this arm that override those of [train], for instance a
+            learning rate tuned for each arm.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=60)]
@@ -264,7 +273,7 @@ class ArmSpec(_Table):
 
 
 def _expand_arms(arms: Any) -> Any:
-    """Shorthands: 'relu' is an arm of that name, 'again=relu' names it; a bare repeat becomes 'relu_2'."""
+    """Expand shorthands: 'relu' is an arm of that name, 'again=relu' names it; a bare repeat becomes 'relu_2'."""
     arms = arms.split(",") if isinstance(arms, str) else arms
     if not isinstance(arms, (list, tuple)):
         return arms
@@ -285,7 +294,7 @@ def _expand_arms(arms: Any) -> Any:
 
 
 def _activation_name(activation: Any) -> str:
-    """Return the name that an arm has from its activation."""
+    """Return the default name of an arm with this activation."""
     return getattr(activation, "__name__", None) or (activation if isinstance(activation, str) else quoted(activation))
 
 
@@ -293,7 +302,7 @@ _SEEDS = re.compile(r"\s*([0-9]{1,19})\s*(?:-\s*([0-9]{1,19})\s*)?")  # one or a
 
 
 def _expand_seeds(seeds: Any) -> Any:
-    """A number is a count (10: seeds 0 to 9); a list is taken as it is; text may be '10', '3,5,8' or '10-19'."""
+    """Expand seeds: a number is a count (10: seeds 0 to 9), a list stays as it is, text is '10', '3,5,8' or '10-19'."""
     if isinstance(seeds, str):
         ranges = list(_ranges(seeds))
         if "," in seeds or "-" in seeds:
@@ -308,7 +317,7 @@ def _expand_seeds(seeds: Any) -> Any:
             raise ValueError(f"seeds: {quoted(seeds)} as a number is a count of seeds, 1 to {MOST_SEEDS:,}{one}")
         return tuple(range(seeds))
     if isinstance(seeds, Iterable) and not isinstance(seeds, (list, tuple, bytes, Mapping)):
-        seeds = tuple(islice(seeds, MOST_SEEDS + 1))  # of a range, a set, or what need not end
+        seeds = tuple(islice(seeds, MOST_SEEDS + 1))  # a range, a set, or an iterable that may be endless
         if len(seeds) > MOST_SEEDS:
             raise ValueError(f"seeds: more than {MOST_SEEDS:,} of them, the most that a study takes")
     return seeds
@@ -327,15 +336,15 @@ def _ranges(text: str) -> Iterator[range]:
 
 
 class StudySpec(_Table):
-    """A whole study.
+    """Complete spec of a study.
 
     Attributes:
-        name: title of the report.
-        arms: the treatments.
-        control: the arm that others are compared with; the first one by default.
-        seeds: one trial per arm and seed. A number n stands for 0 to n - 1.
-        margin: smallest difference in test accuracy that matters to you, in percentage points.
-        data, model, train, hardware, monitor: see their tables.
+        name: Title of the report.
+        arms: Arms of the study.
+        control: Name of the arm that the others are compared with; by default the first one.
+        seeds: Seeds of the study, with one trial per arm and seed. A number n stands for 0 to n - 1.
+        margin: Smallest difference in test accuracy of practical interest, in percentage points.
+        data, model, train, hardware, monitor: Tables of further settings; see their classes.
     """
 
     name: str = "PReLU study"
@@ -381,5 +390,5 @@ class StudySpec(_Table):
         return self
 
     def arm(self, name: str) -> ArmSpec:
-        """The arm of that name."""
+        """Return the arm of that name."""
         return next(arm for arm in self.arms if arm.name == name)

@@ -1,4 +1,4 @@
-"""A study: from its spec to trials run, stored, and judged."""
+"""A study: its plan, the run of its trials, and its results."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Study:
     """A controlled comparison of activations: arms x seeds of one model on one data set.
 
     Args:
-        spec: a validated spec; or give its fields as keywords (see `StudySpec` and docs/spec.md). A callable is
-            taken wherever the spec says `module:callable`, if worker processes can import it.
+        spec: Validated spec. Alternatively, its fields are given as keywords (see `StudySpec` and docs/spec.md).
+            Wherever the spec takes `module:callable`, a callable that worker processes can import is accepted, too.
 
     Raises:
-        SpecError: the spec is wrong; the message says where.
+        SpecError: The spec is wrong; the message says where.
 
     Example:
         >>> study = Study(arms="relu,prelu_channel", seeds=3, train={"epochs": 5})
@@ -47,14 +47,14 @@ class Study:
         self.spec = parse_spec(fields) if spec is None else check_bounds(spec)
 
     def plan(self) -> tuple[TrialKey, ...]:
-        """Every trial. The arms of one seed stand together, so that a drift of the machine meets all arms alike."""
+        """Return all trials, grouped by seed, so that a drift of the machine's speed affects all arms alike."""
         return tuple(TrialKey(arm.name, seed) for seed in self.spec.seeds for arm in self.spec.arms)
 
     def missing(self, out: str | Path, *, retry_failed: bool = False) -> tuple[TrialKey, ...]:
-        """The trials of the plan that a folder does not hold yet.
+        """Return the trials of the plan that a folder does not hold yet.
 
         Raises:
-            StoreError: the folder holds another study.
+            StoreError: The folder holds another study.
         """
         if not holds_study(out):
             return self.plan()
@@ -69,11 +69,11 @@ class Study:
 
         Args:
             trials: Number of trials that are to run.
-            engine: As in `run`.
-            workers: As in `run`.
+            engine: Engine that is to run them: "local", or an `Engine`.
+            workers: Number of processes side by side; None is the number of cores divided by the spec's threads.
 
         Raises:
-            SlopewiseError: Something is wrong that can be found before the first trial.
+            SlopewiseError: A fault was found that would stop the study before its first trial.
         """
         from slopewise.study._outlook import prepare
         from slopewise.study.engines import make_engine
@@ -90,20 +90,20 @@ class Study:
         retry_failed: bool = False,
         on_event: OnEvent | None = None,
     ) -> Results:
-        """Run the trials that `out` lacks, each stored as soon as it ends, and return everything.
+        """Run the trials that `out` lacks, store each as soon as it ends, and return the results of all trials.
 
-        Ctrl-C and SIGTERM end the workers and keep what is stored; the same call goes on from there.
+        Ctrl-C and SIGTERM end the workers and keep the stored trials; the same call resumes the study.
 
         Args:
-            out: folder of the study; made if need be. Only new arms and seeds may be added to an old one.
-            engine: where trials run: "local", or an `Engine`.
-            workers: processes side by side; by default one a core.
-            retry_failed: run failed trials again, too.
-            on_event: told how far the reading of images is, and then every event of the engine, for a display.
+            out: Folder of the study; created if missing. Only new arms and seeds can be added to an existing study.
+            engine: Engine that runs the trials: "local", or an `Engine`.
+            workers: Number of processes side by side; None is the number of cores divided by the spec's threads.
+            retry_failed: True to run failed trials again.
+            on_event: Called with the progress of reading images, and then with every event of the engine.
 
         Raises:
-            SlopewiseError: something is wrong that can be found before the first trial.
-            SystemExit: SIGTERM has come; the status is 143. Programs with a handler of their own do not get it.
+            SlopewiseError: A fault was found before the first trial.
+            SystemExit: SIGTERM was received; the status is 143. Not raised in programs that handle SIGTERM themselves.
         """
         from slopewise.study.engines import make_engine
 
@@ -144,7 +144,7 @@ class Study:
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Make the folder, and keep other drivers out of it for as long as this process lives."""
+    """Create the folder, and lock it against other drivers inside the block, at most while this process lives."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", timeout=0).acquire()
@@ -157,20 +157,20 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def read_results(folder: str | Path) -> Results:
-    """Return what the study in a folder has found so far, also while it runs; the folder is only read.
+    """Return the results so far of the study in a folder, which may still be running; the folder is only read.
 
-    Trials that are damaged are left out, and named in ``results.record.damaged``.
+    Damaged trials are left out, and named in ``results.record.damaged``.
 
     Raises:
-        StoreError: No study is there, or what it was asked is damaged.
+        StoreError: The folder holds no study, or the study's spec is damaged.
     """
     return Results(read_study(folder))
 
 
 def load_spec(path: str | Path) -> Study:
-    """The study that a TOML file describes (see docs/spec.md; `slopewise init` writes one).
+    """Return the study that a TOML file describes (see docs/spec.md; `slopewise init` writes one).
 
     Raises:
-        SpecError: the file is absent, is not TOML, or has a fault; the message says where.
+        SpecError: The file is absent, is not TOML, or has a fault; the message says where.
     """
     return Study(parse_spec(read_spec(path)))

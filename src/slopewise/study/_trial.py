@@ -1,7 +1,7 @@
 """One trial: train one arm from one seed, measure it after every epoch, score it once on the test set.
 
-Randomness comes in separate seeded streams: initial weights, validation split, data order, augmentation, and what
-the forward pass draws (dropout, RReLU). The first four are the same in every arm of a seed.
+Randomness comes in separate seeded streams: initial weights, validation split, data order, augmentation, and draws
+in the forward pass (dropout, RReLU). The first four are the same in every arm of a seed.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from torch.distributed import ProcessGroup
 
-PROBE_SIZE = 128  # images of the fixed batch on which units are judged
+PROBE_SIZE = 128  # images of the probe batch
 _EVALUATION_BATCH = 512
-_EXAMPLES = 2  # images that an ordinary network is run on for its conversion; batch normalisation needs two
-_LOSS_CHECK = 50  # steps between looks at the loss on devices where a look stalls the queue
+_EXAMPLES = 2  # example images for the conversion of an ordinary network; batch normalisation needs two
+_LOSS_CHECK = 50  # steps between checks of the loss on devices that a check would synchronise
 
 OnEpoch = Callable[[EpochRecord], None]
 
@@ -52,15 +52,15 @@ def run_trial(
     """Run one trial to its end, which may be a divergence.
 
     Args:
-        spec: the study.
-        arm: name of the arm.
-        seed: seed of all streams.
-        data: loaded data, to share them between trials; loaded here if None.
-        on_epoch: called after each epoch (with one device a trial).
+        spec: Spec of the study.
+        arm: Name of the arm.
+        seed: Seed of all random streams.
+        data: Loaded data, which several trials can share; None loads them here.
+        on_epoch: Called after each epoch; ignored with several devices per trial.
 
     Raises:
-        SlopewiseError: the data, the activation or the model cannot be used. Whatever else a user's model raises
-            passes through.
+        SlopewiseError: The data, the activation or the model cannot be used. Other exceptions of a user's model
+            propagate unchanged.
     """
     hardware = spec.hardware
     torch.set_num_threads(hardware.threads)
@@ -68,14 +68,14 @@ def run_trial(
     data = data or read_data(spec.data)
     if hardware.devices == 1:
         return _run_and_compare(fabric, spec, spec.arm(arm), seed, data, on_epoch)
-    # Every rank is a process of its own, which maps the same images. Fabric looks into what it carries between
+    # Every rank is a process of its own, which maps the same images. Fabric searches the objects that it moves between
     # processes for tensors, and refuses frozen dataclasses: the data go with the function, the record comes as bytes.
     rank = partial(_run_rank, spec=spec, arm=arm, seed=seed, data=data)
     return pickle.loads(fabric.launch(rank))  # type: ignore[no-any-return]  # noqa: S301
 
 
 def make_fabric(hardware: HardwareSpec) -> Fabric:
-    """Lightning Fabric for one trial."""
+    """Return Lightning Fabric set up for one trial."""
     from lightning_fabric import Fabric
 
     return Fabric(
@@ -87,7 +87,7 @@ def make_fabric(hardware: HardwareSpec) -> Fabric:
 
 
 def build_arm(spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> BuiltModel:
-    """The arm's model as a trial of that seed starts with it."""
+    """Build the arm's model with the initial weights of a trial of that seed."""
     return build_model(
         spec.model,
         activation_factory(arm),
@@ -122,17 +122,17 @@ def _run_and_compare(
 
 
 def training_steps(spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> Iterator[None]:
-    """Train a network of the arm without moving a weight, a step each time that one is asked for."""
+    """Yield after each training step of a network of the arm whose weights do not move, without end."""
     return _Trial(make_fabric(spec.hardware), spec, still(arm), seed, data).steps()
 
 
 def still(arm: ArmSpec) -> ArmSpec:
-    """The arm at a learning rate of 0: its steps do the same work, and move no weight."""
+    """Return the arm with a learning rate of 0: its steps do the same work, and move no weight."""
     return arm.model_copy(update={"lr": 0.0})
 
 
 class _Divergence(Exception):  # noqa: N818 - a result, not an error
-    """Training met a non-finite loss."""
+    """Non-finite loss in training."""
 
     def __init__(self, step: int, cause: str) -> None:
         super().__init__(cause)
@@ -141,7 +141,7 @@ class _Divergence(Exception):  # noqa: N818 - a result, not an error
 
 @dataclass(frozen=True)
 class _Trained:
-    """What an epoch of training gives beside better weights."""
+    """Training figures of one epoch; all None before training."""
 
     loss: float | None = None
     accuracy: float | None = None
@@ -153,7 +153,7 @@ _UNTRAINED = _Trained()
 
 
 class _Trial:
-    """The state of one training run."""
+    """State of one training run."""
 
     def __init__(self, fabric: Fabric, spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> None:
         self.started = time.perf_counter()
@@ -222,7 +222,7 @@ class _Trial:
         )
 
     def steps(self) -> Iterator[None]:
-        """Train without end or record, a step each time that one is asked for."""
+        """Yield after each training step, without end, and record nothing."""
         self.model.train()
         while True:
             for images, labels in self.batches:
@@ -251,7 +251,7 @@ class _Trial:
         return _Trained(loss_mean, accuracy, learning_rate, seconds / len(losses))
 
     def _step(self, images: Tensor, labels: Tensor, losses: list[Tensor], first: int) -> Tensor:
-        """Take one step, with this rank's share of a batch; append its loss, and return which images were right."""
+        """Take one step with this rank's share of a batch, append its loss, and return the mask of correct images."""
         device, rank, world = self.fabric.device, self.fabric.global_rank, self.fabric.world_size
         images, labels = images[rank::world].to(device), labels[rank::world].to(device)
         logits = self.model(images)
@@ -304,7 +304,7 @@ class _Trial:
 
     @torch.no_grad()
     def _evaluate(self, images: Images, labels: Tensor, index: Tensor) -> tuple[float, float]:
-        """Mean loss and accuracy in evaluation mode; every rank scores everything."""
+        """Return mean loss and accuracy in evaluation mode; every rank scores all images."""
         self.built.model.eval()
         loss, right = 0.0, 0
         with self.fabric.autocast():
@@ -323,7 +323,7 @@ class _Trial:
             return F.cross_entropy(self.built.model(self._cast(self.probe_images)).float(), self.probe_labels)
 
     def _cast(self, images: Tensor) -> Tensor:
-        """Images in the parameters' dtype, for `bf16-true` and `64-true`; autocast sees to the mixed precisions."""
+        """Return images in the parameters' dtype, for `bf16-true` and `64-true`; autocast does the mixed precisions."""
         return images.to(next(self.built.model.parameters()).dtype)
 
     def _check(self, losses: list[Tensor], first: int) -> None:
@@ -341,7 +341,7 @@ class _Trial:
             self.last_loss = value
 
     def _largest_slope(self) -> str:
-        """Where the slopes stand, for the cause of a divergence."""
+        """Return the largest slope and its layer as a clause for `diverged_cause`; "" for a model without slopes."""
         sizes = {
             name: learned_slopes(site).abs().max().item()
             for name, site in self.built.sites.items()
@@ -356,13 +356,13 @@ class _Trial:
         return self.fabric.all_reduce(values, reduce_op="mean") if self.fabric.world_size > 1 else values  # type: ignore[return-value]
 
     def _digest(self, images: Tensor, labels: Tensor) -> None:
-        """What every arm of a seed must share: the split, and the first batch as the network sees it."""
+        """Add the split and the first augmented batch to the digest, which must be equal in all arms of a seed."""
         for part in (self.kept, self.held_out, images, labels):
             self.data_digest.update(part.contiguous().numpy().tobytes())
 
 
 def _processes(fabric: Fabric) -> ProcessGroup | None:
-    """Those that share each batch; they are what Fabric has launched, all of them."""
+    """Return the group of all processes that Fabric has launched, which share each batch; None for a single one."""
     return torch.distributed.group.WORLD if fabric.world_size > 1 else None
 
 

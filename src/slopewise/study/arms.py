@@ -1,4 +1,4 @@
-"""The arms: which activation a trial's model is built with.
+"""The activations that arms can name, and their factories.
 
 An activation is a callable `factory(channels, **options) -> torch.nn.Module`; a user's own is named in the spec as
 `module:callable`. It may hold learned parameters: all arms of a seed share the initial weights of everything else.
@@ -18,58 +18,58 @@ from slopewise.study._spec import ArmSpec
 Bounds = Sequence[float] | None
 
 
-def relu(channels: int) -> nn.Module:  # noqa: ARG001 - every factory is told the channels
-    """max(x, 0)."""
+def relu(channels: int) -> nn.Module:  # noqa: ARG001 - every factory gets the channels
+    """Return ReLU: max(x, 0)."""
     return nn.ReLU()
 
 
 def leaky_relu(channels: int, negative_slope: float = 0.01) -> nn.Module:  # noqa: ARG001
-    """A fixed small slope (Maas et al. 2013)."""
+    """Return leaky ReLU, with a fixed small slope (Maas et al. 2013)."""
     return nn.LeakyReLU(negative_slope)
 
 
 def frozen_slope(channels: int, slope: float = 0.25) -> nn.Module:  # noqa: ARG001
-    """PReLU's initial slope, never learned: separates "a nonzero slope" from "learning it"."""
+    """Return leaky ReLU with PReLU's initial slope, which separates "a nonzero slope" from "learning it"."""
     return nn.LeakyReLU(slope)
 
 
 def prelu_shared(channels: int, init: float = 0.25, bounds: Bounds = None) -> nn.Module:  # noqa: ARG001
-    """One learned slope for the layer (He et al. 2015)."""
+    """Return PReLU with one learned slope for the layer (He et al. 2015)."""
     return PReLU(1, init, bounds=_pair(bounds))
 
 
 def prelu_channel(channels: int, init: float = 0.25, bounds: Bounds = None) -> nn.Module:
-    """One learned slope for each channel (He et al. 2015)."""
+    """Return PReLU with one learned slope for each channel (He et al. 2015)."""
     return PReLU(channels, init, bounds=_pair(bounds))
 
 
 def prelu_shared_0(channels: int, bounds: Bounds = None) -> nn.Module:
-    """`prelu_shared` that starts as ReLU, and so keeps what a trained network computes."""
+    """Return `prelu_shared` that starts as ReLU, so that a trained network's output is unchanged at first."""
     return prelu_shared(channels, 0.0, bounds)
 
 
 def prelu_channel_0(channels: int, bounds: Bounds = None) -> nn.Module:
-    """`prelu_channel` that starts as ReLU, and so keeps what a trained network computes."""
+    """Return `prelu_channel` that starts as ReLU, so that a trained network's output is unchanged at first."""
     return prelu_channel(channels, 0.0, bounds)
 
 
 def elu(channels: int, alpha: float = 1.0) -> nn.Module:  # noqa: ARG001
-    """x where x > 0, else alpha * (exp(x) - 1) (Clevert et al. 2016)."""
+    """Return ELU: x where x > 0, else alpha * (exp(x) - 1) (Clevert et al. 2016)."""
     return nn.ELU(alpha)
 
 
 def silu(channels: int) -> nn.Module:  # noqa: ARG001
-    """x * sigmoid(x), also called Swish (Ramachandran et al. 2017)."""
+    """Return SiLU: x * sigmoid(x), also called Swish (Ramachandran et al. 2017)."""
     return nn.SiLU()
 
 
 def gelu(channels: int, approximate: str = "none") -> nn.Module:  # noqa: ARG001
-    """x * Phi(x), Phi being the normal distribution function (Hendrycks and Gimpel 2016)."""
+    """Return GELU: x * Phi(x), where Phi is the normal distribution function (Hendrycks and Gimpel 2016)."""
     return nn.GELU(approximate)
 
 
 def rrelu(channels: int, lower: float = 1 / 8, upper: float = 1 / 3) -> nn.Module:  # noqa: ARG001
-    """A slope drawn anew for each element in training, its mean in evaluation (Xu et al. 2015)."""
+    """Return RReLU: a slope drawn anew for each element in training, its mean in evaluation (Xu et al. 2015)."""
     return nn.RReLU(lower, upper)
 
 
@@ -93,10 +93,10 @@ AS_IS = "as_is"  # the arm of an ordinary network's own activations
 
 
 def activation_factory(arm: ArmSpec) -> Callable[[int], nn.Module] | None:
-    """What builds the arm's activation for a number of channels; None for `as_is`, which leaves a network its own.
+    """Return the factory of an arm's activation, called with the channels; None for `as_is`, which replaces nothing.
 
     Raises:
-        SpecError: no activation of that name.
+        SpecError: There is no activation of that name, its module cannot be imported, or `as_is` has options.
 
     Example:
         >>> arm = ArmSpec(name="mine", activation="prelu_channel", options={"init": 0.5})

@@ -1,4 +1,4 @@
-"""What is printed with rich: text of users in it is printable, and no markup of rich's own."""
+"""Text to print with rich, in which the user's strings are made printable and never read as rich markup."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from rich.text import Text
 
 from slopewise.support import shortened
 
-_LONGEST = 10_000  # characters of a text of users, which has no bound of its own
+_LONGEST = 10_000  # characters of a user's string, which has no limit of its own
 
 
 def words(*parts: str | tuple[str, str | Style] | Text, style: str = "") -> Text:
-    r"""Return text for rich to print, of one line: rich would read "[red]" in a string, and a terminal "\x1b[31m".
+    r"""Return one line of text for rich to print, in which neither "[red]" nor "\x1b[31m" sets a colour.
 
     Args:
-        parts: Strings, strings with a style, and what this function returned.
-        style: Style of the whole.
+        parts: Strings, pairs of a string and its style, and texts returned by this function.
+        style: Style of the whole text.
 
     Example:
         >>> words(("arm\x1b[2K", "bold"), " [red]").plain

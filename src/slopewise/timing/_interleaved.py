@@ -1,7 +1,7 @@
-"""Times that can be compared: taken in turn, many times, and divided round by round.
+"""Comparable times: candidates are timed in turn over many rounds, and their ratio is taken within each round.
 
-A machine's speed drifts, with its clock, its temperature and its other work. What is measured in the same second
-drifts together, so the candidates take turns (A B C, A B C, ...) and the ratio of two candidates is the median of
+A machine's speed drifts with its clock rate, its temperature and its other work. Measurements of the same second
+drift together, so the candidates take turns (A B C, A B C, ...) and the ratio of two candidates is the median of
 their ratios within a round, not the ratio of two medians.
 """
 
@@ -24,7 +24,7 @@ _MOST_CALLS = 1000  # in one sample: a candidate that takes a microsecond needs 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """The middle of the rounds' ratios and the quartiles around it."""
+    """Median and quartiles (`low`, `high`) of the ratios of all rounds."""
 
     median: float
     low: float
@@ -39,18 +39,18 @@ def interleaved(
     budget: float = math.inf,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, tuple[float, ...]]:
-    """Seconds per call of every candidate, one number a round.
+    """Return the seconds per call of every candidate, one number per round.
 
-    Each candidate is called a few times before anything counts: the first call compiles, loads and allocates, the
-    fastest of the others says how many calls make a sample. Every turn begins with a call that does not count: it
-    meets the caches and the allocator as the candidate before it left them, which may be another's luck or loss.
+    Each candidate is first called a few times as a warm-up: the first call compiles, loads and allocates, and the
+    fastest of the others determines the number of calls in a sample. Every turn begins with an untimed call, because
+    the previous candidate has left its traces in the caches and the allocator.
 
     Args:
-        candidates: what to time, by name, in the order in which they take turns.
-        rounds: turns of each, at least 1.
-        sample: seconds that one turn should last at least; a shorter candidate is called several times in a turn.
-        budget: seconds after which no new round begins. Three rounds are made in any case, if so many are asked for.
-        clock: seconds that only grow.
+        candidates: Functions to time, by name, in the order in which they take turns.
+        rounds: Number of turns of each candidate, at least 1.
+        sample: Minimum duration of one turn, in seconds; a shorter candidate is called several times in a turn.
+        budget: Seconds after which no new round begins. The first three of `rounds` are made in any case.
+        clock: Function that returns a monotonic time in seconds.
 
     Raises:
         ValueError: `rounds` is below 1.
@@ -76,10 +76,10 @@ def interleaved(
 
 
 def ratio(of: Sequence[float], to: Sequence[float]) -> Ratio:
-    """Median and quartiles of the ratios of two candidates within each round.
+    """Return the median and quartiles of the ratios of two candidates within each round.
 
     Raises:
-        ValueError: the candidates differ in their number of rounds, or have none.
+        ValueError: The candidates differ in their number of rounds, or have none.
 
     Example:
         >>> ratio([2.0, 9.0, 4.0], [1.0, 3.0, 4.0])
@@ -96,7 +96,7 @@ def ratio(of: Sequence[float], to: Sequence[float]) -> Ratio:
 
 @contextmanager
 def using_threads(count: int | None) -> Iterator[None]:
-    """Give PyTorch `count` threads for a while; None leaves it those that it has."""
+    """Set PyTorch's number of threads to `count` inside the block; None leaves it unchanged."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:
@@ -123,7 +123,7 @@ def _seconds_per_call(candidate: Candidate, calls: int, clock: Callable[[], floa
 
 @contextmanager
 def _garbage_collection_off() -> Iterator[None]:
-    """A collection costs milliseconds and would hit one candidate at random."""
+    """Disable garbage collection inside the block: it takes milliseconds and would hit one candidate at random."""
     was_on = gc.isenabled()
     gc.collect()
     gc.disable()

@@ -1,13 +1,13 @@
-"""What is SQLite's alone: reading beside a writer, locks, journals, and whether a file is sound.
+"""Use of SQLite: reading beside a writer, locks, journals, and checks of a file's integrity.
 
-Measured with SQLite 3.40, since it is not what one would guess:
+Behaviour of SQLite 3.40 that its documentation does not suggest, as measured:
 
-- `mode=ro` on a file in WAL mode *makes* `-shm` and `-wal` where they are missing, and leaves them there; where the
-  folder cannot be written it fails instead, with one of three errors.
+- `mode=ro` on a file in WAL mode *creates* missing `-shm` and `-wal` files, and leaves them there; if the folder is
+  not writable, it fails with one of three errors.
 - `mode=ro` fails on a file with the rollback journal of a writer that was killed.
-- `immutable=1` ignores the log: beside a writer it reads an older study without a word.
+- `immutable=1` ignores the log: beside a writer it silently reads an older state of the study.
 
-So a reader that finds such a file reads a copy of it, in which SQLite may mend what it likes.
+So a reader that finds such a file reads a copy of it, which SQLite is free to repair.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from tempfile import TemporaryDirectory
 
 from slopewise.errors import StoreError
 
-# Python's sqlite3 raises the second where the message of the first would quote bytes of the file that are no text.
+# Python's sqlite3 raises the second if the message of the first would quote bytes of the file that are not text.
 DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
 _WAIT = 5.0  # seconds that a reader waits for a lock: a commit's is over in milliseconds
 _JOURNALS = ("-wal", "-journal")
-BESIDE = (*_JOURNALS, "-shm")  # what SQLite keeps beside a file while somebody writes it
+BESIDE = (*_JOURNALS, "-shm")  # suffixes of the files that SQLite keeps beside a file that is being written
 
 
 def is_busy(error: BaseException | None) -> bool:
-    """Whether SQLite gave up waiting for somebody else's lock."""
+    """Return True if SQLite gave up waiting for a lock of another connection."""
     return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _code(error: BaseException | None) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code, without the extended part
 
 
 def beside(path: Path, suffix: str) -> Path:
-    """The file that SQLite keeps beside another."""
+    """Return the path of a file that SQLite keeps beside another, by its suffix."""
     return path.with_name(path.name + suffix)
 
 
 def last_change(path: Path) -> tuple[tuple[int, int], ...]:
-    """Return what changes with every commit: time (ns) and size of the file and of its log.
+    """Return the time (ns) and size of the file and of its log, which change with every commit.
 
     Raises:
         OSError: The file is not there.
@@ -60,10 +60,10 @@ def last_change(path: Path) -> tuple[tuple[int, int], ...]:
 
 @contextmanager
 def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
-    """Give a connection to a file as it is now, in a read transaction; text comes as bytes, for it may be damaged.
+    """Yield a connection in a read transaction on the file's present state; text comes as bytes: it may be damaged.
 
-    Whoever writes the file goes on meanwhile where it has a write-ahead log, and waits for the end of the block where
-    it has none. Nothing is written.
+    Inside the block, a writer of the file can continue if the file has a write-ahead log, and else waits for the end
+    of the block. Nothing is written.
     """
     if not _is_unattended(path):
         try:
@@ -86,14 +86,14 @@ def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _is_unattended(path: Path) -> bool:
-    """Whether a file is in WAL mode and nobody has it open."""
+    """Return True if a file is in WAL mode and no process has it open."""
     with path.open("rb") as file:
         header = file.read(20)
     return header[18:] == b"\2\2" and not beside(path, "-shm").exists()
 
 
 def _begin(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """Take the lock now, so that all that follows is one state of the file."""
+    """Begin a transaction and take its lock at once, so that all later reads see one state of the file."""
     connection.text_factory, connection.isolation_level = bytes, None
     try:
         connection.execute("BEGIN")
@@ -102,7 +102,7 @@ def _begin(connection: sqlite3.Connection) -> sqlite3.Connection:
         except DAMAGE as error:
             if isinstance(error, sqlite3.Error) and _code(error) != sqlite3.SQLITE_CORRUPT:
                 raise
-            connection.execute("PRAGMA writable_schema = ON")  # reads on past the text of a table or view
+            connection.execute("PRAGMA writable_schema = ON")  # reads on past damaged definitions
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except BaseException:
         connection.close()
@@ -112,10 +112,10 @@ def _begin(connection: sqlite3.Connection) -> sqlite3.Connection:
 
 @contextmanager
 def in_words(path: Path) -> Iterator[None]:
-    """Turn SQLite's faults, and the system's, into one line.
+    """Turn errors of SQLite and of the system inside the block into a `StoreError` of one line.
 
     Raises:
-        StoreError: With what is wrong and what to do.
+        StoreError: The store cannot be used; the message says what is wrong and what to do.
     """
     try:
         yield
@@ -126,7 +126,7 @@ def in_words(path: Path) -> Iterator[None]:
 
 
 def fault(path: Path, error: BaseException | None) -> str:
-    """Say what an error of SQLite's means."""
+    """Return the message for an error of SQLite."""
     if is_busy(error):
         return f"the store '{path}' is locked by another program: try again when that has let go of it"
     if _code(error) == sqlite3.SQLITE_NOTADB:
@@ -137,7 +137,7 @@ def fault(path: Path, error: BaseException | None) -> str:
 
 
 def is_sound(path: Path) -> bool:
-    """Check every page of a file."""
+    """Check every page of a file, and return True if none is damaged."""
     try:
         with snapshot(path) as connection:
             return connection.execute("PRAGMA integrity_check(1)").fetchall() == [(b"ok",)]
@@ -147,8 +147,8 @@ def is_sound(path: Path) -> bool:
         return False
 
 
-# Where the write-ahead log's shared memory is known to be shared by all who can open the file. Over a network it is
-# not, and SQLite does not notice.
+# File systems on which all processes that can open the file are known to share the write-ahead log's memory. Over a
+# network they do not, and SQLite does not notice.
 _LOCAL = frozenset(
     {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "jfs", "tmpfs", "ramfs", "overlay"}
 )
@@ -156,7 +156,7 @@ _MOUNTS = Path("/proc/self/mountinfo")
 
 
 def file_system(folder: Path, mounts: str) -> str:
-    r"""Return the type of file system that a folder is on, from the text of Linux's `mountinfo`; "" if it is not told.
+    r"""Return the type of a folder's file system according to the text of Linux's `mountinfo`; "" if it is unknown.
 
     Example:
         >>> mounts = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:9 / /home rw shared:1 - nfs4 server:/home rw\n"
@@ -168,16 +168,17 @@ def file_system(folder: Path, mounts: str) -> str:
         before, _, after = line.partition(" - ")
         if len(fields := before.split()) < 5 or not after:
             continue
-        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])  # of a blank, for one
+        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])  # a blank, for example
         if len(point) >= len(longest) and folder.is_relative_to(point):
             found, longest = after.split()[0], point
     return found
 
 
 def begin_log(path: Path) -> None:
-    """Give a file a write-ahead log, with which nobody who reads it is in the writer's way, if its place allows that.
+    """Switch a file to a write-ahead log, with which readers never block the writer, if its file system allows it.
 
-    Elsewhere it keeps its rollback journal, which works wherever locks do; a commit then waits until nobody reads.
+    On other file systems the file keeps its rollback journal, which works wherever locks do; a commit then waits for
+    all readers to finish.
     """
     try:
         mounts = _MOUNTS.read_text(encoding="utf-8", errors="replace")
@@ -192,7 +193,7 @@ def begin_log(path: Path) -> None:
 
 
 def end_log(path: Path) -> None:
-    """Leave one file; where somebody reads it just now, or the disk is full, its log stays beside it and is as good."""
+    """Merge the log into the file. If the file is being read or the disk is full, the log stays; no data are lost."""
     with suppress(sqlite3.OperationalError):
         _set_journal(path, "DELETE")
 

@@ -32,16 +32,16 @@ SOURCES: dict[str, Source] = dict(
 def load_data(
     spec: DataSpec, *, folder: Path | None = None, tell: Callable[[Reading], None] | None = None
 ) -> ImageData:
-    """Load, check and normalise the images that a spec names, and warn of each of the data's notes.
+    """Load, check and normalise the images that a spec names, and issue each of the data's notes as a warning.
 
     Args:
         spec: Data section of a study.
-        folder: Directory for images that do not fit in `data.memory_gib`; they take room on its disk, under no name,
-            for as long as they are in use. None is the system's directory for temporary files.
-        tell: Called with a `slopewise.events.Reading` now and then while images are read.
+        folder: Directory for images that do not fit in `data.memory_gib`; they take space on its disk, in a file
+            without a name, while they are in use. None is the system's directory for temporary files.
+        tell: Called with a `slopewise.events.Reading` from time to time while images are read.
 
     Raises:
-        DataError: no such source, or its data cannot be used.
+        DataError: There is no such source, or its data cannot be used.
 
     Example:
         >>> data = load_data(DataSpec(source="digits", train_size=100))
@@ -57,20 +57,20 @@ def load_data(
 def read_data(
     spec: DataSpec, *, folder: Path | None = None, tell: Callable[[Reading], None] | None = None
 ) -> ImageData:
-    """Do the same as `load_data` without a warning.
+    """Load, check and normalise the images that a spec names, as `load_data` does, but issue no warnings.
 
     Raises:
-        DataError: no such source, or its data cannot be used.
+        DataError: There is no such source, or its data cannot be used.
     """
     reader = ImageReader(spec, folder, tell)
     return prepare(source(spec)(spec, reader), spec, reader)
 
 
 def source(spec: DataSpec) -> Source:
-    """What loads the images that a spec names.
+    """Return the function that loads the images that a spec names.
 
     Raises:
-        DataError: no such source.
+        DataError: There is no such source.
     """
     if is_reference(spec.source):
         return _callable.load

@@ -1,13 +1,13 @@
-"""The contract of a data source, and what a trial gets from any of them.
+"""The contract of a data source, and the data that a trial gets from any source.
 
 A source is a function `load(spec: DataSpec, reader: ImageReader) -> RawData` in a file of this folder, listed in
-`SOURCES`. It returns images and labels as they are: images that it reads one by one go through `reader.read`, which
-does so in parallel and stores them; what it has as a whole tensor it may return as one. Checks, the class-balanced
-subset and normalisation are done once, for all sources, by `prepare`. It raises `DataError`, in words that name the
-file and say what to do.
+`SOURCES`. It returns images and labels unchanged: images that are read one by one go through `reader.read`, which
+reads them in parallel and stores them; a source that has a whole tensor may return the tensor. Checks, the
+class-balanced subset and normalisation are done once, for all sources, by `prepare`. A source raises `DataError`
+with a message that names the file and says what to do.
 
-Trials get images as anything with `len()` and a `shape` of (N, C, H, W) that gives a float tensor (B, C, H, W) for an
-index tensor (B,): `NormalisedImages`, or a tensor.
+Trials get images as an object with `len()` and a `shape` of (N, C, H, W) that returns a float tensor (B, C, H, W) for
+an index tensor (B,): `NormalisedImages`, or a tensor.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from slopewise.study.data._stored import StoredImages
 
 
 class DataWarning(SlopewiseWarning):
-    """The data can be used, but part of them was left out, or something in them may not be as intended."""
+    """Warning of usable data of which a part was left out, or is perhaps not as intended."""
 
 
 class Images(Protocol):
-    """Images that can be gathered by index: see the module's words. A tensor is one."""
+    """Images that can be gathered by index, as the module's docstring describes, for instance a tensor."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(N, C, H, W)."""
+        """Shape (N, C, H, W)."""
 
     def __getitem__(self, index: Tensor) -> Tensor:
-        """The images (B, C, H, W) of an index (B,)."""
+        """Return the images (B, C, H, W) of an index (B,)."""
 
     def __len__(self) -> int:
-        """N."""
+        """Return the number N of images."""
 
 
 class NormalisedImages:
-    """Stored images, or those of them that an index names, normalised as they are asked for.
+    """Stored images, or the selection of an index, normalised on access.
 
-    An image is gathered from the pixels as they are kept, made float32, and has the mean of its channel taken away
-    and is divided by the deviation: the same operations on every image, in whatever batch it stands.
+    The pixels of an image are gathered from the store, converted to float32, reduced by the mean of their channel and
+    divided by its deviation. The operations on an image do not depend on its batch.
 
     Example:
         >>> pixels = StoredImages((2, 1, 1, 1), torch.uint8)
@@ -61,7 +61,7 @@ class NormalisedImages:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(N, C, H, W)."""
+        """Shape (N, C, H, W)."""
         return (len(self), *self._pixels.shape[1:])
 
     def __len__(self) -> int:
@@ -80,11 +80,11 @@ class NormalisedImages:
 
 @dataclass(frozen=True)
 class RawData:
-    """What a source returns: images of any number type, integer labels 0..K-1, class names, and its advice.
+    """Data as a source returns them: images of any number type, integer labels 0..K-1 and class names.
 
-    `flip` says whether a mirrored image still belongs to its class. `notes` are sentences about what was left out or
-    may be meant otherwise, `reading` says in a phrase how the images were read. `names` are of training and test
-    images, for messages; without them images are named by number.
+    `flip` is True if a mirrored image still belongs to its class. `notes` are sentences about data that were left out
+    or may be misinterpreted, and `reading` is a phrase that describes how the images were read. `names` are the names
+    of the training and test images in messages; None names images by number.
     """
 
     train_images: Tensor | StoredImages
@@ -102,8 +102,8 @@ class RawData:
 class ImageData:
     """Data of a trial: float32 images of zero mean and unit deviation per channel, and int64 labels.
 
-    `notes` are sentences for the user: what was left out of the data, and what in them may not be as intended.
-    `reading` says in a phrase how the images were read.
+    `notes` are sentences for the user about data that were left out, or are perhaps not as intended. `reading` is a
+    phrase that describes how the images were read.
     """
 
     name: str
@@ -125,11 +125,11 @@ class ImageData:
 
     @property
     def in_channels(self) -> int:
-        """Channels of an image."""
+        """Number of channels of an image."""
         return self.train_images.shape[1]
 
     def facts(self) -> dict[str, Any]:
-        """What the store and the report say about the data."""
+        """Return the facts of the data for the store and the report."""
         return {
             "name": self.name,
             "digest": self.digest,
@@ -149,7 +149,7 @@ def _by_class(labels: Tensor, classes: int) -> list[int]:
     return counts
 
 
-# PyTorch pickles tensors for other processes through files in /dev/shm, which containers give little room.
+# PyTorch pickles tensors for other processes through files in /dev/shm, which is small in containers.
 def _without_tensors(state: dict[str, Any]) -> dict[str, Any]:
     return {name: value.numpy() if isinstance(value, Tensor) else value for name, value in state.items()}
 

@@ -1,4 +1,4 @@
-"""Items of a map-style data set: an image and a label each, whatever the image is given as."""
+"""Items of a map-style data set: pairs of a label and an image in any of the accepted types."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ class Picture:
 
     Attributes:
         pixels: Tensor (C, H, W).
-        scale: What tells the meaning of its numbers: the depth of a Pillow image, or the number type of an array.
-        widens: True if it is a grey picture that may stand among coloured ones.
+        scale: Description of the pixels' numeric scale: the depth of a Pillow image, or the number type and layout of
+            an array.
+        widens: True for a grey Pillow image, which may stand among coloured ones.
     """
 
     pixels: Tensor
@@ -37,10 +38,10 @@ class Picture:
 
 
 def image_and_label(item: Any, where: str) -> tuple[Any, Any]:
-    """The two parts of an item.
+    """Return the image and the label of an item.
 
     Raises:
-        DataError: it has other parts; the message says what it is and what a study takes.
+        DataError: The item has other parts; the message describes it and the items that a study takes.
 
     Example:
         >>> image_and_label({"image": np.zeros((8, 8)), "label": 1}, "item 0")
@@ -71,10 +72,10 @@ an integer label: for a dict, (item["image"], item["label"])
 
 
 def picture(image: Any, where: str, spec: DataSpec) -> Picture:
-    """The pixels of an item's image: a Pillow image as a file of a folder is read, an array by `data.layout`.
+    """Return the pixels of an item's image. Pillow images are read as files of a folder are, arrays by `data.layout`.
 
     Raises:
-        DataError: it is no image.
+        DataError: The object is not an image, or cannot be read.
     """
     if isinstance(image, Image.Image):
         mode = mode_of(image)
@@ -93,7 +94,7 @@ def picture(image: Any, where: str, spec: DataSpec) -> Picture:
 
 
 def described(value: Any) -> str:
-    """A value in the words of its type and shape; lists in lists in the words of their first item.
+    """Return a description of a value by its type and shape; nested lists are described by their first item.
 
     Example:
         >>> described((np.zeros((3, 8, 8)), [0, 2], "cat"))
@@ -117,7 +118,7 @@ def described(value: Any) -> str:
 
 
 def _nested(values: Any) -> tuple[list[int], str]:
-    """Lengths of lists in lists, each of the first, and the type at the bottom."""
+    """Return the lengths of nested lists, following the first item of each, and the type of the innermost item."""
     lengths = []
     while isinstance(values, list) and values:
         lengths.append(len(values))

@@ -1,4 +1,4 @@
-"""A directory and all below it: its pictures, its other files, and no hidden or system folders."""
+"""Directory trees: their pictures and their other files, without hidden and system folders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from slopewise.study.data._picture import is_picture
 
-# What operating systems, file servers, archives and tools leave beside data. All else that is hidden starts with ".".
+# Folders that operating systems, file servers, archives and tools leave beside data. Other hidden ones start with ".".
 _SYSTEM_FOLDERS = {
     "__macosx",
     "__pycache__",
@@ -25,7 +25,7 @@ _SYSTEM_FOLDERS = {
 }
 _SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"}
 
-_KINDS = 10  # of files that are no pictures, in a message
+_KINDS = 10  # kinds of files that a message lists
 
 Identity = tuple[int, int]  # device and inode: the same for a directory and all links to it
 
@@ -35,7 +35,7 @@ class Tree:
     """One directory.
 
     Attributes:
-        path: Where it is.
+        path: Path of the directory.
         identity: Device and inode, which a link shares with its target.
         pictures: Files directly in it that are pictures by their suffix, or else by their first bytes.
         others: Other files directly in it; broken links and links back to a directory above are among them.
@@ -69,7 +69,7 @@ class Tree:
         return [tree for tree in self.below if tree.all_pictures]
 
     def walk(self, seen: set[Identity] | None = None) -> Iterator[Tree]:
-        """This directory and all below it, each once however many links lead to it."""
+        """Yield this directory and all below it, each once, regardless of the number of links to it."""
         seen = set() if seen is None else seen
         if self.identity not in seen:
             seen.add(self.identity)
@@ -79,7 +79,7 @@ class Tree:
 
 
 def scan(path: Path, above: frozenset[Identity] = frozenset()) -> Tree:
-    """Read the names below a directory; `above` are the directories on the way down to it.
+    """Read the names below a directory; `above` are the identities of the directories on the path down to it.
 
     Example:
         >>> import tempfile
@@ -112,7 +112,7 @@ def scan(path: Path, above: frozenset[Identity] = frozenset()) -> Tree:
 
 
 def kinds(files: Iterable[Path]) -> str:
-    """Number of files of each kind, the most frequent first; of many kinds, the rest together.
+    """Return the number of files of each kind as text, the most frequent first; rare ones of many are added up.
 
     Example:
         >>> kinds([Path("a.svg"), Path("LICENSE"), Path("b.SVG")])

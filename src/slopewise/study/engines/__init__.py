@@ -1,4 +1,4 @@
-"""Where trials run. `_base` states the contract of an engine."""
+"""The engines of a study, which run its trials. `_base` states the contract of an engine."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ ENGINES: dict[str, type[LocalEngine]] = {"local": LocalEngine}
 
 
 def make_engine(engine: str | Engine, *, workers: int | None = None) -> Engine:
-    """An engine by name, or the given one.
+    """Return the engine of that name; an `Engine` is returned unchanged.
 
     Raises:
-        EngineError: no engine of that name.
+        EngineError: There is no engine of that name.
     """
     if isinstance(engine, Engine):
         return engine

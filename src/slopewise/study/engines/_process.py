@@ -1,4 +1,4 @@
-"""A worker process as the driver sees it: started, heard, ended."""
+"""A worker process from the driver's side: its start, its pipe, its end."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from slopewise.events import TrialKey
 from slopewise.study.engines._leash import signal_group, tie, unshared, wear
 
 GRACE = 0.5  # seconds for a worker to end by SIGTERM, before it is killed
-PATIENCE = 5.0  # seconds for one to exit by itself
-_LOOK = 0.01  # seconds between looks at one that should exit
+PATIENCE = 5.0  # seconds for a worker to exit by itself
+_LOOK = 0.01  # seconds between checks of a worker that should exit
 
 
 @dataclass(eq=False)
 class Worker:
-    """A process with a pipe of its own to the driver, whose end shows as the end of the pipe.
+    """A process with a pipe of its own to the driver; the pipe ends when the process does.
 
     Attributes:
-        process: The process; it and all that it has started end with the driver.
+        process: The process; it and all of its descendants end with the driver.
         pipe: The driver's end of its pipe.
-        row: Births that had failed in a row when it was started.
+        row: Number of consecutive failed starts of workers when it was started.
         ready: True once it can take trials.
-        trial: Trial that it was given last, until that has ended.
+        trial: Trial that it was given last, until the trial has ended.
         attempt: Number of that trial's attempt.
-        begun: True once it has said that it works on the trial.
+        begun: True once it has reported that it works on the trial.
     """
 
     process: SpawnProcess
@@ -50,7 +50,7 @@ class Worker:
         """Start a process that calls `serve(pipe, *arguments)`.
 
         Raises:
-            OSError: The system gives no process, no memory or no pipe.
+            OSError: The system cannot provide a process, memory or a pipe.
         """
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
@@ -68,17 +68,17 @@ class Worker:
 
     @property
     def idle(self) -> bool:
-        """Whether it can take a trial, and has none."""
+        """True if it can take a trial and has none."""
         return self.ready and self.trial is None
 
     @property
     def given(self) -> TrialKey:
-        """The trial that it has."""
+        """Trial that it has."""
         assert self.trial is not None  # noqa: S101 - for the type checker: only a worker that has one answers
         return self.trial
 
     def give(self, trial: TrialKey, attempt: int) -> None:
-        """Hand it a trial. If it has died just now, that shows as the end of its pipe."""
+        """Give it a trial. If it has just died, the driver learns this from the end of its pipe."""
         self.trial, self.attempt, self.begun = trial, attempt, False
         self._send(trial)
 
@@ -86,7 +86,8 @@ class Worker:
         """Make sure that a worker whose pipe has ended is gone, and return its exit status.
 
         Returns:
-            The status; minus the signal that killed it; None if it had let go of its pipe and lived on.
+            The exit status; the negative number of the signal that killed it; or None if it had closed its pipe and
+            was still running.
         """
         _join([self], PATIENCE)
         code = self.process.exitcode
@@ -94,7 +95,7 @@ class Worker:
         return code
 
     def kill(self) -> None:
-        """Kill the process, if it still runs, and all that it has started, ranks and other helpers."""
+        """Kill the process, if it still runs, and all processes that it has started (ranks and other helpers)."""
         self.process.kill()
         if hasattr(signal, "SIGKILL"):
             signal_group(self.process.pid, signal.SIGKILL)
@@ -108,7 +109,7 @@ class Worker:
 
     @staticmethod
     def end(workers: Sequence[Worker], *, patience: float) -> None:
-        """End workers: idle ones have some seconds to exit by themselves, all others are stopped where they are."""
+        """End workers: idle ones have `patience` seconds to exit by themselves, all others are terminated at once."""
         idle = [worker for worker in workers if worker.idle]
         others = [worker for worker in workers if not worker.idle]
         try:
@@ -130,7 +131,7 @@ def _run(line: Connection, driver: int, serve: Callable[..., None], pipe: Connec
 
 
 def _join(workers: Sequence[Worker], seconds: float) -> None:
-    """Wait until all have exited, or some time; `Process.join` would wait for children that they have forked, too."""
+    """Wait until all have exited or `seconds` have passed; `Process.join` would wait for forked children, too."""
     deadline = monotonic() + seconds
     while any(worker.process.exitcode is None for worker in workers) and monotonic() < deadline:
         sleep(_LOOK)
@@ -138,11 +139,11 @@ def _join(workers: Sequence[Worker], seconds: float) -> None:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Start a worker deaf to Ctrl-C, which reaches the whole process group, until it ignores it by itself."""
+    """Block Ctrl-C in a worker that starts, until it ignores the signal by itself: all of the process group get it."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    resource_tracker.ensure_running()  # else `start` starts it, and lets interrupts in again behind our back
+    resource_tracker.ensure_running()  # else `start` starts it, and unblocks interrupts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

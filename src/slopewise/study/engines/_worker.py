@@ -1,4 +1,4 @@
-"""What runs in a worker process: trials, one after another, told and reported over a pipe of its own."""
+"""Main function of a worker process, which runs trials one after another and reports over a pipe of its own."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from slopewise.study.engines._base import BEGUN, READY
 
 
 def serve(pipe: Connection, spec_fields: dict[str, object], data: ImageData) -> None:
-    """Take trial after trial until None comes or the driver is gone.
+    """Run trials from the pipe until it delivers None or the driver is gone.
 
-    Every trial is answered by `BEGUN` and, at last, an `Ended`. A trial's exception ends that trial, not the worker.
+    The answers to a trial are `BEGUN` and, at last, an `Ended`. A trial's exception ends that trial, not the worker.
     """
-    os.dup2(2, 1)  # what a user's code prints must not get between the lines of `--json`
-    # Ctrl-C reaches the whole process group; the driver alone decides what becomes of its workers.
+    os.dup2(2, 1)  # prints of a user's code must not mix with the lines of `--json`
+    # Ctrl-C reaches the whole process group; the driver alone decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     spec = stored_spec(dict(spec_fields))
     _send(pipe, READY)
@@ -47,7 +47,7 @@ def _send(pipe: Connection, message: object) -> None:
     try:
         pipe.send(message)
     except (BrokenPipeError, ConnectionResetError):
-        os._exit(0)  # the driver is gone: nobody is left to tell
+        os._exit(0)  # the driver is gone: there is nobody to report to
 
 
 def _next(pipe: Connection) -> TrialKey | None:

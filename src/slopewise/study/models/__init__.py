@@ -1,4 +1,4 @@
-"""The models of a study: an arm's activation in a network whose weights depend on the seed alone."""
+"""The models of a study: networks with an arm's activation, whose weights depend on the seed alone."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def build_model(
     """Build a model whose weights, slopes aside, are bitwise the same for every activation.
 
     The weights are drawn from torch's global generator, seeded here, and then read from the spec's checkpoint if it
-    has one; what an activation draws while it is built comes from a stream of its own. An ordinary network is built
-    without knowing the activation, which then takes the place of its own ones.
+    has one; random draws during the construction of an activation come from a stream of their own. An ordinary network
+    is built without the activation, which replaces the network's own ones afterwards.
 
     Args:
-        spec: names the network.
-        activation: the arm's; None leaves an ordinary network its own.
-        num_classes: of the data.
-        in_channels: of the data's images.
-        seed: of the trial.
-        example: images (N, C, H, W), two or more, that an ordinary network is run on for its conversion.
+        spec: Spec of the network.
+        activation: Factory of the arm's activation; None leaves an ordinary network its own activations.
+        num_classes: Number of classes of the data.
+        in_channels: Number of channels of the data's images.
+        seed: Seed of the trial.
+        example: Two or more images (N, C, H, W) on which an ordinary network is run for its conversion.
 
     Raises:
-        ModelError: the builder raises, returns no module, or never uses `activation`; an ordinary network cannot be
+        ModelError: The builder raises, returns no module, or never uses `activation`; an ordinary network cannot be
             converted; the checkpoint does not fit.
     """
     making = recipe(spec)
@@ -107,5 +107,5 @@ def _with_sites(model: nn.Module, spec: ModelSpec, made: list[nn.Module]) -> Bui
 
 
 def _logits(model: nn.Module, args: object, output: object) -> object:  # noqa: ARG001 - the signature of a hook
-    """What transformers returns holds them by name; anything else is left as it is."""
+    """Return the logits of an output of transformers, which holds them by name; other outputs stay unchanged."""
     return getattr(output, "logits", output.get("logits", output) if isinstance(output, dict) else output)

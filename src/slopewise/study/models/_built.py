@@ -1,4 +1,4 @@
-"""A study's network, and which of its modules are the arm's."""
+"""A study's network, and the arm's activations in it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class BuiltModel:
     """A model and the activation modules in it, by name.
 
     Attributes:
-        model: returns logits (N, classes) for images (N, C, H, W).
-        sites: the arm's activations, in the order of `named_modules` or, where a model was converted, of its forward
+        model: Network that returns logits (N, classes) for images (N, C, H, W).
+        sites: The arm's activations by name, in the order of `named_modules` or, in a converted model, of the forward
             pass.
-        replaced: of a converted model, what kind of activation stood at each site.
-        notes: what conversion left as it was or assumed, in words.
+        replaced: Kinds of the activations that a converted model had, by the name of the site.
+        notes: Sentences about activations that conversion left unchanged, and about its assumptions.
     """
 
     model: nn.Module
@@ -30,14 +30,14 @@ class BuiltModel:
     notes: tuple[str, ...] = ()
 
     def init_digest(self) -> str:
-        """SHA-256 of every parameter and buffer outside the activations: equal in all arms of a seed."""
+        """Return the SHA-256 of all parameters and buffers outside the activations: equal in all arms of a seed."""
         # By identity: a module that stands under two names has its slopes in the state_dict twice.
         inside = {id(t) for site in self.sites.values() for t in (*site.parameters(), *site.buffers())}
         state = self.model.state_dict(keep_vars=True).values()
         return digest(t for t in state if isinstance(t, Tensor) and id(t) not in inside)
 
     def facts(self) -> dict[str, Any]:
-        """What the store and the report say about a conversion; nothing for a model that was not converted."""
+        """Return the facts of a conversion and the notes for the store and the report; {} if there are none."""
         counts = Counter(self.replaced.values())
         facts: dict[str, Any] = {}
         if counts:
@@ -48,7 +48,7 @@ class BuiltModel:
 
 
 def digest(tensors: Iterable[Tensor]) -> str:
-    """SHA-256 of some tensors' bytes and shapes."""
+    """Return the SHA-256 of the bytes and shapes of some tensors."""
     total = hashlib.sha256()
     for tensor in tensors:
         total.update(str(tuple(tensor.shape)).encode())

@@ -1,4 +1,4 @@
-"""From an ordinary network to an arm: every activation of its own gives its place to the arm's."""
+"""Conversion of an ordinary network to an arm: the arm's activation replaces the network's own ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SMALL = 32  # pixels; deep networks halve their images five times
 
 
 class _Place(nn.ReLU):
-    """Keeps the place of an arm's activation, and remembers its channels."""
+    """Placeholder for an arm's activation, with the number of its channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -34,24 +34,24 @@ class _Place(nn.ReLU):
 def converted(
     model: nn.Module, activation: Activation | None, make: Make, example: Tensor, options: ConvertSpec
 ) -> BuiltModel:
-    """The network with an arm's activation at every site; None leaves each its own, as modules of their own.
+    """Return the network with an arm's activation at every site; None puts a separate copy of the site's own there.
 
-    All arms go the same way, the control and None too, so that they differ in the activations alone.
+    All arms are converted in the same way, including the control and None, so that they differ only in the activations.
 
     Args:
-        model: with its initial weights; not used any more afterwards.
-        activation: builds the arm's activation for a number of channels.
-        make: calls it.
-        example: images to run the network on.
-        options: what to convert.
+        model: Network with its initial weights; must not be used afterwards.
+        activation: Factory of the arm's activation, called with the number of channels; None keeps the network's own.
+        make: Function that calls the factory in a random stream of its own.
+        example: Images on which the network is run.
+        options: Selection of the activations to convert.
 
     Raises:
-        ModelError: the network does not run on the example or has no activation, or an activation cannot stand where
-            the channels are not in dimension 1.
+        ModelError: The network does not run on the example or has no activation, or an activation with parameters has
+            no `channel_dim` to set at a site whose channels are not in dimension 1.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConversionWarning)  # what they say is in the notes
+            warnings.simplefilter("ignore", ConversionWarning)  # their contents are in the notes
             conversion = convert(
                 model,
                 example,
@@ -80,7 +80,7 @@ def converted(
 
 
 def hint_for_size(images: Tensor) -> str:
-    """Return what to do about a network that may not run on images of this size."""
+    """Return a hint for a network that does not run on images, perhaps because of their size."""
     height, width = images.shape[2:]
     size = f"{height} x {width} pixels"
     if min(height, width) >= _SMALL:
@@ -92,33 +92,33 @@ def hint_for_size(images: Tensor) -> str:
 
 
 def _own_activations(model: nn.Module, example: Tensor, options: ConvertSpec) -> dict[str, nn.Module]:
-    """By label, the activation that the network has at each site."""
+    """Return the network's own activation at each site, by label."""
     wrapped, selection = unwrapped(model), Selection(options.only, options.skip or None)
     normal = normalise(copy_of(wrapped.inner), Inputs.of(example), selection, call_sites=options.call_sites)
     own = {wrapped.prefix + unit.names[0]: unit.module for unit in units(normal)}
     first: dict[nn.Module, nn.Module] = {}
     for module in own.values():
         _tie_(module, first.setdefault(_origin(module, normal.copies), module))
-        if getattr(module, "inplace", False):  # conversion sees to the places where it has to be
+        if getattr(module, "inplace", False):  # conversion handles the sites that need it
             module.inplace = False  # type: ignore[assignment]
     return own
 
 
 def _origin(module: nn.Module, copies: Mapping[nn.Module, nn.Module]) -> nn.Module:
-    """The module of the network that a copy was made of."""
+    """Return the module of the network from which a copy was made."""
     while module in copies:
         module = copies[module]
     return module
 
 
 def _tie_(module: nn.Module, other: nn.Module) -> None:
-    """Let an activation learn the parameters of another one: those that the network applied at both places."""
+    """Share the parameters of another activation: in the original network, one module had both call sites."""
     for name, parameter in list(other.named_parameters(recurse=False)):
         setattr(module, name, parameter)
 
 
 def _label(network: nn.Module, name: str) -> str:
-    """A site's name without the wrapper that writes its output over its input."""
+    """Return a site's name without the wrapper that writes the site's output over its input."""
     holder, _, attribute = name.rpartition(".")
     return holder if attribute == "act" and isinstance(network.get_submodule(holder), WriteBack) else name
 

@@ -1,4 +1,4 @@
-"""What the built-in models share: the check of their width, and their initial weights."""
+"""Initial weights of the built-in models, and the check of their width."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def he_normal_(model: Model) -> Model:
-    """Every convolution and linear layer from N(0, 2 / fan_in), biases 0 (He et al. 2015, with ReLU's gain).
+    """Draw the weights of convolutions and linear layers from N(0, 2 / fan_in); biases are 0 (He et al. 2015).
 
-    The gain is ReLU's whatever the activation, so that the arms of a study start from the same weights. They are
-    laid out channels last, which convolutions pass on to their outputs: the faster layout on CPUs and tensor cores.
+    The gain is that of ReLU for every activation, so that the arms of a study start from the same weights. The weights
+    are laid out channels last, which convolutions pass on to their outputs: the faster layout on CPUs and tensor cores.
     """
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
@@ -25,6 +25,6 @@ def he_normal_(model: Model) -> Model:
 
 
 def check_width(width: int) -> None:
-    """Refuse what is no number of channels."""
+    """Check that a width is a positive integer."""
     if not isinstance(width, int) or width < 1:
         raise ValueError(f"width must be a whole number from 1 on, not {width!r}")

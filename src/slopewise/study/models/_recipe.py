@@ -1,4 +1,4 @@
-"""What a spec's `model.name` can be, and how each becomes a network.
+"""Recipes: the kinds of network that a spec's `model.name` can name, and the way each is built.
 
 There are two kinds. An *ordinary* network has activations of its own; a study converts it. A network *with the arm's
 activation* is built by a callable that requires an argument `activation`.
@@ -28,11 +28,11 @@ MODELS: dict[str, Builder] = {"cnn": cnn, "resnet20": resnet20}
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the network that a spec names is made.
+    """Builder of the network that a spec names.
 
     Attributes:
-        build: makes it; called with `activation`, `num_classes` and `in_channels` by name, as far as it takes them.
-        takes: the names of those that it takes.
+        build: Function that builds the network, called with the keyword arguments in `takes`.
+        takes: Names of the arguments that it takes, out of `activation`, `num_classes` and `in_channels`.
     """
 
     build: Callable[..., Any]
@@ -40,19 +40,19 @@ class Recipe:
 
     @property
     def ordinary(self) -> bool:
-        """Whether the network has activations of its own, which conversion replaces."""
+        """True if the network has activations of its own, which conversion replaces."""
         return "activation" not in self.takes
 
 
 def recipe(spec: ModelSpec) -> Recipe:
-    """The recipe of a model spec, after a check of its name and options.
+    """Return the recipe of a model spec, after a check of its name and options.
 
-    A callable that has a parameter `activation` without a default value gets the arm's. Any other one builds an
-    ordinary network: it gets those of `num_classes` and `in_channels` that are among its parameters, and
-    `model.options`, which come first where both name the same.
+    A callable with a parameter `activation` without a default value is called with the arm's activation. Any other
+    callable builds an ordinary network: it is called with `model.options` and with those of `num_classes` and
+    `in_channels` that are among its parameters and not in the options.
 
     Raises:
-        SpecError: no such model; it has no such option; or it requires an argument that nobody gives.
+        SpecError: There is no such model or option, or a required argument of the callable is missing.
 
     Example:
         >>> recipe(ModelSpec(name="resnet20")).takes
