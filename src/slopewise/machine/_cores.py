@@ -6,7 +6,7 @@ import os
 
 
 def cores() -> int:
-    """Number of cores that this process may run on, at least 1.
+    """Return the number of cores that this process may run on, at least 1.
 
     Example:
         >>> cores() >= 1

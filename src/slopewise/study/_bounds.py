@@ -1,6 +1,6 @@
-"""Bounds of what a spec may ask: how much it holds, and which numbers a study can have.
+"""Bounds of specs: the size of their data, and the numbers that a study can have.
 
-They hold for what is asked now. A study that an earlier slopewise stored is read whatever it holds.
+The bounds apply to new specs. Stored studies of earlier versions of slopewise are read without them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from slopewise.support import quoted, shortened
 if TYPE_CHECKING:
     from slopewise.study._spec import StudySpec
 
-DEEPEST = 32  # tables and lists inside each other; the spec's own keys need 4
+DEEPEST = 32  # nested tables and lists; the spec's own keys need 4
 MOST_SEEDS, MOST_ARMS, MOST_TRIALS = 10_000, 1_000, 100_000
 LEAST_MARGIN = 0.001  # points: one image of a test set of 100,000. To show less takes hundreds of thousands of seeds
-_MOST_VALUES, _LONGEST = 200_000, 100_000  # in a spec; characters of a text in it
-_SAID = 400  # characters of all faults that are told
+_MOST_VALUES, _LONGEST = 200_000, 100_000  # values in a spec; characters of one of its strings
+_SAID = 400  # characters of all faults in a message
 
-# By key: the greatest number, and what it counts.
+# The greatest number of a key, and its unit.
 _GREATEST = {
     "margin": (100, "points, which is every difference"),
     "data.image_size": (16_384, "pixels a side"),
@@ -49,10 +49,10 @@ _CHARACTERS = {
 
 
 def check_size(fields: Mapping[str, Any]) -> None:
-    """Refuse plain data that are too deep, too many or too long to be a spec, before anything else looks at them.
+    """Check that plain data are not too deep, too many or too long to be a spec, before any other check.
 
     Raises:
-        SpecError: The first such place.
+        SpecError: The data exceed a bound; the message names the first place.
 
     Example:
         >>> check_size({"train": {"lr": 0.1}})
@@ -182,7 +182,7 @@ def _options(spec: StudySpec) -> Iterator[str]:
 
 
 def _not_plain(place: tuple[object, ...], value: Any) -> Iterator[str]:
-    """Words for what a study could not store, or would give to its workers as something else."""
+    """Yield a description of each value that a study cannot store, or that workers would receive changed."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):

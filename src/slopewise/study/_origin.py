@@ -1,4 +1,4 @@
-"""Processes told apart from others that have the same number: earlier, later, or in another place."""
+"""Origins of processes, which distinguish processes of the same number at other times or in other places."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Origin:
     """Place and time that a process's number belongs to.
 
     Attributes:
-        host: Name of its machine.
-        boot: Identifier of the machine's present run, until it is booted again; empty where there is none.
-        space: Name of what numbers the processes, which each container has for itself; empty where there is none.
-        born: Time of the start of the process in the kernel's ticks since it was booted; None where it is not known.
+        host: Name of the process's machine.
+        boot: Identifier of the machine's boot, which changes with every boot; "" if there is none.
+        space: Name of the PID namespace, of which each container has its own; "" if there is none.
+        born: Start time of the process in the kernel's ticks since boot; None if it is unknown.
     """
 
     host: str
@@ -38,9 +38,9 @@ def origin() -> Origin:
 
 
 def has_ended(pid: int, origin: Origin) -> bool:
-    """Return whether a process is known to have ended; False where that cannot be told from here.
+    """Return True if a process is known to have ended; False if it runs, or this process cannot find out.
 
-    A machine that has been booted since cannot be told from another of the same name: False as well, see `moved`.
+    A machine that was rebooted cannot be distinguished from another of the same name: False, too; see `moved`.
 
     Args:
         pid: Number of the process.
@@ -62,7 +62,7 @@ def has_ended(pid: int, origin: Origin) -> bool:
 
 
 def moved(origin: Origin) -> bool:
-    """Return whether the machine of this name was booted since, if it is the same."""
+    """Return True if the host name is this machine's and the boot is not: it was rebooted, or is another machine."""
     host, boot, _ = _place()
     return origin.host == host and origin.boot != boot
 
@@ -78,7 +78,7 @@ def _place() -> tuple[str, str, str]:
 
 
 def _state(pid: int) -> tuple[str, int] | None:
-    """Return the letter of a process's state and the time of its start; None where nothing tells them."""
+    """Return the letter of a process's state and the time of its start; None if they are unknown."""
     try:
         # The name, which comes before, stands in brackets and may hold spaces and brackets.
         words = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()

@@ -1,4 +1,4 @@
-"""Outlook of a study before its first trial: what was read, and the time that a step takes here."""
+"""Outlook of a study before its first trial: facts of its data and models, and the time of a step on this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from slopewise.study._spec import StudySpec
 from slopewise.study._trial import training_steps
 from slopewise.study.data import Augment
 
-_STEPS = 6  # that are timed at most, after one that warms up
+_STEPS = 6  # maximum number of timed steps, after one that warms up
 _BUDGET = 1.5  # seconds after which no further step is timed
 
 
@@ -29,14 +29,14 @@ def prepare(
     folder: Path | None = None,
     tell: Callable[[Reading], None] | None = None,
 ) -> tuple[Preflight, Prepared]:
-    """Find what can be wrong before the first trial, and gather what a reader wants to know by then.
+    """Check a study before its first trial, and collect the facts that `Prepared` reports.
 
     Args:
-        spec: The study.
+        spec: Spec of the study.
         trials: Number of trials to run.
         side_by_side: Number of trials that run at a time.
         folder: Directory for images that do not fit in memory; None is the system's for temporary files.
-        tell: Called with news while images are read.
+        tell: Called with the progress while images are read.
 
     Raises:
         SlopewiseError: The data, a model or an arm cannot be used.

@@ -41,7 +41,7 @@ optimizer, lr, momentum, weight_decay, slope_lr_scale, shared_gradient, schedule
 
 
 def stored_spec(fields: dict[str, Any]) -> StudySpec:
-    """Validate a spec that a study was begun with: its numbers may be beyond the bounds for new ones.
+    """Validate the spec of an existing study, whose numbers may exceed the bounds for new studies.
 
     Raises:
         SpecError: As `parse_spec`.
@@ -124,7 +124,7 @@ def _loaded(text: str, place: str) -> dict[str, Any]:
 
 
 def override(fields: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """A copy of plain spec data with one dotted key set.
+    """Return a copy of plain spec data with one dotted key set.
 
     Example:
         >>> override({"train": {"lr": 0.1}}, "train.epochs", 3)

@@ -1,4 +1,4 @@
-"""Seeded random streams: one for each purpose, so that what one arm draws cannot shift what another one sees."""
+"""Seeded random streams, one for each purpose, so that draws for one purpose never shift those for another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 def derive(seed: int, purpose: str) -> int:
-    """A 63-bit seed for one purpose of one trial seed, the same on every machine.
+    """Return a 63-bit seed for one purpose of one trial seed, the same on every machine.
 
     Example:
         >>> derive(0, "order") == derive(0, "order"), derive(0, "order") == derive(0, "augment")
@@ -19,5 +19,5 @@ def derive(seed: int, purpose: str) -> int:
 
 
 def stream(seed: int, purpose: str) -> torch.Generator:
-    """A CPU generator that only this purpose of this seed draws from."""
+    """Return a CPU generator for one purpose of one trial seed."""
     return torch.Generator().manual_seed(derive(seed, purpose))

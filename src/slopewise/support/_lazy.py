@@ -44,7 +44,7 @@ def importer(
 
 
 def need(module: str, *, what: str, extra: str) -> ModuleType:
-    """A module that an extra of slopewise brings, or an error that says which extra.
+    """Return a module that an extra of slopewise installs, or raise an error that names the extra.
 
     Example:
         >>> need("elsewhere", what="sinks.Elsewhere", extra="trackers")

@@ -9,7 +9,7 @@ from slopewise.support._text import printable
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as aligned columns, the first one a heading.
+    """Return rows as lines of aligned columns; the first row is the heading.
 
     Example:
         >>> table([("a", "bc"), ("def", "g")])
@@ -22,7 +22,7 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def grouped(reasons: Mapping[str, str]) -> list[str]:
-    """A line for each reason, with all that it holds for: there are many blocks of one kind in a network."""
+    """Return a line for each reason with all names that it applies to: a network has many blocks of one kind."""
     by_reason: defaultdict[str, list[str]] = defaultdict(list)
     for name, reason in reasons.items():
         by_reason[reason].append(name or "(the model)")

@@ -1,7 +1,7 @@
-r"""Text of users made fit to show: names of studies, arms, classes, layers and files may hold any character.
+r"""Display of the user's text: names of studies, arms, classes, layers and files may hold any character.
 
-What is stored and exported stays as it is. Whatever prints, writes a page or words an error shows it through
-`printable`: a terminal would obey control sequences, and a reader would see text in another order than it has.
+Stored and exported text stays unchanged. Terminal output, pages and error messages pass it through `printable`,
+because a terminal would execute control sequences, and other characters would display the text in a different order.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from collections.abc import Callable, Iterable
 # Format characters (category Cf of Unicode) that words need: joiners, and signs drawn under the digits after them.
 _JOINERS = frozenset("\u200c\u200d")
 _DRAWN = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")
-_JOINED = frozenset("LMS")  # categories of what joiners stand between: letters, their marks, emoji
+_JOINED = frozenset("LMS")  # categories of the characters around a joiner: letters, their marks, emoji
 _VIRAMA = 9  # combining class of the marks of Indian scripts after which a joiner may also end a word
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))  # control, format, half of a surrogate pair, line and paragraph end
 
 
 def printable(text: str, *, keep: str = "", escape: Callable[[str], str] | None = None) -> str:
-    r"""Return the text with escapes for characters that are not seen but obeyed.
+    r"""Return the text with escapes for invisible control characters.
 
-    Escaped are control characters (C0, DEL, C1), line ends, format characters such as those that turn the direction of
-    text, and lone surrogates, which stand for bytes of file names that are no UTF-8. All that is seen stays: accents,
-    any script, emoji with their joiners. A backslash stays as it is, so that paths can be read; what is escaped is
-    for reading, not for parsing.
+    Escaped are control characters (C0, DEL, C1), line ends, format characters such as those that change the direction
+    of text, and lone surrogates, which represent bytes of file names that are not UTF-8. Visible characters stay:
+    accents, any script, emoji with their joiners. A backslash stays unchanged, so that paths are readable; the result
+    is for reading, not for parsing.
 
     Args:
         text: Any text.
@@ -68,7 +68,7 @@ def shortened(text: str, longest: int, *, keep: str = "") -> str:
 
 
 def quoted(value: object, longest: int = 60) -> str:
-    """Return a value as an error quotes it: as Python writes it, of bounded length, whatever it holds.
+    """Return a value as an error quotes it: its repr, printable and of bounded length.
 
     Example:
         >>> quoted("a" * 100, 20), quoted(10**5000), quoted([[[[[[[1]]]]]]])
@@ -91,7 +91,7 @@ class _Brief(reprlib.Repr):
 
 
 def _hidden(text: str, place: int) -> bool:
-    """Tell whether the character at a place is obeyed instead of seen."""
+    """Return True if the character at an index is a control rather than a visible one."""
     char = text[place]
     if char in _JOINERS and place > 0:
         before, after = text[place - 1], text[place + 1 : place + 2]

@@ -1,9 +1,9 @@
-"""A trial as the store keeps it: compact JSON texts in one row, and a digest of all of them.
+"""Rows of trials in the store: compact JSON texts, and a digest of all of them.
 
-A part of a trial (its epochs, its sites, ...) is one text, `{"epoch": [0, 1, ...], "step": [0, 20, ...], ...}`: columns
-by name, so that a field that came later is one that older texts lack. Python's JSON keeps every bit of a float. A trial
-that was read makes its parts when they are first asked for: a study of a thousand trials is counted at once, and what
-is never drawn is never made.
+A part of a trial (its epochs, its sites, ...) is one text, `{"epoch": [0, 1, ...], "step": [0, 20, ...], ...}`, with
+columns by name, so that older texts simply lack fields that were added later. Python's JSON keeps every bit of a float.
+A trial that was read decodes a part on first access, so that a study of a thousand trials loads quickly and parts that
+are never used are never decoded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from slopewise.records import TRIAL_PARTS, TrialRecord
 
 Columns: TypeAlias = dict[str, Any]
 KEYS = ("arm", "seed", "status")
-COLUMNS = (*KEYS, "sha256", "facts", *TRIAL_PARTS)  # in the order of the table; what comes later stands at its end
+COLUMNS = (*KEYS, "sha256", "facts", *TRIAL_PARTS)  # in the order of the table; new columns are added at the end
 _FACTS = tuple(f.name for f in fields(TrialRecord) if f.name not in (*KEYS, *TRIAL_PARTS))
 
 
@@ -27,10 +27,10 @@ def encode(value: Any) -> str:
     r"""Return compact JSON of plain data, in ASCII.
 
     JSON has no infinity and no NaN: 9e999 reads as infinity everywhere, and NaN becomes null, as it does in SQLite.
-    Half a surrogate pair, which stands for a byte of a file's name, is no text to other tools: it becomes an escape.
+    A lone surrogate, which represents a byte of a file's name, is invalid text for other tools: it becomes an escape.
 
     Raises:
-        TypeError: Something in the value is no plain data.
+        TypeError: The value contains an object that is not plain data.
 
     Example:
         >>> encode({"loss": [0.1, float("inf"), float("nan")], "file": "\udcff.png"})
@@ -51,7 +51,7 @@ def encode(value: Any) -> str:
 
 
 def seal(*texts: str | bytes | None) -> str:
-    """Return the SHA-256 of a row's texts; None, which a row of an older file has for a later column, adds nothing.
+    """Return the SHA-256 of a row's texts; None, the value of an older row in a later column, adds nothing.
 
     Example:
         >>> seal("relu", "0") == seal(b"relu", b"0", None), seal("relu", "0") == seal("relu0", "")
@@ -80,7 +80,7 @@ def _pack_part(record: type, rows: Sequence[Any]) -> str | None:
 
 
 def unpack(row: Sequence[Any]) -> TrialRecord | None:
-    """Return the trial of a row in the order of `COLUMNS`, text as bytes; None where its digest says otherwise."""
+    """Return the trial of a row in the order of `COLUMNS`, text as bytes; None if the digest does not match."""
     arm, seed, status, digest, *texts = row
     if not (isinstance(arm, bytes) and isinstance(seed, int) and isinstance(status, bytes)):
         return None
@@ -94,7 +94,7 @@ def unpack(row: Sequence[Any]) -> TrialRecord | None:
 
 
 class _StoredTrial(TrialRecord):
-    """A `TrialRecord` like any other, but that its parts are texts until somebody asks for them."""
+    """A `TrialRecord` whose parts stay encoded until their first access."""
 
     __slots__ = ()
 
@@ -136,7 +136,7 @@ def _values(trial: TrialRecord) -> tuple[Any, ...]:
 
 for _name in TRIAL_PARTS:
     setattr(_StoredTrial, _name, _Part(_name))
-_StoredTrial.__qualname__ = TrialRecord.__qualname__  # it shows itself as what it stands for
+_StoredTrial.__qualname__ = TrialRecord.__qualname__  # so that its repr is that of a `TrialRecord`
 
 
 def _unpack_part(record: Any, text: bytes) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""A study read from its file: what is whole, and the names of what is damaged."""
+"""Reading of a study from its file: the undamaged content, and the names of the damaged items."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCHEMA = 2  # stored as SQLite's user_version
 _TRIES = 3  # a file that seems damaged may have been written meanwhile
 _T = TypeVar("_T")
 _Listed = dict[int, tuple[str, int]]  # arm and seed of a row, by its number
-_LISTED = "SELECT rowid, arm, seed FROM records INDEXED BY records_arm_seed"  # a second telling of what is there
+_LISTED = "SELECT rowid, arm, seed FROM records INDEXED BY records_arm_seed"  # a second list of the stored trials
 _COUNTED = """
 SELECT arm, sum(status = 'finished'), sum(status = 'finished' AND json_extract(facts, '$.diverged_step') IS NOT NULL),
     sum(status = 'failed') FROM records GROUP BY arm
@@ -29,7 +29,7 @@ SELECT arm, sum(status = 'finished'), sum(status = 'finished' AND json_extract(f
 
 
 def holds_study(folder: str | Path) -> bool:
-    """Return whether a store is there; a file without tables, which a driver leaves that is killed at once, is none."""
+    """Return True if a folder holds a store. A file without tables, left by a driver killed at its start, is none."""
     path = Path(folder) / FILE
     if not path.exists() or not path.stat().st_size:
         return False
@@ -38,17 +38,17 @@ def holds_study(folder: str | Path) -> bool:
             version = connection.execute("PRAGMA user_version").fetchone()
             return version != (0,) or connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
     except DAMAGE:
-        return True  # something is there: whoever reads it says what is wrong with it
+        return True  # there is a file: reading it reports the fault
 
 
 def read_study(folder: str | Path) -> StudyRecord:
-    """Return what a folder's study has stored so far, in the plan's order; `damaged` names what was left out.
+    """Return the study stored in a folder so far, in the plan's order; `damaged` names the items left out.
 
     Args:
         folder: Folder of the study. It is only read, and may be one that cannot be written.
 
     Raises:
-        StoreError: No study is there, or it is no store of ours, or what it was asked is damaged, or it stays locked.
+        StoreError: The folder holds no study, the file is not a store, the study's spec is damaged, or it stays locked.
     """
     path = _existing(folder)
     for attempt in range(1, _TRIES + 1):
@@ -184,10 +184,10 @@ def make_record(
 
 
 def _try(read: Callable[[], _T]) -> _T | None:
-    """Return what is read; None where SQLite finds the pages damaged.
+    """Return the result of `read`; None if SQLite finds the pages damaged.
 
     Raises:
-        sqlite3.OperationalError: It could not read for another reason, such as a lock.
+        sqlite3.OperationalError: Reading failed for another reason, such as a lock.
     """
     try:
         return read()
@@ -221,7 +221,7 @@ def _rows(connection: sqlite3.Connection, listed: Mapping[Any, Any]) -> list[tup
 def _trials(
     rows: Iterable[tuple[Any, ...]], listed: Mapping[Any, Any] | None, planned: set[tuple[str, int]]
 ) -> tuple[list[TrialRecord], list[str]]:
-    """Return the trials whose digests are right, and the names of the others."""
+    """Return the trials whose digests match, and the names of the others."""
     names = {row: _name(key[0], key[1], planned) for row, key in (listed or {}).items()}
     trials: dict[tuple[str, int], TrialRecord] = {}
     lost: dict[str, None] = {}
@@ -240,7 +240,7 @@ def _trials(
 
 
 def _name(arm: Any, seed: Any, planned: set[tuple[str, int]]) -> str | None:
-    """Return the name of a trial, if what tells it is not damaged, too."""
+    """Return the name of a trial; None if its arm or seed is damaged, too."""
     if isinstance(arm, bytes):
         arm = arm.decode(errors="replace")
     return f"{arm} seed {seed}" if (arm, seed) in planned else None

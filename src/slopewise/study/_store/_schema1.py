@@ -1,7 +1,7 @@
 """Files of schema 1, the first, which had a table for each kind of record and a row for each record.
 
-They are read as they are, and rewritten when their study goes on. A kind of record, or a field, that came later is a
-table or a column that older files lack. They have no digests: nothing tells whether a number in them is what it was.
+Such files are read unchanged, and rewritten when their study is resumed. A kind of record or a field that was added
+later is a table or a column that older files lack. They have no digests, so that a changed number is not detected.
 """
 
 from __future__ import annotations

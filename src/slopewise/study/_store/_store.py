@@ -1,6 +1,6 @@
-"""Writing of a store, by the one driver of its study.
+"""Writing of a store by the only driver of its study.
 
-`study` has one row (what was asked, of which data), `environments` a row for each environment, `records` a row for
+`study` has one row (the spec and the facts of the data), `environments` a row for each environment, `records` a row for
 each trial with its facts and parts as JSON and a digest of them all. Views with the names of the records (`trials`,
 `epochs`, `sites`, ...) show them field by field, for any SQLite tool.
 """
@@ -28,8 +28,8 @@ from slopewise.study._store._packed import KEYS, encode, pack, seal
 from slopewise.study._store._read import FILE, SCHEMA, holds_study, read_study
 from slopewise.study._store._sqlite import BESIDE, begin_log, beside, end_log, fault, in_words, is_busy, is_sound
 
-_PAUSE = 0.2  # seconds between two attempts at a file that somebody else has locked
-_PATIENCE = 5.0  # seconds of that before a word is said
+_PAUSE = 0.2  # seconds between two attempts at a file that another program has locked
+_PATIENCE = 5.0  # seconds of attempts before a warning
 
 _metadata = sql.MetaData()
 _STUDY = sql.Table(
@@ -63,11 +63,11 @@ _T = TypeVar("_T")
 
 
 class StoreWarning(SlopewiseWarning):
-    """Something about a study's file that does not keep the study from going on."""
+    """Fault of a study's file that does not stop the study."""
 
 
 class Store:
-    """The file of a study, open for writing; `Store.create` makes it, or goes on with it."""
+    """The file of a study, open for writing; `Store.create` creates it or opens an existing one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -76,17 +76,18 @@ class Store:
 
     @classmethod
     def open(cls, folder: str | Path) -> Store:
-        """Return the store of a folder that holds a study, as it is."""
+        """Return the store of a folder that holds a study, without a change to it."""
         return cls(Path(folder) / FILE)
 
     @classmethod
     def create(cls, folder: str | Path, spec: StudySpec, data: dict[str, Any]) -> Store:
-        """Return the store of a run: a new one, or the old one of the same study, which may gain arms and seeds.
+        """Return the store of a run: a new one, or the existing one of the same study, which may gain arms and seeds.
 
-        A file of an older schema is rewritten. A damaged one is moved aside, and a new one gets what is whole in it.
+        A file of an older schema is rewritten. A damaged file is moved aside, and its undamaged content is copied to a
+        new one.
 
         Raises:
-            StoreError: The folder cannot be written, or holds a different study; the difference is shown.
+            StoreError: The folder cannot be written, or holds a different study; the message shows the differences.
         """
         path = Path(folder) / FILE
         old = read_study(folder) if holds_study(folder) else None
@@ -110,10 +111,10 @@ class Store:
     def add(self, trial: TrialRecord, environment: dict[str, Any] | None) -> None:
         """Write one trial in one transaction; it replaces a failed one of the same arm and seed.
 
-        While another program has the file locked, this waits, and says so once.
+        If another program has locked the file, the call waits, and warns once.
 
         Raises:
-            StoreError: The disk is full, the trial is there already, or the like.
+            StoreError: The trial cannot be written, for instance because the disk is full or it is stored already.
         """
         row = pack(trial)
 
@@ -127,12 +128,12 @@ class Store:
         self._write(work)
 
     def close(self) -> None:
-        """Let go of the file, and leave one file where nobody reads it just now."""
+        """Close the file, and merge its log into it unless the file is being read."""
         self._engine.dispose()
         end_log(self.path)
 
     def _write(self, work: Callable[[sql.Connection], None]) -> None:
-        """Do work in one transaction, again and again until no other program has the file locked."""
+        """Do work in one transaction, repeated until no other program has the file locked."""
         began, told = time.monotonic(), False
         while True:
             try:
@@ -216,7 +217,7 @@ def _check_data(old: dict[str, Any], new: dict[str, Any], folder: str | Path) ->
 
 
 def _move_aside(path: Path) -> Path:
-    """Give a damaged file, and what belongs to it, another name beside it."""
+    """Rename a damaged file and the files that belong to it, and return the new path."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     aside = path.with_name(f"{path.name}.damaged-{stamp}")
     for suffix in BESIDE:

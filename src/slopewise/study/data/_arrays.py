@@ -16,10 +16,10 @@ from slopewise.study.data._layout import channels_first, find_layout
 
 
 def from_arrays(x_train: Any, y_train: Any, x_test: Any, y_test: Any, spec: DataSpec) -> RawData:
-    """Make raw data of arrays or tensors, with classes named by `data.classes` or else by their numbers.
+    """Make raw data from arrays or tensors, with classes named by `data.classes` or else by their numbers.
 
     Raises:
-        DataError: labels are no integers, or images none of (N, H, W), (N, C, H, W) and (N, H, W, C).
+        DataError: The labels are not integers, or the images are none of (N, H, W), (N, C, H, W) and (N, H, W, C).
     """
     train_labels = class_numbers(y_train, "training labels", spec.classes)
     test_labels = class_numbers(y_test, "test labels", spec.classes)
@@ -31,10 +31,10 @@ def from_arrays(x_train: Any, y_train: Any, x_test: Any, y_test: Any, spec: Data
 
 
 def images_of(array: Any, part: str, spec: DataSpec) -> tuple[Tensor, str]:
-    """The images (N, C, H, W) of an array, and how it was read in words.
+    """Return the images (N, C, H, W) of an array, and a phrase that describes how the array was read.
 
     Raises:
-        DataError: the array holds no images, or its axes could be read in two ways.
+        DataError: The array holds no images, or its axes are ambiguous.
     """
     images = to_tensor(array, f"{part} images")
     if not len(images):
@@ -44,10 +44,10 @@ def images_of(array: Any, part: str, spec: DataSpec) -> tuple[Tensor, str]:
 
 
 def class_names(train_labels: Tensor, test_labels: Tensor, spec: DataSpec) -> tuple[str, ...]:
-    """Names of the classes: `data.classes`, or the numbers from 0 to the largest label.
+    """Return the names of the classes: `data.classes`, or the numbers from 0 to the largest label.
 
     Raises:
-        DataError: there are more labels than names.
+        DataError: There are more labels than names.
     """
     labels = torch.cat([train_labels, test_labels])
     count = int(labels.max()) + 1 if len(labels) else 0
@@ -59,10 +59,12 @@ def class_names(train_labels: Tensor, test_labels: Tensor, spec: DataSpec) -> tu
 
 
 def to_tensor(array: Any, what: str) -> Tensor:
-    """A tensor of real numbers on the CPU, of the same number type.
+    """Return an array as a tensor of real numbers on the CPU, without a change of the number type.
+
+    The exceptions are floating-point numbers of more than 64 bits, which become float64.
 
     Raises:
-        DataError: the array holds something else.
+        DataError: The array does not hold real numbers.
     """
     if isinstance(array, Tensor):
         tensor = array.detach().cpu()

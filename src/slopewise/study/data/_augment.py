@@ -34,7 +34,7 @@ class Augment:
 
     @classmethod
     def resolve(cls, spec: AugmentSpec, *, height: int, flip: bool) -> Augment:
-        """Fill in what the spec leaves to the data: an eighth of the height, the data set's advice on flips."""
+        """Fill in the spec's missing values: an eighth of the height for `shift`, the data set's setting for `flip`."""
         return cls(
             shift=height // 8 if spec.shift is None else spec.shift,
             flip=flip if spec.flip is None else spec.flip,
@@ -42,7 +42,7 @@ class Augment:
         )
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """A changed copy of images (B, C, H, W); each effect that is off draws nothing."""
+        """Return a changed copy of images (B, C, H, W); each effect that is off draws nothing."""
         if self.shift:
             images = _shift(images, self.shift, generator)
         if self.flip:

@@ -30,7 +30,7 @@ def load(spec: DataSpec, reader: ImageReader) -> RawData:
     Items are read once, in order and by one thread, so leave random augmentation to `data.augment`.
 
     Raises:
-        DataError: the callable raises, or returns something else.
+        DataError: The callable raises, or returns something else.
     """
     source = resolve(spec.source)
     try:
@@ -64,7 +64,7 @@ Read = tuple[Tensor | StoredImages, Tensor, str, list[str]]
 
 
 def _read(dataset: Any, part: str, spec: DataSpec, reader: ImageReader) -> Read:
-    """Images, labels, how they were read, and notes."""
+    """Return the images and labels of a part, a phrase that describes how they were read, and notes."""
     if (arrays := _as_arrays(dataset)) is not None:
         images, reading = images_of(arrays[0], part, spec)
         return images, class_numbers(arrays[1], f"{part} labels", spec.classes), reading, []
@@ -84,7 +84,7 @@ def _read(dataset: Any, part: str, spec: DataSpec, reader: ImageReader) -> Read:
 
 
 def _as_arrays(dataset: Any) -> Sequence[Any] | None:
-    """Images and labels where they are given whole; a class of one's own may do more than its arrays say."""
+    """Return images and labels given as whole arrays, else None: a subclass may do more than return its arrays."""
     if type(dataset) is TensorDataset and len(dataset.tensors) == 2:
         return dataset.tensors
     if isinstance(dataset, (tuple, list)) and len(dataset) == 2:
@@ -95,7 +95,7 @@ def _as_arrays(dataset: Any) -> Sequence[Any] | None:
 
 
 def _is_pair_of_lists(dataset: Any) -> bool:
-    """Images and labels in lists; two items of (image, label) have no list of numbers in the second place."""
+    """Return True for images and labels in two lists. Of two (image, label) items, the second is no list of labels."""
     if not (isinstance(dataset, (tuple, list)) and len(dataset) == 2 and all(isinstance(p, list) for p in dataset)):
         return False
     images, labels = dataset
@@ -103,7 +103,7 @@ def _is_pair_of_lists(dataset: Any) -> bool:
 
 
 class _MoreChannelsError(Exception):
-    """A coloured picture stands among grey ones."""
+    """Coloured picture among grey ones."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
@@ -144,7 +144,7 @@ class _Items:
         return images, self.numbers(labels), f"items of {first.scale}", notes
 
     def item(self, index: int) -> tuple[Picture, Any]:
-        """One item, its label as it is."""
+        """Return one item, with its label unchanged."""
         where = f"item {index} of the {self.part} set"
         try:
             item = self.dataset[index]
@@ -170,7 +170,7 @@ class _Items:
             )
 
     def numbers(self, labels: list[Any]) -> Tensor:
-        """The labels of all items as integers."""
+        """Return the labels of all items as integers."""
         plain = [label.detach().cpu().numpy() if isinstance(label, Tensor) else label for label in labels]
         shapes = [np.shape(label) for label in plain]
         if odd := [i for i, shape in enumerate(shapes) if shape != shapes[0]]:
@@ -181,7 +181,7 @@ class _Items:
         return class_numbers(np.array(plain), f"{self.part} labels", self.spec.classes)
 
     def changing(self) -> str:
-        """A note on items that come out differently each time."""
+        """Return a note about items that differ each time they are read."""
         return (
             f"item 0 of the {self.part} set is another image when it is read again: leave random changes to "
             "data.augment, since items are read once and the same for all arms"

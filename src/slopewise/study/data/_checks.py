@@ -1,4 +1,4 @@
-"""Checks across all images: what cannot be used, and what may not be as intended."""
+"""Checks across all images: errors for unusable data, and notes about data that are perhaps not as intended."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def check_pixels(raw: RawData) -> list[str]:
         Notes on constant images, on parts or images of other scales, and on identical images.
 
     Raises:
-        DataError: pixels are NaN or infinite, all are the same, or the parts cannot be on one scale.
+        DataError: Pixels are NaN or infinite, all are the same, or the parts cannot be on one scale.
     """
     train, test = _extremes(pixels_of(raw.train_images), _PARTS[0]), _extremes(pixels_of(raw.test_images), _PARTS[1])
     notes = _about_constants(raw, train, test)
@@ -95,7 +95,7 @@ def _about_constants(raw: RawData, train: _Part, test: _Part) -> list[str]:
 
 
 def _if_white(raw: RawData, value: float) -> str:
-    """Words on a picture file that came out white: it may have shown white shapes on a transparent ground."""
+    """Return a clause about a picture file that came out white: it may show white shapes on a transparent ground."""
     hidden = raw.names is not None and value in _WHITES
     return " (transparency is laid on white, where white shapes are not seen)" if hidden else ""
 
@@ -126,7 +126,7 @@ def _about_scales(raw: RawData, train: _Part, test: _Part) -> list[str]:
 
 
 def _about_copies(raw: RawData) -> list[str]:
-    """Notes on identical images of two classes, and of both parts."""
+    """Return notes on images that are identical across two classes, or across both parts."""
     places: dict[bytes, list[tuple[int, int, int]]] = defaultdict(list)  # (part, index, label) by content
     for part, (images, labels) in enumerate(((raw.train_images, raw.train_labels), (raw.test_images, raw.test_labels))):
         for index, (image, label) in enumerate(zip(pixels_of(images).numpy(), labels.tolist(), strict=True)):

@@ -11,7 +11,7 @@ from slopewise.study.data._tree import Tree, kinds
 
 
 def class_directories(part: Tree, wanted: tuple[str, ...] | None) -> list[Tree]:
-    """The directories of a part that are its classes, in the order of their labels.
+    """Return the directories of a part that are its classes, in the order of their labels.
 
     Args:
         part: Directory of the classes.
@@ -19,7 +19,7 @@ def class_directories(part: Tree, wanted: tuple[str, ...] | None) -> list[Tree]:
             of torchvision and Keras.
 
     Raises:
-        DataError: a class has no directory, or its directory no picture.
+        DataError: A class has no directory, or its directory has no picture.
     """
     found = {tree.name: tree for tree in part.below}
     if wanted is not None and (missing := [name for name in wanted if name not in found]):
@@ -35,7 +35,7 @@ def class_directories(part: Tree, wanted: tuple[str, ...] | None) -> list[Tree]:
 
 
 def about_classes(part: Tree, classes: Sequence[Tree], *, ordered: bool) -> list[str]:
-    """Notes about what was taken for classes: their order unless it was given, and what lies beside and below them."""
+    """Return notes about the classes: their order unless it was given, and directories and pictures left out."""
     notes = []
     names = [tree.name for tree in classes]
     by_value = sorted(names, key=natural_key)
@@ -61,7 +61,7 @@ def about_classes(part: Tree, classes: Sequence[Tree], *, ordered: bool) -> list
 
 
 def natural_key(name: str) -> str:
-    """Key that sorts the numbers in names by value and all else as text.
+    """Return a key that sorts the numbers in names by value and all else as text.
 
     Example:
         >>> sorted(["class10", "class9", "class", "b"], key=natural_key)

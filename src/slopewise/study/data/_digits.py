@@ -14,7 +14,7 @@ _TEST_FRACTION = 0.45  # 808 images: a grid of 0.12 points, fine enough for a ma
 
 
 def load(spec: DataSpec, reader: ImageReader) -> RawData:  # noqa: ARG001 - every source has this signature
-    """Digits with a fixed, class-balanced test part; mirrored digits are other shapes, so no flips."""
+    """Load the digits with a fixed, class-balanced test part; mirrored digits are other shapes, so no flips."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()

@@ -20,7 +20,7 @@ from slopewise.study.data._tree import Tree, kinds, scan
 
 @dataclass(frozen=True)
 class Files:
-    """Pictures of both parts, and what a user should know of how they were found."""
+    """Pictures of both parts, and notes for the user about the way they were found."""
 
     classes: tuple[str, ...]
     train: list[Path]
@@ -34,7 +34,7 @@ def discover(spec: DataSpec) -> Files:
     """Find the pictures, classes and parts below `data.path`.
 
     Raises:
-        DataError: there is no such folder, it has no classes, or it could be read in two ways.
+        DataError: There is no such folder, it has no classes, or it could be read in two ways.
     """
     if not spec.path:
         raise DataError("data.path: say which folder holds the images (one directory a class)")
@@ -81,7 +81,7 @@ def _labelled(classes: Sequence[Tree]) -> tuple[list[Path], Tensor]:
 
 
 def _about_others(classes: Sequence[Tree]) -> list[str]:
-    """A note that counts the files that were not taken for pictures, by what they are."""
+    """Return a note with the numbers of files that are not pictures, by kind."""
     others = [path for tree in classes for path in tree.all_others]
     if not others:
         return []

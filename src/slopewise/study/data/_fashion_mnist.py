@@ -38,12 +38,12 @@ _CLASSES = (
 
 
 def load(spec: DataSpec, reader: ImageReader) -> RawData:  # noqa: ARG001 - every source has this signature
-    """The four files, gzipped or not, from the first of these folders that has them.
+    """Load the four files, gzipped or not, from the first of these folders that has them.
 
     `data.path`; the Debian package `dataset-fashion-mnist`; the user's cache (`$XDG_CACHE_HOME`, else `~/.cache`).
 
     Raises:
-        DataError: no folder has all four files, or one is not what its name says.
+        DataError: No folder has all four files, or one is not what its name says.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slopewise" / "fashion-mnist"
     folders = [Path(spec.path)] if spec.path else [_DEBIAN, cache]
@@ -65,10 +65,10 @@ def _find(folder: Path, name: str) -> Path | None:
 
 
 def read_idx(path: Path) -> Tensor:
-    """An IDX file of unsigned bytes (its format: http://yann.lecun.com/exdb/mnist), as a uint8 tensor.
+    """Read an IDX file of unsigned bytes (format: http://yann.lecun.com/exdb/mnist) as a uint8 tensor.
 
     Raises:
-        DataError: the file is damaged, is not IDX, or holds another number type.
+        DataError: The file is damaged, is not IDX, or holds another number type.
     """
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:

@@ -25,17 +25,17 @@ _SAMPLE = 64  # headers from which the mode of all pictures is guessed
 
 
 class _OtherModeError(Exception):
-    """A picture needs another mode than the one that the pictures are being read in."""
+    """A picture needs a mode that differs from the one in which the pictures are being read."""
 
 
 def load(spec: DataSpec, reader: ImageReader) -> RawData:
-    """Every image of the folder, decoded once.
+    """Load every image of the folder, decoded once.
 
-    The mode that all pictures are kept in is guessed from a sample of headers. Where some picture proves the guess
-    wrong, all headers are read, and then the pictures from the start.
+    The common mode of all pictures is guessed from a sample of headers. If a picture proves the guess wrong, all
+    headers are read, and then all pictures again.
 
     Raises:
-        DataError: the folder is missing, a class has no image, or files cannot be decoded; they are named.
+        DataError: The folder is missing, a class has no image, or files cannot be decoded; they are named.
     """
     files = discover(spec)
     paths = files.train + files.test
@@ -86,7 +86,7 @@ def _read_part(
     faults: list[str],
     reader: ImageReader,
 ) -> _Part:
-    """Read the files of one part; what is wrong with them is appended to `faults`."""
+    """Read the files of one part, and append descriptions of unreadable files to `faults`."""
     shape = (mode.channels, *size)
     headers: list[Header | None] = [None] * len(files)
 
@@ -108,7 +108,7 @@ def _read_part(
 
 
 def _headers(files: Sequence[Path], reader: ImageReader) -> dict[Path, Header]:
-    """Headers of the files that have one."""
+    """Return the headers of the files that have one."""
 
     def header(index: int) -> Header | None:
         try:

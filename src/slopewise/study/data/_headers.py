@@ -1,4 +1,4 @@
-"""The first bytes of pictures: what they will be read as, and what of them will not be read."""
+"""Headers of pictures: the mode in which they will be read, and the parts that will not be read."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from PIL import Image
 
 from slopewise.study.data._picture import PictureMode, mode_of, opened
 
-_NO_FRAMES = ("MPO", "PSD", "IM", "SPIDER", "ICO", "ICNS")  # what follows is a preview, a layer or another resolution
+_NO_FRAMES = ("MPO", "PSD", "IM", "SPIDER", "ICO", "ICNS")  # later frames are previews, layers or other resolutions
 
 
 @dataclass(frozen=True)
 class Header:
-    """The first bytes of one file.
+    """Header of one file.
 
     Attributes:
-        mode: Mode that keeps all of the picture.
-        format: Name of its format in Pillow's words.
-        size: Height and width before it is turned.
-        several: True if it has further frames or pages, which are not read.
-        cut: True if it has more bits than the 8 that Pillow reads of it.
+        mode: Mode that keeps all information of the picture.
+        format: Name of the format in Pillow.
+        size: Height and width before the picture is turned by its EXIF orientation.
+        several: True if the picture has further frames or pages, which are not read.
+        cut: True if the picture has more bits than the 8 that Pillow reads.
     """
 
     mode: PictureMode
@@ -35,7 +35,7 @@ class Header:
 
 
 def header_of(image: Image.Image) -> Header:
-    """Return what the header of a picture says; its pixels need not be read yet."""
+    """Return the header of a picture, whose pixels need not be read yet."""
     return Header(
         mode_of(image),
         image.format or "unknown",
@@ -79,7 +79,7 @@ def in_words(headers: Sequence[Header], mode: PictureMode) -> str:
 
 
 def about_headers(headers: Sequence[Header]) -> list[str]:
-    """Notes about what of the pictures is not read, and of pictures unlike the others."""
+    """Return notes about parts of the pictures that are not read, and about pictures of different depths."""
     notes = []
     if several := sum(head.several for head in headers):
         notes.append(f"{several} of {len(headers)} pictures have several frames or pages: the first of each is read")

@@ -16,10 +16,10 @@ _INSTEAD = "a label must be one integer class: segmentation, regression and seve
 
 
 def class_numbers(labels: Any, what: str, names: Sequence[str] | None) -> Tensor:
-    """Bring labels to int64 (N,).
+    """Convert labels to int64 (N,).
 
-    Taken are integers, booleans, floating-point numbers that are whole, each also in the shape (N, 1), rows that hold
-    a single 1 (one-hot), and text where `data.classes` gives the order of the classes.
+    Accepted are integers, booleans and whole floating-point numbers, each also in the shape (N, 1), one-hot rows, and
+    text if `data.classes` gives the order of the classes.
 
     Args:
         labels: Array or tensor of N labels.
@@ -27,7 +27,7 @@ def class_numbers(labels: Any, what: str, names: Sequence[str] | None) -> Tensor
         names: Value of `data.classes`.
 
     Raises:
-        DataError: these are no classes.
+        DataError: The labels are not classes.
 
     Example:
         >>> class_numbers(np.array([2.0, 0.0, 1.0]), "labels", None), class_numbers(np.eye(3), "labels", None)

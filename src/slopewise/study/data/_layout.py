@@ -1,9 +1,9 @@
-"""Axes of images in arrays: one rule for every source, and a question where sizes do not tell.
+"""Axes of images in arrays: one rule for every source, and an error if the sizes are ambiguous.
 
-`C`, `H` and `W` are channels, height and width of one image. The rule trusts two signs: an axis of at most 4 where the
-axis at the other end is longer (grey, colour, transparency), and two equal axes beside a third (a square of any number
-of bands). Where they disagree, where there is none, or where what they leave would be as narrow as a window of sensor
-data, `data.layout` is asked for.
+`C`, `H` and `W` are channels, height and width of one image. The rule uses two signs: an axis of at most 4 if the axis
+at the other end is longer (grey, colour, transparency), and two equal axes beside a third (a square of any number of
+bands). If the signs disagree or are absent, or the resulting image would be as narrow as a window of sensor data, the
+error asks for `data.layout`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def find_layout(shape: Sequence[int], asked: Literal["auto"] | Layout, what: str
         what: Subject of the error, such as "training images".
 
     Raises:
-        DataError: the shape is no image's, could be read in two ways, or is not as `data.layout` says.
+        DataError: The shape is not that of an image, is ambiguous, or contradicts `data.layout`.
 
     Example:
         >>> find_layout((28, 28, 3), "auto", "images"), find_layout((13, 64, 64), "auto", "images")
@@ -78,7 +78,7 @@ def find_layout(shape: Sequence[int], asked: Literal["auto"] | Layout, what: str
 
 
 def channels_first(images: Tensor, layout: Layout) -> Tensor:
-    """Bring images (..., H, W), (..., H, W, C) or (..., C, H, W) to (..., C, H, W).
+    """Convert images (..., H, W), (..., H, W, C) or (..., C, H, W) to (..., C, H, W).
 
     Example:
         >>> import torch
@@ -91,7 +91,7 @@ def channels_first(images: Tensor, layout: Layout) -> Tensor:
 
 
 def _unflattened(shape: tuple[int, ...]) -> str:
-    """The way back, where vectors have as many numbers as a square image that is grey or has three channels."""
+    """Return a hint to reshape vectors that are as long as a square image of one or three channels; else ""."""
     for channels in (1, 3):
         side = math.isqrt(math.prod(shape) // channels)
         if len(shape) == 1 and side >= 8 and channels * side**2 == shape[0]:

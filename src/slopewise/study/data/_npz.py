@@ -35,7 +35,7 @@ def load(spec: DataSpec, reader: ImageReader) -> RawData:  # noqa: ARG001 - ever
     An archive with one pair of arrays alone has a fixed fifth of each class taken as the test set.
 
     Raises:
-        DataError: the file is missing or not an archive, or lacks one of the arrays.
+        DataError: The file is missing or not an archive, or lacks one of the arrays.
     """
     if not spec.path:
         raise DataError("data.path: say which .npz file holds the images")
@@ -57,10 +57,10 @@ def load(spec: DataSpec, reader: ImageReader) -> RawData:  # noqa: ARG001 - ever
 
 
 def find_keys(names: Iterable[str], path: Path) -> dict[str, str]:
-    """Find which array is which: `x_train` to `y_test`, or `x` and `y` where nothing is said of parts.
+    """Return the names of the arrays by their roles: `x_train` to `y_test`, or `x` and `y` if no name has a part.
 
     Raises:
-        DataError: one is missing, or there are two for the same.
+        DataError: A role has no array, or several.
 
     Example:
         >>> find_keys(["trainX", "train_labels", "images_test", "y_test", "val_images"], Path("a.npz"))

@@ -1,7 +1,6 @@
-"""Parts of a data set and classes: which directories of a folder of images are which.
+"""Roles of the directories in a folder of images: parts of a data set, or classes.
 
-Parts are known by their names. A tree that could be read in two ways is asked about: `data.parts` and `data.classes`
-answer.
+Parts are recognised by their names. An ambiguous tree is an error, which `data.parts` or `data.classes` resolves.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ SHOWN = 6  # names in a message
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Directories whose sub-directories are the classes; without a `test`, a share of `train` becomes it."""
+    """Directories whose subdirectories are the classes; without `test`, a fraction of `train` is the test set."""
 
     train: Tree
     test: Tree | None
@@ -45,7 +44,7 @@ def arrange(root: Tree, spec: DataSpec) -> Arrangement:
     """Find the directories of training and test images.
 
     Raises:
-        DataError: the tree has no classes, or could be read in two ways.
+        DataError: The tree has no classes, or could be read in two ways.
     """
     if spec.parts is not None:
         train, test = (_unwrapped(_part(root, name)) for name in spec.parts)
@@ -77,9 +76,9 @@ def arrange(root: Tree, spec: DataSpec) -> Arrangement:
 
 
 def part_roles(names: Sequence[str]) -> dict[str, Role]:
-    """Those of sibling directories that are parts of a data set by their names, and the part of each.
+    """Return the sibling directories that are parts of a data set by their names, with the role of each.
 
-    A name is one if nothing but fillers stands beside the word for a part (`Training Set`, `train2017`), or if a
+    A name is that of a part if it consists of the word for a part and fillers (`Training Set`, `train2017`), or if a
     sibling differs from it in that word alone (`seg_train` beside `seg_test`; a single `crash test` is a class).
 
     Example:
@@ -97,7 +96,7 @@ def part_roles(names: Sequence[str]) -> dict[str, Role]:
 
 
 def _role_and_rest(name: str) -> tuple[Role | None, tuple[str, ...]]:
-    """The part that a name speaks of, if any, and its words that are neither that nor fillers."""
+    """Return the role that a name contains, if any, and its words that are neither roles nor fillers."""
     parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)  # TrainImages
     words = re.findall(r"[^\W\d_]+|\d+", parted.lower())
     roles: list[Role] = []
@@ -123,7 +122,7 @@ def _part(root: Tree, name: str) -> Tree:
 
 
 def _unwrapped(part: Tree) -> Tree:
-    """The directory that holds the classes: `test/test/CLASS` has one directory too many."""
+    """Return the directory that holds the classes: `test/test/CLASS` has one directory too many."""
     while not part.pictures and len(part.with_pictures) == 1 and _only_below(part.with_pictures[0]):
         part = part.with_pictures[0]
     if not part.with_pictures:
@@ -188,7 +187,7 @@ _WANTED = "each class needs one, with its pictures inside"
 
 
 def _loose(tree: Tree) -> str:
-    """Words on what a directory holds instead of directories with pictures."""
+    """Return a clause about the contents of a directory that has no directories with pictures."""
     if tree.pictures:
         return (
             f" ({len(tree.pictures)} pictures lie in it directly; labels in a table need data of your own, "
@@ -200,7 +199,7 @@ def _loose(tree: Tree) -> str:
 
 
 def _unreadable(root: Tree) -> str:
-    """Words on the directories that hold files, none of which is a picture."""
+    """Return a clause about the directories that hold files, none of which is a picture."""
     found = [f"'{tree.name}': {kinds(tree.all_others)}" for tree in root.below if _holds_other_files_alone(tree)]
     return f" (Pillow reads no picture from {listed(found)})" if found else ""
 

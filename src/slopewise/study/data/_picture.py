@@ -1,4 +1,4 @@
-"""One picture, from its file or from Pillow to pixels: as a viewer shows it, with all the information that it holds."""
+"""Pixels of one picture, from its file or from Pillow: as a viewer shows it, without loss of information."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class PictureMode:
 
 
 def mode_of(image: Image.Image) -> PictureMode:
-    """The mode that keeps all of one picture; only its header is needed.
+    """Return the mode that keeps all information of one picture; only its header is needed.
 
     Example:
         >>> mode_of(Image.new("LA", (8, 8))), mode_of(Image.new("I;16", (8, 8))).depth
@@ -82,10 +82,10 @@ def mode_of(image: Image.Image) -> PictureMode:
 
 
 def common_mode(modes: Iterable[PictureMode]) -> PictureMode | None:
-    """The mode that keeps all of every picture: colour and 16 bits if any has them.
+    """Return the mode that keeps all information of every picture: colour and 16 bits if any has them.
 
     Returns:
-        None where there is none: real numbers have no scale in common with 8 or 16 bits.
+        The mode; None if there is none, because real numbers have no scale in common with 8 or 16 bits.
     """
     modes = set(modes) or {PictureMode(1, "8 bits")}
     depths = {mode.depth for mode in modes}
@@ -97,10 +97,10 @@ def common_mode(modes: Iterable[PictureMode]) -> PictureMode | None:
 
 
 def to_pixels(image: Image.Image, mode: PictureMode, *, size: tuple[int, int] | None = None) -> Tensor:
-    """The pixels (C, H, W) of one picture: turned as its EXIF says, transparency on white, resized if asked.
+    """Return the pixels (C, H, W) of one picture, turned by its EXIF orientation, on white, resized if `size` is set.
 
     Raises:
-        ValueError: real pixels hold NaN or infinity.
+        ValueError: The pixels hold NaN or infinity.
 
     Example:
         >>> to_pixels(Image.new("RGBA", (4, 2), (255, 0, 0, 0)), PictureMode(3, "8 bits")).shape
@@ -123,7 +123,7 @@ def to_pixels(image: Image.Image, mode: PictureMode, *, size: tuple[int, int] | 
 
 
 def is_picture(path: Path) -> bool:
-    """Pillow reads files of this suffix, or, where it knows no such suffix, the file itself is a picture."""
+    """Return True if Pillow reads files of this suffix or, for a suffix unknown to it, if it can open the file."""
     suffix = path.suffix.lower()
     if suffix in _suffixes():
         return _suffixes()[suffix] in (*_formats(), "MPO")
@@ -149,7 +149,7 @@ def _formats(among: tuple[str, ...] = ()) -> tuple[str, ...]:
 
 @contextmanager
 def opened(path: Path, among: tuple[str, ...] = ()) -> Iterator[Image.Image]:
-    """The picture of a file, while its header or pixels are read; whatever goes wrong names the file."""
+    """Open the picture of a file inside the block, and turn any error into a `DataError` that names the file."""
     try:
         with Image.open(path, formats=_formats(among)) as image:
             yield image
@@ -159,7 +159,7 @@ def opened(path: Path, among: tuple[str, ...] = ()) -> Iterator[Image.Image]:
 
 
 def _draft(image: Image.Image, size: tuple[int, int]) -> None:
-    """Have a JPEG decoded at 1/2, 1/4 or 1/8 of its size, where that is no less than twice the size wanted.
+    """Set a JPEG to be decoded at 1/2, 1/4 or 1/8 of its size, if that is at least twice the wanted size.
 
     The decoder then leaves out frequencies that resizing would average away, and takes a third of the time.
     """
@@ -201,7 +201,7 @@ def _real(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Orientation from 1 to 8 as EXIF counts it; 1 is upright, also where there is none that can be read."""
+    """Return the EXIF orientation, from 1 to 8; 1 is upright, and the value if none can be read."""
     if not isinstance(image, ImageFile.ImageFile):  # an image that was worked on lies as its owner left it
         return 1
     if image.format == "TIFF":  # turned by load(); Pillow 10 leaves the tag in place all the same
@@ -216,7 +216,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _orientation_in(block: object) -> int | None:
-    """The orientation in a block of EXIF, whatever the rest of it holds."""
+    """Return the orientation in a block of EXIF, even if its other entries are broken; None if there is none."""
     if not isinstance(block, bytes):
         return None
     while block.startswith(b"Exif\0\0"):

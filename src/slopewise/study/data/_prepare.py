@@ -1,4 +1,4 @@
-"""From a source's raw images to what a trial trains on: checks, class-balanced subset, normalisation, digest."""
+"""Preparation of a source's raw images for trials: checks, class-balanced subset, normalisation, digest."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ def prepare(raw: RawData, spec: DataSpec, reader: ImageReader) -> ImageData:
 
 
 def balanced_subset(labels: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Indices, ascending, of a random subset with the same number of each class, give or take one.
+    """Return ascending indices of a random subset with the same number of images of each class, give or take one.
 
     Raises:
-        DataError: a class has fewer images than its share.
+        DataError: A class has fewer images than its share.
 
     Example:
         >>> labels = torch.tensor([0, 0, 0, 1, 1, 1, 1, 1])
@@ -92,7 +92,7 @@ def balanced_subset(labels: Tensor, size: int, generator: torch.Generator) -> Te
 
 
 def stratified_split(labels: Tensor, fraction: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Indices of (kept, held out), ascending: every class gives the same fraction, at least one image of each stays.
+    """Return ascending indices (kept, held out): the same fraction of each class, of which at least one image is kept.
 
     Example:
         >>> kept, held_out = stratified_split(torch.tensor([0] * 10 + [1] * 20), 0.2, torch.Generator())
@@ -143,7 +143,7 @@ def _check(images: StoredImages, labels: Tensor, classes: int, part: str) -> Non
 
 
 def _moments(images: StoredImages, index: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel, (C,) float32; a constant channel is left at its scale.
+    """Return mean and standard deviation of each channel, (C,) float32; the deviation of a constant channel is 1.
 
     Both are summed in float64 and one thread, so that they do not depend on the machine's number of cores. Sums are of
     distances from the first pixel, then from the mean: those of a constant channel are exactly 0.
@@ -165,14 +165,14 @@ def _moments(images: StoredImages, index: Tensor | None) -> tuple[Tensor, Tensor
 
 
 def _chosen(images: Tensor, index: Tensor | None) -> Iterator[Tensor]:
-    """Chunks of the images that an index names, of all without one."""
+    """Return chunks of the images that an index names; None names all."""
     if index is None:
         return chunks(images)
     return (images[rows] for rows in index.split(len(next(chunks(images)))))
 
 
 def _digest(*parts: tuple[Tensor, Tensor | None]) -> str:
-    """SHA-256 of tensors, each with its shape; of those with an index, of the rows that it names."""
+    """Return the SHA-256 of tensors, each with its shape; of a tensor with an index, only its rows count."""
     digest = hashlib.sha256()
     for part, index in parts:
         count = len(part) if index is None else len(index)

@@ -1,4 +1,4 @@
-"""Reading and holding of pixels, whatever the source: once, by many threads, with events about progress."""
+"""Reading and storage of pixels for all sources: once, by many threads, with events about the progress."""
 
 from __future__ import annotations
 
@@ -88,17 +88,17 @@ class ImageReader:
             threads: Number of threads; None is one for each core. 1 takes the items in order in this thread.
 
         Raises:
-            DataError: there is no room for them on the disk. Errors of `item` pass through.
+            DataError: There is no room for them on the disk. Errors of `item` pass through.
         """
         images = self._new(shape, dtype)
         self.each(lambda i: self._write(images, i, item(i)), shape[0], what=what, threads=threads)
         return images
 
     def store(self, images: Tensor | StoredImages) -> StoredImages:
-        """Copy what a source has as a tensor to where images are held; stored images are returned as they are.
+        """Copy a source's tensor to the place where images are kept; stored images are returned unchanged.
 
         Raises:
-            DataError: there is no room for them on the disk.
+            DataError: There is no room for them on the disk.
         """
         if isinstance(images, StoredImages):
             return images

@@ -29,12 +29,12 @@ class StoredImages:
     file along, and no copy of the images.
 
     Args:
-        shape: (N, C, H, W).
+        shape: Shape (N, C, H, W).
         dtype: Number type of the pixels.
-        folder: Directory on whose disk the images lie; None keeps them in memory.
+        folder: Directory on whose disk the images are kept; None keeps them in memory.
 
     Raises:
-        OSError: there is no room for the file.
+        OSError: There is no room for the file.
 
     Example:
         >>> images = StoredImages((2, 1, 2, 2), torch.uint8)
@@ -57,7 +57,7 @@ class StoredImages:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all images."""
+        """Number of bytes of all images."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
@@ -78,8 +78,8 @@ class StoredImages:
         """Write one image (C, H, W), or several (B, C, H, W), from number `start` on; threads may do so at once.
 
         Raises:
-            ValueError: the images have another shape or number type.
-            OSError: the disk is full.
+            ValueError: The images have another shape or number type.
+            OSError: The disk is full.
         """
         if self.shape[1:] not in (images.shape, images.shape[1:]) or images.dtype != self.dtype:
             one = f"an image {tuple(images.shape)} of {images.dtype}"
@@ -94,12 +94,12 @@ class StoredImages:
 
 
 def pixels_of(images: Tensor | StoredImages) -> Tensor:
-    """All images as a tensor, stored or not."""
+    """Return all images as a tensor, whether stored or not."""
     return images.tensor if isinstance(images, StoredImages) else images
 
 
 def chunks(images: Tensor) -> Iterator[Tensor]:
-    """Images in order, some megabytes at a time, so that a look at all of them needs little memory.
+    """Return an iterator over images in order, some megabytes at a time, so that a pass over all needs little memory.
 
     Example:
         >>> [len(chunk) for chunk in chunks(torch.zeros(5, 1, 2048, 2048))]
@@ -110,7 +110,7 @@ def chunks(images: Tensor) -> Iterator[Tensor]:
 
 
 def bytes_of(tensor: Tensor) -> memoryview:
-    r"""The bytes of a tensor in C order.
+    r"""Return the bytes of a tensor in C order.
 
     Example:
         >>> bytes(bytes_of(torch.tensor([1, 2], dtype=torch.uint8)))
@@ -120,7 +120,7 @@ def bytes_of(tensor: Tensor) -> memoryview:
 
 
 def _nameless(folder: Path | None) -> int:
-    """Descriptor of a new file without a name."""
+    """Return the descriptor of a new file without a name."""
     if folder is None and hasattr(os, "memfd_create"):
         try:
             return os.memfd_create("slopewise-images")

@@ -1,4 +1,4 @@
-"""The contract between the driver and whatever runs trials.
+"""The contract between the driver and an engine, which runs trials.
 
 An engine takes the trials that are missing and yields events (`slopewise.events`) until each one has ended:
 
@@ -6,8 +6,8 @@ An engine takes the trials that are missing and yields events (`slopewise.events
 - `Epoch` after each epoch, for the display (an engine may leave these out);
 - `Ended` exactly once for each trial, with its record: finished (diverged ones too) or failed.
 
-The driver has read the images: `data` are pixels in a file without a name, which every process on this machine that
-is started with them maps instead of reading them again. Without them the engine reads what the spec names.
+The driver has read the images: `data` are pixels in a file without a name. Every process on this machine that is
+started with them maps the file instead of reading the images again. Without `data`, the engine reads the spec's data.
 
 An engine never writes the store, and gives no meaning to the order of trials beyond starting them in it. A trial's
 record does not depend on the engine, on the number of workers, or on the trials beside it. A worker that dies, or
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     from slopewise.study.data import ImageData
 
 ATTEMPTS = 2  # a trial's first try and one more
-READY, BEGUN = "ready", "begun"  # what a worker says when it can take trials, and when it has taken one
+READY, BEGUN = "ready", "begun"  # messages of a worker that can take trials, and that has taken one
 
 
 class Engine(ABC):
-    """Runs trials; see the module's words for the contract."""
+    """Base class of engines, which run trials; the module's docstring states the contract."""
 
     def side_by_side(self, spec: StudySpec, trials: int) -> int:  # noqa: ARG002 - engines use it
-        """Return how many of so many trials run at a time; 1 unless an engine says otherwise."""
+        """Return the number of trials, out of `trials`, that run at a time; by default 1."""
         return min(1, trials)
 
     @abstractmethod
     def run(
         self, spec: StudySpec, trials: Sequence[TrialKey], data: ImageData | None = None
     ) -> Generator[TrialEvent, None, None]:
-        """Run the trials, in this order as workers become free."""
+        """Run the trials, and start them in this order as workers become free."""

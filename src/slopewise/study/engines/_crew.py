@@ -1,9 +1,9 @@
-"""The workers of a study: how many there are, and when there is no use in starting another.
+"""The workers of a study: their number, and the limit on failed starts.
 
-The birth of a worker has succeeded when the worker begins a trial. Births that fail count as long as they fail in a
-row: they are counted anew whenever a trial begins or ends. Workers that are started together are one birth, which fails
-if one of them does: what is too little for all of them may be enough for one. After a failure workers are started one
-by one. After `BIRTHS` failures the study goes on with the workers that it has, and ends if it has none.
+The start of a worker has succeeded when the worker begins a trial. Failed starts are counted in a row: the count
+returns to 0 whenever a trial begins or ends. Workers that are started together count as one start, which fails if one
+of them does, because resources that are too small for all of them may be enough for one. After a failure, workers are
+started one by one. After `BIRTHS` failures the study continues with the workers that it has, and ends if it has none.
 """
 
 from __future__ import annotations
@@ -79,13 +79,13 @@ class Crew(AbstractContextManager["Crew"]):
         self._failures, self._proven = 0, True
 
     def bury(self, worker: Worker) -> str:
-        """Take leave of a worker whose pipe has ended, and return in words how it did."""
+        """Remove a worker whose pipe has ended, and return a description of its end."""
         self.workers.remove(worker)
         code = worker.bury()
         how = _words(code)
         if not (worker.begun or worker.idle):
             self._last = how + (_MAIN_GUARD if code == 1 else "")
-            if code == 1 and not self._proven:  # an exception in what every worker imports
+            if code == 1 and not self._proven:  # an exception in a module that every worker imports
                 self._failures = BIRTHS
             elif worker.row == self._failures:  # it was started after the failures that have been counted
                 self._failures += 1

@@ -13,10 +13,10 @@ from slopewise.study.engines._process import Worker
 
 @contextmanager
 def stopped_together(workers: Sequence[Worker]) -> Iterator[None]:
-    """Stop these workers when Ctrl-Z stops this process, and let them go on with it.
+    """Stop these workers when Ctrl-Z stops this process, and resume them with it.
 
     Args:
-        workers: Workers at any time: whoever starts or ends one changes the list.
+        workers: List of the present workers, which changes whenever one starts or ends.
     """
     usual = hasattr(signal, "SIGTSTP") and signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL
     if not usual or threading.current_thread() is not threading.main_thread():

@@ -50,7 +50,7 @@ def tie(line: Connection, target: int) -> None:
     """Have the kernel send SIGKILL when the other end of a pipe is closed; do nothing where it cannot.
 
     Args:
-        line: Reading end of a pipe that nothing is written to; open for as long as somebody keeps it so.
+        line: Reading end of a pipe that nothing is written to; the caller must keep it open.
         target: Number of the process, or minus the number of the process group.
     """
     if not hasattr(fcntl, "F_SETSIG"):

@@ -51,7 +51,7 @@ class LocalEngine(Engine):
     def run(
         self, spec: StudySpec, trials: Sequence[TrialKey], data: ImageData | None = None
     ) -> Generator[TrialEvent, None, None]:
-        """See the contract in `_base`."""
+        """Run the trials by the contract in `_base`."""
         fields, data = spec.model_dump(mode="json"), data or _read(spec)
 
         def start(row: int) -> Worker:
@@ -81,7 +81,7 @@ class _Trials:
                 worker.give(*self._waiting.popleft())
 
     def follow(self, crew: Crew, worker: Worker, message: str | TrialEvent | None) -> TrialEvent | None:
-        """Take note of a worker's message, or of its end, and return what the driver is told of it."""
+        """Handle a worker's message or its end, and return the event for the driver, if there is one."""
         if message is None:
             how = crew.bury(worker)
             if worker.trial and worker.begun:

@@ -1,4 +1,4 @@
-"""A checkpoint as the start of every trial: read, told by its content, and loaded whole or not at all."""
+"""Checkpoints with the initial weights of every trial: identified by content, and loaded whole or not at all."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _SHOWN = 4
 
 
 def checkpoint_facts(spec: ModelSpec) -> dict[str, Any]:
-    """SHA-256 of a checkpoint's names and tensors, which tells it wherever it lies; nothing where there is none.
+    """Return the SHA-256 of a checkpoint's names and tensors, which identifies it in any place; {} without one.
 
     Raises:
-        ModelError: the file is missing, or holds no state dict, or several.
+        ModelError: The file is missing, or holds no state dict, or several.
     """
     if spec.checkpoint is None:
         return {}
@@ -45,23 +45,24 @@ def checkpoint_facts(spec: ModelSpec) -> dict[str, Any]:
 def load_checkpoint_(model: nn.Module, spec: ModelSpec, sites: Iterable[str] = ()) -> tuple[str, ...]:
     """Load a spec's checkpoint, if it has one, into a model.
 
-    All of the model's tensors must be there, in their shapes and under one of their names, but for names that match a
-    pattern of `checkpoint_skip`: those tensors of the model stay as they are. Where the network is a part of what was
-    saved, its names have a prefix in the file; it is the one under which they fit. Entries outside it, and those that
-    by their names are of losses, metrics or copies of the network, are left, and said. Others are an error.
+    The file must hold all of the model's tensors, in their shapes and under one of their names. The exceptions are
+    tensors whose names match a pattern of `checkpoint_skip`: they stay unchanged. If the network is a part of the
+    saved object, its names have a prefix in the file, which is inferred as the one under which they fit. Entries
+    outside the prefix, and those that belong to losses, metrics or copies of the network by their names, are not
+    loaded, and notes list them. Other entries are an error.
 
     Args:
-        model: changed.
-        spec: has the checkpoint.
-        sites: names of the arm's activations, whose tensors are not the checkpoint's to set.
+        model: Model to change.
+        spec: Spec of the model, which names the checkpoint.
+        sites: Names of the arm's activations, whose tensors the checkpoint does not set.
 
     Returns:
-        What was left, in words.
+        Notes about the entries that were not loaded.
 
     Raises:
-        ModelError: the checkpoint cannot be read, does not fit (the message names the tensors), or fits under several
+        ModelError: The checkpoint cannot be read, does not fit (the message names the tensors), or fits under several
             prefixes.
-        SpecError: a pattern or prefix matches nothing.
+        SpecError: A pattern or prefix matches nothing.
     """
     if spec.checkpoint is None:
         return ()
@@ -121,7 +122,7 @@ class _Own:
 def _prefix(
     spec: ModelSpec, own: _Own, tensors: Mapping[str, Tensor], skip: Sequence[str]
 ) -> tuple[str, tuple[str, ...]]:
-    """The prefix that the network's names have in the file, and others that fit as well."""
+    """Return the prefix of the network's names in the file, and other prefixes that fit as well."""
     needed = {
         own.bare(name): tensor.shape
         for name, tensor in own.tensors.items()

@@ -18,9 +18,9 @@ def cnn(
     width: int = 16,
     batch_norm: bool = False,
 ) -> nn.Sequential:
-    """Three pairs of 3 x 3 convolutions of width, 2 * width and 4 * width channels, then one linear layer.
+    """Build three pairs of 3 x 3 convolutions of width, 2 * width and 4 * width channels, then one linear layer.
 
-    Max-pooling between the pairs, global average pooling after them. Takes any image of 4 x 4 pixels or more.
+    Max-pooling follows the first two pairs, global average pooling the last. Images need at least 4 x 4 pixels.
 
     Example:
         >>> import torch

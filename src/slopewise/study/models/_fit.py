@@ -9,7 +9,7 @@ from torch import Size
 
 Shapes = Mapping[str, Size]
 
-# What training scripts and wrappers keep beside a network, by words of its name. Their tensors are no part of it.
+# Words in the names of modules that training scripts and wrappers keep beside a network, and that are no part of it.
 _BESIDE = frozenset(
     {"loss", "losses", "criterion", "criteria", "criterions", "objective", "metric", "metrics", "acc", "accuracy"}
     | {"auc", "auroc", "iou", "dice", "f1", "precision", "recall", "confusion", "confmat", "fid", "psnr", "ssim"}
@@ -19,11 +19,11 @@ _COPIES = frozenset({"ema", "swa", "averaged", "average", "avg", "teacher", "tar
 
 
 def prefixes(own: Shapes, given: Shapes, *, tied: Mapping[str, Collection[str]]) -> dict[str, int]:
-    """Return each prefix under which tensors of a network stand in a file, and how many of them do.
+    """Return each prefix under which a file holds tensors of a network, and the number of these tensors.
 
     Args:
         own: Names and shapes of the network's tensors.
-        given: Those of the file.
+        given: Names and shapes of the file's tensors.
         tied: For a name of the network, the other names of the same tensor; they count once.
 
     Example:
@@ -43,7 +43,7 @@ def prefixes(own: Shapes, given: Shapes, *, tied: Mapping[str, Collection[str]])
 
 
 def likeliest(counts: Mapping[str, int], needed: int) -> list[str]:
-    """Return the prefixes that a network most probably has: one, or several where nothing tells which.
+    """Return the most probable prefixes of a network: one, or several if the choice is ambiguous.
 
     Under the chosen one most of the network's tensors are found, at least half of them. The network itself (no
     prefix) goes before others, and others before a moving average or teacher of the same network.
@@ -64,7 +64,7 @@ def likeliest(counts: Mapping[str, int], needed: int) -> list[str]:
 
 
 def is_beside(name: str) -> bool:
-    """Tell whether a tensor is of a loss, a metric or a copy of the network, by the first part of its name.
+    """Return True if a tensor belongs to a loss, a metric or a copy of the network by the first part of its name.
 
     Example:
         >>> is_beside("criterion.weight"), is_beside("val_acc.total"), is_beside("fc.weight")
@@ -75,7 +75,7 @@ def is_beside(name: str) -> bool:
 
 
 def is_copy(prefix: str) -> bool:
-    """Tell whether what stands under a prefix is a moving average or a teacher of the network.
+    """Return True if a prefix is that of a moving average or a teacher of the network.
 
     Example:
         >>> is_copy("ema_model.module."), is_copy("online_model."), is_copy("targetNet.")

@@ -1,6 +1,6 @@
 """Networks of libraries by name: `transformers:ResNetForImageClassification`, `timm:resnet18`, `torchvision:resnet18`.
 
-They are built with random weights, drawn from torch's global generator; nothing is ever downloaded.
+Networks are built with random weights, drawn from torch's global generator; nothing is ever downloaded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Make = Callable[..., nn.Module]
 
 
 def transformers(name: str, options: dict[str, Any]) -> Make:
-    """A class of transformers for image classification; `options` are its configuration's."""
+    """Return the builder of an image classifier of transformers; `options` are those of its configuration."""
     with _importing("transformers", name):
         library = importlib.import_module("transformers")
         cls = getattr(library, name, None)  # imports what defines it
@@ -42,7 +42,7 @@ def transformers(name: str, options: dict[str, Any]) -> Make:
 
 
 def timm(name: str, options: dict[str, Any]) -> Make:
-    """A network of timm; `options` are `timm.create_model`'s."""
+    """Return the builder of a network of timm; `options` are those of `timm.create_model`."""
     with _importing("timm", name):
         library = importlib.import_module("timm")
     if not library.is_model(name):
@@ -56,7 +56,7 @@ def timm(name: str, options: dict[str, Any]) -> Make:
 
 
 def torchvision(name: str, options: dict[str, Any]) -> Make:
-    """A classifier of torchvision; `options` are its builder's. A grey image is shown to it as three equal channels."""
+    """Return the builder of a classifier of torchvision, with its options; grey images become three equal channels."""
     with _importing("torchvision", name):
         models = importlib.import_module("torchvision").models
     known = models.list_models(module=models)

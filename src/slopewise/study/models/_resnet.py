@@ -24,7 +24,7 @@ class BasicBlock(nn.Module):
         self.stride, self.new_channels = stride, channels - in_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to (N, channels, H / stride, W / stride)."""
+        """Map (N, in_channels, H, W) to (N, channels, H / stride, W / stride)."""
         branch = self.bn2(self.conv2(self.act1(self.bn1(self.conv1(x)))))
         return self.act2(branch + self._shortcut(x))  # type: ignore[no-any-return]
 
@@ -38,9 +38,9 @@ class BasicBlock(nn.Module):
 def resnet20(
     activation: Callable[[int], nn.Module], num_classes: int, in_channels: int, *, width: int = 16
 ) -> nn.Sequential:
-    """A convolution, three stages of three blocks with width, 2 * width and 4 * width channels, a linear layer.
+    """Build a convolution, three stages of three blocks with width, 2 * width and 4 * width channels, a linear layer.
 
-    0.27 million parameters at the paper's width of 16.
+    The network has 0.27 million parameters at the paper's width of 16.
 
     Example:
         >>> import torch
