@@ -32,6 +32,10 @@ class SlopewiseWarning(_Said, UserWarning):
     """Base of the warnings; the command line prints its message in one line."""
 
 
+class StoreWarning(SlopewiseWarning):
+    """A fault of a study's file, damage or a lock, that does not stop the study."""
+
+
 class SpecError(SlopewiseError):
     """The study's spec is wrong: an unknown key, a value out of range, an unknown arm."""
 

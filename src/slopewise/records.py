@@ -234,10 +234,11 @@ class ArmCounts:
 
 @dataclass(frozen=True, slots=True)
 class StudyCounts:
-    """Progress of a study: its title, and the counts of its arms in the spec's order."""
+    """Progress of a study: its title, the counts of its arms in the spec's order, and the names of damaged trials."""
 
     title: str
     arms: tuple[ArmCounts, ...]
+    damaged: tuple[str, ...] = ()
 
     @property
     def planned(self) -> int:

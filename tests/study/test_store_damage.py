@@ -2,18 +2,21 @@
 
 import dataclasses
 import random
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from slopewise.errors import SlopewiseWarning, StoreError
-from slopewise.records import StudyRecord
-from slopewise.report import summary_text, to_json
+from slopewise.records import StudyRecord, TrialRecord
+from slopewise.report import render_html, status_json, summary_text, to_json
 from slopewise.study._spec import StudySpec
-from slopewise.study._store import FILE, Store, read_counts, read_study
+from slopewise.study._store import FILE, Store, _store, read_counts, read_study
+from slopewise.study._store._packed import COLUMNS, seal
 from slopewise.study._study import Study
 from slopewise.testing import synthetic_study
 
@@ -52,30 +55,28 @@ def zeroed(whole: bytes, random: random.Random) -> Iterator[bytes]:
 def check(folder: Path, whole: StudyRecord) -> str:
     """Read a file that may be damaged, and say what came of it."""
     try:
-        counts = read_counts(folder)
-    except StoreError:
-        counts = None
-    try:
         record = read_study(folder)
     except StoreError as error:
         said = str(error)
         assert str(folder) in said
         assert "\n" not in said
+        with pytest.raises(StoreError):
+            read_counts(folder)
         return "refused"
-    if counts:
-        assert [arm.arm for arm in counts.arms] == list(ARMS)
+    counts = read_counts(folder)
+    assert counts.damaged == record.damaged
+    assert counts.ended == len(record.trials)
     expected = {(trial.arm, trial.seed): trial for trial in whole.trials}
     found = {(trial.arm, trial.seed): trial for trial in record.trials}
     assert all(expected[key] == trial for key, trial in found.items())
     named = {f"{arm} seed {seed}" for arm, seed in expected.keys() - found.keys()}
-    assert named <= set(record.damaged) or "trials that can no longer be told" in record.damaged or not named
+    assert named <= set(record.damaged) or "trials that can no longer be told" in record.damaged
     assert (record.spec, record.data, record.margin) == (whole.spec, whole.data, whole.margin)
     assert record.environments in ({}, whole.environments)
     if not record.damaged:
         assert record == whole
         return "whole"
-    assert f"left out: {record.damaged[0]}" in summary_text(record)
-    assert to_json(record)["damaged"] == list(record.damaged)
+    assert status_json(counts)["damaged"] == list(record.damaged)
     return "named"
 
 
@@ -103,6 +104,9 @@ def test_a_damaged_trial_is_missing_and_trained_anew(stored: tuple[bytes, StudyR
     (tmp_path / FILE).write_bytes(broken(stored))
     record = read_study(tmp_path)
     assert record.damaged == (f"{lost.arm} seed {lost.seed}",)
+    assert f"left out: {lost.arm} seed {lost.seed}. The same" in summary_text(record)
+    assert f"left out: {lost.arm} seed {lost.seed}. The same" in render_html(record)
+    assert to_json(record)["trials"] == status_json(read_counts(tmp_path))
     assert [(trial.arm, trial.seed) for trial in Study(SPEC).missing(tmp_path)] == [(lost.arm, lost.seed)]
     with (
         pytest.warns(
@@ -114,6 +118,39 @@ def test_a_damaged_trial_is_missing_and_trained_anew(stored: tuple[bytes, StudyR
     assert read_study(tmp_path) == stored[1]
     (aside,) = tmp_path.glob("study.db.damaged-*")
     assert aside.read_bytes() == broken(stored)
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_no_whole_trial_is_lost_if_making_the_new_file_ends_early(
+    moment: int, stored: tuple[bytes, StudyRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / FILE).write_bytes(broken(stored))
+    before, data = read_study(tmp_path), stored[1].data
+    with monkeypatch.context() as patched:
+        steps = count()
+
+        def or_end(step: Callable[..., object]) -> Callable[..., object]:
+            """Ctrl-C, or a full disk, at one of the steps."""
+
+            def run(*values: object, **options: object) -> object:
+                if next(steps) == moment:
+                    raise KeyboardInterrupt if moment % 2 else OSError(28, "No space left on device")
+                return step(*values, **options)
+
+            return run
+
+        patched.setattr(_store, "pack", or_end(_store.pack) if moment == 0 else _store.pack)
+        patched.setattr(shutil, "copy2", or_end(shutil.copy2) if moment else shutil.copy2)
+        patched.setattr(Path, "replace", or_end(Path.replace))
+        patched.setattr(Path, "unlink", or_end(Path.unlink))
+        patched.setattr(Path, "rename", or_end(Path.rename))
+        with pytest.raises((StoreError, KeyboardInterrupt)):
+            Store.create(tmp_path, SPEC, data)
+    assert read_study(tmp_path) == before
+    with pytest.warns(SlopewiseWarning, match="was damaged"):
+        Store.create(tmp_path, SPEC, data).close()
+    assert read_study(tmp_path).trials == before.trials
+    assert not list(tmp_path.glob(".study.db*"))
 
 
 def test_a_file_of_which_pages_are_lost_goes_on_with_the_others(
@@ -138,6 +175,79 @@ def test_a_file_of_which_pages_are_lost_goes_on_with_the_others(
         Store.create(tmp_path, SPEC, record.data).close()
     again = read_study(tmp_path)
     assert (again.damaged, again.trials) == ((), kept)
+
+
+def change(folder: Path, table: str, **texts: str) -> None:
+    """Write texts into a row under a digest that agrees, as another version or tool may."""
+    with closing(sqlite3.connect(folder / FILE)) as file, file:
+        columns = {"records": COLUMNS, "environments": ("digest", "sha256", "facts")}[table]
+        (row,) = file.execute(f"SELECT {', '.join(columns)} FROM {table} LIMIT 1")
+        new = dict(zip(columns, row, strict=True)) | texts
+        sealed = [None if text is None else str(text) for name, text in new.items() if name != "sha256"]
+        new["sha256"] = seal(*sealed) if "sha256" not in texts else texts["sha256"]
+        file.execute(f"DELETE FROM {table} WHERE sha256 = ?", [row[columns.index("sha256")]])
+        file.execute(
+            f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(new))})", [*new.values()]
+        )
+
+
+@pytest.mark.parametrize("facts", ["[]", "{", '{"steps": 1, "steps', "7", "null"])
+def test_what_no_version_writes_is_damage_though_its_digest_agrees(
+    facts: str, stored: tuple[bytes, StudyRecord], tmp_path: Path
+) -> None:
+    (tmp_path / FILE).write_bytes(stored[0])
+    change(tmp_path, "records", facts=facts)
+    assert len(read_study(tmp_path).damaged) == 1
+    assert len(read_study(tmp_path).trials) == len(stored[1].trials) - 1
+
+
+@pytest.mark.parametrize("epochs", ["[]", "{}", "7", '{"epoch": [0]}', '{"epoch": 3}'])
+def test_parts_that_no_version_writes_are_an_error_in_one_line(
+    epochs: str, stored: tuple[bytes, StudyRecord], tmp_path: Path
+) -> None:
+    (tmp_path / FILE).write_bytes(stored[0])
+    change(tmp_path, "records", epochs=epochs)
+    with pytest.raises(StoreError, match="the epochs of relu seed 0"):
+        summary_text(read_study(tmp_path))
+
+
+@pytest.mark.parametrize("how", ["changed", "gone"])
+def test_a_damaged_environment_is_named_and_a_run_makes_up_for_it(
+    how: str, stored: tuple[bytes, StudyRecord], tmp_path: Path
+) -> None:
+    (tmp_path / FILE).write_bytes(stored[0])
+    if how == "changed":
+        change(tmp_path, "environments", sha256="0")
+    else:
+        with closing(sqlite3.connect(tmp_path / FILE)) as file, file:
+            file.execute("DELETE FROM environments")
+    record = read_study(tmp_path)
+    assert (record.damaged, record.environments) == (("environment synthetic",), {})
+    assert record.trials == stored[1].trials
+    assert Study(SPEC).missing(tmp_path) == ()
+    assert Study(SPEC)._to_be_written(tmp_path)
+    with pytest.warns(SlopewiseWarning, match="was damaged"):
+        store = Store.create(tmp_path, SPEC, record.data)
+    assert read_study(tmp_path).damaged == ()
+    with closing(store):
+        (lost,) = read_study(tmp_path).environments.values()
+        assert list(lost) == ["lost"]
+        store.add(TrialRecord("relu", 11, "finished", environment="synthetic"), stored[1].environments["synthetic"])
+    assert read_study(tmp_path).environments == stored[1].environments
+
+
+def test_a_live_page_and_a_listing_name_damage(stored: tuple[bytes, StudyRecord], tmp_path: Path) -> None:
+    from slopewise.live._folder import find_runs
+    from slopewise.live._pages import study_page
+    from slopewise.live._study import Study as Followed
+
+    (tmp_path / FILE).write_bytes(broken(stored))
+    followed = Followed(tmp_path)
+    followed.update()
+    (name,) = read_study(tmp_path).damaged
+    assert "1 damaged" in followed.summary(0.0).alarms
+    (found,) = find_runs(tmp_path)[0].values()
+    assert f"left out: {name}" in study_page(found, followed, 0.0)
 
 
 def test_a_trial_that_was_read_is_like_any_other(stored: tuple[bytes, StudyRecord]) -> None:

@@ -1,39 +1,59 @@
 """Readers and the driver of one store: neither waits for the other, and whoever else locks it costs only time."""
 
 import dataclasses
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 import warnings
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+import typer
 
-from slopewise.errors import SlopewiseWarning
+from slopewise.errors import StoreWarning
 from slopewise.records import TRIAL_PARTS
+from slopewise.study import Study, Terminated
 from slopewise.study._spec import StudySpec
-from slopewise.study._store import FILE, Store, _store, last_change, read_counts, read_study
+from slopewise.study._store import FILE, Store, _sqlite, _store, last_change, read_counts, read_study
 from slopewise.study._store._sqlite import file_system
 from slopewise.testing import synthetic_study
 
 ARMS = ("relu", "prelu_shared")
 SPEC = StudySpec(arms=",".join(ARMS), seeds=4)
 STUDY = synthetic_study(ARMS, 4, epochs=2, diverged={"prelu_shared": 1}, failed={"relu": 1})
+ENVIRONMENT = STUDY.environments["synthetic"]
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """A study of eight trials of which one has ended, open for its driver."""
     store = Store.create(tmp_path, SPEC, STUDY.data)
-    store.add(STUDY.trials[0], None)
+    store.add(STUDY.trials[0], ENVIRONMENT)
     return store
+
+
+@contextmanager
+def locked(path: Path, lock: str, seconds: float = 2.0) -> Iterator[None]:
+    """Hold a lock in the manner of another program, until the block or the time has ended."""
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        for statement in lock.split("; "):
+            other.execute(statement).fetchall()
+        end = threading.Timer(seconds, other.execute, ["ROLLBACK"])
+        end.start()
+        yield
+        end.cancel()
+        end.join()
 
 
 def rest(store: Store) -> None:
     with closing(store):
         for trial in STUDY.trials[1:]:
-            store.add(trial, None)
+            store.add(trial, ENVIRONMENT)
 
 
 def test_an_open_select_is_not_in_the_drivers_way(store: Store, tmp_path: Path) -> None:
@@ -63,7 +83,7 @@ def test_what_a_killed_driver_left_is_read_whole_and_left_as_it_is(store: Store,
     killed = tmp_path / "killed"
     killed.mkdir()
     for trial in STUDY.trials[1:]:
-        store.add(trial, None)
+        store.add(trial, ENVIRONMENT)
     for suffix in ("", "-wal"):
         shutil.copy(tmp_path / f"{FILE}{suffix}", killed)
     store.close()
@@ -79,7 +99,7 @@ def test_what_a_killed_driver_left_is_read_whole_and_left_as_it_is(store: Store,
 def test_every_commit_shows_in_the_last_change(store: Store, tmp_path: Path) -> None:
     seen = {last_change(tmp_path / FILE)}
     for trial in STUDY.trials[1:]:
-        store.add(trial, None)
+        store.add(trial, ENVIRONMENT)
         seen.add(last_change(tmp_path / FILE))
     store.close()
     assert len(seen) == 8
@@ -89,28 +109,124 @@ def test_every_commit_shows_in_the_last_change(store: Store, tmp_path: Path) -> 
 def test_a_foreign_lock_is_waited_for_and_told_once(
     store: Store, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_store, "_PATIENCE", 0.1)
-    with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None, check_same_thread=False)) as other:
-        other.execute(lock)
-        threading.Timer(1.0, other.execute, ["ROLLBACK"]).start()
-        with pytest.warns(SlopewiseWarning, match="another program has .* locked: the study goes on") as said:
-            rest(store)
+    monkeypatch.setattr(_sqlite, "_QUIET", 0.1)
+    with locked(tmp_path / FILE, lock), pytest.warns(StoreWarning, match="has locked .*waiting until") as said:
+        rest(store)
     assert len(said) == 1
     assert len(read_study(tmp_path).trials) == 8
+
+
+SHARED = "BEGIN; SELECT count(*) FROM sqlite_master"
+
+
+@pytest.mark.parametrize("lock", ["BEGIN EXCLUSIVE", "BEGIN IMMEDIATE", SHARED])
+def test_a_driver_waits_for_locks_at_its_beginning_too(
+    store: Store, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rest(store)  # one file without a log, in which a reader is in the way
+    monkeypatch.setattr(_sqlite, "_QUIET", 0.1)
+    monkeypatch.setattr(_sqlite, "_WAIT", 0.1)
+    more = StudySpec(arms=",".join(ARMS), seeds=5)
+    with locked(tmp_path / FILE, lock), pytest.warns(StoreWarning, match="waiting until"):
+        begin(more, tmp_path)
+    assert read_study(tmp_path).seeds == (0, 1, 2, 3, 4)
+
+
+def begin(spec: StudySpec, folder: Path) -> None:
+    assert len(Study(spec).missing(folder)) == 2
+    Store.create(folder, spec, STUDY.data).close()
+
+
+@pytest.mark.parametrize("signalled", [KeyboardInterrupt, Terminated])
+def test_who_ends_a_command_does_not_wait_for_a_lock(
+    signalled: type[BaseException],
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from slopewise.cli._study import _run
+
+    def end(*_: object, **__: object) -> None:
+        raise signalled
+
+    rest(store)
+    monkeypatch.setattr(_sqlite, "_WAIT", 0.1)
+    monkeypatch.setattr(Study, "run", end)
+    with locked(tmp_path / FILE, "BEGIN EXCLUSIVE", seconds=3600), pytest.raises(typer.Exit) as ended:
+        _run(Study(SPEC), tmp_path, (), engine="local", workers=None, retry_failed=False)
+    assert ended.value.exit_code == (130 if signalled is KeyboardInterrupt else 143)
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_the_file_alone_has_every_trial_while_nobody_reads(store: Store, tmp_path: Path) -> None:
+    for number, trial in enumerate(STUDY.trials[1:], start=2):
+        store.add(trial, ENVIRONMENT)
+        copy = tmp_path / f"{number}"
+        copy.mkdir()
+        shutil.copy(tmp_path / FILE, copy)
+        assert len(read_study(copy).trials) == number
+    store.close()
+
+
+def test_what_a_driver_without_a_log_left_in_a_commit_is_read_whole(store: Store, tmp_path: Path) -> None:
+    rest(store)
+    code = f"""
+import os, sqlite3
+file = sqlite3.connect({str(tmp_path / FILE)!r}, isolation_level=None)
+file.execute("PRAGMA cache_size = 1")
+file.execute("BEGIN")
+file.execute("UPDATE records SET sites = zeroblob(20000)")  # more than the cache holds
+os._exit(9)
+"""
+    subprocess.run([sys.executable, "-c", code], check=False)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert before.keys() == {FILE, f"{FILE}-journal"}
+    record = read_study(tmp_path)
+    assert (len(record.trials), record.damaged) == (8, ())
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("state", ["ended", "killed", "its log alone", "in wal mode alone"])
+def test_a_folder_that_cannot_be_written_can_be_read(store: Store, tmp_path: Path, state: str) -> None:
+    folder = tmp_path / "read_only"
+    folder.mkdir()
+    for trial in STUDY.trials[1:]:
+        store.add(trial, ENVIRONMENT)
+    if state == "ended":
+        store.close()
+    suffixes = {"ended": [""], "killed": ["", "-wal", "-shm"], "its log alone": ["", "-wal"], "in wal mode alone": [""]}
+    for suffix in suffixes[state]:
+        shutil.copy(tmp_path / f"{FILE}{suffix}", folder)
+        (folder / f"{FILE}{suffix}").chmod(0o444)
+    folder.chmod(0o555)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    code = f"from slopewise.study import read_counts; print(read_counts({str(folder)!r}).ended)"
+    ended = subprocess.run([*unprivileged(), sys.executable, "-c", code], text=True, capture_output=True, check=False)
+    assert ended.stdout == "8\n", ended.stderr
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    store.close()
+
+
+def unprivileged() -> list[str]:
+    """Begin a command that may not write everywhere, as root may."""
+    if os.geteuid():
+        return []
+    if not shutil.which("setpriv"):
+        pytest.fail("this test needs `setpriv` (util-linux) when it runs as root")
+    bounds = "-dac_override,-dac_read_search"
+    return ["setpriv", f"--bounding-set={bounds}", f"--inh-caps={bounds}"]
 
 
 def test_without_a_log_a_reader_makes_the_driver_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a network's file system, where no log can be shared."""
     monkeypatch.setattr(_store, "begin_log", lambda _: None)
-    monkeypatch.setattr(_store, "_PATIENCE", 0.1)
+    monkeypatch.setattr(_sqlite, "_QUIET", 0.1)
     store = Store.create(tmp_path, SPEC, STUDY.data)
-    with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None, check_same_thread=False)) as reader:
+    with closing(sqlite3.connect(tmp_path / FILE)) as reader:
         assert reader.execute("PRAGMA journal_mode").fetchone() == ("delete",)
-        reader.execute("BEGIN")
-        reader.execute("SELECT count(*) FROM records").fetchone()
-        threading.Timer(1.0, reader.execute, ["ROLLBACK"]).start()
-        with pytest.warns(SlopewiseWarning, match="locked") as said:
-            rest(store)
+    with locked(tmp_path / FILE, SHARED), pytest.warns(StoreWarning, match="waiting until") as said:
+        rest(store)
     assert len(said) == 1
     assert len(read_study(tmp_path).trials) == 7
 

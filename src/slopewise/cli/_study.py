@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from slopewise.cli._app import Folder, Json, app, echo, print_json, say, writing
-from slopewise.errors import SpecError, nearest
+from slopewise.errors import SpecError, StoreError, nearest
 from slopewise.support import shortened
 
 if TYPE_CHECKING:
@@ -218,9 +218,18 @@ def _run(
             return study.run(out, engine=engine, workers=workers, retry_failed=retry_failed, on_event=progress)
     except (KeyboardInterrupt, Terminated) as signalled:
         word, code = ("terminated", 143) if isinstance(signalled, Terminated) else ("interrupted", 130)
-        kept = len(study.plan()) - len(study.missing(out))
-        say(f"{word}: {kept} of {len(study.plan())} trials are kept in {out}; the same command goes on from there")
+        say(f"{word}: {_kept(out, len(study.plan()))} are kept in {out}; the same command goes on from there")
         raise typer.Exit(code) from None
+
+
+def _kept(out: Path, planned: int) -> str:
+    """Return in words what a folder holds; who ends a command does not wait for a lock that hides it."""
+    from slopewise.study import holds_study, read_counts
+
+    try:
+        return f"{read_counts(out).ended if holds_study(out) else 0} of {planned} trials"
+    except StoreError:
+        return "trials that have ended"
 
 
 def _open(folder: Path) -> Results:

@@ -18,7 +18,16 @@ from slopewise.live._loop import Loop
 from slopewise.live._state import STATES, Summary
 from slopewise.live._study import Study
 from slopewise.recording import ADVICE
-from slopewise.report import Chart, alarm_rows, arm_styles, curve_chart, difference_chart, slope_charts, watch_charts
+from slopewise.report import (
+    Chart,
+    alarm_rows,
+    arm_styles,
+    curve_chart,
+    damage_note,
+    difference_chart,
+    slope_charts,
+    watch_charts,
+)
 from slopewise.report import templates as report_templates
 from slopewise.report import watch_tables as tables
 
@@ -77,6 +86,7 @@ def study_page(found: Found, study: Study, now: float) -> str:
         running=Counter(trial.arm for trial in study.trials),
         epochs=(record.spec.get("train") or {}).get("epochs") if record else None,
         alarm_rows=list(alarm_rows(analysis.alarms)) if analysis else [],
+        damage_note=damage_note(record.damaged) if record and record.damaged else "",
         failed=[trial for trial in record.trials if trial.status == "failed"] if record else [],
         sentence=sentence,
         **charts,

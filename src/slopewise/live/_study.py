@@ -110,7 +110,8 @@ class Study:
             return Summary("study", "", self.state(now), self.changed, words)
         failed = sum(trial.status == "failed" for trial in self.record.trials)
         diverged = sum(trial.diverged for trial in self.record.trials)
-        alarms = [f"{n} {words}" for n, words in ((diverged, "diverged"), (failed, "failed")) if n]
+        found = {"diverged": diverged, "failed": failed, "damaged": len(self.record.damaged)}
+        alarms = [f"{n} {words}" for words, n in found.items() if n]
         return Summary(
             "study",
             str(self.record.spec.get("name") or ""),

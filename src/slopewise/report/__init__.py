@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slopewise.report._format import count as count
+from slopewise.report._status import damage_note as damage_note
 from slopewise.report._status import print_status as print_status
 from slopewise.report._status import status_json as status_json
 from slopewise.support import importer

@@ -15,6 +15,7 @@ from slopewise.report._differences import difference_chart
 from slopewise.report._figures import curve_chart, gradient_chart, slope_charts, slope_table
 from slopewise.report._operators import operator_notes
 from slopewise.report._page import render_page, write_page
+from slopewise.report._status import damage_note
 from slopewise.report._style import arm_styles
 from slopewise.report._toml import to_toml
 
@@ -75,6 +76,7 @@ def render_html(study: StudyRecord) -> str:
         alarm_rows=list(alarm_rows(analysis.alarms)),
         diverged=[trial for trial in study.trials if trial.diverged],
         failed=[trial for trial in study.trials if trial.status == "failed"],
+        damage_note=damage_note(study.damaged) if study.damaged else "",
         planned=len(study.arms) * len(study.seeds),
         settings=list(_flat({key: value for key, value in study.spec.items() if isinstance(value, Mapping)})),
         treatments=[_treatment(arm) for arm in study.spec.get("arms", ())],

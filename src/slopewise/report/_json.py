@@ -15,11 +15,11 @@ from slopewise.report._status import status_json
 def to_json(study: StudyRecord) -> dict[str, Any]:
     """What `slopewise run --json` prints: plain data that any strict JSON parser reads; no NaN, no infinity.
 
-    Keys: `name`, `control`, `margin` (points), `seeds`, `chance` (percent), `trials` (counts, in all and by arm),
-    `arms` (each arm's own figures), `contrasts` (primary, then secondary), `converged` (the primary ones without
-    the pairs in which a trial diverged), `pairing`, `target`, `diverged`, `damaged` and `failed` (trials), `cautions`,
-    `alarms`, `data`, `environments`, `spec`. A contrast has the fields of `slopewise.analysis.Contrast` and its
-    `sentence`.
+    Keys: `name`, `control`, `margin` (points), `seeds`, `chance` (percent), `trials` (counts, in all and by arm, and
+    the names of damaged ones), `arms` (each arm's own figures), `contrasts` (primary, then secondary), `converged`
+    (the primary ones without the pairs in which a trial diverged), `pairing`, `target`, `diverged` and `failed`
+    (trials), `cautions`, `alarms`, `data`, `environments`, `spec`. A contrast has the fields of
+    `slopewise.analysis.Contrast` and its `sentence`.
 
     Example:
         >>> from slopewise.testing import synthetic_study
@@ -30,6 +30,7 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
     counts = StudyCounts(
         str(study.spec.get("name") or ""),
         tuple(ArmCounts(s.arm, s.finished, s.diverged, s.failed, s.missing) for s in analysis.arms),
+        study.damaged,
     )
     result = {
         "name": study.spec.get("name"),
@@ -48,7 +49,6 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
             for t in study.trials
             if t.diverged
         ],
-        "damaged": study.damaged,
         "failed": [{"arm": t.arm, "seed": t.seed, "error": t.error} for t in study.trials if t.status == "failed"],
         "cautions": [asdict(caution) for caution in analysis.cautions],
         "alarms": [asdict(alarm) for alarm in analysis.alarms],

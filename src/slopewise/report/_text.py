@@ -18,6 +18,7 @@ from slopewise.records import StudyRecord
 from slopewise.report._alarms import alarm_notes
 from slopewise.report._format import count, interval, listing, number, plain, signed, spread
 from slopewise.report._operators import operator_notes
+from slopewise.report._status import damage_note
 from slopewise.support.terminal import words
 
 _WIDE = 104  # columns from which a row needs one line only
@@ -65,18 +66,10 @@ def summary_text(study: StudyRecord, width: int = 100) -> str:
     return stream.getvalue().rstrip("\n")
 
 
-def damage_note(study: StudyRecord) -> str:
-    """Return what to say of a study of which something stored cannot be believed."""
-    return (
-        f"Damaged in the file, and left out: {listing(study.damaged)}. The same `slopewise run` keeps the damaged file "
-        "under another name and trains anew what is missing."
-    )
-
-
 def _notes(study: StudyRecord, analysis: Analysis) -> list[str]:
     planned = len(study.arms) * len(study.seeds)
     failed = [f"{trial.arm} seed {trial.seed}" for trial in study.trials if trial.status == "failed"]
-    notes = [damage_note(study)] if study.damaged else []
+    notes = [damage_note(study.damaged)] if study.damaged else []
     if len(study.trials) < planned:
         notes.append(f"Not complete: {len(study.trials)} of {planned} trials have ended.")
     if lost := [f"{a.arm} in {a.diverged} of {count(a.finished, 'seed')}" for a in analysis.arms if a.diverged]:

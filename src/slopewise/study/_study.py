@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from slopewise.errors import SpecError, StoreError, listed
 from slopewise.events import Ended, Event, Prepared, TrialKey
+from slopewise.records import StudyRecord
 from slopewise.results import Results
 from slopewise.study._bounds import check_bounds
 from slopewise.study._references import describe
@@ -18,7 +19,7 @@ from slopewise.study._resume import check_same
 from slopewise.study._running import Telling, clear
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import parse_spec, read_spec, stored_spec
-from slopewise.study._store import holds_study, read_study
+from slopewise.study._store import FILE, holds_study, patiently, read_study
 from slopewise.study._terminable import terminable
 from slopewise.study.engines import Engine
 
@@ -56,9 +57,9 @@ class Study:
         Raises:
             StoreError: The folder holds another study.
         """
-        if not holds_study(out):
+        record = _stored(out)
+        if record is None:
             return self.plan()
-        record = read_study(out)
         check_same(stored_spec(record.spec), self.spec, out)
         done = {(trial.arm, trial.seed): trial.status for trial in record.trials}
         kept = {"finished"} if retry_failed else {"finished", "failed"}
@@ -112,10 +113,10 @@ class Study:
         with terminable(), _alone_in(folder):
             clear(folder)
             missing = self.missing(folder, retry_failed=retry_failed)
-            if missing or self._grown(folder):
+            if missing or self._to_be_written(folder):
                 with Telling(folder) as now:
                     self._run(runner, folder, missing, now, on_event)
-            return read_results(folder)
+            return Results(patiently(folder / FILE, lambda: read_study(folder)))
 
     def _run(
         self, runner: Engine, folder: Path, missing: tuple[TrialKey, ...], now: Telling, on_event: OnEvent | None
@@ -138,8 +139,17 @@ class Study:
                 if on_event:
                     on_event(event)
 
-    def _grown(self, folder: Path) -> bool:
-        return stored_spec(read_study(folder).spec).model_dump(mode="json") != self.spec.model_dump(mode="json")
+    def _to_be_written(self, folder: Path) -> bool:
+        """Whether a folder's store names another plan, or is damaged in something else than a trial."""
+        record = _stored(folder)
+        if record is None or record.damaged:
+            return True
+        return stored_spec(record.spec).model_dump(mode="json") != self.spec.model_dump(mode="json")
+
+
+def _stored(folder: str | Path) -> StudyRecord | None:
+    """Return what a folder holds, as soon as nobody has it locked; None if that is no study yet."""
+    return patiently(Path(folder) / FILE, lambda: read_study(folder)) if holds_study(folder) else None
 
 
 @contextmanager

@@ -141,6 +141,8 @@ _StoredTrial.__qualname__ = TrialRecord.__qualname__  # so that its repr is that
 
 def _unpack_part(record: Any, text: bytes) -> tuple[Any, ...]:
     columns = json.loads(text)
+    if not columns or not isinstance(columns, dict):
+        raise ValueError("no columns")
     count = len(next(iter(columns.values())))
     known = [columns[f.name] if f.name in columns else [_default(f)] * count for f in fields(record)]
     return tuple(record(*values) for values in zip(*known, strict=True))

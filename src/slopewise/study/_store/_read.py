@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from slopewise.errors import StoreError
 from slopewise.records import ArmCounts, StudyCounts, StudyRecord, TrialRecord
 from slopewise.study._store import _schema1
 from slopewise.study._store._packed import COLUMNS, seal, unpack
-from slopewise.study._store._sqlite import DAMAGE, in_words, last_change, snapshot
+from slopewise.study._store._sqlite import DAMAGE, in_words, is_damage, last_change, snapshot
 
 FILE = "study.db"
 SCHEMA = 2  # stored as SQLite's user_version
@@ -23,9 +23,13 @@ _T = TypeVar("_T")
 _Listed = dict[int, tuple[str, int]]  # arm and seed of a row, by its number
 _LISTED = "SELECT rowid, arm, seed FROM records INDEXED BY records_arm_seed"  # a second list of the stored trials
 _COUNTED = """
-SELECT arm, sum(status = 'finished'), sum(status = 'finished' AND json_extract(facts, '$.diverged_step') IS NOT NULL),
-    sum(status = 'failed') FROM records GROUP BY arm
+SELECT arm, sum(status = 'finished'), sum(status = 'finished' AND {diverged} IS NOT NULL), sum(status = 'failed')
+    FROM {trials} NOT INDEXED GROUP BY arm
 """
+_TRIALS = {  # what has the status of trials, and what tells that one diverged, by schema
+    SCHEMA: ("records", "json_extract(facts, '$.diverged_step')"),
+    _schema1.SCHEMA: ("trials", "diverged_step"),
+}
 
 
 def holds_study(folder: str | Path) -> bool:
@@ -68,33 +72,60 @@ def read_study(folder: str | Path) -> StudyRecord:
 def read_counts(folder: str | Path) -> StudyCounts:
     """Return how many trials of each arm are finished, diverged and failed, counted by SQLite.
 
-    The rows are not read, so that their digests are not compared: what is damaged is found by `read_study`.
+    Digests are compared, but nothing is made of the rows. Damaged trials are named and count as missing.
 
     Raises:
         StoreError: As in `read_study`.
     """
     path = _existing(folder)
     with in_words(path), snapshot(path) as connection:
-        if _schema(connection, path) == SCHEMA:
-            spec, _ = _study(connection, path)
-            counted = {arm.decode(): tuple(numbers) for arm, *numbers in connection.execute(_COUNTED)}
-            return _counts(spec, counted)
-    record = read_study(folder)  # of a file that its study's next run will rewrite
+        schema = _schema(connection, path)
+        if schema == SCHEMA:
+            spec: dict[str, Any] | None = _study(connection, path)[0]
+            whole = _try(lambda: _is_whole(connection))
+        else:
+            spec = _try(lambda: _schema1.spec(connection))
+            whole = spec is not None
+        counted = _try(lambda: _counted(connection, schema)) if whole else None
+    if spec is not None and counted is not None:
+        return _counts(spec, counted)
+    record = read_study(folder)  # which tells what is damaged
     found = {arm: [0, 0, 0] for arm in record.arms}
     for trial in record.trials:
         found[trial.arm][0] += trial.status == "finished"
-        found[trial.arm][1] += trial.diverged
+        found[trial.arm][1] += trial.status == "finished" and trial.diverged
         found[trial.arm][2] += trial.status == "failed"
-    return _counts(record.spec, found)
+    return _counts(record.spec, found, record.damaged)
 
 
-def _counts(spec: Mapping[str, Any], counted: Mapping[str, Iterable[int]]) -> StudyCounts:
+def _is_whole(connection: sqlite3.Connection) -> bool:
+    """Compare the digest of every row, and the rows with the index of them, without making anything of them."""
+    rows = set()
+    for number, arm, seed, status, digest, *texts in connection.execute(f"{_select(connection)} NOT INDEXED"):
+        if not isinstance(arm, bytes) or not isinstance(status, bytes) or _seal(arm, seed, status, *texts) != digest:
+            return False
+        rows.add((number, arm, seed))
+    facts = connection.execute("SELECT digest, sha256, facts FROM environments").fetchall()
+    known = {key for key, digest, text in facts if _seal(key, text) == digest}
+    used = {key for (key,) in connection.execute("SELECT DISTINCT json_extract(facts, '$.environment') FROM records")}
+    return rows == set(connection.execute(_LISTED)) and used - {None} <= known
+
+
+def _counted(connection: sqlite3.Connection, schema: int) -> dict[str, list[int]]:
+    trials, diverged = _TRIALS[schema]
+    rows = connection.execute(_COUNTED.format(trials=trials, diverged=diverged))
+    return {arm.decode(): numbers for arm, *numbers in rows if isinstance(arm, bytes)}
+
+
+def _counts(
+    spec: Mapping[str, Any], counted: Mapping[str, Iterable[int]], damaged: tuple[str, ...] = ()
+) -> StudyCounts:
     seeds = len(spec["seeds"])
     arms = []
     for arm in (arm["name"] for arm in spec["arms"]):
         finished, diverged, failed = counted.get(arm, (0, 0, 0))
         arms.append(ArmCounts(arm, finished, diverged, failed, missing=seeds - finished - failed))
-    return StudyCounts(str(spec.get("name") or ""), tuple(arms))
+    return StudyCounts(str(spec.get("name") or ""), tuple(arms), damaged)
 
 
 def _existing(folder: str | Path) -> Path:
@@ -123,7 +154,7 @@ def _schema(connection: sqlite3.Connection, path: Path) -> int:
 def _study(connection: sqlite3.Connection, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return spec and facts of the data."""
     found = _try(lambda: connection.execute("SELECT sha256, spec, data FROM study").fetchall())
-    if not found or any(not isinstance(text, bytes) for text in found[0]) or _seal(*found[0][1:]) != found[0][0]:
+    if not found or _seal(*found[0][1:]) != found[0][0]:
         raise StoreError(
             f"'{path}' has lost what its study was asked, without which its trials cannot be judged: take a copy of it "
             "from before, or move it away and begin anew"
@@ -146,17 +177,17 @@ def _read(path: Path) -> StudyRecord:
         rows = _rows(connection, listed or {})
     trials, damaged = _trials(rows, listed, {(arm["name"], seed) for arm in spec["arms"] for seed in spec["seeds"]})
     environments = {
-        key.decode(): json.loads(facts)
-        for key, digest, facts in stored or ()
-        if isinstance(key, bytes) and isinstance(facts, bytes) and _seal(key, facts) == digest
+        key.decode(): json.loads(facts) for key, digest, facts in stored or () if _seal(key, facts) == digest
     }
-    if stored is None or len(environments) < len(stored):
-        damaged.append("facts of the environment that trials ran in")
+    used = dict.fromkeys(trial.environment for trial in trials if trial.environment)
+    damaged += [f"environment {key}" for key in used if key not in environments]
     return make_record(spec, data, environments, trials, damaged)
 
 
-def _seal(*texts: bytes) -> bytes:
-    return seal(*texts).encode()
+def _seal(*values: Any) -> bytes:
+    """Return the digest of a row's values as the file has it; nothing for values that no row has."""
+    texts = [b"%d" % value if isinstance(value, int) else value for value in values]
+    return seal(*texts).encode() if all(text is None or isinstance(text, bytes) for text in texts) else b""
 
 
 def make_record(
@@ -191,19 +222,22 @@ def _try(read: Callable[[], _T]) -> _T | None:
     """
     try:
         return read()
-    except sqlite3.OperationalError as error:
-        if "no such" in str(error):  # a table or an index whose name was damaged
-            return None
-        raise
-    except DAMAGE:
+    except DAMAGE as error:
+        if not is_damage(error):
+            raise
         return None
 
 
-def _rows(connection: sqlite3.Connection, listed: Mapping[Any, Any]) -> list[tuple[Any, ...]]:
-    """Return every row of trials that can be read, its number first; older files have NULL for a later column."""
+def _select(connection: sqlite3.Connection) -> str:
+    """Return the query for the rows of trials, their number first; older files have NULL for a later column."""
     present = {name.decode() for _, name, *_ in connection.execute("PRAGMA table_info(records)")}
     columns = ", ".join(name if name in present else "NULL" for name in COLUMNS)
-    select = f"SELECT rowid, {columns} FROM records"  # noqa: S608 - names of ours
+    return f"SELECT rowid, {columns} FROM records"  # noqa: S608 - names of ours
+
+
+def _rows(connection: sqlite3.Connection, listed: Mapping[Any, Any]) -> list[tuple[Any, ...]]:
+    """Return every row of trials that can be read, its number first."""
+    select = _select(connection)
     whole = _try(lambda: connection.execute(select).fetchall())
     if whole is not None:
         return whole
@@ -226,7 +260,7 @@ def _trials(
     trials: dict[tuple[str, int], TrialRecord] = {}
     lost: dict[str, None] = {}
     for number, *columns in rows:
-        trial = unpack(columns)
+        trial = _unpack(columns)
         if trial is not None and (trial.arm, trial.seed) in planned:
             trials[trial.arm, trial.seed] = trial
         else:
@@ -237,6 +271,13 @@ def _trials(
         lost["trials that can no longer be told"] = None
     whole = {f"{arm} seed {seed}" for arm, seed in trials}
     return list(trials.values()), [name for name in lost if name not in whole]
+
+
+def _unpack(columns: Sequence[Any]) -> TrialRecord | None:
+    try:
+        return unpack(columns)
+    except (ValueError, TypeError, AttributeError):  # what no version of ours writes, under a digest that agrees
+        return None
 
 
 def _name(arm: Any, seed: Any, planned: set[tuple[str, int]]) -> str | None:

@@ -48,6 +48,16 @@ def read(
     return json.loads(study[0]["spec"]), json.loads(study[0]["data"]), environments, trials
 
 
+def spec(connection: sqlite3.Connection) -> dict[str, Any] | None:
+    """Return the spec alone; None where it is none, of which `read` says what is wrong."""
+    (text,) = connection.execute("SELECT spec FROM study").fetchone() or (b"",)
+    try:
+        found = json.loads(text)
+        return found if found.keys() >= {"arms", "seeds"} else None
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
 def _rows(connection: sqlite3.Connection, table: str) -> _Rows:
     """Return the rows of a table in the order in which they were written; none of one that the file lacks."""
     columns = [name.decode() for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")]

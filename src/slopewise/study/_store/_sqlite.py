@@ -14,17 +14,23 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
+import time
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
-from slopewise.errors import StoreError
+from slopewise.errors import StoreError, StoreWarning
+
+_T = TypeVar("_T")
 
 # Python's sqlite3 raises the second if the message of the first would quote bytes of the file that are not text.
 DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
 _WAIT = 5.0  # seconds that a reader waits for a lock: a commit's is over in milliseconds
+_QUIET, _PAUSE = 5.0, 0.25  # seconds that a driver waits for a lock before it says so, and between two attempts
 _JOURNALS = ("-wal", "-journal")
 BESIDE = (*_JOURNALS, "-shm")  # suffixes of the files that SQLite keeps beside a file that is being written
 
@@ -32,6 +38,23 @@ BESIDE = (*_JOURNALS, "-shm")  # suffixes of the files that SQLite keeps beside 
 def is_busy(error: BaseException | None) -> bool:
     """Return True if SQLite gave up waiting for a lock of another connection."""
     return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def is_damage(error: BaseException) -> bool:
+    """Return True if an error means that the file, or the disk under it, is not as it was written."""
+    return isinstance(error, UnicodeDecodeError) or _code(error) in _DAMAGED
+
+
+_DAMAGED = frozenset(
+    {
+        sqlite3.SQLITE_ERROR,  # a name in the schema is another, or a text is no JSON
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_TOOBIG,
+        sqlite3.SQLITE_FORMAT,
+        sqlite3.SQLITE_NOTADB,
+    }
+)
 
 
 def _code(error: BaseException | None) -> int:
@@ -137,14 +160,47 @@ def fault(path: Path, error: BaseException | None) -> str:
 
 
 def is_sound(path: Path) -> bool:
-    """Check every page of a file, and return True if none is damaged."""
-    try:
-        with snapshot(path) as connection:
-            return connection.execute("PRAGMA integrity_check(1)").fetchall() == [(b"ok",)]
-    except DAMAGE as error:
-        if is_busy(error):
-            raise
-        return False
+    """Check every page of a file, and return True if none is damaged.
+
+    Raises:
+        StoreError: The file cannot be read at all.
+    """
+    with in_words(path):
+        try:
+            with snapshot(path) as connection:
+                return connection.execute("PRAGMA integrity_check(1)").fetchall() == [(b"ok",)]
+        except DAMAGE as error:
+            if not is_damage(error):
+                raise
+            return False
+
+
+def patiently(path: Path, attempt: Callable[[], _T]) -> _T:
+    """Return the result of a call, repeated until no other program has the file locked; warn once if that takes long.
+
+    Args:
+        path: File that may be locked.
+        attempt: Function that raises a `StoreError` from SQLite's own error if the file is locked.
+
+    Warns:
+        StoreWarning: The file has been locked for some seconds.
+    """
+    since, said = time.monotonic(), False
+    while True:
+        try:
+            return attempt()
+        except StoreError as error:
+            if not is_busy(error.__cause__):
+                raise
+        if not said and time.monotonic() - since >= _QUIET:
+            said = True
+            warnings.warn(
+                f"another program has locked '{path}': waiting until it releases the file; trials that run continue, "
+                "and finished ones are stored then",
+                StoreWarning,
+                stacklevel=2,
+            )
+        time.sleep(_PAUSE)
 
 
 # File systems on which all processes that can open the file are known to share the write-ahead log's memory. Over a
@@ -177,18 +233,22 @@ def file_system(folder: Path, mounts: str) -> str:
 def begin_log(path: Path) -> None:
     """Switch a file to a write-ahead log, with which readers never block the writer, if its file system allows it.
 
-    On other file systems the file keeps its rollback journal, which works wherever locks do; a commit then waits for
-    all readers to finish.
+    On other file systems the file gets, or keeps, a rollback journal, which works wherever locks do; a commit then
+    waits for all readers to finish.
+
+    Raises:
+        StoreError: The file is locked, or cannot be written.
     """
     try:
         mounts = _MOUNTS.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return
-    if file_system(path.parent.resolve(), mounts) in _LOCAL:
+        mounts = ""
+    local = file_system(path.parent.resolve(), mounts) in _LOCAL
+    with in_words(path):
         try:
-            _set_journal(path, "WAL")
+            _set_journal(path, "WAL" if local else "DELETE")
         except sqlite3.OperationalError as error:
-            if is_busy(error):
+            if is_busy(error) or not local:
                 raise
 
 

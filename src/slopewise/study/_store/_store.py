@@ -7,18 +7,19 @@ each trial with its facts and parts as JSON and a digest of them all. Views with
 
 from __future__ import annotations
 
+import shutil
 import time
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import fields
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
-from slopewise.errors import SlopewiseWarning, StoreError
+from slopewise.errors import StoreError, StoreWarning
 from slopewise.records import TRIAL_PARTS, StudyRecord, TrialRecord
 from slopewise.study._resume import check_same
 from slopewise.study._spec import StudySpec
@@ -26,10 +27,9 @@ from slopewise.study._spec_input import stored_spec
 from slopewise.study._store import _schema1
 from slopewise.study._store._packed import KEYS, encode, pack, seal
 from slopewise.study._store._read import FILE, SCHEMA, holds_study, read_study
-from slopewise.study._store._sqlite import BESIDE, begin_log, beside, end_log, fault, in_words, is_busy, is_sound
+from slopewise.study._store._sqlite import BESIDE, begin_log, beside, end_log, fault, is_sound, patiently
 
-_PAUSE = 0.2  # seconds between two attempts at a file that another program has locked
-_PATIENCE = 5.0  # seconds of attempts before a warning
+_WAIT = 1.0  # seconds that SQLite waits for a lock; Ctrl-C is handled only between waits
 
 _metadata = sql.MetaData()
 _STUDY = sql.Table(
@@ -59,11 +59,6 @@ _RECORDS = sql.Table(
     *(sql.Column(name, sql.Text) for name in TRIAL_PARTS),
     sql.Index("records_arm_seed", "arm", "seed", unique=True),
 )
-_T = TypeVar("_T")
-
-
-class StoreWarning(SlopewiseWarning):
-    """Fault of a study's file that does not stop the study."""
 
 
 class Store:
@@ -71,7 +66,8 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._engine = sql.create_engine(sql.URL.create("sqlite", database=str(path)), connect_args={"timeout": _PAUSE})
+        self._engine = sql.create_engine(sql.URL.create("sqlite", database=str(path)), connect_args={"timeout": _WAIT})
+        sql.event.listen(self._engine, "connect", _prepare)
         sql.event.listen(self._engine, "begin", _begin)
 
     @classmethod
@@ -83,28 +79,25 @@ class Store:
     def create(cls, folder: str | Path, spec: StudySpec, data: dict[str, Any]) -> Store:
         """Return the store of a run: a new one, or the existing one of the same study, which may gain arms and seeds.
 
-        A file of an older schema is rewritten. A damaged file is moved aside, and its undamaged content is copied to a
-        new one.
+        A file of an older schema is rewritten. A damaged file is kept under another name, and its undamaged content is
+        copied to a new one. If another program has locked the file, the call waits, and warns once.
 
         Raises:
             StoreError: The folder cannot be written, or holds a different study; the message shows the differences.
+
+        Warns:
+            StoreWarning: The file was damaged, or is locked.
         """
         path = Path(folder) / FILE
-        old = read_study(folder) if holds_study(folder) else None
+        old = patiently(path, lambda: read_study(folder)) if holds_study(folder) else None
         if old:
             check_same(stored_spec(old.spec), spec, folder)
             _check_data(old.data, data, folder)
-            if old.damaged or not is_sound(path):
-                aside = _move_aside(path)
-                left = f" without {', '.join(old.damaged)}" if old.damaged else ""
-                warnings.warn(
-                    StoreWarning(f"'{path}' was damaged: it is kept as '{aside.name}', and the study goes on{left}"),
-                    stacklevel=2,
-                )
-        texts = {"spec": encode(spec.model_dump(mode="json")), "data": encode(data)}
+            if old.damaged or not patiently(path, lambda: is_sound(path)):
+                _replace(path, old)
+        texts = _texts(spec.model_dump(mode="json"), data)  # before anything is written
         store = cls(path)
-        with in_words(path):
-            begin_log(path)
+        patiently(path, lambda: begin_log(path))
         store._write(lambda connection: _set_up(connection, texts, old))
         return store
 
@@ -115,6 +108,9 @@ class Store:
 
         Raises:
             StoreError: The trial cannot be written, for instance because the disk is full or it is stored already.
+
+        Warns:
+            StoreWarning: The file is locked.
         """
         row = pack(trial)
 
@@ -134,25 +130,20 @@ class Store:
 
     def _write(self, work: Callable[[sql.Connection], None]) -> None:
         """Do work in one transaction, repeated until no other program has the file locked."""
-        began, told = time.monotonic(), False
-        while True:
+
+        def attempt() -> None:
             try:
                 with self._engine.begin() as connection:
                     work(connection)
-            except OperationalError as error:
-                if not is_busy(error.orig):
-                    raise StoreError(fault(self.path, error.orig)) from error
-                if not told and time.monotonic() - began > _PATIENCE:
-                    told = True
-                    warnings.warn(
-                        StoreWarning(f"another program has '{self.path}' locked: the study goes on when that lets go"),
-                        stacklevel=2,
-                    )
-                time.sleep(_PAUSE)
-            except DatabaseError as error:
-                raise StoreError(fault(self.path, error.orig)) from error
-            else:
-                return
+            except DBAPIError as error:
+                raise StoreError(fault(self.path, error.orig)) from error.orig
+
+        patiently(self.path, attempt)
+
+
+def _prepare(connection: Any, _: Any) -> None:
+    """Move the log into the file after each commit, so that the file alone holds every trial unless somebody reads."""
+    connection.execute("PRAGMA wal_autocheckpoint = 1")
 
 
 def _begin(connection: sql.Connection) -> None:
@@ -160,7 +151,11 @@ def _begin(connection: sql.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _set_up(connection: sql.Connection, texts: dict[str, str], old: StudyRecord | None) -> None:
+def _texts(spec: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, str]:
+    return {"spec": encode(spec), "data": encode(data)}
+
+
+def _set_up(connection: sql.Connection, texts: Mapping[str, str], old: StudyRecord | None) -> None:
     """Make or rewrite the tables: a study is there whole or not."""
     version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
     here = version == SCHEMA and sql.inspect(connection).has_table("records")
@@ -199,11 +194,11 @@ def _views() -> dict[str, str]:
     return views
 
 
-def _add_environment(connection: sql.Connection, digest: str, facts: dict[str, Any]) -> None:
+def _add_environment(connection: sql.Connection, digest: str, facts: Mapping[str, Any]) -> None:
+    """Write the facts of an environment; rows with the same digest hold the same facts, or were lost."""
     text = encode(facts)
-    row = {"digest": digest, "sha256": seal(digest, text), "facts": text}
-    if connection.execute(sql.select(_ENVIRONMENTS.c.sha256).where(_ENVIRONMENTS.c.digest == digest)).first() is None:
-        connection.execute(sql.insert(_ENVIRONMENTS).values(row))
+    connection.execute(sql.delete(_ENVIRONMENTS).where(_ENVIRONMENTS.c.digest == digest))
+    connection.execute(sql.insert(_ENVIRONMENTS).values(digest=digest, sha256=seal(digest, text), facts=text))
 
 
 def _check_data(old: dict[str, Any], new: dict[str, Any], folder: str | Path) -> None:
@@ -216,12 +211,38 @@ def _check_data(old: dict[str, Any], new: dict[str, Any], folder: str | Path) ->
             )
 
 
-def _move_aside(path: Path) -> Path:
-    """Rename a damaged file and the files that belong to it, and return the new path."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    aside = path.with_name(f"{path.name}.damaged-{stamp}")
-    for suffix in BESIDE:
-        with suppress(FileNotFoundError):
-            beside(path, suffix).rename(beside(aside, suffix))
-    path.rename(aside)
-    return aside
+def _replace(path: Path, record: StudyRecord) -> None:
+    """Replace a damaged file by one with its undamaged content, and keep a copy of it under another name.
+
+    The new file is complete before the old one is touched: however this ends, no undamaged trial is lost.
+    """
+    aside, fresh = _unused(path), path.with_name(f".{path.name}")
+    lost = {trial.environment: {"lost": f"with {aside.name}"} for trial in record.trials if trial.environment}
+    whole = replace(record, environments=lost | record.environments)
+    try:
+        for suffix in ("", *BESIDE):
+            beside(fresh, suffix).unlink(missing_ok=True)
+        with closing(Store(fresh)) as store:
+            store._write(lambda connection: _set_up(connection, _texts(record.spec, record.data), whole))
+        for suffix in ("", *BESIDE):
+            with suppress(FileNotFoundError):
+                shutil.copy2(beside(path, suffix), beside(aside, suffix))
+        for suffix in BESIDE:  # a log beside the new file would be taken for its own
+            beside(path, suffix).unlink(missing_ok=True)
+        fresh.replace(path)
+    except OSError as error:
+        raise StoreError(f"cannot make a new file in the place of the damaged '{path}': {error.strerror}") from error
+    finally:
+        for suffix in ("", *BESIDE):
+            beside(fresh, suffix).unlink(missing_ok=True)
+    left = f" without {', '.join(record.damaged)}" if record.damaged else ""
+    warnings.warn(
+        f"'{path}' was damaged: it is kept as '{aside.name}', and the study goes on{left}", StoreWarning, stacklevel=3
+    )
+
+
+def _unused(path: Path) -> Path:
+    """Return an unused path for the copy of a damaged file, with the time in its name."""
+    name = f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
+    names = (path.with_name(f"{name}{end}") for end in ("", *(f"-{number}" for number in range(2, 1000))))
+    return next(aside for aside in names if not aside.exists())
