@@ -212,7 +212,7 @@ def test_status_tells_a_driver_at_work_from_one_that_was_killed(cli: Cli, tmp_pa
     study = sw.Study(arms="relu,elu", seeds=2)
     (tmp_path / "s").mkdir()
     with closing(Store.create(tmp_path / "s", study.spec, {"classes": ["0", "1"]})) as store:
-        store.add(synthetic_study(("relu", "elu"), 2).trials[0], None)
+        store.add(synthetic_study(("relu", "elu"), 2).trials[0], {"cpu": "x"})
     with Telling(tmp_path / "s"), subprocess.Popen(["cat"], stdin=subprocess.PIPE) as other:
         file = tmp_path / "s" / "running.json"
         while not file.exists():

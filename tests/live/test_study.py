@@ -19,21 +19,22 @@ from slopewise.study._store import FILE, Store
 from slopewise.testing import synthetic_study
 
 ARMS = ("relu", "prelu_shared")
-TRIALS = synthetic_study(ARMS, 2, epochs=3, diverged={"prelu_shared": 1}).trials
+STUDY = synthetic_study(ARMS, 2, epochs=3, diverged={"prelu_shared": 1})
+TRIALS, ENVIRONMENT = STUDY.trials, STUDY.environments["synthetic"]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A study of four trials of which one has ended."""
     with closing(Store.create(tmp_path, StudySpec(arms=",".join(ARMS), seeds=2), {"classes": ["0", "1"]})) as store:
-        store.add(TRIALS[0], None)
+        store.add(TRIALS[0], ENVIRONMENT)
     return tmp_path
 
 
 def add(folder: Path, *trials: object) -> None:
     with closing(Store.open(folder)) as store:
         for trial in trials:
-            store.add(trial, None)  # type: ignore[arg-type]
+            store.add(trial, ENVIRONMENT)  # type: ignore[arg-type]
 
 
 def runs(folder: Path, age: float = 0.0, *trials: RunningTrial) -> float:

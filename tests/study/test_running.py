@@ -31,6 +31,20 @@ def eventually(holds, seconds: float = 20.0) -> None:  # type: ignore[no-untyped
         time.sleep(0.02)
 
 
+def test_status_takes_a_driver_for_stalled_by_the_pace_of_its_trials(tmp_path: Path) -> None:
+    from slopewise.cli._study import _state
+    from slopewise.records import ArmCounts, StudyCounts
+
+    counts = StudyCounts("", (ArmCounts("relu", finished=0, diverged=0, failed=0, missing=1),))
+    now = time.time()
+    for epochs, state in ((60, "stalled"), (None, "running"), (2, "running")):  # 5 s, unknown, 150 s an epoch
+        trial = RunningTrial("relu", 0, 1, now - 600, now - 300, epochs)
+        running = Running(1, now - 600, now - 300, now, (trial,))
+        assert running.usual == (None if epochs is None else 300 / epochs)
+        (tmp_path / FILE).write_text(json.dumps(asdict(running)))
+        assert _state(tmp_path, counts) == state
+
+
 def test_events_say_what_runs() -> None:
     now = Running(1, 0.0, 0.0, 0.0)
     for moment, event in enumerate((Started(RELU, 1), Started(ELU, 2), Epoch(RELU, epoch(0, 0.1))), start=1):

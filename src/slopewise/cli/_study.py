@@ -147,7 +147,7 @@ def _state(folder: Path, counts: StudyCounts) -> str:
     running, now = read_running(folder), time()
     if running is None:
         return "ended" if counts.ended >= counts.planned else "stopped"
-    return "stalled" if running.stale(now) or stalled(now - running.changed, None) else "running"
+    return "stalled" if running.stale(now) or stalled(now - running.changed, running.usual) else "running"
 
 
 @app.command()

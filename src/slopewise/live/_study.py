@@ -95,7 +95,8 @@ class Study:
 
     def _usual(self) -> float | None:
         """Seconds that an epoch takes at most, as far as is known."""
-        epochs = [(trial.changed - trial.started) / trial.epoch for trial in self.trials if trial.epoch]
+        running = self.running.usual if self.running else None
+        epochs = [] if running is None else [running]
         epochs += [
             trial.seconds / max(len(trial.epochs) - 1, 1)
             for trial in (self.record.trials if self.record else ())

@@ -26,13 +26,11 @@ if TYPE_CHECKING:
     from slopewise.study._terminable import Terminated as Terminated
 
 # A status counts trials in the file: it does not wait for what validates specs and writes stores.
-__getattr__ = importer(
-    __name__,
-    {
-        "_spec": ("StudySpec",),
-        "_spec_input": ("override", "parse_spec", "read_spec", "toml_value"),
-        "_store": ("Store",),
-        "_study": ("Study", "load_spec", "read_results"),
-        "_terminable": ("Terminated",),
-    },
-)
+_NAMES = {
+    "_spec": ("StudySpec",),
+    "_spec_input": ("override", "parse_spec", "read_spec", "toml_value"),
+    "_store": ("Store",),
+    "_study": ("Study", "load_spec", "read_results"),
+    "_terminable": ("Terminated",),
+}
+__getattr__ = importer(__name__, _NAMES, extras=dict.fromkeys(_NAMES, "study"))

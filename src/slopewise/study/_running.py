@@ -60,6 +60,11 @@ class Running:
     trials: tuple[RunningTrial, ...] = ()
     origin: Origin | None = None
 
+    @property
+    def usual(self) -> float | None:
+        """Seconds that an epoch of its trials takes at most; None before one has ended."""
+        return max(((t.changed - t.started) / t.epoch for t in self.trials if t.epoch), default=None)
+
     def stale(self, now: float) -> bool:
         """Return True if the file is so old that its driver has ended, or has slept for a while."""
         return now - self.time > STALE
