@@ -45,6 +45,7 @@ def status_json(counts: StudyCounts) -> dict[str, Any]:
     """Return what `slopewise status --json` prints: numbers of trials, in all and by arm, and names of damaged ones.
 
     Example:
+        >>> from slopewise.records import ArmCounts
         >>> status_json(StudyCounts("", (ArmCounts("relu", finished=2, diverged=1, failed=0, missing=3),)))["planned"]
         5
     """

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -37,7 +38,8 @@ def importer(
             raise AttributeError(f"module '{package}' has no attribute '{name}'")
         module, path = home[name], f"{package}.{home[name]}"
         if extras and module in extras:
-            return getattr(need(path, what=f"{package}.{name}", extra=extras[module]), name)
+            with _advice(f"{package}.{name}", extras[module]):  # the module's own names may be imported on use, too
+                return getattr(importlib.import_module(path), name)
         return getattr(importlib.import_module(path), name)
 
     return find
@@ -51,8 +53,15 @@ def need(module: str, *, what: str, extra: str) -> ModuleType:
         Traceback (most recent call last):
         ModuleNotFoundError: sinks.Elsewhere needs 'elsewhere': pip install 'slopewise[trackers]'
     """
-    try:
+    with _advice(what, extra):
         return importlib.import_module(module)
+
+
+@contextmanager
+def _advice(what: str, extra: str) -> Iterator[None]:
+    """Turn the lack of a module within the block into an error that says which extra brings it."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("slopewise"):
             raise

@@ -51,6 +51,7 @@ def serve(pipe, kind):
     globals()[kind]()
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup, above these tests, has ignored
     workers = [Worker.start(serve, kind) for kind in sys.argv[1:]]
     pids = [pid for worker in workers for pid in worker.pipe.recv()]
     for worker in workers:
