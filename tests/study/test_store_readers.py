@@ -208,6 +208,16 @@ def test_a_folder_that_cannot_be_written_can_be_read(store: Store, tmp_path: Pat
     store.close()
 
 
+@pytest.mark.parametrize("verb", ["status", "report"])
+def test_a_file_that_may_not_be_read_is_an_error_in_one_line(store: Store, tmp_path: Path, verb: str) -> None:
+    rest(store)
+    (tmp_path / FILE).chmod(0)
+    command = [*unprivileged(), sys.executable, "-m", "slopewise", verb, tmp_path]
+    ended = subprocess.run(command, text=True, capture_output=True, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == f"error: cannot read the store '{tmp_path / FILE}': Permission denied\n"
+
+
 def unprivileged() -> list[str]:
     """Begin a command that may not write everywhere, as root may."""
     if os.geteuid():

@@ -41,7 +41,7 @@ def holds_study(folder: str | Path) -> bool:
         with snapshot(path) as connection:
             version = connection.execute("PRAGMA user_version").fetchone()
             return version != (0,) or connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
-    except DAMAGE:
+    except (*DAMAGE, OSError):
         return True  # there is a file: reading it reports the fault
 
 
