@@ -1,0 +1,18 @@
+"""Records of a study: immutable plain data exchanged between trial, store, analysis and report.
+
+A record holds only Python numbers and strings (no tensors), so that it can be pickled to the driver, written to
+SQLite, exported, and analysed without torch. Fractions are in 0..1, losses in nats, times in seconds. A value that
+does not exist (the slope of a ReLU, the test accuracy of a trial that diverged) is None, never NaN.
+"""
+
+from slopewise.records._parts import AlarmRecord as AlarmRecord
+from slopewise.records._parts import EpochRecord as EpochRecord
+from slopewise.records._parts import GradientRecord as GradientRecord
+from slopewise.records._parts import OperatorCostRecord as OperatorCostRecord
+from slopewise.records._parts import SiteRecord as SiteRecord
+from slopewise.records._study import ArmCounts as ArmCounts
+from slopewise.records._study import StudyCounts as StudyCounts
+from slopewise.records._study import StudyRecord as StudyRecord
+from slopewise.records._trial import TRIAL_PARTS as TRIAL_PARTS
+from slopewise.records._trial import Status as Status
+from slopewise.records._trial import TrialRecord as TrialRecord

@@ -1,0 +1,67 @@
+"""Record of a study, and its counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from slopewise.records._trial import TrialRecord
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRecord:
+    """A study in its present state: its spec, its environments, and the trials that have ended.
+
+    Attributes:
+        arms: Names of all arms, in the spec's order.
+        control: Name of the arm that the others are compared with.
+        seeds: All seeds of the plan.
+        margin: Smallest difference in test accuracy of practical interest, in percentage points.
+        classes: Number of classes; 1 / classes is the chance level, which a diverged trial scores.
+        spec: The whole spec as plain data (the contents of `study.toml` with defaults filled in).
+        data: Facts of the data: name, digest, shape, sizes of the train, validation and test parts, classes.
+        environments: Versions, CPU, operators and threads of every environment that trials ran in, by digest.
+        trials: Finished and failed trials, in the plan's order; missing ones are absent.
+        damaged: Names of stored items that are damaged; trials among them are absent from `trials`, too.
+    """
+
+    arms: tuple[str, ...]
+    control: str
+    seeds: tuple[int, ...]
+    margin: float
+    classes: int
+    spec: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    environments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    trials: tuple[TrialRecord, ...] = ()
+    damaged: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ArmCounts:
+    """Numbers of an arm's trials; `finished` includes the diverged ones."""
+
+    arm: str
+    finished: int
+    diverged: int
+    failed: int
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class StudyCounts:
+    """Progress of a study: its title, the counts of its arms in the spec's order, and the names of damaged trials."""
+
+    title: str
+    arms: tuple[ArmCounts, ...]
+    damaged: tuple[str, ...] = ()
+
+    @property
+    def planned(self) -> int:
+        """Number of trials in the plan."""
+        return self.ended + sum(arm.missing for arm in self.arms)
+
+    @property
+    def ended(self) -> int:
+        """Number of trials that are stored."""
+        return sum(arm.finished + arm.failed for arm in self.arms)

@@ -1,0 +1,80 @@
+"""Record of a trial."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from slopewise.records._parts import AlarmRecord, EpochRecord, GradientRecord, OperatorCostRecord, SiteRecord
+
+Status = Literal["finished", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """One training run: arm x seed.
+
+    A trial that diverges is finished: it has `diverged_step` and `diverged_cause`, the epochs until then, and no
+    final scores. A failed one has `error`, a traceback, and nothing else. Two runs of the same spec and seed on a
+    CPU agree bitwise in every field but the times (`seconds`, `seconds_per_step`, `monitor_seconds`, `operator_costs`)
+    and `attempts`.
+
+    Attributes:
+        train_loss, train_accuracy, validation_loss, validation_accuracy, test_loss, test_accuracy: Scores of the final
+            weights in evaluation mode, without augmentation. This is the only time that the test set is scored.
+        steps: Number of optimizer steps taken; n - 1 if the loss is not finite at step n.
+        seconds: Wall time of the whole trial, measurements included.
+        seconds_per_step: Median of `EpochRecord.seconds_per_step` over all epochs but the first.
+        monitor_seconds: Time that the monitor took during training; no `seconds_per_step` includes it.
+        parameters: Number of learned numbers in the model.
+        slope_parameters: Number of those that are slopes.
+        init_digest: SHA-256 of the initial weights without the slopes. Equal in all arms of a seed, which pairs them.
+        data_digest: SHA-256 of the split and of the first batch (augmented images and labels). Equal in all arms of a
+            seed, too.
+        environment: Key in `StudyRecord.environments` of the environment that the trial ran in.
+        operator_costs: One record for the first seed of an arm whose network holds slopewise's layers, else none.
+        alarms: Alarms that the monitor raised during training, in order.
+    """
+
+    arm: str
+    seed: int
+    status: Status
+    attempts: int = 1
+    error: str | None = None
+    diverged_step: int | None = None
+    diverged_cause: str | None = None
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    test_loss: float | None = None
+    test_accuracy: float | None = None
+    steps: int = 0
+    seconds: float | None = None
+    seconds_per_step: float | None = None
+    monitor_seconds: float | None = None
+    parameters: int | None = None
+    slope_parameters: int | None = None
+    init_digest: str | None = None
+    data_digest: str | None = None
+    environment: str | None = None
+    epochs: tuple[EpochRecord, ...] = ()
+    sites: tuple[SiteRecord, ...] = ()
+    gradients: tuple[GradientRecord, ...] = ()
+    operator_costs: tuple[OperatorCostRecord, ...] = ()
+    alarms: tuple[AlarmRecord, ...] = ()
+
+    @property
+    def diverged(self) -> bool:
+        """True if training ended early on a non-finite loss."""
+        return self.diverged_step is not None
+
+
+TRIAL_PARTS = {
+    "epochs": EpochRecord,
+    "sites": SiteRecord,
+    "gradients": GradientRecord,
+    "operator_costs": OperatorCostRecord,
+    "alarms": AlarmRecord,
+}
+"""Fields of a `TrialRecord` that hold records; each has a table of its own in the store and in exports."""
