@@ -44,7 +44,7 @@ def train(job: Job) -> dict[str, Any]:
     torch.set_num_threads(spec.hardware.threads)
     trial = _Trial(make_fabric(spec.hardware), spec, spec.arm(arm), seed, load_data(spec.data))
     record = trial.run(None)
-    samples = () if trial.monitor is None else trial.monitor.records
+    samples = () if trial.monitor is None else trial.monitor.samples
     moves = [layer.update for sample in samples for layer in sample.slopes if layer.update is not None]
     return {
         "lr": rate,

@@ -65,8 +65,8 @@ trainer.fit(Digits(), batches)
 monitor = callback.monitor
 print(monitor.summary())
 print(f"optimizer steps: {monitor.step}")
-print(f"steps sampled: {[sample.step for sample in monitor.records]}")
-print(f"activations seen: {[site.site for site in monitor.records[-1].sites]}")
+print(f"steps sampled: {[sample.step for sample in monitor.samples]}")
+print(f"activations seen: {[site.site for site in monitor.samples[-1].sites]}")
 print(f"alarms raised: {[str(alarm) for alarm in monitor.alarms]}")
 
 monitor.report(folder / "watch.html")

@@ -50,10 +50,10 @@ trainer.train()
 monitor = callback.monitor
 print(monitor.summary())
 print(f"optimizer steps: {monitor.step}")
-print(f"steps sampled: {[sample.step for sample in monitor.records]}")
-print(f"activations seen: {[site.site for site in monitor.records[-1].sites]}")
+print(f"steps sampled: {[sample.step for sample in monitor.samples]}")
+print(f"activations seen: {[site.site for site in monitor.samples[-1].sites]}")
 print(f"alarms raised: {[str(alarm) for alarm in monitor.alarms]}")
-print(f"read back from the file: {read_recording(folder / 'run.jsonl').samples == monitor.records}")
+print(f"read back from the file: {read_recording(folder / 'run.jsonl').samples == monitor.samples}")
 
 monitor.report(folder / "watch.html")
 print(f"\nthe run as a page: {folder / 'watch.html'}")

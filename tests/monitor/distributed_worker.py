@@ -68,7 +68,7 @@ def watch_sharded(rank, size, group):
         state = {name: p.full_tensor() if size > 1 else p.detach() for name, p in model.named_parameters()}
         if rank == 0 and size > 1:  # steps its optimizer, and is closed, without the others
             torch.optim.SGD([model.few.weight], lr=0.1).step()
-    return {"records": monitor.records, "notes": monitor.notes, "weights": state}
+    return {"records": monitor.samples, "notes": monitor.notes, "weights": state}
 
 
 def main(rank: int, size: int, folder: Path) -> None:
@@ -85,10 +85,10 @@ def main(rank: int, size: int, folder: Path) -> None:
             model(batch).square().mean().backward()
             optimizer.step()
             if rank == 0 and step == 0:
-                assert len(monitor.records) == 1  # to look is no business of the others'
+                assert len(monitor.samples) == 1  # to look is no business of the others'
         if rank == 0:  # a step that only this process begins: closing waits for nobody
             net(batch).sum().backward()
-    seen = {"records": monitor.records, "notes": monitor.notes, "weights": net.state_dict()}
+    seen = {"records": monitor.samples, "notes": monitor.notes, "weights": net.state_dict()}
     seen["sharded"] = watch_sharded(rank, size, dist.group.WORLD if size > 1 else None)
     if size > 1:
         seen["sharded, no group"] = watch_sharded(rank, size, None)

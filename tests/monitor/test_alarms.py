@@ -178,7 +178,7 @@ def test_nan_raises_not_finite_and_no_echo_of_it(activation, lr):
     monitor = train(model, steps=40, lr=lr)
     lost = only(monitor, "not-finite").step
     assert [alarm.id for alarm in monitor.alarms if alarm.since >= lost] == ["not-finite"]
-    assert all(site.never_positive == site.always_positive == site.dead == () for site in monitor.records[-1].sites)
+    assert all(site.never_positive == site.always_positive == site.dead == () for site in monitor.samples[-1].sites)
 
 
 def test_nan_in_fused_layers_raises_no_echo_either():
@@ -208,7 +208,7 @@ def test_one_broken_unit_says_nothing_of_itself_and_minus_infinity_is_not_positi
         model = nn.Sequential(nn.Linear(8, 16), Broken(value, unit=5), nn.ReLU(), nn.Linear(16, 1))
         with torch.no_grad():
             model[0].bias.fill_(3.0)
-        site = train(model, steps=4).records[-1].sites[0]
+        site = train(model, steps=4).samples[-1].sites[0]
         assert (site.not_finite, site.never_positive) == ((5,), never)
         assert 5 not in site.always_positive
 
@@ -279,7 +279,7 @@ def test_few_values_say_little():
         seldom[0].weight.mul_(1 / seldom[0].weight.norm(dim=1, keepdim=True))
         seldom[0].bias.fill_(-2.0)  # positive for 2.3 % of normal inputs
     monitor = train(seldom, batch=8, steps=80, lr=1e-4)
-    looked = [len(sample.sites[0].dead) for sample in monitor.records]
+    looked = [len(sample.sites[0].dead) for sample in monitor.samples]
     assert min(looked) >= 16  # in any one step more than half of them look so
     assert ids(monitor) == set()
 

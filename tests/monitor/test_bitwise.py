@@ -72,8 +72,8 @@ def train(model, call, every=None, *, steps=4, optimizer=torch.optim.AdamW, auto
             model.train()
     if monitor is not None:
         monitor.close()
-        assert len(monitor.records) == len(range(0, steps, every)) + evaluation  # the last evaluates after all steps
-        assert all(sample.sites for sample in monitor.records)
+        assert len(monitor.samples) == len(range(0, steps, every)) + evaluation  # the last evaluates after all steps
+        assert all(sample.sites for sample in monitor.samples)
     left = model.state_dict(), optimizer.state_dict(), gradients, torch.get_rng_state()
     return [pickle.dumps(_plain(part)) for part in left]
 
@@ -178,6 +178,6 @@ def test_networks_of_libraries_train_the_same_and_all_their_sites_are_found(name
     with sw.Monitor(copy.deepcopy(model), every=1) as monitor:
         library_loss(monitor.model).backward()
     assert monitor.notes == ()
-    found = [(site.site, site.activation, site.units) for site in monitor.records[0].sites]
+    found = [(site.site, site.activation, site.units) for site in monitor.samples[0].sites]
     assert found == [(site.name, site.kind, site.shape[site.channel_dim]) for site in table]
     assert train(model, library_loss, 1, steps=2) == plain

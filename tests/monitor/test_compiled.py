@@ -108,10 +108,10 @@ def test_compiled_models_train_the_same_and_are_not_compiled_again(compiling):
         assert all(torch.equal(a, b) for a, b in zip(weights, wanted, strict=True))
         assert len(set(compiled[2:])) == 1  # at most one more for sampled steps
         assert compiled[-1] > 0
-        assert [sample.step for sample in monitor.records] == [1, 3, 5, 7]
-        assert all(layer.gradient and layer.update for layer in monitor.records[-1].layers)
-        assert all(slopes.gradient for slopes in monitor.records[-1].slopes)
-        sites = [site.site for site in monitor.records[-1].sites]
+        assert [sample.step for sample in monitor.samples] == [1, 3, 5, 7]
+        assert all(layer.gradient and layer.update for layer in monitor.samples[-1].layers)
+        assert all(slopes.gradient for slopes in monitor.samples[-1].slopes)
+        sites = [site.site for site in monitor.samples[-1].sites]
         if compiling is function:  # a module is told by what it computes, whoever compiled the function that it calls
             assert sites == ["part.act", "rest.1", "silu()"]
         else:

@@ -149,7 +149,7 @@ def test_counts_and_gradients_are_those_of_a_plain_recomputation(data):
     net = Net(layer, scales, act)
     with sw.Monitor(net, every=1) as monitor:
         (net(x) * unseen).square().sum().backward()
-    (found,) = monitor.records[0].sites
+    (found,) = monitor.samples[0].sites
     assert (found.site, found.activation, found.units) == (site, kind, channels)
     assert monitor.notes == ()
 

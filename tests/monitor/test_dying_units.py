@@ -69,8 +69,8 @@ def test_dead_relus_are_those_whose_weights_stand_still(normalise):
     died = 0
     for layer in range(3):
         site = f"acts.{layer}"
-        history = [next(s for s in sample.sites if s.site == site) for sample in monitor.records]
-        for sample, found in zip(monitor.records, history, strict=True):
+        history = [next(s for s in sample.sites if s.site == site) for sample in monitor.samples]
+        for sample, found in zip(monitor.samples, history, strict=True):
             units = (~moved[sample.step - 1][layer]).nonzero().flatten().tolist()
             assert list(found.zero_gradient) == units
             assert set(found.dead) <= set(units)
@@ -80,9 +80,9 @@ def test_dead_relus_are_those_whose_weights_stand_still(normalise):
         assert set(last) >= {1, 5}
         for unit, since in monitor.dead_since(site).items():
             assert unit in last
-            steps = [sample.step for sample in monitor.records if sample.step >= since]
+            steps = [sample.step for sample in monitor.samples if sample.step >= since]
             assert not any(moved[step - 1][layer][unit] for step in steps)
-            earlier = [s for s, h in zip(monitor.records, history, strict=True) if s.step < since]
+            earlier = [s for s, h in zip(monitor.samples, history, strict=True) if s.step < since]
             if earlier:
                 before = history[len(earlier) - 1]
                 assert unit not in before.dead
@@ -95,7 +95,7 @@ def test_dead_relus_are_those_whose_weights_stand_still(normalise):
 def test_the_same_units_go_on_moving_with_prelu(normalise):
     monitor, moved = train(lambda c: sw.PReLU(c, 0.25), normalise=normalise, rate=0.05)
     for layer in range(3):
-        for sample in monitor.records:
+        for sample in monitor.samples:
             found = next(s for s in sample.sites if s.site == f"acts.{layer}")
             assert {1, 5} <= set(found.never_positive)
             assert found.zero_gradient == found.dead == ()

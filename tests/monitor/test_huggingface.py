@@ -87,8 +87,8 @@ def test_training_is_the_same_to_the_bit(train):
     train(plain)
     train(watched, callback := WatchCallback(every=3))
     assert torch.equal(weights(plain), weights(watched))
-    assert [sample.step for sample in callback.monitor.records] == [1, 4, 7]
-    assert [sample.passes for sample in callback.monitor.records] == [1, 1, 1]
+    assert [sample.step for sample in callback.monitor.samples] == [1, 4, 7]
+    assert [sample.passes for sample in callback.monitor.samples] == [1, 1, 1]
     assert callback.monitor.recording.end.step == 8
 
 
@@ -108,15 +108,15 @@ def test_what_is_measured_is_what_a_plain_loop_measures(train):
             net(**batch)["loss"].backward()
             optimizer.step()
     assert len(batches) == 8
-    for found, wanted in zip(callback.monitor.records, monitor.records, strict=True):
+    for found, wanted in zip(callback.monitor.samples, monitor.samples, strict=True):
         assert (found.sites, found.slopes, found.layers) == (wanted.sites, wanted.slopes, wanted.layers)
 
 
 def test_accumulated_gradients_are_one_step_and_evaluation_does_not_count(train):
     callback = WatchCallback(every=1)
     train(Net(), callback, gradient_accumulation_steps=4, eval_strategy="steps", eval_steps=1)
-    assert [(sample.step, sample.passes) for sample in callback.monitor.records] == [(1, 4), (2, 4)]
-    assert callback.monitor.records[0].sites[0].values == 4 * 8  # of each unit: four batches of eight
+    assert [(sample.step, sample.passes) for sample in callback.monitor.samples] == [(1, 4), (2, 4)]
+    assert callback.monitor.samples[0].sites[0].values == 4 * 8  # of each unit: four batches of eight
 
 
 def test_a_resumed_run_counts_on(train, tmp_path):

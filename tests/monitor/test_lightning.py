@@ -96,7 +96,7 @@ def test_training_is_the_same_to_the_bit(parts):
     fit(plain, max_epochs=2)
     fit(watched, callback := WatchCallback(every=3), max_epochs=2)
     assert torch.equal(weights(plain), weights(watched))
-    assert [sample.step for sample in callback.monitor.records] == [1, 4, 7, 10, 13, 16]
+    assert [sample.step for sample in callback.monitor.samples] == [1, 4, 7, 10, 13, 16]
 
 
 def test_what_is_measured_is_what_a_plain_loop_measures():
@@ -112,7 +112,7 @@ def test_what_is_measured_is_what_a_plain_loop_measures():
                 optimizer.zero_grad()
                 (net(x) - y).square().mean().backward()
                 optimizer.step()
-        found, wanted = callback.monitor.records, monitor.records
+        found, wanted = callback.monitor.samples, monitor.samples
         assert len(found) == len(wanted) == 8
         for one, other in zip(found, wanted, strict=True):
             assert (one.step, one.passes) == (other.step, other.passes)
@@ -124,15 +124,15 @@ def test_what_is_measured_is_what_a_plain_loop_measures():
 def test_accumulated_gradients_are_one_step():
     fit(Net(), callback := WatchCallback(every=1), accumulate_grad_batches=4)
     assert callback.monitor.step == 2
-    assert [(sample.step, sample.passes) for sample in callback.monitor.records] == [(1, 4), (2, 4)]
-    assert callback.monitor.records[0].sites[0].values == 4 * 8  # of each unit: four batches of eight
+    assert [(sample.step, sample.passes) for sample in callback.monitor.samples] == [(1, 4), (2, 4)]
+    assert callback.monitor.samples[0].sites[0].values == 4 * 8  # of each unit: four batches of eight
 
 
 def test_neither_sanity_check_nor_validation_counts():
     seen = []
     for settings in ({"limit_val_batches": 0}, {"num_sanity_val_steps": 2, "val_check_interval": 2}):
         fit(Net(), callback := WatchCallback(every=1), **settings)
-        seen.append([(sample.passes, sample.sites[0].values) for sample in callback.monitor.records])
+        seen.append([(sample.passes, sample.sites[0].values) for sample in callback.monitor.samples])
     assert seen[0] == seen[1] == [(1, 8)] * 8
 
 
@@ -157,7 +157,7 @@ def test_a_resumed_run_counts_on(tmp_path):
     recording = read_recording(tmp_path / "run.jsonl")
     assert [sample.step for sample in recording.samples] == [9, 13]
     assert recording.end.step == 16
-    assert [sample.step for sample in callback.monitor.records] == [1, 5]
+    assert [sample.step for sample in callback.monitor.samples] == [1, 5]
 
 
 def test_the_trainers_loggers_are_sinks(tmp_path):
@@ -216,7 +216,7 @@ def test_two_fits_are_two_runs():
     first = callback.monitor
     fit(Net(), callback)
     assert callback.monitor is not first
-    assert [sample.step for sample in callback.monitor.records] == [1, 5]
+    assert [sample.step for sample in callback.monitor.samples] == [1, 5]
 
 
 def test_under_its_older_name():
@@ -227,8 +227,8 @@ def test_under_its_older_name():
 
     callback = WatchCallback(every=4)
     fit(Older(), callback, lightning=older)
-    assert [sample.step for sample in callback.monitor.records] == [1, 5]
-    assert callback.monitor.records[0].sites[0].values == 8
+    assert [sample.step for sample in callback.monitor.samples] == [1, 5]
+    assert callback.monitor.samples[0].sites[0].values == 8
 
 
 def test_manual_optimization_with_two_optimizers():
@@ -249,7 +249,7 @@ def test_manual_optimization_with_two_optimizers():
     fit(plain)
     fit(watched, callback := WatchCallback(every=1))
     assert torch.equal(weights(plain), weights(watched))
-    assert all(sample.sites for sample in callback.monitor.records)
+    assert all(sample.sites for sample in callback.monitor.samples)
 
 
 def test_a_logger_that_fails_does_not_stop_training():
@@ -259,7 +259,7 @@ def test_a_logger_that_fails_does_not_stop_training():
 
     with pytest.warns(UserWarning, match="Broken failed and gets nothing more: OSError: no room left"):
         fit(Net(), callback := WatchCallback(every=1, sinks=[Broken()]))
-    assert len(callback.monitor.records) == 8
+    assert len(callback.monitor.samples) == 8
 
 
 def test_every_is_checked_where_it_is_written():
@@ -282,7 +282,7 @@ from slopewise.monitor.sinks import JsonLines
 callback = t.WatchCallback(every=2, sinks=[JsonLines("run.jsonl")])
 trainer = t.fit(t.Net(), callback, strategy="ddp", devices=2, logger=t.pl_loggers.CSVLogger("logs"))
 with open(f"rank{{trainer.global_rank}}.json", "w") as file:
-    json.dump([[s.step, s.sites[0].values, s.sites[0].positive] for s in callback.monitor.records], file)
+    json.dump([[s.step, s.sites[0].values, s.sites[0].positive] for s in callback.monitor.samples], file)
 """,
         encoding="utf-8",
     )

@@ -44,7 +44,7 @@ def sampled(model, *inputs, loss=None, **options):
     """The sample of one step, and the notes."""
     with sw.Monitor(model, every=1, **options) as monitor:
         (model(*inputs).square().mean() if loss is None else loss(model)).backward()
-    return monitor.records[0], monitor.notes
+    return monitor.samples[0], monitor.notes
 
 
 @pytest.mark.parametrize("how", [True, False])
@@ -64,7 +64,7 @@ def test_checkpointed_passes_accumulate(how):
         with sw.Monitor(model, every=1) as monitor:
             for part in batch().chunk(2):
                 model(part).square().mean().backward()
-        found.append(monitor.records[0].sites)
+        found.append(monitor.samples[0].sites)
     assert found[0] == found[1]
     assert found[0][0].values == 16
 
@@ -84,7 +84,7 @@ def test_passes_that_do_not_train_count_only_when_asked():
                 model.eval()
                 model.train()
             optimizer.step()
-        assert [(s.passes, s.sites[0].values) for s in monitor.records] == [(passes, 16 * passes)]
+        assert [(s.passes, s.sites[0].values) for s in monitor.samples] == [(passes, 16 * passes)]
 
 
 class Siamese(nn.Module):
@@ -100,7 +100,7 @@ def test_a_backbone_applied_twice_has_its_sites_twice_and_no_tied_slopes():
     model = Siamese(nn.Sequential(nn.Linear(4, 3), sw.PReLU(3), nn.Linear(3, 2)))
     with sw.Monitor(model, every=1) as monitor:
         model(batch(), b=-batch()).sum().backward()
-    first, second = monitor.records[0].sites
+    first, second = monitor.samples[0].sites
     assert (first.site, second.site) == ("backbone.1", "backbone.1 (2)")
     z = F.linear(batch(), model.backbone[0].weight, model.backbone[0].bias)
     assert first.positive == pytest.approx((z > 0).double().mean().item())
@@ -152,7 +152,7 @@ def test_control_flow_that_differs_from_pass_to_pass():
         for step, rare in enumerate([False, True, False, True, True]):
             model(torch.randn(2, 5 + step, 3), rare=rare).mean().backward()
             monitor.step_done()
-    found = [{site.site: (site.units, site.values) for site in sample.sites} for sample in monitor.records]
+    found = [{site.site: (site.units, site.values) for site in sample.sites} for sample in monitor.samples]
     assert [f["act"] for f in found] == [(5, 2 * (5 + step)) for step in range(5)]
     # A site that is met late is counted once a pass was followed that tells where its channels are.
     assert [f.get("rare") for f in found] == [None, None, None, (5, 16), (5, 18)]
@@ -174,7 +174,7 @@ def test_a_site_with_other_units_from_call_to_call_is_counted_as_it_began():
     with sw.Monitor(model, every=1) as monitor:
         for _ in range(2):
             model(batch()).mean().backward()
-    assert [(s.units, s.values) for s in monitor.records[0].sites] == [(5, 16)]
+    assert [(s.units, s.values) for s in monitor.samples[0].sites] == [(5, 16)]
     assert "another number of units" in monitor.notes[0]
 
 
@@ -249,7 +249,7 @@ def test_passes_within_function_transforms_are_not_counted():
         torch.func.vmap(model[:2])(batch())
         model(batch()).mean().backward()
         monitor.step_done()
-    assert [(s.passes, s.sites[0].values) for s in monitor.records] == [(1, 16)]
+    assert [(s.passes, s.sites[0].values) for s in monitor.samples] == [(1, 16)]
 
 
 def test_outputs_of_fused_layers_that_are_changed_in_place_are_noted():
@@ -273,7 +273,7 @@ def test_a_model_whose_root_is_not_called_says_so():
     with sw.Monitor(model, every=1) as monitor:
         model[1](model[0](batch())).sum().backward()
         monitor.step_done()
-    assert monitor.records[0].sites == ()
+    assert monitor.samples[0].sites == ()
     assert "called by another way than model(...)" in monitor.notes[0]
     with pytest.raises(KeyError, match="no call site 'x' was seen; there are: none yet"):
         monitor.units("x")
@@ -286,11 +286,11 @@ def test_two_monitors_and_one_of_a_part_do_not_disturb_each_other():
             model(batch()).mean().backward()
             for monitor in (one, two, part):
                 monitor.step_done()
-    assert [len(monitor.records) for monitor in (one, two, part)] == [3, 2, 1]
-    assert one.records[0].sites == two.records[0].sites
-    names = [site.site for site in part.records[0].sites]
+    assert [len(monitor.samples) for monitor in (one, two, part)] == [3, 2, 1]
+    assert one.samples[0].sites == two.samples[0].sites
+    names = [site.site for site in part.samples[0].sites]
     assert names == ["act", "act (2)", "gelu()"]
-    assert [s.positive for s in part.records[0].sites] == [s.positive for s in one.records[0].sites[:3]]
+    assert [s.positive for s in part.samples[0].sites] == [s.positive for s in one.samples[0].sites[:3]]
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
@@ -300,7 +300,7 @@ def test_a_part_that_comes_later_is_seen_and_a_script_is_noted():
         model.append(nn.Sequential(nn.Linear(3, 2), nn.Tanhshrink(), nn.SiLU()))
         model.append(torch.jit.trace(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), torch.randn(1, 2)))
         model(batch()).mean().backward()
-    assert [site.site for site in monitor.records[0].sites] == ["1", "2.2"]
+    assert [site.site for site in monitor.samples[0].sites] == ["1", "2.2"]
     assert [note.partition(":")[0] for note in monitor.notes] == ["'3' is a script"]
 
 
@@ -319,7 +319,7 @@ def test_nested_tensors_within_a_pass_are_no_obstacle() -> None:
         warnings.filterwarnings("ignore", message="The PyTorch API of nested tensors")
         with sw.Monitor(model, 1) as monitor:
             model([torch.randn(2, 3), torch.randn(5, 3)]).backward()
-    (site,) = monitor.records[0].sites
+    (site,) = monitor.samples[0].sites
     assert (site.site, site.units, site.values) == ("act", 4, 10)
 
 
@@ -336,7 +336,7 @@ def test_our_function_is_a_call_site_whatever_computes_it(images):
     model, x = Hand(), torch.randn(images, 1, 12, 12)
     with sw.Monitor(model, 1) as monitor:
         model(x).backward()
-    (site,) = monitor.records[0].sites
+    (site,) = monitor.samples[0].sites
     assert (site.site, site.activation, site.units) == ("prelu()", "prelu", 4)
     assert site.positive == pytest.approx((model.conv(x) > 0).float().mean().item())
     assert 0 < site.pass_through < 1

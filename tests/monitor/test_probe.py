@@ -154,7 +154,7 @@ def test_a_monitor_that_counts_evaluation_says_the_same(activation: str) -> None
     sample = Probe(model)(lambda: loss(model), step=1)
     with Monitor(model, every=1, evaluation=True) as monitor:
         _backward(model)
-    (theirs,) = monitor.records
+    (theirs,) = monitor.samples
     assert sample.sites == theirs.sites
     assert [layer.layer for layer in sample.layers] == ["0", "4"]
     for ours, other in zip((*sample.layers, *sample.slopes), (*theirs.layers, *theirs.slopes), strict=True):

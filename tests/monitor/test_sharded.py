@@ -60,7 +60,7 @@ def test_figures_are_those_of_the_whole_model(kind, group, settings):
     expected = watch(network(), kind=kind)
     monitor = watch(sharded(network(), **settings), kind=kind, process_group=dist.group.WORLD if group else None)
     assert monitor.notes == ()
-    for found, sample in zip(monitor.records, expected.records, strict=True):
+    for found, sample in zip(monitor.samples, expected.samples, strict=True):
         check(found, sample)
     assert monitor.slopes("1").value.tolist() == expected.slopes("1").value.tolist()
     assert [str(alarm) for alarm in monitor.alarms] == [str(alarm) for alarm in expected.alarms]
@@ -70,7 +70,7 @@ def test_copies_are_not_added_up():
     """As in a mesh of which one dimension replicates."""
     model = network()
     fully_shard(model, mesh=init_device_mesh("cpu", (1, 1), mesh_dim_names=("copies", "parts")))
-    check(watch(model).records[-1], watch(network()).records[-1])
+    check(watch(model).samples[-1], watch(network()).samples[-1])
 
 
 def test_a_probe_is_refused():
@@ -92,7 +92,7 @@ def test_a_parametrised_slope():
 
     whole, parts = model(), model()
     fully_shard(parts, mesh=init_device_mesh("cpu", (1,)))
-    check(watch(parts).records[-1], watch(whole).records[-1])
+    check(watch(parts).samples[-1], watch(whole).samples[-1])
 
 
 def test_a_model_that_is_sharded_afterwards_is_told_of():
@@ -117,7 +117,7 @@ def fsdp(**settings):
 def test_the_older_fsdp_is_refused_but_where_parameters_are_whole():
     with pytest.raises(ValueError, match=r"FullyShardedDataParallel, .*fully_shard, which can be watched"):
         sw.Monitor(nn.Sequential(fsdp(use_orig_params=False)))
-    check(watch(fsdp(use_orig_params=True)).records[-1], watch(network()).records[-1])
+    check(watch(fsdp(use_orig_params=True)).samples[-1], watch(network()).samples[-1])
 
 
 def test_slopes_that_are_not_here_are_told_of():

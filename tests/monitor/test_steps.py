@@ -50,7 +50,7 @@ def test_accumulation_is_one_step_that_counts_all_passes():
             for part in range(3):
                 backward(model, seed=3 * step + part)
             optimizer.step()
-    assert [(s.step, s.passes, s.sites[0].values) for s in monitor.records] == [(1, 3, 48), (3, 3, 48)]
+    assert [(s.step, s.passes, s.sites[0].values) for s in monitor.samples] == [(1, 3, 48), (3, 3, 48)]
     assert monitor.step == 4
 
 
@@ -65,10 +65,10 @@ def test_each_optimizer_may_drop_its_gradients_before_the_next_one_steps():
                 optimizer.step()
                 optimizer.zero_grad()
     assert monitor.step == 6
-    assert [sample.step for sample in monitor.records] == [1, 4]
-    assert gradients(monitor.records[0]) == wanted
-    assert all(layer.update > 0 for sample in monitor.records for layer in sample.layers)
-    assert all(slopes.gradient > 0 for sample in monitor.records for slopes in sample.slopes)
+    assert [sample.step for sample in monitor.samples] == [1, 4]
+    assert gradients(monitor.samples[0]) == wanted
+    assert all(layer.update > 0 for sample in monitor.samples for layer in sample.layers)
+    assert all(slopes.gradient > 0 for sample in monitor.samples for slopes in sample.slopes)
 
 
 @pytest.mark.parametrize("at_root", [True, False])
@@ -82,8 +82,8 @@ def test_a_parameter_that_no_optimizer_holds_delays_one_sample_and_no_count(at_r
             y = model(batch(0)) if at_root else model[4](model[:4](batch(0)))
             y.square().mean().backward()
             optimizer.step()
-            assert (monitor.step, len(monitor.records)) == ((0, 0) if step == 0 else (step + 1,) * 2)
-    first, *_, last = monitor.records
+            assert (monitor.step, len(monitor.samples)) == ((0, 0) if step == 0 else (step + 1,) * 2)
+    first, *_, last = monitor.samples
     assert (first.step, last.step) == (1, 3)
     assert gradients(first)[:2] == pytest.approx(wanted.expected[:2])
     assert [layer.update is None for layer in last.layers] == [False, False, True]
@@ -96,7 +96,7 @@ def test_a_step_that_still_waits_when_the_monitor_closes_is_counted():
     backward(model)
     sgd(model[:4]).step()
     monitor.close()
-    assert (monitor.step, [s.step for s in monitor.records], monitor.recording.end.step) == (1, [1], 1)
+    assert (monitor.step, [s.step for s in monitor.samples], monitor.recording.end.step) == (1, [1], 1)
 
 
 def test_optimizers_that_step_within_the_backward_pass():
@@ -113,9 +113,9 @@ def test_optimizers_that_step_within_the_backward_pass():
             parameter.register_post_accumulate_grad_hook(update)
         for _ in range(6):
             backward(model)
-    assert (monitor.step, [s.step for s in monitor.records]) == (6, [1, 3, 5])
-    assert gradients(monitor.records[0]) == wanted
-    assert {sample.passes for sample in monitor.records} == {1}
+    assert (monitor.step, [s.step for s in monitor.samples]) == (6, [1, 3, 5])
+    assert gradients(monitor.samples[0]) == wanted
+    assert {sample.passes for sample in monitor.samples} == {1}
 
 
 def test_an_optimizer_that_is_no_longer_used_does_not_stop_the_count():
@@ -128,7 +128,7 @@ def test_an_optimizer_that_is_no_longer_used_does_not_stop_the_count():
             first.step()
             if step < 2:
                 second.step()
-    assert len(monitor.records) == 4
+    assert len(monitor.samples) == 4
     assert 19 <= monitor.step <= 20  # the step in which the second stayed away was waited for
 
 
@@ -152,9 +152,9 @@ def test_an_optimizer_within_another_is_one_step():
             optimizer.step()
             if monitor.step == 1:
                 moved = (model[0].weight - before).norm().item()
-    assert (monitor.step, [s.step for s in monitor.records]) == (3, [1, 3])
+    assert (monitor.step, [s.step for s in monitor.samples]) == (3, [1, 3])
     bias = 2 * 0.1 * expected_bias(before)
-    assert monitor.records[0].layers[0].update == pytest.approx((moved**2 + bias**2) ** 0.5, rel=1e-5)
+    assert monitor.samples[0].layers[0].update == pytest.approx((moved**2 + bias**2) ** 0.5, rel=1e-5)
 
 
 def expected_bias(weight):
@@ -181,7 +181,7 @@ def test_closures_run_within_the_step():
         optimizer.step(closure)
         first = calls
         optimizer.step(closure)
-    assert [s.passes for s in monitor.records] == [first, calls - first]
+    assert [s.passes for s in monitor.samples] == [first, calls - first]
     assert first > 1
 
 
@@ -197,7 +197,7 @@ def test_a_failing_closure_is_not_a_step():
             optimizer.step(closure)
         backward(model)
         optimizer.step()
-    assert (monitor.step, monitor.records[0].passes) == (1, 1)
+    assert (monitor.step, monitor.samples[0].passes) == (1, 1)
 
 
 def test_steps_that_a_gradient_scaler_leaves_out_are_none():
@@ -209,8 +209,8 @@ def test_steps_that_a_gradient_scaler_leaves_out_are_none():
             scaler.scale(model(batch(0)).square().mean() * factor).backward()
             scaler.step(optimizer)
             scaler.update()
-    assert (monitor.step, [s.passes for s in monitor.records]) == (2, [2, 1])
-    assert gradients(monitor.records[0]) == expected_gradients(network())  # unscaled
+    assert (monitor.step, [s.passes for s in monitor.samples]) == (2, [2, 1])
+    assert gradients(monitor.samples[0]) == expected_gradients(network())  # unscaled
 
 
 def test_an_optimizer_of_another_model_and_one_made_late():
@@ -224,7 +224,7 @@ def test_an_optimizer_of_another_model_and_one_made_late():
             optimizer.step()
             foreign.step()
             model.zero_grad()
-    assert (monitor.step, [s.passes for s in monitor.records]) == (2, [1, 1])
+    assert (monitor.step, [s.passes for s in monitor.samples]) == (2, [1, 1])
 
 
 def test_layers_that_thaw_and_groups_that_are_added_are_seen_from_then_on():
@@ -240,7 +240,7 @@ def test_layers_that_thaw_and_groups_that_are_added_are_seen_from_then_on():
         model.zero_grad()
         backward(model)
         optimizer.step()
-    first, second = monitor.records[0], monitor.records[-1]
+    first, second = monitor.samples[0], monitor.samples[-1]
     assert [layer.layer for layer in first.layers] == ["2", "4"]
     assert [layer.layer for layer in second.layers] == ["0", "2", "4"]
     assert ([s.layer for s in first.slopes], [s.layer for s in second.slopes]) == ([], ["3"])
@@ -259,8 +259,8 @@ def test_no_optimizer_at_all():
                 for parameter in model.parameters():
                     parameter.sub_(0.1 * parameter.grad)
             monitor.step_done()
-    assert (monitor.step, [s.step for s in monitor.records]) == (3, [1, 3])
-    assert all(layer.gradient and layer.update is None for layer in monitor.records[0].layers)
+    assert (monitor.step, [s.step for s in monitor.samples]) == (3, [1, 3])
+    assert all(layer.gradient and layer.update is None for layer in monitor.samples[0].layers)
 
 
 def test_sparse_gradients_lazy_layers_and_parametrised_slopes():
@@ -279,7 +279,7 @@ def test_sparse_gradients_lazy_layers_and_parametrised_slopes():
         model(torch.tensor([0]))
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         monitor_step(model, optimizer)
-    (sample,) = monitor.records
+    (sample,) = monitor.samples
     assert [layer.layer for layer in sample.layers] == ["embedding", "lazy", "head"]
     assert sample.layers[0].gradient == pytest.approx(model.embedding.weight.grad.coalesce().values().norm().item())
     assert sample.slopes[0].summary.median == pytest.approx(model.act.weight.median().item())

@@ -78,9 +78,9 @@ def test_no_hook_is_left_between_sampled_steps_and_none_at_all_after_closing():
     assert hooks(model) == 0
     assert (len(_global_optimizer_pre_hooks), len(_global_optimizer_post_hooks)) == before
     assert monitor.step == 7
-    seen = monitor.records
+    seen = monitor.samples
     step(model, optimizer)
-    assert (monitor.step, monitor.records) == (7, seen)
+    assert (monitor.step, monitor.samples) == (7, seen)
     monitor.close()
     with pytest.raises(RuntimeError, match="closed"):
         monitor.start()
@@ -97,8 +97,8 @@ def test_an_error_in_the_forward_pass_leaves_nothing_behind(when):
                 step(model, optimizer)
             except RuntimeError:
                 assert _get_current_function_mode_stack() == []
-    assert (monitor.step, [s.passes for s in monitor.records]) == (2, [2, 2])
-    assert monitor.records[0].sites[0].values == {"early": 6, "late": 12}[when]
+    assert (monitor.step, [s.passes for s in monitor.samples]) == (2, [2, 2])
+    assert monitor.samples[0].sites[0].values == {"early": 6, "late": 12}[when]
     assert hooks(model) == 0
 
 
@@ -115,7 +115,7 @@ def test_a_run_that_ends_with_an_error_says_so_and_keeps_what_was_seen():
     with pytest.raises(RuntimeError, match="on purpose"):
         run()
     assert monitor.recording.end.error == "RuntimeError: on purpose"
-    assert [sample.step for sample in monitor.records] == [1, 2]
+    assert [sample.step for sample in monitor.samples] == [1, 2]
     assert hooks(model) == 0
 
 
@@ -184,7 +184,7 @@ def test_copies_and_pickles_of_the_model_are_not_watched(within):
             step(other, sgd(other))
         if within:
             optimizer.step()
-    assert (monitor.step, [s.passes for s in monitor.records]) == (1, [1])
+    assert (monitor.step, [s.passes for s in monitor.samples]) == (1, [1])
 
 
 def test_its_size_does_not_grow_with_the_steps():
@@ -200,10 +200,10 @@ def test_its_size_does_not_grow_with_the_steps():
         for number in range(101):
             step(model, optimizer)
             if number in (10, 100):
-                state = {k: v for k, v in vars(monitor).items() if k not in ("_records", "model")}
+                state = {k: v for k, v in vars(monitor).items() if k not in ("_samples", "model")}
                 sizes.append((tensors(), {k: _count(v, set()) for k, v in state.items()}))
     assert sizes[0] == sizes[1]
-    assert len(monitor.records) == 51
+    assert len(monitor.samples) == 51
 
 
 def _count(found, seen):
@@ -231,8 +231,8 @@ def test_overhead_grows_in_sampled_steps_alone():
             step(model, optimizer)
             seconds.append(monitor.overhead - before)
     assert [second > 0 for second in seconds] == [number % 4 == 0 for number in range(9)]
-    assert sum(sample.seconds for sample in monitor.records) <= monitor.overhead
-    assert all(sample.seconds > 0 for sample in monitor.records)
+    assert sum(sample.seconds for sample in monitor.samples) <= monitor.overhead
+    assert all(sample.seconds > 0 for sample in monitor.samples)
 
 
 def test_slopes_one_by_one_are_those_of_the_model_and_its_step():

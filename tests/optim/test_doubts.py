@@ -126,9 +126,9 @@ def test_a_monitor_sees_pruned_slopes_as_they_are_after_the_step():
             optimizer.step()
             now = (model[1].weight_orig * model[1].weight_mask).detach()
             assert torch.equal(monitor.slopes("1").value, now.double())
-            gradient = monitor.records[-1].slopes[0].gradient
+            gradient = monitor.samples[-1].slopes[0].gradient
             assert gradient == pytest.approx(model[1].weight_orig.grad.norm().item())
-            assert monitor.records[-1].slopes[0].update > 0
+            assert monitor.samples[-1].slopes[0].update > 0
 
 
 def test_channels_that_structured_pruning_took_from_a_fused_layer():

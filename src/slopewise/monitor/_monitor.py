@@ -29,7 +29,7 @@ from slopewise.monitor._tally import UnitStates
 from slopewise.monitor._transfer import Transfer
 from slopewise.monitor.sinks import Sink
 from slopewise.recording import Alarm, End, Header, Recording, Sample, Thresholds
-from slopewise.support import need
+from slopewise.support import deprecated, need
 
 if TYPE_CHECKING:
     from slopewise.report import WatchSummary
@@ -87,7 +87,7 @@ class Monitor:
         ...     for _ in range(4):
         ...         model(torch.randn(16, 4)).square().mean().backward()
         ...         optimizer.step()
-        >>> [sample.step for sample in monitor.records], monitor.records[0].sites[0].site
+        >>> [sample.step for sample in monitor.samples], monitor.samples[0].sites[0].site
         ([1, 3], '1')
     """
 
@@ -118,7 +118,7 @@ class Monitor:
                 f"no parameter of {type(inner).__name__} requires a gradient: there is no training to watch"
             )
         self._judge = Judge(thresholds or Thresholds())
-        self._records: list[Sample] = []
+        self._samples: list[Sample] = []
         self._alarms: list[Alarm] = []
         self._states: dict[str, UnitStates] = {}
         self._slopes: dict[str, SlopeStates] = {}
@@ -178,10 +178,16 @@ class Monitor:
         self.close(error)
 
     @property
-    def records(self) -> tuple[Sample, ...]:
-        """The samples so far; on a GPU this waits for the latest."""
+    def samples(self) -> tuple[Sample, ...]:
+        """Samples so far, in the order of their steps; on a GPU this waits for the latest."""
         self._collect(wait=True)
-        return tuple(self._records)
+        return tuple(self._samples)
+
+    @property
+    def records(self) -> tuple[Sample, ...]:
+        """Deprecated: use `samples`."""
+        deprecated("Monitor.records", "Monitor.samples")
+        return self.samples
 
     @property
     def alarms(self) -> tuple[Alarm, ...]:
@@ -200,8 +206,8 @@ class Monitor:
             "the model's parameters are others than when the monitor was made (fully_shard replaces them), so that no "
             "optimizer steps those: make the monitor afterwards"
         )
-        unseen = bool(self._records) and not any(sample.passes for sample in self._records)
-        seen = self._sites.passes or self._records
+        unseen = bool(self._samples) and not any(sample.passes for sample in self._samples)
+        seen = self._sites.passes or self._samples
         others = seen and not self.step and self._parameters.all.isdisjoint(self.model.parameters())
         found = [*self._sites.notes, *self._ranks.notes, *self._parameters.notes]
         return (*found, *([replaced] if others else []), *([blind] if unseen and not self._sites.notes else []))
@@ -209,7 +215,7 @@ class Monitor:
     @property
     def recording(self) -> Recording:
         """All of it as data, as reports take it."""
-        return Recording(self._header, self.records, self.alarms, self._end)
+        return Recording(self._header, self.samples, self.alarms, self._end)
 
     @property
     def overhead(self) -> float:
@@ -365,7 +371,7 @@ class Monitor:
             transfer, read = self._on_their_way.popleft()
             with self._clock:
                 sample, alarms = read(transfer.read())
-                self._records.append(sample)
+                self._samples.append(sample)
                 self._alarms += alarms
                 for sink in list(self._sinks):
                     self._tell(sink, sink.sample, sample)
@@ -390,7 +396,7 @@ def watch(model: nn.Module, every: int = 50, **options: Any) -> Monitor:
         >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
         >>> with watch(model, every=10) as monitor:
         ...     model(torch.randn(16, 4)).mean().backward()
-        >>> monitor.records[0].sites[0].activation
+        >>> monitor.samples[0].sites[0].activation
         'relu'
     """
     return Monitor(model, every, **options).start()
