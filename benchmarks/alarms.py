@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from slopewise.monitor import Sample, Thresholds
-from slopewise.monitor._judge import Facts, Judge
+from slopewise.recording.alarms import Facts, Judge
 from slopewise.study._spec import DEFAULT_ARMS, StudySpec
 from slopewise.study._trial import _Trial, make_fabric
 from slopewise.study.data import load_data

@@ -13,7 +13,7 @@ from torch import nn
 
 import slopewise as sw
 from slopewise.monitor import ALARM_IDS, LayerSample, Monitor, Sample, SiteSample, Thresholds
-from slopewise.monitor._judge import Facts, Judge
+from slopewise.recording.alarms import Facts, Judge
 
 
 def train(

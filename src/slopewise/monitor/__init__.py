@@ -42,5 +42,3 @@ __getattr__ = importer(
     },
     modules=("sinks",),
 )
-from slopewise.monitor._judge import Facts as Facts
-from slopewise.monitor._judge import Judge as Judge

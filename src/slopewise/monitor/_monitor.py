@@ -20,7 +20,6 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from slopewise.errors import SlopewiseWarning
 from slopewise.monitor._clock import Clock
 from slopewise.monitor._hook import Hook
-from slopewise.monitor._judge import Facts, Judge
 from slopewise.monitor._parameters import Parameters, SlopeStates
 from slopewise.monitor._ranks import Ranks, unwrapped
 from slopewise.monitor._sites import Sites
@@ -29,6 +28,7 @@ from slopewise.monitor._tally import UnitStates
 from slopewise.monitor._transfer import Transfer
 from slopewise.monitor.sinks import Sink
 from slopewise.recording import Alarm, End, Header, Recording, Sample, Thresholds
+from slopewise.recording.alarms import Facts, Judge
 from slopewise.support import deprecated, need
 
 if TYPE_CHECKING:

@@ -1,10 +1,5 @@
 """A watched run as plain data, without torch: samples, alarms, recordings, and the one reader of their files."""
 
-from slopewise.recording._alarm import ADVICE as ADVICE
-from slopewise.recording._alarm import ALARM_IDS as ALARM_IDS
-from slopewise.recording._alarm import Alarm as Alarm
-from slopewise.recording._alarm import AlarmId as AlarmId
-from slopewise.recording._alarm import Thresholds as Thresholds
 from slopewise.recording._file import is_recording as is_recording
 from slopewise.recording._file import recording_json as recording_json
 from slopewise.recording._recording import End as End
@@ -25,3 +20,8 @@ from slopewise.recording._slope_summary import NEAR_0 as NEAR_0
 from slopewise.recording._slope_summary import NEAR_1 as NEAR_1
 from slopewise.recording._slope_summary import AlarmKind as AlarmKind
 from slopewise.recording._slope_summary import SlopeSummary as SlopeSummary
+from slopewise.recording.alarms import ADVICE as ADVICE
+from slopewise.recording.alarms import ALARM_IDS as ALARM_IDS
+from slopewise.recording.alarms import Alarm as Alarm
+from slopewise.recording.alarms import AlarmId as AlarmId
+from slopewise.recording.alarms import Thresholds as Thresholds

@@ -13,8 +13,8 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from slopewise.errors import SlopewiseError
-from slopewise.recording._alarm import Alarm
 from slopewise.recording._sample import Sample
+from slopewise.recording.alarms import Alarm
 from slopewise.support import quoted, shortened
 
 FORMAT, VERSION = "slopewise-monitor", 1

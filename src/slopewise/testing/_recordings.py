@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from slopewise.monitor import (
     End,
-    Facts,
     Header,
-    Judge,
     LayerSample,
     Recording,
     Sample,
@@ -21,6 +19,7 @@ from slopewise.monitor import (
     SlopeSample,
     Thresholds,
 )
+from slopewise.recording.alarms import Facts, Judge
 from slopewise.slopes import summarise
 
 _STARTED = 1_750_000_000.0

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import NamedTuple
 
-from slopewise.recording import LARGEST, Alarm, AlarmId, Sample, SiteSample, SlopeSample, Thresholds
+from slopewise.recording._sample import Sample, SiteSample, SlopeSample
+from slopewise.recording._slope_summary import LARGEST
+from slopewise.recording.alarms._alarm import Alarm, AlarmId, Thresholds
 
 # f(z) = z for z > 0, up to a constant factor. GELU, SiLU, Mish and Hardswish are curved there.
 _LINEAR_ABOVE = frozenset({"relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu"})
