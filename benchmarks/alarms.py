@@ -30,7 +30,8 @@ from rich.table import Table
 from slopewise.monitor import Sample, Thresholds
 from slopewise.recording.alarms import Facts, Judge
 from slopewise.study._spec import DEFAULT_ARMS, StudySpec
-from slopewise.study._trial import _Trial, make_fabric
+from slopewise.study._trial import make_fabric
+from slopewise.study._trial._run import Trial
 from slopewise.study.data import load_data
 
 EVERY = (1, 10, 50)
@@ -42,7 +43,7 @@ def train(job: Job) -> dict[str, Any]:
     rate, arm, seed = job
     spec = StudySpec(train={"lr": rate}, monitor={"every": 1})
     torch.set_num_threads(spec.hardware.threads)
-    trial = _Trial(make_fabric(spec.hardware), spec, spec.arm(arm), seed, load_data(spec.data))
+    trial = Trial(make_fabric(spec.hardware), spec, spec.arm(arm), seed, load_data(spec.data))
     record = trial.run(None)
     samples = () if trial.monitor is None else trial.monitor.samples
     moves = [layer.update for sample in samples for layer in sample.slopes if layer.update is not None]

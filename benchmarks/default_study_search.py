@@ -50,7 +50,7 @@ def main() -> None:
 
 def _cell(trials: Iterable[TrialRecord]) -> str:
     trials = list(trials)
-    scores = [0.1 if t.validation_accuracy is None else t.validation_accuracy for t in trials]
+    scores = [0.1 if t.score("validation", "accuracy") is None else t.score("validation", "accuracy") for t in trials]
     diverged = sum(t.diverged for t in trials)
     error = 100 * stdev(scores) / len(scores) ** 0.5 if len(scores) > 1 else nan
     return f"{100 * mean(scores):.2f} ± {error:.2f}" + (f" ({diverged})" if diverged else "")

@@ -143,7 +143,7 @@ def run(job: tuple[str, float, str, int, StudySpec]) -> dict[str, Any]:
         "candidate": candidate,
         "seed": seed,
         "diverged": record.diverged,
-        "accuracy": 0.1 if record.validation_accuracy is None else record.validation_accuracy,
+        "accuracy": 0.1 if record.score("validation", "accuracy") is None else record.score("validation", "accuracy"),
         "slope_min": min(s.slope_min for s in slopes),
         "slope_max": max(s.slope_max for s in slopes),
     }

@@ -121,15 +121,17 @@ def test_the_life_of_a_study(cli: Cli, tmp_path: Path) -> None:
         assert ended.returncode == 0, ended.stderr
         assert all(Path(tmp_path / line).is_file() for line in ended.stdout.split())
     exported = json.loads((tmp_path / "x-json").read_text())
-    with (tmp_path / "x-csv" / "trials.csv").open() as file:
+    with (tmp_path / "x-csv" / "scores.csv").open() as file:
         rows = list(csv.DictReader(file))
     from pyarrow import parquet
 
-    table = parquet.read_table(tmp_path / "x-parquet" / "trials.parquet").to_pylist()
-    accuracies = [trial["test_accuracy"] for trial in exported["trials"]]
-    assert [float(row["test_accuracy"]) for row in rows] == accuracies
-    assert [row["test_accuracy"] for row in table] == accuracies
-    assert len(accuracies) == 4
+    table = parquet.read_table(tmp_path / "x-parquet" / "scores.parquet").to_pylist()
+    scores = [row["value"] for trial in exported["trials"] for row in trial["scores"]]
+    assert [float(row["value"]) for row in rows] == scores
+    assert [row["value"] for row in table] == scores
+    assert {(row["part"], row["metric"]) for row in table if row["epoch"] is None} == {
+        (part, metric) for part in ("train", "validation", "test") for metric in ("loss", "accuracy")
+    }
 
     refused(cli("run", "--arms", "relu,prelu_channel", "--seeds", "2", *TINY, "--lr", "0.5", "--out", "s"),
             "'s' holds another study: train.lr was")  # fmt: skip

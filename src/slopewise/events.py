@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from slopewise.records import EpochRecord, TrialRecord
+from slopewise.records import EpochRecord, ScoreRecord, TrialRecord
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Epoch:
 
     trial: TrialKey
     record: EpochRecord
+    scores: tuple[ScoreRecord, ...] = ()
 
 
 @dataclass(frozen=True)

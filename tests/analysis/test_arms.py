@@ -12,17 +12,17 @@ def test_counts_and_accuracy(study):
     failed = TrialRecord("relu", 3, "failed", error="...")
     relu, elu = analyse(dataclasses.replace(records, trials=(*records.trials, failed))).arms
     assert (relu.finished, relu.failed, relu.diverged, relu.missing) == (3, 1, 1, 1)
-    assert relu.accuracy_mean == pytest.approx((90 + 92 + 10) / 3)
-    assert relu.accuracy_sd == pytest.approx(((26**2 + 28**2 + 54**2) / 2) ** 0.5)
-    assert relu.converged_accuracy_mean == pytest.approx(91)
+    assert relu.score_mean == pytest.approx((90 + 92 + 10) / 3)
+    assert relu.score_sd == pytest.approx(((26**2 + 28**2 + 54**2) / 2) ** 0.5)
+    assert relu.converged_score_mean == pytest.approx(91)
     assert (elu.finished, elu.failed, elu.diverged, elu.missing) == (2, 0, 2, 3)
-    assert (elu.accuracy_mean, elu.accuracy_sd, elu.converged_accuracy_mean) == (10, 0, None)
+    assert (elu.score_mean, elu.score_sd, elu.converged_score_mean) == (10, 0, None)
 
 
 def test_nothing_finished():
     (summary,) = analyse(synthetic_study(("relu",), seeds=2, failed={"relu": 2})).arms
     assert (summary.finished, summary.failed, summary.missing) == (0, 2, 0)
-    figures = (summary.accuracy_mean, summary.accuracy_sd, summary.converged_accuracy_mean)
+    figures = (summary.score_mean, summary.score_sd, summary.converged_score_mean)
     assert (*figures, summary.seconds_per_step, summary.cost_ratio, summary.slopes) == (*[None] * 5, ())
 
 

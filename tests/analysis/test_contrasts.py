@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slopewise.analysis import analyse, sentence
-from slopewise.records import StudyRecord
-from slopewise.testing import synthetic_study
+from slopewise.records import StudyRecord, TrialRecord, classification_metrics
+from slopewise.testing import replace_score, synthetic_study
 
 OPPOSITE = {"helps": "hurts", "hurts": "helps"}
 
@@ -64,7 +64,7 @@ def test_seeds_that_one_arm_lacks_are_not_pairs(study, trial):
     records = study({"relu": [90, 91, 92], "elu": [91, 92, 93]})
     trials = [t for t in records.trials if (t.arm, t.seed) != ("elu", 0)]
     trials[0] = dataclasses.replace(trials[0], seed=2)  # relu: seeds 2, 1; the failed one below is none
-    trials[2] = dataclasses.replace(trial("relu", 0, 50), status="failed", error="...", test_accuracy=None)
+    trials[2] = dataclasses.replace(trial("relu", 0, 50), status="failed", error="...", scores=())
     (contrast,) = analyse(dataclasses.replace(records, trials=tuple(trials))).primary
     assert contrast.seeds == (1, 2)
     assert contrast.control_values == pytest.approx((91, 90))
@@ -203,6 +203,14 @@ def test_negligible_beside_helps(study):
     assert (contrast.verdict, contrast.negligible) == ("helps", True)
 
 
+def put_figure(trial: TrialRecord, name: str, value: float | None) -> TrialRecord:
+    """Return the trial with another time or final score."""
+    if name == "seconds_per_step":
+        return dataclasses.replace(trial, seconds_per_step=value)
+    part, metric = name.split("_")
+    return replace_score(trial, part, metric, value)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("name", ["test_accuracy", "train_loss", "seconds_per_step", "validation_accuracy"])
 def test_a_figure_that_is_no_number_counts_as_missing_and_is_named(name, value):
@@ -210,9 +218,7 @@ def test_a_figure_that_is_no_number_counts_as_missing_and_is_named(name, value):
     broken, missing = (
         dataclasses.replace(
             study,
-            trials=tuple(
-                dataclasses.replace(t, **{name: put}) if (t.arm, t.seed) == ("elu", 2) else t for t in study.trials
-            ),
+            trials=tuple(put_figure(t, name, put) if (t.arm, t.seed) == ("elu", 2) else t for t in study.trials),
         )
         for put in (value, None)
     )
@@ -264,8 +270,8 @@ def test_times_of_the_pairs_that_ran_together_still_count():
 @pytest.mark.parametrize(
     "study",
     [
-        StudyRecord(("relu", "elu"), "relu", (0, 1), 0.5, 10),
-        StudyRecord(("relu",), "relu", (), 0.5, 10),
+        StudyRecord(("relu", "elu"), "relu", (0, 1), 0.5, classification_metrics(10)),
+        StudyRecord(("relu",), "relu", (), 0.5, classification_metrics(10)),
         synthetic_study(("relu",)),
         synthetic_study(seeds=1),
         synthetic_study(seeds=2),

@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from slopewise.analysis import Curve, curves
-from slopewise.testing import synthetic_study
+from slopewise.testing import replace_score, synthetic_study
 
 
 def test_mean_and_interval_over_converged_seeds(study, trial, epoch):
@@ -47,9 +47,7 @@ def test_one_seed_has_no_band():
 def test_a_value_that_some_seeds_lack_counts_where_it_exists():
     study = synthetic_study(("relu",), seeds=3, epochs=1)
     first = study.trials[0]
-    gap = dataclasses.replace(
-        first, epochs=(first.epochs[0], dataclasses.replace(first.epochs[1], validation_loss=None))
-    )
+    gap = replace_score(first, "validation", "loss", None, epoch=1)
     curve = curves(dataclasses.replace(study, trials=(gap, *study.trials[1:])), "validation_loss")["relu"]
     assert curve.n == (3, 2)
 

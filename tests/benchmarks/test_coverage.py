@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from slopewise.analysis import analyse
-from slopewise.records import StudyRecord, TrialRecord
+from slopewise.records import ScoreRecord, StudyRecord, TrialRecord, classification_metrics
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 WORDS = ("helps", "hurts", "no practical effect", "inconclusive")
@@ -67,15 +67,18 @@ def _study(shape, control, arms):
             arm,
             seed,
             "finished",
-            test_accuracy=None if np.isnan(value) else value / 100,
             diverged_step=7 if np.isnan(value) else None,
-            train_loss=float(seed + 10 * number),  # no two arms are one function
+            scores=(
+                ScoreRecord(None, "test", "accuracy", None if np.isnan(value) else value / 100),
+                ScoreRecord(None, "train", "loss", float(seed + 10 * number)),  # no two arms are one function
+            ),
         )
         for number, (arm, row) in enumerate(scores.items())
         for seed, value in enumerate(row)
     )
     data = {"test_images": shape.images, "classes": [str(k) for k in range(10)]} if shape.images else {}
-    return StudyRecord(tuple(scores), "control", tuple(range(len(control))), 0.5, 10, data=data, trials=trials)
+    metrics = classification_metrics(10)
+    return StudyRecord(tuple(scores), "control", tuple(range(len(control))), 0.5, metrics, data=data, trials=trials)
 
 
 def test_the_pages_hold_the_figures_of_the_results(benchmark):

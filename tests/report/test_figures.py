@@ -33,7 +33,7 @@ def dots(chart, lane):
 def test_every_seed_has_its_dot_at_its_difference():
     study = synthetic_study(("relu", "elu", "silu"), seeds=7, epochs=1)
     chart = chart_of(study)
-    accuracy = {(trial.arm, trial.seed): 100 * trial.test_accuracy for trial in study.trials}
+    accuracy = {(trial.arm, trial.seed): 100 * trial.score("test", "accuracy") for trial in study.trials}
     for lane, arm in enumerate(("elu", "silu")):
         drawn = dots(chart, lane)
         expected = [accuracy[arm, seed] - accuracy["relu", seed] for seed in study.seeds]
@@ -90,7 +90,11 @@ def test_a_band_below_zero_is_cut_on_a_logarithmic_axis():
     study = synthetic_study(("relu",), seeds=2, epochs=2)
     spread = [
         replace(
-            trial, epochs=tuple(replace(e, train_loss=e.train_loss and (0.01, 2.0)[trial.seed]) for e in trial.epochs)
+            trial,
+            scores=tuple(
+                replace(row, value=(0.01, 2.0)[trial.seed]) if (row.part, row.metric) == ("train", "loss") else row
+                for row in trial.scores
+            ),
         )
         for trial in study.trials
     ]

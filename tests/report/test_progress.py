@@ -6,11 +6,15 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from slopewise.events import Ended, Epoch, Event, Reading, Started, TrialKey
-from slopewise.records import EpochRecord, TrialRecord
+from slopewise.events import Ended, Epoch, Event, Prepared, Reading, Started, TrialKey
+from slopewise.records import EpochRecord, ScoreRecord, TrialRecord
 from slopewise.report import StudyProgress
+from slopewise.study import StudySpec
 
 TRIALS = tuple(TrialKey(arm, seed) for seed in range(3) for arm in ("relu", "[red]odd"))
+FACTS = {"name": "two", "shape": [1, 8, 8], "classes": ["0", "1"], "train_and_validation_images": 9, "test_images": 9}
+AUGMENTATION = {"shift": 1, "flip": False, "erase": 0.0}
+PREPARED = Prepared(FACTS, StudySpec().model_dump(mode="json"), AUGMENTATION, trials=len(TRIALS), side_by_side=1)
 
 
 class Clock:
@@ -21,7 +25,7 @@ class Clock:
 
 
 def epoch(trial: TrialKey, accuracy: float) -> Epoch:
-    return Epoch(trial, EpochRecord(1, 5, 1.0, 0.5, 1.0, accuracy, 0.1, None))
+    return Epoch(trial, EpochRecord(1, 5, 0.1, None), (ScoreRecord(1, "validation", "accuracy", accuracy),))
 
 
 def ended(trial: TrialKey, **fields: object) -> Ended:
@@ -35,10 +39,12 @@ def lines() -> Callable[..., list[str]]:
     def play(*steps: tuple[float, Event]) -> list[str]:
         stream, clock = io.StringIO(), Clock()
         with StudyProgress(TRIALS, Console(file=stream, width=80), clock) as progress:
+            progress(PREPARED)
+            shown = len(stream.getvalue().splitlines())
             for seconds, event in steps:
                 clock.now = 100.0 + seconds
                 progress(event)
-        return stream.getvalue().splitlines()
+        return stream.getvalue().splitlines()[shown:]
 
     return play
 
@@ -56,7 +62,7 @@ def test_plain_lines_come_now_and_then_with_rate_and_time_left(lines: Callable[.
     assert printed == [
         "0/6 trials done, 1 running, 0 failed",
         "2/6 trials done, 0 running, 0 failed, 1 diverged; 6.0 trials/min, 0:40 left; "
-        "best validation accuracy: relu 50.0%",
+        "best validation accuracy: relu 50.0 %",
     ]
 
 
@@ -81,13 +87,14 @@ def test_the_last_trial_always_gives_a_line(lines: Callable[..., list[str]]) -> 
 def test_a_terminal_shows_every_arm() -> None:
     shown = io.StringIO()
     with StudyProgress(TRIALS, Console(file=io.StringIO(), force_terminal=True)) as progress:
+        progress(PREPARED)
         progress(Started(TRIALS[0], 1))
         progress(epoch(TRIALS[0], 0.875))
         progress(ended(TRIALS[0]))
         progress(Started(TRIALS[1], 1))
         Console(file=shown, width=100).print(progress._draw())
     rows = {line.split()[0]: line.split()[1:] for line in shown.getvalue().splitlines() if line.strip()}
-    assert rows["relu"] == ["1/3", "·", "·", "·", "87.5%"]
+    assert rows["relu"] == ["1/3", "·", "·", "·", "87.5", "%"]
     assert rows["[red]odd"] == ["0/3", "1", "·", "·"]
 
 

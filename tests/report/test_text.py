@@ -42,7 +42,7 @@ def test_a_wide_row_has_the_arms_figures():
     row = " ".join(rows(summary_text(study, 120).split("\n\n")[1])["prelu_shared"])
     medians = [layer.median for layer in arm.slopes]
     assert row == (
-        f"prelu_shared {arm.accuracy_mean:.2f} ± {arm.accuracy_sd:.2f} {contrast.difference:.2f} "
+        f"prelu_shared {arm.score_mean:.2f} ± {arm.score_sd:.2f} {contrast.difference:.2f} "
         f"[{contrast.interval[0]:.2f}, {contrast.interval[1]:.2f}] {contrast.verdict} * 0 of 4 {arm.cost_ratio:.2f}× "
         f"{min(medians):.2f} to {max(medians):.2f}"
     )

@@ -9,8 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from slopewise.records import TRIAL_PARTS, TrialRecord
-from slopewise.study._store import FILE
-from slopewise.study._store._packed import seal
+from slopewise.study import StudySpec
+from slopewise.study._store import FILE, Store
+from slopewise.study._store._packed import encode, seal
+
+METRICS = ("loss", "accuracy")
+FINAL = [f"{part}_{metric}" for part in ("train", "validation", "test") for metric in METRICS]
+EPOCH = [f"{part}_{metric}" for part in ("train", "validation") for metric in METRICS]
 
 
 def edit_spec(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
@@ -50,20 +55,57 @@ def write_schema1(
             "INSERT INTO environments VALUES (?, ?)", [(k, json.dumps(v)) for k, v in environments.items()]
         )
         own = [f.name for f in fields(TrialRecord) if f.name not in TRIAL_PARTS and ("trials", f.name) not in without]
+        own += FINAL
         file.execute(f"CREATE TABLE trials (id INTEGER PRIMARY KEY, {', '.join(own)}, UNIQUE (arm, seed))")
         for number, trial in enumerate(trials, start=1):
             marks = ", ".join("?" * (len(own) + 1))
-            file.execute(f"INSERT INTO trials VALUES ({marks})", [number, *(getattr(trial, name) for name in own)])
+            file.execute(
+                f"INSERT INTO trials VALUES ({marks})", [number, *(_column(trial, None, trial, name) for name in own)]
+            )
         for part, record in TRIAL_PARTS.items():
-            if (part, "") in without:
+            if part == "scores" or (part, "") in without:
                 continue
             names = [f.name for f in fields(record) if (part, f.name) not in without]
+            names += EPOCH if part == "epochs" else []
             columns = ", ".join(f'"{name}"' for name in names)
             file.execute(f"CREATE TABLE {part} (trial INTEGER REFERENCES trials (id), {columns})")
             rows = [
-                [number, *(getattr(row, name) for name in names)]
+                [number, *(_column(trial, getattr(row, "epoch", None), row, name) for name in names)]
                 for number, trial in enumerate(trials, start=1)
                 for row in getattr(trial, part)
             ]
             file.executemany(f"INSERT INTO {part} VALUES ({', '.join('?' * (len(names) + 1))})", rows)
         file.execute("PRAGMA user_version = 1")
+
+
+def write_schema2(folder: Path, spec: StudySpec, data: Mapping[str, Any], trials: Sequence[TrialRecord]) -> None:
+    """Write the file that the second schema had: the tables of today, with a column for each score in their texts."""
+    with closing(Store.create(folder, spec, dict(data))) as store:
+        for trial in trials:
+            store.add(trial, {"cpu": "x"})
+    with closing(sqlite3.connect(folder / FILE)) as file, file:
+        for view in ("trials", *TRIAL_PARTS):
+            file.execute(f"DROP VIEW {view}")
+        file.execute("ALTER TABLE records DROP COLUMN scores")
+        for trial in trials:
+            key = [trial.arm, trial.seed]
+            columns = "facts, epochs, sites, gradients, operator_costs, alarms"
+            rows = file.execute(f"SELECT {columns} FROM records WHERE (arm, seed) = (?, ?)", key)
+            facts, *parts = rows.fetchone()
+            facts = encode(json.loads(facts) | {name: _column(trial, None, trial, name) for name in FINAL})
+            epochs = json.loads(parts[0])
+            for name in EPOCH:
+                epochs[name] = [_column(trial, epoch, None, name) for epoch in epochs["epoch"]]
+            parts[0] = encode(epochs)
+            digest = seal(trial.arm, str(trial.seed), trial.status, facts, *parts)
+            file.execute(
+                "UPDATE records SET facts = ?, epochs = ?, sha256 = ? WHERE (arm, seed) = (?, ?)",
+                [facts, parts[0], digest, *key],
+            )
+        file.execute("PRAGMA user_version = 2")
+
+
+def _column(trial: TrialRecord, epoch: int | None, row: Any, name: str) -> Any:
+    """Return a field of a record, or the score that was one."""
+    part, _, metric = name.partition("_")
+    return trial.score(part, metric, epoch) if name in {*FINAL, *EPOCH} else getattr(row, name)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ import pytest
 
 import slopewise as sw
 from slopewise.events import Ended, Epoch, Started, TrialKey
-from slopewise.records import EpochRecord, TrialRecord
+from slopewise.records import EpochRecord, ScoreRecord, TrialRecord
 from slopewise.study._origin import origin
 from slopewise.study._running import FILE, STALE, Running, RunningTrial, Telling, clear, read_running
 from slopewise.study._store import Store
@@ -20,8 +20,9 @@ from slopewise.study._store import Store
 RELU, ELU = TrialKey("relu", 0), TrialKey("elu", 0)
 
 
-def epoch(number: int, accuracy: float | None) -> EpochRecord:
-    return EpochRecord(number, 10 * number, None, None, None, accuracy, None, None)
+def epoch(trial: TrialKey, number: int, accuracy: float) -> Epoch:
+    scores = (ScoreRecord(number, "train", "accuracy", 0.3), ScoreRecord(number, "validation", "accuracy", accuracy))
+    return Epoch(trial, EpochRecord(number, 10 * number, None, None), scores)
 
 
 def eventually(holds, seconds: float = 20.0) -> None:  # type: ignore[no-untyped-def]
@@ -47,10 +48,13 @@ def test_status_takes_a_driver_for_stalled_by_the_pace_of_its_trials(tmp_path: P
 
 def test_events_say_what_runs() -> None:
     now = Running(1, 0.0, 0.0, 0.0)
-    for moment, event in enumerate((Started(RELU, 1), Started(ELU, 2), Epoch(RELU, epoch(0, 0.1))), start=1):
+    for moment, event in enumerate((Started(RELU, 1), Started(ELU, 2), epoch(RELU, 0, 0.1)), start=1):
         now = now.after(event, float(moment))
-    assert now.trials == (RunningTrial("elu", 0, 2, 2.0, 2.0), RunningTrial("relu", 0, 1, 1.0, 3.0, 0, 0.1))
-    now = now.after(Epoch(TrialKey("silu", 0), epoch(0, 0.1)), 4.0)  # never started: an engine's fault, not ours
+    assert now.trials == (
+        RunningTrial("elu", 0, 2, 2.0, 2.0),
+        RunningTrial("relu", 0, 1, 1.0, 3.0, 0, {"accuracy": 0.1}),
+    )
+    now = now.after(epoch(TrialKey("silu", 0), 0, 0.1), 4.0)  # never started: an engine's fault, not ours
     now = now.after(Ended(TrialRecord("relu", 0, "finished"), None), 5.0)
     assert (now.changed, [trial.arm for trial in now.trials]) == (5.0, ["elu"])
     assert now.after(Started(ELU, 2), 6.0).trials == (RunningTrial("elu", 0, 2, 6.0, 6.0),)
@@ -59,7 +63,7 @@ def test_events_say_what_runs() -> None:
 def test_the_file_follows_and_goes(tmp_path: Path) -> None:
     with Telling(tmp_path) as telling:
         telling.tell(Started(RELU, 1))
-        telling.tell(Epoch(RELU, epoch(3, 0.5)))
+        telling.tell(epoch(RELU, 3, 0.5))
         eventually(lambda: (found := read_running(tmp_path)) and found.trials and found.trials[0].epoch == 3)
         found = read_running(tmp_path)
         assert found
@@ -175,10 +179,12 @@ def test_a_study_tells_and_survives_that_it_cannot(tmp_path: Path) -> None:
     def look(event: object) -> None:
         if isinstance(event, Epoch):
             eventually(lambda: told() == [event.record.epoch])
-            seen.append(json.loads((tmp_path / "a" / FILE).read_text())["trials"][0]["accuracy"])
+            seen.append(json.loads((tmp_path / "a" / FILE).read_text())["trials"][0]["scores"]["accuracy"])
 
     results = study.run(tmp_path / "a", on_event=look)
-    assert seen == [record.validation_accuracy for record in results.record.trials[0].epochs[1:]]
+    (trial,) = results.record.trials
+    assert seen == list(trial.curve("validation", "accuracy").values())[1:]
     assert not (tmp_path / "a" / FILE).exists()
     (tmp_path / "b" / FILE / "in the way").mkdir(parents=True)
-    assert study.run(tmp_path / "b").record.trials[0].test_accuracy == results.record.trials[0].test_accuracy
+    (again,) = study.run(tmp_path / "b").record.trials
+    assert again.scores == trial.scores

@@ -41,4 +41,4 @@ def test_the_default_study_at_twice_its_rate(seed):
     spec = parse_spec({"arms": ["prelu_shared"], "seeds": [0, seed], "train": {"lr": 0.05, "epochs": 20}})
     record = run_trial(spec, "prelu_shared", seed)
     assert not record.diverged
-    assert record.validation_accuracy > 0.9
+    assert record.score("validation", "accuracy") > 0.9

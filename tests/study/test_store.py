@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slopewise.errors import StoreError
-from slopewise.records import AlarmRecord, EpochRecord, TrialRecord
+from slopewise.records import AlarmRecord, EpochRecord, ScoreRecord, TrialRecord
 from slopewise.study._resume import spec_differences
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import parse_spec, stored_spec
 from slopewise.study._store import FILE, Store, holds_study, read_counts, read_study
 from slopewise.testing import synthetic_study
 
-from .stores import write_schema1
+from .stores import write_schema1, write_schema2
 
 DATA = {"digest": "d", "classes": ["0", "1"]}
 SPEC = StudySpec(arms="relu,prelu_shared", seeds=2)
@@ -35,7 +35,7 @@ def test_a_study_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert [(t.arm, t.seed) for t in record.trials] == [(a, s) for s in (0, 1) for a in ("relu", "prelu_shared")]
     assert all(trial == expected[trial.arm, trial.seed] for trial in record.trials)
     assert record.environments == {"e": {"cpu": "x"}}
-    assert (record.control, record.classes, record.margin) == ("relu", 2, 0.5)
+    assert (record.control, record.primary.chance, record.margin) == ("relu", 0.5, 0.5)
 
 
 @settings(deadline=None, max_examples=20)
@@ -44,15 +44,15 @@ def test_numbers_keep_every_bit_and_text_every_character(
     tmp_path_factory: pytest.TempPathFactory, number: float, text: str
 ) -> None:
     trial = TrialRecord(
-        "relu", 0, "failed", error=text, test_loss=number,
-        epochs=(EpochRecord(0, 0, None, None, number, None, None, None),),
+        "relu", 0, "failed", error=text,
+        epochs=(EpochRecord(0, 0, number, None),), scores=(ScoreRecord(None, "test", "loss", number),),
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("s")
     with closing(Store.create(folder, SPEC, DATA)) as store:
         store.add(trial, None)
     (back,) = read_study(folder).trials
     assert back.error == text
-    assert struct.pack("d", back.test_loss) == struct.pack("d", number)
+    assert struct.pack("d", back.score("test", "loss")) == struct.pack("d", number)
     assert back.epochs == trial.epochs
 
 
@@ -117,6 +117,21 @@ def test_a_file_from_before_a_kind_of_record_is_read_and_goes_on(tmp_path: Path)
         store.add(prelu, None)
     assert read_study(tmp_path).trials == (relu, prelu)
     assert prelu.operator_costs
+
+
+def test_a_file_with_a_column_for_each_score_is_read_and_goes_on(tmp_path: Path) -> None:
+    relu, prelu = synthetic_study(("relu", "prelu_shared"), 1, epochs=2).trials
+    write_schema2(tmp_path, SPEC, DATA, [relu])
+    record = read_study(tmp_path)
+    assert record.trials == (relu,)
+    assert record.damaged == ()
+    assert read_counts(tmp_path).ended == 1
+    with closing(Store.create(tmp_path, SPEC, DATA)) as store:
+        store.add(prelu, None)
+    assert read_study(tmp_path).trials == (relu, prelu)
+    with closing(sqlite3.connect(tmp_path / FILE)) as tool:
+        found = tool.execute("SELECT count(*), max(value) FROM scores WHERE part = 'test' AND metric = 'accuracy'")
+        assert found.fetchone() == (2, max(trial.score("test", "accuracy") for trial in (relu, prelu)))
 
 
 def test_other_data_under_an_old_study_are_refused(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_damage_is_named_or_refused(
 def broken(stored: tuple[bytes, StudyRecord]) -> bytes:
     """The file with one character of one trial changed."""
     whole, record = stored
-    text = f'"test_loss":{record.trials[3].test_loss}'.encode()
+    text = f",{record.trials[3].score('test', 'loss')},".encode()
     assert whole.count(text) == 1
     return whole.replace(text, text[:-1] + (b"1" if text[-1:] != b"1" else b"2"))
 

@@ -267,7 +267,7 @@ def test_any_sqlite_tool_reads_rows(store: Store, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / FILE)) as tool:
         tool.row_factory = sqlite3.Row
         trials = tool.execute("SELECT * FROM trials ORDER BY seed, arm DESC").fetchall()
-        assert [row["test_accuracy"] for row in trials] == [trial.test_accuracy for trial in study.trials]
+        assert [row["steps"] for row in trials] == [trial.steps for trial in study.trials]
         for name, record in TRIAL_PARTS.items():
             fields = [f.name for f in dataclasses.fields(record)]
             expected = [

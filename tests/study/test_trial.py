@@ -11,7 +11,9 @@ from slopewise import ops
 from slopewise.records import TrialRecord
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import parse_spec
-from slopewise.study._trial import _Trial, make_fabric, run_trial, still
+from slopewise.study._trial import make_fabric, run_trial
+from slopewise.study._trial._run import Trial
+from slopewise.study._trial._setup import still
 from slopewise.study.data import ImageData, load_data
 
 KERNELS = ops.backend().name == "kernels"
@@ -39,7 +41,7 @@ def test_a_trial_records_every_epoch_and_scores_the_test_set_once(data: ImageDat
     assert trial.status == "finished"
     assert not trial.diverged
     assert [(epoch.epoch, epoch.step) for epoch in trial.epochs] == [(0, 0), (1, 2), (2, 4), (3, 6)]
-    assert trial.epochs[0].train_loss is None
+    assert trial.score("train", "loss", 0) is None
     assert trial.epochs[0].seconds_per_step is None
     assert trial.epochs[1].seconds_per_step is None
     assert trial.epochs[3].seconds_per_step > 0
@@ -50,8 +52,9 @@ def test_a_trial_records_every_epoch_and_scores_the_test_set_once(data: ImageDat
     assert [site.slopes for site in start] == [4, 4, 8, 8, 16, 16]
     assert trial.slope_parameters == 56
     assert {g.layer for g in trial.gradients} == {*(f"conv{k}" for k in range(1, 7)), "classifier"}
-    assert trial.validation_accuracy == trial.epochs[-1].validation_accuracy
-    assert 0 < trial.test_accuracy < 1
+    assert trial.score("validation", "accuracy") == trial.score("validation", "accuracy", epoch=3)
+    assert trial.score("train", "accuracy") != trial.score("train", "accuracy", epoch=3)  # augmented, before its step
+    assert 0 < trial.score("test", "accuracy") < 1
 
 
 @pytest.mark.parametrize("arm", ["relu", "rrelu"])
@@ -65,7 +68,7 @@ def test_validation_loss_at_the_start_is_that_of_the_model_in_evaluation(data: I
     model = build_arm(spec, spec.arm(arm), 1, data).model.double().eval()
     _, held_out = stratified_split(data.train_labels, 0.15, stream(1, "split"))
     loss = torch.nn.functional.cross_entropy(model(data.train_images[held_out].double()), data.train_labels[held_out])
-    assert trial.epochs[0].validation_loss == pytest.approx(loss.item(), rel=1e-5)
+    assert trial.score("validation", "loss", 0) == pytest.approx(loss.item(), rel=1e-5)
 
 
 def test_the_same_trial_twice_is_bitwise_the_same(data: ImageData) -> None:
@@ -91,9 +94,7 @@ def test_what_one_arm_draws_does_not_change_the_order_that_another_sees(data: Im
     drawing = {"activation": "rrelu", "options": {"lower": 0.25, "upper": 0.25}}
     spec = tiny(arms=[{"name": "fixed", **fixed}, {"name": "drawing", **drawing}])
     one, other = (run_trial(spec, arm, 0, data) for arm in ("fixed", "drawing"))
-    assert [epoch.validation_loss for epoch in one.epochs] == pytest.approx(
-        [epoch.validation_loss for epoch in other.epochs], rel=1e-4
-    )
+    assert one.curve("validation", "loss") == pytest.approx(other.curve("validation", "loss"), rel=1e-4)
 
 
 def test_a_diverging_trial_is_a_result_with_its_step_and_cause(data: ImageData) -> None:
@@ -103,7 +104,7 @@ def test_a_diverging_trial_is_a_result_with_its_step_and_cause(data: ImageData) 
     assert 1 < trial.diverged_step == trial.steps + 1 <= 6
     assert f"at step {trial.diverged_step}" in trial.diverged_cause
     assert "the largest slope is" in trial.diverged_cause
-    assert trial.test_accuracy is None
+    assert trial.score("test", "accuracy") is None
     assert len(trial.epochs) >= 1
     numbers = [value for epoch in trial.epochs for value in dataclasses.astuple(epoch) if isinstance(value, float)]
     assert all(map(math.isfinite, numbers))
@@ -123,7 +124,7 @@ def test_the_monitor_watches_a_trial_changes_no_bit_and_its_alarms_are_kept(data
         run_trial(tiny(train=wild, monitor={"every": every}), "prelu_shared", 0, data) for every in (1, 0)
     )
     assert watched.diverged_step == alone.diverged_step is not None
-    assert watched.epochs[-1].validation_loss == alone.epochs[-1].validation_loss
+    assert watched.scores == alone.scores
     assert (alone.alarms, alone.monitor_seconds) == ((), 0)
     alarms = {alarm.id: alarm for alarm in watched.alarms}
     assert "not-finite" in alarms or "slope-runaway" in alarms
@@ -165,13 +166,13 @@ def test_the_first_seed_of_an_arm_is_timed_with_stock_pytorch_too(data: ImageDat
 
 def test_the_steps_that_are_timed_move_no_weight(data: ImageData) -> None:
     spec = tiny(train={"weight_decay": 0.5})
-    trial = _Trial(make_fabric(spec.hardware), spec, still(spec.arm("prelu_shared")), 0, data)
-    before = [parameter.clone() for parameter in trial.model.parameters()]
-    for _ in zip(range(5), trial.steps(), strict=False):  # further than one epoch of 2 steps
+    trial = Trial(make_fabric(spec.hardware), spec, still(spec.arm("prelu_shared")), 0, data)
+    before = [parameter.clone() for parameter in trial.setup.model.parameters()]
+    for _ in zip(range(5), trial.loop.steps(), strict=False):  # further than one epoch of 2 steps
         pass
-    assert trial.step >= 5
-    assert all(parameter.grad.count_nonzero() for parameter in trial.model.parameters())
-    assert all(map(torch.equal, before, trial.model.parameters()))
+    assert trial.loop.step >= 5
+    assert all(parameter.grad.count_nonzero() for parameter in trial.setup.model.parameters())
+    assert all(map(torch.equal, before, trial.setup.model.parameters()))
 
 
 def test_a_comparison_that_raises_costs_no_trial(data: ImageData, user_module: Callable[[str, str], str]) -> None:
@@ -211,7 +212,7 @@ def test_slopes_take_no_decay_and_their_own_rate(data: ImageData) -> None:
 def test_other_optimizers_and_schedules_train(data: ImageData, train: dict[str, object]) -> None:
     trial = run_trial(tiny(train={"epochs": 2, **train}), "prelu_channel", 0, data)
     rates = [epoch.learning_rate for epoch in trial.epochs[1:]]
-    assert trial.epochs[-1].train_loss < trial.epochs[1].train_loss
+    assert trial.score("train", "loss", trial.epochs[-1].epoch) < trial.score("train", "loss", 1)
     assert (rates[0] == rates[1]) == (train.get("schedule") == "constant")
 
 
@@ -219,8 +220,8 @@ def test_other_optimizers_and_schedules_train(data: ImageData, train: dict[str, 
 def test_precisions(data: ImageData, precision: str) -> None:
     trial = run_trial(tiny(hardware={"precision": precision}), "prelu_channel", 0, data)
     full = run_trial(tiny(), "prelu_channel", 0, data)
-    assert trial.epochs[0].validation_loss == pytest.approx(full.epochs[0].validation_loss, rel=0.05)
-    assert trial.epochs[0].validation_loss != full.epochs[0].validation_loss
+    assert trial.score("validation", "loss", 0) == pytest.approx(full.score("validation", "loss", 0), rel=0.05)
+    assert trial.score("validation", "loss", 0) != full.score("validation", "loss", 0)
     assert not trial.diverged
 
 
@@ -246,6 +247,5 @@ def test_two_devices_share_each_batch_and_agree_with_one() -> None:
     two, one = run_trial(spec, "prelu_channel", 0), run_trial(tiny(), "prelu_channel", 0)
     assert (two.init_digest, two.data_digest, two.steps) == (one.init_digest, one.data_digest, one.steps)
     assert two.operator_costs[0].reason.startswith("steps are timed on one device" if KERNELS else "the trials ran on")
-    for ours, theirs in zip(two.epochs, one.epochs, strict=True):
-        assert ours.validation_loss == pytest.approx(theirs.validation_loss, rel=1e-3)
-        assert ours.train_loss == (theirs.train_loss and pytest.approx(theirs.train_loss, rel=1e-3))
+    for part in ("train", "validation"):
+        assert two.curve(part, "loss") == pytest.approx(one.curve(part, "loss"), rel=1e-3)

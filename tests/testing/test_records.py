@@ -20,7 +20,10 @@ def test_trials_are_paired_and_in_the_plans_order():
 
 def test_effects_shift_test_accuracy():
     study = synthetic_study(("relu", "elu"), seeds=40, effects={"elu": -5})
-    mean = {arm: statistics.fmean(100 * t.test_accuracy for t in study.trials if t.arm == arm) for arm in study.arms}
+    mean = {
+        arm: statistics.fmean(100 * t.score("test", "accuracy") for t in study.trials if t.arm == arm)
+        for arm in study.arms
+    }
     assert mean["relu"] == pytest.approx(95, abs=0.5)
     assert mean["elu"] == pytest.approx(90, abs=0.5)
 
@@ -29,9 +32,9 @@ def test_diverged_and_failed_trials_look_like_real_ones():
     study = synthetic_study(("relu", "elu"), seeds=4, diverged={"elu": 1}, failed={"elu": 2})
     diverged, finished, *failed = [trial for trial in study.trials if trial.arm == "elu"]
     assert diverged.diverged
-    assert (diverged.status, diverged.test_accuracy) == ("finished", None)
+    assert (diverged.status, diverged.score("test", "accuracy")) == ("finished", None)
     assert diverged.epochs[-1].step < diverged.diverged_step == diverged.steps
-    assert finished.epochs[0].train_loss is None
+    assert finished.score("train", "loss", 0) is None
     assert len(finished.epochs) == 13
     assert finished.steps == finished.epochs[-1].step
     assert all(trial.error and not trial.epochs and not trial.diverged for trial in failed)

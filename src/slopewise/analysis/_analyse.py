@@ -8,7 +8,7 @@ from slopewise.analysis._alarms import arm_alarms
 from slopewise.analysis._arms import pairing, summarise
 from slopewise.analysis._cautions import study_cautions, untrained_arms
 from slopewise.analysis._contrasts import contrasts
-from slopewise.analysis._metrics import METRICS, PRIMARY
+from slopewise.analysis._metrics import metrics_of, primary_metric
 from slopewise.analysis._pairs import finished_trials
 from slopewise.analysis._results import Analysis
 from slopewise.records import StudyRecord
@@ -26,20 +26,23 @@ def analyse(study: StudyRecord) -> Analysis:
         >>> contrast.verdict, round(contrast.difference, 2), round(contrast.p, 4)
         ('helps', 2.19, 0.002)
     """
-    target, trials = _target(study), finished_trials(study)
+    target, trials, task = _target(study), finished_trials(study), study.primary
+    primary = primary_metric(study)
+    chance = None if task.chance is None else task.scale * task.chance
     return Analysis(
         control=study.control,
+        metric=task,
         margin=study.margin,
         arms=summarise(study),
-        primary=contrasts(study, PRIMARY, margin=study.margin, chance=100 / study.classes),
-        converged=contrasts(study, PRIMARY, margin=study.margin),
+        primary=contrasts(study, primary, margin=study.margin, chance=chance),
+        converged=contrasts(study, primary, margin=study.margin),
         secondary=tuple(
             contrast
-            for metric in METRICS.values()
-            if metric is not PRIMARY
+            for key, metric in metrics_of(study).items()
+            if key != primary.key
             for contrast in contrasts(study, metric, target=target)
         ),
-        target=None if target is None else 100 * target,
+        target=None if target is None else task.scale * target,
         pairing=pairing(study),
         alarms=arm_alarms(study),
         cautions=study_cautions(study, trials, untrained_arms(study, trials)),
@@ -47,7 +50,8 @@ def analyse(study: StudyRecord) -> Analysis:
 
 
 def _target(study: StudyRecord) -> float | None:
-    """The control's median final validation accuracy over its converged seeds; diverged ones have none."""
+    """Return the control's median final validation score over its converged seeds; diverged ones have none."""
     control = finished_trials(study)[study.control].values()
-    scores = [trial.validation_accuracy for trial in control if trial.validation_accuracy is not None]
-    return statistics.median(scores) if scores else None
+    scores = [trial.score("validation", study.primary.name) for trial in control]
+    known = [score for score in scores if score is not None]
+    return statistics.median(known) if known else None

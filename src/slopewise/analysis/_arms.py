@@ -45,9 +45,11 @@ def _summary(
 ) -> ArmSummary:
     failed = sum(trial.arm == arm and trial.status == "failed" for trial in study.trials)
     converged = [trial for trial in trials.values() if not trial.diverged]
-    scores = [100 * trial.test_accuracy for trial in converged if trial.test_accuracy is not None]
+    metric = study.primary
+    tested = [trial.score("test", metric.name) for trial in converged]
+    scores = [metric.scale * score for score in tested if score is not None]
     diverged = len(trials) - len(converged)
-    with_chance = scores + [100 / study.classes] * diverged
+    with_chance = scores + ([] if metric.chance is None else [metric.scale * metric.chance] * diverged)
     times = {trial.seed: trial.seconds_per_step for trial in converged if trial.seconds_per_step}
     ratios = [
         time / base
@@ -65,9 +67,9 @@ def _summary(
         failed=failed,
         diverged=diverged,
         missing=len(study.seeds) - len(trials) - failed,
-        accuracy_mean=statistics.fmean(with_chance) if with_chance else None,
-        accuracy_sd=statistics.stdev(with_chance) if len(with_chance) > 1 else None,
-        converged_accuracy_mean=statistics.fmean(scores) if scores else None,
+        score_mean=statistics.fmean(with_chance) if with_chance else None,
+        score_sd=statistics.stdev(with_chance) if len(with_chance) > 1 else None,
+        converged_score_mean=statistics.fmean(scores) if scores else None,
         seconds_per_step=statistics.median(times.values()) if times else None,
         cost_ratio=cost_ratio,
         stock_ratio=stock_ratio,

@@ -16,27 +16,33 @@ _TOO_CLOSE = 2.0  # standard errors above guessing within which an accuracy is n
 
 
 def untrained_arms(study: StudyRecord, trials: Mapping[str, Mapping[int, TrialRecord]]) -> dict[str, Caution]:
-    """Return a caution for each arm whose accuracy cannot be told from guessing.
+    """Return a caution for each arm whose scores cannot be told from guessing; none for a metric without chance.
 
-    Guessing always names the largest class of the test set. An arm has learned if its mean test accuracy, diverged
-    seeds at chance, is more than two standard errors of such a guess above it.
+    Guessing always names the largest class of the test set. An arm has learned if its mean test score, diverged
+    seeds at chance, is more than two standard errors of such a guess better.
 
     Args:
         study: The records; ``data["test_images_by_class"]`` tells the shares of the classes, which are taken to be
             equal where it is missing.
         trials: Finished trials by arm and seed.
     """
-    guess, error = _guessing(study)
-    found = {}
+    metric = study.primary
+    if metric.chance is None:
+        return {}
+    guess, error = _guessing(study, metric.chance)
+    sign = 1 if metric.better == "higher" else -1
+    cautions = {}
     for arm, by_seed in trials.items():
-        scores = [1 / study.classes if t.diverged else t.test_accuracy for t in by_seed.values()]
+        scores = [metric.chance if t.diverged else t.score("test", metric.name) for t in by_seed.values()]
         known = [score for score in scores if score is not None]
-        if not known or statistics.fmean(known) > guess + _TOO_CLOSE * error:
+        if not known or sign * (statistics.fmean(known) - guess) > _TOO_CLOSE * error:
             continue
         brief = f"{arm} did not learn"
-        figures = f"mean test accuracy {100 * statistics.fmean(known):.3g} %, guessing {100 * guess:.3g} %"
-        found[arm] = Caution("untrained", f"{brief} ({figures})", brief)
-    return found
+        mean, guessed = (
+            f"{metric.scale * score:.3g} {metric.value_unit}" for score in (statistics.fmean(known), guess)
+        )
+        cautions[arm] = Caution("untrained", f"{brief} (mean test {metric.title} {mean}, guessing {guessed})", brief)
+    return cautions
 
 
 def study_cautions(
@@ -65,14 +71,14 @@ def study_cautions(
     if (image := points_per_image(study)) and reaches(image, study.margin):
         text = f"one test image is worth {image:.3g} points, and {study.margin:g} or more matter: add test images"
         found.append(Caution("coarse-test-set", text, f"one test image is worth {image:.3g} points"))
-    scores = [trial.test_accuracy for trial in trials[study.control].values()]
-    if scores and all(score == 1.0 for score in scores):
+    scores = [trial.score("test", study.primary.name) for trial in trials[study.control].values()]
+    if study.primary.per_image and scores and all(score == 1.0 for score in scores):
         brief = f"{study.control} is right on every test image"
         found.append(Caution("ceiling", f"{brief} in every seed, so that nothing can do better", brief))
     if broken := [(t, name) for t in study.trials if t.status == "finished" for name in not_finite(t)]:
         first, name = broken[0]
         more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
-        brief = f"{name} of {first.arm}, seed {first.seed}, is {getattr(first, name)}{more}"
+        brief = f"{name} of {first.arm}, seed {first.seed}, is {not_finite(first)[name]}{more}"
         found.append(Caution("not-finite", f"{brief}, and counts as missing", brief))
     return tuple(found)
 
@@ -100,7 +106,7 @@ def contrast_cautions(
     n, found = len(differences), []
     if pairs.both_diverged:
         lost = f"both {arm} and {control} diverged in {pairs.both_diverged} of {pairs.finished} seeds"
-        text = f"{lost}, which say nothing of accuracy: {n} {'pair is' if n == 1 else 'pairs are'} left"
+        text = f"{lost}, which say nothing of the difference: {n} {'pair is' if n == 1 else 'pairs are'} left"
         found.append(Caution("lost-pairs", text, text))
     if n > 1 and min(differences) == max(differences):
         if all(_training(one) == _training(other) for one, other in trials):
@@ -142,21 +148,25 @@ def too_few(n: int, floor: int, *, can_show: bool) -> str:
     return f"{seeds} can show help or harm, however large, only if other arms are shown first ({floor} can alone)"
 
 
-def _guessing(study: StudyRecord) -> tuple[float, float]:
-    """Return the accuracy of naming the largest class, and its standard error over test sets of that size."""
+def _guessing(study: StudyRecord, chance: float) -> tuple[float, float]:
+    """Return the score of guessing, and its standard error over test sets of that size.
+
+    Where the score is a fraction of the images, guessing names the largest class.
+    """
+    if not study.primary.per_image:
+        return chance, 0.0
     counts = study.data.get("test_images_by_class")
-    share = max(counts) / sum(counts) if counts and sum(counts) else 1 / study.classes
+    share = max(counts) / sum(counts) if counts and sum(counts) else chance
     images = study.data.get("test_images")
     return share, math.sqrt(share * (1 - share) / images) if images else 0.0
 
 
 def points_per_image(study: StudyRecord) -> float:
-    """Return the points that one test image is worth; 0 where their number is not recorded."""
+    """Return the points that one test image is worth; 0 where their number is not recorded, or images share points."""
     images = study.data.get("test_images")
-    return 100 / images if images else 0.0
+    return study.primary.scale / images if images and study.primary.per_image else 0.0
 
 
 def _training(trial: TrialRecord) -> tuple[object, ...]:
     """Return the figures of a training that two networks share only if they computed the same."""
-    losses = tuple((epoch.train_loss, epoch.validation_loss) for epoch in trial.epochs)
-    return trial.diverged_step, trial.train_loss, trial.test_loss, losses
+    return trial.diverged_step, tuple(row for row in trial.scores if row.metric == "loss")

@@ -11,7 +11,7 @@ import numpy as np
 from slopewise.analysis._cautions import contrast_cautions, points_per_image, study_cautions, untrained_arms
 from slopewise.analysis._environments import environment_caution
 from slopewise.analysis._intervals import mean_interval
-from slopewise.analysis._metrics import PRIMARY, Metric
+from slopewise.analysis._metrics import Metric, primary_metric
 from slopewise.analysis._pairs import Pairs, finished_trials, pair
 from slopewise.analysis._power import (
     can_be_shown,
@@ -65,7 +65,7 @@ def contrasts(
             margin=margin,
             chance=chance,
             tests=len(arms),
-            resolution=points_per_image(study) if metric is PRIMARY else 0.0,
+            resolution=points_per_image(study) if metric.key == primary_metric(study).key else 0.0,
             can_show=bool(can_show),
             learned=not {arm, study.control} <= untrained.keys(),
             cautions=cautions(arm, each, can_show=bool(can_show)),
@@ -108,6 +108,7 @@ def _contrast(
         title=metric.title,
         unit=metric.unit,
         better=metric.better,
+        digits=metric.digits,
         margin=margin,
         chance=chance,
         tests=tests,

@@ -4,40 +4,51 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Literal
 
 from slopewise.analysis._intervals import mean_interval
 from slopewise.analysis._metrics import unit_weighted
 from slopewise.analysis._pairs import finished_trials, finite
 from slopewise.analysis._results import Curve
 from slopewise.errors import nearest
-from slopewise.records import EpochRecord, StudyRecord, TrialRecord
+from slopewise.records import MetricRecord, Part, StudyRecord, TrialRecord
+
+_Values = Callable[[TrialRecord], Mapping[int, float | None]]  # the values of a trial by epoch
 
 
-def _percent(value: float | None) -> float | None:
-    return None if value is None else 100 * value
+def _values_of(study: StudyRecord) -> dict[str, _Values]:
+    """Return what can be drawn of a study, by name."""
+    parts: tuple[Part, ...] = ("validation", "train")
+    scores = {f"{part}_{metric.name}": _scores(part, metric) for metric in study.metrics for part in parts}
+    return {**scores, "zero_gradient": _units("zero_gradient"), "never_positive": _units("never_positive")}
 
 
-_VALUES: dict[str, Callable[[TrialRecord, EpochRecord], float | None]] = {
-    "validation_accuracy": lambda _, record: _percent(record.validation_accuracy),
-    "validation_loss": lambda _, record: record.validation_loss,
-    "train_accuracy": lambda _, record: _percent(record.train_accuracy),
-    "train_loss": lambda _, record: record.train_loss,
-    "zero_gradient": lambda trial, record: unit_weighted(trial.sites, "zero_gradient", record.epoch),
-    "never_positive": lambda trial, record: unit_weighted(trial.sites, "never_positive", record.epoch),
-}
+def _scores(part: Part, metric: MetricRecord) -> _Values:
+    def values(trial: TrialRecord) -> dict[int, float | None]:
+        curve = trial.curve(part, metric.name)
+        return {epoch: None if score is None else metric.scale * score for epoch, score in curve.items()}
+
+    return values
+
+
+def _units(fraction: Literal["never_positive", "zero_gradient"]) -> _Values:
+    def values(trial: TrialRecord) -> dict[int, float | None]:
+        return {record.epoch: unit_weighted(trial.sites, fraction, record.epoch) for record in trial.epochs}
+
+    return values
 
 
 def curves(study: StudyRecord, value: str) -> dict[str, Curve]:
-    """One figure over training, arm by arm: its mean over converged seeds and the 95 % interval of that mean.
+    """Return one figure over training, arm by arm: its mean over converged seeds and the 95 % interval of that mean.
 
     Args:
-        study: the records so far.
-        value: "validation_accuracy", "train_accuracy", "zero_gradient" or "never_positive", in percent (the
-            last two of all units in the network), or "validation_loss" or "train_loss", in nats.
+        study: The records so far.
+        value: "zero_gradient" or "never_positive", in percent of all units in the network; or a metric of the study
+            on a part of the data, in print's unit: "validation_accuracy", "train_loss", ...
 
     Returns:
-        by arm, in the study's order; an arm without a converged trial has an empty curve.
+        Curves by arm, in the study's order; an arm without a converged trial has an empty curve.
 
     Raises:
         ValueError: `value` is none of these.
@@ -48,20 +59,22 @@ def curves(study: StudyRecord, value: str) -> dict[str, Curve]:
         >>> curve.epochs, [round(accuracy) for accuracy in curve.mean], curve.n
         ((0, 1, 2, 3), [9, 83, 93, 94], (10, 10, 10, 10))
     """
-    if value not in _VALUES:
-        raise ValueError(f"no curve of {value!r}: {nearest(value, _VALUES)}")
+    known = _values_of(study)
+    if value not in known:
+        raise ValueError(f"no curve of {value!r}: {nearest(value, known)}")
     trials = finished_trials(study)
     return {
-        arm: _curve(arm, [trial for trial in trials[arm].values() if not trial.diverged], _VALUES[value])
+        arm: _curve(arm, [trial for trial in trials[arm].values() if not trial.diverged], known[value])
         for arm in study.arms
     }
 
 
-def _curve(arm: str, trials: list[TrialRecord], value: Callable[[TrialRecord, EpochRecord], float | None]) -> Curve:
+def _curve(arm: str, trials: list[TrialRecord], values: _Values) -> Curve:
     points: dict[tuple[int, int], list[float]] = defaultdict(list)
     for trial in trials:
+        by_epoch = values(trial)
         for record in trial.epochs:
-            figure = value(trial, record)
+            figure = by_epoch.get(record.epoch)
             if figure is not None and finite(figure):
                 points[record.epoch, record.step].append(figure)
     ordered = sorted(points)

@@ -1,13 +1,15 @@
-"""What is measured on a trial, and in which direction it is better."""
+"""Metrics of a converged trial, and the direction in which each is better."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from slopewise.records import SiteRecord, TrialRecord
+from slopewise.records import MetricRecord, Part, SiteRecord, StudyRecord, TrialRecord
+
+Measure = Callable[[TrialRecord, float | None], float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,14 +17,14 @@ class Metric:
     """One figure of a converged trial.
 
     Attributes:
-        key, title, unit: its names in code and in print, and its unit.
-        better: which direction helps.
-        digits: decimals worth printing.
-        measure: (trial, target) -> value in `unit`, or None where the trial has none. `target` is the validation
-            accuracy, a fraction, that `steps_to_target` waits for; None where the control has not set it.
-        limit: largest value that was observed; one beyond it is only a lower bound (censored).
-        span: Largest difference that is possible; intervals end there.
-        same_environment: Whether only trials that ran in one environment can be compared, as for times.
+        key, title, unit: Name in code, name in print, and unit.
+        better: Direction that is an improvement.
+        digits: Number of decimals worth printing.
+        measure: Function (trial, target) -> value in `unit`, or None where the trial has none. `target` is the
+            validation score that `steps_to_target` waits for; None where the control has not set it.
+        limit: Function (trial) -> largest value that was observed; a larger one is only a lower bound (censored).
+        span: Largest possible difference; intervals end there.
+        same_environment: True if only trials of one environment can be compared, as for times.
     """
 
     key: str
@@ -30,47 +32,118 @@ class Metric:
     unit: str
     better: Literal["higher", "lower"]
     digits: int
-    measure: Callable[[TrialRecord, float | None], float | None]
+    measure: Measure
     limit: Callable[[TrialRecord], float] | None = None
     span: float = math.inf
     same_environment: bool = False
 
 
+def primary_metric(study: StudyRecord) -> Metric:
+    """Return the metric of the verdicts: the task's primary score on the test part.
+
+    Example:
+        >>> from slopewise.testing import synthetic_study
+        >>> primary_metric(synthetic_study()).key
+        'test_accuracy'
+    """
+    return _test_score(study.primary)
+
+
+def metrics_of(study: StudyRecord) -> dict[str, Metric]:
+    """Return every metric of a study by key: the primary one first, then the exploratory ones.
+
+    Example:
+        >>> from slopewise.testing import synthetic_study
+        >>> [*metrics_of(synthetic_study())][:3]
+        ['test_accuracy', 'steps_to_target', 'train_loss']
+    """
+    metrics = (primary_metric(study), *_exploratory(study))
+    return {metric.key: metric for metric in metrics}
+
+
 def unit_weighted(
     sites: Sequence[SiteRecord], fraction: Literal["never_positive", "zero_gradient"], epoch: int
 ) -> float | None:
-    """Percentage of all units of the network after an epoch: layers weigh by their units, not equally.
+    """Return the percentage of all units of the network after an epoch: layers weigh by their units, not equally.
 
     Layers that have no such fraction (no gradient can flow there) are left out.
     """
-    found = [(getattr(site, fraction), site.units) for site in sites if site.epoch == epoch]
-    layers = [(value, units) for value, units in found if value is not None and math.isfinite(value)]
+    fractions = [(getattr(site, fraction), site.units) for site in sites if site.epoch == epoch]
+    layers = [(value, units) for value, units in fractions if value is not None and math.isfinite(value)]
     total = sum(units for _, units in layers)
     return 100 * math.fsum(value * units for value, units in layers) / total if total else None
 
 
-def _test_accuracy(trial: TrialRecord, _: float | None) -> float | None:
-    return None if trial.test_accuracy is None else 100 * trial.test_accuracy
+def is_loss(metric: MetricRecord) -> bool:
+    """Return True for the task's loss, which every study records beside its metrics."""
+    return metric.name == "loss"
 
 
-def _steps_to_target(trial: TrialRecord, target: float | None) -> float | None:
-    if target is None or not trial.epochs:
-        return None
-    for record in trial.epochs:
-        if record.validation_accuracy is not None and record.validation_accuracy >= target:
-            return float(record.step)
-    last = trial.epochs[-1]
-    return last.step + last.step / last.epoch if last.epoch else None  # censored: one epoch beyond the end
+def _exploratory(study: StudyRecord) -> Iterator[Metric]:
+    primary = study.primary
+    yield Metric(
+        "steps_to_target", "steps to target", "steps", "lower", 0, _steps_to_target(primary), lambda trial: trial.steps
+    )
+    for loss in filter(is_loss, study.metrics):
+        yield Metric("train_loss", "final training loss", loss.unit, "lower", loss.digits, _score("train", loss))
+    yield Metric(
+        "generalisation_gap",
+        "generalisation gap",
+        primary.unit,
+        "lower",
+        primary.digits,
+        _generalisation_gap(primary),
+        span=2 * primary.scale * primary.span,
+    )
+    yield Metric("seconds_per_step", "time per step", "ms", "lower", 2, _milliseconds_per_step, same_environment=True)
+    yield Metric("zero_gradient", "zero-gradient units", "points", "lower", 1, _zero_gradient)
+    yield from (_test_score(metric) for metric in study.metrics[1:] if not is_loss(metric))
 
 
-def _train_loss(trial: TrialRecord, _: float | None) -> float | None:
-    return trial.train_loss
+def _test_score(metric: MetricRecord) -> Metric:
+    return Metric(
+        f"test_{metric.name}",
+        f"test {metric.title}",
+        metric.unit,
+        metric.better,
+        metric.digits,
+        _score("test", metric),
+        span=metric.scale * metric.span,
+    )
 
 
-def _generalisation_gap(trial: TrialRecord, _: float | None) -> float | None:
-    if trial.train_accuracy is None or trial.test_accuracy is None:
-        return None
-    return 100 * (trial.train_accuracy - trial.test_accuracy)
+def _score(part: Part, metric: MetricRecord) -> Measure:
+    def measure(trial: TrialRecord, _: float | None) -> float | None:
+        score = trial.score(part, metric.name)
+        return None if score is None else metric.scale * score
+
+    return measure
+
+
+def _steps_to_target(metric: MetricRecord) -> Measure:
+    def measure(trial: TrialRecord, target: float | None) -> float | None:
+        if target is None or not trial.epochs:
+            return None
+        scores = trial.curve("validation", metric.name)
+        for epoch in trial.epochs:
+            score = scores.get(epoch.epoch)
+            if score is not None and (score >= target if metric.better == "higher" else score <= target):
+                return float(epoch.step)
+        last = trial.epochs[-1]
+        return last.step + last.step / last.epoch if last.epoch else None  # censored: one epoch beyond the end
+
+    return measure
+
+
+def _generalisation_gap(metric: MetricRecord) -> Measure:
+    """Return the measure of how much worse the score is on the test part than on the training part."""
+    sign = 1 if metric.better == "higher" else -1
+
+    def measure(trial: TrialRecord, _: float | None) -> float | None:
+        train, test = trial.score("train", metric.name), trial.score("test", metric.name)
+        return None if train is None or test is None else sign * metric.scale * (train - test)
+
+    return measure
 
 
 def _milliseconds_per_step(trial: TrialRecord, _: float | None) -> float | None:
@@ -80,17 +153,3 @@ def _milliseconds_per_step(trial: TrialRecord, _: float | None) -> float | None:
 def _zero_gradient(trial: TrialRecord, _: float | None) -> float | None:
     last = max((site.epoch for site in trial.sites), default=0)
     return unit_weighted(trial.sites, "zero_gradient", last)
-
-
-PRIMARY = Metric("test_accuracy", "test accuracy", "points", "higher", 2, _test_accuracy, span=100.0)
-
-_SECONDARY = (
-    Metric("steps_to_target", "steps to target", "steps", "lower", 0, _steps_to_target, lambda trial: trial.steps),
-    Metric("train_loss", "final training loss", "nats", "lower", 4, _train_loss),
-    Metric("generalisation_gap", "generalisation gap", "points", "lower", 2, _generalisation_gap, span=200.0),
-    Metric("seconds_per_step", "time per step", "ms", "lower", 2, _milliseconds_per_step, same_environment=True),
-    Metric("zero_gradient", "zero-gradient units", "points", "lower", 1, _zero_gradient),
-)
-
-METRICS = {metric.key: metric for metric in (PRIMARY, *_SECONDARY)}
-"""Every metric by key: the primary one first, then the exploratory ones."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,16 +14,6 @@ from slopewise.analysis._metrics import Metric
 from slopewise.records import StudyRecord, TrialRecord
 
 Trials = Mapping[str, Mapping[int, TrialRecord]]
-
-_SCALARS = (
-    "train_loss",
-    "train_accuracy",
-    "validation_loss",
-    "validation_accuracy",
-    "test_loss",
-    "test_accuracy",
-    "seconds_per_step",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +54,21 @@ def finished_trials(study: StudyRecord) -> dict[str, dict[int, TrialRecord]]:
     trials: dict[str, dict[int, TrialRecord]] = {arm: {} for arm in (*study.arms, study.control)}
     for trial in study.trials:
         if trial.status == "finished":
-            broken: dict[str, Any] = dict.fromkeys(not_finite(trial))
-            trials[trial.arm][trial.seed] = replace(trial, **broken) if broken else trial
+            trials[trial.arm][trial.seed] = _without_not_finite(trial) if not_finite(trial) else trial
     return trials
 
 
-def not_finite(trial: TrialRecord) -> list[str]:
-    """Return the names of a trial's figures that are NaN or infinite."""
-    return [name for name in _SCALARS if not finite(getattr(trial, name))]
+def not_finite(trial: TrialRecord) -> dict[str, float]:
+    """Return the figures of a finished trial that are NaN or infinite, by name."""
+    figures = {f"{row.part}_{row.metric}": row.value for row in trial.scores if row.epoch is None}
+    figures["seconds_per_step"] = trial.seconds_per_step
+    return {name: value for name, value in figures.items() if value is not None and not finite(value)}
+
+
+def _without_not_finite(trial: TrialRecord) -> TrialRecord:
+    scores = tuple(row if finite(row.value) else replace(row, value=None) for row in trial.scores)
+    seconds = trial.seconds_per_step if finite(trial.seconds_per_step) else None
+    return replace(trial, scores=scores, seconds_per_step=seconds)
 
 
 def finite(value: float | None) -> bool:
@@ -79,16 +76,19 @@ def finite(value: float | None) -> bool:
     return value is None or math.isfinite(value)
 
 
-def with_losses(arm: ArrayLike, control: ArrayLike, chance: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def with_losses(
+    arm: ArrayLike, control: ArrayLike, chance: float, better: Literal["higher", "lower"] = "higher"
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the values of pairs in which NaN stands for a trial that diverged.
 
     Such a trial counts as chance, but never as better than its partner that trained: no arm helps by diverging beside
-    a control that is worse than chance. Where both diverged, both stay NaN: that pair tells nothing of accuracy.
+    a control that is worse than chance. Where both diverged, both stay NaN: that pair tells nothing of the metric.
 
     Args:
         arm: Values of the arm, of any shape.
         control: Values of the control, of the same shape.
         chance: Value of guessing; NaN leaves out every pair with a trial that diverged.
+        better: Direction that is an improvement.
 
     Example:
         >>> arm, control = with_losses([97, np.nan, np.nan, np.nan], [96, 96, 8, np.nan], chance=10.0)
@@ -96,9 +96,10 @@ def with_losses(arm: ArrayLike, control: ArrayLike, chance: float) -> tuple[NDAr
         [1.0, -86.0, 0.0, nan]
     """
     arm, control = np.broadcast_arrays(np.asarray(arm, dtype=np.float64), np.asarray(control, dtype=np.float64))
+    worse = np.minimum if better == "higher" else np.maximum
     return (
-        np.where(np.isnan(arm), np.minimum(chance, control), arm),
-        np.where(np.isnan(control), np.minimum(chance, arm), control),
+        np.where(np.isnan(arm), worse(chance, control), arm),
+        np.where(np.isnan(control), worse(chance, arm), control),
     )
 
 
@@ -117,7 +118,7 @@ def pair(
         control: Finished trials of the control by seed.
         metric: Figure to compare.
         chance: Value that a diverged trial counts with, as `with_losses` has it; None leaves such pairs out.
-        target: Validation accuracy that `steps_to_target` waits for.
+        target: Validation score that `steps_to_target` waits for.
     """
 
     def value(trial: TrialRecord) -> float | None:
@@ -134,7 +135,7 @@ def pair(
     ]
     told = [(seed, a, c) for seed, a, c in measured if a is not None and c is not None]
     values, controls = with_losses(
-        [a for _, a, _ in told], [c for _, _, c in told], math.nan if chance is None else chance
+        [a for _, a, _ in told], [c for _, _, c in told], math.nan if chance is None else chance, metric.better
     )
     kept = [
         (seed, float(a), float(c))

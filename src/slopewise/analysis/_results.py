@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from slopewise.records import MetricRecord
+
 Verdict = Literal["helps", "hurts", "no practical effect", "inconclusive"]
 CautionId = Literal[
     "untrained",
@@ -41,8 +43,8 @@ class Contrast:
     """Arm minus control on one metric, paired by seed.
 
     Attributes:
-        arm, control, metric: what is compared; `metric` is a key of `METRICS`.
-        title, unit, better: the metric's own words; `better` is "higher" or "lower".
+        arm, control, metric: Names of what is compared; `metric` is a key of `metrics_of`.
+        title, unit, better, digits: Fields of the metric; `better` is "higher" or "lower".
         margin: smallest difference of practical interest, in `unit`; None for a metric without one.
         chance: Value that a diverged trial counts with, or its partner's value where that is lower; None where pairs
             with a diverged trial are left out.
@@ -81,6 +83,7 @@ class Contrast:
     title: str
     unit: str
     better: Literal["higher", "lower"]
+    digits: int
     margin: float | None
     chance: float | None
     tests: int
@@ -110,6 +113,11 @@ class Contrast:
     censored: int
     cautions: tuple[Caution, ...] = ()
 
+    @property
+    def value_unit(self) -> str:
+        """Unit of the values: "%" where differences are points, else `unit`."""
+        return "%" if self.unit == "points" else self.unit
+
 
 @dataclass(frozen=True, slots=True)
 class LayerSlopes:
@@ -127,8 +135,9 @@ class ArmSummary:
 
     Attributes:
         finished, failed, diverged, missing: trials; diverged ones are among the finished.
-        accuracy_mean, accuracy_sd: final test accuracy in percent, diverged seeds at chance.
-        converged_accuracy_mean: the same over converged seeds alone.
+        score_mean, score_sd: Mean and standard deviation of the primary metric on the test part, in print's unit;
+            diverged seeds at chance.
+        converged_score_mean: Mean over converged seeds alone.
         seconds_per_step: median over seeds; cost_ratio: median over seeds of the paired ratio to the control.
         stock_ratio: time of the arm's step with PyTorch's own operations over that with the compiled kernels, both
             taken side by side. None where the network has none of slopewise's layers, or nothing was compared.
@@ -142,9 +151,9 @@ class ArmSummary:
     failed: int
     diverged: int
     missing: int
-    accuracy_mean: float | None
-    accuracy_sd: float | None
-    converged_accuracy_mean: float | None
+    score_mean: float | None
+    score_sd: float | None
+    converged_score_mean: float | None
     seconds_per_step: float | None
     cost_ratio: float | None
     stock_ratio: float | None
@@ -192,16 +201,18 @@ class Analysis:
     """The whole judgement of a study: a pure function of its records.
 
     Attributes:
-        primary: final test accuracy, one contrast per arm but the control; diverged seeds at chance level.
+        metric: Definition of the primary metric.
+        primary: Primary metric on the test part, one contrast per arm but the control; diverged seeds at chance level.
         converged: the same over the pairs in which neither diverged.
-        secondary: the other metrics, converged pairs alone, exploratory; metric by metric as in `METRICS`.
-        target: the validation accuracy, in percent, that `steps_to_target` waits for: the control's median
+        secondary: the other metrics, converged pairs alone, exploratory; metric by metric as in `metrics_of`.
+        target: Validation score, in print's unit, that `steps_to_target` waits for: the control's median
             final one. None without a converged control trial.
         alarms: what the monitor said of the trials.
         cautions: reasons not to take any verdict of the study at its word.
     """
 
     control: str
+    metric: MetricRecord
     margin: float
     arms: tuple[ArmSummary, ...]
     primary: tuple[Contrast, ...]

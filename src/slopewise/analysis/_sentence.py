@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Set
 
 from slopewise.analysis._cautions import too_few
-from slopewise.analysis._metrics import METRICS
 from slopewise.analysis._power import MOST_PAIRS
 from slopewise.analysis._results import CautionId, Contrast
 
@@ -61,7 +60,7 @@ def verdict_words(contrast: Contrast) -> str:
 def _figures(contrast: Contrast) -> str:
     if contrast.difference is None:
         return f"no seed gives both arms a figure for {contrast.title}"
-    digits = METRICS[contrast.metric].digits
+    digits = contrast.digits
     n = len(contrast.seeds)
     basis = [f"{n} seed{'s' if n > 1 else ''}"]
     if contrast.interval is not None:
@@ -76,7 +75,7 @@ def _figures(contrast: Contrast) -> str:
 
 
 def _power(contrast: Contrast) -> str:
-    n, unit, digits = len(contrast.seeds), contrast.unit, METRICS[contrast.metric].digits
+    n, unit, digits = len(contrast.seeds), contrast.unit, contrast.digits
     if contrast.smallest_detectable is None:
         few = too_few(n, contrast.seeds_floor, can_show=contrast.can_be_shown)
         shown = few[0].upper() + few[1:]
@@ -104,9 +103,9 @@ def _divergences(contrast: Contrast) -> list[str]:
         return [f"All {contrast.finished} seeds trained; {rate}."] if decided else []
     counted = f"Of {contrast.finished} seeds, {who} diverged"
     if contrast.both_diverged < max(contrast.diverged, contrast.control_diverged):
-        counted += f"; each counts as chance ({contrast.chance:.3g} %)"
+        counted += f"; each counts as chance ({contrast.chance:.3g} {contrast.value_unit})"
     if contrast.both_diverged:
-        counted += f"; the {_those(contrast.both_diverged)} nothing of accuracy"
+        counted += f"; the {_those(contrast.both_diverged)} nothing of {contrast.title.removeprefix('test ')}"
     if decided:
         rates = f"{_percent(one)} of {contrast.arm} and {_percent(other)} of {contrast.control}"
         counted += f"; divergence of up to {rates} is not excluded"

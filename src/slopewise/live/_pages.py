@@ -80,6 +80,7 @@ def study_page(found: Found, study: Study, now: float) -> str:
         summary=study.summary(now),
         study=study,
         record=record,
+        metric=record.primary if record else None,
         analysis=analysis,
         primary={contrast.arm: contrast for contrast in analysis.primary} if analysis else {},
         styles=arm_styles(record.arms, record.control) if record else {},

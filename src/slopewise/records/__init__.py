@@ -10,6 +10,11 @@ from slopewise.records._parts import EpochRecord as EpochRecord
 from slopewise.records._parts import GradientRecord as GradientRecord
 from slopewise.records._parts import OperatorCostRecord as OperatorCostRecord
 from slopewise.records._parts import SiteRecord as SiteRecord
+from slopewise.records._scores import MetricRecord as MetricRecord
+from slopewise.records._scores import Part as Part
+from slopewise.records._scores import ScoreRecord as ScoreRecord
+from slopewise.records._scores import classification_metrics as classification_metrics
+from slopewise.records._scores import metrics_in as metrics_in
 from slopewise.records._study import ArmCounts as ArmCounts
 from slopewise.records._study import StudyCounts as StudyCounts
 from slopewise.records._study import StudyRecord as StudyRecord

@@ -7,15 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
-    """One epoch of one trial. Epoch 0 is the state before the first step, so it has no training figures.
+    """One epoch of one trial. Epoch 0 is the state before the first step. Its scores are in `TrialRecord.scores`.
 
     Attributes:
         epoch: Number of the epoch: 0 before training, then 1, 2, ...
         step: Number of optimizer steps taken so far.
-        train_loss: Mean cross-entropy over this epoch's (augmented) batches, each computed before its step.
-        train_accuracy: Fraction of correct predictions over the same batches.
-        validation_loss: Mean cross-entropy over the validation part after the epoch, in evaluation mode.
-        validation_accuracy: Fraction of correct predictions over the validation part, in evaluation mode.
         learning_rate: Learning rate of the weights at this epoch's last step.
         seconds_per_step: Mean time of this epoch's steps, from batch preparation to update, without the monitor's
             time; None in the first training epoch, which is a warm-up.
@@ -23,10 +19,6 @@ class EpochRecord:
 
     epoch: int
     step: int
-    train_loss: float | None
-    train_accuracy: float | None
-    validation_loss: float | None
-    validation_accuracy: float | None
     learning_rate: float | None
     seconds_per_step: float | None
 

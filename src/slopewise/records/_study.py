@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from slopewise.records._scores import MetricRecord
 from slopewise.records._trial import TrialRecord
 
 
@@ -16,8 +17,9 @@ class StudyRecord:
         arms: Names of all arms, in the spec's order.
         control: Name of the arm that the others are compared with.
         seeds: All seeds of the plan.
-        margin: Smallest difference in test accuracy of practical interest, in percentage points.
-        classes: Number of classes; 1 / classes is the chance level, which a diverged trial scores.
+        margin: Smallest difference in the primary metric on the test part that is of practical interest, in the
+            metric's unit.
+        metrics: Metrics of the study's task; the first is the primary one.
         spec: The whole spec as plain data (the contents of `study.toml` with defaults filled in).
         data: Facts of the data: name, digest, shape, sizes of the train, validation and test parts, classes.
         environments: Versions, CPU, operators and threads of every environment that trials ran in, by digest.
@@ -29,12 +31,17 @@ class StudyRecord:
     control: str
     seeds: tuple[int, ...]
     margin: float
-    classes: int
+    metrics: tuple[MetricRecord, ...]
     spec: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     environments: dict[str, dict[str, Any]] = field(default_factory=dict)
     trials: tuple[TrialRecord, ...] = ()
     damaged: tuple[str, ...] = ()
+
+    @property
+    def primary(self) -> MetricRecord:
+        """Metric that the study's verdicts are about."""
+        return self.metrics[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from slopewise.records._parts import AlarmRecord, EpochRecord, GradientRecord, OperatorCostRecord, SiteRecord
+from slopewise.records._scores import Part, ScoreRecord
 
 Status = Literal["finished", "failed"]
 
@@ -20,8 +21,6 @@ class TrialRecord:
     and `attempts`.
 
     Attributes:
-        train_loss, train_accuracy, validation_loss, validation_accuracy, test_loss, test_accuracy: Scores of the final
-            weights in evaluation mode, without augmentation. This is the only time that the test set is scored.
         steps: Number of optimizer steps taken; n - 1 if the loss is not finite at step n.
         seconds: Wall time of the whole trial, measurements included.
         seconds_per_step: Median of `EpochRecord.seconds_per_step` over all epochs but the first.
@@ -34,6 +33,8 @@ class TrialRecord:
         environment: Key in `StudyRecord.environments` of the environment that the trial ran in.
         operator_costs: One record for the first seed of an arm whose network holds slopewise's layers, else none.
         alarms: Alarms that the monitor raised during training, in order.
+        scores: Scores of the training and the validation part after every epoch, and of all three parts for the final
+            weights. This is the only time that the test set is scored.
     """
 
     arm: str
@@ -43,12 +44,6 @@ class TrialRecord:
     error: str | None = None
     diverged_step: int | None = None
     diverged_cause: str | None = None
-    train_loss: float | None = None
-    train_accuracy: float | None = None
-    validation_loss: float | None = None
-    validation_accuracy: float | None = None
-    test_loss: float | None = None
-    test_accuracy: float | None = None
     steps: int = 0
     seconds: float | None = None
     seconds_per_step: float | None = None
@@ -63,11 +58,33 @@ class TrialRecord:
     gradients: tuple[GradientRecord, ...] = ()
     operator_costs: tuple[OperatorCostRecord, ...] = ()
     alarms: tuple[AlarmRecord, ...] = ()
+    scores: tuple[ScoreRecord, ...] = ()
 
     @property
     def diverged(self) -> bool:
         """True if training ended early on a non-finite loss."""
         return self.diverged_step is not None
+
+    def score(self, part: Part, metric: str, epoch: int | None = None) -> float | None:
+        """Return a score; None if the trial has none.
+
+        Args:
+            part: Part of the data: "train", "validation" or "test".
+            metric: Name of the metric, for instance "accuracy".
+            epoch: Number of the epoch after which it was taken; None for the score of the final weights.
+
+        Example:
+            >>> trial = TrialRecord("relu", 0, "finished", scores=(ScoreRecord(None, "test", "accuracy", 0.97),))
+            >>> trial.score("test", "accuracy"), trial.score("test", "loss")
+            (0.97, None)
+        """
+        rows = (row for row in self.scores if row.epoch == epoch and row.part == part and row.metric == metric)
+        return next((row.value for row in rows), None)
+
+    def curve(self, part: Part, metric: str) -> dict[int, float | None]:
+        """Return the scores after each epoch, by the epoch's number."""
+        rows = (row for row in self.scores if row.part == part and row.metric == metric)
+        return {row.epoch: row.value for row in rows if row.epoch is not None}
 
 
 TRIAL_PARTS = {
@@ -76,5 +93,6 @@ TRIAL_PARTS = {
     "gradients": GradientRecord,
     "operator_costs": OperatorCostRecord,
     "alarms": AlarmRecord,
+    "scores": ScoreRecord,
 }
 """Fields of a `TrialRecord` that hold records; each has a table of its own in the store and in exports."""

@@ -61,12 +61,13 @@ def difference_chart(study: StudyRecord, analysis: Analysis) -> Chart | None:
     contrasts = [contrast for contrast in analysis.primary if contrast.seeds]
     if not contrasts:
         return None
+    unit = f"{analysis.metric.unit} of {analysis.metric.title}"
     diverged = {arm: {t.seed for t in study.trials if t.arm == arm and t.diverged} for arm in study.arms}
     lost = {arm: seeds | diverged[study.control] for arm, seeds in diverged.items()}
     scale = _scale(analysis, lost)
     styles = arm_styles(study.arms, study.control)
     figure = lane_figure([_label(contrast) for contrast in contrasts], _LANE, top=24)
-    _axes(figure, scale)
+    _axes(figure, scale, unit)
     converged = {contrast.arm: contrast for contrast in analysis.converged}
     for lane, contrast in enumerate(contrasts):
         colour = styles[contrast.arm].colour
@@ -78,9 +79,9 @@ def difference_chart(study: StudyRecord, analysis: Analysis) -> Chart | None:
             _mean(figure, lane + 0.9, kept, scale, colour, "converged pairs", hollow=True)
     return Chart(
         "differences",
-        f"Difference in test accuracy from {study.control}, seed by seed",
-        "Dot chart, one lane per arm: the difference of every seed from the control, in points of accuracy, with "
-        "the mean and its 95 % interval.",
+        f"Difference in test {analysis.metric.title} from {study.control}, seed by seed",
+        f"Dot chart, one lane per arm: the difference of every seed from the control, in {unit}, with the mean and its "
+        "95 % interval.",
         figure,
         ("seed", *(contrast.arm for contrast in contrasts)),
         tuple(_row(seed, contrasts, lost) for seed in study.seeds),
@@ -90,7 +91,7 @@ def difference_chart(study: StudyRecord, analysis: Analysis) -> Chart | None:
 def _label(contrast: Contrast) -> str:
     words = f"{VERDICT_SYMBOLS[contrast.verdict]} {verdict_words(contrast)}{'*' if contrast.cautions else ''}"
     lost = f" · {contrast.diverged} of {contrast.finished} diverged" if contrast.diverged else ""
-    figures = f"{signed(contrast.difference, 2)} {interval(contrast.interval, 2)}"
+    figures = f"{signed(contrast.difference, contrast.digits)} {interval(contrast.interval, contrast.digits)}"
     return f"<b>{chart_text(contrast.arm)}</b>  {words}<br>{figures}{lost}"
 
 
@@ -98,13 +99,13 @@ def _row(seed: int, contrasts: Sequence[Contrast], lost: Mapping[str, Collection
     cells = [str(seed)]
     for contrast in contrasts:
         value = dict(zip(contrast.seeds, contrast.differences, strict=True)).get(seed)
-        cells.append(signed(value, 2) + (" (diverged)" if seed in lost[contrast.arm] else ""))
+        cells.append(signed(value, contrast.digits) + (" (diverged)" if seed in lost[contrast.arm] else ""))
     return tuple(cells)
 
 
-def _axes(figure: go.Figure, scale: _Scale) -> None:
+def _axes(figure: go.Figure, scale: _Scale, unit: str) -> None:
     main = [_STRIP + 0.02 if scale.left else 0.0, 0.98 - _STRIP if scale.right else 1.0]
-    figure.update_xaxes(range=[scale.low, scale.high], domain=main, nticks=7, title="points of accuracy")
+    figure.update_xaxes(range=[scale.low, scale.high], domain=main, nticks=7, title=unit)
     edge = {"range": [0, 1], "visible": False, "anchor": "y"}
     if scale.left:
         figure.update_layout(xaxis2=edge | {"domain": [0.0, _STRIP]})
@@ -164,9 +165,10 @@ def _dots(
                 },
             },
             hovertext=[
-                f"seed {contrast.seeds[index]}: {signed(contrast.differences[index], 2)} points<br>"
-                f"arm {number(contrast.arm_values[index], 2)} %, "
-                f"control {number(contrast.control_values[index], 2)} %"
+                f"seed {contrast.seeds[index]}: "
+                f"{signed(contrast.differences[index], contrast.digits)} {contrast.unit}<br>"
+                f"arm {number(contrast.arm_values[index], contrast.digits)} {contrast.value_unit}, "
+                f"control {number(contrast.control_values[index], contrast.digits)} {contrast.value_unit}"
                 + ("<br>diverged: counts as chance" if each else "")
                 for index, each in zip(indices, crosses, strict=True)
             ],
@@ -209,7 +211,8 @@ def _mean(
     hollow: bool = False,
 ) -> None:
     """The mean as a diamond on its interval; an arrow where the interval goes on beyond the scale."""
-    text = f"{which}: mean {signed(contrast.difference, 2)}, 95 % interval {interval(contrast.interval, 2)}"
+    mean, ends = signed(contrast.difference, contrast.digits), interval(contrast.interval, contrast.digits)
+    text = f"{which}: mean {mean}, 95 % interval {ends}"
     common = {"mode": "markers", "hovertext": text, "hoverinfo": "text"}
     if contrast.interval:
         low, high = (min(max(end, scale.low), scale.high) for end in contrast.interval)

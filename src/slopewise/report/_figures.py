@@ -25,16 +25,26 @@ class _Kind:
     late: bool = False  # the second half of training alone
 
 
-_CURVES = {
-    "accuracy": _Kind("validation_accuracy", "Validation accuracy, %", " %", 2, from_zero=False),
-    "late-accuracy": _Kind(
-        "validation_accuracy", "Validation accuracy, %: the second half", " %", 2, from_zero=False, late=True
-    ),
-    "train-loss": _Kind("train_loss", "Training loss, nats (logarithmic scale)", " nats", 4, log=True),
-    "validation-loss": _Kind("validation_loss", "Validation loss, nats (logarithmic scale)", " nats", 4, log=True),
+_UNITS = {
     "never-positive": _Kind("never_positive", "Units that are never positive, %", " %", 2),
     "zero-gradient": _Kind("zero_gradient", "Units that get no gradient, %", " %", 2),
 }
+
+
+def _kinds(study: StudyRecord) -> dict[str, _Kind]:
+    """Return what is drawn of a study's epochs: the primary metric, the loss, the state of units."""
+    primary = study.primary
+    value, unit, digits = f"validation_{primary.name}", f" {primary.value_unit}", primary.digits
+    title = f"Validation {primary.title}, {primary.value_unit}"
+    kinds = {
+        "accuracy": _Kind(value, title, unit, digits, from_zero=False),
+        "late-accuracy": _Kind(value, f"{title}: the second half", unit, digits, from_zero=False, late=True),
+    }
+    for loss in (metric for metric in study.metrics if metric.name == "loss"):
+        for part, word in (("train", "Training"), ("validation", "Validation")):
+            title = f"{word} loss, {loss.unit} (logarithmic scale)"
+            kinds[f"{part}-loss"] = _Kind(f"{part}_loss", title, f" {loss.unit}", loss.digits, log=True)
+    return kinds | _UNITS
 
 
 def curve_chart(study: StudyRecord, key: str) -> Chart | None:
@@ -50,7 +60,7 @@ def curve_chart(study: StudyRecord, key: str) -> Chart | None:
         >>> chart.columns
         ('epoch', 'relu', 'prelu_shared')
     """
-    kind = _CURVES[key]
+    kind = _kinds(study)[key]
     found = {arm: curve for arm, curve in curves(study, kind.value).items() if curve.epochs}
     if kind.late:
         found = {arm: _second_half(curve) for arm, curve in found.items()}
@@ -58,7 +68,7 @@ def curve_chart(study: StudyRecord, key: str) -> Chart | None:
         return None
     styles = arm_styles(study.arms, study.control)
     figure = base_figure()
-    floor, top = (_log_floor(found.values()), math.inf) if kind.log else (0.0, 100.0)
+    floor, top = (_log_floor(found.values()), math.inf) if kind.log else _ends(kind)
     for arm, curve in found.items():
         band = [(max(low, floor), min(max(high, floor), top)) for low, high in _band(curve)]
         words = [f"epoch {epoch}: {text}{kind.unit}" for epoch, text in _texts(curve, kind.digits).items()]
@@ -75,6 +85,11 @@ def curve_chart(study: StudyRecord, key: str) -> Chart | None:
         ("epoch", *found),
         _curve_rows(found, kind.digits),
     )
+
+
+def _ends(kind: _Kind) -> tuple[float, float]:
+    """Return the ends of what a band can reach; percentages have two."""
+    return (0.0, 100.0) if kind.unit == " %" else (-math.inf, math.inf)
 
 
 def _epoch_ticks(found: Mapping[str, Curve]) -> dict[str, int]:

@@ -41,9 +41,9 @@ def interval(ends: tuple[float, float] | None, digits: int) -> str:
     return NOTHING if ends is None else f"[{number(ends[0], digits)}, {number(ends[1], digits)}]"
 
 
-def spread(mean: float | None, sd: float | None) -> str:
-    """A mean and a standard deviation, as in 97.12 ± 0.31."""
-    return number(mean, 2) if sd is None else f"{number(mean, 2)} ± {number(sd, 2)}"
+def spread(mean: float | None, sd: float | None, digits: int) -> str:
+    """Return a mean and a standard deviation, as in 97.12 ± 0.31."""
+    return number(mean, digits) if sd is None else f"{number(mean, digits)} ± {number(sd, digits)}"
 
 
 def p_value(p: float | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from slopewise.analysis import METRICS, analyse, sentence
+from slopewise.analysis import analyse, metrics_of, sentence
 from slopewise.records import StudyRecord
 from slopewise.report._alarms import alarm_rows
 from slopewise.report._cost import cost_chart
@@ -64,7 +64,8 @@ def render_html(study: StudyRecord) -> str:
         primary={contrast.arm: contrast for contrast in analysis.primary},
         converged={contrast.arm: contrast for contrast in analysis.converged},
         styles=arm_styles(study.arms, study.control),
-        metrics=METRICS,
+        metrics=metrics_of(study),
+        metric=study.primary,
         differences=difference_chart(study, analysis),
         learning=[curve_chart(study, value) for value in _LEARNING],
         dead=[curve_chart(study, value) for value in _DEAD],

@@ -37,7 +37,7 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
         "control": study.control,
         "margin": study.margin,
         "seeds": study.seeds,
-        "chance": 100 / study.classes,
+        "chance": None if study.primary.chance is None else study.primary.scale * study.primary.chance,
         "trials": status_json(counts),
         "arms": [asdict(summary) for summary in analysis.arms],
         "contrasts": [_contrast(contrast) for contrast in analysis.primary + analysis.secondary],

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from slopewise.events import Ended, Epoch, Event, Prepared, Reading, Started, TrialKey
+from slopewise.records import MetricRecord, metrics_in
 from slopewise.report._outlook import outlook
 from slopewise.support import printable
 from slopewise.support.terminal import words
@@ -38,6 +39,7 @@ class StudyProgress:
         self.finished, self.failed, self.diverged = Counter[str](), Counter[str](), Counter[str]()
         self.running: set[TrialKey] = set()
         self.best: dict[str, float] = {}
+        self._metric: MetricRecord | None = None  # known as soon as the data are
         self._bar = Progress(
             TextColumn("trials"),
             BarColumn(),
@@ -75,6 +77,7 @@ class StudyProgress:
             return
         self._reading = False
         if isinstance(event, Prepared):
+            self._metric = metrics_in(event.facts)[0]
             self._say(outlook(event))
         elif isinstance(event, Started):
             if not self.running and not self.done:
@@ -83,9 +86,7 @@ class StudyProgress:
             if event.attempt > 1:
                 self._say(f"{event.trial.arm}, seed {event.trial.seed}: failed, tried once more")
         elif isinstance(event, Epoch):
-            accuracy = event.record.validation_accuracy
-            if accuracy is not None:
-                self.best[event.trial.arm] = max(accuracy, self.best.get(event.trial.arm, 0.0))
+            self._note(event)
         elif isinstance(event, Ended):
             record = event.record
             self.running.discard(TrialKey(record.arm, record.seed))
@@ -98,6 +99,15 @@ class StudyProgress:
         if not self.console.is_terminal and (self.clock() >= self._next_line or self.done == self.total):
             self._next_line = self.clock() + _LINE_EVERY
             self._say(self._line())
+
+    def _note(self, event: Epoch) -> None:
+        """Keep the best validation score of each arm."""
+        if not (metric := self._metric):
+            return
+        scores = {row.metric: row.value for row in event.scores if row.part == "validation"}
+        known = [score for score in (scores.get(metric.name), self.best.get(event.trial.arm)) if score is not None]
+        if known:
+            self.best[event.trial.arm] = (max if metric.better == "higher" else min)(known)
 
     def _read(self, news: Reading) -> None:
         """Show how far the driver is with the images, before there are trials."""
@@ -129,19 +139,26 @@ class StudyProgress:
     def _line(self) -> str:
         counts = f"{self.done}/{self.total} trials done, {len(self.running)} running, {self.failed.total()} failed"
         diverged = f", {self.diverged.total()} diverged" if self.diverged.total() else ""
-        best = ", ".join(f"{arm} {self.best[arm]:.1%}" for arm in self.planned if arm in self.best)
-        parts = [f"{counts}{diverged}", self._left(), best and f"best validation accuracy: {best}"]
+        best = ", ".join(f"{arm} {self._best(arm)}" for arm in self.planned if arm in self.best)
+        parts = [f"{counts}{diverged}", self._left(), best and f"{self._title}: {best}"]
         return "; ".join(part for part in parts if part)
+
+    @property
+    def _title(self) -> str:
+        return f"best validation {self._metric.title}" if self._metric else "best validation score"
+
+    def _best(self, arm: str) -> str:
+        return self._metric.shown(self.best[arm], fewer=1) if self._metric and arm in self.best else ""
 
     def _draw(self) -> Group:
         if self._reading:
             return Group(self._images)
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for column in ("arm", "done", "running", "failed", "diverged", "best validation accuracy"):
+        for column in ("arm", "done", "running", "failed", "diverged", self._title):
             table.add_column(column, justify="left" if column == "arm" else "right")
         now = Counter(trial.arm for trial in self.running)
         for arm, planned in self.planned.items():
             done = self.finished[arm] + self.failed[arm]
             counts = [f"{count or '·'}" for count in (now[arm], self.failed[arm], self.diverged[arm])]
-            table.add_row(words(arm), f"{done}/{planned}", *counts, f"{self.best[arm]:.1%}" if arm in self.best else "")
+            table.add_row(words(arm), f"{done}/{planned}", *counts, self._best(arm))
         return Group(self._bar, table)

@@ -35,7 +35,7 @@ def print_summary(study: StudyRecord, console: Console) -> None:
     analysis = analyse(study)
     title = study.spec.get("name") or "Activation study"
     size = f": {count(len(study.arms), 'arm')}, {count(len(study.seeds), 'seed')}"
-    rule = f", control {study.control}, margin {study.margin:g} points"
+    rule = f", control {study.control}, margin {study.margin:g} {study.primary.unit}"
     console.print(words((str(title), "bold"), size, rule))
     for note in _notes(study, analysis):
         console.print(words(note, style="bold red"))
@@ -95,7 +95,7 @@ def _table(analysis: Analysis, join: str) -> Table:
     converged = {contrast.arm: contrast for contrast in analysis.converged}
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("arm", overflow="fold")
-    for name in ("accuracy, %", "difference, [95 %]"):
+    for name in (f"{analysis.metric.title}, {analysis.metric.value_unit}", "difference, [95 %]"):
         table.add_column(name.replace(", ", join), justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for name in ("diverged", f"step{join}time", f"final{join}slopes"):
@@ -105,7 +105,7 @@ def _table(analysis: Analysis, join: str) -> Table:
         medians = [layer.median for layer in arm.slopes]
         table.add_row(
             words(arm.arm),
-            plain(spread(arm.accuracy_mean, arm.accuracy_sd).replace(" ±", f"{join}±")),
+            plain(spread(arm.score_mean, arm.score_sd, analysis.metric.digits).replace(" ±", f"{join}±")),
             _difference(contrast, join) if contrast else "",
             _verdict(contrast, join) if contrast else "control",
             f"{arm.diverged} of {arm.finished}",
@@ -115,7 +115,7 @@ def _table(analysis: Analysis, join: str) -> Table:
         if contrast and kept and len(kept.seeds) < len(contrast.seeds):
             table.add_row(
                 "  converged",
-                plain(number(arm.converged_accuracy_mean, 2)),
+                plain(number(arm.converged_score_mean, analysis.metric.digits)),
                 _difference(kept, join),
                 _verdict(kept, join) if kept.seeds else "",
                 count(len(kept.seeds), "pair"),
@@ -133,5 +133,5 @@ def _verdict(contrast: Contrast, join: str) -> Text:
 def _difference(contrast: Contrast, join: str) -> str:
     if contrast.difference is None:
         return "-"
-    ends = f"{join}{interval(contrast.interval, 2)}" if contrast.interval else ""
-    return plain(f"{signed(contrast.difference, 2)}{ends}")
+    ends = f"{join}{interval(contrast.interval, contrast.digits)}" if contrast.interval else ""
+    return plain(f"{signed(contrast.difference, contrast.digits)}{ends}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -20,6 +20,11 @@ class Batches:
         self.size = min(spec.train.batch_size, len(index))
         self.augment = Augment.resolve(spec.data.augment, height=data.train_images.shape[2], flip=data.flip)
         self.order, self.changes = stream(seed, "order"), stream(seed, "augment")
+        self._on_first: Callable[[Tensor, Tensor], None] | None = None
+
+    def on_first(self, call: Callable[[Tensor, Tensor], None]) -> None:
+        """Call a function with the first batch, when it is made."""
+        self._on_first = call
 
     def __len__(self) -> int:
         return len(self.index) // self.size
@@ -27,4 +32,8 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         order = self.index[torch.randperm(len(self.index), generator=self.order)]
         for chosen in torch.split(order, self.size)[: len(self)]:
-            yield self.augment(self.data.train_images[chosen], self.changes), self.data.train_labels[chosen]
+            images, targets = self.augment(self.data.train_images[chosen], self.changes), self.data.train_labels[chosen]
+            if self._on_first:
+                self._on_first(images, targets)
+                self._on_first = None
+            yield images, targets

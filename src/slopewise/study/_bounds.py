@@ -174,7 +174,8 @@ def _texts(spec: StudySpec) -> Iterator[str]:
 
 
 def _options(spec: StudySpec) -> Iterator[str]:
-    tables = {"data.options": spec.data.options, "model.options": spec.model.options}
+    tables = {name: getattr(spec, name).options for name in ("data", "task", "model")}
+    tables = {f"{name}.options": table for name, table in tables.items()}
     tables |= {f"arms.{number}.options": arm.options for number, arm in enumerate(spec.arms) if arm.options}
     check_size(tables)  # of a spec that was made by its class
     for place, table in tables.items():

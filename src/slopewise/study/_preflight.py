@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slopewise.convert import ConversionWarning
@@ -24,6 +23,7 @@ from slopewise.study._trial import build_arm, make_fabric
 from slopewise.study.arms import AS_IS, activation_factory
 from slopewise.study.data import ImageData, load_data, source
 from slopewise.study.models import checkpoint_facts, hint_for_size, recipe
+from slopewise.study.tasks import make_task
 
 _IMAGES = 8
 _NOTES = 3  # notes that a warning shows; the report shows all
@@ -69,7 +69,14 @@ def preflight(
         more = f"; and {len(notes) - _NOTES} more" if len(notes) > _NOTES else ""
         message = f"model '{spec.model.name}': {'; '.join(notes[:_NOTES])}{more}"
         warnings.warn(message, ConversionWarning, stacklevel=2)
-    return Preflight(data, data.facts() | checkpoint | found[0].facts)
+    return Preflight(data, data.facts() | _metrics(spec, data) | checkpoint | found[0].facts)
+
+
+def _metrics(spec: StudySpec, data: ImageData) -> dict[str, Any]:
+    """Return the metrics of the study's task as plain data, the loss after the primary one."""
+    task = make_task(spec.task)
+    primary, *others = task.metrics(data)
+    return {"metrics": [asdict(metric) for metric in (primary, task.loss_metric, *others)]}
 
 
 def _same_start(spec: StudySpec, data: ImageData, first: _Start) -> tuple[str, ...]:
@@ -101,6 +108,7 @@ def check_names(spec: StudySpec) -> dict[str, Any]:
     if spec.model.convert != ConvertSpec() and not ordinary:
         raise SpecError(f"model.convert: model '{spec.model.name}' is built with the arm's activation, not converted")
     source(spec.data)
+    make_task(spec.task)
     return checkpoint_facts(spec.model)
 
 
@@ -119,14 +127,14 @@ def _rehearse(spec: StudySpec, arm: ArmSpec, data: ImageData) -> _Start:
     built = build_arm(spec, arm, spec.seeds[0], data)
 
     def loss(model: nn.Module) -> Tensor:
-        logits = model(images)
-        wanted = (len(images), len(data.classes))
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        if got != wanted:
+        output = model(images)
+        if wanted := task.fault(output, labels, data):
+            got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             mode = "training" if model.training else "evaluation"
-            raise ModelError(f"{where} must return logits {wanted} (images, classes) in {mode}, not {got}{hint}")
-        return F.cross_entropy(logits, labels)
+            raise ModelError(f"{where} must return {wanted} in {mode}, not {got}{hint}")
+        return task.loss(output, labels)
 
+    task = make_task(spec.task)
     where = f"model '{spec.model.name}' with arm '{arm.name}', on images {tuple(images.shape)},"
     hint = "" if "num_classes" in recipe(spec.model).takes else ": it has no num_classes to set, but model.options may"
     try:

@@ -13,7 +13,7 @@ import os
 import time
 import warnings
 from contextlib import AbstractContextManager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import Event, Lock, Thread
 
@@ -29,7 +29,7 @@ STALE = 4 * _BEAT
 
 @dataclass(frozen=True, slots=True)
 class RunningTrial:
-    """Running trial. `epoch` and `accuracy` (validation, 0..1) are None before its first epoch has ended."""
+    """Running trial. `epoch` is None and `scores` (on the validation part) empty before its first epoch has ended."""
 
     arm: str
     seed: int
@@ -37,7 +37,7 @@ class RunningTrial:
     started: float
     changed: float
     epoch: int | None = None
-    accuracy: float | None = None
+    scores: dict[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ class Running:
         if isinstance(event, events.Started):
             trials[arm, seed] = RunningTrial(arm, seed, event.attempt, now, now)
         elif isinstance(event, events.Epoch) and before:
-            found = event.record
-            trials[arm, seed] = replace(before, changed=now, epoch=found.epoch, accuracy=found.validation_accuracy)
+            scores = {row.metric: row.value for row in event.scores if row.part == "validation"}
+            trials[arm, seed] = replace(before, changed=now, epoch=event.record.epoch, scores=scores)
         return replace(self, changed=now, trials=tuple(trials.values()))
 
 

@@ -224,6 +224,18 @@ class TrainSpec(_Table):
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
 
 
+class TaskSpec(_Table):
+    """Task of a study: loss and metrics.
+
+    Attributes:
+        kind: Name of the task: `classification`, or your own as `module:Class`, a `slopewise.study.tasks.Task`.
+        options: Keyword arguments of the task.
+    """
+
+    kind: Reference = "classification"
+    options: dict[str, Any] = {}
+
+
 class HardwareSpec(_Table):
     """Hardware of a trial, in Lightning Fabric's terms. It is part of the spec because it can change the last bits.
 
@@ -343,8 +355,9 @@ class StudySpec(_Table):
         arms: Arms of the study.
         control: Name of the arm that the others are compared with; by default the first one.
         seeds: Seeds of the study, with one trial per arm and seed. A number n stands for 0 to n - 1.
-        margin: Smallest difference in test accuracy of practical interest, in percentage points.
-        data, model, train, hardware, monitor: Tables of further settings; see their classes.
+        margin: Smallest difference in the primary metric on the test part that is of practical interest, in the
+            metric's unit: percentage points of accuracy.
+        data, task, model, train, hardware, monitor: Tables of further settings; see their classes.
     """
 
     name: str = "PReLU study"
@@ -357,6 +370,7 @@ class StudySpec(_Table):
     ] = Field(default=10, validate_default=True)
     margin: Annotated[Real, Field(gt=0)] = 0.5
     data: DataSpec = DataSpec()
+    task: TaskSpec = TaskSpec()
     model: ModelSpec = ModelSpec()
     train: TrainSpec = TrainSpec()
     hardware: HardwareSpec = HardwareSpec()

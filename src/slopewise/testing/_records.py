@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,9 +15,12 @@ from slopewise.records import (
     EpochRecord,
     GradientRecord,
     OperatorCostRecord,
+    Part,
+    ScoreRecord,
     SiteRecord,
     StudyRecord,
     TrialRecord,
+    classification_metrics,
 )
 
 _LAYERS = {"act1": 16, "act2": 16, "act3": 32, "act4": 32, "act5": 64, "act6": 64}
@@ -54,15 +57,15 @@ def synthetic_study(
     channel, and their first trial says what a step takes with stock PyTorch. Only "relu" has dead units.
 
     Args:
-        arms: names; the first is the control.
-        seeds: number of seeds, 0, 1, ...
-        epochs: training epochs; epoch 0, before training, is recorded too.
-        effects: by arm, percentage points added to its test accuracy. Default 0.
-        diverged: by arm, how many of its first seeds diverge. Default 0.
-        failed: by arm, how many of its last seeds fail. Default 0.
-        classes: number of classes.
-        margin: smallest difference of practical interest, in percentage points.
-        seed: of all the noise; the same arguments give the same record.
+        arms: Names of the arms; the first is the control.
+        seeds: Number of seeds, 0, 1, ...
+        epochs: Number of training epochs; epoch 0, before training, is recorded too.
+        effects: Percentage points added to the test accuracy of an arm, by its name. Default 0.
+        diverged: Number of an arm's first seeds that diverge, by its name. Default 0.
+        failed: Number of an arm's last seeds that fail, by its name. Default 0.
+        classes: Number of classes.
+        margin: Smallest difference of practical interest, in percentage points.
+        seed: Seed of all the noise; the same arguments give the same record.
 
     Example:
         >>> study = synthetic_study(("relu", "prelu_channel"), seeds=3, diverged={"prelu_channel": 1})
@@ -96,7 +99,7 @@ def synthetic_study(
         control=arms[0],
         seeds=tuple(range(seeds)),
         margin=margin,
-        classes=classes,
+        metrics=classification_metrics(classes),
         spec={"arms": list(arms), "control": arms[0], "seeds": seeds, "epochs": epochs, "margin": margin},
         data={
             "name": "synthetic",
@@ -111,16 +114,40 @@ def synthetic_study(
     )
 
 
+def replace_score(
+    trial: TrialRecord, part: Part, metric: str, value: float | None, epoch: int | None = None
+) -> TrialRecord:
+    """Return a trial with another value for one score; with None, without the score.
+
+    Args:
+        trial: Record of the trial.
+        part: Part of the data: "train", "validation" or "test".
+        metric: Name of the metric.
+        value: New value.
+        epoch: Number of the epoch; None for the score of the final weights.
+
+    Example:
+        >>> trial = replace_score(synthetic_study(seeds=1).trials[0], "test", "accuracy", 0.5)
+        >>> trial.score("test", "accuracy")
+        0.5
+    """
+    key = (epoch, part, metric)
+    others = tuple(row for row in trial.scores if (row.epoch, row.part, row.metric) != key)
+    rows = () if value is None else (ScoreRecord(epoch, part, metric, value),)
+    return replace(trial, scores=(*others, *rows))
+
+
 def _trial(arm: str, trial_seed: int, *, epochs: int, classes: int, effect: float, stream: list[int]) -> TrialRecord:
     shared = np.random.default_rng(stream[:2])
     rng = np.random.default_rng(stream)
     points = 95 + effect + 0.4 * shared.standard_normal() + 0.6 * rng.standard_normal()
     test_accuracy = float(np.clip(np.rint(points / 100 * _TEST_IMAGES), 0, _TEST_IMAGES) / _TEST_IMAGES)
     speed = 1.3 if arm.startswith("prelu") else 1.0
-    curve = []
+    curve, scores = [], list[ScoreRecord]()
     for epoch in range(epochs + 1):
-        left = math.exp(-6 * epoch / epochs)  # share of the way still to go
-        curve.append(_epoch(epoch, left, final=test_accuracy, classes=classes, speed=speed, wobble=rng.random(2)))
+        left = math.exp(-6 * epoch / epochs)  # fraction of the way still to go
+        curve.append(_epoch(epoch, left, speed))
+        scores += _scores(epoch, left, final=test_accuracy, classes=classes, wobble=rng.random(2))
     sites = [site for epoch in range(epochs + 1) for site in _sites(arm, epoch, epochs, rng)]
     norms = [
         GradientRecord(
@@ -129,19 +156,16 @@ def _trial(arm: str, trial_seed: int, *, epochs: int, classes: int, effect: floa
         for epoch in range(epochs + 1)
         for layer in _LAYERS
     ]
-    last = curve[-1]
+    last = {(row.part, row.metric): row.value for row in scores if row.epoch == epochs}
+    last["train", "accuracy"] = min(1.0, test_accuracy + 0.02 + 0.01 * float(rng.random()))
+    last |= {("test", "loss"): 1.1 * (last["validation", "loss"] or 0.0), ("test", "accuracy"): test_accuracy}
+    scores += (ScoreRecord(None, part, metric, value) for (part, metric), value in last.items())
     return TrialRecord(
         arm,
         trial_seed,
         "finished",
-        train_loss=last.train_loss,
-        train_accuracy=min(1.0, test_accuracy + 0.02 + 0.01 * float(rng.random())),
-        validation_loss=last.validation_loss,
-        validation_accuracy=last.validation_accuracy,
-        test_loss=1.1 * (last.validation_loss or 0.0),
-        test_accuracy=test_accuracy,
-        steps=last.step,
-        seconds=0.02 * speed * last.step,
+        steps=curve[-1].step,
+        seconds=0.02 * speed * curve[-1].step,
         seconds_per_step=float(0.01 * speed * (1 + 0.02 * rng.standard_normal())),
         parameters=65_000 + _slopes(arm, sum(_LAYERS.values()), len(_LAYERS)),
         slope_parameters=_slopes(arm, sum(_LAYERS.values()), len(_LAYERS)),
@@ -152,25 +176,29 @@ def _trial(arm: str, trial_seed: int, *, epochs: int, classes: int, effect: floa
         sites=tuple(sites),
         gradients=tuple(norms),
         operator_costs=_operator_costs(arm, trial_seed, 0.01 * speed),
+        scores=tuple(scores),
     )
 
 
-def _epoch(
-    epoch: int, left: float, *, final: float, classes: int, speed: float, wobble: NDArray[np.float64]
-) -> EpochRecord:
-    accuracy = final - (final - 1 / classes) * left
-    loss = 0.15 + (math.log(classes) - 0.15) * left
-    trained = epoch > 0
+def _epoch(epoch: int, left: float, speed: float) -> EpochRecord:
     return EpochRecord(
         epoch=epoch,
         step=epoch * _STEPS_PER_EPOCH,
-        train_loss=loss * (0.8 + 0.01 * float(wobble[0])) if trained else None,
-        train_accuracy=min(1.0, accuracy + 0.01) if trained else None,
-        validation_loss=loss * (1 + 0.01 * float(wobble[1])),
-        validation_accuracy=accuracy - 0.01 * float(wobble[0]),
-        learning_rate=0.05 * left if trained else None,
+        learning_rate=0.05 * left if epoch else None,
         seconds_per_step=0.01 * speed if epoch > 1 else None,
     )
+
+
+def _scores(
+    epoch: int, left: float, *, final: float, classes: int, wobble: NDArray[np.float64]
+) -> Iterator[ScoreRecord]:
+    accuracy = final - (final - 1 / classes) * left
+    loss = 0.15 + (math.log(classes) - 0.15) * left
+    if epoch:
+        yield ScoreRecord(epoch, "train", "loss", loss * (0.8 + 0.01 * float(wobble[0])))
+        yield ScoreRecord(epoch, "train", "accuracy", min(1.0, accuracy + 0.01))
+    yield ScoreRecord(epoch, "validation", "loss", loss * (1 + 0.01 * float(wobble[1])))
+    yield ScoreRecord(epoch, "validation", "accuracy", accuracy - 0.01 * float(wobble[0]))
 
 
 def _sites(arm: str, epoch: int, epochs: int, rng: np.random.Generator) -> list[SiteRecord]:
@@ -199,16 +227,11 @@ def _diverge(trial: TrialRecord) -> TrialRecord:
         trial,
         diverged_step=(step := last * _STEPS_PER_EPOCH + 7),
         diverged_cause="training loss is nan",
-        train_loss=None,
-        train_accuracy=None,
-        validation_loss=None,
-        validation_accuracy=None,
-        test_loss=None,
-        test_accuracy=None,
         steps=step,
         epochs=tuple(record for record in trial.epochs if record.epoch <= last),
         sites=tuple(record for record in trial.sites if record.epoch <= last),
         gradients=tuple(record for record in trial.gradients if record.epoch <= last),
+        scores=tuple(row for row in trial.scores if row.epoch is not None and row.epoch <= last),
         alarms=(_runaway(step),) if any(site.slopes for site in trial.sites) else (),
     )
 

@@ -315,7 +315,7 @@ def test_a_study_goes_on_from_its_own_checkpoint_alone(
     assert grown.data["checkpoint_digest"] == one.data["checkpoint_digest"]
     relu, prelu = grown.trials
     assert relu.init_digest == prelu.init_digest == one.trials[0].init_digest
-    assert relu.epochs[0].validation_loss == prelu.epochs[0].validation_loss
+    assert relu.score("validation", "loss", 0) == prelu.score("validation", "loss", 0)
     with pytest.raises(StoreError, match=r"the checkpoint changed since .* was begun \(digest \w{12}, now \w{12}\)"):
         study("relu,prelu_channel_0,elu", other).run(out, engine=in_process)
     with pytest.raises(StoreError, match=r"holds another study: model.checkpoint_skip was"):

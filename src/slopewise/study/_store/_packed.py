@@ -12,10 +12,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
+from functools import partial
 from typing import Any, TypeAlias
 
 from slopewise.errors import StoreError
 from slopewise.records import TRIAL_PARTS, TrialRecord
+from slopewise.study._store._columns import has_columns, packed_scores
 
 Columns: TypeAlias = dict[str, Any]
 KEYS = ("arm", "seed", "status")
@@ -88,8 +90,14 @@ def unpack(row: Sequence[Any]) -> TrialRecord | None:
         return None
     if seal(arm, str(seed), status, *texts).encode() != digest:
         return None
-    facts = {name: value for name, value in json.loads(texts[0]).items() if name in _FACTS}
-    parts = {name: text or () for name, text in zip(TRIAL_PARTS, texts[1:], strict=False)}
+    stored = json.loads(texts[0])
+    facts = {name: value for name, value in stored.items() if name in _FACTS}
+    parts = {
+        name: partial(_unpack_part, record, text) if text else ()
+        for (name, record), text in zip(TRIAL_PARTS.items(), texts[1:], strict=False)
+    }
+    if has_columns(stored):
+        parts["scores"] = partial(packed_scores, stored, texts[1])  # of the epochs, the first part
     return _StoredTrial(arm.decode(), seed, status.decode(), **facts, **parts)  # type: ignore[arg-type]
 
 
@@ -111,15 +119,15 @@ class _Part:
     """A field of a `_StoredTrial` over the slot of its base class."""
 
     def __init__(self, name: str) -> None:
-        self._name, self._record, self._slot = name, TRIAL_PARTS[name], TrialRecord.__dict__[name]
+        self._name, self._slot = name, TrialRecord.__dict__[name]
 
     def __get__(self, trial: TrialRecord | None, _: type) -> Any:
         if trial is None:
             return self
         value = self._slot.__get__(trial)
-        if isinstance(value, bytes):
+        if isinstance(value, partial):
             try:
-                value = _unpack_part(self._record, value)
+                value = value()
             except (ValueError, TypeError, KeyError) as error:
                 words = f"the {self._name} of {trial.arm} seed {trial.seed} are not what this version writes: {error}"
                 raise StoreError(words) from error

@@ -10,13 +10,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from slopewise.errors import StoreError
-from slopewise.records import ArmCounts, StudyCounts, StudyRecord, TrialRecord
+from slopewise.records import (
+    ArmCounts,
+    StudyCounts,
+    StudyRecord,
+    TrialRecord,
+    metrics_in,
+)
 from slopewise.study._store import _schema1
 from slopewise.study._store._packed import COLUMNS, seal, unpack
 from slopewise.study._store._sqlite import DAMAGE, in_words, is_damage, last_change, snapshot
 
 FILE = "study.db"
-SCHEMA = 2  # stored as SQLite's user_version
+SCHEMA = 3  # stored as SQLite's user_version
+SCHEMA_2 = 2  # the same tables, with a column for each score in their texts
 
 _TRIES = 3  # a file that seems damaged may have been written meanwhile
 _T = TypeVar("_T")
@@ -28,6 +35,7 @@ SELECT arm, sum(status = 'finished'), sum(status = 'finished' AND {diverged} IS 
 """
 _TRIALS = {  # what has the status of trials, and what tells that one diverged, by schema
     SCHEMA: ("records", "json_extract(facts, '$.diverged_step')"),
+    SCHEMA_2: ("records", "json_extract(facts, '$.diverged_step')"),
     _schema1.SCHEMA: ("trials", "diverged_step"),
 }
 
@@ -80,7 +88,7 @@ def read_counts(folder: str | Path) -> StudyCounts:
     path = _existing(folder)
     with in_words(path), snapshot(path) as connection:
         schema = _schema(connection, path)
-        if schema == SCHEMA:
+        if schema != _schema1.SCHEMA:
             spec: dict[str, Any] | None = _study(connection, path)[0]
             whole = _try(lambda: _is_whole(connection))
         else:
@@ -143,7 +151,7 @@ def _existing(folder: str | Path) -> Path:
 def _schema(connection: sqlite3.Connection, path: Path) -> int:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if version not in (SCHEMA, _schema1.SCHEMA) or b"study" not in tables:
+    if version not in _TRIALS or b"study" not in tables:
         raise StoreError(
             f"'{path}' is not a study of this version of slopewise (its schema is {version}, not {SCHEMA}): "
             "choose another folder"
@@ -205,7 +213,7 @@ def make_record(
         control=spec["control"],
         seeds=tuple(seeds),
         margin=spec["margin"],
-        classes=len(data["classes"]),
+        metrics=metrics_in(data),
         spec=spec,
         data=data,
         environments=environments,

@@ -12,9 +12,10 @@ from dataclasses import fields
 from typing import Any
 
 from slopewise.records import TRIAL_PARTS, TrialRecord
+from slopewise.study._store._columns import scores
 
 SCHEMA = 1
-TABLES = ("study", "environments", "trials", *TRIAL_PARTS)
+TABLES = ("study", "environments", "trials", "epochs", "sites", "gradients", "operator_costs", "alarms")
 
 _Rows = list[dict[str, Any]]
 
@@ -39,11 +40,15 @@ def read(
         for row in _rows(connection, name):
             fields_of = {key: value for key, value in row.items() if key in known}
             groups.setdefault(row["trial"], []).append(record(**fields_of))
+    epochs: dict[int, _Rows] = {}
+    for row in _rows(connection, "epochs"):
+        epochs.setdefault(row["trial"], []).append(row)
     names = {f.name for f in fields(TrialRecord)}
     trials = []
     for row in _rows(connection, "trials"):
         values: dict[str, Any] = {key: value for key, value in row.items() if key in names}
         values |= {name: tuple(groups.get(row["id"], ())) for name, groups in parts.items()}
+        values["scores"] = scores(row, epochs.get(row["id"], ()))
         trials.append(TrialRecord(**values))
     return json.loads(study[0]["spec"]), json.loads(study[0]["data"]), environments, trials
 

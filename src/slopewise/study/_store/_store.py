@@ -160,8 +160,7 @@ def _set_up(connection: sql.Connection, texts: Mapping[str, str], old: StudyReco
     version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
     here = version == SCHEMA and sql.inspect(connection).has_table("records")
     if not here:
-        for table in _schema1.TABLES:
-            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table}")
+        _drop_all(connection)
         _metadata.create_all(connection)
         for digest, facts in (old.environments if old else {}).items():
             _add_environment(connection, digest, facts)
@@ -175,6 +174,15 @@ def _set_up(connection: sql.Connection, texts: Mapping[str, str], old: StudyReco
         connection.exec_driver_sql(view)
     connection.execute(sql.delete(_STUDY))
     connection.execute(sql.insert(_STUDY).values(id=1, sha256=seal(*texts.values()), **texts))
+
+
+def _drop_all(connection: sql.Connection) -> None:
+    """Remove the tables and views of an older schema."""
+    inspector = sql.inspect(connection)
+    for view in inspector.get_view_names():
+        connection.exec_driver_sql(f'DROP VIEW "{view}"')
+    for table in set(inspector.get_table_names()) & {*_schema1.TABLES, *_metadata.tables}:
+        connection.exec_driver_sql(f'DROP TABLE "{table}"')
 
 
 def _views() -> dict[str, str]:

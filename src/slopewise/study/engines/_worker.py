@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import traceback
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
 from slopewise.events import Ended, Epoch, TrialKey
 from slopewise.machine import environment
-from slopewise.records import EpochRecord, TrialRecord
+from slopewise.records import EpochRecord, ScoreRecord, TrialRecord
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import stored_spec
 from slopewise.study._trial import run_trial
@@ -33,8 +34,8 @@ def serve(pipe: Connection, spec_fields: dict[str, object], data: ImageData) -> 
 
 
 def _answer(pipe: Connection, spec: StudySpec, trial: TrialKey, data: ImageData) -> Ended:
-    def tell(epoch: EpochRecord) -> None:
-        _send(pipe, Epoch(trial, epoch))
+    def tell(epoch: EpochRecord, scores: Sequence[ScoreRecord]) -> None:
+        _send(pipe, Epoch(trial, epoch, tuple(scores)))
 
     try:
         record = run_trial(spec, trial.arm, trial.seed, data, on_epoch=tell)

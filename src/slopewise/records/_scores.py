@@ -1,0 +1,105 @@
+"""Metrics that a task scores its networks by, and the scores themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+Part = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRecord:
+    """Definition of a metric, as data.
+
+    Attributes:
+        name: Name in records, code and keys of JSON: `accuracy`, `loss`, `psnr`, ...
+        title: Name in print, to follow "test" or "validation".
+        unit: Unit of `scale` times a score, and of differences between such: `points`, `dB`, `nats`.
+        better: Direction that is an improvement.
+        scale: Factor from a stored score to the number in print; 100 turns a fraction into points.
+        digits: Number of decimals in print.
+        chance: Score of a model that knows nothing, which is what a diverged trial counts with; None where no such
+            value is known, so that pairs with a diverged trial are left out.
+        span: Largest possible difference between two scores.
+        per_image: True if the score is the mean over the images of the part, each of which counts 0 or 1.
+    """
+
+    name: str
+    title: str
+    unit: str
+    better: Literal["higher", "lower"]
+    scale: float = 1.0
+    digits: int = 4
+    chance: float | None = None
+    span: float = float("inf")
+    per_image: bool = False
+
+    def shown(self, score: float, *, fewer: int = 0) -> str:
+        """Return a score as print shows it.
+
+        Args:
+            score: The score.
+            fewer: Number of decimals to leave out.
+
+        Example:
+            >>> classification_metrics(10)[0].shown(0.9731, fewer=1)
+            '97.3 %'
+        """
+        return f"{self.scale * score:.{max(self.digits - fewer, 0)}f} {self.value_unit}"
+
+    @property
+    def value_unit(self) -> str:
+        """Unit of a score in print: "%" where differences are points, else `unit`."""
+        return "%" if self.unit == "points" else self.unit
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRecord:
+    """One score of a trial.
+
+    Attributes:
+        epoch: Number of the epoch after which it was taken; None for the final weights, which alone are scored on the
+            test part, and on the training part in evaluation mode and without augmentation. With an epoch, a score on
+            the training part is that of the epoch's (augmented) batches, each computed before its step.
+        part: Part of the data.
+        metric: Name of the metric.
+        value: The score, in the metric's own unit before `MetricRecord.scale`.
+    """
+
+    epoch: int | None
+    part: Part
+    metric: str
+    value: float | None
+
+
+def metrics_in(data: Mapping[str, Any]) -> tuple[MetricRecord, ...]:
+    """Return the metrics that the facts of a study's data name.
+
+    Studies of earlier versions name none: they are classification.
+    """
+    if "metrics" not in data:
+        return classification_metrics(len(data["classes"]))
+    known = {f.name for f in fields(MetricRecord)}
+    return tuple(
+        MetricRecord(**{key: value for key, value in metric.items() if key in known}) for metric in data["metrics"]
+    )
+
+
+def classification_metrics(classes: int) -> tuple[MetricRecord, ...]:
+    """Return the metrics of image classification: accuracy, which is primary, and cross-entropy.
+
+    Args:
+        classes: Number of classes; guessing among them scores 1 / `classes`.
+
+    Example:
+        >>> [(metric.name, metric.unit, metric.chance) for metric in classification_metrics(10)]
+        [('accuracy', 'points', 0.1), ('loss', 'nats', None)]
+    """
+    return (
+        MetricRecord(
+            "accuracy", "accuracy", "points", "higher", 100.0, 2, chance=1 / classes, span=1.0, per_image=True
+        ),
+        MetricRecord("loss", "loss", "nats", "lower"),
+    )

@@ -1,0 +1,124 @@
+"""The loop of a trial: training steps, epochs, evaluation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from slopewise.study._trial._guard import DivergenceGuard, over_ranks
+from slopewise.study._trial._setup import Setup
+from slopewise.study.data import Images
+
+_EVALUATION_BATCH = 512
+_LOSS_CHECK = 50  # steps between checks of the loss on devices that a check would synchronise
+
+Scores = dict[str, float]  # by metric, the loss among them
+
+
+@dataclass(frozen=True)
+class TrainedEpoch:
+    """Figures of one epoch of training.
+
+    Attributes:
+        scores: Scores over the epoch's batches, each computed before its step.
+        learning_rate: Learning rate of the weights at the last step.
+        seconds_per_step: Mean time of a step, without the monitor's.
+    """
+
+    scores: Scores
+    learning_rate: float
+    seconds_per_step: float
+
+
+class Loop:
+    """Training and evaluation of a trial's network.
+
+    Attributes:
+        step: Number of optimizer steps taken.
+    """
+
+    def __init__(self, setup: Setup, guard: DivergenceGuard) -> None:
+        self._setup, self._guard = setup, guard
+        self.step = 0
+
+    def train_epoch(self, seconds_aside: Callable[[], float]) -> TrainedEpoch:
+        """Train for one epoch.
+
+        Args:
+            seconds_aside: Function that returns the time which was taken by something else so far, by the monitor.
+
+        Raises:
+            Divergence: The loss of a step is not finite.
+        """
+        setup, device = self._setup, self._setup.fabric.device
+        setup.model.train()
+        losses: list[Tensor] = []
+        scorer = setup.task.scorer()
+        _wait_for(device)
+        started, aside, first = time.perf_counter(), seconds_aside(), self.step + 1
+        for images, targets in setup.batches:
+            learning_rate = setup.optimizer.param_groups[0]["lr"]
+            scorer.update(*self._take_step(images, targets, losses, first))
+        _wait_for(device)
+        seconds = time.perf_counter() - started - (seconds_aside() - aside)
+        self._guard.check_steps(losses, first)
+        scores = {"loss": torch.stack(losses).double().mean(), **scorer.compute()}
+        means = over_ranks(setup.fabric, torch.stack(list(scores.values()))).tolist()
+        return TrainedEpoch(dict(zip(scores, means, strict=True)), learning_rate, seconds / len(losses))
+
+    def steps(self) -> Iterator[None]:
+        """Yield after each training step, without end, and record nothing."""
+        self._setup.model.train()
+        while True:
+            for images, targets in self._setup.batches:
+                self._take_step(images, targets, [], self.step + 1)
+                yield
+
+    def _take_step(self, images: Tensor, targets: Tensor, losses: list[Tensor], first: int) -> tuple[Tensor, Tensor]:
+        """Take one step with this rank's share of a batch and append its loss; return the output and its targets."""
+        fabric, setup = self._setup.fabric, self._setup
+        rank, world = fabric.global_rank, fabric.world_size
+        images, targets = images[rank::world].to(fabric.device), targets[rank::world].to(fabric.device)
+        output = setup.model(images)
+        loss = setup.task.loss(output, targets)
+        losses.append(loss.detach())
+        if fabric.device.type == "cpu" or len(losses) % _LOSS_CHECK == 0:
+            self._guard.check_steps(losses, first)
+        setup.optimizer.zero_grad()
+        fabric.backward(loss)
+        setup.optimizer.step()
+        setup.scheduler.step()
+        self.step += 1
+        return output.detach(), targets
+
+    @torch.no_grad()
+    def evaluate(self, images: Images, targets: Tensor, index: Tensor) -> Scores:
+        """Return the loss and the scores in evaluation mode; every rank scores all images."""
+        setup, device = self._setup, self._setup.fabric.device
+        setup.built.model.eval()
+        loss, scorer = 0.0, setup.task.scorer()
+        with setup.fabric.autocast():
+            for chosen in torch.split(index, _EVALUATION_BATCH):
+                wanted = targets[chosen].to(device)
+                output = setup.built.model(self._cast(images[chosen].to(device))).float()
+                loss += setup.task.loss(output, wanted, reduction="sum").item()
+                scorer.update(output, wanted)
+        return {"loss": loss / len(index), **{name: score.item() for name, score in scorer.compute().items()}}
+
+    def loss_of(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of a batch on the device, with its graph."""
+        with self._setup.fabric.autocast():
+            return self._setup.task.loss(self._setup.built.model(self._cast(images)).float(), targets)
+
+    def _cast(self, images: Tensor) -> Tensor:
+        """Return images in the parameters' dtype, for `bf16-true` and `64-true`; autocast does the mixed precisions."""
+        return images.to(next(self._setup.built.model.parameters()).dtype)
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)

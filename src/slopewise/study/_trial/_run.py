@@ -1,0 +1,157 @@
+"""Running of a trial: training epoch by epoch, until its end or a divergence."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from slopewise.monitor import Monitor
+from slopewise.records import EpochRecord, Part, ScoreRecord, TrialRecord
+from slopewise.study._operator_cost import compare_operators, holds_our_layers, why_not_compared
+from slopewise.study._spec import ArmSpec, StudySpec
+from slopewise.study._streams import derive
+from slopewise.study._trial._guard import Divergence, DivergenceGuard
+from slopewise.study._trial._loop import Loop, Scores
+from slopewise.study._trial._recorder import Recorder
+from slopewise.study._trial._setup import Setup, make_fabric, still
+from slopewise.study.data import ImageData, read_data
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from torch.distributed import ProcessGroup
+
+OnEpoch = Callable[[EpochRecord, Sequence[ScoreRecord]], None]
+
+
+def run_trial(
+    spec: StudySpec, arm: str, seed: int, data: ImageData | None = None, on_epoch: OnEpoch | None = None
+) -> TrialRecord:
+    """Run one trial to its end, which may be a divergence.
+
+    Args:
+        spec: Spec of the study.
+        arm: Name of the arm.
+        seed: Seed of all random streams.
+        data: Loaded data, which several trials can share; None loads them here.
+        on_epoch: Called after each epoch with its record and its scores; ignored with several devices per trial.
+
+    Raises:
+        SlopewiseError: The data, the activation or the model cannot be used. Other exceptions of a user's model
+            propagate unchanged.
+    """
+    hardware = spec.hardware
+    torch.set_num_threads(hardware.threads)
+    fabric = make_fabric(hardware)
+    data = data or read_data(spec.data)
+    if hardware.devices == 1:
+        return _run_and_compare(fabric, spec, spec.arm(arm), seed, data, on_epoch)
+    # Every rank is a process of its own, which maps the same images. Fabric searches the objects that it moves between
+    # processes for tensors, and refuses frozen dataclasses: the data go with the function, the record comes as bytes.
+    rank = partial(_run_rank, spec=spec, arm=arm, seed=seed, data=data)
+    return pickle.loads(fabric.launch(rank))  # type: ignore[no-any-return]  # noqa: S301
+
+
+def training_steps(spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> Iterator[None]:
+    """Yield after each training step of a network of the arm whose weights do not move, without end."""
+    return Trial(make_fabric(spec.hardware), spec, still(arm), seed, data).loop.steps()
+
+
+def _run_rank(fabric: Fabric, spec: StudySpec, arm: str, seed: int, data: ImageData) -> bytes:
+    torch.set_num_threads(spec.hardware.threads)
+    return pickle.dumps(_run_and_compare(fabric, spec, spec.arm(arm), seed, data, None))
+
+
+def _run_and_compare(
+    fabric: Fabric, spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData, on_epoch: OnEpoch | None
+) -> TrialRecord:
+    """Run the trial; in the arm's first seed, time its steps afterwards with and without the compiled kernels."""
+    trial = Trial(fabric, spec, arm, seed, data)
+    record = trial.run(on_epoch)
+    if seed != spec.seeds[0] or not holds_our_layers(trial.setup.built.model):
+        return record
+    del trial
+    gc.collect()  # its optimizer and scheduler refer to each other; a second network needs their room
+
+    def steps() -> Iterator[None]:
+        return Trial(fabric, spec, still(arm), seed, data).loop.steps()
+
+    cost = compare_operators(
+        steps,
+        threads=spec.hardware.threads,
+        why_not=why_not_compared(fabric.device.type, fabric.world_size),
+    )
+    return replace(record, operator_costs=(cost,))
+
+
+class Trial:
+    """One training run.
+
+    Attributes:
+        setup, loop, monitor: Parts of the trial; `monitor` is None if the spec takes no samples.
+    """
+
+    def __init__(self, fabric: Fabric, spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> None:
+        self.setup = Setup(fabric, spec, arm, seed, data)
+        self._guard = DivergenceGuard(self.setup)
+        self.loop = Loop(self.setup, self._guard)
+        built, every = self.setup.built, spec.monitor.every
+        self.monitor = (
+            Monitor(built.model, every, activations=built.sites.values(), process_group=_processes(fabric))
+            if every
+            else None
+        )
+        self._recorder = Recorder(self.setup, self.loop, self.monitor)
+
+    def run(self, on_epoch: OnEpoch | None) -> TrialRecord:
+        """Train all epochs, or until the loss is not finite."""
+        torch.manual_seed(derive(self.setup.seed, "forward"))
+        recorder, final, diverged = self._recorder, {}, dict[str, Any]()
+        try:
+            if self.monitor:
+                self.monitor.start()
+            recorder.add_epoch(None, self._validate())
+            for _ in range(self.setup.spec.train.epochs):
+                self._train_epoch(on_epoch)
+            final = self._final_scores()
+        except Divergence as divergence:
+            diverged = {"diverged_step": divergence.step, "diverged_cause": divergence.cause}
+        finally:
+            if self.monitor:
+                self.monitor.close()
+        return recorder.record(final, diverged)
+
+    def _train_epoch(self, on_epoch: OnEpoch | None) -> None:
+        trained = self.loop.train_epoch(lambda: self.monitor.overhead if self.monitor else 0.0)
+        validation = self._validate()
+        self._guard.check_evaluation(validation["loss"], "validation", self.loop.step)
+        self._recorder.add_epoch(trained, validation)
+        if on_epoch:
+            epoch = self._recorder.epochs[-1]
+            on_epoch(epoch, [row for row in self._recorder.scores if row.epoch == epoch.epoch])
+
+    def _validate(self) -> Scores:
+        data = self.setup.data
+        return self.loop.evaluate(data.train_images, data.train_labels, self.setup.held_out)
+
+    def _final_scores(self) -> dict[Part, Scores]:
+        data, setup, final = self.setup.data, self.setup, dict[Part, Scores]()
+        parts: tuple[tuple[Part, Any, Any, Any], ...] = (
+            ("train", data.train_images, data.train_labels, setup.kept),
+            ("validation", data.train_images, data.train_labels, setup.held_out),
+            ("test", data.test_images, data.test_labels, torch.arange(len(data.test_labels))),
+        )
+        for part, images, targets, index in parts:
+            final[part] = self.loop.evaluate(images, targets, index)
+            self._guard.check_final(final[part]["loss"], part, self.loop.step)
+        return final
+
+
+def _processes(fabric: Fabric) -> ProcessGroup | None:
+    """Return the group of all processes that Fabric has launched, which share each batch; None for a single one."""
+    return torch.distributed.group.WORLD if fabric.world_size > 1 else None

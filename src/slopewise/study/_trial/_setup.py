@@ -1,0 +1,76 @@
+"""Parts of a trial before its first step: device, split, batches, network, optimizer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from slopewise.study._batches import Batches
+from slopewise.study._optimizer import build_optimizer
+from slopewise.study._spec import ArmSpec, HardwareSpec, StudySpec
+from slopewise.study._streams import stream
+from slopewise.study.arms import activation_factory
+from slopewise.study.data import ImageData, stratified_split
+from slopewise.study.models import BuiltModel, build_model
+from slopewise.study.tasks import make_task
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+_EXAMPLES = 2  # example images for the conversion of an ordinary network; batch normalisation needs two
+
+
+class Setup:
+    """Everything that a trial trains with.
+
+    Attributes:
+        fabric, spec, arm, seed, data: Arguments of the trial.
+        task: Task of the study.
+        kept, held_out: Indices of the images to train on and to validate on, out of the training images.
+        batches: Training batches of the seed.
+        built: The network and its call sites.
+        init_digest: Digest of the initial weights without the slopes.
+        model, optimizer: The network and its optimizer, as Fabric wraps them for the device.
+        scheduler: Schedule of the learning rate.
+    """
+
+    def __init__(self, fabric: Fabric, spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> None:
+        self.fabric, self.spec, self.arm, self.seed, self.data = fabric, spec, arm, seed, data
+        self.task = make_task(spec.task)
+        fraction = spec.data.validation_fraction
+        self.kept, self.held_out = stratified_split(data.train_labels, fraction, stream(seed, "split"))
+        self.batches = Batches(data, self.kept, spec, seed)
+        self.built = build_arm(spec, arm, seed, data)
+        self.init_digest = self.built.init_digest()
+        optimizer, self.scheduler = build_optimizer(self.built.model, spec.train, arm, len(self.batches))
+        self.model, self.optimizer = fabric.setup(self.built.model, optimizer)
+
+
+def make_fabric(hardware: HardwareSpec) -> Fabric:
+    """Return Lightning Fabric set up for one trial."""
+    from lightning_fabric import Fabric
+
+    return Fabric(
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        strategy=hardware.strategy,
+        precision=hardware.precision,
+    )
+
+
+def build_arm(spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> BuiltModel:
+    """Build the arm's model with the initial weights of a trial of that seed."""
+    return build_model(
+        spec.model,
+        activation_factory(arm),
+        num_classes=make_task(spec.task).outputs(data),
+        in_channels=data.in_channels,
+        seed=seed,
+        example=data.train_images[torch.arange(min(_EXAMPLES, len(data.train_labels)))],
+    )
+
+
+def still(arm: ArmSpec) -> ArmSpec:
+    """Return the arm with a learning rate of 0: its steps do the same work, and move no weight."""
+    return arm.model_copy(update={"lr": 0.0})

@@ -1,0 +1,79 @@
+"""The contract of a task: what a network is trained for.
+
+A task states the loss of an output, the metrics that networks are scored by (the first is the primary one, which a
+study's verdicts are about), the value of each for a network that knows nothing, and the shape of output that it
+expects. The training loop, the divergence guard and the recorder know nothing else of it.
+
+A task is a class in a file of this folder, or a user's own, named in the spec as `module:Class`. It is made in every
+process from the spec's options, so it holds no state of a trial. `slopewise.testing.check_task` checks the contract.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Literal
+
+from torch import Tensor
+
+from slopewise.records import MetricRecord
+
+if TYPE_CHECKING:
+    from slopewise.study.data import ImageData
+
+
+class Scorer(ABC):
+    """Scores of a part of the data, accumulated batch by batch, as torchmetrics' metrics do."""
+
+    @abstractmethod
+    def update(self, output: Tensor, target: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            output: Output of the network for a batch, detached.
+            target: Targets of the batch, on the same device.
+        """
+
+    @abstractmethod
+    def compute(self) -> dict[str, Tensor]:
+        """Return the scores of all batches so far, by metric: float64 numbers on the output's device."""
+
+
+class Task(ABC):
+    """Base class of tasks; the module's docstring states the contract.
+
+    Args of a subclass's constructor are the spec's `task.options`; a wrong one raises `SpecError`.
+    """
+
+    @abstractmethod
+    def metrics(self, data: ImageData) -> tuple[MetricRecord, ...]:
+        """Return the metrics that `scorer` computes for these data, the primary one first."""
+
+    @property
+    def loss_metric(self) -> MetricRecord:
+        """Definition of the loss as a metric; by default in nats, lower is better."""
+        return MetricRecord("loss", "loss", "nats", "lower")
+
+    @abstractmethod
+    def outputs(self, data: ImageData) -> int:
+        """Return the number of outputs that a network needs, which it is built with as `num_classes`."""
+
+    @abstractmethod
+    def fault(self, output: object, target: Tensor, data: ImageData) -> str | None:
+        """Return what the network must return instead of this output for a batch; None if the output fits.
+
+        The words follow "the model ... must return": "logits (8, 10) (images, classes)".
+        """
+
+    @abstractmethod
+    def loss(self, output: Tensor, target: Tensor, reduction: Literal["mean", "sum"] = "mean") -> Tensor:
+        """Return the loss of a batch: a scalar.
+
+        Args:
+            output: Output of the network.
+            target: Targets of the batch, on the same device.
+            reduction: Reduction over the images of the batch: "mean", which is trained on, or "sum".
+        """
+
+    @abstractmethod
+    def scorer(self) -> Scorer:
+        """Return a new scorer, which has seen nothing."""
