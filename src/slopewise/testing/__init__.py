@@ -1,5 +1,16 @@
 """Helpers for people who extend slopewise or test what they build on its records."""
 
-from ._recordings import synthetic_recording as synthetic_recording
-from ._records import replace_score as replace_score
-from ._records import synthetic_study as synthetic_study
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slopewise.support import importer
+from slopewise.testing._recordings import synthetic_recording as synthetic_recording
+from slopewise.testing._records import replace_score as replace_score
+from slopewise.testing._records import synthetic_study as synthetic_study
+
+if TYPE_CHECKING:
+    from slopewise.testing._tasks import check_task as check_task
+
+# Conformance kits need torch and what they check, which synthetic records do not.
+__getattr__ = importer(__name__, {"_tasks": ("check_task",)})
