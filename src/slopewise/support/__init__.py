@@ -3,6 +3,7 @@
 from slopewise.support._deprecated import deprecated as deprecated
 from slopewise.support._lazy import importer as importer
 from slopewise.support._lazy import need as need
+from slopewise.support._registry import Registry as Registry
 from slopewise.support._table import grouped as grouped
 from slopewise.support._table import section as section
 from slopewise.support._table import table as table

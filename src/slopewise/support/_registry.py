@@ -1,0 +1,76 @@
+"""Extensions by name: those of the package, those registered while a program runs, and those of installed packages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Extensions of one kind by name.
+
+    An installed package adds an extension by an entry point of `group`; the entry point is loaded when its name is
+    first looked up.
+
+    Args:
+        group: Group of entry points, such as "slopewise.engines".
+        own: Extensions of slopewise itself, whose names cannot be taken by others.
+
+    Example:
+        >>> shapes = Registry("example.shapes", {"circle": 0})
+        >>> shapes.register("square", 4)
+        >>> shapes.find("square"), shapes.find("cube"), shapes.names()
+        (4, None, ('circle', 'square'))
+    """
+
+    def __init__(self, group: str, own: Mapping[str, T]) -> None:
+        self.group = group
+        self._own, self._registered = dict(own), dict[str, T]()
+
+    def register(self, name: str, extension: T) -> None:
+        r"""Add an extension; a second one of the same name replaces the first, so that a notebook's cell can run again.
+
+        Raises:
+            ValueError: The name is empty, is one of slopewise's own, or holds ":", "/" or "\".
+        """
+        if not name or name in self._own or any(mark in name for mark in ":/\\"):
+            raise ValueError(
+                f"{self.group}: {name!r} cannot be registered: choose a name without : / \\ that is none of "
+                f"{', '.join(self._own)}"
+            )
+        self._registered[name] = extension
+
+    def find(self, name: str) -> T | None:
+        """Return the extension of a name, or None if there is none.
+
+        Raises:
+            ImportError: An installed package has an entry point of that name that cannot be loaded.
+        """
+        if name in self._own:
+            return self._own[name]
+        if name not in self._registered and (entry := self._installed().get(name)):
+            try:
+                self._registered[name] = entry.load()
+            except Exception as error:  # a foreign module can raise anything while it is imported
+                raise ImportError(f"{entry.value} ({self.group}) cannot be imported: {error!r}") from error
+        return self._registered.get(name)
+
+    def names(self) -> tuple[str, ...]:
+        """Return all names: slopewise's own first, the others sorted."""
+        return (*self._own, *sorted({*self._registered, *self._installed()} - {*self._own}))
+
+    def __iter__(self) -> Iterator[T]:
+        """Yield all extensions in the order of `names`.
+
+        Raises:
+            ImportError: An installed package's extension cannot be loaded.
+        """
+        for name in self.names():
+            if (extension := self.find(name)) is not None:
+                yield extension
+
+    def _installed(self) -> dict[str, EntryPoint]:
+        return {entry.name: entry for entry in entry_points(group=self.group)}

@@ -1,0 +1,48 @@
+"""Extensions by name."""
+
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from slopewise.support import Registry, _registry
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Entry points of installed packages, as name and value."""
+    entries: dict[str, str] = {}
+
+    def entry_points(group: str) -> list[EntryPoint]:
+        return [EntryPoint(name, value, group) for name, value in entries.items()]
+
+    monkeypatch.setattr(_registry, "entry_points", entry_points)
+    return entries
+
+
+def test_an_installed_package_brings_an_extension_that_is_loaded_on_use(installed: dict[str, str]) -> None:
+    installed.update(tau="math:tau", broken="no_such_module:x", own="math:pi")
+    numbers = Registry("example.numbers", {"own": 1.0})
+    assert numbers.names() == ("own", "broken", "tau")
+    assert numbers.find("own") == 1.0
+    assert round(numbers.find("tau"), 3) == 6.283
+    with pytest.raises(ImportError, match=r"no_such_module:x \(example.numbers\) cannot be imported: ModuleNotFound"):
+        numbers.find("broken")
+    del installed["broken"]
+    assert [round(number, 3) for number in numbers] == [1.0, 6.283]
+
+
+def test_names_of_the_package_and_names_that_look_like_paths_are_refused() -> None:
+    numbers = Registry("example.numbers", {"one": 1})
+    for name in ("one", "", "a:b", "a/b", "a\\b"):
+        with pytest.raises(ValueError, match="choose a name without"):
+            numbers.register(name, 2)
+    numbers.register("two", 2)
+    numbers.register("two", 2.0)
+    assert list(numbers) == [1, 2.0]
+
+
+def test_no_installed_package_is_imported_to_list_names(installed: dict[str, str]) -> None:
+    installed["late"] = "this:d"
+    assert Registry("example.numbers", {}).names() == ("late",)
+    assert "this" not in sys.modules
