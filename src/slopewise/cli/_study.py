@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from importlib import resources
 from pathlib import Path
@@ -45,7 +46,12 @@ def run(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the study; the same command there resumes it.")] = Path("study"),
     workers: Annotated[int | None, typer.Option(help="Processes side by side; by default one a core.")] = None,
-    engine: Annotated[str, typer.Option(help="Where trials run.")] = "local",
+    engine: Annotated[
+        str, typer.Option(help="Where trials run: local, a registered engine, or module:Class.")
+    ] = "local",
+    engine_options: Annotated[
+        list[str] | None, typer.Option("--engine-option", metavar="KEY=VALUE", help="Option of the engine; repeatable.")
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Rehearse and list the trials; write nothing.")] = False,
     as_json: Json = False,
@@ -81,16 +87,21 @@ def run(
         "margin": margin,
     }
     study = _study(spec, flags, settings or [])
+    placing: dict[str, Any] = {
+        "engine": engine,
+        "workers": workers,
+        "engine_options": dict(_pairs(engine_options or [], "--engine-option", example="workers=2")),
+    }
     missing = study.missing(out, retry_failed=retry_failed)
     if dry_run:
         from slopewise.report import outlook
 
         with redirect_stdout(sys.stderr):
-            paragraph = outlook(study.prepare(len(missing), engine=engine, workers=workers))
+            paragraph = outlook(study.prepare(len(missing), **placing))
         say(paragraph)
         _print_plan(study, missing, as_json=as_json)
         return
-    results = _run(study, out, missing, engine=engine, workers=workers, retry_failed=retry_failed)
+    results = _run(study, out, missing, retry_failed=retry_failed, **placing)
     _show(results, out / "report.html", as_json=as_json)
     if any(trial.status == "failed" for trial in results.record.trials):
         say("some trials failed (see the report); `--retry-failed` runs them again")
@@ -198,24 +209,28 @@ def _study(path: Path | None, flags: dict[str, Any], settings: list[str]) -> Stu
     for key, value in flags.items():
         if value is not None:
             fields = override(fields, key, value)
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise SpecError(f"--set {shortened(setting, 60)}: write KEY=VALUE, as in --set train.lr=0.02")
-        fields = override(fields, key.strip(), toml_value(text.strip(), f"--set {shortened(key, 60)}"))
+    for key, text in _pairs(settings, "--set", example="train.lr=0.02"):
+        fields = override(fields, key, toml_value(text, f"--set {shortened(key, 60)}"))
     return Study(parse_spec(fields))
 
 
-def _run(
-    study: Study, out: Path, missing: tuple[Any, ...], *, engine: str, workers: int | None, retry_failed: bool
-) -> Results:
+def _pairs(settings: list[str], flag: str, *, example: str) -> Iterator[tuple[str, str]]:
+    """Yield keys and values of a repeatable flag."""
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise SpecError(f"{flag} {shortened(setting, 60)}: write KEY=VALUE, as in {flag} {example}")
+        yield key.strip(), text.strip()
+
+
+def _run(study: Study, out: Path, missing: tuple[Any, ...], *, retry_failed: bool, **placing: Any) -> Results:
     from slopewise.report import StudyProgress
     from slopewise.study import Terminated
 
     try:
         # What a user's model prints belongs with the log: stdout is for results.
         with StudyProgress(missing, Console(stderr=True)) as progress, redirect_stdout(sys.stderr):
-            return study.run(out, engine=engine, workers=workers, retry_failed=retry_failed, on_event=progress)
+            return study.run(out, retry_failed=retry_failed, on_event=progress, **placing)
     except (KeyboardInterrupt, Terminated) as signalled:
         word, code = ("terminated", 143) if isinstance(signalled, Terminated) else ("interrupted", 130)
         say(f"{word}: {_kept(out, len(study.plan()))} are kept in {out}; the same command goes on from there")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from slopewise.errors import SpecError, StoreError, listed
+from slopewise.errors import EngineError, SpecError, StoreError, listed
 from slopewise.events import Ended, Event, Prepared, TrialKey
 from slopewise.records import StudyRecord
 from slopewise.results import Results
@@ -65,13 +65,21 @@ class Study:
         kept = {"finished"} if retry_failed else {"finished", "failed"}
         return tuple(trial for trial in self.plan() if done.get((trial.arm, trial.seed)) not in kept)
 
-    def prepare(self, trials: int, *, engine: str | Engine = "local", workers: int | None = None) -> Prepared:
+    def prepare(
+        self,
+        trials: int,
+        *,
+        engine: str | Engine = "local",
+        workers: int | None = None,
+        engine_options: Mapping[str, Any] | None = None,
+    ) -> Prepared:
         """Read the data, rehearse every arm on a few images and time a step, without running or writing anything.
 
         Args:
             trials: Number of trials that are to run.
-            engine: Engine that is to run them: "local", or an `Engine`.
-            workers: Number of processes side by side; None is the number of cores divided by the spec's threads.
+            engine: Engine that is to run them, as in `run`.
+            workers: Number of processes side by side, as in `run`.
+            engine_options: Options of the engine, as in `run`.
 
         Raises:
             SlopewiseError: A fault was found that would stop the study before its first trial.
@@ -79,7 +87,7 @@ class Study:
         from slopewise.study._outlook import prepare
         from slopewise.study.engines import make_engine
 
-        count = make_engine(engine, workers=workers).side_by_side(self.spec, trials)
+        count = make_engine(engine, _options(workers, engine_options)).side_by_side(self.spec, trials)
         return prepare(self.spec, trials=trials, side_by_side=count)[1]
 
     def run(
@@ -88,6 +96,7 @@ class Study:
         *,
         engine: str | Engine = "local",
         workers: int | None = None,
+        engine_options: Mapping[str, Any] | None = None,
         retry_failed: bool = False,
         on_event: OnEvent | None = None,
     ) -> Results:
@@ -97,8 +106,10 @@ class Study:
 
         Args:
             out: Folder of the study; created if missing. Only new arms and seeds can be added to an existing study.
-            engine: Engine that runs the trials: "local", or an `Engine`.
-            workers: Number of processes side by side; None is the number of cores divided by the spec's threads.
+            engine: Engine that runs the trials: "local", a registered name, `module:Class`, or an `Engine`.
+            workers: Number of processes side by side, for "local"; None is the number of cores divided by those that a
+                trial takes.
+            engine_options: Options of the engine by name, unless `engine` is an `Engine`.
             retry_failed: True to run failed trials again.
             on_event: Called with the progress of reading images, and then with every event of the engine.
 
@@ -108,7 +119,7 @@ class Study:
         """
         from slopewise.study.engines import make_engine
 
-        runner = make_engine(engine, workers=workers)
+        runner = make_engine(engine, _options(workers, engine_options))
         folder = Path(out)
         with terminable(), _alone_in(folder):
             clear(folder)
@@ -145,6 +156,13 @@ class Study:
         if record is None or record.damaged:
             return True
         return stored_spec(record.spec).model_dump(mode="json") != self.spec.model_dump(mode="json")
+
+
+def _options(workers: int | None, options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the options of an engine, of which `workers` has an argument of its own."""
+    if workers is not None and options and "workers" in options:
+        raise EngineError("workers: given twice, as an argument and as an option of the engine")
+    return {"workers": workers, **(options or {})}
 
 
 def _stored(folder: str | Path) -> StudyRecord | None:

@@ -16,7 +16,8 @@ FATES = """
 import os, pathlib, signal, time
 from slopewise.events import Ended
 from slopewise.records import TrialRecord
-from slopewise.study.engines._base import BEGUN, READY
+from slopewise.study.engines import Begun
+from slopewise.study.engines._process import READY
 
 here = pathlib.Path(__file__).parent
 
@@ -35,7 +36,7 @@ def born():
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
-def serve(pipe, fields, data):
+def serve(pipe, spec, data):
     number, fates = born(), (here / "fates").read_text()
     fate = fates[min(number, len(fates) - 1)]
     if fate == "k": kill()
@@ -45,7 +46,7 @@ def serve(pipe, fields, data):
     done = 0
     while (trial := pipe.recv()) is not None:
         if fate == "r" or (fate == "1" and done): os._exit(4)   # between READY and the begin
-        pipe.send(BEGUN)
+        pipe.send(Begun(trial))
         if fate == "w":
             while births() < 4: time.sleep(0.01)
             time.sleep(0.3)

@@ -172,12 +172,12 @@ def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
 
 
 def test_engines_by_name() -> None:
-    assert isinstance(make_engine("local", workers=3), LocalEngine)
+    assert isinstance(make_engine("local", {"workers": 3}), LocalEngine)
     with pytest.raises(EngineError, match="unknown engine 'locl'; did you mean 'local'"):
         make_engine("locl")
     for workers in (0, 10**6):
         with pytest.raises(EngineError, match=f"at least 1 and at most 1,024, not {workers}"):
-            make_engine("local", workers=workers)
+            make_engine("local", {"workers": workers})
 
 
 @pytest.mark.parametrize("memory_gib", [2.0, 1e-9])

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from slopewise.errors import EngineError, nearest
+from typing import TYPE_CHECKING
+
+from slopewise.study.engines._base import Begun as Begun
 from slopewise.study.engines._base import Engine as Engine
+from slopewise.study.engines._base import Lost as Lost
+from slopewise.study.engines._base import Report as Report
+from slopewise.study.engines._base import Session as Session
 from slopewise.study.engines._local import LocalEngine as LocalEngine
+from slopewise.study.engines._named import make_engine as make_engine
+from slopewise.study.engines._named import register_engine as register_engine
+from slopewise.study.engines._needs import Needs as Needs
+from slopewise.study.engines._option import Option as Option
+from slopewise.support import importer
 
-ENGINES: dict[str, type[LocalEngine]] = {"local": LocalEngine}
+if TYPE_CHECKING:
+    from slopewise.study.engines._attempt import attempt as attempt
 
-
-def make_engine(engine: str | Engine, *, workers: int | None = None) -> Engine:
-    """Return the engine of that name; an `Engine` is returned unchanged.
-
-    Raises:
-        EngineError: There is no engine of that name.
-    """
-    if isinstance(engine, Engine):
-        return engine
-    if engine not in ENGINES:
-        raise EngineError(f"unknown engine '{engine}'; {nearest(engine, ENGINES)}")
-    return ENGINES[engine](workers)
+__getattr__ = importer(__name__, {"_attempt": ("attempt",)})  # with torch, which the command line does not wait for

@@ -1,48 +1,168 @@
-"""The contract between the driver and an engine, which runs trials.
+"""The contract between the driver and an engine, which runs trials in processes of its own.
 
-An engine takes the trials that are missing and yields events (`slopewise.events`) until each one has ended:
+An engine only *places* trials. The driver (`_drive.drive`, called by `Engine.run`) decides which trial runs next,
+numbers its attempts, retries it, and counts the trials that have ended:
 
-- `Started` when a trial begins, again if it is tried again;
-- `Epoch` after each epoch, for the display (an engine may leave these out);
-- `Ended` exactly once for each trial, with its record: finished (diverged ones too) or failed.
+    driver                                    session (of an engine)           worker process
+    ------                                    ----------------------           --------------
+    free(unended) -> 2                        start workers, count free ones
+    place(trial, attempt=1), twice            hand each trial to a worker      attempt(spec, trial, data, tell)
+    reports() -> Begun, Epoch, Ended | Lost   pass on what workers report        tell(Begun), tell(Epoch), ...
+                                                                                 return Ended
 
-The driver has read the images: `data` are pixels in a file without a name. Every process on this machine that is
-started with them maps the file instead of reading the images again. Without `data`, the engine reads the spec's data.
+Rules for a session:
 
-An engine never writes the store, and gives no meaning to the order of trials beyond starting them in it. A trial's
-record does not depend on the engine, on the number of workers, or on the trials beside it. A worker that dies, or
-a trial that raises, costs that trial alone: it is tried once more, then it ends as failed with the traceback. A worker
-that dies before the trial has begun costs nothing. Closing the generator (the driver does so on Ctrl-C, on SIGTERM and
-on its own errors) ends all workers before it returns; if the driver itself is killed, they end within two seconds, with
-all that they have started. `EngineError` is for faults that keep every trial from running: births of workers that fail
-in a row while no worker is left.
+- `reports` yields `Begun` when a worker begins a trial, an `Epoch` after each epoch, and at last one `Ended` with the
+  record that `attempt` returned; or `Lost` if the worker is gone and there will be no record. Nothing else is reported
+  of a placement after its `Ended` or `Lost`.
+- A trial that raises or diverges has not failed the engine: `attempt` returns its record.
+- A loss costs the trial an attempt if the trial had begun, and nothing if it had not.
+- Leaving the block of `Engine.open` ends all workers, with all that they have started, before it returns, whatever the
+  reason: the end of the study, Ctrl-C, SIGTERM, an error of the driver. If the driver itself is killed, workers should
+  end soon by themselves (those of `LocalEngine`: within two seconds).
+- `EngineError` is for faults that keep every trial from running, such as workers that cannot be started.
+
+A trial's record must not depend on the engine, on the number of workers, or on the trials beside it.
+`slopewise.testing.check_engine` checks these rules.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from slopewise.events import TrialEvent, TrialKey
+from slopewise.errors import EngineError, nearest
+from slopewise.events import Ended, Epoch, TrialEvent, TrialKey
 from slopewise.study._spec import StudySpec
+from slopewise.study.engines._option import Option
 
 if TYPE_CHECKING:
     from slopewise.study.data import ImageData
 
-ATTEMPTS = 2  # a trial's first try and one more
-READY, BEGUN = "ready", "begun"  # messages of a worker that can take trials, and that has taken one
+
+@dataclass(frozen=True)
+class Begun:
+    """A worker has begun a trial."""
+
+    trial: TrialKey
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A worker is gone, and with it the trial that it had.
+
+    Attributes:
+        trial: The trial, which may have begun or not.
+        cause: Clause with a subject, such as "the worker process was killed by signal 9"; the record of a failed trial
+            adds "during this trial".
+    """
+
+    trial: TrialKey
+    cause: str
+
+
+Report = Begun | Epoch | Ended | Lost
+"""Reports of a session on the trials that are placed with it."""
+
+
+class Session(ABC):
+    """Workers of an engine for one study."""
+
+    @abstractmethod
+    def free(self, unended: int) -> int:
+        """Return the number of trials that can be placed now.
+
+        Args:
+            unended: Number of trials that have not ended, placed or not; more workers than that are of no use.
+
+        Raises:
+            EngineError: There are no workers, and there is no hope for any.
+        """
+
+    @abstractmethod
+    def place(self, trial: TrialKey, attempt: int) -> None:
+        """Hand a trial to a free worker, and return without waiting for it.
+
+        Args:
+            trial: The trial.
+            attempt: 1 or more. A later attempt should run elsewhere than the one before, where that is possible.
+        """
+
+    @abstractmethod
+    def reports(self) -> Iterable[Report]:
+        """Wait until something has happened, and return it. May return nothing, for instance if workers are started."""
 
 
 class Engine(ABC):
-    """Base class of engines, which run trials; the module's docstring states the contract."""
+    """Base class of engines; the module's docstring states the contract.
 
-    def side_by_side(self, spec: StudySpec, trials: int) -> int:  # noqa: ARG002 - engines use it
-        """Return the number of trials, out of `trials`, that run at a time; by default 1."""
-        return min(1, trials)
+    Args:
+        **options: Values of the options that the class declares, as text or with the type of the option.
+
+    Attributes:
+        options: Options of the class. Each is also a value of the instance under its name.
+
+    Raises:
+        EngineError: There is no such option, or a value is wrong.
+    """
+
+    options: ClassVar[tuple[Option, ...]] = ()
+
+    def __init__(self, **options: Any) -> None:
+        for name, value in self.validated(options).items():
+            setattr(self, name, value)
+
+    @classmethod
+    def validated(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of all options that the class declares: those given, or else the defaults.
+
+        Raises:
+            EngineError: There is no such option, or a value is wrong.
+        """
+        declared = {option.name: option for option in cls.options}
+        for name in options.keys() - declared.keys():
+            known = nearest(name, declared) if declared else "it has none"
+            raise EngineError(f"{cls.__name__} has no option '{name}'; {known}")
+        return {name: option.value(options.get(name)) for name, option in declared.items()}
 
     @abstractmethod
+    def capacity(self, spec: StudySpec) -> int:
+        """Return the number of trials that can run at a time, at least 1; `Needs.of(spec)` is what one takes."""
+
+    @abstractmethod
+    def open(self, spec: StudySpec, data: ImageData) -> AbstractContextManager[Session]:
+        """Return a context manager that gives a session, and ends all of its workers when the block is left.
+
+        Args:
+            spec: Spec of the study, as plain data would give it: it can be pickled.
+            data: Images of the study. Processes that are spawned with them map the same memory; pickled otherwise,
+                they hold a copy of the pixels, so send them once to each machine and not with each trial.
+        """
+
+    def side_by_side(self, spec: StudySpec, trials: int) -> int:
+        """Return the number of trials, out of `trials`, that run at a time."""
+        return min(self.capacity(spec), trials)
+
     def run(
         self, spec: StudySpec, trials: Sequence[TrialKey], data: ImageData | None = None
     ) -> Generator[TrialEvent, None, None]:
-        """Run the trials, and start them in this order as workers become free."""
+        """Run the trials, and yield their events until each one has ended; closing the generator ends all workers.
+
+        Args:
+            spec: Spec of the study.
+            trials: Trials to run; they start in this order.
+            data: Images of the study; None reads those that the spec names.
+
+        Yields:
+            `Started` when a trial begins, again if it is tried again; `Epoch` after each epoch; `Ended` exactly once
+            for each trial, with its record: finished (diverged ones too) or failed.
+
+        Raises:
+            EngineError: No trial can be run.
+        """
+        from slopewise.study.engines._drive import drive
+
+        return drive(self, spec, trials, data)

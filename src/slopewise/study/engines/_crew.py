@@ -15,7 +15,9 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from slopewise.errors import EngineError
-from slopewise.study.engines._process import GRACE, PATIENCE, Worker
+from slopewise.events import Ended, TrialKey
+from slopewise.study.engines._base import Begun, Lost, Report, Session
+from slopewise.study.engines._process import GRACE, PATIENCE, READY, Worker
 
 BIRTHS = 3  # that fail in a row before no more are tried
 _MAIN_GUARD = (
@@ -24,8 +26,8 @@ _MAIN_GUARD = (
 )
 
 
-class Crew(AbstractContextManager["Crew"]):
-    """Up to `size` workers, ended when the block is left.
+class Crew(Session, AbstractContextManager["Crew"]):
+    """Session of up to `size` worker processes, which are ended when the block is left.
 
     Args:
         size: Number of workers.
@@ -40,13 +42,13 @@ class Crew(AbstractContextManager["Crew"]):
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         Worker.end(self.workers, patience=PATIENCE if error is None else GRACE)
 
-    def fill(self, wanted: int) -> None:
-        """Start workers until there are as many as wanted, as long as there is hope that they live.
+    def free(self, unended: int) -> int:
+        """Start workers up to the number of trials, as long as there is hope that they live, and count the idle ones.
 
         Raises:
             EngineError: No worker is left, and there is no hope for another.
         """
-        while len(self.workers) < min(self._size, wanted) and self._hopeful():
+        while len(self.workers) < min(self._size, unended) and self._hopeful():
             try:
                 self.workers.append(self._start(self._failures))
             except OSError as error:
@@ -54,16 +56,31 @@ class Crew(AbstractContextManager["Crew"]):
                 self._last = f"could not be started: {error.strerror or error}"
         if not self.workers:
             raise EngineError(f"no worker process lives until it begins a trial: the last one {self._last}")
+        return len(self._idle())
+
+    def place(self, trial: TrialKey, attempt: int) -> None:  # noqa: ARG002 - all workers run on this machine
+        """Give a trial to an idle worker."""
+        self._idle()[0].give(trial)
+
+    def reports(self) -> Iterator[Report]:
+        """Wait for messages of workers and for ends of workers, and yield what they mean for trials."""
+        for worker, message in self._messages():
+            if message is None:
+                yield from self._bury(worker)
+            elif message == READY:
+                worker.ready = True
+            else:
+                self._follow(worker, message)
+                yield message
 
     def _hopeful(self) -> bool:
         one_by_one = all(worker.ready for worker in self.workers)
         return self._failures == 0 or (self._failures < BIRTHS and one_by_one)
 
-    def idle(self) -> list[Worker]:
-        """Return the workers that can take a trial."""
+    def _idle(self) -> list[Worker]:
         return [worker for worker in self.workers if worker.idle]
 
-    def messages(self) -> Iterator[tuple[Worker, Any]]:
+    def _messages(self) -> Iterator[tuple[Worker, Any]]:
         """Wait, and yield each message that is there with its sender; None is the end of a worker."""
         senders = {worker.pipe: worker for worker in self.workers}
         for pipe in wait(list(senders)):
@@ -74,22 +91,30 @@ class Crew(AbstractContextManager["Crew"]):
                 message = None
             yield worker, message
 
-    def works(self) -> None:
-        """Take note that a trial has begun or ended."""
-        self._failures, self._proven = 0, True
+    def _follow(self, worker: Worker, message: Report) -> None:
+        """Take note that a worker has begun or ended a trial, which proves that workers can live."""
+        if isinstance(message, (Begun, Ended)):
+            self._failures, self._proven = 0, True
+        if isinstance(message, Begun):
+            worker.begun = True
+        elif isinstance(message, Ended):
+            worker.trial = None
 
-    def bury(self, worker: Worker) -> str:
-        """Remove a worker whose pipe has ended, and return a description of its end."""
+    def _bury(self, worker: Worker) -> Iterator[Lost]:
+        """Remove a worker whose pipe has ended, and yield the loss of its trial, if it had one."""
         self.workers.remove(worker)
         code = worker.bury()
         how = _words(code)
-        if not (worker.begun or worker.idle):
+        if worker.trial and worker.begun:
+            self._failures = 0  # the trial has begun, and it is the trial that has ended the worker
+        elif not worker.idle:
             self._last = how + (_MAIN_GUARD if code == 1 else "")
             if code == 1 and not self._proven:  # an exception in a module that every worker imports
                 self._failures = BIRTHS
             elif worker.row == self._failures:  # it was started after the failures that have been counted
                 self._failures += 1
-        return how
+        if worker.trial:
+            yield Lost(worker.trial, f"the worker process {how}")
 
 
 def _words(code: int | None) -> str:

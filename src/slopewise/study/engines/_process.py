@@ -17,6 +17,7 @@ from typing import Any
 from slopewise.events import TrialKey
 from slopewise.study.engines._leash import signal_group, tie, unshared, wear
 
+READY = "ready"  # message of a worker that can take trials
 GRACE = 0.5  # seconds for a worker to end by SIGTERM, before it is killed
 PATIENCE = 5.0  # seconds for a worker to exit by itself
 _LOOK = 0.01  # seconds between checks of a worker that should exit
@@ -32,7 +33,6 @@ class Worker:
         row: Number of consecutive failed starts of workers when it was started.
         ready: True once it can take trials.
         trial: Trial that it was given last, until the trial has ended.
-        attempt: Number of that trial's attempt.
         begun: True once it has reported that it works on the trial.
     """
 
@@ -42,7 +42,6 @@ class Worker:
     row: int = 0
     ready: bool = False
     trial: TrialKey | None = None
-    attempt: int = 0
     begun: bool = False
 
     @classmethod
@@ -71,15 +70,9 @@ class Worker:
         """True if it can take a trial and has none."""
         return self.ready and self.trial is None
 
-    @property
-    def given(self) -> TrialKey:
-        """Trial that it has."""
-        assert self.trial is not None  # noqa: S101 - for the type checker: only a worker that has one answers
-        return self.trial
-
-    def give(self, trial: TrialKey, attempt: int) -> None:
+    def give(self, trial: TrialKey) -> None:
         """Give it a trial. If it has just died, the driver learns this from the end of its pipe."""
-        self.trial, self.attempt, self.begun = trial, attempt, False
+        self.trial, self.begun = trial, False
         self._send(trial)
 
     def bury(self) -> int | None:

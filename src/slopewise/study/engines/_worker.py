@@ -4,44 +4,25 @@ from __future__ import annotations
 
 import os
 import signal
-import traceback
-from collections.abc import Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 
-from slopewise.events import Ended, Epoch, TrialKey
-from slopewise.machine import environment
-from slopewise.records import EpochRecord, ScoreRecord, TrialRecord
+from slopewise.events import TrialKey
 from slopewise.study._spec import StudySpec
-from slopewise.study._spec_input import stored_spec
-from slopewise.study._trial import run_trial
 from slopewise.study.data import ImageData
-from slopewise.study.engines._base import BEGUN, READY
+from slopewise.study.engines._attempt import attempt
+from slopewise.study.engines._process import READY
 
 
-def serve(pipe: Connection, spec_fields: dict[str, object], data: ImageData) -> None:
-    """Run trials from the pipe until it delivers None or the driver is gone.
-
-    The answers to a trial are `BEGUN` and, at last, an `Ended`. A trial's exception ends that trial, not the worker.
-    """
+def serve(pipe: Connection, spec: StudySpec, data: ImageData) -> None:
+    """Run trials from the pipe until it delivers None or the driver is gone."""
     os.dup2(2, 1)  # prints of a user's code must not mix with the lines of `--json`
     # Ctrl-C reaches the whole process group; the driver alone decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    spec = stored_spec(dict(spec_fields))
-    _send(pipe, READY)
+    tell = partial(_send, pipe)
+    tell(READY)
     while (trial := _next(pipe)) is not None:
-        _send(pipe, BEGUN)
-        _send(pipe, _answer(pipe, spec, trial, data))
-
-
-def _answer(pipe: Connection, spec: StudySpec, trial: TrialKey, data: ImageData) -> Ended:
-    def tell(epoch: EpochRecord, scores: Sequence[ScoreRecord]) -> None:
-        _send(pipe, Epoch(trial, epoch, tuple(scores)))
-
-    try:
-        record = run_trial(spec, trial.arm, trial.seed, data, on_epoch=tell)
-    except Exception:  # a user's model can raise anything; its traceback is the result
-        return Ended(TrialRecord(trial.arm, trial.seed, "failed", error=traceback.format_exc()), None)
-    return Ended(record, environment())
+        tell(attempt(spec, trial, data, tell))
 
 
 def _send(pipe: Connection, message: object) -> None:

@@ -1,0 +1,47 @@
+"""One attempt at one trial, as each engine makes it in its worker processes."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+
+from slopewise.events import Ended, Epoch, TrialKey
+from slopewise.machine import environment
+from slopewise.records import EpochRecord, ScoreRecord, TrialRecord
+from slopewise.study._spec import StudySpec
+from slopewise.study._trial import run_trial
+from slopewise.study.data import ImageData
+from slopewise.study.engines._base import Begun
+
+
+def attempt(
+    spec: StudySpec, trial: TrialKey, data: ImageData, tell: Callable[[Begun | Epoch], object] = lambda _: None
+) -> Ended:
+    """Run a trial in this process, and return its end, with a failed record if it raises.
+
+    Args:
+        spec: Spec of the study.
+        trial: The trial.
+        data: Images of the study.
+        tell: Called with `Begun` at once, and with an `Epoch` after each epoch.
+
+    Example:
+        >>> from slopewise.study import StudySpec
+        >>> from slopewise.study.data import load_data
+        >>> spec = StudySpec(arms="relu", seeds=1, data={"train_size": 100}, train={"epochs": 1})
+        >>> reports = []
+        >>> ended = attempt(spec, TrialKey("relu", 0), load_data(spec.data), reports.append)
+        >>> ended.record.status, [type(report).__name__ for report in reports]
+        ('finished', ['Begun', 'Epoch'])
+    """
+
+    def on_epoch(epoch: EpochRecord, scores: Sequence[ScoreRecord]) -> None:
+        tell(Epoch(trial, epoch, tuple(scores)))
+
+    tell(Begun(trial))
+    try:
+        record = run_trial(spec, trial.arm, trial.seed, data, on_epoch=on_epoch)
+    except (Exception, SystemExit):  # a user's model can raise anything; its traceback is the result
+        # As text: another process may lack the exception's class, or fail to unpickle it.
+        return Ended(TrialRecord(trial.arm, trial.seed, "failed", error=traceback.format_exc()), None)
+    return Ended(record, environment())

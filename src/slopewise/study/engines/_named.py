@@ -1,0 +1,66 @@
+"""Engines by name: slopewise's own, registered ones, those of installed packages, and `module:Class`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slopewise.errors import EngineError, nearest
+from slopewise.study._references import is_reference, resolve
+from slopewise.study.engines._base import Engine
+from slopewise.study.engines._local import LocalEngine
+from slopewise.support import Registry
+
+ENGINES: Registry[type[Engine]] = Registry("slopewise.engines", {"local": LocalEngine})
+
+
+def register_engine(name: str, engine: type[Engine]) -> None:
+    """Make an engine known by a name, as in `study.run(..., engine=name)`.
+
+    An installed package does the same, also for the command line, by an entry point of the group "slopewise.engines".
+
+    Args:
+        name: Name of the engine.
+        engine: Its class.
+
+    Raises:
+        ValueError: The name is one of slopewise's own, or holds one of : / and the backslash.
+
+    Example:
+        >>> class Patient(LocalEngine):
+        ...     pass
+        >>> register_engine("patient", Patient)
+        >>> make_engine("patient", {"workers": "2"}).workers
+        2
+    """
+    ENGINES.register(name, engine)
+
+
+def make_engine(engine: str | Engine, options: dict[str, Any] | None = None) -> Engine:
+    """Return the engine of that name with these options; an `Engine` is returned unchanged.
+
+    Args:
+        engine: Registered name, `module:Class`, or an `Engine`.
+        options: Options of the engine by name; those that are None are left out.
+
+    Raises:
+        EngineError: There is no engine of that name, it cannot be imported, or an option is wrong.
+    """
+    options = {name: value for name, value in (options or {}).items() if value is not None}
+    if isinstance(engine, Engine):
+        if options:
+            raise EngineError(f"{', '.join(options)}: give options to the engine where it is made, not beside it")
+        return engine
+    found = resolve(engine) if is_reference(engine) else _registered(engine)
+    if not (isinstance(found, type) and issubclass(found, Engine)):
+        raise EngineError(f"engine '{engine}' is no class derived from slopewise.study.engines.Engine")
+    return found(**found.validated(options))
+
+
+def _registered(name: str) -> object:
+    try:
+        found = ENGINES.find(name)
+    except ImportError as error:
+        raise EngineError(f"engine '{name}': {error}") from error
+    if found is None:
+        raise EngineError(f"unknown engine '{name}'; {nearest(name, [*ENGINES.names(), 'module:Class'])}")
+    return found
