@@ -1,1 +1,0 @@
-"""View of a checkpoint's slopes on a terminal."""

@@ -1,1 +1,0 @@
-"""Views of a watched run: its page and its summary on a terminal."""
