@@ -10,7 +10,7 @@ from torch import nn
 import slopewise as sw
 from slopewise.convert import fold
 from slopewise.convert._fixed import fixed, values_of_inputs
-from slopewise.convert._folding import StaysError
+from slopewise.convert._refusal import StaysError
 from slopewise.trace import Inputs, trace_forward
 
 

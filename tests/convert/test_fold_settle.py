@@ -13,7 +13,7 @@ from torch import nn
 
 import slopewise as sw
 from slopewise.convert import fold
-from slopewise.convert._replace import WriteBack
+from slopewise.convert._swap import WriteBack
 
 
 def relative(one, other):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import slopewise as sw
-from slopewise.convert import ConversionWarning, _convert
+from slopewise.convert import ConversionWarning, _install
 from slopewise.convert._proof import Difference, difference, tolerance
 from slopewise.ops import backend
 
@@ -63,7 +63,7 @@ def test_where_float32_agrees_nothing_else_is_looked_at():
 
 def spoilt(when):
     """Return the fusion with a fault: where `when` says so, outputs are off by 2 % of the largest."""
-    fuse = _convert.fuse_
+    fuse = _install.fuse_
 
     def spoil(model, flows, **options):
         def add(module, args, output):
@@ -87,7 +87,7 @@ FAULTS = {
 @pytest.mark.parametrize("when", FAULTS)
 @pytest.mark.parametrize(("depth", "spread"), [(1, 1.0), ALIKE], ids=["ordinary", "alike"])
 def test_rounding_excuses_no_fault(depth, spread, when, monkeypatch):
-    monkeypatch.setattr(_convert, "fuse_", spoilt(FAULTS[when]))
+    monkeypatch.setattr(_install, "fuse_", spoilt(FAULTS[when]))
     with pytest.warns(ConversionWarning, match="look at the proof") as told:
         conversion = sw.convert(Network(depth), images(spread), fuse=True)
     assert when.removesuffix(" in float32 alone").split()[1] in str(told[0].message)

@@ -138,7 +138,8 @@ def status(folder: Folder, as_json: Json = False) -> None:
 
       slopewise status study
     """
-    from slopewise.report import count, print_status, status_json
+    from slopewise.drawing import count
+    from slopewise.report import print_status, status_json
     from slopewise.study import read_counts
 
     counts = read_counts(folder)

@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from slopewise.convert._normal import Normal, Refusal
+from slopewise.convert._normal import Normal
 from slopewise.convert._places import WITH_GRADIENTS
 from slopewise.convert._proof import difference, run, tolerance
+from slopewise.convert._refusal import Refusal
 from slopewise.trace import ForwardTrace, ModuleCall, trace_forward
 
 _KERNELS = {

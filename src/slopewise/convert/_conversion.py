@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from slopewise.convert._normal import Refusal
 from slopewise.convert._proof import Proof
+from slopewise.convert._refusal import Refusal
 from slopewise.errors import SlopewiseWarning
 from slopewise.nn import BatchNormPReLU
 

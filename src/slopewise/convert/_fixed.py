@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from slopewise.convert._folding import StaysError
-from slopewise.convert._replace import has_hooks
+from slopewise.convert._refusal import StaysError
+from slopewise.convert._swap import has_hooks
 from slopewise.trace import ForwardTrace, ModuleCall, OpCall, Value
 
 # Exact classes, which are looked at as a whole; of any other the operations are read.

@@ -9,10 +9,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from slopewise.convert._fold_norm import foldable
-from slopewise.convert._folding import Folding, FoldStep, Kind, StaysError
+from slopewise.convert._folding import Folding, FoldStep, Kind
 from slopewise.convert._measured import Measured, largest_change
-from slopewise.convert._normal import Refusal
 from slopewise.convert._proof import Difference
+from slopewise.convert._refusal import Refusal, StaysError
 from slopewise.convert._settle import settle_
 from slopewise.convert._wrappers import unwrapped
 from slopewise.nn import BatchNormPReLU, BatchNormPReLU1d, BatchNormPReLU2d, BatchNormPReLU3d, Pair

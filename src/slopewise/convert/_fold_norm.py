@@ -16,10 +16,9 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.parametrize import is_parametrized
 
 from slopewise.convert._fixed import Fixed, scale_and_shift, stand_in, values_of_inputs
-from slopewise.convert._folding import StaysError
-from slopewise.convert._normal import Refusal
 from slopewise.convert._norms import norms
-from slopewise.convert._replace import has_hooks
+from slopewise.convert._refusal import Refusal, StaysError
+from slopewise.convert._swap import has_hooks
 from slopewise.trace import ForwardTrace, ModuleCall, OpCall, Value
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)

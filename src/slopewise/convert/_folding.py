@@ -8,8 +8,8 @@ from typing import Literal
 
 from torch import nn
 
-from slopewise.convert._normal import Refusal
 from slopewise.convert._proof import Difference
+from slopewise.convert._refusal import Refusal
 from slopewise.support import grouped, printed, section, table
 
 Kind = Literal["unfuse", "fold", "settle"]
@@ -18,10 +18,6 @@ _DOES: Mapping[Kind, str] = {
     "fold": "folding normalisation",
     "settle": "settling slopes",
 }
-
-
-class StaysError(Exception):
-    """Reason for which a layer stays as it is, in words."""
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from slopewise.convert._fixed import Fixed, fixed, values_of_inputs
-from slopewise.convert._folding import StaysError
 from slopewise.convert._fuse_subclass import plain_of
 from slopewise.convert._graph import put_back_, traced
-from slopewise.convert._replace import has_hooks, set_module
+from slopewise.convert._refusal import StaysError
 from slopewise.convert._rewritten import CannotRewriteError
+from slopewise.convert._swap import has_hooks, names_of, set_module
 from slopewise.nn import BatchNormPReLU, BatchNormPReLU1d, BatchNormPReLU2d, BatchNormPReLU3d, PReLU
 from slopewise.trace import ForwardTrace, ModuleCall, OpCall, Value
 
@@ -60,9 +60,6 @@ def fuse_(model: nn.Module, flows: list[ForwardTrace], *, low_memory: bool) -> t
         low_memory: of the new layers.
     """
     names = {module: name for name, module in reversed(list(model.named_modules()))}
-    aliases: defaultdict[nn.Module, list[str]] = defaultdict(list)
-    for name, module in model.named_modules(remove_duplicate=False):
-        aliases[module].append(name)
     fusions, rewritten = [], {}
     for activation, pairs in _pairs(flows).items():
         bn = pairs[0].normalisation.module
@@ -72,9 +69,10 @@ def fuse_(model: nn.Module, flows: list[ForwardTrace], *, low_memory: bool) -> t
             if addition is not None:
                 _rewrite_sum_(pairs, addition)
                 rewritten[names[addition.call.module]] = "by its graph, since it adds a residual before the activation"
-            set_module(model, tuple(aliases[bn]), fused)
-            gone = tuple(f"{name}." for name in aliases[bn])
-            set_module(model, tuple(n for n in aliases[activation] if not n.startswith(gone)), nn.Identity())
+            activation_names = names_of(model, activation)
+            set_module(model, names_of(model, bn), fused)
+            gone = tuple(f"{name}." for name in names_of(model, fused))  # with the normalisation, if it held the PReLU
+            set_module(model, [name for name in activation_names if not name.startswith(gone)], nn.Identity())
             reason = None
         except CannotRewriteError as error:
             reason = str(error)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from slopewise.convert._fixed import Fixed
-from slopewise.convert._replace import has_hooks
 from slopewise.convert._rewritten import CannotRewriteError
+from slopewise.convert._swap import has_hooks
 from slopewise.nn import pair
 
 

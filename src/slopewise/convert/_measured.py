@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from slopewise.convert._folding import StaysError
 from slopewise.convert._proof import Difference, difference, run, tolerance
-from slopewise.convert._replace import Unit, copy_of, put_
+from slopewise.convert._refusal import StaysError
+from slopewise.convert._swap import copy_of, swap_
 from slopewise.errors import ConversionError
 from slopewise.trace import Inputs
 
@@ -60,9 +60,8 @@ class Measured:
 
     def put(self, changes: Changes) -> None:
         """Let modules stand in the places of others, with the hooks that were there."""
-        names = self.names()
         for old, new in changes.items():
-            self.model = put_(self.model, Unit(old, names[old], (), 0), new)
+            self.model = swap_(self.model, old, new)
 
     def outputs_with(self, changes: Changes) -> list[Tensor]:
         """What the model would return; it is left as it is.

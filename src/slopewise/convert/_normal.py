@@ -18,6 +18,7 @@ from torch import nn
 from slopewise.activations import Activation, Role, activations_in, is_activation, kind_of, role_of, sign_matters
 from slopewise.convert._graph import rewrite_graph_
 from slopewise.convert._places import WITH_GRADIENTS, Place, places_in, same_steps
+from slopewise.convert._refusal import Refusal
 from slopewise.convert._rewritten import CannotRewriteError, add_, rewrite_
 from slopewise.convert._select import Selection
 from slopewise.convert._source import Edit, plan_source
@@ -25,25 +26,6 @@ from slopewise.errors import ConversionError
 from slopewise.trace import ForwardTrace, Inputs, ModuleCall, OpCall, Where, trace_forward
 
 _Key = tuple[Any, ...]  # a place in a module's forward pass, and which of the times that it is passed
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """An activation that stays as it is.
-
-    Attributes:
-        name: Name of its site; ``only=`` with this very name converts one that is left for its role.
-        kind: Kind of the activation, such as "relu".
-        reason: why it stays, in words.
-        reached: the example was run through it.
-        quiet: True if it should stay and no warning is due, as for a gate.
-    """
-
-    name: str
-    kind: str
-    reason: str
-    reached: bool = True
-    quiet: bool = False
 
 
 @dataclass
@@ -117,6 +99,12 @@ class Normal:
             return
         if not same_steps(flow, self.flows[mode]):
             self.flows[key] = flow
+
+    def origin(self, module: nn.Module) -> nn.Module:
+        """Return the module of the model as it was given that a module is, or is a copy of."""
+        while module in self.copies:
+            module = self.copies[module]
+        return module
 
     def note(self, name: str, how: str) -> None:
         """Remember how a module was rewritten; that may be in several steps."""

@@ -10,8 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from slopewise.convert._fixed import SCALES, Fixed, at, fixed
-from slopewise.convert._folding import StaysError
-from slopewise.convert._normal import Refusal
+from slopewise.convert._refusal import Refusal, StaysError
 from slopewise.trace import ForwardTrace, ModuleCall, OpCall, Value
 
 _STOCK = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.LocalResponseNorm, nn.CrossMapLRN2d)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from slopewise.convert._folding import FoldStep, StaysError
+from slopewise.convert._folding import FoldStep
 from slopewise.convert._measured import Measured, largest_change
-from slopewise.convert._normal import Refusal
-from slopewise.convert._replace import WriteBack, has_hooks
+from slopewise.convert._refusal import Refusal, StaysError
+from slopewise.convert._swap import WriteBack, has_hooks
 from slopewise.nn import PReLU, pair
 from slopewise.slopes import NEAR_0, NEAR_1
 from slopewise.trace import ForwardTrace

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from slopewise.convert._oracle import PassesDifferError, Reference, expected, reference
 from slopewise.convert._places import WITH_GRADIENTS, Place
 from slopewise.convert._proof import Difference, difference, make_equal, run, tolerance
-from slopewise.convert._replace import copy_of, set_module
+from slopewise.convert._swap import copy_of, names_of, set_module
 from slopewise.nn import BatchNormPReLU, PReLU
-from slopewise.trace import Inputs
+from slopewise.trace import Inputs, Value
 
 _SEED = 0
 _LOW, _HIGH = -0.5, 1.5  # of slopes: negative, above 1, and together no louder than the identity
@@ -40,12 +40,14 @@ class Probed:
         channel_dim: the dimension of its input that holds the channels.
         places: by mode, where in the model given its activation is applied; "MODE, with gradients" where that pass is
             another one.
+        input: Input of the activation on the example, for its dtype and device.
         former: the activation that was there.
     """
 
     channels: int
     channel_dim: int
     places: Mapping[str, Sequence[Place]]
+    input: Value
     former: nn.Module
 
 
@@ -250,8 +252,7 @@ def _with_slopes(
 
     def put(name: str, new: nn.Module) -> nn.Module:
         old = sites[name]
-        names = tuple(n for n, module in model.named_modules(remove_duplicate=False) if module is old)
-        return set_module(model, names, new.train(old.training))
+        return set_module(model, names_of(model, old), new.train(old.training))
 
     for name, former in others.items():
         if isinstance(sites[name], BatchNormPReLU):
@@ -269,12 +270,8 @@ def _with_slopes(
             continue
         new: nn.Module
         if name in chosen:
-            new = PReLU(site.channels, channel_dim=site.channel_dim)
-            tensor = next((t for t in old.parameters() if t.is_floating_point()), None)
-            with torch.no_grad():
-                new.weight.copy_(values)
-            if tensor is not None:
-                new.to(tensor)
+            like = site.input
+            new = PReLU(site.channels, values, like.device, like.dtype, channel_dim=site.channel_dim)
             slopes[name] = new.weight.detach().clone()
         else:
             new = copy.deepcopy(site.former)

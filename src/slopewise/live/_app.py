@@ -49,9 +49,9 @@ def make_app(folder: str | Path, hosts: Sequence[str] = ("127.0.0.1", "localhost
     watched = Watched(Path(folder))
     assets = {
         "plotly.js": ("text/javascript", get_plotlyjs().encode()),
-        "figures.js": ("text/javascript", asset("report", "figures.js")),
+        "figures.js": ("text/javascript", asset("drawing", "figures.js")),
         "live.js": ("text/javascript", asset("live", "live.js")),
-        "style.css": ("text/css", asset("report", "style.css")),
+        "style.css": ("text/css", asset("drawing", "style.css")),
         "live.css": ("text/css", asset("live", "live.css")),
     }
     tags = {name: f'"{hashlib.sha256(data).hexdigest()[:32]}"' for name, (_, data) in assets.items()}

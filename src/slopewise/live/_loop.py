@@ -6,10 +6,10 @@ from collections.abc import Hashable
 from pathlib import Path
 from time import monotonic
 
+from slopewise.drawing import count
 from slopewise.live._state import State, Summary, stalled
 from slopewise.live._tail import Tail
 from slopewise.recording import Alarm, End, Header, Recording, Sample, from_line
-from slopewise.report import count
 
 _BEGINS, _SAMPLE = b'{"format": "slopewise-monitor"', b'{"sample"'
 _MOST = 1 << 20  # bytes that are read at a time

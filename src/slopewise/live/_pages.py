@@ -13,22 +13,22 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader
 
 from slopewise.analysis import sentence
+from slopewise.drawing import Chart, arm_styles
+from slopewise.drawing import templates as report_templates
 from slopewise.live._folder import Found
 from slopewise.live._loop import Loop
 from slopewise.live._state import STATES, Summary
 from slopewise.live._study import Study
+from slopewise.recording import ADVICE
 from slopewise.report import (
-    Chart,
     alarm_rows,
-    arm_styles,
     curve_chart,
     damage_note,
     difference_chart,
     slope_charts,
     watch_charts,
 )
-from slopewise.report import templates as report_templates
-from slopewise.report import watch_tables as tables
+from slopewise.report.watch import tables
 
 _LEARNING = ("accuracy", "train-loss", "validation-loss", "zero-gradient")
 
@@ -60,6 +60,7 @@ def loop_page(found: Found, loop: Loop, now: float) -> str:
         sections=sections,
         states=states or {},
         alarms=tables.by_id(recording) if recording else {},
+        advice=ADVICE,
     )
 
 
@@ -93,7 +94,7 @@ def study_page(found: Found, study: Study, now: float) -> str:
 
 
 def asset(room: str, name: str) -> bytes:
-    """A script or stylesheet of "report" or "live"."""
+    """A script or stylesheet of "drawing" or "live"."""
     return files(f"slopewise.{room}").joinpath("templates", name).read_bytes()
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from time import monotonic
 
 from slopewise.analysis import Analysis, analyse
+from slopewise.drawing import count
 from slopewise.errors import StoreError
 from slopewise.live._state import State, Summary, stalled
 from slopewise.records import StudyRecord
-from slopewise.report import count
 from slopewise.study import FILE, Running, RunningTrial, holds_study, last_change, read_results, read_running
 
 _REST, _MOST_REST = 9.0, 60.0  # times what reading took before it is read again, and seconds

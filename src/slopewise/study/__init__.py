@@ -14,6 +14,7 @@ from slopewise.study._store import read_counts as read_counts
 from slopewise.support import importer
 
 if TYPE_CHECKING:
+    from slopewise.study._spec import DataSpec as DataSpec
     from slopewise.study._spec import StudySpec as StudySpec
     from slopewise.study._spec_input import override as override
     from slopewise.study._spec_input import parse_spec as parse_spec
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 # A status counts trials in the file: it does not wait for what validates specs and writes stores.
 _NAMES = {
-    "_spec": ("StudySpec",),
+    "_spec": ("DataSpec", "StudySpec"),
     "_spec_input": ("override", "parse_spec", "read_spec", "toml_value"),
     "_store": ("Store",),
     "_study": ("Study", "load_spec", "read_results"),

@@ -21,7 +21,7 @@ from slopewise.study._references import describe
 from slopewise.study._spec import ArmSpec, ConvertSpec, HardwareSpec, StudySpec
 from slopewise.study._trial import build_arm, make_fabric
 from slopewise.study.arms import AS_IS, activation_factory
-from slopewise.study.data import ImageData, load_data, source
+from slopewise.study.data import ImageData, load_data, source_of
 from slopewise.study.models import checkpoint_facts, hint_for_size, recipe
 from slopewise.study.tasks import make_task
 
@@ -107,7 +107,7 @@ def check_names(spec: StudySpec) -> dict[str, Any]:
             raise SpecError(f"arm '{arm.name}': model '{spec.model.name}' has no activations of its own to keep as_is")
     if spec.model.convert != ConvertSpec() and not ordinary:
         raise SpecError(f"model.convert: model '{spec.model.name}' is built with the arm's activation, not converted")
-    source(spec.data)
+    source_of(spec.data)
     make_task(spec.task)
     return checkpoint_facts(spec.model)
 

@@ -19,9 +19,9 @@ from pydantic_core import PydanticCustomError
 from slopewise.errors import nearest
 from slopewise.study._bounds import MOST_SEEDS
 from slopewise.study._references import reference_to
+from slopewise.study.data._named import source_of_path
 from slopewise.support import quoted
 
-SOURCE_NAMES = ("digits", "fashion-mnist", "folder", "npz")  # a folder called digits does not hide the digits
 _LARGEST_SEED = 2**63 - 1  # the largest integer that SQLite stores
 DEFAULT_ARMS = ("relu", "leaky_relu", "frozen_slope", "prelu_shared", "prelu_channel")
 
@@ -133,19 +133,10 @@ class DataSpec(_Table):
     @classmethod
     def _path_as_source(cls, fields: Any) -> Any:
         source = fields.get("source") if isinstance(fields, dict) else None
-        if not isinstance(source, (str, Path)) or source in SOURCE_NAMES or fields.get("path"):
+        if not isinstance(source, (str, Path)) or fields.get("path"):
             return fields
-        kind = _kind_of(source)
+        kind = source_of_path(source)
         return {**fields, "source": kind, "path": source} if kind else fields
-
-
-def _kind_of(source: str | Path) -> str | None:
-    """Return the name of the source that reads a path; None where there is no such path."""
-    try:
-        path = Path(source).expanduser()
-        return "folder" if path.is_dir() else "npz" if path.suffix == ".npz" else None
-    except (OSError, RuntimeError, ValueError):  # name too long, no such user, a character that no path can hold
-        return None
 
 
 class ConvertSpec(_Table):

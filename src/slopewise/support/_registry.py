@@ -43,16 +43,6 @@ class Registry(Generic[T]):
             )
         self._registered[name] = extension
 
-    def unregister(self, name: str) -> None:
-        """Remove an extension that was registered.
-
-        Raises:
-            ValueError: There is none of that name.
-        """
-        if name not in self._registered:
-            raise ValueError(f"{self.group}: nothing is registered as {name!r}")
-        del self._registered[name]
-
     def find(self, name: str) -> T | None:
         """Return the extension of a name, or None if there is none.
 
@@ -72,15 +62,18 @@ class Registry(Generic[T]):
         """Return all names: slopewise's own first, the others sorted."""
         return (*self._own, *sorted({*self._registered, *self._installed()} - {*self._own}))
 
-    def __iter__(self) -> Iterator[T]:
-        """Yield all extensions in the order of `names`.
+    def __contains__(self, name: str) -> bool:
+        return name in self._own or name in self._registered or name in self._installed()
+
+    def items(self) -> Iterator[tuple[str, T]]:
+        """Yield names and extensions in the order of `names`; those of installed packages are loaded one by one.
 
         Raises:
             ImportError: An installed package's extension cannot be loaded.
         """
         for name in self.names():
             if (extension := self.find(name)) is not None:
-                yield extension
+                yield name, extension
 
     def _installed(self) -> dict[str, EntryPoint]:
         return {entry.name: entry for entry in entry_points(group=self.group)}

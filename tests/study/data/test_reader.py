@@ -202,6 +202,16 @@ def test_where_files_cannot_be_handed_over_images_are_copied(monkeypatch: pytest
     assert torch.equal(pickle.loads(pickle.dumps(images)).tensor, images.tensor)
 
 
+def test_a_pickle_that_no_new_process_is_made_with_is_a_copy_that_can_be_read_twice() -> None:
+    images = StoredImages((2, 1, 2, 2), torch.uint8)
+    images.write(1, torch.full((1, 2, 2), 7, dtype=torch.uint8))
+    pickled = pickle.dumps(images)
+    first, second = pickle.loads(pickled), pickle.loads(pickled)
+    first.write(0, torch.ones(1, 2, 2, dtype=torch.uint8))
+    assert torch.equal(second.tensor, images.tensor)
+    assert len({os.fstat(each._file).st_ino for each in (images, first, second)}) == 3
+
+
 def test_chunks_are_all_of_it_in_order() -> None:
     images = torch.arange(70, dtype=torch.float64).view(70, 1, 1, 1).expand(70, 1, 600, 600)
     assert torch.equal(torch.cat([chunk[:, 0, 0, 0] for chunk in chunks(images)]), images[:, 0, 0, 0])
@@ -213,6 +223,6 @@ def test_what_a_source_gave_as_tensors_is_let_go() -> None:
     from slopewise.study.data import SOURCES
 
     reader = ImageReader(spec)
-    raw = SOURCES["digits"](spec, reader)
+    raw = SOURCES.find("digits").function()(spec, reader)
     data = prepare(raw, spec, reader)
     assert data.train_images._pixels.tensor.data_ptr() != raw.train_images.data_ptr()

@@ -1,10 +1,11 @@
 """The contract of a data source, and the data that a trial gets from any source.
 
-A source is a function `load(spec: DataSpec, reader: ImageReader) -> RawData` in a file of this folder, listed in
-`SOURCES`. It returns images and labels unchanged: images that are read one by one go through `reader.read`, which
-reads them in parallel and stores them; a source that has a whole tensor may return the tensor. Checks, the
-class-balanced subset and normalisation are done once, for all sources, by `prepare`. A source raises `DataError`
-with a message that names the file and says what to do.
+A source is a function `load(spec: DataSpec, reader: ImageReader) -> RawData` with a name (`register_source`), and
+perhaps suffixes of files that stand for it. It returns images and labels unchanged: images that are read one by one
+go through `reader.read`, which reads them in parallel and stores them; a source that has a whole tensor may return the
+tensor. Settings of its own are in `spec.options`. Checks, the class-balanced subset and normalisation are done once,
+for all sources, by `prepare`. Two loads return the same data, whatever the state of random generators. A source raises
+`DataError` with a message that names the file and says what to do. `slopewise.testing.check_data_source` checks this.
 
 Trials get images as an object with `len()` and a `shape` of (N, C, H, W) that returns a float tensor (B, C, H, W) for
 an index tensor (B,): `NormalisedImages`, or a tensor.

@@ -41,7 +41,8 @@ def load(spec: DataSpec, reader: ImageReader) -> RawData:  # noqa: ARG001 - ever
         raise DataError("data.path: say which .npz file holds the images")
     path = Path(spec.path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # NumPy leaves a file open that it opened itself and that is no archive.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if isinstance(archive, np.ndarray):
                 raise DataError(f"data.path: '{path}' holds a single array; needed are {', '.join(_KEYS)} in an .npz")
             keys = find_keys(archive.files, path)

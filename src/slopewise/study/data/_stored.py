@@ -9,6 +9,7 @@ import tempfile
 import weakref
 from collections.abc import Iterator
 from multiprocessing import reduction
+from multiprocessing.context import get_spawning_popen
 from pathlib import Path
 from threading import Lock
 from typing import Any, cast
@@ -26,7 +27,7 @@ class StoredImages:
 
     In memory the file is one of Linux's `memfd_create`, on disk an unlinked temporary file. Either is gone when the
     last process that holds it ends, in whatever way. Pickled for a process that is being started, it takes the open
-    file along, and no copy of the images.
+    file along, and no copy of the images; pickled for anything else, it takes a copy.
 
     Args:
         shape: Shape (N, C, H, W).
@@ -88,7 +89,8 @@ class StoredImages:
         _write_at(self._file, bytes_of(images), offset)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if not _SHARES_FILES:
+        # Only a process that is being started can inherit the file; other pickles may be read anywhere, and twice.
+        if not _SHARES_FILES or get_spawning_popen() is None:
             return _copied, (self.tensor.numpy(), self.dtype)
         return _reopened, (reduction.DupFd(self._file), self.shape, self.dtype)
 

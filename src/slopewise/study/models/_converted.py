@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
 from slopewise.activations import SIGN
-from slopewise.convert import Conversion, ConversionWarning, Site, convert
-from slopewise.convert._normal import normalise
-from slopewise.convert._replace import Unit, WriteBack, copy_of, put_, units
-from slopewise.convert._select import Selection
-from slopewise.convert._wrappers import unwrapped
+from slopewise.convert import Conversion, ConversionWarning, SiteContext, convert
 from slopewise.errors import ConversionError, ModelError
 from slopewise.study._spec import ConvertSpec
 from slopewise.study.models._built import BuiltModel
 from slopewise.study.models._recipe import Activation
-from slopewise.trace import Inputs
 
 Make = Callable[[Activation, int], nn.Module]  # an activation for a number of channels, in its own random stream
 _SMALL = 32  # pixels; deep networks halve their images five times
-
-
-class _Place(nn.ReLU):
-    """Placeholder for an arm's activation, with the number of its channels."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.channels = channels
 
 
 def converted(
@@ -49,34 +37,31 @@ def converted(
         ModelError: The network does not run on the example or has no activation, or an activation with parameters has
             no `channel_dim` to set at a site whose channels are not in dimension 1.
     """
+    sites: dict[str, nn.Module] = {}
+    replaced: dict[str, str] = {}
+
+    def build(site: SiteContext) -> nn.Module:
+        new = _own(site) if activation is None else make(activation, site.channels)
+        _tell_channel_dim(new, site)
+        sites[site.name], replaced[site.name] = new, site.kind
+        return new
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConversionWarning)  # their contents are in the notes
             conversion = convert(
                 model,
                 example,
-                to=_Place,
+                to=build,
                 only=options.only,
                 skip=options.skip or None,
                 call_sites=options.call_sites,
                 channel_dim=options.channel_dim,
             )
-            own = _own_activations(model, example, options) if activation is None else {}
     except ConversionError as error:
         shape = tuple(example.shape)
         raise ModelError(f"on images {shape}: {error}{hint_for_size(example)}") from error
-    network, sites = conversion.model, {}
-    for site in conversion.sites:
-        place = network.get_submodule(site.name)
-        assert isinstance(place, _Place)  # noqa: S101 - for the type checker
-        label = _label(network, site.name)
-        new = own[label] if activation is None else make(activation, place.channels)
-        _tell_channel_dim(new, site)
-        names = tuple(name for name, module in network.named_modules(remove_duplicate=False) if module is place)
-        network = put_(network, Unit(place, names, (), site.calls), new.train(place.training))
-        sites[label] = new
-    replaced = {_label(network, site.name): site.kind for site in conversion.sites}
-    return BuiltModel(network, sites, replaced, _notes(conversion))
+    return BuiltModel(conversion.model, sites, replaced, _notes(conversion))
 
 
 def hint_for_size(images: Tensor) -> str:
@@ -91,39 +76,15 @@ def hint_for_size(images: Tensor) -> str:
     )
 
 
-def _own_activations(model: nn.Module, example: Tensor, options: ConvertSpec) -> dict[str, nn.Module]:
-    """Return the network's own activation at each site, by label."""
-    wrapped, selection = unwrapped(model), Selection(options.only, options.skip or None)
-    normal = normalise(copy_of(wrapped.inner), Inputs.of(example), selection, call_sites=options.call_sites)
-    own = {wrapped.prefix + unit.names[0]: unit.module for unit in units(normal)}
-    first: dict[nn.Module, nn.Module] = {}
-    for module in own.values():
-        _tie_(module, first.setdefault(_origin(module, normal.copies), module))
-        if getattr(module, "inplace", False):  # conversion handles the sites that need it
-            module.inplace = False  # type: ignore[assignment]
+def _own(site: SiteContext) -> nn.Module:
+    """Return a copy of the network's own activation; copies of one module share its parameters, as in the network."""
+    own = copy.deepcopy(site.module, {id(parameter): parameter for parameter in site.module.parameters()})
+    if getattr(own, "inplace", False):  # conversion writes the output over the input where the network reads it again
+        own.inplace = False  # type: ignore[assignment]
     return own
 
 
-def _origin(module: nn.Module, copies: Mapping[nn.Module, nn.Module]) -> nn.Module:
-    """Return the module of the network from which a copy was made."""
-    while module in copies:
-        module = copies[module]
-    return module
-
-
-def _tie_(module: nn.Module, other: nn.Module) -> None:
-    """Share the parameters of another activation: in the original network, one module had both call sites."""
-    for name, parameter in list(other.named_parameters(recurse=False)):
-        setattr(module, name, parameter)
-
-
-def _label(network: nn.Module, name: str) -> str:
-    """Return a site's name without the wrapper that writes the site's output over its input."""
-    holder, _, attribute = name.rpartition(".")
-    return holder if attribute == "act" and isinstance(network.get_submodule(holder), WriteBack) else name
-
-
-def _tell_channel_dim(activation: nn.Module, site: Site) -> None:
+def _tell_channel_dim(activation: nn.Module, site: SiteContext) -> None:
     if site.channel_dim == 1:
         return
     if not hasattr(activation, "channel_dim") and any(True for _ in activation.parameters()):

@@ -1,0 +1,1 @@
+"""View of a checkpoint's slopes on a terminal."""

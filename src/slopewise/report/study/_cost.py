@@ -1,0 +1,114 @@
+"""The chart of what an arm costs."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+import plotly.graph_objects as go
+
+from slopewise.analysis import Analysis, ArmSummary
+from slopewise.drawing import NOTHING, Chart, arm_styles, chart_text, lane_figure, number, spread_dots
+from slopewise.records import StudyRecord
+
+_LANE = 58  # pixels of an arm's lane, and of a unit of y
+_WITH_STOCK = 1.45  # lanes that an arm takes when it has a second bar
+
+
+def cost_chart(study: StudyRecord, analysis: Analysis) -> Chart | None:
+    """Time per training step relative to the control: the median as a bar, every seed as a dot.
+
+    Below the bar of an arm whose steps were timed with stock PyTorch, too, a lighter one says what they cost there.
+    """
+    ratios = {
+        contrast.arm: {
+            seed: arm / control
+            for seed, arm, control in zip(contrast.seeds, contrast.arm_values, contrast.control_values, strict=True)
+            if control > 0
+        }
+        for contrast in analysis.secondary
+        if contrast.metric == "seconds_per_step" and contrast.seeds
+    }
+    arms = [summary for summary in analysis.arms if summary.cost_ratio is not None]
+    if not ratios:
+        return None
+    styles = arm_styles(study.arms, study.control)
+    edges = list(accumulate((_WITH_STOCK if arm.stock_cost_ratio else 1.0 for arm in arms), initial=0.0))
+    figure = lane_figure([_cost_label(s.arm, s.cost_ratio, s.seconds_per_step) for s in arms], _LANE, edges=edges)
+    for edge, summary in zip(edges, arms, strict=False):  # one edge more than arms
+        colour = styles[summary.arm].colour
+        figure.add_shape(
+            type="line", x0=1, x1=1, y0=edge + 0.45, y1=edge + 0.95, line={"color": "var(--text)", "width": 1}
+        )
+        if summary.stock_cost_ratio:
+            _stock_bar(figure, edge + 1.13, summary, colour)
+        figure.add_bar(
+            x=[summary.cost_ratio],
+            y=[edge + 0.7],
+            orientation="h",
+            width=0.34,
+            marker={"color": colour, "opacity": 0.55, "line": {"width": 0}},
+            hoverinfo="skip",
+        )
+        dots = ratios.get(summary.arm, {})
+        figure.add_scatter(
+            x=list(dots.values()),
+            y=[edge + 0.7 + offset for offset in spread_dots(list(dots.values()), 0.02, room=0.3)],
+            mode="markers",
+            marker={"color": colour, "size": 6, "line": {"color": "var(--bg)", "width": 1}},
+            hovertext=[f"seed {seed}: {ratio:.2f} times the control" for seed, ratio in dots.items()],
+            hoverinfo="text",
+        )
+    figure.update_xaxes(title="seconds per step, control = 1", rangemode="tozero", nticks=7)
+    return Chart(
+        "cost",
+        f"Time per training step relative to {study.control}",
+        "Bar chart, one bar per arm: median time per training step relative to the control; a dot per seed. A second, "
+        "lighter bar where the same steps were timed with stock PyTorch.",
+        figure,
+        ("seed", *ratios),
+        (
+            *(
+                (str(seed), *(number(dots[seed], 2) if seed in dots else NOTHING for dots in ratios.values()))
+                for seed in study.seeds
+            ),
+            *_summary_rows({summary.arm: summary for summary in arms}, list(ratios)),
+        ),
+    )
+
+
+def _stock_bar(figure: go.Figure, y: float, summary: ArmSummary, colour: str) -> None:
+    figure.add_bar(
+        x=[summary.stock_cost_ratio],
+        y=[y],
+        orientation="h",
+        width=0.34,
+        marker={"color": colour, "opacity": 0.22, "line": {"width": 0}},
+        hovertext=[
+            f"with stock PyTorch: {number(summary.stock_cost_ratio, 2)} times the control,<br>"
+            f"{number(summary.stock_ratio, 2)} times the same steps with the kernels"
+        ],
+        hoverinfo="text",
+    )
+    figure.add_annotation(
+        text=f"{number(summary.stock_cost_ratio, 2)}× with stock PyTorch",
+        x=0,
+        xanchor="left",
+        xshift=4,
+        y=y,
+        yanchor="middle",
+        showarrow=False,
+        font={"size": 11},
+    )
+
+
+def _summary_rows(summaries: dict[str, ArmSummary], arms: list[str]) -> list[tuple[str, ...]]:
+    rows = [("median", *(number(summaries[arm].cost_ratio, 2) if arm in summaries else NOTHING for arm in arms))]
+    if any(summary.stock_cost_ratio for summary in summaries.values()):
+        stock = [number(summaries[arm].stock_cost_ratio, 2) if arm in summaries else NOTHING for arm in arms]
+        rows.append(("with stock PyTorch", *stock))
+    return rows
+
+
+def _cost_label(arm: str, ratio: float | None, seconds: float | None) -> str:
+    step = f" · {number(1000 * seconds)} ms a step" if seconds else ""
+    return f"<b>{chart_text(arm)}</b>  {number(ratio, 2)}×{step}"

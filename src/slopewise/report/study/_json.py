@@ -1,0 +1,74 @@
+"""The judgement of a study as one JSON object."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from slopewise.analysis import Contrast, analyse, sentence
+from slopewise.records import ArmCounts, StudyCounts, StudyRecord
+from slopewise.report.study._status import status_json
+
+
+def to_json(study: StudyRecord) -> dict[str, Any]:
+    """What `slopewise run --json` prints: plain data that any strict JSON parser reads; no NaN, no infinity.
+
+    Keys: `name`, `control`, `margin` (points), `seeds`, `chance` (percent), `trials` (counts, in all and by arm, and
+    the names of damaged ones), `arms` (each arm's own figures), `contrasts` (primary, then secondary), `converged`
+    (the primary ones without the pairs in which a trial diverged), `pairing`, `target`, `diverged` and `failed`
+    (trials), `cautions`, `alarms`, `data`, `environments`, `spec`. A contrast has the fields of
+    `slopewise.analysis.Contrast` and its `sentence`.
+
+    Example:
+        >>> from slopewise.testing import synthetic_study
+        >>> [contrast["arm"] for contrast in to_json(synthetic_study(("relu", "elu"), seeds=3))["contrasts"]][:1]
+        ['elu']
+    """
+    analysis = analyse(study)
+    counts = StudyCounts(
+        str(study.spec.get("name") or ""),
+        tuple(ArmCounts(s.arm, s.finished, s.diverged, s.failed, s.missing) for s in analysis.arms),
+        study.damaged,
+    )
+    result = {
+        "name": study.spec.get("name"),
+        "control": study.control,
+        "margin": study.margin,
+        "seeds": study.seeds,
+        "chance": None if study.primary.chance is None else study.primary.scale * study.primary.chance,
+        "trials": status_json(counts),
+        "arms": [asdict(summary) for summary in analysis.arms],
+        "contrasts": [_contrast(contrast) for contrast in analysis.primary + analysis.secondary],
+        "converged": [_contrast(contrast) for contrast in analysis.converged],
+        "pairing": asdict(analysis.pairing),
+        "target": analysis.target,
+        "diverged": [
+            {"arm": t.arm, "seed": t.seed, "step": t.diverged_step, "cause": t.diverged_cause}
+            for t in study.trials
+            if t.diverged
+        ],
+        "failed": [{"arm": t.arm, "seed": t.seed, "error": t.error} for t in study.trials if t.status == "failed"],
+        "cautions": [asdict(caution) for caution in analysis.cautions],
+        "alarms": [asdict(alarm) for alarm in analysis.alarms],
+        "data": study.data,
+        "environments": study.environments,
+        "spec": study.spec,
+    }
+    return {key: _plain(value) for key, value in result.items()}
+
+
+def _contrast(contrast: Contrast) -> dict[str, Any]:
+    return {**asdict(contrast), "sentence": sentence(contrast)}
+
+
+def _plain(value: Any) -> Any:
+    """The same with lists for tuples, text for keys, and None for what JSON has no number for."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

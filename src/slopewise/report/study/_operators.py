@@ -1,0 +1,28 @@
+"""What the step times ran on, in words that the terminal and the page share."""
+
+from __future__ import annotations
+
+from slopewise.analysis import Analysis
+from slopewise.drawing import listing, number
+
+
+def operator_notes(analysis: Analysis) -> list[str]:
+    """What the steps cost with stock PyTorch in place of the compiled kernels, and where that was not asked.
+
+    Empty for a study whose networks have none of slopewise's layers, and for one that an older slopewise ran.
+
+    Example:
+        >>> from slopewise.analysis import analyse
+        >>> from slopewise.testing import synthetic_study
+        >>> operator_notes(analyse(synthetic_study(("relu", "prelu_shared"), seeds=3)))
+        ['Step times are with the compiled kernels; with stock PyTorch: prelu_shared 1.56×.']
+    """
+    costs = [f"{arm.arm} {number(arm.stock_cost_ratio, 2)}×" for arm in analysis.arms if arm.stock_cost_ratio]
+    notes = []
+    if costs:
+        notes.append(f"Step times are with the compiled kernels; with stock PyTorch: {listing(costs)}.")
+    reasons = dict.fromkeys(arm.stock_reason for arm in analysis.arms if arm.stock_reason)
+    for reason in reasons:
+        arms = [arm.arm for arm in analysis.arms if arm.stock_reason == reason]
+        notes.append(f"Steps of {listing(arms)} were not timed with and without the compiled kernels: {reason}.")
+    return notes

@@ -1,0 +1,95 @@
+"""One paragraph before the first trial: what was read, what will be trained, and what that can show."""
+
+from __future__ import annotations
+
+import math
+
+from slopewise.analysis import seeds_floor, smallest_detectable
+from slopewise.drawing import count
+from slopewise.events import Prepared
+
+_NAMED = 5  # classes that are named; of more, the first ones
+_EVALUATION = 1.3  # of the time of the training steps: what trials take with their evaluations
+
+
+def outlook(prepared: Prepared) -> str:
+    """Return the paragraph.
+
+    Example:
+        >>> facts = {"name": "digits", "shape": [1, 8, 8], "classes": ["0", "1"], "test_images": 60}
+        >>> facts |= {"train_and_validation_images": 300}
+        >>> augmentation = {"shift": 1, "flip": False, "erase": 0.0}
+        >>> spec = {"arms": [{}, {}], "seeds": list(range(6)), "data": {"source": "digits"}, "model": {"name": "cnn"}}
+        >>> spec |= {"train": {"epochs": 5, "batch_size": 50}, "hardware": {"accelerator": "cpu", "threads": 1}}
+        >>> spec["data"]["validation_fraction"] = 0.15
+        >>> print(outlook(Prepared(facts, spec, augmentation, trials=12, side_by_side=2, seconds_per_step=0.5)))
+        digits: 300 images to train and validate on, 60 to test on, of 2 classes (0, 1), each 1 x 8 x 8 (channels, \
+height, width). Augmentation: shifts of up to 1 pixel. 12 trials of cnn, 5 epochs of 5 steps each, on the CPU, 2 at a \
+time: about 2 minutes. 6 seeds show, with 80 % power, a difference of 1.9 times its own spread from seed to seed.
+    """
+    parts = [_data(prepared), _augmentation(prepared), _trials(prepared), _seeds(prepared)]
+    if prepared.idle:
+        kind = prepared.idle.partition(" ")[0]
+        parts.append(f"The accelerator {prepared.idle} stays idle: --set hardware.accelerator={kind} trains on it.")
+    return " ".join(part for part in parts if part)
+
+
+def _data(prepared: Prepared) -> str:
+    facts, data = prepared.facts, prepared.spec["data"]
+    names = [str(name) for name in facts["classes"]]
+    named = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+    source = data.get("path") or facts["name"]
+    size = " x ".join(map(str, facts["shape"]))
+    resized = "; resized to data.image_size" if data["source"] == "folder" else ""
+    reading = f" Read from {facts['reading']}." if facts.get("reading") else ""
+    return (
+        f"{source}: {facts['train_and_validation_images']:,} images to train and validate on, "
+        f"{facts['test_images']:,} to test on, of {len(names)} classes ({named}), each {size} (channels, height, "
+        f"width{resized}).{reading}"
+    )
+
+
+def _augmentation(prepared: Prepared) -> str:
+    shift, flip, erase = (prepared.augmentation[key] for key in ("shift", "flip", "erase"))
+    effects = [
+        f"shifts of up to {count(shift, 'pixel')}" if shift else "",
+        "mirror images" if flip else "",
+        f"a rectangle erased in {100 * erase:g} % of images" if erase else "",
+    ]
+    return f"Augmentation: {', '.join(filter(None, effects)) or 'none'}."
+
+
+def _trials(prepared: Prepared) -> str:
+    if not prepared.trials:
+        return "All trials have ended."
+    train, hardware = prepared.spec["train"], prepared.spec["hardware"]
+    kept = round(prepared.facts["train_and_validation_images"] * (1 - prepared.spec["data"]["validation_fraction"]))
+    steps = kept // min(train["batch_size"], kept)
+    where = "the CPU" if hardware["accelerator"] == "cpu" else hardware["accelerator"]
+    text = (
+        f"{count(prepared.trials, 'trial')} of {prepared.spec['model']['name']}, {count(train['epochs'], 'epoch')} of "
+        f"{count(steps, 'step')} each, on {where}, {prepared.side_by_side} at a time"
+    )
+    if prepared.seconds_per_step is None:
+        return f"{text}{f' ({prepared.unknown_pace})' if prepared.unknown_pace else ''}."
+    rounds = math.ceil(prepared.trials / prepared.side_by_side)
+    return f"{text}: about {_time(_EVALUATION * rounds * train['epochs'] * steps * prepared.seconds_per_step)}."
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return count(max(10, 10 * round(seconds / 10)), "second")
+    if seconds < 90 * 60:
+        return count(round(seconds / 60), "minute")
+    hours = seconds / 3600
+    return f"{hours:.1f} hours" if hours < 10 else count(round(hours), "hour")
+
+
+def _seeds(prepared: Prepared) -> str:
+    seeds, tests = len(prepared.spec["seeds"]), len(prepared.spec["arms"]) - 1
+    if not tests:
+        return ""
+    if (effect := smallest_detectable(seeds, 1.0, tests)) is None:
+        sure = f"{count(seeds, 'seed')} can show no difference for sure, however large"
+        return f"{sure}: {seeds_floor(tests)} can."
+    return f"{seeds} seeds show, with 80 % power, a difference of {effect:.1f} times its own spread from seed to seed."

@@ -1,0 +1,164 @@
+"""What a person sees while a study runs: one live display on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from slopewise.events import Ended, Epoch, Event, Prepared, Reading, Started, TrialKey
+from slopewise.records import MetricRecord, metrics_in
+from slopewise.report.study._outlook import outlook
+from slopewise.support import printable
+from slopewise.support.terminal import words
+
+_LINE_EVERY = 10.0  # seconds between plain lines
+
+
+class StudyProgress:
+    """A context manager whose instances are called with every event of an engine.
+
+    Args:
+        trials: what is to be run now.
+        console: where to draw; lines are printed instead when it is no terminal.
+        clock: seconds, for the rate and the time left.
+    """
+
+    def __init__(
+        self, trials: tuple[TrialKey, ...], console: Console, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.console, self.clock = console, clock
+        self.planned = Counter(trial.arm for trial in trials)
+        self.total, self.started = len(trials), clock()
+        self.finished, self.failed, self.diverged = Counter[str](), Counter[str](), Counter[str]()
+        self.running: set[TrialKey] = set()
+        self.best: dict[str, float] = {}
+        self._metric: MetricRecord | None = None  # known as soon as the data are
+        self._bar = Progress(
+            TextColumn("trials"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+        )
+        self._task = self._bar.add_task("trials", total=self.total, left="")
+        self._reading = False
+        self._images = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        self._images_task = self._images.add_task("")
+        self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
+        self._next_line = self.started + _LINE_EVERY
+
+    def __enter__(self) -> StudyProgress:
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event, and show it."""
+        if isinstance(event, Reading):
+            self._read(event)
+            return
+        self._reading = False
+        if isinstance(event, Prepared):
+            self._metric = metrics_in(event.facts)[0]
+            self._say(outlook(event))
+        elif isinstance(event, Started):
+            if not self.running and not self.done:
+                self.started = self.clock()  # workers took their time to start; trials will not
+            self.running.add(event.trial)
+            if event.attempt > 1:
+                self._say(f"{event.trial.arm}, seed {event.trial.seed}: failed, tried once more")
+        elif isinstance(event, Epoch):
+            self._note(event)
+        elif isinstance(event, Ended):
+            record = event.record
+            self.running.discard(TrialKey(record.arm, record.seed))
+            (self.failed if record.status == "failed" else self.finished)[record.arm] += 1
+            self.diverged[record.arm] += record.diverged
+            if record.status == "failed":
+                last = (record.error or "").strip().splitlines()[-1:]
+                self._say(f"{record.arm}, seed {record.seed}: failed twice, recorded ({''.join(last)})")
+            self._bar.update(self._task, completed=self.done, left=self._left())
+        if not self.console.is_terminal and (self.clock() >= self._next_line or self.done == self.total):
+            self._next_line = self.clock() + _LINE_EVERY
+            self._say(self._line())
+
+    def _note(self, event: Epoch) -> None:
+        """Keep the best validation score of each arm."""
+        if not (metric := self._metric):
+            return
+        scores = {row.metric: row.value for row in event.scores if row.part == "validation"}
+        known = [score for score in (scores.get(metric.name), self.best.get(event.trial.arm)) if score is not None]
+        if known:
+            self.best[event.trial.arm] = (max if metric.better == "higher" else min)(known)
+
+    def _read(self, news: Reading) -> None:
+        """Show how far the driver is with the images, before there are trials."""
+        what = printable(f"reading {news.what}")
+        if not self._reading or what != self._images.tasks[0].description:
+            self._images.reset(self._images_task, total=news.total, description=what)
+        self._reading = True
+        self._images.update(self._images_task, completed=news.done)
+        if not self.console.is_terminal and self.clock() >= self._next_line:
+            self._next_line = self.clock() + _LINE_EVERY
+            self._say(f"{what}: {news.done}/{news.total}")
+
+    @property
+    def done(self) -> int:
+        """Trials ended in this run."""
+        return self.finished.total() + self.failed.total()
+
+    def _say(self, line: str) -> None:
+        self.console.print(words(line), soft_wrap=True, highlight=False)
+
+    def _left(self) -> str:
+        elapsed = self.clock() - self.started
+        if not self.done or elapsed <= 0:
+            return ""
+        rate = self.done / elapsed
+        minutes, seconds = divmod(round((self.total - self.done) / rate), 60)
+        return f"{60 * rate:.1f} trials/min, {minutes}:{seconds:02d} left"
+
+    def _line(self) -> str:
+        counts = f"{self.done}/{self.total} trials done, {len(self.running)} running, {self.failed.total()} failed"
+        diverged = f", {self.diverged.total()} diverged" if self.diverged.total() else ""
+        best = ", ".join(f"{arm} {self._best(arm)}" for arm in self.planned if arm in self.best)
+        parts = [f"{counts}{diverged}", self._left(), best and f"{self._title}: {best}"]
+        return "; ".join(part for part in parts if part)
+
+    @property
+    def _title(self) -> str:
+        return f"best validation {self._metric.title}" if self._metric else "best validation score"
+
+    def _best(self, arm: str) -> str:
+        return self._metric.shown(self.best[arm], fewer=1) if self._metric and arm in self.best else ""
+
+    def _draw(self) -> Group:
+        if self._reading:
+            return Group(self._images)
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+        for column in ("arm", "done", "running", "failed", "diverged", self._title):
+            table.add_column(column, justify="left" if column == "arm" else "right")
+        now = Counter(trial.arm for trial in self.running)
+        for arm, planned in self.planned.items():
+            done = self.finished[arm] + self.failed[arm]
+            counts = [f"{count or '·'}" for count in (now[arm], self.failed[arm], self.diverged[arm])]
+            table.add_row(words(arm), f"{done}/{planned}", *counts, self._best(arm))
+        return Group(self._bar, table)

@@ -1,0 +1,55 @@
+"""How far a study is, as a table and as JSON: counts alone, for which nothing is judged or drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from slopewise.drawing import listing
+from slopewise.records import StudyCounts
+from slopewise.support.terminal import words
+
+
+def print_status(counts: StudyCounts, console: Console) -> None:
+    """Print how many trials of each arm are finished, diverged, failed and missing, and what is damaged."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("arm", overflow="fold")
+    for column in ("finished", "diverged", "failed", "missing"):
+        table.add_column(column, justify="right")
+    for arm in counts.arms:
+        table.add_row(words(arm.arm), *map(str, (arm.finished, arm.diverged, arm.failed, arm.missing)))
+    console.print(table)
+    if counts.damaged:
+        console.print(words(damage_note(counts.damaged), style="bold red"))
+
+
+def damage_note(damaged: Sequence[str]) -> str:
+    """Return what to say of a study of which something stored cannot be believed.
+
+    Example:
+        >>> damage_note(["relu seed 3"])
+        'Damaged in the file, and left out: relu seed 3. The same `slopewise run` keeps the damaged file under another \
+name and trains anew what is missing.'
+    """
+    return (
+        f"Damaged in the file, and left out: {listing(damaged)}. The same `slopewise run` keeps the damaged file under "
+        "another name and trains anew what is missing."
+    )
+
+
+def status_json(counts: StudyCounts) -> dict[str, Any]:
+    """Return what `slopewise status --json` prints: numbers of trials, in all and by arm, and names of damaged ones.
+
+    Example:
+        >>> from slopewise.records import ArmCounts
+        >>> status_json(StudyCounts("", (ArmCounts("relu", finished=2, diverged=1, failed=0, missing=3),)))["planned"]
+        5
+    """
+    keys = ("finished", "failed", "diverged", "missing")
+    by_arm = {arm.arm: {key: getattr(arm, key) for key in keys} for arm in counts.arms}
+    totals = {key: sum(arm[key] for arm in by_arm.values()) for key in keys}
+    return {"planned": counts.planned, **totals, "arms": by_arm, "damaged": list(counts.damaged)}

@@ -1,0 +1,162 @@
+"""The values of a watched run that heat maps draw, and their colours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from slopewise.drawing import NOTHING, Cell, Scale, count, listing, number
+from slopewise.recording import NEAR_0, NEAR_1, Sample, SiteSample, SlopeSummary
+
+Cells = Callable[[Sample], Iterable[Cell]]
+Units = Callable[[SiteSample], tuple[int, ...] | None]
+
+STATES = Scale(
+    ((0, "calm-0"), (1e-9, "calm-0"), (1e-9, "warm-0"), (0.1, "warm-1"), (1, "warm-2")),
+    ((0.1, "10 %"), (0.5, "50 %"), (0.97, "all")),
+)
+HARMLESS = Scale(
+    ((0, "calm-0"), (1e-9, "calm-0"), (1e-9, "cold-1"), (1, "cold-2")), ((0.1, "10 %"), (0.5, "50 %"), (0.97, "all"))
+)
+SLOPES = Scale(
+    (
+        (-1, "cold-2"),
+        (-NEAR_0, "cold-1"),
+        (-NEAR_0, "calm-0"),
+        (1 + NEAR_1, "calm-1"),
+        (1 + NEAR_1, "warm-1"),
+        (2, "warm-2"),
+    ),
+    ((-0.55, "negative"), (0, "0"), (1, "1"), (1.55, "above 1")),
+)
+PASSES = Scale(
+    ((0, "cold-2"), (0.3, "cold-1"), (0.6, "calm-0"), (1.05, "calm-1"), (1.05, "warm-1"), (2, "warm-2")),
+    ((0, "0"), (0.5, "0.5"), (1, "1"), (2, "2")),
+)
+UPDATES = Scale(
+    ((-6, "cold-2"), (-4.5, "cold-1"), (-4, "calm-0"), (-2, "calm-0"), (-1.5, "warm-1"), (0, "warm-2")),
+    ((-6, "1e-6"), (-4.5, "slow"), (-3, "1e-3"), (-1.5, "fast"), (0, "1")),
+    log=True,
+)
+RATIOS = Scale(
+    ((-3, "cold-2"), (-1.5, "cold-1"), (-1, "calm-0"), (1, "calm-0"), (1.5, "warm-1"), (3, "warm-2")),
+    ((-3, "0.001"), (-1.5, "slower"), (0, "1"), (1.5, "faster"), (3, "1000")),
+    log=True,
+)
+SIGNALS = Scale(
+    ((-3, "cold-2"), (-1, "cold-1"), (-1, "calm-0"), (1, "calm-1")),
+    ((-3, "0.001"), (-1.8, "noise"), (-1, "0.1"), (0, "1"), (1, "10")),
+    log=True,
+)
+DISTANCES = Scale(
+    ((0, "calm-0"), (0.75, "calm-1"), (0.75, "warm-1"), (2, "warm-2")), ((0, "0"), (0.75, "0.75"), (2, "2"))
+)
+GRADIENTS = Scale(
+    ((-6, "cold-2"), (-3, "cold-1"), (-3, "calm-0"), (0, "calm-1")),
+    ((-6, "1e-6"), (-4.5, "starved"), (-3, "0.001"), (0, "1")),
+    log=True,
+)
+
+
+def dead(site: SiteSample) -> tuple[int, ...] | None:
+    """Dead units, None where no gradient can say."""
+    return None if site.zero_gradient is None else site.dead
+
+
+def units(of: Units, words: str) -> Cells:
+    """Shares of a site's units; blank where `of` has none to say."""
+
+    def each(sample: Sample) -> Iterator[Cell]:
+        for site in sample.sites:
+            found = of(site)
+            if site.not_finite:
+                lost = f"{len(site.not_finite)} of {count(site.units, 'unit')} NaN or infinite"
+                yield Cell(site.site, math.nan, "not finite", lost)
+            elif found is None:
+                yield Cell(site.site, None, NOTHING, "")
+            else:
+                share = len(found) / site.units if site.units else 0.0
+                some = f"{len(found)} of {count(site.units, 'unit')}"
+                yield Cell(site.site, share, f"{number(100 * share, 0)} %", f"{some} {words}")
+
+    return each
+
+
+def pass_through(sample: Sample) -> Iterator[Cell]:
+    """What each site lets through."""
+    for site in sample.sites:
+        yield _cell(site.site, site.pass_through, "pass-through")
+
+
+def median_slopes(sample: Sample) -> Iterator[Cell]:
+    """The median of each layer's slopes, with quartiles and bands in words."""
+    for layer in sample.slopes:
+        found = layer.summary
+        text = number(found.median, 3) if found.finite else "not finite"
+        yield Cell(layer.layer, found.median if found.finite == found.count else math.nan, text, _bands(found))
+
+
+def _bands(found: SlopeSummary) -> str:
+    """The slopes of one layer in words: median, middle half, ends, and how many lie in each alarming band."""
+    parts = []
+    if found.finite == 1:
+        parts.append(f"slope {number(found.median, 3)}")
+    elif found.finite:
+        ends = (found.lower_quartile, found.upper_quartile, found.minimum, found.maximum)
+        lower, upper, low, high = (number(end, 3) for end in ends)
+        parts.append(f"median {number(found.median, 3)}<br>middle half {lower} to {upper}<br>all {low} to {high}")
+    lost = found.count - found.finite
+    bands = {
+        "not finite": lost,
+        "negative": found.negative,
+        "near 0": found.near_0,
+        "near 1": found.near_1,
+        "above 1": found.above_1,
+    }
+    if some := [f"{slopes} {words}" for words, slopes in bands.items() if slopes]:
+        parts.append(f"of {count(found.count, 'slope')}: {listing(some)}")
+    return "<br>".join(parts)
+
+
+def slope_field(field: str, words: str) -> Cells:
+    """One field of every layer's slopes."""
+
+    def each(sample: Sample) -> Iterator[Cell]:
+        for layer in sample.slopes:
+            lost = layer.summary.finite < layer.summary.count
+            yield _cell(layer.layer, getattr(layer, field), words, lost=lost)
+
+    return each
+
+
+def gradients(sample: Sample) -> Iterator[Cell]:
+    """Gradient norms over the largest of the step: what training as a whole does to them cancels."""
+    largest = max((g for layer in sample.layers if (g := layer.gradient) is not None and math.isfinite(g)), default=0.0)
+    for layer in sample.layers:
+        cell = _cell(layer.layer, layer.gradient, "gradient norm", lost="gradient" in layer.not_finite)
+        yield replace(cell, value=cell.value / largest) if cell.value and largest else cell
+
+
+def updates(sample: Sample) -> Iterator[Cell]:
+    """Update-to-weight ratios."""
+    for layer in sample.layers:
+        yield _cell(layer.layer, layer.update_ratio, "update ratio", lost="weight" in layer.not_finite)
+
+
+def _cell(row: str, value: float | None, words: str, *, lost: bool = False) -> Cell:
+    """`lost` is known where a file could not hold the NaN itself."""
+    value = math.nan if lost and value is None else value
+    text = NOTHING if value is None else figure(value)
+    return Cell(row, value, text, f"{words} {text}")
+
+
+def figure(value: float) -> str:
+    """A number of any size.
+
+    Example:
+        >>> figure(0.0123), figure(3.21e-7), figure(math.nan)
+        ('0.0123', '3.2e-07', 'nan')
+    """
+    plain = value == 0 or 1e-3 <= abs(value) < 1e4
+    return number(value) if plain else f"{value:.1e}"

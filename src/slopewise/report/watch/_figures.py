@@ -1,0 +1,166 @@
+"""What a watched run looks like: pure functions of its recording to charts, for the page and for the live one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from slopewise.drawing import Chart, Scale, heat_map, thinned
+from slopewise.recording import AlarmId, Recording, Sample
+from slopewise.report.watch import _cells as cells
+from slopewise.report.watch._gradient_profile import gradient_profile
+
+_ON_SLOPES = tuple(alarm for alarm in get_args(AlarmId) if alarm.startswith("slope-"))
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Charts under one heading.
+
+    Attributes:
+        key: its id on the page.
+        title: its heading.
+        how: how to read the charts, in a few sentences.
+        charts: the first is the main one; a chart with nothing to draw is missing.
+        notes: what the missing ones would have shown.
+    """
+
+    key: str
+    title: str
+    how: str
+    charts: tuple[Chart, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Map:
+    """A heat map, and the alarms that it marks."""
+
+    key: str
+    title: str
+    cells: cells.Cells
+    scale: Scale
+    alarms: tuple[str, ...] = ()
+
+
+_UNITS = {  # in the words of a sentence: No unit is ...
+    "dead": _Map("dead", "Dead units", cells.units(cells.dead, "dead"), cells.STATES, ("dead-units", "not-finite")),
+    "without a gradient": _Map(
+        "zero-gradient",
+        "Units that get no gradient",
+        cells.units(lambda site: site.zero_gradient, "without a gradient"),
+        cells.STATES,
+    ),
+    "never positive": _Map(
+        "never-positive",
+        "Units that are never positive",
+        cells.units(lambda site: site.never_positive, "never positive"),
+        cells.HARMLESS,
+    ),
+    "always positive": _Map(
+        "always-positive",
+        "Units that are always positive",
+        cells.units(lambda site: site.always_positive, "always positive"),
+        cells.STATES,
+        ("linear-site",),
+    ),
+}
+_SLOPES = (
+    _Map("slopes", "Slope: median of each layer", cells.median_slopes, cells.SLOPES, (*_ON_SLOPES, "not-finite")),
+    _Map(
+        "distance",
+        "Largest distance of a slope from its start",
+        cells.slope_field("from_start", "distance from start"),
+        cells.DISTANCES,
+    ),
+    _Map(
+        "signal",
+        "Signal-to-noise ratio of the slopes’ gradient",
+        cells.slope_field("signal_to_noise", "signal-to-noise ratio"),
+        cells.SIGNALS,
+    ),
+    _Map(
+        "slope-updates",
+        "Update ratio of the slopes, over that of the weights",
+        cells.slope_field("against_weights", "update ratio over the weights’"),
+        cells.RATIOS,
+    ),
+)
+_GRADIENTS = _Map(
+    "gradients",
+    "Gradient norm of each layer’s weights, over the largest of the step",
+    cells.gradients,
+    cells.GRADIENTS,
+    ("starved-gradient", "not-finite"),
+)
+_PASS_THROUGH = _Map("pass-through", "Share of the gradient that each site passes", cells.pass_through, cells.PASSES)
+_UPDATES = _Map("updates", "Update of each layer’s weights, over their norm", cells.updates, cells.UPDATES)
+
+
+def watch_charts(recording: Recording) -> tuple[Section, ...]:
+    """All charts of a recording, in the same four sections whatever it holds: units, slopes, gradients, updates.
+
+    A chart keeps its key while a run goes on, and appears once there is something to draw. Of long runs an even
+    selection of steps is drawn, with the first, the latest, and those since which an alarm holds.
+
+    Example:
+        >>> from slopewise.testing import synthetic_recording
+        >>> for section in watch_charts(synthetic_recording(layers=2)):
+        ...     print(section.key, [chart.key for chart in section.charts])
+        units ['dead', 'zero-gradient', 'never-positive']
+        slopes ['slopes', 'distance', 'signal', 'slope-updates']
+        gradients ['gradients', 'gradient-profile', 'pass-through']
+        updates ['updates']
+    """
+    rows = max((max(len(sample.sites), len(sample.layers)) for sample in recording.samples), default=0)
+    drawn = thinned(recording.samples, rows, (alarm.since for alarm in recording.alarms))
+
+    def charts(*maps: _Map) -> tuple[Chart, ...]:
+        return tuple(chart for each in maps if (chart := _chart(each, recording, drawn)) is not None)
+
+    nowhere = [words for words, each in _UNITS.items() if _nowhere(each, drawn)]
+    gradients, profile = charts(_GRADIENTS, _PASS_THROUGH), gradient_profile(recording)
+    return (
+        Section(
+            "units",
+            "Units",
+            "One row for each call site, the input’s at the top; one column for each sampled step. Grey: none. The "
+            "stronger the orange, the larger the share of the site’s units. Blue: never positive, which is harmless "
+            "where a gradient still flows. Blank: not measured there. ▶ marks since when an alarm holds.",
+            charts(*(each for words, each in _UNITS.items() if words not in nowhere)),
+            (f"At none of the steps drawn is a unit {' or '.join(nowhere)}.",) if nowhere else (),
+        ),
+        Section(
+            "slopes",
+            "Slopes",
+            "Grey: between 0 (faint: ReLU) and 1 (strong: linear). Blue: negative, the function falls and rises. "
+            "Orange: above 1, negative inputs are amplified. Pink: not finite. ▶ marks since when an alarm holds.",
+            charts(*_SLOPES),
+        ),
+        Section(
+            "gradients",
+            "Gradient flow",
+            "The gradient comes from the output, at the bottom. Where a column turns blue and stays so up to the top, "
+            "these layers learn little: their gradient is below a thousandth of the largest of that step.",
+            (*gradients[:1], *([profile] if profile else ()), *gradients[1:]),
+        ),
+        Section(
+            "updates",
+            "Updates",
+            "‖Δw‖ / ‖w‖ in one step, often near 0.001 in a net that trains well. Blue: hardly moves. Orange: moves by "
+            "several percent in each step.",
+            charts(_UPDATES),
+        ),
+    )
+
+
+def _chart(each: _Map, recording: Recording, drawn: Sequence[Sample]) -> Chart | None:
+    label = f"Heat map: {each.title}, by layer in the order of depth and by step."
+    alarms = [alarm for alarm in recording.alarms if alarm.id in each.alarms]
+    return heat_map(each.key, each.title, label, each.cells, drawn, each.scale, alarms)
+
+
+def _nowhere(each: _Map, drawn: Sequence[Sample]) -> bool:
+    values = [cell.value for sample in drawn for cell in each.cells(sample)]
+    return not any(values) and any(value is not None for value in values)

@@ -1,0 +1,180 @@
+"""A recording's latest state as rows of text, and what stands above and below them: for the page and the terminal."""
+
+from __future__ import annotations
+
+import math
+
+from slopewise.drawing import NOTHING, count, listing, number
+from slopewise.recording import ALARM_IDS, Alarm, AlarmId, Recording
+from slopewise.report.watch._cells import figure
+
+Row = tuple[str, ...]
+SITES: Row = (
+    "call site",
+    "activation",
+    "units",
+    "positive",
+    "never positive",
+    "always positive",
+    "zero gradient",
+    "dead",
+    "dead since step",
+    "pass-through",
+)
+SLOPES: Row = (
+    "layer",
+    "slopes",
+    "median",
+    "lowest",
+    "highest",
+    "gradient SNR",
+    "update ratio",
+    "vs weights",
+    "from start",
+)
+LAYERS: Row = ("layer", "gradient norm", "weight norm", "update norm", "update ratio")
+LOST: Row = ("where", "what")
+
+
+def site_rows(recording: Recording) -> tuple[Row, ...]:
+    """Every call site as it was last seen, under `SITES`; units are counted.
+
+    Example:
+        >>> from slopewise.testing import synthetic_recording
+        >>> site_rows(synthetic_recording(layers=2))[1][:9]
+        ('block1.act', 'relu', '16', '18 %', '11', '0', '11', '11', '401')
+    """
+    latest = {site.site: site for sample in recording.samples for site in sample.sites}
+    since = _dead_since(recording)
+    return tuple(
+        (
+            site.site,
+            site.activation,
+            str(site.units),
+            f"{number(100 * site.positive, 0)} %",
+            str(len(site.never_positive)),
+            str(len(site.always_positive)),
+            _length(site.zero_gradient),
+            _length(None if site.zero_gradient is None else site.dead),
+            str(since.get(site.site, "")),
+            number(site.pass_through, 2),
+        )
+        for site in latest.values()
+    )
+
+
+def slope_rows(recording: Recording) -> tuple[Row, ...]:
+    """Every layer's slopes as they were last seen, under `SLOPES`."""
+    latest = {layer.layer: layer for sample in recording.samples for layer in sample.slopes}
+    return tuple(
+        (
+            layer.layer,
+            str(layer.summary.count),
+            *(_slope(value) for value in (layer.summary.median, layer.summary.minimum, layer.summary.maximum)),
+            _figure(layer.signal_to_noise),
+            _figure(layer.update_ratio),
+            _figure(layer.against_weights),
+            _figure(layer.from_start),
+        )
+        for layer in latest.values()
+    )
+
+
+def layer_rows(recording: Recording) -> tuple[Row, ...]:
+    """Every layer's weights as they were last seen, under `LAYERS`."""
+    latest = {layer.layer: layer for sample in recording.samples for layer in sample.layers}
+    return tuple(
+        (layer.layer, *map(_figure, (layer.gradient, layer.weight, layer.update, layer.update_ratio)))
+        for layer in latest.values()
+    )
+
+
+def lost_rows(recording: Recording) -> tuple[Row, ...]:
+    """What was NaN or infinite in the latest sample: where, and what."""
+    if not recording.samples:
+        return ()
+    latest = recording.samples[-1]
+    found = [(x.site, f"{len(x.not_finite)} of {count(x.units, 'unit')}") for x in latest.sites if x.not_finite]
+    found += [
+        (x.layer, f"{x.summary.count - x.summary.finite} of {count(x.summary.count, 'slope')}")
+        for x in latest.slopes
+        if x.summary.finite < x.summary.count
+    ]
+    return tuple(found + [(x.layer, listing(x.not_finite)) for x in latest.layers if x.not_finite])
+
+
+def by_id(recording: Recording) -> dict[AlarmId, list[Alarm]]:
+    """The alarms by their id, the most serious first."""
+    return {kind: some for kind in ALARM_IDS if (some := [alarm for alarm in recording.alarms if alarm.id == kind])}
+
+
+def verdict(recording: Recording) -> str:
+    """How many alarms, and which.
+
+    Example:
+        >>> from slopewise.testing import synthetic_recording
+        >>> verdict(synthetic_recording(layers=3)), verdict(synthetic_recording(layers=1))
+        ('3 alarms: slope-runaway, dead-units and slope-above-1', 'no alarms')
+    """
+    if not recording.alarms:
+        return "no alarms"
+    kinds = [kind if len(some) == 1 else f"{kind} ({len(some)})" for kind, some in by_id(recording).items()]
+    return f"{count(len(recording.alarms), 'alarm')}: {listing(kinds)}"
+
+
+def extent(recording: Recording) -> str:
+    """How much was watched.
+
+    Example:
+        >>> from slopewise.testing import synthetic_recording
+        >>> extent(synthetic_recording(layers=1, samples=3))
+        '3 samples, one every 50 steps, of 150 steps'
+    """
+    every, samples = recording.header.every, recording.samples
+    taken = count(len(samples), "sample") + (f", one every {every} steps" if every > 1 else "")
+    if recording.end:
+        return f"{taken}, of {count(recording.end.step, 'step')}"
+    return f"{taken}, up to step {samples[-1].step} so far" if samples else f"{taken} so far"
+
+
+def overhead(recording: Recording) -> str:
+    """What measuring took, as a share of the time where that is known.
+
+    Example:
+        >>> from slopewise.testing import synthetic_recording
+        >>> overhead(synthetic_recording(layers=1, samples=3))
+        'Measuring took 0.4 % of the time: 0.0120 of 3.01 seconds.'
+    """
+    end = recording.end
+    if end is None:
+        return f"Measuring took {number(sum(sample.seconds for sample in recording.samples))} seconds so far."
+    share = f"{number(100 * end.overhead / end.seconds, 1)} % of the time: " if end.seconds else ""
+    return f"Measuring took {share}{number(end.overhead)} of {number(end.seconds)} seconds."
+
+
+def _dead_since(recording: Recording) -> dict[str, int]:
+    """By site that has dead units now: the first step of the latest stretch of samples in which it has some."""
+    since: dict[str, int] = {}
+    over: set[str] = set()
+    for sample in reversed(recording.samples):
+        sites = [site for site in sample.sites if site.site not in over]
+        if not sites and over:
+            break
+        for site in sites:
+            if site.dead:
+                since[site.site] = sample.step
+            else:
+                over.add(site.site)
+    return since
+
+
+def _length(units: tuple[int, ...] | None) -> str:
+    return NOTHING if units is None else str(len(units))
+
+
+def _figure(value: float | None) -> str:
+    return NOTHING if value is None else figure(value)
+
+
+def _slope(value: float) -> str:
+    return number(value, 3) if math.isfinite(value) else figure(value)
