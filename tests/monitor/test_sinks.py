@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from slopewise.recording._alarm import ALARM_IDS, Alarm
 
 from slopewise.errors import SlopewiseError
 from slopewise.monitor.sinks import JsonLines, MLflow, Sink, TensorBoard, WandB, replay
@@ -22,6 +21,7 @@ from slopewise.monitor.sinks._metrics import QUANTITIES, alarm_table, layer_metr
 from slopewise.monitor.sinks._slope_map import SlopeMap, colour, draw
 from slopewise.recording._recording import End, Header, Recording, read_recording
 from slopewise.recording._sample import LayerSample, Sample, SiteSample, SlopeSample
+from slopewise.recording.alarms import ALARM_IDS, Alarm
 from slopewise.slopes import SlopeSummary
 from slopewise.testing import synthetic_recording
 

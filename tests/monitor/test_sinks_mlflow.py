@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import pytest
-from slopewise.recording._alarm import Alarm
 
 from slopewise.monitor.sinks import MLflow, replay
 from slopewise.monitor.sinks._metrics import layer_metrics, run_metrics
 from slopewise.recording._recording import Recording, read_recording
+from slopewise.recording.alarms import Alarm
 from slopewise.testing import synthetic_recording
 
 mlflow = pytest.importorskip("mlflow")
