@@ -16,6 +16,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from slopewise.optim import _shared
+
 # Machines differ in speed: how long an example takes says nothing about the code.
 settings.register_profile("slopewise", deadline=None)
 settings.load_profile("slopewise")
@@ -26,6 +28,9 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     share = max(1, torch.get_num_threads() // workers)
     os.environ.setdefault("OMP_NUM_THREADS", str(share))
     torch.set_num_threads(share)
+
+# Warnings that come once per process would fail whichever test is first: their own tests undo this.
+_shared._warned = True
 
 
 # torchvision's compiled operators load in one build of PyTorch alone. Its Python parts, which timm and transformers

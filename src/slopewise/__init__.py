@@ -1,8 +1,8 @@
 """slopewise: what a learned negative slope (PReLU) does to the training of a CNN, and whether it is worth it.
 
-The layers and conversion need torch alone. `Study`, `load_spec` and `Results` need `pip install slopewise[study]`,
-`export_model` and `quantize_onnx` need `slopewise[export]`. Every name is imported when it is first used, so that
-commands that need no tensors do not wait for torch.
+The layers and conversion need torch alone. `Study`, `load_spec`, `load_study` and `Results` need
+`pip install slopewise[study]`, `export_model` and `quantize_onnx` need `slopewise[export]`. Every name is imported when
+it is first used, so that commands that need no tensors do not wait for torch.
 """
 
 from __future__ import annotations
@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from slopewise.nn import functional as functional
     from slopewise.optim import SlopeSchedule as SlopeSchedule
     from slopewise.optim import param_groups as param_groups
+    from slopewise.optim import set_shared_gradient as set_shared_gradient
     from slopewise.results import Results as Results
     from slopewise.study import Study as Study
     from slopewise.study import load_spec as load_spec
+    from slopewise.study import load_study as load_study
 
 __all__ = [
     "BatchNormPReLU1d",
@@ -60,10 +62,12 @@ __all__ = [
     "functional",
     "init",
     "load_spec",
+    "load_study",
     "nn",
     "ops",
     "param_groups",
     "quantize_onnx",
+    "set_shared_gradient",
     "watch",
 ]
 
@@ -74,9 +78,9 @@ __getattr__ = importer(
         "export": ("export_model", "quantize_onnx"),
         "monitor": ("Monitor", "watch"),
         "nn": ("BatchNormPReLU1d", "BatchNormPReLU2d", "BatchNormPReLU3d", "ConvBNPReLU", "PReLU", "functional"),
-        "optim": ("SlopeSchedule", "param_groups"),
+        "optim": ("SlopeSchedule", "param_groups", "set_shared_gradient"),
         "results": ("Results",),
-        "study": ("Study", "load_spec"),
+        "study": ("Study", "load_spec", "load_study"),
     },
     modules=("init", "monitor", "nn", "ops", "optim"),
     extras={"export": "export", "results": "study", "study": "study"},

@@ -32,28 +32,32 @@ class SlopewiseWarning(_Said, UserWarning):
     """Base of the warnings; the command line prints its message in one line."""
 
 
-class StoreWarning(SlopewiseWarning):
-    """A fault of a study's file, damage or a lock, that does not stop the study."""
+class ArgumentError(SlopewiseError, ValueError):
+    """An argument of the caller cannot be used. As a ValueError, it is caught where other libraries' are."""
 
 
-class SpecError(SlopewiseError):
+class SpecError(ArgumentError):
     """The study's spec is wrong: an unknown key, a value out of range, an unknown arm."""
 
 
-class DataError(SlopewiseError):
+class DataError(ArgumentError):
     """The images or labels cannot be used."""
 
 
-class ModelError(SlopewiseError):
+class ModelError(ArgumentError):
     """The model or an activation cannot be built, or does not meet the requirements of a study."""
 
 
-class ConversionError(SlopewiseError):
+class ConversionError(ArgumentError):
     """A model cannot be converted as requested: nothing to convert, modules used twice, a failing example input."""
 
 
-class CheckpointError(SlopewiseError):
+class CheckpointError(ArgumentError):
     """The checkpoint cannot be read, or it is ambiguous which of its contents is meant."""
+
+
+class ExportError(ArgumentError):
+    """The model cannot be exported, or the file does not compute what the model computes."""
 
 
 class StoreError(SlopewiseError):
@@ -62,6 +66,30 @@ class StoreError(SlopewiseError):
 
 class EngineError(SlopewiseError):
     """No trial can be run, because workers do not start."""
+
+
+class StoreWarning(SlopewiseWarning):
+    """A fault of a study's file, damage or a lock, that does not stop the study."""
+
+
+class DataWarning(SlopewiseWarning):
+    """Some data were left out, or are perhaps not as intended; the rest can be used."""
+
+
+class ConversionWarning(SlopewiseWarning):
+    """Something about a conversion that its user should look at."""
+
+
+class ExportWarning(SlopewiseWarning):
+    """The file is right, but a runtime's default precision gives inaccurate results."""
+
+
+class MonitorWarning(SlopewiseWarning):
+    """Something that the monitor could not do; training goes on."""
+
+
+class KernelsWarning(SlopewiseWarning):
+    """The compiled kernels cannot be used: slopewise gives the same answers, more slowly."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from slopewise.records import TrialRecord
-from slopewise.study import read_results
+from slopewise.study import load_study
 
 RUN = ["run", "--arms", "relu,prelu_channel", "--seeds", "2", "--epochs", "3", "--train-size", "300", "--workers", "1"]
 _TIMES = ("seconds", "seconds_per_step", "monitor_seconds", "operator_costs", "attempts")
@@ -49,6 +49,6 @@ def test_readers_in_a_loop_and_an_open_select_change_no_bit(tmp_path: Path) -> N
     assert reads > 2
     undisturbed.communicate()
     assert undisturbed.returncode == 0
-    one, other = (read_results(folder).record for folder in (watched, alone))
+    one, other = (load_study(folder).record for folder in (watched, alone))
     assert [untimed(trial) for trial in one.trials] == [untimed(trial) for trial in other.trials]
     assert len(one.trials) == 4

@@ -21,7 +21,7 @@ class Net(nn.Module):
         self.stem, self.a, self.b = (sw.ConvBNPReLU(inner, 8, num_parameters=count) for inner in (3, 8, 8))
         if kind == "relu":
             for block in (self.stem, self.a, self.b):
-                block.bn = sw.BatchNormPReLU2d(8, 1, init=0.0, learnable=False)
+                block.bn = sw.BatchNormPReLU2d(8, num_parameters=1, init=0.0, learnable=False)
         self.head = nn.Linear(8, 4)
 
     def forward(self, x):

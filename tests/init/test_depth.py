@@ -84,7 +84,7 @@ def test_values_keep_their_scale_and_drift_with_relus_gain(activation):
             found.append(mean_square(model, x))
         return sum(found) / DRAWS
 
-    ours = measured(lambda: init.kaiming_(model, generator=generator))
+    ours = measured(lambda: init.kaiming(model, generator=generator))
     assert ours == pytest.approx(1, abs=4 * error)
     drift = math.prod(1 + slopes_of(act).square().mean().item() for act in model[1::2])
     assert drift > 1 + 20 * error
@@ -106,7 +106,7 @@ def test_gradients_keep_their_scale_with_fan_out(activation):
     x = torch.randn(4, WIDTH, generator=generator)
     found = []
     for _ in range(DRAWS):
-        init.kaiming_(model, mode="fan_out", generator=generator)
+        init.kaiming(model, mode="fan_out", generator=generator)
         found.append(gradient_square(model, x, generator))
     mean, deviation = torch.tensor(found).mean().item(), torch.tensor(found).std().item()
     error = deviation / math.sqrt(DRAWS)
@@ -131,7 +131,7 @@ def test_each_group_of_a_convolution_has_the_scale_for_its_own_channels():
         model = nn.Sequential(nn.Conv2d(3, 32, 1), sw.PReLU(32, slopes), conv)
         found = []
         for _ in range(40):
-            init.kaiming_(model, generator=generator)
+            init.kaiming(model, generator=generator)
             z = torch.randn(8, 32, 12, 12, generator=generator)
             with torch.no_grad():
                 y = conv(model[1](z))[:, :, 2:-2, 2:-2]
@@ -165,7 +165,7 @@ def test_residual_blocks_without_normalisation(a):
     for block in blocks:
         block.two.register_forward_hook(lambda module, args, output: seen.append(output.square().mean().item()))
     x = torch.randn(64, width, generator=generator)
-    init.kaiming_(model, generator=generator)
+    init.kaiming(model, generator=generator)
     model(x)
     # The sums are taken as normal, which a rectified stream is not quite: near 1, not equal to it.
     assert all(0.5 < square < 2 for square in seen)
@@ -190,7 +190,7 @@ def test_branches_that_are_concatenated_added_and_scaled():
     model = Branches()
     found = []
     for _ in range(40):
-        report = init.kaiming_(model, generator=generator)
+        report = init.kaiming(model, generator=generator)
         found.append(mean_square(model, torch.randn(16, 64, generator=generator)))
     measured = torch.tensor(found)
     assert measured.mean().item() == pytest.approx(1, abs=4 * measured.std().item() / math.sqrt(40))

@@ -32,7 +32,7 @@ def test_slopes_per_channel_are_summed_over_the_fan(slopes, mode):
     """Var[w] k² Σ_c ½(1 + a_c²) = 1, over the channels in front of a layer, or behind it."""
     count = len(slopes)
     model = nn.Sequential(nn.Conv2d(3, count, 3), sw.PReLU(count, slopes), nn.Conv2d(count, 5, 3))
-    report = init.kaiming_(model, mode=mode)
+    report = init.kaiming(model, mode=mode)
     total = 9 * sum((1 + a * a) / 2 for a in slopes)
     assert stds(report)["2" if mode == "fan_in" else "0"] == pytest.approx((total**-0.5, total**-0.5), rel=1e-6)
     assert stds(report)["0" if mode == "fan_in" else "2"] == pytest.approx(
@@ -85,7 +85,7 @@ def beyond_bounds():
     ],
 )
 def test_activations_however_they_are_written(act, square, example):
-    report = init.kaiming_(OneOf(act), example)
+    report = init.kaiming(OneOf(act), example)
     assert report.layers[0].gain[0] == pytest.approx(math.sqrt(2 / (1 + square)), rel=1e-5)
     assert not report.unknown
 
@@ -95,7 +95,7 @@ def test_compiled_operators_are_seen_as_what_they_are():
         def forward(self, x):
             return self.head(sw.functional.prelu(x, self.q))
 
-    report = init.kaiming_(Large(None), torch.randn(4000, 8))
+    report = init.kaiming(Large(None), torch.randn(4000, 8))
     assert report.layers[0].gain[0] == pytest.approx(init.gain(torch.linspace(-1, 1, 8)), rel=1e-6)
     assert not report.unknown
 
@@ -106,15 +106,15 @@ def test_other_activations_by_their_own_second_moment(example):
         return x * special.expit(x)
 
     second = stats.norm.expect(lambda x: silu(x) ** 2)
-    report = init.kaiming_(OneOf(nn.SiLU()), example)
+    report = init.kaiming(OneOf(nn.SiLU()), example)
     assert report.layers[0].gain[0] == pytest.approx(second**-0.5, rel=1e-4)
-    report = init.kaiming_(OneOf(lambda self, x: 2 * torch.sigmoid(x)), example)
+    report = init.kaiming(OneOf(lambda self, x: 2 * torch.sigmoid(x)), example)
     second = stats.norm.expect(lambda x: 4 * special.expit(x) ** 2)
     assert report.layers[0].gain[0] == pytest.approx(second**-0.5, rel=1e-4)
 
 
 def test_an_operation_that_is_unknown_is_named():
-    report = init.kaiming_(OneOf(lambda self, x: F.softmax(x, 1)))
+    report = init.kaiming(OneOf(lambda self, x: F.softmax(x, 1)))
     assert gains(report) == {"head": 1.0}
     assert report.unknown == ("softmax() in the model",)
     assert "taken to give second moment 1:\n  softmax() in the model" in str(report)
@@ -135,7 +135,7 @@ def test_an_operation_that_is_unknown_is_named():
 )
 def test_fans(layer, fan_in, fan_out):
     for mode, fan in (("fan_in", fan_in), ("fan_out", fan_out)):
-        (entry,) = init.kaiming_(nn.Sequential(layer), mode=mode).layers
+        (entry,) = init.kaiming(nn.Sequential(layer), mode=mode).layers
         assert entry.fan == fan
         assert entry.std == pytest.approx((fan**-0.5, fan**-0.5))
         assert entry.gain == pytest.approx((1, 1))
@@ -145,10 +145,10 @@ def test_fans(layer, fan_in, fan_out):
 def test_strides_measured_in_both_directions(layer):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(32, 16, 24, 24, generator=generator, requires_grad=True)
-    init.kaiming_(nn.Sequential(layer), mode="fan_in", generator=generator)
+    init.kaiming(nn.Sequential(layer), mode="fan_in", generator=generator)
     inside = layer(x.detach())[:, :, 6:-6, 6:-6] if layer.transposed else layer(x.detach())
     assert inside.square().mean().item() == pytest.approx(1, abs=0.1)
-    init.kaiming_(nn.Sequential(layer), mode="fan_out", generator=generator)
+    init.kaiming(nn.Sequential(layer), mode="fan_out", generator=generator)
     y = layer(x)
     y.backward(torch.randn(y.shape, generator=generator))
     assert x.grad[:, :, 6:-6, 6:-6].square().mean().item() == pytest.approx(1, abs=0.1)
@@ -157,7 +157,7 @@ def test_strides_measured_in_both_directions(layer):
 def test_depthwise_convolutions_have_a_scale_for_each_channel():
     slopes = [0.0, 0.5, 2.0]
     model = nn.Sequential(nn.Conv2d(1, 3, 1), sw.PReLU(3, slopes), nn.Conv2d(3, 300, 9, groups=3))
-    report = init.kaiming_(model, generator=torch.Generator().manual_seed(0))
+    report = init.kaiming(model, generator=torch.Generator().manual_seed(0))
     expected = [(81 * (1 + a * a) / 2) ** -0.5 for a in slopes]
     assert report.layers[1].std == pytest.approx((min(expected), max(expected)))
     measured = model[2].weight.view(3, -1).std(1)
@@ -169,7 +169,7 @@ def test_depthwise_convolutions_have_a_scale_for_each_channel():
 )
 def test_distributions(distribution, law):
     model = nn.Sequential(nn.Linear(50, 100), nn.PReLU(), nn.Linear(100, 100))
-    init.kaiming_(model, distribution=distribution, generator=torch.Generator().manual_seed(0))
+    init.kaiming(model, distribution=distribution, generator=torch.Generator().manual_seed(0))
     scaled = model[2].weight.detach().flatten() / (init.gain(0.25) / 10)
     assert stats.kstest(scaled.numpy(), law.cdf).pvalue > 0.01
     assert not model[2].bias.any()
@@ -190,7 +190,7 @@ class UNet(nn.Module):
 
 @pytest.mark.parametrize("example", [None, torch.zeros(1, 1, 8, 8)], ids=["graph", "example"])
 def test_concatenated_channels_count_by_their_number(example):
-    report = init.kaiming_(UNet(), example)
+    report = init.kaiming(UNet(), example)
     assert gains(report) == {
         "down": 1.0,
         "deep": math.sqrt(2 / 1.25),
@@ -199,7 +199,7 @@ def test_concatenated_channels_count_by_their_number(example):
     }
     assert report.layers[-1].neighbours == ("a (PReLU)", "c (PReLU)")
     # Behind `down` stand `deep` and `last`, by way of the same activation: gradients add up.
-    report = init.kaiming_(UNet(), example, mode="fan_out")
+    report = init.kaiming(UNet(), example, mode="fan_out")
     assert report.layers[0].gain[0] == pytest.approx((2 * 1.25 / 2) ** -0.5)
     assert report.layers[1].gain[0] == pytest.approx(math.sqrt(2))
     assert report.layers[2].gain[0] == pytest.approx((5 / 2) ** -0.5)
@@ -223,8 +223,8 @@ class Collecting(nn.Module):
 def test_the_image_itself_counts_by_its_channels_in_a_concatenation():
     """No layer stands before it to tell where its channels are; its shape does."""
     example = torch.zeros(2, 3, 8, 8)
-    assert gains(init.kaiming_(Collecting(), example))["head"] == math.sqrt(7 / (3 + 2 / 2 + 2))
-    assert gains(init.kaiming_(Collecting(), example, mode="fan_out"))["stem"] == math.sqrt(4 / (4 * (1 / 2 + 1) / 2))
+    assert gains(init.kaiming(Collecting(), example))["head"] == math.sqrt(7 / (3 + 2 / 2 + 2))
+    assert gains(init.kaiming(Collecting(), example, mode="fan_out"))["stem"] == math.sqrt(4 / (4 * (1 / 2 + 1) / 2))
 
 
 def test_flattening_repeats_channels_or_goes_round_them():
@@ -234,12 +234,12 @@ def test_flattening_repeats_channels_or_goes_round_them():
         nn.Conv2d(1, 2, 1), sw.PReLU(2, slopes), nn.MaxPool2d(2), nn.Flatten(), nn.Unflatten(1, (8, 1)), tail
     )
     for example in (None, torch.zeros(2, 1, 4, 4)):
-        low, high = init.kaiming_(images, example).layers[1].std
+        low, high = init.kaiming(images, example).layers[1].std
         assert (low, high) == pytest.approx((4**-0.5, 2**-0.5))
     tokens = nn.Sequential(
         nn.Linear(3, 2), sw.PReLU(2, slopes, channel_dim=-1), nn.Flatten(), nn.Unflatten(1, (8, 1)), tail
     )
-    assert init.kaiming_(tokens, torch.zeros(5, 4, 3)).layers[1].std == pytest.approx((3**-0.5, 3**-0.5))
+    assert init.kaiming(tokens, torch.zeros(5, 4, 3)).layers[1].std == pytest.approx((3**-0.5, 3**-0.5))
 
 
 class Residual(nn.Module):
@@ -257,9 +257,9 @@ class Residual(nn.Module):
 
 @pytest.mark.parametrize("example", [None, torch.zeros(2, 4)], ids=["graph", "example"])
 def test_sums_add_second_moments_and_what_is_changed_in_place_counts_as_changed(example):
-    assert gains(init.kaiming_(Residual(inplace=False), example))["head"] == 2**-0.5
-    assert gains(init.kaiming_(Residual(inplace=True), example))["head"] == 1.5**-0.5
-    out = init.kaiming_(Residual(inplace=False), example, mode="fan_out")
+    assert gains(init.kaiming(Residual(inplace=False), example))["head"] == 2**-0.5
+    assert gains(init.kaiming(Residual(inplace=True), example))["head"] == 1.5**-0.5
+    out = init.kaiming(Residual(inplace=False), example, mode="fan_out")
     # The stem's output meets the head through the sum, and through ReLU the branch.
     assert gains(out)["stem"] == 1.5**-0.5
     assert gains(out)["branch"] == 1.0
@@ -275,7 +275,7 @@ def test_means_count_where_rectified_values_are_added():
             return self.head(F.relu(self.a(x)) + F.relu(self.b(x)) - 1)
 
     mean, variance = 2 / math.sqrt(2 * math.pi) - 1, 2 * (0.5 - 1 / (2 * math.pi))
-    assert gains(init.kaiming_(Sum()))["head"] == (mean**2 + variance) ** -0.5
+    assert gains(init.kaiming(Sum()))["head"] == (mean**2 + variance) ** -0.5
 
 
 def test_channels_that_are_picked_apart():
@@ -289,7 +289,7 @@ def test_channels_that_are_picked_apart():
             return self.head(value * gate)
 
     for example in (None, torch.zeros(2, 4)):  # each half is taken to be as all channels are: second moment 3/4
-        assert gains(init.kaiming_(Gate(), example))["head"] == 4 / 3
+        assert gains(init.kaiming(Gate(), example))["head"] == 4 / 3
 
 
 def test_layers_called_twice_or_sharing_a_weight_get_the_mean():
@@ -297,7 +297,7 @@ def test_layers_called_twice_or_sharing_a_weight_get_the_mean():
     twin = nn.Linear(6, 6)
     twin.weight = shared.weight
     model = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), shared, sw.PReLU(6, 2.0), shared, nn.Identity(), twin)
-    report = init.kaiming_(model)
+    report = init.kaiming(model)
     first = (6 / 2 + 6 * 5 / 2) / 2  # the two calls of the one
     assert stds(report)["2"] == stds(report)["6"] == pytest.approx([((first + 6) / 2) ** -0.5] * 2)
     assert report.layers[1].notes == ("called 2 times, initialised for the mean", "its weight is also that of 6")
@@ -320,7 +320,7 @@ class Language(nn.Module):
 def test_what_is_left_alone_is_listed_and_untouched():
     model = Language()
     before = copy.deepcopy(model.state_dict())
-    report = init.kaiming_(model, torch.zeros(2, 3, dtype=torch.long))
+    report = init.kaiming(model, torch.zeros(2, 3, dtype=torch.long))
     assert [layer.name for layer in report.layers] == ["body"]
     assert dict(report.left) == {
         "head": "it shares its weight with embed (Embedding)",
@@ -339,7 +339,7 @@ def test_frozen_layers_and_normalisations_keep_their_values():
     model[5].bias.requires_grad_(requires_grad=False)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     example, state = torch.randn(2, 3, 8, 8), torch.random.get_rng_state()
-    report = init.kaiming_(model, example, generator=torch.Generator().manual_seed(0))
+    report = init.kaiming(model, example, generator=torch.Generator().manual_seed(0))
     assert torch.equal(state, torch.random.get_rng_state())
     assert report.left == (("0", "its weight is frozen"),)
     changed = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
@@ -355,7 +355,7 @@ def test_parametrised_weights():
     )
     spectral = model[2].parametrizations.weight.original.clone()
     for example in (None, torch.zeros(1, 100)):
-        report = init.kaiming_(model, example)
+        report = init.kaiming(model, example)
         assert [layer.name for layer in report.layers] == ["0"]
         assert report.left == (("2", "its weight is parametrised (_SpectralNorm), which need not give what is drawn"),)
     assert model[0].weight.std().item() == pytest.approx(0.1, rel=0.05)  # of 10,000 values: 7 standard errors
@@ -364,20 +364,20 @@ def test_parametrised_weights():
 
 def test_a_scale_without_effect_is_noted():
     model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.ReLU(), sw.ConvBNPReLU(2, 2), nn.Conv2d(2, 2, 1))
-    notes = {layer.name: layer.notes for layer in init.kaiming_(model).layers}
+    notes = {layer.name: layer.notes for layer in init.kaiming(model).layers}
     nothing = ("its scale has no effect: what it gives is normalised",)
     assert notes == {"0": nothing, "3.conv": nothing, "4": ()}
 
 
 def test_generators_and_dtypes():
     model = nn.Sequential(nn.Linear(8, 64), nn.PReLU(), nn.Linear(64, 64)).bfloat16()
-    init.kaiming_(model, generator=torch.Generator().manual_seed(5))
+    init.kaiming(model, generator=torch.Generator().manual_seed(5))
     first = model[2].weight.clone()
-    init.kaiming_(model, generator=torch.Generator().manual_seed(5))
+    init.kaiming(model, generator=torch.Generator().manual_seed(5))
     assert torch.equal(model[2].weight, first)
     assert first.dtype == torch.bfloat16
     single = nn.Sequential(nn.Linear(8, 64), nn.PReLU(), nn.Linear(64, 64))
-    init.kaiming_(single, generator=torch.Generator().manual_seed(5))
+    init.kaiming(single, generator=torch.Generator().manual_seed(5))
     assert torch.equal(single[2].weight.bfloat16(), first)
 
 
@@ -392,9 +392,9 @@ class Branching(nn.Module):
 
 def test_what_the_graph_cannot_show_the_example_does():
     with pytest.raises(ModelError, match=r"torch.fx cannot trace Branching .*: pass example_inputs"):
-        init.kaiming_(Branching())
-    assert gains(init.kaiming_(Branching(), torch.ones(1, 3))) == {"layer": 1.0, "head": math.sqrt(2)}
-    assert gains(init.kaiming_(Branching(), {"x": torch.ones(1, 3)}))["head"] == math.sqrt(2)
+        init.kaiming(Branching())
+    assert gains(init.kaiming(Branching(), torch.ones(1, 3))) == {"layer": 1.0, "head": math.sqrt(2)}
+    assert gains(init.kaiming(Branching(), {"x": torch.ones(1, 3)}))["head"] == math.sqrt(2)
 
     class Joined(nn.Module):
         def __init__(self):
@@ -405,8 +405,8 @@ def test_what_the_graph_cannot_show_the_example_does():
             return self.head(torch.cat([x, F.relu(self.layer(x))], 1))
 
     with pytest.raises(ModelError, match="how many channels it has: pass example_inputs"):
-        init.kaiming_(Joined())
-    assert gains(init.kaiming_(Joined(), torch.ones(1, 3)))["head"] == math.sqrt(6 / (3 + 3 / 2))
+        init.kaiming(Joined())
+    assert gains(init.kaiming(Joined(), torch.ones(1, 3)))["head"] == math.sqrt(6 / (3 + 3 / 2))
 
 
 def test_refusals_leave_the_model_as_it_was():
@@ -414,15 +414,15 @@ def test_refusals_leave_the_model_as_it_was():
     model[1].weight.data[1] = math.nan
     before = copy.deepcopy(model.state_dict())
     with pytest.raises(ModelError, match="what '2' adds up has second moments with the sum nan"):
-        init.kaiming_(model)
+        init.kaiming(model)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items() if key != "1.weight")
     with pytest.raises(ValueError, match="unknown mode='fan-in'; did you mean 'fan_in'"):
-        init.kaiming_(model, mode="fan-in")
+        init.kaiming(model, mode="fan-in")
     with pytest.raises(ValueError, match="unknown distribution='gaussian'"):
-        init.kaiming_(model, distribution="gaussian")
+        init.kaiming(model, distribution="gaussian")
     with pytest.raises(ModelError, match=r"'0\.weight' has no shape yet"):
-        init.kaiming_(nn.Sequential(nn.LazyLinear(3)))
+        init.kaiming(nn.Sequential(nn.LazyLinear(3)))
     with pytest.raises(ModelError, match=r"'0\.weight' has no values \(meta device\)"):
-        init.kaiming_(nn.Sequential(nn.Linear(3, 3, device="meta")))
+        init.kaiming(nn.Sequential(nn.Linear(3, 3, device="meta")))
     with pytest.raises(ModelError, match="ReLU has no convolution and no linear layer"):
-        init.kaiming_(nn.ReLU())
+        init.kaiming(nn.ReLU())

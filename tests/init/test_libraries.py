@@ -15,7 +15,7 @@ from slopewise import init
 
 def check(model, example):
     """Every convolution and linear layer was drawn, with the standard deviation that the report says."""
-    report = init.kaiming_(model, example, generator=torch.Generator().manual_seed(0))
+    report = init.kaiming(model, example, generator=torch.Generator().manual_seed(0))
     layers = {name for name, m in model.named_modules() if isinstance(m, (nn.Linear, nn.modules.conv._ConvNd))}
     assert {layer.name for layer in report.layers} == layers
     assert not report.left
@@ -51,7 +51,7 @@ def test_unet_without_normalisation():
     x = torch.randn(4, 1, 64, 64, generator=torch.Generator().manual_seed(1))
     report = check(model, x)
     assert model(x)[:, :, 16:-16, 16:-16].square().mean().item() == pytest.approx(1, abs=0.35)
-    graph = init.kaiming_(model)
+    graph = init.kaiming(model)
     assert [layer.std for layer in graph.layers] == [layer.std for layer in report.layers]
     assert {round(layer.gain[0], 4) for layer in report.layers} == {1.0, round(init.gain(0.25), 4)}
 
@@ -61,7 +61,7 @@ def test_converted_and_wrapped_models():
     x = torch.randn(2, 3, 6, 6)
     converted = sw.convert(relu, x, init=0.5).model
     for model in (converted, torch.compile(converted, backend="eager"), nn.DataParallel(converted)):
-        report = init.kaiming_(model, x)
+        report = init.kaiming(model, x)
         assert [(layer.name, layer.gain[0]) for layer in report.layers] == [
             ("0", pytest.approx(1)),
             ("3", pytest.approx(init.gain(0.5))),

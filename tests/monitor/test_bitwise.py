@@ -33,7 +33,8 @@ class Residual(nn.Module):
 
 
 def fused(**options):
-    return Residual(None, fused=nn.ModuleList(sw.BatchNormPReLU2d(8, slopes, **options) for slopes in (8, 1)))
+    layers = (sw.BatchNormPReLU2d(8, num_parameters=slopes, **options) for slopes in (8, 1))
+    return Residual(None, fused=nn.ModuleList(layers))
 
 
 def negative():

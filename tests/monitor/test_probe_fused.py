@@ -33,7 +33,7 @@ class Net(nn.Module):
         self.conv1, self.conv2, self.head = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, padding=1), nn.Linear(4, 2)
         self.fused = fused
         for number in (1, 2):
-            layer = sw.BatchNormPReLU2d(4, len(slopes), slopes, learnable=learnable, **options)
+            layer = sw.BatchNormPReLU2d(4, num_parameters=len(slopes), init=slopes, learnable=learnable, **options)
             nn.init.uniform_(layer.weight)
             with torch.no_grad():
                 layer.bias.copy_(torch.tensor(shifts))
@@ -116,7 +116,7 @@ def test_a_bounded_or_parametrised_slope_is_the_one_in_use():
 
 def test_learned_slopes_of_fused_layers():
     assert learned_slopes(sw.BatchNormPReLU1d(2, init=0.5)).tolist() == [0.5, 0.5]
-    assert learned_slopes(sw.BatchNormPReLU3d(2, 1)).tolist() == [0.25]
+    assert learned_slopes(sw.BatchNormPReLU3d(2, num_parameters=1)).tolist() == [0.25]
     assert learned_slopes(sw.BatchNormPReLU2d(2, learnable=False)).numel() == 0
     bounded = sw.BatchNormPReLU2d(2, bounds=(0.0, 1.0))
     nn.init.constant_(bounded.slope, 3.0)

@@ -39,7 +39,7 @@ def both(dims, channels, slopes, **arguments):
     if reference.bn.affine:
         nn.init.uniform_(reference.bn.weight, -1.5, 1.5)
         nn.init.normal_(reference.bn.bias)
-    layer = FUSED[dims][0](channels, len(slopes), slopes, dtype=torch.float64, **arguments)
+    layer = FUSED[dims][0](channels, num_parameters=len(slopes), init=slopes, dtype=torch.float64, **arguments)
     layer.load_state_dict(reference.bn.state_dict(), strict=False)
     return layer, reference
 
@@ -205,7 +205,7 @@ def test_statistics_switched_off_by_hand_are_handled_as_in_torch():
 def test_a_large_mean_does_not_drown_the_variance(dtype):
     torch.manual_seed(0)
     x = (torch.randn(64, 3, 16, 16) + (1e4 if dtype == torch.float32 else 10.0)).to(dtype)
-    layer = sw.BatchNormPReLU2d(3, 1, init=1.0, learnable=False, dtype=dtype)
+    layer = sw.BatchNormPReLU2d(3, num_parameters=1, init=1.0, learnable=False, dtype=dtype)
     exact = nn.BatchNorm2d(3, dtype=torch.float64)
     tolerance = 2e-3 if dtype == torch.float32 else 2e-2
     torch.testing.assert_close(layer(x).double(), exact(x.double()), rtol=tolerance, atol=tolerance)

@@ -76,7 +76,9 @@ def test_a_fixed_slope_is_a_buffer():
 
 
 def test_arguments_and_initial_values():
-    layer = sw.BatchNormPReLU2d(4, 1, 0.1, 1e-3, None, *(False, False), "cpu", torch.float64)  # BatchNorm's own order
+    layer = sw.BatchNormPReLU2d(
+        4, 1e-3, None, *(False, False), "cpu", torch.float64, num_parameters=1, init=0.1
+    )  # BatchNorm's own order
     assert (layer.eps, layer.momentum, layer.affine, layer.track_running_stats) == (1e-3, None, False, False)
     assert list(layer.state_dict()) == ["slope"]
     assert layer.slope.dtype == torch.float64
@@ -87,7 +89,7 @@ def test_arguments_and_initial_values():
 def test_repr_shows_the_slopes_and_what_differs():
     plain = repr(nn.BatchNorm2d(3))[len("BatchNorm2d(") : -1]
     assert repr(sw.BatchNormPReLU2d(3)) == f"BatchNormPReLU2d({plain}, num_parameters=3)"
-    other = sw.BatchNormPReLU2d(3, 1, 0.0, learnable=False, bounds=(0, 1), low_memory=True)
+    other = sw.BatchNormPReLU2d(3, num_parameters=1, init=0.0, learnable=False, bounds=(0, 1), low_memory=True)
     ends = ", num_parameters=1, init=0.0, learnable=False, bounds=(0.0, 1.0), low_memory=True)"
     assert repr(other) == f"BatchNormPReLU2d({plain}{ends}"
 

@@ -59,7 +59,7 @@ def test_symbolic_tracing_of_a_block_and_of_the_functions():
     torch.testing.assert_close(traced(pictures(), pictures()), block(pictures(), pictures()))
 
     def function(x, mean, var):
-        return sw.functional.batch_norm_prelu(x, 0.1, mean, var)
+        return sw.functional.batch_norm_prelu(x, mean, var, slope=0.1)
 
     graph = torch.fx.symbolic_trace(function).graph
     assert [node.target for node in graph.nodes].count(sw.functional.batch_norm_prelu) == 1

@@ -7,10 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch.autograd import grad
 
-import slopewise as sw
+from ..in_order import fused, fused_add
 
 pytestmark = pytest.mark.usefixtures("kernels")
-fused, fused_add = sw.functional.batch_norm_prelu, sw.functional.batch_norm_add_prelu
 # Of the norm of a tensor, which the many elements of these tensors keep well above the rounding of one.
 CLOSE = {torch.float32: 1e-6, torch.bfloat16: 4e-3, torch.float64: 1e-13}
 

@@ -28,8 +28,10 @@ for dtype in (torch.float32, torch.bfloat16, torch.float64):
             for low_memory in (False, True):
                 outputs = (
                     sw.functional.prelu(x, a, low_memory=low_memory),
-                    sw.functional.batch_norm_prelu(x, a, None, None, w, b, True, low_memory=low_memory),
-                    sw.functional.batch_norm_add_prelu(x, r, a, None, None, w, b, True, low_memory=low_memory),
+                    sw.functional.batch_norm_prelu(x, None, None, w, b, True, slope=a, low_memory=low_memory),
+                    sw.functional.batch_norm_add_prelu(
+                        x, None, None, w, b, True, residual=r, slope=a, low_memory=low_memory
+                    ),
                 )
                 for y in outputs:
                     for t in (y, *torch.autograd.grad(y, learned, g, allow_unused=True)):

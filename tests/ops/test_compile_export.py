@@ -22,8 +22,8 @@ class Block(torch.nn.Module):
         torch.manual_seed(0)
         self.act = sw.PReLU(slopes, low_memory=low_memory)
         self.conv = torch.nn.Conv2d(3, 3, 3, padding=1)
-        self.first = sw.BatchNormPReLU2d(3, slopes, low_memory=low_memory)
-        self.last = sw.BatchNormPReLU2d(3, slopes, init=0.1, low_memory=low_memory)
+        self.first = sw.BatchNormPReLU2d(3, num_parameters=slopes, low_memory=low_memory)
+        self.last = sw.BatchNormPReLU2d(3, num_parameters=slopes, init=0.1, low_memory=low_memory)
 
     def forward(self, x):
         x = self.act(x)
@@ -136,7 +136,7 @@ def test_export_takes_the_operators_apart(strict, training):
 
 def test_make_fx_records_the_operators():
     def step(x, slope):
-        y = sw.functional.prelu(sw.functional.batch_norm_prelu(x, slope, None, None, training=True), slope)
+        y = sw.functional.prelu(sw.functional.batch_norm_prelu(x, None, None, training=True, slope=slope), slope)
         return torch.autograd.grad(y.sum(), (x, slope))
 
     inputs = pictures().requires_grad_(), torch.full((3,), 0.25, requires_grad=True)

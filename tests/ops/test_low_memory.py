@@ -9,8 +9,10 @@ from torch.autograd.graph import saved_tensors_hooks
 
 import slopewise as sw
 
+from ..in_order import fused_add
+
 pytestmark = pytest.mark.usefixtures("kernels")
-prelu, fused = sw.functional.prelu, sw.functional.batch_norm_add_prelu
+prelu, fused = sw.functional.prelu, fused_add
 DTYPES = [torch.float32, torch.bfloat16, torch.float64]
 RATIO = {torch.float32: 512, torch.bfloat16: 8, torch.float64: 2**20}  # the documented limits
 

@@ -9,6 +9,8 @@ from torch.autograd import grad
 
 import slopewise as sw
 
+from ..in_order import fused_add
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # private to PyTorch, and not free of warnings everywhere
     from torch.testing._internal.common_methods_invocations import op_db
@@ -77,7 +79,7 @@ def test_batch_norm(variant, dtype, slopes, with_residual, operators, pair):
         residual = leaf(torch.linspace(-2, 2, x.numel(), dtype=dtype).reshape(x.shape)) if with_residual else None
         options = {"training": False, "momentum": 0.1, "eps": 1e-5, **sample.kwargs}
         runs = []
-        for function in (sw.functional.batch_norm_add_prelu, pair):
+        for function in (fused_add, pair):
             statistics = [None if t is None else t.detach().clone() for t in (mean, var)]
             with operators() as used:
                 y = function(x, residual, slope, *statistics, weight, bias, **options)

@@ -6,6 +6,8 @@ from torch.autograd import grad
 
 import slopewise as sw
 
+from ..in_order import fused, fused_add
+
 pytestmark = pytest.mark.usefixtures("kernels")
 THREADS = [1, 2, 3, 2]  # more than the cores of small machines, too, and one twice
 
@@ -51,10 +53,8 @@ def test_batch_norm_prelu(large, dtype, low_memory, threads):
         threads(count)
         inputs = leaves(x, residual, slope, weight, bias)
         moments = torch.zeros(2, x.size(1), dtype=dtype)
-        trained = sw.functional.batch_norm_add_prelu(
-            *inputs[:3], *moments, *inputs[3:], training=True, low_memory=low_memory
-        )
-        evaluated = sw.functional.batch_norm_prelu(inputs[0], inputs[2], *moments)
+        trained = fused_add(*inputs[:3], *moments, *inputs[3:], training=True, low_memory=low_memory)
+        evaluated = fused(inputs[0], inputs[2], *moments)
         grads = grad(trained, inputs, upstream), grad(evaluated, [inputs[0], inputs[2]], upstream)
         runs.append([trained, evaluated, moments, *grads[0], *grads[1]])
     same(runs)
@@ -66,7 +66,8 @@ class Shuffled(torch.nn.Module):
     def __init__(self, low_memory):
         super().__init__()
         self.first = sw.BatchNormPReLU2d(24, low_memory=low_memory)
-        self.inner = torch.nn.ModuleList(sw.BatchNormPReLU2d(24, 1, low_memory=low_memory) for _ in range(4))
+        inner = (sw.BatchNormPReLU2d(24, num_parameters=1, low_memory=low_memory) for _ in range(4))
+        self.inner = torch.nn.ModuleList(inner)
         self.last = sw.PReLU(96, low_memory=low_memory)
 
     def forward(self, x):

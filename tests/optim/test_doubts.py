@@ -75,7 +75,7 @@ def test_settings_are_known_once_an_optimizer_has_the_groups(settings, init, dec
 def test_adafactor_of_torch_is_as_the_audit_says():
     moves = []
     for init in (0.0, 0.25):
-        layer = sw.PReLU(init=init)
+        layer = sw.PReLU(init=init, shared_gradient="mean")
         groups = sw.param_groups(layer, lr=0.01)
         optimizer = torch.optim.Adafactor(groups)
         assert any(SIZE in line for line in audit(groups)) == (init == 0.0)

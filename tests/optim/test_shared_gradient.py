@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import slopewise as sw
+from slopewise.errors import SlopewiseWarning
 
 SHAPES = {1: [(4,), (4, 3), (4, 3, 5), (2, 3, 4, 5), (2, 3, 2, 3, 2)], -1: [(3,), (4, 3), (2, 5, 3)], -3: [(3, 4, 5)]}
 CASES = [(axis, shape) for axis, shapes in SHAPES.items() for shape in shapes]
@@ -63,7 +64,7 @@ def test_on_the_kernels(low_memory, autocast):
 def test_of_a_fused_layer_with_bounds_residual_and_without(bounds):
     torch.manual_seed(0)
     x, residual = torch.randn(2, 4, 6, 3, 3).unbind()
-    layer = sw.BatchNormPReLU2d(6, 1, bounds=bounds)
+    layer = sw.BatchNormPReLU2d(6, num_parameters=1, bounds=bounds)
     for arguments in ((x,), (x, residual)):
         found = {}
         for kind in ("sum", "mean"):
@@ -84,27 +85,63 @@ def test_with_bounds_the_slope_outside_still_gets_its_gradient():
     assert layer.weight.grad.item() == -2
 
 
-def test_param_groups_sets_it_and_says_so():
-    model = torch.nn.Sequential(sw.PReLU(), sw.PReLU(3), torch.nn.PReLU(), sw.BatchNormPReLU1d(3, 1), sw.PReLU())
+@pytest.fixture
+def unwarned(monkeypatch):
+    """As in a new process, nobody has been warned."""
+    from slopewise.optim import _shared
+    from slopewise.support import _deprecated
+
+    monkeypatch.setattr(_shared, "_warned", False)
+    monkeypatch.setattr(_deprecated, "_warned", set())
+
+
+def test_param_groups_only_reads_and_a_call_sets_it(unwarned):
+    model = torch.nn.Sequential(
+        sw.PReLU(), sw.PReLU(3), torch.nn.PReLU(), sw.BatchNormPReLU1d(3, num_parameters=1), sw.PReLU()
+    )
     model[4].requires_grad_(requires_grad=False)
     assert model[0].shared_gradient == "sum"
+    with pytest.warns(SlopewiseWarning, match=r"^'0' sums the gradient of its one slope .*set_shared_gradient"):
+        assert sw.param_groups(model, lr=0.1).shared == dict.fromkeys("023", "sum")
+    assert sw.param_groups(model, lr=0.1).shared == dict.fromkeys("023", "sum")  # it warns once
+    assert sw.set_shared_gradient(model, "mean") == {"0": "mean", "2": "sum", "3": "mean", "4": "mean"}
     groups = sw.param_groups(model, lr=0.1)
     assert groups.shared == {"0": "mean", "2": "sum", "3": "mean"}
     assert str(groups).splitlines()[-2:] == [
         "  layers that share one slope, with its mean gradient over channels: 2",
         "  layers that share one slope, with its sum gradient over channels: 1",
     ]
-    assert [getattr(layer, "shared_gradient", None) for layer in model] == ["mean", "sum", None, "mean", "sum"]
-    assert sw.param_groups(model, lr=0.1, shared_gradient="sum").shared == dict.fromkeys("023", "sum")
+    assert [getattr(layer, "shared_gradient", None) for layer in model] == ["mean", "sum", None, "mean", "mean"]
+    with pytest.warns(DeprecationWarning, match="use slopewise.set_shared_gradient"):
+        assert sw.param_groups(model, lr=0.1, shared_gradient="sum").shared == dict.fromkeys("023", "sum")
     assert model[0].shared_gradient == model[3].shared_gradient == "sum"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda rule: sw.PReLU(shared_gradient=rule),
+        lambda rule: sw.BatchNormPReLU1d(3, num_parameters=1, shared_gradient=rule),
+        lambda rule: sw.ConvBNPReLU(3, 3, num_parameters=1, shared_gradient=rule).bn,
+    ],
+)
+def test_it_is_an_argument(make):
+    assert make("mean").shared_gradient == "mean"
+    assert "shared_gradient='mean'" in str(make("mean"))
+    assert list(make("mean").state_dict()) == list(make("sum").state_dict())
     with pytest.raises(ValueError, match=r"^shared_gradient must be 'mean' or 'sum', got 'max'"):
-        sw.param_groups(model, lr=0.1, shared_gradient="max")
+        make("max")
+
+
+def test_a_rule_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"^shared_gradient must be 'mean' or 'sum', got 'max'"):
+        sw.set_shared_gradient(sw.PReLU(), "max")
 
 
 def test_it_shows_and_it_travels():
-    model = torch.nn.Sequential(sw.PReLU(), sw.BatchNormPReLU1d(3, 1))
+    model = torch.nn.Sequential(sw.PReLU(), sw.BatchNormPReLU1d(3, num_parameters=1))
     plain = str(model)
-    sw.param_groups(model, lr=0.1)
+    sw.set_shared_gradient(model, "mean")
     assert "shared_gradient" not in plain
     assert str(model).count("shared_gradient='mean'") == 2
     for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
@@ -113,7 +150,7 @@ def test_it_shows_and_it_travels():
     assert act.shared_gradient == "mean"
     assert sw.BatchNormPReLU1d.from_modules(norm, act).shared_gradient == "mean"
     assert sw.BatchNormPReLU1d.from_modules(norm, torch.nn.PReLU()).shared_gradient == "sum"
-    assert isinstance(sw.BatchNormPReLU1d(3, 1, init=0.0, learnable=False).unfuse()[1], torch.nn.ReLU)
+    assert isinstance(sw.BatchNormPReLU1d(3, num_parameters=1, init=0.0, learnable=False).unfuse()[1], torch.nn.ReLU)
 
 
 # Slopes that are 0 or above 1e-20: smaller ones are warned of, as memory that nobody initialised.
@@ -124,6 +161,7 @@ def test_sgd_moves_a_shared_slope_like_the_mean_of_slopes_per_channel(channels, 
     x = torch.randn(batch, channels, 3, dtype=torch.float64)
     shared, channel = sw.PReLU(1, init, dtype=torch.float64), sw.PReLU(channels, init, dtype=torch.float64)
     for layer in (shared, channel):
+        sw.set_shared_gradient(layer, "mean")
         optimizer = torch.optim.SGD(sw.param_groups(layer, lr=0.1), momentum=0.9)
         layer(x).sin().sum().backward()
         optimizer.step()
@@ -135,8 +173,8 @@ def test_adaptive_optimizers_take_the_same_steps_either_way(kind):
     found = []
     for gradient in ("mean", "sum"):
         torch.manual_seed(0)
-        layer = sw.PReLU(dtype=torch.float64)
-        optimizer = kind(sw.param_groups(layer, lr=0.01, shared_gradient=gradient), lr=0.01)
+        layer = sw.PReLU(dtype=torch.float64, shared_gradient=gradient)
+        optimizer = kind(sw.param_groups(layer, lr=0.01), lr=0.01)
         for _ in range(5):
             optimizer.zero_grad()
             layer(torch.randn(4, 8, 3, 3, dtype=torch.float64)).square().sum().backward()

@@ -85,7 +85,7 @@ def test_zero_redundancy_optimizer(process_group):
 
 @pytest.mark.parametrize("wrap", [DistributedDataParallel, "fully_shard"], ids=str)
 def test_shared_slopes_get_the_mean_gradient(process_group, wrap):
-    model = nn.Sequential(sw.PReLU())
+    model = nn.Sequential(sw.PReLU(shared_gradient="mean"))
     if wrap == "fully_shard":
         fully_shard(model, mesh=dist.device_mesh.init_device_mesh("cpu", (1,)))
     else:

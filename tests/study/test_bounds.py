@@ -13,7 +13,7 @@ import pytest
 
 from slopewise.errors import SlopewiseWarning, SpecError, StoreError
 from slopewise.report import summary_text
-from slopewise.study import Study, load_spec, read_results
+from slopewise.study import Study, load_spec, load_study
 from slopewise.study._preflight import preflight
 from slopewise.study._resume import check_same
 from slopewise.study._spec import DEFAULT_ARMS, ModelSpec, StudySpec
@@ -264,7 +264,7 @@ def beyond(folder: Path, **changes: object) -> None:
 @pytest.mark.parametrize("margin", [1e-12, 5e-324, 1e300])
 def test_a_stored_margin_is_reported_whatever_it_is(tmp_path: Path, margin: float) -> None:
     beyond(tmp_path, margin=margin)
-    results = read_results(tmp_path)
+    results = load_study(tmp_path)
     assert results.record.margin == margin
     assert f"margin {margin:g} points" in summary_text(results.record)
     assert results.to_json()["margin"] == margin
@@ -273,7 +273,7 @@ def test_a_stored_margin_is_reported_whatever_it_is(tmp_path: Path, margin: floa
 
 def test_stored_bounds_of_any_kind_are_read(tmp_path: Path) -> None:
     beyond(tmp_path, name="x" * 1_000, train={"lr": 1e9, "epochs": 10**8}, model={"options": nested(100)})
-    results = read_results(tmp_path)
+    results = load_study(tmp_path)
     assert results.record.spec["train"]["lr"] == 1e9
     assert "elu" in str(results)
 

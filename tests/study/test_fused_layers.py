@@ -20,7 +20,7 @@ class Plain(nn.Module):
         return self.activation(z if shortcut is None else z + shortcut)
 
 def relu(channels): return Plain(channels, nn.ReLU())
-def fused_relu(channels): return sw.BatchNormPReLU2d(channels, 1, 0.0, learnable=False)
+def fused_relu(channels): return sw.BatchNormPReLU2d(channels, num_parameters=1, init=0.0, learnable=False)
 def fused(channels): return sw.BatchNormPReLU2d(channels, low_memory=True)
 
 class Block(nn.Module):

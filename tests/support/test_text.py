@@ -19,7 +19,7 @@ import slopewise
 from slopewise.convert import ConversionWarning, convert
 from slopewise.errors import DataError, SlopewiseError, SlopewiseWarning, SpecError, listed, nearest
 from slopewise.export import ExportError
-from slopewise.init import kaiming_
+from slopewise.init import kaiming
 from slopewise.monitor import Alarm, MonitorWarning
 from slopewise.optim import param_groups
 from slopewise.study.data import DataWarning
@@ -156,7 +156,7 @@ def test_tables_of_models_are_printable() -> None:
     groups = param_groups(conversion.model, lr=0.1)
     with torch.no_grad():
         conversion.model.get_submodule(f"{name}act").weight[0] = float("nan")
-    shown = [conversion, kaiming_(model, torch.randn(3, 4)), groups, Alarm("dead-units", name, 1, 1, name)]
+    shown = [conversion, kaiming(model, torch.randn(3, 4)), groups, Alarm("dead-units", name, 1, 1, name)]
     for text in map(str, shown):
         assert "\\x1b[31m\\n\\u202e" in text
         assert text.replace("\n", "").isprintable()

@@ -210,7 +210,7 @@ def test_all_that_a_pass_keeps_is_put_back(network):
 USES = {
     "convert": lambda net, folder: sw.convert(net, X),
     "fold": lambda net, folder: sw.fold(net, X),
-    "kaiming_": lambda net, folder: sw.init.kaiming_(net, X),
+    "kaiming": lambda net, folder: sw.init.kaiming(net, X),
     "export_model": lambda net, folder: sw.export_model(net, X, folder / "net.pt2"),
     "Probe": lambda net, folder: Probe(net)(lambda: net(X).sum()),
 }

@@ -249,9 +249,9 @@ def _kept(out: Path, planned: int) -> str:
 
 
 def _open(folder: Path) -> Results:
-    from slopewise.study import read_results
+    from slopewise.study import load_study
 
-    return read_results(folder)
+    return load_study(folder)
 
 
 def _show(results: Results, page: Path, *, as_json: bool) -> None:

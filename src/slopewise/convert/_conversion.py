@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import Tensor, nn
 
 from slopewise.convert._proof import Proof
 from slopewise.convert._refusal import Refusal
-from slopewise.errors import SlopewiseWarning
 from slopewise.nn import BatchNormPReLU
-
-
-class ConversionWarning(SlopewiseWarning):
-    """Something about a conversion that its user should look at."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +122,15 @@ class Conversion:
         """A file may have one name of a tied tensor, as safetensors' do; here its sites may be tied no more."""
         others = {other: key for key in state_dict for other in self._aliases.get(key, ()) if other not in state_dict}
         return {**state_dict, **{other: state_dict[key] for other, key in others.items()}}
+
+    def __call__(self, *_: Any, **__: Any) -> NoReturn:
+        """Raise an error that names the model."""
+        raise TypeError("a Conversion is no model: call conversion.model(...), or take convert(...).model at once")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        known = not name.startswith("__") and hasattr(nn.Module, name)
+        hint = f": the converted model has it, conversion.model.{name}" if known else ""
+        raise AttributeError(f"'Conversion' object has no attribute '{name}'{hint}", name=name, obj=self)
 
     def __str__(self) -> str:
         from slopewise.convert._table import conversion_text

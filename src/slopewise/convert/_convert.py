@@ -12,12 +12,11 @@ from torch import nn
 
 from slopewise.activations import KINDS
 from slopewise.convert._bypassed import bypassed, in_kernels
-from slopewise.convert._conversion import Conversion, ConversionWarning
+from slopewise.convert._conversion import Conversion
 from slopewise.convert._factory import Factory, Target
 from slopewise.convert._fast_paths import close_fast_paths_
 from slopewise.convert._install import Installation
-from slopewise.convert._normal import Normal
-from slopewise.convert._normalise import normalise
+from slopewise.convert._normal import Normal, normalise
 from slopewise.convert._proof import Proof, prove
 from slopewise.convert._refusal import Refusal
 from slopewise.convert._select import Patterns, Selection
@@ -25,7 +24,7 @@ from slopewise.convert._spread import AtSpread
 from slopewise.convert._swap import copy_of
 from slopewise.convert._units import ChannelDim, read_again, units
 from slopewise.convert._wrappers import unwrapped
-from slopewise.errors import ConversionError, nearest
+from slopewise.errors import ConversionError, ConversionWarning, nearest
 from slopewise.modules import aliases
 from slopewise.nn import BatchNormPReLU
 from slopewise.trace import Inputs

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from slopewise.activations import sign_matters
-from slopewise.convert._conversion import ConversionWarning, Site
+from slopewise.convert._conversion import Site
 from slopewise.convert._factory import SiteContext, Target
 from slopewise.convert._fuse import fuse_
 from slopewise.convert._normal import Normal
@@ -19,6 +19,7 @@ from slopewise.convert._refusal import Refusal
 from slopewise.convert._spread import AtSpread, Probed, at_spread, culprits
 from slopewise.convert._swap import WriteBack, swap_
 from slopewise.convert._units import ChannelDim, Channels, Unit, channels_of
+from slopewise.errors import ConversionWarning
 from slopewise.nn import BatchNormPReLU
 from slopewise.trace import ModuleCall
 

@@ -3,8 +3,8 @@
 Writing `.onnx` needs `pip install slopewise[export]`; `.pt2` needs torch alone.
 """
 
-from slopewise.export._error import ExportError as ExportError
-from slopewise.export._error import ExportWarning as ExportWarning
+from slopewise.errors import ExportError as ExportError
+from slopewise.errors import ExportWarning as ExportWarning
 from slopewise.export._model import export_model as export_model
 from slopewise.export._quantize import QuantizationReport as QuantizationReport
 from slopewise.export._quantize import quantize_onnx as quantize_onnx

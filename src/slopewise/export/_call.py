@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from slopewise.export._error import ExportError
+from slopewise.errors import ExportError
 
 Example = Tensor | tuple[Any, ...] | dict[str, Any]
 

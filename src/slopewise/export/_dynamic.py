@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 from torch.export import Dim
 
-from slopewise.errors import nearest
+from slopewise.errors import ExportError, nearest
 from slopewise.export._call import Call, Dimension
-from slopewise.export._error import ExportError
 
 BATCH = "batch"
 DynamicShapes = Mapping[str, Any] | Sequence[Any]

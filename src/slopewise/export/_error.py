@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slopewise.errors import SlopewiseError, SlopewiseWarning
-
 if TYPE_CHECKING:
     import torch
-
-
-class ExportError(SlopewiseError):
-    """The model cannot be exported, or the file does not compute what the model computes."""
-
-
-class ExportWarning(SlopewiseWarning):
-    """The file is right, but a runtime's default precision gives inaccurate results."""
 
 
 def reason(error: BaseException) -> str:

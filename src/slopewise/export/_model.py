@@ -10,11 +10,10 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from slopewise.errors import nearest
+from slopewise.errors import ExportError, ExportWarning, nearest
 from slopewise.export import _onnx, _pt2
 from slopewise.export._call import Call, Example
 from slopewise.export._dynamic import DynamicShapes, freed
-from slopewise.export._error import ExportError, ExportWarning
 from slopewise.export._files import new_files
 from slopewise.export._four_dimensional import four_dimensional
 from slopewise.export._parity import check, rough

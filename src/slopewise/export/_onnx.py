@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from slopewise.errors import ExportError
 from slopewise.export._averages import place_averages
 from slopewise.export._call import Call
 from slopewise.export._dynamic import names_of, renamed
-from slopewise.export._error import ExportError, reason
+from slopewise.export._error import reason
 from slopewise.export._program import slope_names
 from slopewise.export._report import Shape, Written
 from slopewise.export._slopes import operand, place_slopes, prelu_nodes

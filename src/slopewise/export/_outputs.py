@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from slopewise.export._error import ExportError
+from slopewise.errors import ExportError
 
 
 def plain(output: Any) -> Any:

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from slopewise.errors import ExportError
 from slopewise.export._call import Call
-from slopewise.export._error import ExportError, reason
+from slopewise.export._error import reason
 from slopewise.export._program import outputs
 from slopewise.export._program import run as run_program
 from slopewise.export._report import Parity

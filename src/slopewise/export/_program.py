@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
+from slopewise.errors import ExportError
 from slopewise.export._call import Call
-from slopewise.export._error import ExportError, cannot_be_free, reason
+from slopewise.export._error import cannot_be_free, reason
 from slopewise.export._outputs import named, plain
 from slopewise.trace import undisturbed
 

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slopewise.errors import ExportError
 from slopewise.export._call import Call, Example
-from slopewise.export._error import ExportError, reason
+from slopewise.export._error import reason
 from slopewise.export._files import new_files
 from slopewise.export._program import quiet
 from slopewise.export.runtimes._onnxruntime import session

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import torch
 
+from slopewise.errors import ExportError
 from slopewise.export._call import Call
-from slopewise.export._error import ExportError, cannot_be_free, module_of, reason
+from slopewise.export._error import cannot_be_free, module_of, reason
 from slopewise.export._program import input_shapes, refusal
 
 

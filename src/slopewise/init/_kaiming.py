@@ -21,7 +21,7 @@ Mode = Literal["fan_in", "fan_out"]
 Distribution = Literal["normal", "uniform"]
 
 
-def kaiming_(
+def kaiming(
     model: nn.Module,
     example_inputs: Any = None,
     *,
@@ -67,7 +67,7 @@ def kaiming_(
 
     Example:
         >>> model = nn.Sequential(nn.Linear(8, 16), nn.PReLU(16), nn.Linear(16, 4), nn.ReLU(), nn.Linear(4, 2))
-        >>> print(kaiming_(model))
+        >>> print(kaiming(model))
         3 layers initialised, normal, fan_in
         <BLANKLINE>
         layer  kind    fed by     fan  gain   std

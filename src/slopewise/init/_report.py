@@ -35,7 +35,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Initialisation:
-    """Result of `kaiming_`; ``str()`` is a table.
+    """Result of `kaiming`; ``str()`` is a table.
 
     Attributes:
         layers: Layers that were initialised, in the order of the forward pass.

@@ -12,7 +12,7 @@ from slopewise.drawing import count
 from slopewise.errors import StoreError
 from slopewise.live._state import State, Summary, stalled
 from slopewise.records import StudyRecord
-from slopewise.study import FILE, Running, RunningTrial, holds_study, last_change, read_results, read_running
+from slopewise.study import FILE, Running, RunningTrial, holds_study, last_change, load_study, read_running
 
 _REST, _MOST_REST = 9.0, 60.0  # times what reading took before it is read again, and seconds
 
@@ -42,7 +42,7 @@ class Study:
         if not self.behind or start < self._read + min(_REST * self._cost, _MOST_REST):
             return
         try:
-            self.record, self.error = read_results(self.folder).record, ""
+            self.record, self.error = load_study(self.folder).record, ""
         except (StoreError, OSError) as error:
             self.error = str(error)
         self.__dict__.pop("analysis", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from slopewise.errors import MonitorWarning as MonitorWarning
 from slopewise.recording import ADVICE as ADVICE
 from slopewise.recording import ALARM_IDS as ALARM_IDS
 from slopewise.recording import Alarm as Alarm
@@ -24,7 +25,6 @@ from slopewise.support import importer
 if TYPE_CHECKING:
     from slopewise.monitor import sinks as sinks
     from slopewise.monitor._monitor import Monitor as Monitor
-    from slopewise.monitor._monitor import MonitorWarning as MonitorWarning
     from slopewise.monitor._monitor import watch as watch
     from slopewise.monitor._parameters import SlopeStates as SlopeStates
     from slopewise.monitor._parameters import learned_slopes as learned_slopes
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __getattr__ = importer(
     __name__,
     {
-        "_monitor": ("Monitor", "MonitorWarning", "watch"),
+        "_monitor": ("Monitor", "watch"),
         "_parameters": ("SlopeStates", "learned_slopes"),
         "_probe": ("Probe",),
         "_tally": ("UnitStates",),

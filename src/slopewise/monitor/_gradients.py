@@ -113,12 +113,12 @@ def _pre_activation(layer: BatchNormPReLU, input: Tensor, residual: Tensor | Non
     own = layer.training or layer.running_mean is None
     return functional.batch_norm_add_prelu(
         input,
-        None if residual is None else residual.detach(),
-        1.0,
         None if own else layer.running_mean,
         None if own else layer.running_var,
         None if layer.weight is None else whole(layer.weight),
         None if layer.bias is None else whole(layer.bias),
         training=own,
         eps=layer.eps,
+        residual=None if residual is None else residual.detach(),
+        slope=1.0,
     )

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from slopewise.errors import SlopewiseWarning
+from slopewise.errors import MonitorWarning
 from slopewise.monitor._clock import Clock
 from slopewise.monitor._hook import Hook
 from slopewise.monitor._parameters import Parameters, SlopeStates
@@ -36,10 +36,6 @@ if TYPE_CHECKING:
 
 
 _Reader = Callable[[Sequence[Tensor]], tuple[Sample, list[Alarm]]]
-
-
-class MonitorWarning(SlopewiseWarning):
-    """Something that the monitor could not do; training goes on."""
 
 
 class Monitor:
@@ -256,7 +252,7 @@ class Monitor:
             {0: 1, 1: 1, 2: 1}
         """
         self._collect(wait=True)
-        return {unit: streak.since for unit, streak in self._judge.streaks("dead-units", site).items()}
+        return {unit: since for unit, (since, _) in self._judge.dead.get(site, {}).items()}
 
     def summary(self) -> WatchSummary:
         """The latest state as a table: ``print`` it. Needs `pip install slopewise[study]`."""

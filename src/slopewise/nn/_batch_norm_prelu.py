@@ -18,11 +18,15 @@ from slopewise.nn._slopes import (
     averaged,
     checked_bounds,
     checked_count,
+    checked_gradient,
     checked_init,
     initialise_,
     project_,
     slopes_in_use,
 )
+from slopewise.support import old_order
+
+_BATCH_NORM = ("eps", "momentum", "affine", "track_running_stats", "device", "dtype")
 
 
 class BatchNormPReLU(_BatchNorm):
@@ -34,13 +38,17 @@ class BatchNormPReLU(_BatchNorm):
     stock: ClassVar[type[_BatchNorm]]
     shapes: ClassVar[dict[int, str]]  # shapes of the input, by its number of dimensions
     slope: Tensor
-    shared_gradient: SharedGradient = "sum"  # as in `slopewise.PReLU`
+    shared_gradient: SharedGradient = "sum"  # of layers pickled by a version that did not store it
 
+    @old_order(
+        ["self", "num_features", "num_parameters", "init", *_BATCH_NORM],
+        "num_parameters as the second argument of BatchNormPReLU",
+        "num_parameters=: eps, momentum, ... follow num_features, as in BatchNorm",
+        lambda args, _: len(args) > 2 and (args[2] is None or isinstance(args[2], int)),
+    )
     def __init__(
         self,
         num_features: int,
-        num_parameters: int | None = None,
-        init: Init = 0.25,
         eps: float = 1e-5,
         momentum: float | None = 0.1,
         affine: bool = True,
@@ -48,9 +56,12 @@ class BatchNormPReLU(_BatchNorm):
         device: Device = None,
         dtype: torch.dtype | None = None,
         *,
+        num_parameters: int | None = None,
+        init: Init = 0.25,
         learnable: bool = True,
         bounds: Bounds | None = None,
         low_memory: bool = False,
+        shared_gradient: SharedGradient = "sum",
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
         self.num_parameters = checked_count(num_parameters, num_features, "num_features")
@@ -58,6 +69,7 @@ class BatchNormPReLU(_BatchNorm):
         self.init = checked_init(init, self.num_parameters, self.bounds)
         self.learnable = learnable
         self.low_memory = low_memory
+        self.shared_gradient = checked_gradient(shared_gradient)
         slope = torch.empty(self.num_parameters, device=device, dtype=dtype)
         if learnable:
             self.slope = torch.nn.Parameter(slope)
@@ -98,8 +110,6 @@ class BatchNormPReLU(_BatchNorm):
         mean, variance = self.running_mean, self.running_var
         return functional.batch_norm_add_prelu(
             input,
-            residual,
-            slope,
             None if training and not tracked else mean,
             None if training and not tracked else variance,
             self.weight,
@@ -107,6 +117,8 @@ class BatchNormPReLU(_BatchNorm):
             training or (mean is None and variance is None),
             momentum,
             self.eps,
+            residual=residual,
+            slope=slope,
             low_memory=self.low_memory,
         )
 
@@ -139,14 +151,14 @@ class BatchNormPReLU(_BatchNorm):
         like = next((tensor for tensor in (bn.weight, bn.running_mean) if tensor is not None), None)
         layer = cls(
             bn.num_features,
-            slopes.count,
-            slopes.init,
             bn.eps,
             bn.momentum,
             bn.affine,
             bn.track_running_stats,
             device=None if like is None else like.device,
             dtype=None if like is None else like.dtype,
+            num_parameters=slopes.count,
+            init=slopes.init,
             learnable=slopes.learned is not None,
             bounds=slopes.bounds,
             low_memory=low_memory,
@@ -219,8 +231,6 @@ class BatchNormPReLU2d(BatchNormPReLU, torch.nn.BatchNorm2d):
 
     Args:
         num_features: Number of channels C of the input.
-        num_parameters: Number of slopes: None for one per channel, 1 for one shared slope.
-        init: Initial slopes: one number for all, or `num_parameters` numbers.
         eps: The ε of the normalisation.
         momentum: Weight of a batch in the running statistics; None averages over all batches.
         affine: If True, γ and β of the normalisation are learned.
@@ -228,11 +238,14 @@ class BatchNormPReLU2d(BatchNormPReLU, torch.nn.BatchNorm2d):
             its own statistics.
         device: Device of all tensors.
         dtype: Dtype of all floating-point tensors.
+        num_parameters: Number of slopes: None for one per channel, 1 for one shared slope.
+        init: Initial slopes: one number for all, or `num_parameters` numbers.
         learnable: If True, the slopes are learned. Otherwise they stay at `init`, in a buffer: 0.0 is ReLU, 1.0 no
             activation at all.
         bounds: Bounds of the slopes, as in `slopewise.PReLU`.
         low_memory: If True, the output (and the residual) are kept for the backward pass instead of the input, where
             the values make that safe; see `slopewise.nn.functional.batch_norm_add_prelu`.
+        shared_gradient: Reduction of a shared slope's gradient, "sum" or "mean", as in `slopewise.PReLU`.
 
     Shape:
         Input, residual (optional) and output: (N, C, H, W).

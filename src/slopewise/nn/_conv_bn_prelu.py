@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.types import Device
 
 from slopewise.nn._batch_norm_prelu import BatchNormPReLU2d
-from slopewise.nn._slopes import Bounds, Init, checked_count
+from slopewise.nn._slopes import Bounds, Init, SharedGradient, checked_count
 
 _Pair = int | tuple[int, int]
 
@@ -37,6 +37,7 @@ class ConvBNPReLU(torch.nn.Module):
         device: Device of all parameters.
         dtype: Dtype of all parameters.
         low_memory: If True, `bn` keeps its output, which the next convolution keeps anyway, instead of its input.
+        shared_gradient: Reduction of a shared slope's gradient, "sum" or "mean", as in `PReLU`.
 
     Shape:
         Input (N, in_channels, H, W), output (N, out_channels, H', W') as in `torch.nn.Conv2d`. The optional second
@@ -71,6 +72,7 @@ class ConvBNPReLU(torch.nn.Module):
         device: Device = None,
         dtype: torch.dtype | None = None,
         low_memory: bool = False,
+        shared_gradient: SharedGradient = "sum",
     ) -> None:
         super().__init__()
         slopes = checked_count(num_parameters, out_channels, "out_channels")
@@ -90,14 +92,15 @@ class ConvBNPReLU(torch.nn.Module):
         )
         self.bn = BatchNormPReLU2d(
             out_channels,
-            slopes,
-            init,
             eps,
             momentum,
             device=device,
             dtype=dtype,
+            num_parameters=slopes,
+            init=init,
             bounds=bounds,
             low_memory=low_memory,
+            shared_gradient=shared_gradient,
         )
 
     def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:  # noqa: A002 (PyTorch's name)

@@ -15,6 +15,7 @@ from slopewise.nn._slopes import (
     SharedGradient,
     averaged,
     checked_bounds,
+    checked_gradient,
     checked_init,
     initialise_,
     project_,
@@ -43,12 +44,11 @@ class PReLU(torch.nn.PReLU):
         bounds: Lowest and highest slope, both included; None for no bounds. Either may be infinite.
         low_memory: If True, the output is kept for the backward pass instead of the input, where that is safe; see
             `slopewise.nn.functional.prelu`.
-
-    Attributes:
-        shared_gradient: Reduction of a shared slope's gradient. "sum", the default, is PyTorch's sum over all elements;
-            "mean" divides it by the number of channels (the size of `channel_dim`), so that a step of SGD moves the
-            slope like the mean of slopes per channel instead of that many times as far. `slopewise.param_groups` sets
-            it to "mean" by default. Layers with several slopes ignore it.
+        shared_gradient: Reduction of a shared slope's gradient. "sum" is PyTorch's sum over all elements; "mean"
+            divides it by the number of channels (the size of `channel_dim`), so that a step of SGD moves the slope like
+            the mean of slopes per channel instead of that many times as far. Layers with several slopes ignore it.
+            `slopewise.set_shared_gradient` sets it on all layers of a model. Like the other arguments, it stays with
+            the module when that is copied, pickled or converted, and is not in the state_dict.
 
     Shape:
         Input: any shape. With more than one slope, dimension `channel_dim` has size `num_parameters`. Output: the
@@ -65,7 +65,7 @@ class PReLU(torch.nn.PReLU):
     """
 
     init: float | tuple[float, ...]  # type: ignore[assignment]  # torch.nn.PReLU takes only one number
-    shared_gradient: SharedGradient = "sum"
+    shared_gradient: SharedGradient = "sum"  # of layers pickled by a version that did not store it
 
     def __init__(
         self,
@@ -77,12 +77,14 @@ class PReLU(torch.nn.PReLU):
         channel_dim: int = 1,
         bounds: Bounds | None = None,
         low_memory: bool = False,
+        shared_gradient: SharedGradient = "sum",
     ) -> None:
         if num_parameters < 1:
             raise ValueError(f"num_parameters must be 1 or the number of channels, got {num_parameters}")
         self.channel_dim = channel_dim
         self.bounds = checked_bounds(bounds)
         self.low_memory = low_memory
+        self.shared_gradient = checked_gradient(shared_gradient)
         values = checked_init(init, num_parameters, self.bounds)
         super().__init__(num_parameters, values, device, dtype)  # type: ignore[arg-type]
 

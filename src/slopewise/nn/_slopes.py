@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -21,6 +21,13 @@ def checked_count(num_parameters: int | None, channels: int, name: str) -> int:
             f"out for one slope per channel"
         )
     return channels if num_parameters is None else num_parameters
+
+
+def checked_gradient(shared_gradient: SharedGradient) -> SharedGradient:
+    """Return `shared_gradient` if it is a rule for the gradient of a shared slope."""
+    if shared_gradient not in get_args(SharedGradient):
+        raise ValueError(f"shared_gradient must be 'mean' or 'sum', got {shared_gradient!r}")
+    return shared_gradient
 
 
 def checked_bounds(bounds: Bounds | None) -> Bounds | None:

@@ -5,14 +5,28 @@ They wrap `slopewise.ops` with PyTorch's argument order, slopes that may be plai
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from slopewise import ops
 from slopewise.nn import _explain
+from slopewise.support import old_order
 
 __all__ = ["batch_norm_add_prelu", "batch_norm_prelu", "prelu"]
+
+_BATCH_NORM = ("running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
+
+
+def _has_slope(given: Sequence[Any], named: Mapping[str, Any]) -> bool:
+    """Return True if arguments behind the input (and the residual) begin with a slope, as they once did.
+
+    A call of today that lacks its slope is no such call, so that it raises an error: its fifth one is `training`.
+    """
+    return len(given) > (0 if "running_mean" in named else 2) and not isinstance(dict(enumerate(given)).get(4), bool)
 
 
 def prelu(input: Tensor, weight: Tensor, *, channel_dim: int = 1, low_memory: bool = False) -> Tensor:  # noqa: A002
@@ -58,9 +72,14 @@ def prelu(input: Tensor, weight: Tensor, *, channel_dim: int = 1, low_memory: bo
         raise
 
 
+@old_order(
+    ["input", "slope", *_BATCH_NORM],
+    "the slope as the second argument of batch_norm_prelu",
+    "batch_norm_prelu(input, running_mean, running_var, ..., slope=slope), the order of F.batch_norm",
+    lambda args, named: "slope" not in named and _has_slope(args[1:], named),
+)
 def batch_norm_prelu(
     input: Tensor,  # noqa: A002
-    slope: Tensor | float,
     running_mean: Tensor | None,
     running_var: Tensor | None,
     weight: Tensor | None = None,
@@ -69,20 +88,18 @@ def batch_norm_prelu(
     momentum: float = 0.1,
     eps: float = 1e-5,
     *,
+    slope: Tensor | float,
     low_memory: bool = False,
 ) -> Tensor:
     """Normalise a batch and rectify it, in one operation: y = f(z) with z = γ·(x − μ)/√(σ² + ε) + β.
 
     f is `prelu`: f(z) = z where z > 0, else a·z. The arguments are those of `torch.nn.functional.batch_norm`, in its
-    order, with the slope second. Values, gradients, errors and running statistics are also its own: in training μ and
+    order, followed by the slope. Values, gradients, errors and running statistics are also its own: in training μ and
     σ² are the mean and the biased variance of each channel of `input`, and the running statistics move, in place, by
     `momentum` towards μ and the *unbiased* variance; in evaluation μ and σ² are the running statistics.
 
     Args:
         input: Tensor of shape (N, C) or (N, C, ...), floating point.
-        slope: Slopes a: shape (C,) for one per channel, shape (1,) or () for a shared one; the dtype need not be that
-            of `input`. A plain number is a fixed slope: 0.0 is ReLU, 0.01 is LeakyReLU, 1.0 is batch normalisation
-            alone.
         running_mean: Running means of shape (C,), or None for no running statistics.
         running_var: Running variances of shape (C,), or None for no running statistics.
         weight: The γ of the normalisation, shape (C,); None is 1.
@@ -91,6 +108,9 @@ def batch_norm_prelu(
             given.
         momentum: Weight of this batch in the running statistics.
         eps: The ε of the normalisation.
+        slope: Slopes a: shape (C,) for one per channel, shape (1,) or () for a shared one; the dtype need not be that
+            of `input`. A plain number is a fixed slope: 0.0 is ReLU, 0.01 is LeakyReLU, 1.0 is batch normalisation
+            alone.
         low_memory: If True, the output is kept for the backward pass instead of the input, where that is safe; see
             `batch_norm_add_prelu`.
 
@@ -106,13 +126,11 @@ def batch_norm_prelu(
 
     Example:
         >>> x = torch.tensor([[-3.0], [-1.0], [1.0], [3.0]])
-        >>> batch_norm_prelu(x, 0.5, None, None, training=True, eps=4.0).flatten()
+        >>> batch_norm_prelu(x, None, None, training=True, eps=4.0, slope=0.5).flatten()
         tensor([-0.5000, -0.1667,  0.3333,  1.0000])
     """
     return batch_norm_add_prelu(
         input,
-        None,
-        slope,
         running_mean,
         running_var,
         weight,
@@ -120,14 +138,20 @@ def batch_norm_prelu(
         training,
         momentum,
         eps,
+        residual=None,
+        slope=slope,
         low_memory=low_memory,
     )
 
 
+@old_order(
+    ["input", "residual", "slope", *_BATCH_NORM],
+    "the residual and the slope as the second and third argument of batch_norm_add_prelu",
+    "batch_norm_add_prelu(input, running_mean, running_var, ..., residual=residual, slope=slope)",
+    lambda args, named: not {"residual", "slope"} <= named.keys() and _has_slope(args[2:], named),
+)
 def batch_norm_add_prelu(
     input: Tensor,  # noqa: A002
-    residual: Tensor | None,
-    slope: Tensor | float,
     running_mean: Tensor | None,
     running_var: Tensor | None,
     weight: Tensor | None = None,
@@ -136,6 +160,8 @@ def batch_norm_add_prelu(
     momentum: float = 0.1,
     eps: float = 1e-5,
     *,
+    residual: Tensor | None,
+    slope: Tensor | float,
     low_memory: bool = False,
 ) -> Tensor:
     """Normalise a batch, add a residual and rectify: y = f(z) with z = γ·(x − μ)/√(σ² + ε) + β + r.
@@ -151,8 +177,6 @@ def batch_norm_add_prelu(
 
     Args:
         input: Tensor x of shape (N, C) or (N, C, ...), floating point.
-        residual: Tensor r of `input`'s shape; it is not broadcast. None adds nothing.
-        slope: Slopes a, or a plain number for a fixed slope.
         running_mean: Running means, or None.
         running_var: Running variances, or None.
         weight: The γ of the normalisation; None is 1.
@@ -160,6 +184,8 @@ def batch_norm_add_prelu(
         training: If True, the input is normalised by its own statistics.
         momentum: Weight of this batch in the running statistics.
         eps: The ε of the normalisation.
+        residual: Tensor r of `input`'s shape; it is not broadcast. None adds nothing.
+        slope: Slopes a, or a plain number for a fixed slope.
         low_memory: If True, the output and the residual are kept for the backward pass instead of the input, where
             that is safe.
 
@@ -174,7 +200,7 @@ def batch_norm_add_prelu(
 
     Example:
         >>> x, shortcut = torch.tensor([[-3.0], [3.0]]), torch.tensor([[-1.0], [1.0]])
-        >>> batch_norm_add_prelu(x, shortcut, 0.5, None, None, training=True).flatten()
+        >>> batch_norm_add_prelu(x, None, None, training=True, residual=shortcut, slope=0.5).flatten()
         tensor([-1.0000,  2.0000])
     """
     if residual is not None and residual.shape != input.shape:  # PyTorch's addition would broadcast it

@@ -19,7 +19,7 @@ from typing import Literal
 
 import torch
 
-from slopewise.errors import SlopewiseWarning
+from slopewise.errors import KernelsWarning
 
 SWITCH = "SLOPEWISE_KERNELS"
 CAPABILITY = "SLOPEWISE_CPU_CAPABILITY"  # read by csrc/capability.cpp when the kernels are loaded
@@ -30,10 +30,6 @@ _REMEDY = (
     "To have them, install g++ or clang++ and PyTorch 2.10 or newer, then reinstall slopewise with "
     f"`pip install --force-reinstall --no-deps --no-cache-dir`. {SWITCH}=0 silences this warning."
 )
-
-
-class KernelsWarning(SlopewiseWarning):
-    """The compiled kernels cannot be used: slopewise gives the same answers, more slowly."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +145,8 @@ def use_kernels(enabled: bool) -> Iterator[None]:
         RuntimeError: `enabled` is True, but the kernels are not loaded.
 
     Example:
-        >>> from slopewise.nn.functional import prelu
+        >>> from slopewise.errors import KernelsWarning
+    from slopewise.nn.functional import prelu
         >>> with use_kernels(enabled=False):
         ...     prelu(torch.tensor([-2.0, 3.0]), torch.tensor([0.25]))
         tensor([-0.5000,  3.0000])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,9 +13,10 @@ from torch.nn.parameter import is_lazy
 
 from slopewise.errors import SlopewiseWarning
 from slopewise.modules import Role, held, role
-from slopewise.nn import BatchNormPReLU, PReLU, SharedGradient
+from slopewise.nn import SharedGradient
 from slopewise.optim._doubts import absurd_slope, all_zero, settings_to_doubt
-from slopewise.support import printed
+from slopewise.optim._shared import can_average, rule, set_shared_gradient, warn_of_sums
+from slopewise.support import deprecated, printed
 
 
 class ParamGroups(list[dict[str, Any]]):
@@ -69,7 +70,7 @@ def param_groups(
     slope_lr_scale: float = 1.0,
     slope_weight_decay: float = 0.0,
     norm_and_bias_weight_decay: float = 0.0,
-    shared_gradient: SharedGradient = "mean",
+    shared_gradient: SharedGradient | None = None,
 ) -> ParamGroups:
     """Split a model's parameters into "weights", "norms and biases" and "slopes", for any optimizer that takes groups.
 
@@ -85,11 +86,9 @@ def param_groups(
     Every parameter that requires a gradient is in exactly one group, once, however many modules share it. All three
     groups are present even if empty. Wrap, compile or shard the model first if that replaces its parameters (FSDP).
 
-    A slope that C channels share accumulates C times the gradient of a slope per channel, and can diverge at learning
-    rates that suit everything else. Therefore `shared_gradient` is set on every slopewise layer with one slope: "mean"
-    divides its gradient by C, which is read in each forward pass; "sum" is PyTorch's. In SGD this has the effect of a
-    learning rate divided by C; optimizers that divide by the gradient's own size (Adam) take the same steps either
-    way. A torch.nn.PReLU always sums: replace it by slopewise.PReLU.
+    The model is only read. A slope that C channels share accumulates C times the gradient of a slope per channel, and
+    can diverge at learning rates that suit everything else: `set_shared_gradient` changes that. Where a slopewise layer
+    sums the gradient of such a slope, a warning says so once, because earlier versions of this function set the mean.
 
     By default slopes have no weight decay, which would pull them to 0, which is ReLU. Neither have norms and biases.
 
@@ -103,18 +102,18 @@ def param_groups(
         slope_lr_scale: Learning rate of the slopes, in units of `lr`.
         slope_weight_decay: Weight decay of the slopes.
         norm_and_bias_weight_decay: Weight decay of the norms and biases.
-        shared_gradient: Reduction of the gradient of slopes that all channels of a layer share, "mean" or "sum"; set on
-            the layers.
+        shared_gradient: Deprecated: if given, `set_shared_gradient` is called with it. Call that function instead.
 
     Returns:
         A list of three dicts with the keys `name`, `params`, `lr` and `weight_decay`.
 
     Warns:
-        SlopewiseWarning: a slope is NaN, beyond ±100, or of size below 1e-20 and not 0, as in uninitialised memory.
+        SlopewiseWarning: A slope is NaN, beyond ±100, or of size below 1e-20 and not 0, as in uninitialised memory; or,
+            once, a slopewise layer sums the gradient of its shared slope.
 
     Raises:
-        ValueError: a number is negative or NaN, `shared_gradient` is neither "mean" nor "sum", a parameter has no shape
-            yet or holds a whole flattened part of the model, or no parameter requires a gradient.
+        ValueError: A number is negative or NaN, a parameter has no shape yet or holds a whole flattened part of the
+            model, or no parameter requires a gradient.
 
     Source for no decay on slopes: He et al. 2015, section 2.1, https://arxiv.org/abs/1502.01852.
 
@@ -138,8 +137,9 @@ def param_groups(
     for name, value in settings.items():
         if not value >= 0:
             raise ValueError(f"{name} must be 0 or more, got {value}")
-    if shared_gradient not in get_args(SharedGradient):
-        raise ValueError(f"shared_gradient must be 'mean' or 'sum', got {shared_gradient!r}")
+    if shared_gradient is not None:
+        deprecated("param_groups(shared_gradient=...)", "slopewise.set_shared_gradient(model, ...) before it")
+        set_shared_gradient(model, shared_gradient)
     entries = list(held(model))
     for path, module, name, parameter in entries:
         _check_groupable(parameter, f"{path}.{name}" if path else name, module)
@@ -158,6 +158,10 @@ def param_groups(
 
     for doubt in _absurd({path: parameter for path, (_, parameter) in slopes.items()}):
         warnings.warn(doubt, SlopewiseWarning, stacklevel=2)
+    gradients = {path: rule(layer) for path, (layer, _) in slopes.items() if layer.num_parameters == 1}
+    settable = [path for path, (layer, _) in slopes.items() if path in gradients and can_average(layer)]
+    if shared_gradient is None and (summed := [path for path in settable if gradients[path] == "sum"]):
+        warn_of_sums(summed[0], stacklevel=3)
 
     def group(name: str, of: Role, lr: float, weight_decay: float) -> dict[str, Any]:
         members = [parameter for parameter in learned if roles[id(parameter)] == of]
@@ -171,9 +175,7 @@ def param_groups(
         ],
         frozen=[parameter for parameter in parameters.values() if not parameter.requires_grad],
         layers={path: parameter for path, (_, parameter) in slopes.items()},
-        shared={
-            path: _share(layer, shared_gradient) for path, (layer, _) in slopes.items() if layer.num_parameters == 1
-        },
+        shared=gradients,
     )
 
 
@@ -185,14 +187,6 @@ def _absurd(layers: Mapping[str, Tensor]) -> Iterator[str]:
                 "from_pretrained leaves slopes so that a checkpoint lacks): load slopes, or call the layer's "
                 "reset_parameters()"
             )
-
-
-def _share(layer: torch.nn.Module, gradient: SharedGradient) -> SharedGradient:
-    """Set the gradient of a layer's shared slope and return the one in effect: PyTorch's own layer always sums."""
-    if isinstance(layer, (PReLU, BatchNormPReLU)):
-        layer.shared_gradient = gradient
-        return gradient
-    return "sum"
 
 
 def _check_groupable(parameter: Tensor, name: str, module: torch.nn.Module) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from slopewise.study._store import Store as Store
     from slopewise.study._study import Study as Study
     from slopewise.study._study import load_spec as load_spec
-    from slopewise.study._study import read_results as read_results
+    from slopewise.study._study import load_study as load_study
     from slopewise.study._terminable import Terminated as Terminated
 
 # A status counts trials in the file: it does not wait for what validates specs and writes stores.
@@ -31,7 +31,7 @@ _NAMES = {
     "_spec": ("DataSpec", "StudySpec"),
     "_spec_input": ("override", "parse_spec", "read_spec", "toml_value"),
     "_store": ("Store",),
-    "_study": ("Study", "load_spec", "read_results"),
+    "_study": ("Study", "load_spec", "load_study"),
     "_terminable": ("Terminated",),
 }
-__getattr__ = importer(__name__, _NAMES, extras=dict.fromkeys(_NAMES, "study"))
+__getattr__ = importer(__name__, _NAMES, extras=dict.fromkeys(_NAMES, "study"), renamed={"read_results": "load_study"})

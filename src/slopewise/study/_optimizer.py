@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from slopewise.optim import param_groups
+from slopewise.optim import param_groups, set_shared_gradient
 from slopewise.study._spec import ArmSpec, TrainSpec
 
 _WARM_UP = 0.25  # fraction of the steps in which one-cycle climbs to the peak
@@ -20,13 +20,13 @@ def build_optimizer(
     """Return an arm's optimizer, with slopes in a group of their own, and the schedule over all its steps."""
     lr = train.lr if arm.lr is None else arm.lr
     scale = train.slope_lr_scale if arm.slope_lr_scale is None else arm.slope_lr_scale
+    set_shared_gradient(model, arm.shared_gradient or train.shared_gradient)
     groups = param_groups(
         model,
         lr=lr,
         weight_decay=train.weight_decay,
         norm_and_bias_weight_decay=train.weight_decay,
         slope_lr_scale=scale,
-        shared_gradient=arm.shared_gradient or train.shared_gradient,
     )
     optimizer: torch.optim.Optimizer
     if train.optimizer == "sgd":

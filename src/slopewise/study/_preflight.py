@@ -12,11 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slopewise.convert import ConversionWarning
-from slopewise.errors import ModelError, SlopewiseError, SpecError
+from slopewise.errors import ConversionWarning, ModelError, SlopewiseError, SpecError
 from slopewise.events import Reading
 from slopewise.monitor import Probe
-from slopewise.optim import param_groups
+from slopewise.study._optimizer import build_optimizer
 from slopewise.study._references import describe
 from slopewise.study._spec import ArmSpec, ConvertSpec, HardwareSpec, StudySpec
 from slopewise.study._trial import build_arm, make_fabric
@@ -139,7 +138,7 @@ def _rehearse(spec: StudySpec, arm: ArmSpec, data: ImageData) -> _Start:
     hint = "" if "num_classes" in recipe(spec.model).takes else ": it has no num_classes to set, but model.options may"
     try:
         digest = built.init_digest()
-        param_groups(built.model, lr=spec.train.lr)
+        build_optimizer(built.model, spec.train, arm, steps_per_epoch=1)
         torch.autograd.backward(loss(built.model))
         sites = Probe(built.model, built.sites.values())(lambda: loss(built.model)).sites
     except SlopewiseError:

@@ -94,6 +94,8 @@ def read_spec(path: str | Path) -> dict[str, Any]:
         raise SpecError(f"'{path}' is no spec: it has more than {_LARGEST_FILE:,} bytes; `slopewise init` writes one")
     try:
         return _loaded(data.decode(), f"'{path}'")
+    except SpecError:
+        raise
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"'{path}' is not TOML: {shortened(str(error), 200)}") from None
     except ValueError:  # more digits than Python reads
@@ -109,6 +111,8 @@ def toml_value(text: str, place: str) -> Any:
     """
     try:
         table = _loaded(f"value = {text}", place)
+    except SpecError:
+        raise
     except ValueError:
         return text
     return table["value"] if len(table) == 1 else text

@@ -184,7 +184,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
         yield
 
 
-def read_results(folder: str | Path) -> Results:
+def load_study(folder: str | Path) -> Results:
     """Return the results so far of the study in a folder, which may still be running; the folder is only read.
 
     Damaged trials are left out, and named in ``results.record.damaged``.

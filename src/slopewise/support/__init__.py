@@ -1,6 +1,7 @@
 """Helpers without torch that every room uses: lazy public names, and text of users made fit to show."""
 
 from slopewise.support._deprecated import deprecated as deprecated
+from slopewise.support._deprecated import old_order as old_order
 from slopewise.support._lazy import importer as importer
 from slopewise.support._lazy import need as need
 from slopewise.support._registry import Registry as Registry

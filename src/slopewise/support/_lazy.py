@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
+
+from slopewise.support._deprecated import deprecated
 
 
 def importer(
@@ -15,6 +18,7 @@ def importer(
     *,
     modules: Collection[str] = (),
     extras: Mapping[str, str] | None = None,
+    renamed: Mapping[str, str] | None = None,
 ) -> Callable[[str], Any]:
     """Return a module's ``__getattr__`` (PEP 562) that imports public names of a package on first use.
 
@@ -23,6 +27,7 @@ def importer(
         names: Names that each module of the package defines.
         modules: Modules of the package that are public names themselves.
         extras: Extra of slopewise that brings a module's dependencies, for the modules that need one.
+        renamed: New name of each public name that was renamed; the old one warns once.
 
     Example:
         >>> find = importer("slopewise", {"errors": ["nearest"]}, modules=["nn"])
@@ -32,6 +37,9 @@ def importer(
     home = {name: module for module, defined in names.items() for name in defined}
 
     def find(name: str) -> Any:
+        if renamed and name in renamed:
+            deprecated(f"{package}.{name}", f"{package}.{renamed[name]}")
+            return getattr(sys.modules[package], renamed[name])
         if name in modules:
             return importlib.import_module(f"{package}.{name}")
         if name not in home:

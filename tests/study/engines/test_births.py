@@ -7,7 +7,7 @@ import pytest
 
 from slopewise.errors import EngineError
 from slopewise.events import Ended, Started, TrialEvent
-from slopewise.study import Study, read_results
+from slopewise.study import Study, load_study
 from slopewise.study.engines import LocalEngine, _local
 from slopewise.study.engines._process import Worker
 
@@ -165,7 +165,7 @@ def test_a_study_that_births_have_ended_keeps_its_trials_and_goes_on(fated: Call
     fated("1x")
     with pytest.raises(EngineError, match="exited with status 3"):
         STUDY.run(tmp_path / "out", workers=1)
-    assert len(read_results(tmp_path / "out").record.trials) == 1
+    assert len(load_study(tmp_path / "out").record.trials) == 1
     assert not (tmp_path / "out" / "running.json").exists()
     fated("x1x.")
     assert len(STUDY.run(tmp_path / "out", workers=1).record.trials) == 5

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from slopewise.errors import ExportError
 from slopewise.export._call import Call
-from slopewise.export._error import ExportError
 
 Run = Callable[[Call], Sequence[Tensor]]
 

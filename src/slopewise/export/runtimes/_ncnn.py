@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slopewise.errors import ExportError
 from slopewise.export._call import Call
-from slopewise.export._error import ExportError
 from slopewise.export.runtimes._base import Exported, Loaded, Runtime, arrays, one_sample
 
 _DTYPES = {torch.float32: "f32", torch.float16: "f16", torch.int64: "i64", torch.int32: "i32"}

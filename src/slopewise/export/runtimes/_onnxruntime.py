@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slopewise.errors import ExportError
 from slopewise.export._call import Call
-from slopewise.export._error import ExportError, reason
+from slopewise.export._error import reason
 from slopewise.export.runtimes._base import Exported, Loaded, Runtime, arrays
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from slopewise.errors import DataWarning as DataWarning
 from slopewise.study.data._named import SOURCES as SOURCES
 from slopewise.study.data._named import Source as Source
 from slopewise.study.data._named import register_source as register_source
@@ -13,7 +14,6 @@ from slopewise.support import importer
 
 if TYPE_CHECKING:
     from slopewise.study.data._augment import Augment as Augment
-    from slopewise.study.data._base import DataWarning as DataWarning
     from slopewise.study.data._base import ImageData as ImageData
     from slopewise.study.data._base import Images as Images
     from slopewise.study.data._base import RawData as RawData
@@ -29,7 +29,7 @@ __getattr__ = importer(
     __name__,
     {
         "_augment": ("Augment",),
-        "_base": ("DataWarning", "ImageData", "Images", "RawData"),
+        "_base": ("ImageData", "Images", "RawData"),
         "_load": ("load_data", "read_data"),
         "_prepare": ("balanced_subset", "stratified_split"),
         "_reader": ("ImageReader",),

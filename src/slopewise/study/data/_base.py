@@ -21,12 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slopewise.errors import SlopewiseWarning
 from slopewise.study.data._stored import StoredImages
-
-
-class DataWarning(SlopewiseWarning):
-    """Warning of usable data of which a part was left out, or is perhaps not as intended."""
 
 
 class Images(Protocol):

@@ -6,9 +6,10 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from slopewise.errors import DataWarning
 from slopewise.events import Reading
 from slopewise.study._spec import DataSpec
-from slopewise.study.data._base import DataWarning, ImageData
+from slopewise.study.data._base import ImageData
 from slopewise.study.data._named import source_of
 from slopewise.study.data._prepare import prepare
 from slopewise.study.data._reader import ImageReader

@@ -48,6 +48,8 @@ def load(spec: DataSpec, reader: ImageReader) -> RawData:  # noqa: ARG001 - ever
             keys = find_keys(archive.files, path)
             arrays = {role: _read(archive, key, path) for role, key in keys.items()}
             left = [key for key in archive.files if key not in keys.values()]
+    except DataError:
+        raise
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"data.path: cannot read '{path}' as an .npz file: {error}") from error
     notes = (f"arrays {', '.join(left)} of '{path}' are left out",) if left else ()

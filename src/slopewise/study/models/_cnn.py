@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from slopewise.study.models._initialise import check_width, he_normal_
+from slopewise.study.models._initialise import check_width, he_normal
 
 
 def cnn(
@@ -41,4 +41,4 @@ def cnn(
     layers["pool"] = nn.AdaptiveAvgPool2d(1)
     layers["flatten"] = nn.Flatten()
     layers["classifier"] = nn.Linear(channels, num_classes)
-    return he_normal_(nn.Sequential(layers))
+    return he_normal(nn.Sequential(layers))

@@ -10,7 +10,7 @@ from torch import nn
 Model = TypeVar("Model", bound=nn.Module)
 
 
-def he_normal_(model: Model) -> Model:
+def he_normal(model: Model) -> Model:
     """Draw the weights of convolutions and linear layers from N(0, 2 / fan_in); biases are 0 (He et al. 2015).
 
     The gain is that of ReLU for every activation, so that the arms of a study start from the same weights. The weights

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slopewise.study.models._initialise import check_width, he_normal_
+from slopewise.study.models._initialise import check_width, he_normal
 
 
 class BasicBlock(nn.Module):
@@ -62,4 +62,4 @@ def resnet20(
     model.add_module("pool", nn.AdaptiveAvgPool2d(1))
     model.add_module("flatten", nn.Flatten())
     model.add_module("classifier", nn.Linear(channels, num_classes))
-    return he_normal_(model)
+    return he_normal(model)
