@@ -42,9 +42,11 @@ MADE = {
     "a healthy layer": ([0.1, 0.25, 0.4, 0.0], []),
     "one NaN": ([0.1, math.nan, 0.4], ["not finite"]),
     "all infinite": ([math.inf, -math.inf], ["not finite"]),
-    "one negative": ([-0.02, 0.2, 0.4], ["negative"]),
+    "one of three negative": ([-0.02, 0.2, 0.4], []),
+    "half negative": ([-0.02, -0.5, 0.2, 0.4], ["negative"]),
     "hardly negative": ([-0.005, 0.2, 0.4], []),
-    "one above 1": ([1.06, 0.2, 0.4], ["above 1"]),
+    "one of three above 1": ([1.06, 0.2, 0.4], []),
+    "half above 1": ([1.06, 7.0, 0.2, 0.4], ["above 1"]),
     "half near 0": ([0.004, -0.009, 0.2, 0.3], ["near 0"]),
     "a third near 0": ([0.004, 0.3, 0.2], []),
     "half near 1": ([0.96, 1.04, 0.2, 0.3], ["near 1"]),
@@ -58,8 +60,9 @@ MADE = {
     "as a ReLU": ([0.0] * 3, ["stuck at 0"]),
     "of either zero": ([0.0, -0.0], ["stuck at 0"]),
     "all but one as made": ([0.25, 0.25, 0.26], []),
-    "stuck and negative": ([-0.5] * 3, ["stuck at -0.5", "negative"]),
-    "several": ([math.nan, -1.0, 2.0, 0.0, 0.0, 0.0], ["not finite", "negative", "above 1", "near 0"]),
+    "stuck and negative": ([-0.5] * 3, ["negative", "stuck at -0.5"]),
+    "two halves": ([-1.0, -2.0, 0.0, 0.001], ["negative", "near 0"]),
+    "several": ([math.nan, -1.0, -2.0, 0.0], ["not finite", "negative"]),
 }
 
 

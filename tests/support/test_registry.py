@@ -44,6 +44,16 @@ def test_names_of_the_package_and_names_that_look_like_paths_are_refused() -> No
     assert dict(numbers.items()) == {"one": 1, "two": 2.0}
 
 
+def test_what_was_registered_can_be_removed() -> None:
+    numbers = Registry("example.numbers", {"one": 1})
+    numbers.register("two", 2)
+    numbers.unregister("two")
+    assert numbers.find("two") is None
+    for name in ("one", "two"):
+        with pytest.raises(ValueError, match=f"example.numbers: nothing is registered as '{name}'"):
+            numbers.unregister(name)
+
+
 def test_no_installed_package_is_imported_to_list_names(installed: dict[str, str]) -> None:
     installed["late"] = "this:d"
     assert Registry("example.numbers", {}).names() == ("late",)

@@ -16,7 +16,8 @@ from slopewise.convert._conversion import Conversion
 from slopewise.convert._factory import Factory, Target
 from slopewise.convert._fast_paths import close_fast_paths_
 from slopewise.convert._install import Installation
-from slopewise.convert._normal import Normal, normalise
+from slopewise.convert._normal import Normal
+from slopewise.convert._normalise import normalise
 from slopewise.convert._proof import Proof, prove
 from slopewise.convert._refusal import Refusal
 from slopewise.convert._select import Patterns, Selection

@@ -19,7 +19,6 @@ from slopewise.live._folder import Found
 from slopewise.live._loop import Loop
 from slopewise.live._state import STATES, Summary
 from slopewise.live._study import Study
-from slopewise.recording import ADVICE
 from slopewise.report import (
     alarm_rows,
     curve_chart,
@@ -60,7 +59,6 @@ def loop_page(found: Found, loop: Loop, now: float) -> str:
         sections=sections,
         states=states or {},
         alarms=tables.by_id(recording) if recording else {},
-        advice=ADVICE,
     )
 
 

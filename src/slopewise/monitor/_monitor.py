@@ -252,7 +252,7 @@ class Monitor:
             {0: 1, 1: 1, 2: 1}
         """
         self._collect(wait=True)
-        return {unit: since for unit, (since, _) in self._judge.dead.get(site, {}).items()}
+        return {unit: streak.since for unit, streak in self._judge.streaks("dead-units", site).items()}
 
     def summary(self) -> WatchSummary:
         """The latest state as a table: ``print`` it. Needs `pip install slopewise[study]`."""

@@ -1,4 +1,4 @@
-"""A watched run as plain data, without torch: samples, alarms, recordings, and the one reader of their files."""
+"""A watched run as plain data, without torch: samples, alarms about them, and the one reader of recordings."""
 
 from slopewise.recording._file import is_recording as is_recording
 from slopewise.recording._file import recording_json as recording_json
@@ -12,13 +12,10 @@ from slopewise.recording._sample import LayerSample as LayerSample
 from slopewise.recording._sample import Sample as Sample
 from slopewise.recording._sample import SiteSample as SiteSample
 from slopewise.recording._sample import SlopeSample as SlopeSample
-from slopewise.recording._slope_summary import ALARM_KINDS as ALARM_KINDS
 from slopewise.recording._slope_summary import LARGEST as LARGEST
-from slopewise.recording._slope_summary import MEANINGS as MEANINGS
 from slopewise.recording._slope_summary import MOST as MOST
 from slopewise.recording._slope_summary import NEAR_0 as NEAR_0
 from slopewise.recording._slope_summary import NEAR_1 as NEAR_1
-from slopewise.recording._slope_summary import AlarmKind as AlarmKind
 from slopewise.recording._slope_summary import SlopeSummary as SlopeSummary
 from slopewise.recording.alarms import ADVICE as ADVICE
 from slopewise.recording.alarms import ALARM_IDS as ALARM_IDS

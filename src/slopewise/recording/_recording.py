@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from slopewise.errors import SlopewiseError
 from slopewise.recording._sample import Sample
-from slopewise.recording.alarms import Alarm
+from slopewise.recording.alarms import ALARM_IDS, Alarm
 from slopewise.support import quoted, shortened
 
 FORMAT, VERSION = "slopewise-monitor", 1
@@ -77,8 +77,11 @@ def to_line(item: Header | Sample | Alarm | End) -> str:
         '{"alarm": {"id": "slope-stuck", "where": "act1", "step": 50, "since": 1, "evidence": "all 16 at 0.25"}}'
     """
     kind = next(kind for kind, cls in _LINES.items() if isinstance(item, cls))
-    fields = {"format": FORMAT, "version": VERSION} if kind == "header" else {}
-    return json.dumps({**fields, kind: _strict(asdict(item))}, allow_nan=False)
+    values = _strict(asdict(item))
+    if isinstance(item, Alarm) and item.id in ALARM_IDS:
+        del values["advice"]  # every reader knows it; that of a program's own rule goes with the alarm
+    start = {"format": FORMAT, "version": VERSION} if kind == "header" else {}
+    return json.dumps({**start, kind: values}, allow_nan=False)
 
 
 def from_line(line: str) -> Header | Sample | Alarm | End:

@@ -7,25 +7,12 @@ bfloat16 checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 NEAR_0 = 0.01  # 1 % of a negative input passes; the variance that He's initialisation counts on changes by 0.0001
 NEAR_1 = 0.05  # on no input does f(x) differ from x by more than 5 % of |x|
 LARGEST = 100.0  # trained slopes of 2 and 3 are met, of 10 hardly
 MOST = 0.5  # the share of slopes from which "near 0" and "near 1" are said of the layer: single channels often are
-
-AlarmKind = Literal["not finite", "stuck", "negative", "above 1", "near 0", "near 1"]
-ALARM_KINDS: tuple[AlarmKind, ...] = get_args(AlarmKind)
-MEANINGS: Mapping[AlarmKind, str] = {
-    "not finite": "NaN or infinite: training has diverged",
-    "stuck": "all slopes are exactly one number: no gradient reached them, or they are frozen or at a bound",
-    "negative": f"below -{NEAR_0:g} the function falls and rises: two inputs give one output",
-    "above 1": f"above {1 + NEAR_1:g} negative inputs are amplified: activations and gradients can grow with depth",
-    "near 0": f"most slopes are within {NEAR_0:g} of 0: the layer has become a ReLU",
-    "near 1": f"most slopes are within {NEAR_1:g} of 1: the layer has become linear",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +42,8 @@ class SlopeSummary:
     above_1: int
     same: float | None
     rounded: bool
+
+    @property
+    def untrained(self) -> bool:
+        """True if all slopes are exactly one number, in a way and a dtype that make this a sign of no training."""
+        return self.same is not None and not self.rounded

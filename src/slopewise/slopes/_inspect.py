@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from slopewise.errors import SlopewiseError
-from slopewise.recording import SlopeSummary
+from slopewise.recording import SlopeSummary, Thresholds
 from slopewise.slopes._find import FoundLayer, find_slopes
 from slopewise.slopes._judge import Alarm, alarms, summarise
 
@@ -65,6 +65,7 @@ def inspect_slopes(
     also: Sequence[str] = (),
     init: float | None = None,
     ties: bool = True,
+    thresholds: Thresholds | None = None,
 ) -> Inspection:
     """Find the slopes in a state dict, and summarise and judge them layer by layer.
 
@@ -78,6 +79,7 @@ def inspect_slopes(
         init: Initial slope, see `summarise`.
         ties: If False, shared memory does not identify tied layers, as after reading a safetensors file. Layers with
             equal slopes then get a remark.
+        thresholds: Thresholds of the alarms, as a monitor takes them.
 
     Raises:
         SlopewiseError: no slopes are found, or a pattern of `also` matches nothing.
@@ -92,9 +94,8 @@ def inspect_slopes(
     if not found.layers:
         raise SlopewiseError(_nothing(state_dict))
     twins = {} if ties else _twins(found.layers)
-    return Inspection(
-        tuple(_with_names(_inspected(layer, init), twins.get(layer.layer)) for layer in found.layers), found.rejected
-    )
+    inspected = [_inspected(layer, init, thresholds or Thresholds()) for layer in found.layers]
+    return Inspection(tuple(_with_names(layer, twins.get(layer.found.layer)) for layer in inspected), found.rejected)
 
 
 def _twins(layers: Sequence[FoundLayer]) -> dict[str, str]:
@@ -121,9 +122,9 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
-def _inspected(found: FoundLayer, init: float | None) -> InspectedLayer:
-    summary = summarise(found.slopes, init=init)
-    raised = alarms(summary)
+def _inspected(found: FoundLayer, init: float | None, thresholds: Thresholds) -> InspectedLayer:
+    summary = summarise(found.slopes, init=init, near_0=thresholds.near_0, near_1=thresholds.near_1)
+    raised = alarms(summary, thresholds)
     if found.certainty == "unclear":
         return InspectedLayer(found, summary, (), "not judged: may be no slopes")
     if found.raw:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slopewise.recording import MOST, NEAR_0, NEAR_1, AlarmKind, SlopeSummary
+from slopewise.recording import NEAR_0, NEAR_1, SlopeSummary
+from slopewise.recording.alarms import Thresholds, rules
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+AlarmKind = str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,34 +93,53 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[below] + (place - below) * (ordered[above] - ordered[below])
 
 
-def alarms(summary: SlopeSummary) -> tuple[Alarm, ...]:
+def alarms(summary: SlopeSummary, thresholds: Thresholds | None = None) -> tuple[Alarm, ...]:
     """Return the alarms of a layer with this summary, the most serious first.
 
+    These are the monitor's alarms, as far as slopes alone can tell: the same rules judge both.
+
     - not finite: any slope is NaN or infinite.
+    - negative, above 1: at least half of the slopes are, beyond the margins of the summary.
+    - near 0, near 1: at least half of the slopes are. Not raised for slopes that are stuck: these began there.
     - stuck: all slopes equal `summary.same`. Not raised for float16 and bfloat16, which round slopes that moved by less
       than a thousandth to the same value.
-    - negative, above 1: any slope is below 0 or above 1, beyond the margins of the summary.
-    - near 0, near 1: at least the fraction MOST of the slopes is. Not raised for slopes that are stuck.
+
+    Args:
+        summary: Summary of the layer's slopes, with the margins of `thresholds`.
+        thresholds: Thresholds of slopewise's rules, and the alarms to ignore.
 
     Example:
         >>> import torch
         >>> [str(alarm) for alarm in alarms(summarise(torch.full((8,), 0.25)))]
         ['stuck at 0.25']
         >>> [str(alarm) for alarm in alarms(summarise(torch.tensor([-0.3, 0.0, 0.002])))]
-        ['negative', 'near 0']
+        ['near 0']
     """
-    count, stuck = summary.count, summary.same is not None and not summary.rounded
-    found: list[tuple[AlarmKind, int, bool]] = [
-        ("not finite", count - summary.finite, summary.finite < count),
-        ("stuck", count, stuck),
-        ("negative", summary.negative, summary.negative > 0),
-        ("above 1", summary.above_1, summary.above_1 > 0),
-        ("near 0", summary.near_0, not stuck and summary.near_0 >= MOST * count),
-        ("near 1", summary.near_1, not stuck and summary.near_1 >= MOST * count),
-    ]
-    return tuple(
-        Alarm(kind, slopes, summary.same if kind == "stuck" else None) for kind, slopes, raised in found if raised
-    )
+    thresholds = thresholds or Thresholds()
+    judged = ((rule, rule.from_slopes(summary)) for rule in thresholds.rules() if rule.id not in thresholds.ignore)
+    return tuple(Alarm(_kind(rule.id), *concerned) for rule, concerned in judged if concerned is not None)
+
+
+def _kind(alarm: str) -> AlarmKind:
+    """Return the name of an alarm for a reader who knows that all is about slopes."""
+    return alarm.removeprefix("slope-").replace("-", " ")
+
+
+class _Meanings(Mapping[AlarmKind, str]):
+    """Meanings of the alarms that slopes alone can raise, the most serious first, by all rules of the moment."""
+
+    def __getitem__(self, kind: AlarmKind) -> str:
+        return {_kind(rule.id): rule.meaning for rule in rules() if rule.meaning}[kind]
+
+    def __iter__(self) -> Iterator[AlarmKind]:
+        return (_kind(rule.id) for rule in rules() if rule.meaning)
+
+    def __len__(self) -> int:
+        return sum(bool(rule.meaning) for rule in rules())
+
+
+MEANINGS: Mapping[AlarmKind, str] = _Meanings()
+ALARM_KINDS: tuple[AlarmKind, ...] = tuple(MEANINGS)
 
 
 def _same(values: Tensor, dtype: torch.dtype, init: float | None) -> float | None:

@@ -43,6 +43,16 @@ class Registry(Generic[T]):
             )
         self._registered[name] = extension
 
+    def unregister(self, name: str) -> None:
+        """Remove an extension that was registered.
+
+        Raises:
+            ValueError: There is none of that name.
+        """
+        if name not in self._registered:
+            raise ValueError(f"{self.group}: nothing is registered as {name!r}")
+        del self._registered[name]
+
     def find(self, name: str) -> T | None:
         """Return the extension of a name, or None if there is none.
 

@@ -10,6 +10,7 @@ from slopewise.testing._records import replace_score as replace_score
 from slopewise.testing._records import synthetic_study as synthetic_study
 
 if TYPE_CHECKING:
+    from slopewise.testing._alarms import check_alarm_rule as check_alarm_rule
     from slopewise.testing._engines import check_engine as check_engine
     from slopewise.testing._engines import untimed as untimed
     from slopewise.testing._sources import check_data_source as check_data_source
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 # Conformance kits need torch and what they check, which synthetic records do not.
 _KITS = {
+    "_alarms": ("check_alarm_rule",),
     "_engines": ("check_engine", "untimed"),
     "_sources": ("check_data_source",),
     "_tasks": ("check_task",),

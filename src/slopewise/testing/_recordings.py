@@ -60,27 +60,30 @@ def synthetic_recording(
     alarms: bool = True,
     finished: bool = True,
     diverged: bool = False,
+    healthy: bool = False,
     prefix: str = "block",
     seed: int = 0,
 ) -> Recording:
     """Make a `Recording` with plausible unit states, slopes and gradients; nothing is trained.
 
-    The layers are PReLU with a slope per channel, a ReLU whose units die between 40 and 70 % of the run, PReLU with a
-    shared slope that runs away above 1, GELU as a function, PReLU whose slopes fall below 0, PReLU whose slopes no
-    optimizer moves and whose site turns linear, ReLU as a function, PReLU as at first; then again, but later ones stay
-    well. Nothing before the first site learns. Gradients shrink from the last layer to the first.
+    The first eight layers are PReLU with a slope per channel, a ReLU whose units die between 40 and 70 % of the run,
+    PReLU with a shared slope that runs away above 1, GELU as a function, PReLU whose slopes fall below 0, PReLU whose
+    slopes no optimizer moves and whose site turns linear, ReLU as a function, PReLU as at first. More layers repeat
+    these activations, and stay well. Nothing before the first site learns. Gradients shrink from the last layer to the
+    first.
 
     Args:
-        layers: linear layers, each with one site behind it.
-        samples: sampled steps; the first is step 1.
-        every: steps from one to the next.
-        units: of each site.
-        slopes: whether PReLU is used; without, LeakyReLU takes its place.
-        alarms: whether the monitor's rules were applied.
-        finished: whether the run has ended.
-        diverged: whether the last sample has NaN in the shared slope's layer; needs three layers and `slopes`.
-        prefix: of every name, as in "block3.act".
-        seed: of all the noise; the same arguments give the same recording.
+        layers: Number of linear layers, each with one call site behind it.
+        samples: Number of sampled steps; the first is step 1.
+        every: Steps from one sample to the next.
+        units: Number of units of each call site.
+        slopes: If False, LeakyReLU takes the place of PReLU.
+        alarms: If False, no rule is applied.
+        finished: If False, the run has no end yet.
+        diverged: If True, the last sample has NaN in the shared slope's layer; needs three layers and `slopes`.
+        healthy: If True, all layers stay well.
+        prefix: Start of every name, as in "block3.act".
+        seed: Seed of all the noise; the same arguments give the same recording.
 
     Example:
         >>> recording = synthetic_recording(layers=2)
@@ -90,7 +93,7 @@ def synthetic_recording(
         [('dead-units', 'block1.act')]
     """
     rng = np.random.default_rng(seed)
-    net = [_kind(index, slopes) for index in range(layers)]
+    net = [_kind(index + len(_KINDS) * healthy, slopes) for index in range(layers)]
     names = [f"{prefix}{index}" for index in range(layers)]
     orders = [rng.permutation(units) for _ in net]  # in which units fall to their layer's fate
     steps = [1 + every * index for index in range(samples)]

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from slopewise.drawing import count, listing, number, plain
-from slopewise.recording import MEANINGS, AlarmKind, SlopeSummary
-from slopewise.slopes import InspectedLayer, Inspection
+from slopewise.recording import SlopeSummary
+from slopewise.slopes import MEANINGS, AlarmKind, InspectedLayer, Inspection
 from slopewise.support import printable
 from slopewise.support.terminal import words
 

@@ -15,8 +15,7 @@ def alarm_rows(alarms: tuple[ArmAlarm, ...]) -> Iterator[tuple[str, ...]]:
     """Arm, alarm, seeds, places, the first one's step and evidence, and what to do."""
     for alarm in alarms:
         first = f"step {alarm.step} of seed {alarm.seed}: {alarm.evidence}"
-        advice = next((advice for kind, advice in ADVICE.items() if kind == alarm.id), "")
-        yield alarm.arm, alarm.id, listing(alarm.seeds), _places(alarm), first, advice
+        yield alarm.arm, alarm.id, listing(alarm.seeds), _places(alarm), first, ADVICE.get(alarm.id, "")
 
 
 def alarm_notes(alarms: tuple[ArmAlarm, ...], finished: dict[str, int]) -> Iterator[str]:

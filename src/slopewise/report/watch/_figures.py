@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
 
 from slopewise.drawing import Chart, Scale, heat_map, thinned
-from slopewise.recording import AlarmId, Recording, Sample
+from slopewise.recording import Recording, Sample
 from slopewise.report.watch import _cells as cells
 from slopewise.report.watch._gradient_profile import gradient_profile
-
-_ON_SLOPES = tuple(alarm for alarm in get_args(AlarmId) if alarm.startswith("slope-"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +32,16 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class _Map:
-    """A heat map, and the alarms that it marks."""
+    """A heat map; it marks the alarms whose rules name its key."""
 
     key: str
     title: str
     cells: cells.Cells
     scale: Scale
-    alarms: tuple[str, ...] = ()
 
 
 _UNITS = {  # in the words of a sentence: No unit is ...
-    "dead": _Map("dead", "Dead units", cells.units(cells.dead, "dead"), cells.STATES, ("dead-units", "not-finite")),
+    "dead": _Map("dead", "Dead units", cells.units(cells.dead, "dead"), cells.STATES),
     "without a gradient": _Map(
         "zero-gradient",
         "Units that get no gradient",
@@ -63,11 +59,10 @@ _UNITS = {  # in the words of a sentence: No unit is ...
         "Units that are always positive",
         cells.units(lambda site: site.always_positive, "always positive"),
         cells.STATES,
-        ("linear-site",),
     ),
 }
 _SLOPES = (
-    _Map("slopes", "Slope: median of each layer", cells.median_slopes, cells.SLOPES, (*_ON_SLOPES, "not-finite")),
+    _Map("slopes", "Slope: median of each layer", cells.median_slopes, cells.SLOPES),
     _Map(
         "distance",
         "Largest distance of a slope from its start",
@@ -92,7 +87,6 @@ _GRADIENTS = _Map(
     "Gradient norm of each layer’s weights, over the largest of the step",
     cells.gradients,
     cells.GRADIENTS,
-    ("starved-gradient", "not-finite"),
 )
 _PASS_THROUGH = _Map("pass-through", "Share of the gradient that each site passes", cells.pass_through, cells.PASSES)
 _UPDATES = _Map("updates", "Update of each layer’s weights, over their norm", cells.updates, cells.UPDATES)
@@ -157,7 +151,7 @@ def watch_charts(recording: Recording) -> tuple[Section, ...]:
 
 def _chart(each: _Map, recording: Recording, drawn: Sequence[Sample]) -> Chart | None:
     label = f"Heat map: {each.title}, by layer in the order of depth and by step."
-    alarms = [alarm for alarm in recording.alarms if alarm.id in each.alarms]
+    alarms = [alarm for alarm in recording.alarms if each.key in alarm.charts]
     return heat_map(each.key, each.title, label, each.cells, drawn, each.scale, alarms)
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from slopewise.drawing import render_page, write_page
-from slopewise.recording import ADVICE, Recording
+from slopewise.recording import Recording
 from slopewise.report.watch import tables
 from slopewise.report.watch._figures import watch_charts
 
@@ -51,7 +51,6 @@ def render_watch_html(recording: Recording) -> str:
         extent=tables.extent(recording),
         overhead=tables.overhead(recording),
         alarms=tables.by_id(recording),
-        advice=ADVICE,
         sections=watch_charts(recording),
         states={
             "Call sites": (tables.SITES, tables.site_rows(recording)),

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from slopewise.drawing import plain, shared_module
-from slopewise.recording import ADVICE, Alarm, Recording
+from slopewise.recording import Alarm, Recording
 from slopewise.report.watch import tables
 from slopewise.support.terminal import words
 
@@ -135,7 +135,7 @@ def _alarms(recording: Recording) -> Iterator[RenderableType]:
             yield words("! ", (kind, _ALARM), f" at {alarm.where}{_since(alarm)}: {alarm.evidence}")
         if len(alarms) > _FEW:
             yield words(f"  and at {len(alarms) - _FEW} more")
-        yield Padding(words(ADVICE[kind]), (0, 0, 0, 2))
+        yield Padding(words(alarms[0].advice), (0, 0, 0, 2))
 
 
 def _since(alarm: Alarm) -> str:

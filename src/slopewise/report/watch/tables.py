@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from slopewise.drawing import NOTHING, count, listing, number
-from slopewise.recording import ALARM_IDS, Alarm, AlarmId, Recording
+from slopewise.recording import Alarm, AlarmId, Recording
 from slopewise.report.watch._cells import figure
 
 Row = tuple[str, ...]
@@ -105,7 +105,10 @@ def lost_rows(recording: Recording) -> tuple[Row, ...]:
 
 def by_id(recording: Recording) -> dict[AlarmId, list[Alarm]]:
     """The alarms by their id, the most serious first."""
-    return {kind: some for kind in ALARM_IDS if (some := [alarm for alarm in recording.alarms if alarm.id == kind])}
+    grouped: dict[AlarmId, list[Alarm]] = {}
+    for alarm in sorted(recording.alarms, key=lambda alarm: alarm.rank):
+        grouped.setdefault(alarm.id, []).append(alarm)
+    return grouped
 
 
 def verdict(recording: Recording) -> str:

@@ -1,0 +1,55 @@
+"""Alarm not-finite: NaN or an infinity, and where it was first."""
+
+from __future__ import annotations
+
+from slopewise.recording._sample import Sample
+from slopewise.recording._slope_summary import SlopeSummary
+from slopewise.recording.alarms._base import Concerned, Finding, RunRule
+from slopewise.recording.alarms._past import Past
+
+
+class NotFinite(RunRule):
+    """Blames the first place in the order of a step: weights before it, pre-activations, gradients, slopes after it.
+
+    Among gradients the first is where the backward pass begins, which is the model's end.
+    """
+
+    id = "not-finite"
+    raised_when = "a number is NaN or infinite; the alarm names the first place"
+    advice = (
+        "Look at the first place named: what comes after it is its echo. Lower the learning rate, clip gradients, and "
+        "check the input for NaN."
+    )
+    rank = 10
+    charts = ("dead", "slopes", "gradients")
+    meaning = "NaN or infinite: training has diverged"
+
+    def judge(self, sample: Sample, past: Past[Sample], /) -> Finding | None:
+        """Find fault with the first place that is not finite."""
+        weights = [layer.layer for layer in sample.layers if "weight" in layer.not_finite]
+        sites = [site for site in sample.sites if site.not_finite]
+        # An update of 0 is a GradScaler at work: it lets a fused optimizer leave out a step whose gradients overflowed.
+        gradients = [layer.layer for layer in sample.layers if "gradient" in layer.not_finite and layer.update != 0]
+        slopes = [layer.layer for layer in sample.slopes if self.from_slopes(layer.summary)]
+        if weights:
+            where, what = weights[0], "its parameters were so before this step"
+        elif sites:
+            where, what = sites[0].site, f"pre-activations of {len(sites[0].not_finite)} of {sites[0].units} units"
+        elif gradients:
+            where, what = gradients[-1], "its gradient"
+        elif slopes:
+            where, what = slopes[0], "its slopes"
+        else:
+            return None
+        parts = (
+            (len(weights), len(sample.layers), "layers' parameters"),
+            (len(sites), len(sample.sites), "call sites"),
+            (len(gradients), len(sample.layers), "layers' gradients"),
+            (len(slopes), len(sample.slopes), "layers' slopes"),
+        )
+        extent = ", ".join(f"{count} of {total} {name}" for count, total, name in parts if count)
+        return Finding(past.run.previous_step + 1, f"{what}; in all {extent}", where)
+
+    def from_slopes(self, summary: SlopeSummary, /) -> Concerned | None:
+        """Judge slopes by themselves: any that is not finite is a fault."""
+        return Concerned(summary.count - summary.finite) if summary.finite < summary.count else None

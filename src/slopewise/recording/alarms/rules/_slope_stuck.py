@@ -1,0 +1,47 @@
+"""Alarm slope-stuck: slopes that are exactly where they began, and nobody holds them there."""
+
+from __future__ import annotations
+
+from slopewise.recording._sample import SlopeSample
+from slopewise.recording._slope_summary import SlopeSummary
+from slopewise.recording.alarms._base import Concerned, Finding, SlopeRule, threshold
+from slopewise.recording.alarms._past import Past
+
+
+class SlopeStuck(SlopeRule):
+    """Blames a layer that does not learn its slopes, though they require gradients."""
+
+    id = "slope-stuck"
+    raised_when = "a layer's slopes are exactly where they began for `stuck` samples"
+    advice = (
+        "Most often the optimizer does not hold the slopes, or no gradient reaches them: print "
+        "slopewise.param_groups(model, ...) to see which slopes there are."
+    )
+    rank = 130
+    charts = ("slopes",)
+    meaning = "all slopes are exactly one number: no gradient reached them, or they are frozen or at a bound"
+
+    stuck: int = threshold(5, "samples after which a slope that has not moved is stuck")
+
+    def judge(self, layer: SlopeSample, past: Past[SlopeSample], /) -> Finding | None:
+        """Find fault with slopes that stand still, unless a learning rate of 0 holds them on purpose."""
+        held = past.facts.rates.get(layer.layer) == 0
+        cause = _cause(layer) if layer.from_start == 0 and not held else ""
+        streak = past.streak(bool(cause))
+        if streak is None or streak.samples < self.stuck:
+            return None
+        summary = layer.summary
+        return Finding(streak.since, f"all {summary.count} at {summary.median:g}, where they began: {cause}")
+
+    def from_slopes(self, summary: SlopeSummary, /) -> Concerned | None:
+        """Judge by exact equality, the one trace that slopes leave which never moved."""
+        return Concerned(summary.count, summary.same) if summary.untrained else None
+
+
+def _cause(layer: SlopeSample) -> str:
+    """Return what holds slopes where they began; empty where somebody may want it so."""
+    if layer.update is None:
+        return "no optimizer moves them"
+    if not layer.gradient:
+        return "no gradient reaches them"
+    return "each move is too small for their dtype" if layer.summary.rounded else ""

@@ -1,0 +1,31 @@
+"""Alarm slope-uninitialised: slopes that nobody has set."""
+
+from __future__ import annotations
+
+from slopewise.recording._sample import SlopeSample
+from slopewise.recording._slope_summary import LARGEST
+from slopewise.recording.alarms._base import Finding, SlopeRule
+from slopewise.recording.alarms._past import Past
+
+
+class SlopeUninitialised(SlopeRule):
+    """Blames slopes that are larger, without the move of the first step, than any that is initialised or trained."""
+
+    id = "slope-uninitialised"
+    raised_when = f"a slope was beyond ±{LARGEST:g} when watching began"
+    advice = (
+        "Load slopes, or call reset_parameters() of each PReLU: transformers' from_pretrained leaves those that a "
+        "checkpoint lacks as memory happens to be."
+    )
+    rank = 20
+    charts = ("slopes",)
+    setup = True
+
+    def judge(self, layer: SlopeSample, past: Past[SlopeSample], /) -> Finding | None:
+        """Find fault with a layer's first sample."""
+        if not past.begins:
+            return None
+        furthest = max(layer.summary.minimum, layer.summary.maximum, key=abs)
+        if not abs(furthest) - (layer.update or 0.0) > LARGEST:
+            return None
+        return Finding(past.step, f"of {layer.summary.count} slopes one was {furthest:.3g} at the start")
