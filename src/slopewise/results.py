@@ -1,4 +1,8 @@
-"""Results of a study: its records, their analysis, and ways to show them."""
+"""Results of a study: its records, their analysis, and ways to show them.
+
+`Study.run` returns a `Results`, so this room lies below `study`, and above the views that its methods call. Data flow
+one way: records are analysed, the analysis is drawn, and neither analysis nor views know of the study that ran.
+"""
 
 from __future__ import annotations
 

@@ -177,10 +177,10 @@ def test_a_study_is_followed_to_its_end(looking, tmp_path: Path) -> None:
         assert "2 of 2 trials" in page.locator("header .progress").inner_text()
         assert "slopewise report" in page.locator("#now-section").inner_text()
         assert page.locator(".arms tbody tr").count() == 2
-        until(page, f"document.querySelector('#accuracy-title ~ .chart') && {DRAWN}")
-        lines = page.locator("#accuracy-title ~ .chart .scatterlayer .trace")
+        until(page, f"document.querySelector('#score-title ~ .chart') && {DRAWN}")
+        lines = page.locator("#score-title ~ .chart .scatterlayer .trace")
         before = lines.count()
         page.locator("button.arm", has_text="prelu_channel").click()
-        until(page, f"document.querySelectorAll('#accuracy-title ~ .chart .trace').length < {before}")
+        until(page, f"document.querySelectorAll('#score-title ~ .chart .trace').length < {before}")
 
     looking(look)

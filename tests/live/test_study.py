@@ -63,7 +63,7 @@ def test_it_goes_from_nothing_to_the_end(tmp_path: Path) -> None:
     (tmp_path / FILE).touch()  # SQLite's first moment
     study = Study(tmp_path)
     study.update()
-    assert (study.record, study.error, study.analysis) == (None, "", None)
+    assert (study.record, study.error, study.info) == (None, "", None)
     assert study.summary(time.time()).progress == "no trial yet"
     Store.create(tmp_path, StudySpec(arms=",".join(ARMS), seeds=2), {"classes": ["0", "1"]}).close()
     trial = RunningTrial("relu", 0, 1, 0.0, 0.0, 2, 0.5)
@@ -82,8 +82,8 @@ def test_it_goes_from_nothing_to_the_end(tmp_path: Path) -> None:
     study.update()
     summary = study.summary(now)
     assert (summary.state, summary.progress, summary.alarms) == ("ended", "4 of 4 trials", "1 diverged")
-    assert study.analysis
-    assert [arm.finished for arm in study.analysis.arms] == [2, 2]
+    assert study.info
+    assert [arm.finished for arm in study.info.analysis.arms] == [2, 2]
 
 
 def test_a_driver_that_was_killed_or_hangs_is_told(folder: Path) -> None:

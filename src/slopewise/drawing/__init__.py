@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slopewise.drawing._format import NOTHING as NOTHING
-from slopewise.drawing._format import VERDICT_SYMBOLS as VERDICT_SYMBOLS
 from slopewise.drawing._format import count as count
 from slopewise.drawing._format import interval as interval
 from slopewise.drawing._format import listing as listing
@@ -16,9 +15,9 @@ from slopewise.drawing._format import signed as signed
 from slopewise.drawing._format import spread as spread
 from slopewise.drawing._style import HUES as HUES
 from slopewise.drawing._style import MARKERS as MARKERS
-from slopewise.drawing._style import ArmStyle as ArmStyle
-from slopewise.drawing._style import arm_styles as arm_styles
+from slopewise.drawing._style import SeriesStyle as SeriesStyle
 from slopewise.drawing._style import chart_text as chart_text
+from slopewise.drawing._style import series_styles as series_styles
 from slopewise.support import importer
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from slopewise.drawing._chart import base_figure as base_figure
     from slopewise.drawing._chart import log_ticks as log_ticks
     from slopewise.drawing._heat_map import Cell as Cell
+    from slopewise.drawing._heat_map import Mark as Mark
     from slopewise.drawing._heat_map import Scale as Scale
     from slopewise.drawing._heat_map import depth_axis as depth_axis
     from slopewise.drawing._heat_map import heat_map as heat_map
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from slopewise.drawing._heat_map import row_labels as row_labels
     from slopewise.drawing._heat_map import spaced as spaced
     from slopewise.drawing._heat_map import tail as tail
-    from slopewise.drawing._heat_map import thinned as thinned
     from slopewise.drawing._lanes import lane_figure as lane_figure
     from slopewise.drawing._lanes import spread_dots as spread_dots
+    from slopewise.drawing._page import asset as asset
     from slopewise.drawing._page import render_page as render_page
     from slopewise.drawing._page import templates as templates
     from slopewise.drawing._page import write_page as write_page
@@ -48,6 +48,7 @@ __getattr__ = importer(
         "_chart": ("Chart", "add_curve", "base_figure", "log_ticks"),
         "_heat_map": (
             "Cell",
+            "Mark",
             "Scale",
             "depth_axis",
             "heat_map",
@@ -55,9 +56,8 @@ __getattr__ = importer(
             "row_labels",
             "spaced",
             "tail",
-            "thinned",
         ),
         "_lanes": ("lane_figure", "spread_dots"),
-        "_page": ("render_page", "templates", "write_page"),
+        "_page": ("asset", "render_page", "templates", "write_page"),
     },
 )

@@ -1,7 +1,7 @@
-"""What every chart is made of: a figure in the page's look, and the table of its numbers.
+"""Parts of every chart: a figure in the style of the page, and the table of its numbers.
 
-Figures are drawn for a narrow screen first: no title, no legend and no axis title on the left, which the page has in
-HTML, and lanes with their label above instead of beside. Data are plain lists; colours are CSS variables.
+Figures are laid out for narrow screens first: title, legend and the title of the y axis are in the page's HTML, and
+lanes have their label above them. Data are plain lists; colours are CSS variables.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from slopewise.drawing._style import ArmStyle, chart_text
+from slopewise.drawing._style import SeriesStyle, chart_text
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A figure with what stands around it on the page.
+    """Figure with its heading, its description and the table of its numbers.
 
     Attributes:
-        key: its id on the page.
-        title: heading.
-        label: one sentence for readers who cannot see it.
-        figure: drawn by plotly.js.
-        columns, rows: the same numbers as a table; may be empty.
+        key: Id of the chart on the page.
+        title: Heading.
+        label: Sentence for readers who cannot see the figure.
+        figure: Figure that plotly.js draws.
+        columns, rows: Table of the figure's numbers; may be empty.
     """
 
     key: str
@@ -37,7 +37,7 @@ class Chart:
 
 
 def base_figure(height: int = 320) -> go.Figure:
-    """An empty figure in the page's look."""
+    """Return an empty figure in the style of the page."""
     axis = {
         "gridcolor": "var(--grid)",
         "linecolor": "var(--line)",
@@ -47,7 +47,7 @@ def base_figure(height: int = 320) -> go.Figure:
     }
     return go.Figure(
         layout={
-            "template": {},  # no look but this one
+            "template": {},  # Plotly's default template would override parts of this style
             "height": height,
             "margin": {"l": 8, "r": 12, "t": 12, "b": 8},
             "font": {"family": "var(--font)", "size": 12, "color": "var(--text)"},
@@ -69,14 +69,14 @@ def base_figure(height: int = 320) -> go.Figure:
 
 def add_curve(
     figure: go.Figure,
-    arm: str,
-    style: ArmStyle,
+    name: str,
+    style: SeriesStyle,
     x: Sequence[float],
     y: Sequence[float],
     band: Sequence[tuple[float, float]] | None,
     hover: Sequence[str],
 ) -> None:
-    """Add one arm's line and the band around it; `legendgroup` is what the page's legend switches."""
+    """Add the line of a series and the band around it. The page's legend shows and hides series by `legendgroup`."""
     group = str(style.number)
     if band:
         figure.add_scatter(
@@ -93,7 +93,7 @@ def add_curve(
     figure.add_scatter(
         x=list(x),
         y=list(y),
-        name=chart_text(arm),
+        name=chart_text(name),
         mode="lines+markers",
         line={"color": style.colour, "width": 2, "dash": style.dash},
         marker={"color": style.colour, "symbol": style.marker, "size": 7, "maxdisplayed": 10},
@@ -104,7 +104,7 @@ def add_curve(
 
 
 def log_ticks(values: Iterable[float]) -> dict[str, Any]:
-    """Ticks of a logarithmic axis: round numbers, as few kinds as give at least three of them in the values' range.
+    """Return the layout of a logarithmic axis with round ticks, as coarse as gives at least three in the values' range.
 
     Example:
         >>> log_ticks([0.3, 4.0])["ticktext"]

@@ -1,4 +1,4 @@
-"""Numbers and words as the page and the terminal print them."""
+"""Formats of numbers and lists, on pages and on the terminal."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 from itertools import takewhile
 
-VERDICT_SYMBOLS = {"helps": "▲", "hurts": "▼", "no practical effect": "=", "inconclusive": "?"}
 NOTHING = "–"
 
 
 def number(value: float | None, digits: int | None = None) -> str:
-    """A value with a true minus sign, to three significant figures by default; `NOTHING` for None.
+    """Return a value with a true minus sign, to three significant digits by default; `NOTHING` for None.
 
     Example:
         >>> number(-0.125, 2), number(0.00213), number(-0.001, 2), number(None)
@@ -26,7 +25,7 @@ def number(value: float | None, digits: int | None = None) -> str:
 
 
 def signed(value: float | None, digits: int) -> str:
-    """The same with a plus sign before what is above zero.
+    """Return the same as `number`, with a plus sign before positive values.
 
     Example:
         >>> signed(0.125, 1), signed(0.01, 1)
@@ -37,7 +36,7 @@ def signed(value: float | None, digits: int) -> str:
 
 
 def interval(ends: tuple[float, float] | None, digits: int) -> str:
-    """Both ends of an interval, as in [−0.31, 0.55]."""
+    """Return both ends of an interval, as in [−0.31, 0.55]."""
     return NOTHING if ends is None else f"[{number(ends[0], digits)}, {number(ends[1], digits)}]"
 
 
@@ -47,12 +46,12 @@ def spread(mean: float | None, sd: float | None, digits: int) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """A p value to three places; a very small one as a bound."""
+    """Return a p value to three decimals, a smaller one as a bound."""
     return NOTHING if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def count(n: int, noun: str) -> str:
-    """A number and its noun, in the plural where it belongs.
+    """Return a number with its noun, in the plural if needed.
 
     Example:
         >>> count(1, "seed"), count(3, "seed")
@@ -62,7 +61,7 @@ def count(n: int, noun: str) -> str:
 
 
 def listing(words: Sequence[object]) -> str:
-    """Words joined as in a sentence.
+    """Return items joined as in a sentence.
 
     Example:
         >>> listing(["a", "b", "c"])
@@ -73,7 +72,7 @@ def listing(words: Sequence[object]) -> str:
 
 
 def shared_module(names: Sequence[str], longest: int = 20) -> str:
-    """The module that holds everything named, for saying it once; empty where no name is longer than `longest`.
+    """Return the module that all names share, to be printed once; empty if no name is longer than `longest`.
 
     Example:
         >>> shared_module(["encoder.blocks.1.act", "encoder.blocks.10.act"]), shared_module(["act1", "act2"])
@@ -86,7 +85,7 @@ def shared_module(names: Sequence[str], longest: int = 20) -> str:
 
 
 def plain(text: str) -> str:
-    """The text with the hyphens that other programs and narrow encodings read.
+    """Return the text with ASCII hyphens for the minus signs and dashes, which narrow encodings and parsers lack.
 
     Example:
         >>> plain("−0.19 – 0.56")

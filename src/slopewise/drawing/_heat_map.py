@@ -1,12 +1,12 @@
-"""Heat maps of a run: a row per layer in the order of depth, a column per step, and where an alarm began.
+"""Heat maps over training: a row per layer in the order of depth, a column per step, and marks on the cells.
 
-Calm values are grey, so that colour alone says where to look: blue below, orange above.
+Unremarkable values are grey, so that colour alone shows where to look: blue below, orange above.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -15,7 +15,6 @@ import plotly.graph_objects as go
 from slopewise.drawing._chart import Chart, base_figure
 from slopewise.drawing._format import NOTHING, shared_module
 from slopewise.drawing._style import chart_text
-from slopewise.recording import Alarm, Sample
 
 _LOW = 15  # pixels of the lowest row
 _TABLE = 7  # columns of the table, from the first step to the latest
@@ -26,9 +25,9 @@ class Scale:
     """Colours of values, linear between stops; two stops at one value are a sharp edge.
 
     Attributes:
-        stops: values and the stylesheet's variables, ascending. What is beyond the ends has their colours.
-        ticks: values and words on the colour bar.
-        log: stops and ticks are powers of ten.
+        stops: Values in ascending order, with the stylesheet's variables. Values beyond the ends get the end colours.
+        ticks: Values and labels on the colour bar.
+        log: True if stops and ticks are powers of ten.
     """
 
     stops: tuple[tuple[float, str], ...]
@@ -36,27 +35,27 @@ class Scale:
     log: bool = False
 
     def place(self, value: float) -> float:
-        """Where a finite value lies on the scale, to the four digits that a colour can show."""
+        """Return the position of a finite value on the scale, to four digits: a colour shows no more."""
         low, high = self.stops[0][0], self.stops[-1][0]
         if self.log:
             value = math.log10(value) if value > 0 else low
         return float(f"{min(max(value, low), high):.4g}")
 
     def colours(self) -> list[list[Any]]:
-        """As Plotly wants them."""
+        """Return the stops in the form that Plotly takes."""
         low, high = self.stops[0][0], self.stops[-1][0]
         return [[(value - low) / (high - low), f"var(--{colour})"] for value, colour in self.stops]
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One layer at one step.
+    """Cell of a heat map: one layer at one step.
 
     Attributes:
-        row: the layer's or call site's name.
-        value: None leaves a gap; NaN and infinities are painted as such.
-        text: the value for the table.
-        hover: the same in words, with what belongs to it.
+        row: Name of the layer or call site.
+        value: Value that is drawn. None leaves a gap; NaN and infinities have a colour of their own.
+        text: Value as the table shows it.
+        hover: Value in words, with its details, for the label under the pointer.
     """
 
     row: str
@@ -65,33 +64,41 @@ class Cell:
     hover: str
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Mark on a heat map, in a row at a step, with the text of its hover label."""
+
+    row: str
+    step: int
+    text: str
+
+
 def heat_map(
     key: str,
     title: str,
     label: str,
-    cells: Callable[[Sample], Iterable[Cell]],
-    samples: Sequence[Sample],
+    cells: Mapping[int, Iterable[Cell]],
     scale: Scale,
-    alarms: Iterable[Alarm] = (),
+    marks: Iterable[Mark] = (),
 ) -> Chart | None:
-    """The chart, with a table of a few of its columns; None where no cell has a value.
+    """Return the chart, with a table of a few of its columns; None if no cell has a value.
 
     Args:
-        key: the chart's id on the page.
-        title: its heading.
-        label: one sentence for readers who cannot see it.
-        cells: of one sample.
-        samples: one a column; see `thinned`.
-        scale: its colours.
-        alarms: each is a mark in its row, at the step since which it is so; those elsewhere are left out.
+        key: Id of the chart on the page.
+        title: Heading of the chart.
+        label: Sentence for readers who cannot see the chart.
+        cells: Cells of each column, by the step, in ascending order.
+        scale: Colours of the values.
+        marks: Marks. Those in rows that the map does not have are left out; those at steps beyond its ends are drawn
+            at the end.
     """
-    columns = [{cell.row: cell for cell in cells(sample)} for sample in samples]
+    columns = [{cell.row: cell for cell in column} for column in cells.values()]
     rows = list(dict.fromkeys(row for column in columns for row in column))
     grid = [[column.get(row) for column in columns] for row in rows]
     values = [[cell.value if cell else None for cell in row] for row in grid]
     if all(value is None for row in values for value in row):
         return None
-    steps = [sample.step for sample in samples]
+    steps = list(cells)
     height = row_height(len(rows))
     common = {
         "x": steps,
@@ -101,7 +108,7 @@ def heat_map(
         "hoverongaps": False,
         "ygap": 1 if height > _LOW else 0,
     }
-    figure = base_figure(height=100 + height * max(len(rows), 2))  # of one row the axis would lie on its title
+    figure = base_figure(height=100 + height * max(len(rows), 2))  # with one row, the axis would overlap its title
     figure.add_heatmap(
         z=[[scale.place(value) if _finite(value) else None for value in row] for row in values],
         zmin=scale.stops[0][0],
@@ -110,14 +117,14 @@ def heat_map(
         colorbar=_bar(scale),
         **common,
     )
-    lost = [[None if value is None or math.isfinite(value) else 1 for value in row] for row in values]
-    if any(map(any, lost)):
-        figure.add_heatmap(z=lost, colorscale=[[0, "var(--lost)"], [1, "var(--lost)"]], showscale=False, **common)
-    _mark(figure, rows, steps, alarms)
+    not_finite = [[None if value is None or math.isfinite(value) else 1 for value in row] for row in values]
+    if any(map(any, not_finite)):
+        figure.add_heatmap(z=not_finite, colorscale=[[0, "var(--lost)"], [1, "var(--lost)"]], showscale=False, **common)
+    _draw_marks(figure, rows, steps, marks)
     figure.update_layout(margin={"t": 44})
     figure.update_xaxes(title="step", showgrid=False, **_axis(steps))
     depth_axis(figure, rows)
-    few = spaced(len(samples), _TABLE)
+    few = spaced(len(steps), _TABLE)
     return Chart(
         key,
         title,
@@ -132,12 +139,12 @@ def heat_map(
 
 
 def row_height(rows: int) -> int:
-    """Pixels: few rows are drawn higher, many still have room for their names."""
+    """Return the height of a row in pixels: few rows are drawn higher, many still have room for their names."""
     return max(_LOW, min(30, 300 // max(rows, 1)))
 
 
 def depth_axis(figure: go.Figure, rows: Sequence[str]) -> None:
-    """Rows named by layers, the first at the top."""
+    """Label the rows with their names, the first at the top."""
     figure.update_yaxes(
         tickvals=list(range(len(rows))),
         ticktext=[chart_text(label) for label in row_labels(rows)],
@@ -148,7 +155,7 @@ def depth_axis(figure: go.Figure, rows: Sequence[str]) -> None:
 
 
 def row_labels(rows: Sequence[str], longest: int = 20) -> list[str]:
-    """Short names: without what all long ones begin with, and cut on the left, or else where it tells them apart.
+    """Return short names: without a shared module, cut on the left or, if that makes two equal, in the middle.
 
     Example:
         >>> row_labels(["encoder.1.act", "encoder.2.act"], 10), row_labels(["a.activation", "b.activation"], 10)
@@ -163,23 +170,8 @@ def row_labels(rows: Sequence[str], longest: int = 20) -> list[str]:
     return [row if len(row) <= longest else f"{row[:begin]}…{row[-end:]}" for row in short]
 
 
-def thinned(samples: Sequence[Sample], rows: int, keep: Iterable[int] = ()) -> Sequence[Sample]:
-    """As many samples as columns can be told apart and a page can hold, evenly spaced, with the first and the last.
-
-    Args:
-        samples: all of them.
-        rows: of the chart.
-        keep: steps to be among them.
-    """
-    if len(samples) <= (most := max(40, min(120, 5000 // max(rows, 1)))):
-        return samples
-    kept = set(keep)
-    chosen = {*spaced(len(samples), most), *(index for index, sample in enumerate(samples) if sample.step in kept)}
-    return [samples[index] for index in sorted(chosen)]
-
-
 def spaced(count: int, most: int) -> list[int]:
-    """At most so many of the indices below `count`, evenly spaced, with the first and the last.
+    """Return at most `most` of the indices below `count`, evenly spaced, with the first and the last.
 
     Example:
         >>> spaced(11, 3), spaced(2, 3)
@@ -191,7 +183,7 @@ def spaced(count: int, most: int) -> list[int]:
 
 
 def tail(name: str, longest: int) -> str:
-    """User text for Plotly, as `chart_text`, that keeps its end when it is cut: there the names of layers differ.
+    """Return user text for Plotly, as `chart_text` does, but cut at its start: names of layers differ at their end.
 
     Example:
         >>> tail("encoder.stages.3.act", 12)
@@ -200,18 +192,18 @@ def tail(name: str, longest: int) -> str:
     return chart_text(name if len(name) <= longest else f"…{name[1 - longest :]}", longest)
 
 
-def _mark(figure: go.Figure, rows: Sequence[str], steps: Sequence[int], alarms: Iterable[Alarm]) -> None:
-    """A mark where each alarm's matter began; several at one place share it."""
-    place = {row: index for index, row in enumerate(rows)}
-    found: dict[tuple[int, int], list[str]] = {}
-    for alarm in alarms:
-        if alarm.where in place:
-            since = min(max(alarm.since, steps[0]), steps[-1])
-            found.setdefault((since, place[alarm.where]), []).append(chart_text(str(alarm), 120))
-    if found:
+def _draw_marks(figure: go.Figure, rows: Sequence[str], steps: Sequence[int], marks: Iterable[Mark]) -> None:
+    """Draw a triangle on each marked cell; several marks on one cell share it."""
+    row_index = {row: index for index, row in enumerate(rows)}
+    texts: dict[tuple[int, int], list[str]] = {}
+    for mark in marks:
+        if mark.row in row_index:
+            step = min(max(mark.step, steps[0]), steps[-1])
+            texts.setdefault((step, row_index[mark.row]), []).append(chart_text(mark.text, 120))
+    if texts:
         figure.add_scatter(
-            x=[step for step, _ in found],
-            y=[row for _, row in found],
+            x=[step for step, _ in texts],
+            y=[row for _, row in texts],
             mode="markers",
             marker={
                 "symbol": "triangle-right",
@@ -219,14 +211,14 @@ def _mark(figure: go.Figure, rows: Sequence[str], steps: Sequence[int], alarms: 
                 "color": "var(--text)",
                 "line": {"color": "var(--bg)", "width": 1.5},
             },
-            hovertext=["<br>".join(words) for words in found.values()],
+            hovertext=["<br>".join(lines) for lines in texts.values()],
             hoverinfo="text",
             cliponaxis=False,
         )
 
 
 def _bar(scale: Scale) -> Mapping[str, Any]:
-    """Above the map, where a narrow screen has room for it."""
+    """Return the layout of the colour bar: above the map, where a narrow screen has room for it."""
     return {
         "orientation": "h",
         "x": 0,
@@ -247,7 +239,10 @@ def _bar(scale: Scale) -> Mapping[str, Any]:
 
 
 def _axis(steps: Sequence[int]) -> Mapping[str, Any]:
-    """As wide as the cells, which reach half way to their neighbours; few steps would get ticks between them."""
+    """Return the range and the ticks of the x axis.
+
+    Cells reach half way to their neighbours. Few steps are ticked one by one: Plotly would put ticks between them.
+    """
     first, last = (steps[1] - steps[0], steps[-1] - steps[-2]) if len(steps) > 1 else (1, 1)
     ends = [steps[0] - first / 2, steps[-1] + last / 2]
     return {"range": ends, **({"tickvals": list(steps)} if len(steps) < 6 else {"nticks": 7, "tickformat": "d"})}

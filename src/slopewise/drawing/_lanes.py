@@ -1,4 +1,4 @@
-"""Figures with one lane per arm, and its label above it: a narrow screen has no room beside it."""
+"""Figures with one lane per series and its label above it: a narrow screen has no room beside it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from slopewise.drawing._chart import base_figure
 
 
 def lane_figure(labels: Sequence[str], lane: int, top: int = 8, edges: Sequence[float] = ()) -> go.Figure:
-    """Lanes from the top, each with its label at its upper edge.
+    """Return a figure with lanes from top to bottom, each with its label at its upper edge.
 
     Args:
-        labels: one per lane.
-        lane: pixels of a y of 1.
-        top: pixels above the first lane.
-        edges: y of every lane's upper edge, and of the last one's lower; by default lane k spans y = k to k + 1.
+        labels: Label of each lane.
+        lane: Height of one unit of y, in pixels.
+        top: Space above the first lane, in pixels.
+        edges: Upper edge of each lane in y, then the lower edge of the last. By default lane k spans k to k + 1.
     """
     edges = edges or range(len(labels) + 1)
     figure = base_figure(height=top + 48 + round(lane * edges[-1]))
@@ -39,7 +39,10 @@ def lane_figure(labels: Sequence[str], lane: int, top: int = 8, edges: Sequence[
 
 
 def spread_dots(values: Sequence[float], resolution: float, room: float) -> list[float]:
-    """Vertical offsets that keep dots closer than `resolution` apart, within half of `room` on either side."""
+    """Return vertical offsets, up to half of `room`, that keep dots from covering each other.
+
+    Dots cover each other if their values are less than about `resolution` apart.
+    """
     stacks: dict[int, list[int]] = {}
     for index, value in enumerate(values):
         stacks.setdefault(round(value / resolution), []).append(index)

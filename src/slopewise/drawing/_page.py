@@ -1,11 +1,11 @@
-"""What every page is made of: templates, stylesheet, script and plotly.js in one offline file that appears whole."""
+"""Frame of every page: templates, stylesheet, scripts and plotly.js in one offline file, written atomically."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -15,32 +15,34 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from slopewise.analysis import verdict_words
 from slopewise.drawing import _format
 from slopewise.drawing._style import MARKERS
 from slopewise.support import printable
 
-_PACKAGES = ("slopewise.drawing", "slopewise.report.study", "slopewise.report.watch")
+_ROOM = "slopewise.drawing"
 
 
-def render_page(template: str, *, scripts: Sequence[str] = ("figures.js", "page.js"), **context: Any) -> str:
-    """A template on `_page.html.j2`, with plotly.js and its own scripts as the only ones that its policy lets run.
+def render_page(
+    template: str, package: str, *, scripts: Sequence[str] = ("figures.js", "page.js"), **context: Any
+) -> str:
+    """Return a page on the frame `_page.html.j2`, whose policy lets no scripts run but plotly.js and the given ones.
 
     Args:
-        template: its name in the folder of templates.
-        scripts: names of the scripts, likewise, in their order.
-        context: what the template takes.
+        template: Name of the page's template.
+        package: Package whose folder "templates" has it.
+        scripts: Names of this room's scripts, in the order in which they run.
+        context: Variables of the template.
     """
-    inline = [get_plotlyjs(), *map(_text, scripts)]
-    page = templates().get_template(template)
-    return page.render(style=_text("style.css"), scripts=inline, script_hashes=[*map(_hash, inline)], **context)
+    inline = [get_plotlyjs(), *map(asset, scripts)]
+    page = templates(package).get_template(template)
+    return page.render(style=asset("style.css"), scripts=inline, script_hashes=[*map(_hash, inline)], **context)
 
 
 def write_page(page: str, path: str | os.PathLike[str]) -> Path:
-    """Write a page beside its place and then move it there, so that it appears whole or not at all.
+    """Write a page into a file beside its place, then move it there: readers see the old page or the whole new one.
 
     Raises:
-        OSError: the folder does not exist or cannot be written.
+        OSError: The folder does not exist or cannot be written.
     """
     path = Path(path)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
@@ -53,10 +55,15 @@ def write_page(page: str, path: str | os.PathLike[str]) -> Path:
 
 
 @cache
-def templates() -> Environment:
-    """The templates of all pages, with the filters and names that they use."""
+def templates(*packages: str, **filters: Callable[..., Any]) -> Environment:
+    """Return the templates of packages and of this room, with the filters and globals that they use.
+
+    Args:
+        packages: Packages with a folder "templates". Of templates with one name, the first package's is used.
+        filters: Further filters, by name.
+    """
     environment = Environment(
-        loader=ChoiceLoader([PackageLoader(package) for package in _PACKAGES]),
+        loader=ChoiceLoader([PackageLoader(package) for package in (*packages, _ROOM)]),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_shown,
@@ -68,26 +75,25 @@ def templates() -> Environment:
         number=_format.number,
         signed=_format.signed,
         interval=_format.interval,
-        verdict_words=verdict_words,
         p_value=_format.p_value,
         count=_format.count,
         listing=_format.listing,
+        **filters,
     )
-    environment.globals.update(
-        spread=_format.spread, symbols=_format.VERDICT_SYMBOLS, markers=MARKERS, nothing=_format.NOTHING
-    )
+    environment.globals.update(spread=_format.spread, markers=MARKERS, nothing=_format.NOTHING)
     return environment
 
 
+def asset(name: str, package: str = _ROOM) -> str:
+    """Return the text of a script or a stylesheet in a package's folder "templates"."""
+    return (files(package) / "templates" / name).read_text(encoding="utf-8")
+
+
 def _shown(value: Any) -> Any:
-    """Return what a page shows of a value: HTML has no control characters, and others turn the text around them."""
+    """Escape control characters, which HTML does not have, and those that reverse the text around them."""
     return value if isinstance(value, (Markup, int, float)) else printable(str(value), keep="\n\t")
 
 
-def _text(name: str) -> str:
-    return (files("slopewise.drawing") / "templates" / name).read_text(encoding="utf-8")
-
-
 def _hash(script: str) -> str:
-    """The script's name in a Content-Security-Policy: no other script, injected or linked, may run."""
+    """Return a script's name in a Content-Security-Policy: no other script, injected or linked, may run."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,4 +1,4 @@
-"""One fixed look per arm, the same in every chart: colour, marker, and dash where colours run out.
+"""Fixed style of each series, the same in every chart: colour, marker, and dash where colours run out.
 
 Colours are CSS variables ("var(--arm-1)"), resolved in the browser, so that the stylesheet alone holds the palette
 (Okabe and Ito's, safe for colour-blind readers) in its light and its dark shades.
@@ -12,7 +12,7 @@ from html import escape
 
 from slopewise.support import printable
 
-HUES = 8  # --arm-0 (the control's grey) to --arm-7 in style.css
+HUES = 8  # --arm-0 (grey, the reference's) to --arm-7 in style.css
 _DASHES = ("solid", "dot", "dash")
 # Plotly's marker names, and the same shapes as paths in a box from -5 to 5 for the legend.
 MARKERS = {
@@ -28,8 +28,8 @@ MARKERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class ArmStyle:
-    """How one arm is drawn."""
+class SeriesStyle:
+    """Style of one series; `number` is its place in the legend, 0 for the reference."""
 
     number: int
     colour: str
@@ -37,21 +37,21 @@ class ArmStyle:
     dash: str
 
 
-def arm_styles(arms: Sequence[str], control: str) -> dict[str, ArmStyle]:
-    """The look of every arm: the control is grey, the others take the hues in their order.
+def series_styles(names: Sequence[str], reference: str) -> dict[str, SeriesStyle]:
+    """Return the style of every series: the reference is grey, the others take the hues in their order.
 
     Example:
-        >>> arm_styles(["prelu", "relu"], control="relu")["prelu"].colour
+        >>> series_styles(["prelu", "relu"], reference="relu")["prelu"].colour
         'var(--arm-1)'
     """
-    order = [arm for arm in arms if arm == control] + [arm for arm in arms if arm != control]
+    order = [name for name in names if name == reference] + [name for name in names if name != reference]
     markers = list(MARKERS)
-    looks = {}
-    for number, arm in enumerate(order):
-        # After the last hue comes the first again, with another dash; the grey stays the control's alone.
+    styles = {}
+    for number, name in enumerate(order):
+        # After the last hue comes the first again, with another dash; only the reference is grey.
         turn, hue = divmod(number - 1, HUES - 1) if number else (0, -1)
-        looks[arm] = ArmStyle(number, f"var(--arm-{hue + 1})", markers[hue + 1], _DASHES[turn % len(_DASHES)])
-    return {arm: looks[arm] for arm in arms}
+        styles[name] = SeriesStyle(number, f"var(--arm-{hue + 1})", markers[hue + 1], _DASHES[turn % len(_DASHES)])
+    return {name: styles[name] for name in names}
 
 
 def chart_text(text: str, longest: int = 30) -> str:

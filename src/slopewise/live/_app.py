@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from slopewise.live._pages import asset
+from slopewise.drawing import asset
 from slopewise.live._watched import Page, Watched
 
 _POLICY = (
@@ -49,10 +49,10 @@ def make_app(folder: str | Path, hosts: Sequence[str] = ("127.0.0.1", "localhost
     watched = Watched(Path(folder))
     assets = {
         "plotly.js": ("text/javascript", get_plotlyjs().encode()),
-        "figures.js": ("text/javascript", asset("drawing", "figures.js")),
-        "live.js": ("text/javascript", asset("live", "live.js")),
-        "style.css": ("text/css", asset("drawing", "style.css")),
-        "live.css": ("text/css", asset("live", "live.css")),
+        "figures.js": ("text/javascript", asset("figures.js").encode()),
+        "live.js": ("text/javascript", asset("live.js", "slopewise.live").encode()),
+        "style.css": ("text/css", asset("style.css").encode()),
+        "live.css": ("text/css", asset("live.css", "slopewise.live").encode()),
     }
     tags = {name: f'"{hashlib.sha256(data).hexdigest()[:32]}"' for name, (_, data) in assets.items()}
 

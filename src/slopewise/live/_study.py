@@ -7,11 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from time import monotonic
 
-from slopewise.analysis import Analysis, analyse
 from slopewise.drawing import count
 from slopewise.errors import StoreError
 from slopewise.live._state import State, Summary, stalled
 from slopewise.records import StudyRecord
+from slopewise.report import StudyInfo, study_info
 from slopewise.study import FILE, Running, RunningTrial, holds_study, last_change, load_study, read_running
 
 _REST, _MOST_REST = 9.0, 60.0  # times what reading took before it is read again, and seconds
@@ -45,16 +45,16 @@ class Study:
             self.record, self.error = load_study(self.folder).record, ""
         except (StoreError, OSError) as error:
             self.error = str(error)
-        self.__dict__.pop("analysis", None)
+        self.__dict__.pop("info", None)
         self._stored, self.behind = found, 0
         first = self._read < 0
         self._read = monotonic()
         self._cost = 0.0 if first else self._read - start  # the first loads what all others find loaded
 
     @cached_property
-    def analysis(self) -> Analysis | None:
-        """The judgement so far."""
-        return analyse(self.record) if self.record else None
+    def info(self) -> StudyInfo | None:
+        """Facts about the study so far, with its analysis; None before there is a record."""
+        return study_info(self.record) if self.record else None
 
     @property
     def key(self) -> Hashable:

@@ -7,16 +7,20 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from slopewise.analysis import analyse, curves
-from slopewise.drawing import HUES, MARKERS, arm_styles, log_ticks
-from slopewise.report.study._cost import cost_chart
-from slopewise.report.study._differences import difference_chart
-from slopewise.report.study._figures import curve_chart, gradient_chart, slope_charts, slope_table
+from slopewise.analysis import curves
+from slopewise.drawing import HUES, MARKERS, log_ticks, series_styles
+from slopewise.report import study_info
+from slopewise.report.study.charts._cost import cost_chart
+from slopewise.report.study.charts._curves import curve_chart
+from slopewise.report.study.charts._differences import difference_chart
+from slopewise.report.study.charts._gradients import gradient_chart
+from slopewise.report.study.charts._slopes import slope_charts
+from slopewise.report.study.info._slopes import slope_table
 from slopewise.testing import synthetic_study
 
 
 def chart_of(study):
-    return difference_chart(study, analyse(study))
+    return difference_chart(study_info(study))
 
 
 def dots(chart, lane):
@@ -71,12 +75,12 @@ def test_equal_differences_do_not_hide_each_other():
     assert max(trace.y) - min(trace.y) < 0.3
 
 
-@pytest.mark.parametrize("key", ["accuracy", "late-accuracy", "train-loss", "validation-loss", "never-positive"])
+@pytest.mark.parametrize("key", ["score", "late-score", "train-loss", "validation-loss", "never-positive"])
 def test_curves_draw_the_analysis_means(key):
     study = synthetic_study(("relu", "prelu_shared"), seeds=4, epochs=6)
     chart = curve_chart(study, key)
     value = key.removeprefix("late-").replace("-", "_")
-    found = curves(study, {"accuracy": "validation_accuracy"}.get(value, value))
+    found = curves(study, {"score": "validation_accuracy"}.get(value, value))
     lines = {trace.name: trace for trace in chart.figure.data if trace.name}
     for arm, curve in found.items():
         start = 3 if key.startswith("late") else 0
@@ -118,7 +122,7 @@ def test_slopes_are_medians_and_extremes_over_converged_seeds():
 
 def test_cost_is_the_ratio_to_the_control_in_the_same_seed():
     study = synthetic_study(("relu", "prelu_shared"), seeds=5, epochs=2)
-    chart = cost_chart(study, analyse(study))
+    chart = cost_chart(study_info(study))
     time = {(trial.arm, trial.seed): trial.seconds_per_step for trial in study.trials}
     ratios = [time["prelu_shared", seed] / time["relu", seed] for seed in study.seeds]
     bar, points = chart.figure.data[-2:]
@@ -130,11 +134,11 @@ def test_cost_is_the_ratio_to_the_control_in_the_same_seed():
 
 def test_a_lighter_bar_is_the_cost_with_stock_pytorch():
     study = synthetic_study(("relu", "prelu_shared", "elu", "prelu_channel"), seeds=3, epochs=2)
-    analysis = analyse(study)
-    chart = cost_chart(study, analysis)
+    info = study_info(study)
+    chart = cost_chart(info)
     bars = [trace for trace in chart.figure.data if trace.type == "bar"]
     expected = []
-    for arm in analysis.arms:
+    for arm in info.analysis.arms:
         stock = {"prelu_shared": 1.2, "prelu_channel": 1.25}.get(arm.arm)
         expected += [(stock * arm.cost_ratio, True)] if stock else []
         expected += [(arm.cost_ratio, False)]
@@ -156,7 +160,7 @@ def test_a_lighter_bar_is_the_cost_with_stock_pytorch():
 def test_without_a_comparison_there_is_one_bar_an_arm():
     study = synthetic_study(("relu", "prelu_shared"), seeds=3, epochs=2)
     trials = tuple(replace(t, operator_costs=()) for t in study.trials)
-    chart = cost_chart(study, analyse(replace(study, trials=trials)))
+    chart = cost_chart(study_info(replace(study, trials=trials)))
     assert sum(trace.type == "bar" for trace in chart.figure.data) == 2
     assert [row[0] for row in chart.rows] == ["0", "1", "2", "median"]
 
@@ -171,14 +175,14 @@ def test_gradients_are_of_the_last_epoch():
 
 def test_nothing_to_draw_is_none():
     empty = replace(synthetic_study(seeds=2, epochs=1), trials=())
-    assert chart_of(empty) is cost_chart(empty, analyse(empty)) is gradient_chart(empty) is None
-    assert curve_chart(empty, "accuracy") is None
+    assert chart_of(empty) is cost_chart(study_info(empty)) is gradient_chart(empty) is None
+    assert curve_chart(empty, "score") is None
     assert slope_charts(empty) == []
 
 
 def test_arms_look_different_from_each_other_and_the_control_is_grey():
     arms = [f"arm{k}" for k in range(2 * HUES)]
-    styles = arm_styles(arms, control="arm3")
+    styles = series_styles(arms, reference="arm3")
     assert styles["arm3"].colour == "var(--arm-0)"
     assert len({(s.colour, s.marker, s.dash) for s in styles.values()}) == len(arms)
     assert sum(s.colour == "var(--arm-0)" for s in styles.values()) == 1
@@ -196,7 +200,7 @@ def test_log_ticks_lie_on_the_scale_and_are_few(values):
 
 def test_one_seed_has_no_interval_to_speak_of():
     study = synthetic_study(("relu", "elu"), seeds=1, epochs=2)
-    chart = curve_chart(study, "accuracy")
+    chart = curve_chart(study, "score")
     assert not any("[" in text for trace in chart.figure.data for text in trace.hovertext or ())
     assert not any("[" in cell for row in chart.rows for cell in row)
 

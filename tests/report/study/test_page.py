@@ -87,7 +87,7 @@ def colours(page):
             return {
                 background: of("body", "backgroundColor"),
                 tick: of(".chart .xtick text", "fill"),
-                line: of("#accuracy-title ~ .chart .js-line[style*='stroke-width: 2']", "stroke"),
+                line: of("#score-title ~ .chart .js-line[style*='stroke-width: 2']", "stroke"),
             };
         }"""
     )
@@ -114,7 +114,7 @@ def test_keyboard_reaches_the_skip_link_first_and_opens_details(opened):
 
 def test_legend_switches_an_arm_in_all_charts_by_keyboard(opened):
     page = opened("default")
-    lines = page.locator("#accuracy-title ~ .chart .scatterlayer .trace")
+    lines = page.locator("#score-title ~ .chart .scatterlayer .trace")
     before = lines.count()
     button = page.locator("button.arm", has_text="frozen_slope").first
     button.focus()

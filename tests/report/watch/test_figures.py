@@ -10,10 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slopewise.drawing import Scale, row_labels, shared_module, spaced, tail, thinned
+from slopewise.drawing import Scale, row_labels, shared_module, spaced, tail
 from slopewise.monitor import Alarm, Header, LayerSample, Recording, Sample, SiteSample, SlopeSample
 from slopewise.report.watch._cells import SLOPES, STATES
-from slopewise.report.watch._figures import watch_charts
+from slopewise.report.watch._figures import thinned, watch_charts
 from slopewise.slopes import summarise
 from slopewise.testing import synthetic_recording
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from slopewise.monitor import ADVICE, Alarm, End, Header, Recording, Sample, SiteSample
 from slopewise.report import print_recording, watch_summary
-from slopewise.report.watch.tables import extent, lost_rows, overhead, site_rows, slope_rows, verdict
+from slopewise.report.watch.tables import extent, not_finite_rows, overhead, site_rows, slope_rows, verdict
 from slopewise.testing import synthetic_recording
 
 DEEP = synthetic_recording(layers=8, prefix="encoder.stages.0.blocks.", diverged=True)
@@ -103,7 +103,7 @@ def test_each_kind_of_alarm_is_explained_once_and_the_most_serious_first():
 
 
 def test_what_is_not_finite_is_said():
-    found = dict(lost_rows(DEEP))
+    found = dict(not_finite_rows(DEEP))
     assert found["encoder.stages.0.blocks.2.conv"] == "gradient and weight"
     assert "Not finite: encoder.stages.0.blocks.2.act (16 of 16 units)" in " ".join(shown(DEEP, 200).split())
     assert "Not finite" not in shown(synthetic_recording())

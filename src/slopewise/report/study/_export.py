@@ -1,4 +1,4 @@
-"""The records as files for other tools: JSON, CSV, Parquet."""
+"""Records of a study as files for other tools: JSON, CSV, Parquet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slopewise.records import TRIAL_PARTS, StudyRecord, TrialRecord
 
 
 def tables(study: StudyRecord) -> dict[str, tuple[list[str], list[tuple[Any, ...]]]]:
-    """Column names and rows of `trials` and of each of `TRIAL_PARTS`; the rows of these name arm and seed."""
+    """Return the columns and rows of `trials` and of each of `TRIAL_PARTS`, whose rows name arm and seed."""
     own = [f.name for f in dataclasses.fields(TrialRecord) if f.name not in TRIAL_PARTS]
     result = {"trials": (own, [tuple(getattr(trial, name) for name in own) for trial in study.trials])}
     for part, record in TRIAL_PARTS.items():
@@ -29,14 +29,14 @@ def tables(study: StudyRecord) -> dict[str, tuple[list[str], list[tuple[Any, ...
 
 
 def export_json(study: StudyRecord, path: Path) -> list[Path]:
-    """Everything in one file."""
+    """Write all records into one JSON file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(dataclasses.asdict(study), indent=1, allow_nan=False), encoding="utf-8")
     return [path]
 
 
 def export_csv(study: StudyRecord, path: Path) -> list[Path]:
-    """A folder with one file a table; an empty field is a missing value."""
+    """Write a folder with a CSV file for each table; an empty field is a missing value."""
     path.mkdir(parents=True, exist_ok=True)
     written = []
     for name, (columns, rows) in tables(study).items():
@@ -49,7 +49,7 @@ def export_csv(study: StudyRecord, path: Path) -> list[Path]:
 
 
 def export_parquet(study: StudyRecord, path: Path) -> list[Path]:
-    """A folder with one file a table.
+    """Write a folder with a Parquet file for each table.
 
     Raises:
         SlopewiseError: pyarrow is not installed.

@@ -1,4 +1,4 @@
-"""The judgement of a study as one JSON object."""
+"""Analysis of a study as one JSON object."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from slopewise.report.study._status import status_json
 
 
 def to_json(study: StudyRecord) -> dict[str, Any]:
-    """What `slopewise run --json` prints: plain data that any strict JSON parser reads; no NaN, no infinity.
+    """Return the object of `slopewise run --json`: plain data for strict JSON parsers, without NaN or infinity.
 
     Keys: `name`, `control`, `margin` (points), `seeds`, `chance` (percent), `trials` (counts, in all and by arm, and
-    the names of damaged ones), `arms` (each arm's own figures), `contrasts` (primary, then secondary), `converged`
+    the names of damaged ones), `arms` (figures of each arm), `contrasts` (primary, then secondary), `converged`
     (the primary ones without the pairs in which a trial diverged), `pairing`, `target`, `diverged` and `failed`
     (trials), `cautions`, `alarms`, `data`, `environments`, `spec`. A contrast has the fields of
     `slopewise.analysis.Contrast` and its `sentence`.
@@ -64,7 +64,7 @@ def _contrast(contrast: Contrast) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """The same with lists for tuples, text for keys, and None for what JSON has no number for."""
+    """Return a value with lists for tuples, text for keys, and None for NaN and infinities."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

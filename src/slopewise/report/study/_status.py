@@ -1,21 +1,20 @@
-"""How far a study is, as a table and as JSON: counts alone, for which nothing is judged or drawn."""
+"""Progress of a study as a table and as JSON: counts alone, so that neither the analysis nor plotly is imported."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from slopewise.drawing import listing
 from slopewise.records import StudyCounts
+from slopewise.report.study.info._damage import damage_note
 from slopewise.support.terminal import words
 
 
 def print_status(counts: StudyCounts, console: Console) -> None:
-    """Print how many trials of each arm are finished, diverged, failed and missing, and what is damaged."""
+    """Print the numbers of finished, diverged, failed and missing trials of each arm, and the damaged trials."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("arm", overflow="fold")
     for column in ("finished", "diverged", "failed", "missing"):
@@ -27,22 +26,8 @@ def print_status(counts: StudyCounts, console: Console) -> None:
         console.print(words(damage_note(counts.damaged), style="bold red"))
 
 
-def damage_note(damaged: Sequence[str]) -> str:
-    """Return what to say of a study of which something stored cannot be believed.
-
-    Example:
-        >>> damage_note(["relu seed 3"])
-        'Damaged in the file, and left out: relu seed 3. The same `slopewise run` keeps the damaged file under another \
-name and trains anew what is missing.'
-    """
-    return (
-        f"Damaged in the file, and left out: {listing(damaged)}. The same `slopewise run` keeps the damaged file under "
-        "another name and trains anew what is missing."
-    )
-
-
 def status_json(counts: StudyCounts) -> dict[str, Any]:
-    """Return what `slopewise status --json` prints: numbers of trials, in all and by arm, and names of damaged ones.
+    """Return the object of `slopewise status --json`: numbers of trials, in all and by arm, and names of damaged ones.
 
     Example:
         >>> from slopewise.records import ArmCounts

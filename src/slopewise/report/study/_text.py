@@ -1,7 +1,7 @@
-"""A study on a terminal: the table, one sentence per arm, and a note on the step times.
+"""Summary of a study on a terminal: the table, a sentence for each arm, and notes on step times and alarms.
 
-Words carry the verdicts and colour only repeats them, so that pipes and NO_COLOR lose nothing. All text of users goes
-through `words`.
+Colour only repeats the words of a verdict, so that pipes and NO_COLOR lose nothing. All text of users goes through
+`words`.
 """
 
 from __future__ import annotations
@@ -13,48 +13,42 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from slopewise.analysis import Analysis, Contrast, analyse, sentence, verdict_words
+from slopewise.analysis import Contrast, sentence, verdict_words
 from slopewise.drawing import count, interval, listing, number, plain, signed, spread
 from slopewise.records import StudyRecord
-from slopewise.report.study._alarms import alarm_notes
-from slopewise.report.study._operators import operator_notes
-from slopewise.report.study._status import damage_note
+from slopewise.report.study.info._study import StudyInfo, study_info
 from slopewise.support.terminal import words
 
-_WIDE = 104  # columns from which a row needs one line only
+_WIDE = 104  # columns from which on a row needs one line only
 _STYLES = {"helps": "green", "hurts": "red", "no practical effect": "cyan", "inconclusive": "yellow"}
 
 
 def print_summary(study: StudyRecord, console: Console) -> None:
-    """Print the study's table, what each arm's contrast says, what the step times ran on, and alarms.
+    """Print the table of a study, a sentence for each contrast, and notes on step times and alarms.
 
     Args:
-        study: the records so far; what is missing is said, not left out.
-        console: where to; from 104 columns on a row takes one line, below that two.
+        study: Records so far; missing trials are counted.
+        console: Console to print on. A row takes one line from 104 columns on, two lines below that.
     """
-    analysis = analyse(study)
-    title = study.spec.get("name") or "Activation study"
+    info = study_info(study)
     size = f": {count(len(study.arms), 'arm')}, {count(len(study.seeds), 'seed')}"
     rule = f", control {study.control}, margin {study.margin:g} {study.primary.unit}"
-    console.print(words((str(title), "bold"), size, rule))
-    for note in _notes(study, analysis):
+    console.print(words((info.title, "bold"), size, rule))
+    for note in _notes(info):
         console.print(words(note, style="bold red"))
     console.print()
-    console.print(_table(analysis, "\n" if console.width < _WIDE else " "))
+    console.print(_table(info, "\n" if console.width < _WIDE else " "))
     console.print()
-    says = Table.grid(padding=(0, 1, 0, 0))
-    for contrast in analysis.primary:
-        says.add_row("-", words(sentence(contrast)))
-    for note in (
-        *operator_notes(analysis),
-        *alarm_notes(analysis.alarms, {arm.arm: arm.finished for arm in analysis.arms}),
-    ):
-        says.add_row("-", words(note))
-    console.print(says)
+    sentences = Table.grid(padding=(0, 1, 0, 0))
+    for contrast in info.analysis.primary:
+        sentences.add_row("-", words(sentence(contrast)))
+    for note in (*info.operators, *info.alarm_notes):
+        sentences.add_row("-", words(note))
+    console.print(sentences)
 
 
 def summary_text(study: StudyRecord, width: int = 100) -> str:
-    """The same as plain text.
+    """Return the summary of `print_summary` as plain text.
 
     Example:
         >>> from slopewise.testing import synthetic_study
@@ -66,15 +60,15 @@ def summary_text(study: StudyRecord, width: int = 100) -> str:
     return stream.getvalue().rstrip("\n")
 
 
-def _notes(study: StudyRecord, analysis: Analysis) -> list[str]:
-    planned = len(study.arms) * len(study.seeds)
-    failed = [f"{trial.arm} seed {trial.seed}" for trial in study.trials if trial.status == "failed"]
-    notes = [damage_note(study.damaged)] if study.damaged else []
-    if len(study.trials) < planned:
-        notes.append(f"Not complete: {len(study.trials)} of {planned} trials have ended.")
-    if lost := [f"{a.arm} in {a.diverged} of {count(a.finished, 'seed')}" for a in analysis.arms if a.diverged]:
-        notes.append(f"Training diverged: {listing(lost)}.")
-    if failed:
+def _notes(info: StudyInfo) -> list[str]:
+    """Return what limits the results: damage, missing, diverged and failed trials, cautions, broken pairing."""
+    analysis, ended = info.analysis, len(info.study.trials)
+    notes = [info.damage] if info.damage else []
+    if ended < info.planned:
+        notes.append(f"Not complete: {ended} of {info.planned} trials have ended.")
+    if diverged := [f"{a.arm} in {a.diverged} of {count(a.finished, 'seed')}" for a in analysis.arms if a.diverged]:
+        notes.append(f"Training diverged: {listing(diverged)}.")
+    if failed := [f"{trial.arm} seed {trial.seed}" for trial in info.failed]:
         notes.append(f"Failed, without a result: {listing(failed)}.")
     notes += [f"Caution: {caution.text}." for caution in analysis.cautions]
     if analysis.pairing.broken:
@@ -89,36 +83,35 @@ def _notes(study: StudyRecord, analysis: Analysis) -> list[str]:
     return notes
 
 
-def _table(analysis: Analysis, join: str) -> Table:
-    """One row per arm; `join` is a line break where a cell's parts must stand under each other."""
-    primary = {contrast.arm: contrast for contrast in analysis.primary}
-    converged = {contrast.arm: contrast for contrast in analysis.converged}
+def _table(info: StudyInfo, join: str) -> Table:
+    """Return the table, one row per arm; `join` is a line break if the two parts of a cell do not fit on one line."""
+    metric = info.analysis.metric
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("arm", overflow="fold")
-    for name in (f"{analysis.metric.title}, {analysis.metric.value_unit}", "difference, [95 %]"):
+    for name in (f"{metric.title}, {metric.value_unit}", "difference, [95 %]"):
         table.add_column(name.replace(", ", join), justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for name in ("diverged", f"step{join}time", f"final{join}slopes"):
         table.add_column(name, justify="right", no_wrap=True)
-    for arm in analysis.arms:
-        contrast, kept = primary.get(arm.arm), converged.get(arm.arm)
+    for row in info.rows:
+        arm, contrast, converged = row.arm, row.contrast, row.converged
         medians = [layer.median for layer in arm.slopes]
         table.add_row(
             words(arm.arm),
-            plain(spread(arm.score_mean, arm.score_sd, analysis.metric.digits).replace(" ±", f"{join}±")),
+            plain(spread(arm.score_mean, arm.score_sd, metric.digits).replace(" ±", f"{join}±")),
             _difference(contrast, join) if contrast else "",
             _verdict(contrast, join) if contrast else "control",
             f"{arm.diverged} of {arm.finished}",
             "" if arm.cost_ratio is None else f"{arm.cost_ratio:.2f}×",
             plain(f"{number(min(medians), 2)}{join}to {number(max(medians), 2)}") if medians else "",
         )
-        if contrast and kept and len(kept.seeds) < len(contrast.seeds):
+        if converged:
             table.add_row(
                 "  converged",
-                plain(number(arm.converged_score_mean, analysis.metric.digits)),
-                _difference(kept, join),
-                _verdict(kept, join) if kept.seeds else "",
-                count(len(kept.seeds), "pair"),
+                plain(number(arm.converged_score_mean, metric.digits)),
+                _difference(converged, join),
+                _verdict(converged, join) if converged.seeds else "",
+                count(len(converged.seeds), "pair"),
                 style="dim",
             )
     return table

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from slopewise.drawing import Chart, Scale, heat_map, thinned
+from slopewise.drawing import Chart, Mark, Scale, heat_map, spaced
 from slopewise.recording import Recording, Sample
 from slopewise.report.watch import _cells as cells
 from slopewise.report.watch._gradient_profile import gradient_profile
@@ -151,8 +151,24 @@ def watch_charts(recording: Recording) -> tuple[Section, ...]:
 
 def _chart(each: _Map, recording: Recording, drawn: Sequence[Sample]) -> Chart | None:
     label = f"Heat map: {each.title}, by layer in the order of depth and by step."
-    alarms = [alarm for alarm in recording.alarms if each.key in alarm.charts]
-    return heat_map(each.key, each.title, label, each.cells, drawn, each.scale, alarms)
+    marks = [Mark(alarm.where, alarm.since, str(alarm)) for alarm in recording.alarms if each.key in alarm.charts]
+    columns = {sample.step: each.cells(sample) for sample in drawn}
+    return heat_map(each.key, each.title, label, columns, each.scale, marks)
+
+
+def thinned(samples: Sequence[Sample], rows: int, keep: Iterable[int] = ()) -> Sequence[Sample]:
+    """Return at most as many samples as a page can hold columns, evenly spaced, with the first and the last.
+
+    Args:
+        samples: All samples.
+        rows: Number of rows of the chart.
+        keep: Steps of samples that are returned in any case.
+    """
+    if len(samples) <= (most := max(40, min(120, 5000 // max(rows, 1)))):
+        return samples
+    kept = set(keep)
+    chosen = {*spaced(len(samples), most), *(index for index, sample in enumerate(samples) if sample.step in kept)}
+    return [samples[index] for index in sorted(chosen)]
 
 
 def _nowhere(each: _Map, drawn: Sequence[Sample]) -> bool:

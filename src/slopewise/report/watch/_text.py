@@ -1,4 +1,4 @@
-"""A watched run on a terminal or in a log: its alarms, the state of units, slopes, and what watching took."""
+"""Summary of a watched run on a terminal or in a log: alarms, states of units and slopes, and the overhead."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from rich.table import Table
 from slopewise.drawing import plain, shared_module
 from slopewise.recording import Alarm, Recording
 from slopewise.report.watch import tables
+from slopewise.report.watch._info import WatchInfo, watch_info
 from slopewise.support.terminal import words
 
-_NARROW = 76  # columns of the terminal below which a table has its most telling columns only
-_FEW = 6  # places that an alarm lists
-_NOTES = 20  # that are shown
+_NARROW = 76  # columns of the terminal below which tables have only their most important columns
+_FEW = 6  # places of an alarm that are listed
+_NOTES = 20  # notes that are shown
 _ALARM = "bold red"
-_COUNTS = {"never positive", "always positive", "zero gradient", "dead"}  # most are 0: blank, so that others stand out
-# By the whole name of a column, its name where there is less room; those not named here are left out there.
+# Columns whose zeros are left blank, so that the other numbers stand out.
+_COUNTS = {"never positive", "always positive", "zero gradient", "dead"}
+# Short names of columns for narrower terminals, which leave out the columns not listed here.
 _SHORT = {
     "call site": "call site",
     "activation": "activation",
@@ -49,21 +51,21 @@ _SHORTEST = {
 
 
 class WatchSummary:
-    """The latest state of a recording, to be printed: `str()` is plain text, and rich prints it in colour.
+    """Latest state of a recording, to be printed: `str()` gives plain text, rich prints it in colour.
 
     Args:
-        recording: from `Monitor.recording` or `read_recording`.
+        recording: Recording from `Monitor.recording` or `read_recording`.
     """
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
 
     def __str__(self) -> str:
-        """As wide as the terminal; 100 columns where there is none."""
+        """Return plain text as wide as the terminal, or 100 columns wide if there is none."""
         return self.text(shutil.get_terminal_size((100, 24)).columns)
 
     def text(self, width: int = 100) -> str:
-        r"""Plain text of at most so many columns.
+        r"""Return plain text of at most `width` columns.
 
         Example:
             >>> from slopewise.testing import synthetic_recording
@@ -76,27 +78,24 @@ class WatchSummary:
         return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        recording, header = self.recording, self.recording.header
+        recording, header, info = self.recording, self.recording.header, watch_info(self.recording)
         name = f"{header.name}: " if header.name else ""
-        yield words((f"{name}{header.model}", "bold"), f", {tables.extent(recording)}")
-        yield words(tables.verdict(recording), style=_ALARM if recording.alarms else "")
+        yield words((f"{name}{header.model}", "bold"), f", {info.extent}")
+        yield words(info.verdict, style=_ALARM if recording.alarms else "")
         if recording.end and recording.end.error:
             yield words(f"The run ended by an error: {recording.end.error}", style=_ALARM)
         if recording.alarms:
             yield words()
-            yield from _alarms(recording)
-        for columns, rows in (
-            (tables.SITES, tables.site_rows(recording)),
-            (tables.SLOPES, tables.slope_rows(recording)),
-        ):
+            yield from _alarms(info)
+        for columns, rows in (info.states["Call sites"], info.states["Slopes"]):
             if rows:
                 yield words()
                 yield from _fitting(columns, rows, console, options.max_width)
-        if lost := tables.lost_rows(recording):
+        if not_finite := info.states["Not finite"][1]:
             yield words()
-            yield words(f"Not finite: {_some([f'{where} ({what})' for where, what in lost])}", style=_ALARM)
+            yield words(f"Not finite: {_some([f'{where} ({what})' for where, what in not_finite])}", style=_ALARM)
         yield words()
-        yield words(tables.overhead(recording))
+        yield words(info.overhead)
         notes = recording.end.notes if recording.end else ()
         for note in notes[:_NOTES]:
             yield words(f"Not seen: {note}")
@@ -105,10 +104,10 @@ class WatchSummary:
 
 
 def watch_summary(recording: Recording) -> WatchSummary:
-    """The latest state of a recording as something to print.
+    """Return the latest state of a recording, to be printed.
 
     Args:
-        recording: of a run that has ended, or so far.
+        recording: Recording of a run that has ended, or of one that goes on.
 
     Example:
         >>> from slopewise.testing import synthetic_recording
@@ -122,15 +121,15 @@ def print_recording(recording: Recording, console: Console) -> None:
     """Print the summary of a recording.
 
     Args:
-        recording: of a run that has ended, or so far.
-        console: where to; the wider, the more columns a table has.
+        recording: Recording of a run that has ended, or of one that goes on.
+        console: Console to print on; the wider it is, the more columns the tables have.
     """
     console.print(WatchSummary(recording))
 
 
-def _alarms(recording: Recording) -> Iterator[RenderableType]:
-    """Each kind of alarm with the places where it was raised, and once what to do."""
-    for kind, alarms in tables.by_id(recording).items():
+def _alarms(info: WatchInfo) -> Iterator[RenderableType]:
+    """Yield each kind of alarm with the places that raised it, followed by the advice."""
+    for kind, alarms in info.alarms.items():
         for alarm in alarms[:_FEW]:
             yield words("! ", (kind, _ALARM), f" at {alarm.where}{_since(alarm)}: {alarm.evidence}")
         if len(alarms) > _FEW:
@@ -145,11 +144,11 @@ def _since(alarm: Alarm) -> str:
 def _fitting(
     columns: Sequence[str], rows: Sequence[tables.Row], console: Console, width: int
 ) -> Iterator[RenderableType]:
-    """The table with all its columns where they have room; else fewer, and above it what all names begin with."""
-    whole = _table(columns, rows, {name: name for name in columns})
+    """Yield the table with all its columns if they fit; else with fewer, below the module that all names share."""
+    full = _table(columns, rows, {name: name for name in columns})
     unbounded = console.options.update_width(10_000)
-    if console.measure(whole, options=unbounded).maximum <= width:
-        yield whole
+    if console.measure(full, options=unbounded).maximum <= width:
+        yield full
         return
     if module := shared_module([row[0] for row in rows]):
         yield words(f"In {module}")
@@ -159,13 +158,13 @@ def _fitting(
 
 def _table(columns: Sequence[str], rows: Sequence[tables.Row], names: Mapping[str, str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    kept = [(index, name) for index, name in enumerate(columns) if name in names]
-    for index, name in kept:
-        named = index == 0 or name == "activation"
-        table.add_column(names[name], justify="left" if named else "right", overflow="fold", no_wrap=index > 0)
+    shown = [(index, name) for index, name in enumerate(columns) if name in names]
+    for index, name in shown:
+        text = index == 0 or name == "activation"
+        table.add_column(names[name], justify="left" if text else "right", overflow="fold", no_wrap=index > 0)
     for row in rows:
-        cells = [row[0], *(plain(row[index]) for index, _ in kept[1:])]
-        blank = [cell == "0" and name in _COUNTS for cell, (_, name) in zip(cells, kept, strict=True)]
+        cells = [row[0], *(plain(row[index]) for index, _ in shown[1:])]
+        blank = [cell == "0" and name in _COUNTS for cell, (_, name) in zip(cells, shown, strict=True)]
         table.add_row(*(words("" if empty else cell) for cell, empty in zip(cells, blank, strict=True)))
     return table
 

@@ -1,4 +1,4 @@
-"""A recording's latest state as rows of text, and what stands above and below them: for the page and the terminal."""
+"""Latest state of a recording as rows of text, with the sentences around them, for the page and the terminal."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ SLOPES: Row = (
     "from start",
 )
 LAYERS: Row = ("layer", "gradient norm", "weight norm", "update norm", "update ratio")
-LOST: Row = ("where", "what")
+NOT_FINITE: Row = ("where", "what")
 
 
 def site_rows(recording: Recording) -> tuple[Row, ...]:
-    """Every call site as it was last seen, under `SITES`; units are counted.
+    """Return the latest sample of each call site under the columns `SITES`, with numbers of units.
 
     Example:
         >>> from slopewise.testing import synthetic_recording
@@ -64,7 +64,7 @@ def site_rows(recording: Recording) -> tuple[Row, ...]:
 
 
 def slope_rows(recording: Recording) -> tuple[Row, ...]:
-    """Every layer's slopes as they were last seen, under `SLOPES`."""
+    """Return the latest sample of each layer's slopes under the columns `SLOPES`."""
     latest = {layer.layer: layer for sample in recording.samples for layer in sample.slopes}
     return tuple(
         (
@@ -81,7 +81,7 @@ def slope_rows(recording: Recording) -> tuple[Row, ...]:
 
 
 def layer_rows(recording: Recording) -> tuple[Row, ...]:
-    """Every layer's weights as they were last seen, under `LAYERS`."""
+    """Return the latest sample of each layer's weights under the columns `LAYERS`."""
     latest = {layer.layer: layer for sample in recording.samples for layer in sample.layers}
     return tuple(
         (layer.layer, *map(_figure, (layer.gradient, layer.weight, layer.update, layer.update_ratio)))
@@ -89,30 +89,30 @@ def layer_rows(recording: Recording) -> tuple[Row, ...]:
     )
 
 
-def lost_rows(recording: Recording) -> tuple[Row, ...]:
-    """What was NaN or infinite in the latest sample: where, and what."""
+def not_finite_rows(recording: Recording) -> tuple[Row, ...]:
+    """Return what is NaN or infinite in the latest sample under the columns `NOT_FINITE`."""
     if not recording.samples:
         return ()
     latest = recording.samples[-1]
-    found = [(x.site, f"{len(x.not_finite)} of {count(x.units, 'unit')}") for x in latest.sites if x.not_finite]
-    found += [
+    rows = [(x.site, f"{len(x.not_finite)} of {count(x.units, 'unit')}") for x in latest.sites if x.not_finite]
+    rows += [
         (x.layer, f"{x.summary.count - x.summary.finite} of {count(x.summary.count, 'slope')}")
         for x in latest.slopes
         if x.summary.finite < x.summary.count
     ]
-    return tuple(found + [(x.layer, listing(x.not_finite)) for x in latest.layers if x.not_finite])
+    return tuple(rows + [(x.layer, listing(x.not_finite)) for x in latest.layers if x.not_finite])
 
 
 def by_id(recording: Recording) -> dict[AlarmId, list[Alarm]]:
-    """The alarms by their id, the most serious first."""
-    grouped: dict[AlarmId, list[Alarm]] = {}
+    """Return the alarms by kind, the most serious kind first."""
+    by_kind: dict[AlarmId, list[Alarm]] = {}
     for alarm in sorted(recording.alarms, key=lambda alarm: alarm.rank):
-        grouped.setdefault(alarm.id, []).append(alarm)
-    return grouped
+        by_kind.setdefault(alarm.id, []).append(alarm)
+    return by_kind
 
 
 def verdict(recording: Recording) -> str:
-    """How many alarms, and which.
+    """Return the number and the kinds of the alarms, in words.
 
     Example:
         >>> from slopewise.testing import synthetic_recording
@@ -121,12 +121,12 @@ def verdict(recording: Recording) -> str:
     """
     if not recording.alarms:
         return "no alarms"
-    kinds = [kind if len(some) == 1 else f"{kind} ({len(some)})" for kind, some in by_id(recording).items()]
+    kinds = [kind if len(alarms) == 1 else f"{kind} ({len(alarms)})" for kind, alarms in by_id(recording).items()]
     return f"{count(len(recording.alarms), 'alarm')}: {listing(kinds)}"
 
 
 def extent(recording: Recording) -> str:
-    """How much was watched.
+    """Return the number of samples and steps, in words.
 
     Example:
         >>> from slopewise.testing import synthetic_recording
@@ -134,14 +134,14 @@ def extent(recording: Recording) -> str:
         '3 samples, one every 50 steps, of 150 steps'
     """
     every, samples = recording.header.every, recording.samples
-    taken = count(len(samples), "sample") + (f", one every {every} steps" if every > 1 else "")
+    sampled = count(len(samples), "sample") + (f", one every {every} steps" if every > 1 else "")
     if recording.end:
-        return f"{taken}, of {count(recording.end.step, 'step')}"
-    return f"{taken}, up to step {samples[-1].step} so far" if samples else f"{taken} so far"
+        return f"{sampled}, of {count(recording.end.step, 'step')}"
+    return f"{sampled}, up to step {samples[-1].step} so far" if samples else f"{sampled} so far"
 
 
 def overhead(recording: Recording) -> str:
-    """What measuring took, as a share of the time where that is known.
+    """Return the time that measuring took, with its share of the run's time once the run has ended.
 
     Example:
         >>> from slopewise.testing import synthetic_recording
@@ -156,18 +156,18 @@ def overhead(recording: Recording) -> str:
 
 
 def _dead_since(recording: Recording) -> dict[str, int]:
-    """By site that has dead units now: the first step of the latest stretch of samples in which it has some."""
+    """Return the sampled step since which each call site with dead units has had some in every sample."""
     since: dict[str, int] = {}
-    over: set[str] = set()
+    alive: set[str] = set()  # sites with a sample without dead units, later than those looked at
     for sample in reversed(recording.samples):
-        sites = [site for site in sample.sites if site.site not in over]
-        if not sites and over:
+        sites = [site for site in sample.sites if site.site not in alive]
+        if not sites and alive:
             break
         for site in sites:
             if site.dead:
                 since[site.site] = sample.step
             else:
-                over.add(site.site)
+                alive.add(site.site)
     return since
 
 

@@ -1,4 +1,4 @@
-"""The chart of what an arm costs."""
+"""Chart of the time per training step of each arm."""
 
 from __future__ import annotations
 
@@ -6,35 +6,29 @@ from itertools import accumulate
 
 import plotly.graph_objects as go
 
-from slopewise.analysis import Analysis, ArmSummary
-from slopewise.drawing import NOTHING, Chart, arm_styles, chart_text, lane_figure, number, spread_dots
-from slopewise.records import StudyRecord
+from slopewise.analysis import ArmSummary
+from slopewise.drawing import NOTHING, Chart, chart_text, lane_figure, number, series_styles, spread_dots
+from slopewise.report.study.info._cost import cost_info
+from slopewise.report.study.info._study import StudyInfo
 
-_LANE = 58  # pixels of an arm's lane, and of a unit of y
-_WITH_STOCK = 1.45  # lanes that an arm takes when it has a second bar
+_LANE = 58  # height of an arm's lane and of a unit of y, in pixels
+_WITH_STOCK = 1.45  # height of an arm with a second bar, in lanes
 
 
-def cost_chart(study: StudyRecord, analysis: Analysis) -> Chart | None:
-    """Time per training step relative to the control: the median as a bar, every seed as a dot.
+def cost_chart(info: StudyInfo) -> Chart | None:
+    """Return the time per training step relative to the control: the median as a bar, each seed as a dot.
 
-    Below the bar of an arm whose steps were timed with stock PyTorch, too, a lighter one says what they cost there.
+    Arms that were also timed with stock PyTorch have a second, lighter bar. None if no seed has step times for both
+    an arm and the control.
     """
-    ratios = {
-        contrast.arm: {
-            seed: arm / control
-            for seed, arm, control in zip(contrast.seeds, contrast.arm_values, contrast.control_values, strict=True)
-            if control > 0
-        }
-        for contrast in analysis.secondary
-        if contrast.metric == "seconds_per_step" and contrast.seeds
-    }
-    arms = [summary for summary in analysis.arms if summary.cost_ratio is not None]
-    if not ratios:
+    cost = cost_info(info)
+    if cost is None:
         return None
-    styles = arm_styles(study.arms, study.control)
+    study, arms, ratios = info.study, cost.arms, cost.ratios
+    styles = series_styles(study.arms, study.control)
     edges = list(accumulate((_WITH_STOCK if arm.stock_cost_ratio else 1.0 for arm in arms), initial=0.0))
     figure = lane_figure([_cost_label(s.arm, s.cost_ratio, s.seconds_per_step) for s in arms], _LANE, edges=edges)
-    for edge, summary in zip(edges, arms, strict=False):  # one edge more than arms
+    for edge, summary in zip(edges, arms, strict=False):  # there is one edge more than arms
         colour = styles[summary.arm].colour
         figure.add_shape(
             type="line", x0=1, x1=1, y0=edge + 0.45, y1=edge + 0.95, line={"color": "var(--text)", "width": 1}

@@ -1,4 +1,4 @@
-"""A spec as the TOML text that makes it again."""
+"""Spec of a study as TOML text, from which the same spec is read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slopewise.support import printable
 
 
 def to_toml(spec: Mapping[str, Any]) -> str:
-    """Write nested plain data as TOML; what is None is left out, since TOML has no such value.
+    """Return nested plain data as TOML; None is left out, because TOML has no such value.
 
     Example:
         >>> print(to_toml({"name": "A", "seeds": [0, 1], "data": {"source": "digits", "path": None}}), end="")
@@ -45,10 +45,10 @@ def _value(value: Any) -> str:
         return f"{{ {pairs} }}" if pairs else "{}"
     if isinstance(value, (list, tuple)):
         items = [_value(item) for item in value]
-        if any(isinstance(item, Mapping) for item in value):  # arms: one a line
+        if any(isinstance(item, Mapping) for item in value):  # arms: one per line
             return "[\n" + "".join(f"  {item},\n" for item in items) + "]"
         return f"[{', '.join(items)}]"
     if isinstance(value, float):
         return repr(value)
-    # A JSON string is a TOML basic string, but for the delete character, which TOML wants escaped.
+    # A JSON string is a TOML basic string, but for the delete character, which TOML requires to be escaped.
     return printable(json.dumps(value, ensure_ascii=False), escape=lambda char: f"\\U{ord(char):08x}")

@@ -1,4 +1,4 @@
-"""What the step times ran on, in words that the terminal and the page share."""
+"""Operators that the step times rest on, in sentences that the terminal and the page share."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from slopewise.drawing import listing, number
 
 
 def operator_notes(analysis: Analysis) -> list[str]:
-    """What the steps cost with stock PyTorch in place of the compiled kernels, and where that was not asked.
+    """Return the cost of the steps with stock PyTorch instead of the compiled kernels, and the arms not timed so.
 
-    Empty for a study whose networks have none of slopewise's layers, and for one that an older slopewise ran.
+    The list is empty for networks without slopewise's layers, and for records of a slopewise that did not time them.
 
     Example:
         >>> from slopewise.analysis import analyse

@@ -1,0 +1,80 @@
+"""Page of a study as one offline HTML file, and what it shares with the live page."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from slopewise.analysis import metrics_of, sentence, verdict_words
+from slopewise.drawing import render_page, write_page
+from slopewise.records import StudyRecord
+from slopewise.report.study._verdicts import VERDICT_SYMBOLS
+from slopewise.report.study.charts import StudyCharts
+from slopewise.report.study.info._protocol import protocol
+from slopewise.report.study.info._slopes import slope_table
+from slopewise.report.study.info._study import StudyInfo, study_info
+
+STUDY_TEMPLATES = "slopewise.report.study"  # package of the templates
+
+
+def study_context(info: StudyInfo, *, live: bool = False) -> dict[str, Any]:
+    """Return the variables that the templates of the offline page and of the live page share.
+
+    Args:
+        info: Facts about the study.
+        live: True if the page redraws its charts while it is open.
+    """
+    return {
+        "info": info,
+        "study": info.study,
+        "analysis": info.analysis,
+        "metric": info.study.primary,
+        "charts": StudyCharts(info, live=live),
+        "sentence": sentence,
+        "verdict_words": verdict_words,
+        "symbols": VERDICT_SYMBOLS,
+    }
+
+
+def write_html(study: StudyRecord, path: str | os.PathLike[str]) -> Path:
+    """Write the page of a study: one file that needs no network, no server and no other file.
+
+    The file is written beside its place and then moved there, so that it appears whole or not at all.
+
+    Args:
+        study: Records so far; the page of a partial study says what is missing.
+        path: File to write; an existing one is replaced.
+
+    Returns:
+        The path.
+
+    Raises:
+        OSError: The folder does not exist or cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from slopewise.testing import synthetic_study
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_html(synthetic_study(seeds=2, epochs=2), f"{folder}/report.html").name
+        'report.html'
+    """
+    return write_page(render_html(study), path)
+
+
+def render_html(study: StudyRecord) -> str:
+    """Return the page of `write_html` as text.
+
+    Example:
+        >>> from slopewise.testing import synthetic_study
+        >>> render_html(synthetic_study(seeds=2, epochs=2))[:15]
+        '<!doctype html>'
+    """
+    return render_page(
+        "report.html.j2",
+        STUDY_TEMPLATES,
+        metrics=metrics_of(study),
+        slope_rows=slope_table(study),
+        protocol=protocol(study),
+        **study_context(study_info(study)),
+    )

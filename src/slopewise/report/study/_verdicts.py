@@ -1,0 +1,3 @@
+"""Symbols of verdicts, which repeat in a sign what the words beside them say."""
+
+VERDICT_SYMBOLS = {"helps": "▲", "hurts": "▼", "no practical effect": "=", "inconclusive": "?"}

@@ -1,0 +1,86 @@
+"""Figures over training: the mean of each arm by epoch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from slopewise.analysis import Curve, curves
+from slopewise.records import StudyRecord
+
+
+@dataclass(frozen=True, slots=True)
+class CurveInfo:
+    """One figure over training.
+
+    Attributes:
+        key: "score", "late-score", "train-loss", "validation-loss", "never-positive" or "zero-gradient".
+        title: Title of the chart.
+        unit: Unit as it follows a number, with its space.
+        digits: Number of decimals worth printing.
+        curves: Curve of each arm that has one.
+        from_zero: True if the axis starts at 0.
+        log: True if the axis is logarithmic.
+        late: True if only the second half of training is shown.
+    """
+
+    key: str
+    title: str
+    unit: str
+    digits: int
+    curves: dict[str, Curve]
+    from_zero: bool = True
+    log: bool = False
+    late: bool = False
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Ends of the possible values: the mean of a share lies in 0 to 100 %, though its interval can be wider."""
+        return (0.0, 100.0) if self.unit == " %" else (-math.inf, math.inf)
+
+
+def curve_info(study: StudyRecord, key: str) -> CurveInfo | None:
+    """Return one figure over training; None while no arm has a value.
+
+    Args:
+        study: Records so far.
+        key: Key of the figure, see `CurveInfo`.
+
+    Example:
+        >>> from slopewise.testing import synthetic_study
+        >>> info = curve_info(synthetic_study(("relu", "elu"), seeds=3, epochs=4), "late-score")
+        >>> info.title, info.curves["elu"].epochs
+        ('Validation accuracy, %: the second half', (2, 3, 4))
+    """
+    value, kind = _kinds(study)[key]
+    known = {arm: curve for arm, curve in curves(study, value).items() if curve.epochs}
+    if not known:
+        return None
+    if kind.late:
+        known = {arm: _second_half(curve) for arm, curve in known.items()}
+    return replace(kind, curves=known)
+
+
+def _kinds(study: StudyRecord) -> dict[str, tuple[str, CurveInfo]]:
+    """Return the figures of a study by key, as the name for `analysis.curves` and the chart without its curves."""
+    score, digits = study.primary, study.primary.digits
+    name, title = f"validation_{score.name}", f"Validation {score.title}, {score.value_unit}"
+    unit, late = f" {score.value_unit}", f"{title}: the second half"
+    kinds = [
+        (name, CurveInfo("score", title, unit, digits, {}, from_zero=False)),
+        (name, CurveInfo("late-score", late, unit, digits, {}, from_zero=False, late=True)),
+    ]
+    for loss in (metric for metric in study.metrics if metric.name == "loss"):
+        for part, word in (("train", "Training"), ("validation", "Validation")):
+            title = f"{word} loss, {loss.unit} (logarithmic scale)"
+            kinds.append((f"{part}_loss", CurveInfo(f"{part}-loss", title, f" {loss.unit}", loss.digits, {}, log=True)))
+    never, zero = "Units that are never positive, %", "Units that get no gradient, %"
+    kinds.append(("never_positive", CurveInfo("never-positive", never, " %", 2, {})))
+    kinds.append(("zero_gradient", CurveInfo("zero-gradient", zero, " %", 2, {})))
+    return {info.key: (value, info) for value, info in kinds}
+
+
+def _second_half(curve: Curve) -> Curve:
+    start = next(k for k, epoch in enumerate(curve.epochs) if 2 * epoch >= curve.epochs[-1])
+    fields = ("steps", "epochs", "mean", "low", "high", "n")
+    return replace(curve, **{field: getattr(curve, field)[start:] for field in fields})

@@ -1,0 +1,94 @@
+"""Facts about a study as a whole, which its page, its live page and its summary on a terminal share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slopewise.analysis import Analysis, ArmSummary, Contrast, analyse
+from slopewise.records import StudyRecord, TrialRecord
+from slopewise.report.study.info._alarms import AlarmRow, alarm_notes, alarm_rows
+from slopewise.report.study.info._damage import damage_note
+from slopewise.report.study.info._operators import operator_notes
+
+
+@dataclass(frozen=True, slots=True)
+class ArmRow:
+    """Row of the summary table.
+
+    Attributes:
+        arm: Figures of the arm alone.
+        contrast: Contrast with the control; None for the control.
+        converged: Contrast without the pairs in which a trial diverged; None if there are no such pairs.
+    """
+
+    arm: ArmSummary
+    contrast: Contrast | None
+    converged: Contrast | None
+
+
+@dataclass(frozen=True, slots=True)
+class StudyInfo:
+    """Facts about a study so far.
+
+    Attributes:
+        study: Records.
+        analysis: Analysis of the records.
+        title: Name of the study, or a general one.
+        planned: Number of trials in all.
+        finished, diverged, failed: Trials by how they ended; a diverged trial is a finished one.
+        rows: Rows of the summary table, one for each arm.
+        damage: Sentence about damaged trials; empty if none are.
+        operators: Sentences about the operators that step times rest on.
+        alarms: Rows of the table of alarms.
+        alarm_notes: Sentences about alarms.
+    """
+
+    study: StudyRecord
+    analysis: Analysis
+    title: str
+    planned: int
+    finished: tuple[TrialRecord, ...]
+    diverged: tuple[TrialRecord, ...]
+    failed: tuple[TrialRecord, ...]
+    rows: tuple[ArmRow, ...]
+    damage: str
+    operators: tuple[str, ...]
+    alarms: tuple[AlarmRow, ...]
+    alarm_notes: tuple[str, ...]
+
+
+def study_info(study: StudyRecord) -> StudyInfo:
+    """Return the facts that every view of a study shows.
+
+    Example:
+        >>> from slopewise.testing import synthetic_study
+        >>> info = study_info(synthetic_study(("relu", "elu"), seeds=3, diverged={"elu": 1}))
+        >>> info.title, info.planned, len(info.finished), len(info.diverged)
+        ('Activation study', 6, 6, 1)
+    """
+    analysis = analyse(study)
+    return StudyInfo(
+        study=study,
+        analysis=analysis,
+        title=str(study.spec.get("name") or "Activation study"),
+        planned=len(study.arms) * len(study.seeds),
+        finished=tuple(trial for trial in study.trials if trial.status == "finished"),
+        diverged=tuple(trial for trial in study.trials if trial.diverged),
+        failed=tuple(trial for trial in study.trials if trial.status == "failed"),
+        rows=_arm_rows(analysis),
+        damage=damage_note(study.damaged) if study.damaged else "",
+        operators=tuple(operator_notes(analysis)),
+        alarms=tuple(alarm_rows(analysis.alarms)),
+        alarm_notes=tuple(alarm_notes(analysis.alarms, {arm.arm: arm.finished for arm in analysis.arms})),
+    )
+
+
+def _arm_rows(analysis: Analysis) -> tuple[ArmRow, ...]:
+    primary = {contrast.arm: contrast for contrast in analysis.primary}
+    converged = {contrast.arm: contrast for contrast in analysis.converged}
+    rows = []
+    for arm in analysis.arms:
+        contrast, without = primary.get(arm.arm), converged.get(arm.arm)
+        fewer = contrast is not None and without is not None and len(without.seeds) < len(contrast.seeds)
+        rows.append(ArmRow(arm, contrast, without if fewer else None))
+    return tuple(rows)
