@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from slopewise.recording import Sample, SlopeSample, SlopeSummary
 from slopewise.recording.alarms import Thresholds, judge
-from slopewise.slopes import alarms, inspect_slopes, summarise
+from slopewise.slopes import alarm_kind, alarms, inspect_slopes, summarise
 
 MARKED = [math.nan, math.inf, -0.02, 0.0, 0.005, 0.25, 0.97, 1.0, 1.06]  # in and at the edges of every band
 SLOPES = st.one_of(
@@ -44,13 +44,11 @@ def test_both_say_the_same_of_the_same_slopes(slopes: list[float], changed: dict
     summary = summarise(torch.tensor(slopes).to(dtype), **margins)
     inspected = alarms(summary, thresholds)
     watched = judge(run(summary), thresholds)
-    assert {alarm.kind for alarm in inspected} == {
-        alarm.id.removeprefix("slope-").replace("-", " ") for alarm in watched
-    }
+    assert {alarm.kind for alarm in inspected} == {alarm_kind(alarm.id) for alarm in watched}
     counts = {alarm.kind: alarm.slopes for alarm in inspected}
     for alarm in watched:
         if alarm.id not in ("not-finite", "slope-stuck"):
-            kind = alarm.id.removeprefix("slope-").replace("-", " ")
+            kind = alarm_kind(alarm.id)
             assert alarm.evidence.startswith(f"{counts[kind]} of {len(slopes)} slopes ")
 
 

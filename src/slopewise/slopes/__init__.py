@@ -15,5 +15,6 @@ from slopewise.slopes._judge import ALARM_KINDS as ALARM_KINDS
 from slopewise.slopes._judge import MEANINGS as MEANINGS
 from slopewise.slopes._judge import Alarm as Alarm
 from slopewise.slopes._judge import AlarmKind as AlarmKind
+from slopewise.slopes._judge import alarm_kind as alarm_kind
 from slopewise.slopes._judge import alarms as alarms
 from slopewise.slopes._judge import summarise as summarise

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slopewise.recording import NEAR_0, NEAR_1, SlopeSummary
-from slopewise.recording.alarms import Thresholds, rules
+from slopewise.recording.alarms import AlarmId, Thresholds, rules
 
 if TYPE_CHECKING:
     import torch
@@ -117,11 +117,16 @@ def alarms(summary: SlopeSummary, thresholds: Thresholds | None = None) -> tuple
     """
     thresholds = thresholds or Thresholds()
     judged = ((rule, rule.from_slopes(summary)) for rule in thresholds.rules() if rule.id not in thresholds.ignore)
-    return tuple(Alarm(_kind(rule.id), *concerned) for rule, concerned in judged if concerned is not None)
+    return tuple(Alarm(alarm_kind(rule.id), *concerned) for rule, concerned in judged if concerned is not None)
 
 
-def _kind(alarm: str) -> AlarmKind:
-    """Return the name of an alarm for a reader who knows that all is about slopes."""
+def alarm_kind(alarm: AlarmId) -> AlarmKind:
+    """Return the name of a monitor's alarm among those about slopes.
+
+    Example:
+        >>> alarm_kind("slope-near-0"), alarm_kind("not-finite")
+        ('near 0', 'not finite')
+    """
     return alarm.removeprefix("slope-").replace("-", " ")
 
 
@@ -129,10 +134,10 @@ class _Meanings(Mapping[AlarmKind, str]):
     """Meanings of the alarms that slopes alone can raise, the most serious first, by all rules of the moment."""
 
     def __getitem__(self, kind: AlarmKind) -> str:
-        return {_kind(rule.id): rule.meaning for rule in rules() if rule.meaning}[kind]
+        return {alarm_kind(rule.id): rule.meaning for rule in rules() if rule.meaning}[kind]
 
     def __iter__(self) -> Iterator[AlarmKind]:
-        return (_kind(rule.id) for rule in rules() if rule.meaning)
+        return (alarm_kind(rule.id) for rule in rules() if rule.meaning)
 
     def __len__(self) -> int:
         return sum(bool(rule.meaning) for rule in rules())

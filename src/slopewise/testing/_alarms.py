@@ -144,7 +144,7 @@ def _read(sample: Sample) -> object:
 def _check_slopes_alone(rule: AlarmRule[Any], samples: Sequence[Sample]) -> None:
     if not rule.meaning or not isinstance(rule, (SlopeRule, RunRule)):
         return
-    for summary in {layer.summary for sample in samples for layer in sample.slopes}:
+    for summary in dict.fromkeys(layer.summary for sample in samples for layer in sample.slopes):
         concerned = rule.from_slopes(summary)
         raised = _raised(rule, _history(summary))
         assert (concerned is None) == (not raised), (

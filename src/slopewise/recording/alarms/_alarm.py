@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from slopewise.errors import nearest
 from slopewise.recording.alarms._base import AlarmRule, Chart
-from slopewise.recording.alarms._registry import ALARM_IDS, SHIPPED, AlarmId, rule_of
+from slopewise.recording.alarms._registry import ALARM_IDS, SHIPPED, AlarmId, is_id, rule_of
 from slopewise.support import printable
 
 
@@ -35,7 +35,7 @@ class Alarm:
     advice: str = field(default="", repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.advice:
+        if self.advice and is_id(self.id):
             return
         rule = rule_of(self.id)
         if rule is None:

@@ -17,6 +17,7 @@ SHIPPED: Mapping[AlarmId, AlarmRule[Any]] = {rule.id: rule for rule in shipped()
 ALARM_IDS: tuple[AlarmId, ...] = tuple(SHIPPED)  # the most serious first
 
 _SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_LONGEST = 60  # characters of an id
 _RULES: Registry[AlarmRule[Any]] = Registry("slopewise.alarms", SHIPPED)
 _Rule = TypeVar("_Rule", bound=AlarmRule[Any])
 
@@ -89,6 +90,11 @@ def unregister(alarm: AlarmId) -> None:
     rule_of.cache_clear()
 
 
+def is_id(text: str) -> bool:
+    """Return True if a text can be the id of an alarm: it stands in file names, addresses and lists."""
+    return len(text) <= _LONGEST and _SLUG.fullmatch(text) is not None
+
+
 def check_declaration(rule: AlarmRule[Any]) -> None:
     """Check the class of a rule and its attributes.
 
@@ -104,8 +110,9 @@ def check_declaration(rule: AlarmRule[Any]) -> None:
         text = getattr(rule, attribute, None)
         if not isinstance(text, str) or not text.strip() or not text.isprintable():
             raise ValueError(f"{name}: {attribute} must be one line of text, got {text!r}")
-    if not _SLUG.fullmatch(rule.id):
-        raise ValueError(f"{name}: id must be lower-case words with hyphens between them, got '{rule.id}'")
+    if not is_id(rule.id):
+        shape = f"lower-case words with hyphens between them, of at most {_LONGEST} characters"
+        raise ValueError(f"{name}: id must be {shape}, got '{rule.id}'")
     for field in fields(rule):
         if not field.metadata.get("meaning"):
             raise ValueError(f"{name}: field {field.name} must be made by threshold(default, meaning)")

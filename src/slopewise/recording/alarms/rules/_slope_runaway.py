@@ -21,7 +21,7 @@ class SlopeRunaway(SlopeRule):
     rank = 30
     charts = ("slopes",)
 
-    runaway: float = threshold(0.06, "largest ordinary move of a slope in one step")
+    runaway: float = threshold(0.06, "move of a slope in one step beyond which it runs away")
 
     def judge(self, layer: SlopeSample, past: Past[SlopeSample], /) -> Finding | None:
         """Find fault with a large move; not-finite is about one that is not finite."""
