@@ -1,16 +1,12 @@
 """A practitioner's own network, and one trial of it."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 
-from slopewise.events import Ended, Event, TrialKey
-from slopewise.machine._environment import environment
-from slopewise.study._spec import StudySpec
-from slopewise.study._trial import run_trial
-from slopewise.study.data import ImageData
 from slopewise.study.engines import Engine
+from slopewise.testing import InProcessEngine
 
 # Every trap of a hand-written swap: a function, one module at two places, in place on what is read again.
 OWN = """
@@ -52,19 +48,9 @@ def own(user_module: Callable[[str, str], str]) -> str:
     return user_module("own_net", OWN)
 
 
-class InProcess(Engine):
-    """Runs trials in this process, where no worker has to start."""
-
-    def run(
-        self, spec: StudySpec, trials: Sequence[TrialKey], data: ImageData | None = None
-    ) -> Generator[Event, None, None]:
-        for trial in trials:
-            yield Ended(run_trial(spec, trial.arm, trial.seed, data), environment())
-
-
 @pytest.fixture
 def in_process() -> Engine:
-    return InProcess()
+    return InProcessEngine()
 
 
 @pytest.fixture(autouse=True)
