@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 DEEPEST = 32  # nested tables and lists; the spec's own keys need 4
 MOST_SEEDS, MOST_ARMS, MOST_TRIALS = 10_000, 1_000, 100_000
-LEAST_MARGIN = 0.001  # points: one image of a test set of 100,000. To show less takes hundreds of thousands of seeds
+LEAST_MARGIN = 0.001  # percentage points, one image in 100,000: to show less takes hundreds of thousands of seeds
 _MOST_VALUES, _LONGEST = 200_000, 100_000  # values in a spec; characters of one of its strings
-_SAID = 400  # characters of all faults in a message
+_ROOM = 400  # characters of all faults in a message
 
 # The greatest number of a key, and its unit.
 _GREATEST = {
@@ -49,7 +49,7 @@ _CHARACTERS = {
 
 
 def check_size(fields: Mapping[str, Any]) -> None:
-    """Check that plain data are not too deep, too many or too long to be a spec, before any other check.
+    """Check that plain data are neither too deep nor too large for a spec, before any other check.
 
     Raises:
         SpecError: The data exceed a bound; the message names the first place.
@@ -72,9 +72,9 @@ def check_size(fields: Mapping[str, Any]) -> None:
         elif isinstance(value, (Mapping, list, tuple)):
             values += len(value)
             if values > _MOST_VALUES:
-                held = f"{where(place)}: {len(value):,}" if len(value) > _MOST_VALUES else "the spec: too many"
+                subject = f"{where(place)}: {len(value):,}" if len(value) > _MOST_VALUES else "the spec: too many"
                 most = f"a spec takes at most {_MOST_VALUES:,} in all"
-                raise SpecError(f"{held} values; {most}: read long lists in the code that it names")
+                raise SpecError(f"{subject} values; {most}: read long lists in the code that it names")
             if len(place) >= DEEPEST:
                 raise too_deep(where(place))
             items = value.items() if isinstance(value, Mapping) else enumerate(value)
@@ -87,7 +87,7 @@ def too_deep(place: str) -> SpecError:
 
 
 def where(place: Sequence[object]) -> str:
-    """Return the dotted place of a value; of long ones the ends.
+    """Return the dotted path of a value in the spec, shortened if it is long.
 
     Example:
         >>> where(("arms", 0, "lr")), where(())
@@ -97,25 +97,27 @@ def where(place: Sequence[object]) -> str:
     return shortened(".".join(steps), 100) or "the spec"
 
 
-def told(faults: Iterable[str], count: int) -> str:
-    """Return so many faults as one line: those that have room, at least one, and how many more there are.
+def one_line(faults: Iterable[str], count: int) -> str:
+    """Return faults joined into one line: as many as fit, at least one, and the number of the others.
 
     Example:
-        >>> told(["lr: too high", "margin: too low"], count=2), told(map(str, range(1000, 9999)), count=8999)[-26:]
-        ('lr: too high; margin: too low', '1064; 1065; and 8,933 more')
+        >>> one_line(["lr: too high", "margin: too low"], count=2)
+        'lr: too high; margin: too low'
+        >>> one_line(map(str, range(1000, 9999)), count=8999)[-26:]
+        '1064; 1065; and 8,933 more'
     """
-    said: list[str] = []
-    room = _SAID
+    shown: list[str] = []
+    room = _ROOM
     for fault in faults:
         room -= len(fault) + 2
-        if said and room < 0:
-            return f"{'; '.join(said)}; and {count - len(said):,} more"
-        said.append(fault)
-    return "; ".join(said)
+        if shown and room < 0:
+            return f"{'; '.join(shown)}; and {count - len(shown):,} more"
+        shown.append(fault)
+    return "; ".join(shown)
 
 
 def check_bounds(spec: StudySpec) -> StudySpec:
-    """Return the spec if a study can be of its size and have its numbers.
+    """Return the spec if its size and its numbers are within the bounds.
 
     Raises:
         SpecError: It is too large, a number is out of its bounds, or options are no plain data.
@@ -129,7 +131,7 @@ def check_bounds(spec: StudySpec) -> StudySpec:
 difference in test accuracy that matters to you
     """
     if faults := [*_counts(spec), *_numbers(spec), *_texts(spec), *_options(spec)]:
-        raise SpecError(told(faults, len(faults)))
+        raise SpecError(one_line(faults, len(faults)))
     return spec
 
 
@@ -177,7 +179,7 @@ def _options(spec: StudySpec) -> Iterator[str]:
     tables = {name: getattr(spec, name).options for name in ("data", "task", "model")}
     tables = {f"{name}.options": table for name, table in tables.items()}
     tables |= {f"arms.{number}.options": arm.options for number, arm in enumerate(spec.arms) if arm.options}
-    check_size(tables)  # of a spec that was made by its class
+    check_size(tables)  # the spec may have been made by its class, unchecked
     for place, table in tables.items():
         yield from _not_plain((place,), table)
 

@@ -15,17 +15,17 @@ def site_records(epoch: int, sample: Sample, layers: Collection[str]) -> Iterato
     for site in sample.sites:
         if site.site.partition(" (")[0] not in layers:
             continue
-        found = slopes.get(site.site)
+        summary = slopes.get(site.site)
         yield SiteRecord(
             epoch=epoch,
             layer=site.site,
             units=site.units,
-            slopes=found.count if found else 0,
-            slope_min=_finite(found.minimum) if found else None,
-            slope_q1=_finite(found.lower_quartile) if found else None,
-            slope_median=_finite(found.median) if found else None,
-            slope_q3=_finite(found.upper_quartile) if found else None,
-            slope_max=_finite(found.maximum) if found else None,
+            slopes=summary.count if summary else 0,
+            slope_min=_finite(summary.minimum) if summary else None,
+            slope_q1=_finite(summary.lower_quartile) if summary else None,
+            slope_median=_finite(summary.median) if summary else None,
+            slope_q3=_finite(summary.upper_quartile) if summary else None,
+            slope_max=_finite(summary.maximum) if summary else None,
             never_positive=len(site.never_positive) / site.units,
             zero_gradient=None if site.zero_gradient is None else len(site.zero_gradient) / site.units,
             always_positive=len(site.always_positive) / site.units,

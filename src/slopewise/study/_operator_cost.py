@@ -34,7 +34,7 @@ def holds_our_layers(model: nn.Module) -> bool:
 
 
 def why_not_compared(device: str, devices: int) -> str | None:
-    """Return the reason why trials on `devices` devices of that type have nothing to compare; None if they have.
+    """Return the reason why a comparison is impossible on `devices` devices of that type; None if it is possible.
 
     Example:
         >>> why_not_compared("cuda", 1)
@@ -75,12 +75,12 @@ def compare_operators(
             )
     except Exception as error:  # a user's model can raise anything, and its trial has already finished
         return OperatorCostRecord(0, reason=f"the comparison raised {describe(error)}")
-    found = ratio(seconds["stock"], seconds["kernels"])
+    stock_ratio = ratio(seconds["stock"], seconds["kernels"])
     return OperatorCostRecord(
         rounds=len(seconds["stock"]),
         kernels_seconds=median(seconds["kernels"]),
         stock_seconds=median(seconds["stock"]),
-        stock_ratio_q1=found.low,
-        stock_ratio=found.median,
-        stock_ratio_q3=found.high,
+        stock_ratio_q1=stock_ratio.low,
+        stock_ratio=stock_ratio.median,
+        stock_ratio_q3=stock_ratio.high,
     )

@@ -41,11 +41,11 @@ def prepare(
     Raises:
         SlopewiseError: The data, a model or an arm cannot be used.
     """
-    found = preflight(spec, folder=folder, tell=tell)
-    augment = Augment.resolve(spec.data.augment, height=found.data.train_images.shape[2], flip=found.data.flip)
-    seconds, unknown = _seconds_per_step(spec, found) if trials else (None, None)
+    checked = preflight(spec, folder=folder, tell=tell)
+    augment = Augment.resolve(spec.data.augment, height=checked.data.train_images.shape[2], flip=checked.data.flip)
+    seconds, unknown = _seconds_per_step(spec, checked) if trials else (None, None)
     prepared = Prepared(
-        facts=found.facts,
+        facts=checked.facts,
         spec=spec.model_dump(mode="json"),
         augmentation=asdict(augment),
         trials=trials,
@@ -54,10 +54,10 @@ def prepare(
         unknown_pace=unknown,
         idle=_idle_accelerator(spec),
     )
-    return found, prepared
+    return checked, prepared
 
 
-def _seconds_per_step(spec: StudySpec, found: Preflight) -> tuple[float | None, str | None]:
+def _seconds_per_step(spec: StudySpec, checked: Preflight) -> tuple[float | None, str | None]:
     """Return the median time of the control's first training steps, or None and the reason why there is none."""
     if spec.hardware.devices > 1:
         return None, "steps of several devices are not timed beforehand"
@@ -65,14 +65,14 @@ def _seconds_per_step(spec: StudySpec, found: Preflight) -> tuple[float | None, 
     torch.set_num_threads(spec.hardware.threads)
     try:
         with torch.random.fork_rng():
-            steps = training_steps(spec, spec.arm(spec.control), spec.seeds[0], found.data)
+            steps = training_steps(spec, spec.arm(spec.control), spec.seeds[0], checked.data)
             next(steps)
             seconds: list[float] = []
             while len(seconds) < _STEPS and sum(seconds) < _BUDGET:
                 started = time.perf_counter()
                 next(steps)
                 seconds.append(time.perf_counter() - started)
-    except Exception as error:  # a user's model can raise anything, and its trials are what tells
+    except Exception as error:  # a user's model can raise anything; its trials will report it
         return None, f"no step could be timed: the control raised {describe(error)}"
     finally:
         torch.set_num_threads(threads)

@@ -58,17 +58,17 @@ def preflight(
     _check_hardware(spec.hardware)
     data = load_data(spec.data, folder=folder, tell=tell)
     _check_sizes(spec, data)
-    found = [_rehearse(spec, arm, data) for arm in spec.arms]
-    if recipe(spec.model).ordinary and len({start.digest for start in found}) > 1:
+    starts = [_rehearse(spec, arm, data) for arm in spec.arms]
+    if recipe(spec.model).ordinary and len({start.digest for start in starts}) > 1:
         raise ModelError(
             f"model '{spec.model.name}' starts from other weights each time that it is built from the same seed: let "
             "it draw from torch's global generator alone, which is seeded, and not from NumPy's or Python's"
         )
-    if notes := (*_same_start(spec, data, found[0]), *found[0].notes):
+    if notes := (*_same_start(spec, data, starts[0]), *starts[0].notes):
         more = f"; and {len(notes) - _NOTES} more" if len(notes) > _NOTES else ""
         message = f"model '{spec.model.name}': {'; '.join(notes[:_NOTES])}{more}"
         warnings.warn(message, ConversionWarning, stacklevel=2)
-    return Preflight(data, data.facts() | _metrics(spec, data) | checkpoint | found[0].facts)
+    return Preflight(data, data.facts() | _metrics(spec, data) | checkpoint | starts[0].facts)
 
 
 def _metrics(spec: StudySpec, data: ImageData) -> dict[str, Any]:
@@ -127,10 +127,10 @@ def _rehearse(spec: StudySpec, arm: ArmSpec, data: ImageData) -> _Start:
 
     def loss(model: nn.Module) -> Tensor:
         output = model(images)
-        if wanted := task.fault(output, labels, data):
+        if expected := task.fault(output, labels, data):
             got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             mode = "training" if model.training else "evaluation"
-            raise ModelError(f"{where} must return {wanted} in {mode}, not {got}{hint}")
+            raise ModelError(f"{where} must return {expected} in {mode}, not {got}{hint}")
         return task.loss(output, labels)
 
     task = make_task(spec.task)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slopewise.errors import SlopewiseWarning, StoreError, listed
-from slopewise.study._bounds import LEAST_MARGIN, told
+from slopewise.study._bounds import LEAST_MARGIN, one_line
 from slopewise.study._spec import StudySpec
 from slopewise.support import quoted
 
@@ -30,8 +30,8 @@ def check_same(old: StudySpec, new: StudySpec, folder: str | Path) -> None:
     """
     if differences := spec_differences(old, new):
         raise StoreError(
-            f"'{folder}' holds another study: {told(differences, len(differences))}. Only new arms and seeds can be "
-            "added to it: choose another folder, or give the old settings"
+            f"'{folder}' holds another study: {one_line(differences, len(differences))}. Only new arms and seeds can "
+            "be added to it: choose another folder, or give the old settings"
         )
     if old.margin != new.margin:
         warnings.warn(
@@ -67,8 +67,8 @@ def spec_differences(old: StudySpec, new: StudySpec) -> list[str]:
             words.append(f"arm {name} is gone")
         elif arm != arms_after[name]:
             words.append(f"arm {name} was {_short(arm)}, now {_short(arms_after[name])}")
-    kept = set(seeds_after)
-    if gone := [str(seed) for seed in seeds_before if seed not in kept]:
+    seeds = set(seeds_after)
+    if gone := [str(seed) for seed in seeds_before if seed not in seeds]:
         words.append(f"seed{'s' * (len(gone) > 1)} {listed(gone, 60)} {'are' if len(gone) > 1 else 'is'} gone")
     return words
 

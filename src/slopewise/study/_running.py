@@ -99,10 +99,10 @@ def read_running(folder: str | os.PathLike[str]) -> Running | None:
         True
     """
     try:
-        found = json.loads((Path(folder) / FILE).read_text(encoding="utf-8"))
-        trials = tuple(RunningTrial(**trial) for trial in found["trials"])
-        origin = found.get("origin") and Origin(**found["origin"])
-        running = Running(**{**found, "trials": trials, "origin": origin})
+        fields = json.loads((Path(folder) / FILE).read_text(encoding="utf-8"))
+        trials = tuple(RunningTrial(**trial) for trial in fields["trials"])
+        origin = fields.get("origin") and Origin(**fields["origin"])
+        running = Running(**{**fields, "trials": trials, "origin": origin})
         return None if running.gone(time.time()) else running
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None

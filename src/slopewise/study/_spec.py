@@ -100,8 +100,8 @@ class DataSpec(_Table):
     """Images of a study. `source` is a name, a folder, an .npz file, or `module:callable`.
 
     Attributes:
-        source: Name of the source: `digits`, `fashion-mnist`, `folder`, `npz` or `module:callable`. A path stands for
-            `folder` or `npz`.
+        source: Name of the source: `digits`, `fashion-mnist`, `folder`, `npz`, a registered name, or
+            `module:callable`. A path stands for the source that reads it, such as `folder` or `npz`.
         path: Folder or file of the sources that need one; for `fashion-mnist`, the folder of the IDX files.
         train_size: Number of training images in a class-balanced subset; None takes all.
         validation_fraction: Fraction of the training images that is held out, drawn anew for each seed.
@@ -113,7 +113,7 @@ class DataSpec(_Table):
         layout: Axes of an image in arrays: `CHW`, `HWC` or `HW`. `auto` infers them if the sizes are unambiguous.
         memory_gib: Memory limit in GiB. Images that take more, in their own number type, are kept on disk while they
             are in use.
-        options: Keyword arguments for a `module:callable`.
+        options: Keyword arguments for a `module:callable`, or settings of a registered source.
         augment: Random changes to training batches.
     """
 
@@ -198,8 +198,8 @@ class TrainSpec(_Table):
         momentum: Momentum of SGD, or the first beta of AdamW.
         weight_decay: Weight decay of all parameters except the slopes, which get none.
         slope_lr_scale: Learning rate of the slopes relative to the weights' learning rate.
-        shared_gradient: Gradient of a slope that all channels of a layer share: the `mean` over the channels, or their
-            `sum` as in PyTorch, which diverges earlier.
+        shared_gradient: Gradient of a slope that all channels of a layer share: `mean` over the channels, or `sum` over
+            them as in PyTorch, which diverges earlier.
         schedule: Learning rate schedule: `one-cycle` (linear up over the first quarter, then cosine to 0) or
             `constant`.
     """
@@ -328,9 +328,9 @@ def _expand_seeds(seeds: Any) -> Any:
 
 def _ranges(text: str) -> Iterator[range]:
     for part in text.split(","):
-        if not (found := _SEEDS.fullmatch(part)):
+        if not (match := _SEEDS.fullmatch(part)):
             raise ValueError(f"seeds: {quoted(part)} is no seed and no range; write 10 (a count), 3,5,8 or 10-19")
-        low, high = int(found[1]), int(found[2] or found[1])
+        low, high = int(match[1]), int(match[2] or match[1])
         if high < low:
             raise ValueError(f"seeds: the range {low}-{high} goes down; write {high}-{low}")
         if high > _LARGEST_SEED:

@@ -10,12 +10,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from slopewise.errors import SpecError, nearest
-from slopewise.study._bounds import DEEPEST, check_bounds, check_size, told, too_deep, where
+from slopewise.study._bounds import DEEPEST, check_bounds, check_size, one_line, too_deep, where
 from slopewise.study._spec import ArmSpec, StudySpec
 from slopewise.support import quoted, shortened
 
 _LARGEST_FILE = 2**20  # bytes
-# A key of so many names takes `tomllib` a time that grows with the square of their number.
+# `tomllib` takes time that grows with the square of the number of names in a dotted key.
 _DOTTED = re.compile(
     rf"""(?<![\w-]) (?: (?: [\w-]++ | "[^"\n]*+" | '[^'\n]*+' ) [ \t]*+ \. [ \t]*+ ){{{DEEPEST}}}""", re.VERBOSE
 )
@@ -25,7 +25,7 @@ def parse_spec(fields: dict[str, Any]) -> StudySpec:
     """Validate plain data into a spec.
 
     Raises:
-        SpecError: Its faults in one line: where each is, what is wrong, and for an unknown key the nearest right one.
+        SpecError: The data have faults; the message gives the place of each, and for an unknown key the nearest one.
 
     Example:
         >>> parse_spec({"arms": "relu,prelu_channel", "seeds": 3}).seeds
@@ -44,7 +44,7 @@ def stored_spec(fields: dict[str, Any]) -> StudySpec:
     """Validate the spec of an existing study, whose numbers may exceed the bounds for new studies.
 
     Raises:
-        SpecError: As `parse_spec`.
+        SpecError: The data have faults, as in `parse_spec`.
 
     Example:
         >>> stored_spec({"margin": 1e-12}).margin
@@ -53,10 +53,10 @@ def stored_spec(fields: dict[str, Any]) -> StudySpec:
     try:
         return StudySpec.model_validate(fields)
     except ValidationError as error:
-        # Not its cause: Python would print that too, with all faults and values, however many and long.
+        # Without the cause, which Python would print too, with all faults and values, however many and long.
         faults = error.errors(include_url=False)
         words = (_words(fault["loc"], fault["type"], fault["msg"], fault["input"]) for fault in faults)
-        raise SpecError(told(words, len(faults))) from None
+        raise SpecError(one_line(words, len(faults))) from None
 
 
 def _words(location: tuple[int | str, ...], kind: str, message: str, value: Any) -> str:

@@ -62,8 +62,8 @@ class Study:
             return self.plan()
         check_same(stored_spec(record.spec), self.spec, out)
         done = {(trial.arm, trial.seed): trial.status for trial in record.trials}
-        kept = {"finished"} if retry_failed else {"finished", "failed"}
-        return tuple(trial for trial in self.plan() if done.get((trial.arm, trial.seed)) not in kept)
+        settled = {"finished"} if retry_failed else {"finished", "failed"}
+        return tuple(trial for trial in self.plan() if done.get((trial.arm, trial.seed)) not in settled)
 
     def prepare(
         self,
@@ -136,12 +136,12 @@ class Study:
         from slopewise.study._store import Store
 
         count = runner.side_by_side(self.spec, len(missing))
-        found, prepared = prepare(self.spec, trials=len(missing), side_by_side=count, folder=folder, tell=on_event)
+        checked, prepared = prepare(self.spec, trials=len(missing), side_by_side=count, folder=folder, tell=on_event)
         if on_event:
             on_event(prepared)
         with (
-            closing(Store.create(folder, self.spec, found.facts)) as store,
-            closing(runner.run(self.spec, missing, found.data)) as events,
+            closing(Store.create(folder, self.spec, checked.facts)) as store,
+            closing(runner.run(self.spec, missing, checked.data)) as events,
         ):
             for event in events:
                 if isinstance(event, Ended):
@@ -151,7 +151,7 @@ class Study:
                     on_event(event)
 
     def _to_be_written(self, folder: Path) -> bool:
-        """Whether a folder's store names another plan, or is damaged in something else than a trial."""
+        """Return True if a folder's store describes another plan, or is damaged outside its trials."""
         record = _stored(folder)
         if record is None or record.damaged:
             return True
@@ -159,20 +159,20 @@ class Study:
 
 
 def _options(workers: int | None, options: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the options of an engine, of which `workers` has an argument of its own."""
+    """Return the options of an engine, including `workers`, which has an argument of its own."""
     if workers is not None and options and "workers" in options:
         raise EngineError("workers: given twice, as an argument and as an option of the engine")
     return {"workers": workers, **(options or {})}
 
 
 def _stored(folder: str | Path) -> StudyRecord | None:
-    """Return what a folder holds, as soon as nobody has it locked; None if that is no study yet."""
+    """Return the study in a folder, once no other program has it locked; None if there is none yet."""
     return patiently(Path(folder) / FILE, lambda: read_study(folder)) if holds_study(folder) else None
 
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Create the folder, and lock it against other drivers inside the block, at most while this process lives."""
+    """Create the folder, and lock it against other drivers inside the block; the lock ends with the process."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", timeout=0).acquire()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 class Terminated(SystemExit):
-    """SIGTERM has come. A program that does not catch it exits with 143, without a traceback."""
+    """SIGTERM was received. A program that does not catch this exits with status 143, without a traceback."""
 
     def __init__(self) -> None:
         super().__init__(128 + signal.SIGTERM)
@@ -17,13 +17,13 @@ class Terminated(SystemExit):
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Raise `Terminated` where SIGTERM finds the block, for which it would end the process on the spot.
+    """Raise `Terminated` when SIGTERM is received inside the block, instead of ending the process at once.
 
-    A second SIGTERM does so. Programs that see to the signal in their own way, and threads other than the main one,
-    in which Python hears no signals, are left as they are.
+    A second SIGTERM ends the process at once. Nothing changes in programs with a SIGTERM handler of their own, and in
+    threads other than the main one, which cannot handle signals.
 
     Raises:
-        Terminated: SIGTERM has come.
+        Terminated: SIGTERM was received.
     """
     in_main = threading.current_thread() is threading.main_thread()
     if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:

@@ -221,7 +221,7 @@ def _operator_costs(arm: str, trial_seed: int, seconds: float) -> tuple[Operator
 
 
 def _diverge(trial: TrialRecord) -> TrialRecord:
-    """The same trial, stopped a third of the way by a loss that is not a number."""
+    """Return the trial, stopped a third of the way by a loss that is not a number."""
     last = max(1, trial.epochs[-1].epoch // 3)
     return replace(
         trial,

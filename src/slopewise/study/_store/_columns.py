@@ -1,4 +1,4 @@
-"""Scores in files of schemas 1 and 2, which had a column for each, of image classification alone."""
+"""Scores in files of schemas 1 and 2, which had one column for each score of image classification."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EPOCH = tuple(product(("train", "validation"), _METRICS))
 
 
 def has_columns(facts: Mapping[str, Any]) -> bool:
-    """Return True if a trial's facts are of a file that had a column for each score."""
+    """Return True if a trial's facts come from a file with a column for each score."""
     return "test_accuracy" in facts
 
 

@@ -33,7 +33,7 @@ _COUNTED = """
 SELECT arm, sum(status = 'finished'), sum(status = 'finished' AND {diverged} IS NOT NULL), sum(status = 'failed')
     FROM {trials} NOT INDEXED GROUP BY arm
 """
-_TRIALS = {  # what has the status of trials, and what tells that one diverged, by schema
+_TRIALS = {  # by schema: the table with the status of trials, and the condition for a diverged one
     SCHEMA: ("records", "json_extract(facts, '$.diverged_step')"),
     SCHEMA_2: ("records", "json_extract(facts, '$.diverged_step')"),
     _schema1.SCHEMA: ("trials", "diverged_step"),
@@ -50,7 +50,7 @@ def holds_study(folder: str | Path) -> bool:
             version = connection.execute("PRAGMA user_version").fetchone()
             return version != (0,) or connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
     except (*DAMAGE, OSError):
-        return True  # there is a file: reading it reports the fault
+        return True  # there is a file, and reading it will report the fault
 
 
 def read_study(folder: str | Path) -> StudyRecord:
@@ -80,7 +80,7 @@ def read_study(folder: str | Path) -> StudyRecord:
 def read_counts(folder: str | Path) -> StudyCounts:
     """Return how many trials of each arm are finished, diverged and failed, counted by SQLite.
 
-    Digests are compared, but nothing is made of the rows. Damaged trials are named and count as missing.
+    Digests are compared, but rows are not decoded. Damaged trials are named and count as missing.
 
     Raises:
         StoreError: As in `read_study`.
@@ -97,17 +97,17 @@ def read_counts(folder: str | Path) -> StudyCounts:
         counted = _try(lambda: _counted(connection, schema)) if whole else None
     if spec is not None and counted is not None:
         return _counts(spec, counted)
-    record = read_study(folder)  # which tells what is damaged
-    found = {arm: [0, 0, 0] for arm in record.arms}
+    record = read_study(folder)  # which names the damaged items
+    totals = {arm: [0, 0, 0] for arm in record.arms}
     for trial in record.trials:
-        found[trial.arm][0] += trial.status == "finished"
-        found[trial.arm][1] += trial.status == "finished" and trial.diverged
-        found[trial.arm][2] += trial.status == "failed"
-    return _counts(record.spec, found, record.damaged)
+        totals[trial.arm][0] += trial.status == "finished"
+        totals[trial.arm][1] += trial.status == "finished" and trial.diverged
+        totals[trial.arm][2] += trial.status == "failed"
+    return _counts(record.spec, totals, record.damaged)
 
 
 def _is_whole(connection: sqlite3.Connection) -> bool:
-    """Compare the digest of every row, and the rows with the index of them, without making anything of them."""
+    """Compare the digest of every row, and the rows with their index, without decoding them."""
     rows = set()
     for number, arm, seed, status, digest, *texts in connection.execute(f"{_select(connection)} NOT INDEXED"):
         if not isinstance(arm, bytes) or not isinstance(status, bytes) or _seal(arm, seed, status, *texts) != digest:
@@ -161,13 +161,13 @@ def _schema(connection: sqlite3.Connection, path: Path) -> int:
 
 def _study(connection: sqlite3.Connection, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return spec and facts of the data."""
-    found = _try(lambda: connection.execute("SELECT sha256, spec, data FROM study").fetchall())
-    if not found or _seal(*found[0][1:]) != found[0][0]:
+    rows = _try(lambda: connection.execute("SELECT sha256, spec, data FROM study").fetchall())
+    if not rows or _seal(*rows[0][1:]) != rows[0][0]:
         raise StoreError(
             f"'{path}' has lost what its study was asked, without which its trials cannot be judged: take a copy of it "
             "from before, or move it away and begin anew"
         )
-    return json.loads(found[0][1]), json.loads(found[0][2])
+    return json.loads(rows[0][1]), json.loads(rows[0][2])
 
 
 def _read(path: Path) -> StudyRecord:
@@ -193,7 +193,7 @@ def _read(path: Path) -> StudyRecord:
 
 
 def _seal(*values: Any) -> bytes:
-    """Return the digest of a row's values as the file has it; nothing for values that no row has."""
+    """Return the digest of a row's values as the file stores it; b"" for values that no row has."""
     texts = [b"%d" % value if isinstance(value, int) else value for value in values]
     return seal(*texts).encode() if all(text is None or isinstance(text, bytes) for text in texts) else b""
 
@@ -205,7 +205,7 @@ def make_record(
     trials: Iterable[TrialRecord],
     damaged: Iterable[str] = (),
 ) -> StudyRecord:
-    """Put a study together from the plain data of its spec and its trials in any order."""
+    """Return the record of a study, made from the plain data of its spec and its trials in any order."""
     arms = {arm["name"]: place for place, arm in enumerate(spec["arms"])}
     seeds = {seed: place for place, seed in enumerate(spec["seeds"])}
     return StudyRecord(
@@ -249,15 +249,15 @@ def _rows(connection: sqlite3.Connection, listed: Mapping[Any, Any]) -> list[tup
     whole = _try(lambda: connection.execute(select).fetchall())
     if whole is not None:
         return whole
-    found = []
+    rows = []
     numbers = {row for row in listed if isinstance(row, int)}
     with suppress(*DAMAGE):  # reads on until the first page that is damaged
         numbers.update(row for (row,) in connection.execute("SELECT rowid FROM records NOT INDEXED"))
     for number in sorted(numbers):
         row = _try(lambda number=number: connection.execute(f"{select} WHERE rowid = ?", (number,)).fetchone())  # type: ignore[misc]
         if row is not None:
-            found.append(row)
-    return found
+            rows.append(row)
+    return rows
 
 
 def _trials(
@@ -266,25 +266,25 @@ def _trials(
     """Return the trials whose digests match, and the names of the others."""
     names = {row: _name(key[0], key[1], planned) for row, key in (listed or {}).items()}
     trials: dict[tuple[str, int], TrialRecord] = {}
-    lost: dict[str, None] = {}
+    damaged: dict[str, None] = {}
     for number, *columns in rows:
         trial = _unpack(columns)
         if trial is not None and (trial.arm, trial.seed) in planned:
             trials[trial.arm, trial.seed] = trial
         else:
-            lost[names.get(number) or _name(columns[0], columns[1], planned) or f"the trial in row {number}"] = None
+            damaged[names.get(number) or _name(columns[0], columns[1], planned) or f"the trial in row {number}"] = None
     read = {number for number, *_ in rows}
-    lost |= dict.fromkeys(name or f"the trial in row {row}" for row, name in names.items() if row not in read)
-    if listed is None and not lost and len(trials) < len(planned):
-        lost["trials that can no longer be told"] = None
+    damaged |= dict.fromkeys(name or f"the trial in row {row}" for row, name in names.items() if row not in read)
+    if listed is None and not damaged and len(trials) < len(planned):
+        damaged["trials that can no longer be told"] = None
     whole = {f"{arm} seed {seed}" for arm, seed in trials}
-    return list(trials.values()), [name for name in lost if name not in whole]
+    return list(trials.values()), [name for name in damaged if name not in whole]
 
 
 def _unpack(columns: Sequence[Any]) -> TrialRecord | None:
     try:
         return unpack(columns)
-    except (ValueError, TypeError, AttributeError):  # what no version of ours writes, under a digest that agrees
+    except (ValueError, TypeError, AttributeError):  # the digest matches, but no version of slopewise writes such a row
         return None
 
 

@@ -54,22 +54,22 @@ def read(
 
 
 def spec(connection: sqlite3.Connection) -> dict[str, Any] | None:
-    """Return the spec alone; None where it is none, of which `read` says what is wrong."""
+    """Return the spec alone; None if it is not one, in which case `read` raises the error."""
     (text,) = connection.execute("SELECT spec FROM study").fetchone() or (b"",)
     try:
-        found = json.loads(text)
-        return found if found.keys() >= {"arms", "seeds"} else None
+        fields = json.loads(text)
+        return fields if fields.keys() >= {"arms", "seeds"} else None
     except (ValueError, TypeError, AttributeError):
         return None
 
 
 def _rows(connection: sqlite3.Connection, table: str) -> _Rows:
-    """Return the rows of a table in the order in which they were written; none of one that the file lacks."""
+    """Return the rows of a table in the order in which they were written; [] for a table that the file lacks."""
     columns = [name.decode() for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")]
     if not columns:
         return []
-    found = connection.execute(f"SELECT * FROM {table} ORDER BY rowid")  # noqa: S608 - one of TABLES
-    return [dict(zip(columns, map(_text, row), strict=True)) for row in found]
+    cursor = connection.execute(f"SELECT * FROM {table} ORDER BY rowid")  # noqa: S608 - one of TABLES
+    return [dict(zip(columns, map(_text, row), strict=True)) for row in cursor]
 
 
 def _text(value: Any) -> Any:

@@ -73,12 +73,12 @@ def last_change(path: Path) -> tuple[tuple[int, int], ...]:
         OSError: The file is not there.
     """
     status = path.stat()
-    found = [(status.st_mtime_ns, status.st_size)]
+    state = [(status.st_mtime_ns, status.st_size)]
     try:
         log = beside(path, "-wal").stat()
     except FileNotFoundError:
-        return tuple(found)
-    return (*found, (log.st_mtime_ns, log.st_size)) if log.st_size else tuple(found)
+        return tuple(state)
+    return (*state, (log.st_mtime_ns, log.st_size)) if log.st_size else tuple(state)
 
 
 @contextmanager
@@ -185,15 +185,15 @@ def patiently(path: Path, attempt: Callable[[], _T]) -> _T:
     Warns:
         StoreWarning: The file has been locked for some seconds.
     """
-    since, said = time.monotonic(), False
+    since, warned = time.monotonic(), False
     while True:
         try:
             return attempt()
         except StoreError as error:
             if not is_busy(error.__cause__):
                 raise
-        if not said and time.monotonic() - since >= _QUIET:
-            said = True
+        if not warned and time.monotonic() - since >= _QUIET:
+            warned = True
             warnings.warn(
                 f"another program has locked '{path}': waiting until it releases the file; trials that run continue, "
                 "and finished ones are stored then",
@@ -219,15 +219,15 @@ def file_system(folder: Path, mounts: str) -> str:
         >>> file_system(Path("/home/me/study"), mounts), file_system(Path("/homes"), mounts)
         ('nfs4', 'ext4')
     """
-    found = longest = ""
+    name = longest = ""
     for line in mounts.splitlines():
         before, _, after = line.partition(" - ")
         if len(fields := before.split()) < 5 or not after:
             continue
         point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])  # a blank, for example
         if len(point) >= len(longest) and folder.is_relative_to(point):
-            found, longest = after.split()[0], point
-    return found
+            name, longest = after.split()[0], point
+    return name
 
 
 def begin_log(path: Path) -> None:

@@ -147,7 +147,7 @@ def _prepare(connection: Any, _: Any) -> None:
 
 
 def _begin(connection: sql.Connection) -> None:
-    """Begin in fact, and to write: Python's sqlite3 waits for the first INSERT, and leaves a CREATE TABLE outside."""
+    """Begin a write transaction now: Python's sqlite3 would wait for the first INSERT, after a CREATE TABLE."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
@@ -156,7 +156,7 @@ def _texts(spec: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _set_up(connection: sql.Connection, texts: Mapping[str, str], old: StudyRecord | None) -> None:
-    """Make or rewrite the tables: a study is there whole or not."""
+    """Create or rewrite all tables in one transaction, so that no partial study can be left."""
     version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
     here = version == SCHEMA and sql.inspect(connection).has_table("records")
     if not here:
@@ -225,8 +225,8 @@ def _replace(path: Path, record: StudyRecord) -> None:
     The new file is complete before the old one is touched: however this ends, no undamaged trial is lost.
     """
     aside, fresh = _unused(path), path.with_name(f".{path.name}")
-    lost = {trial.environment: {"lost": f"with {aside.name}"} for trial in record.trials if trial.environment}
-    whole = replace(record, environments=lost | record.environments)
+    placeholders = {trial.environment: {"lost": f"with {aside.name}"} for trial in record.trials if trial.environment}
+    whole = replace(record, environments=placeholders | record.environments)
     try:
         for suffix in ("", *BESIDE):
             beside(fresh, suffix).unlink(missing_ok=True)
@@ -243,9 +243,11 @@ def _replace(path: Path, record: StudyRecord) -> None:
     finally:
         for suffix in ("", *BESIDE):
             beside(fresh, suffix).unlink(missing_ok=True)
-    left = f" without {', '.join(record.damaged)}" if record.damaged else ""
+    missing = f" without {', '.join(record.damaged)}" if record.damaged else ""
     warnings.warn(
-        f"'{path}' was damaged: it is kept as '{aside.name}', and the study goes on{left}", StoreWarning, stacklevel=3
+        f"'{path}' was damaged: it is kept as '{aside.name}', and the study goes on{missing}",
+        StoreWarning,
+        stacklevel=3,
     )
 
 

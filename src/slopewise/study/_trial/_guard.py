@@ -1,4 +1,4 @@
-"""Divergence guard: ends a trial whose loss is not finite, and says where the slopes were then."""
+"""Divergence guard: ends a trial whose loss is not finite, and names the largest slope."""
 
 from __future__ import annotations
 

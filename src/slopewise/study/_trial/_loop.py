@@ -49,7 +49,7 @@ class Loop:
         """Train for one epoch.
 
         Args:
-            seconds_aside: Function that returns the time which was taken by something else so far, by the monitor.
+            seconds_aside: Function that returns the seconds spent on monitoring so far; step times exclude them.
 
         Raises:
             Divergence: The loss of a step is not finite.
@@ -103,10 +103,10 @@ class Loop:
         loss, scorer = 0.0, setup.task.scorer()
         with setup.fabric.autocast():
             for chosen in torch.split(index, _EVALUATION_BATCH):
-                wanted = targets[chosen].to(device)
+                batch_targets = targets[chosen].to(device)
                 output = setup.built.model(self._cast(images[chosen].to(device))).float()
-                loss += setup.task.loss(output, wanted, reduction="sum").item()
-                scorer.update(output, wanted)
+                loss += setup.task.loss(output, batch_targets, reduction="sum").item()
+                scorer.update(output, batch_targets)
         return {"loss": loss / len(index), **{name: score.item() for name, score in scorer.compute().items()}}
 
     def loss_of(self, images: Tensor, targets: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ _EXAMPLES = 2  # example images for the conversion of an ordinary network; batch
 
 
 class Setup:
-    """Everything that a trial trains with.
+    """Parts that a trial is made of.
 
     Attributes:
         fabric, spec, arm, seed, data: Arguments of the trial.

@@ -1,6 +1,6 @@
 """Augmentation of whole batches: shift, flip, random erasing.
 
-All random numbers of a batch are drawn at once, before any device or arm comes into it, so that every arm of one
+All random numbers of a batch are drawn at once on the CPU, whatever the device and the arm, so that every arm of one
 seed sees the same images.
 """
 
@@ -14,13 +14,13 @@ from torch import Tensor
 
 from slopewise.study._spec import AugmentSpec
 
-_ERASED_AREA = (0.02, 0.33)  # share of the image, and
+_ERASED_AREA = (0.02, 0.33)  # fraction of the image's area, and
 _ERASED_ASPECT = (0.3, 3.3)  # height / width: the ranges of Zhong et al. 2017
 
 
 @dataclass(frozen=True)
 class Augment:
-    """A resolved augmentation: most pixels of shift, whether to flip, probability of erasing.
+    """Resolved augmentation: maximum shift in pixels, mirroring on or off, probability of erasing.
 
     Example:
         >>> augment = Augment(shift=1, flip=False, erase=0.0)

@@ -26,8 +26,8 @@ def load(spec: DataSpec, reader: ImageReader) -> RawData:
     """Call `source(**options)`; it returns (train, test), each a map-style data set of (image, label).
 
     An image is a tensor or array of axes (C, H, W), (H, W, C) or (H, W), see `data.layout`, or a Pillow image; labels
-    are integers from 0. In place of a data set, a pair of arrays (images, labels) or a `TensorDataset` of two will do.
-    Items are read once, in order and by one thread, so leave random augmentation to `data.augment`.
+    are integers from 0. A pair of arrays (images, labels) or a `TensorDataset` of two tensors may take the place of a
+    data set. Items are read once, in order and by one thread, so leave random augmentation to `data.augment`.
 
     Raises:
         DataError: The callable raises, or returns something else.
@@ -138,8 +138,8 @@ class _Items:
         channels = len(first.pixels)
         try:
             images = read_all()
-        except _MoreChannelsError as found:
-            channels = found.channels
+        except _MoreChannelsError as error:
+            channels = error.channels
             images = read_all()
         return images, self.numbers(labels), f"items of {first.scale}", notes
 
@@ -212,17 +212,17 @@ def _classes(train: Any, test: Any, train_labels: Tensor, test_labels: Tensor, s
 
 
 def _names(dataset: Any) -> tuple[str, ...] | None:
-    """Return the names that a data set gives its classes; sets that only choose or join items are looked through."""
+    """Return the class names of a data set; a `Subset` or `ConcatDataset` has those of the data sets inside."""
     if isinstance(dataset, Subset):
         return _names(dataset.dataset)
     if isinstance(dataset, ConcatDataset):
-        found = [_names(part) for part in dataset.datasets]
-        if len(set(found)) > 1 and None not in found:
+        of_parts = [_names(part) for part in dataset.datasets]
+        if len(set(of_parts)) > 1 and None not in of_parts:
             raise DataError(
                 "data: the data sets joined by ConcatDataset name their classes differently, so that one label stands "
                 "for two things: bring them to the same classes"
             )
-        return found[0] if found else None
+        return of_parts[0] if of_parts else None
     names = getattr(dataset, "classes", None)
     listed = isinstance(names, (list, tuple)) and all(isinstance(name, (str, int)) for name in names)
     return tuple(map(str, names)) if names and listed else None

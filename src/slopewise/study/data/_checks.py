@@ -13,10 +13,10 @@ from slopewise.errors import DataError
 from slopewise.study.data._base import RawData
 from slopewise.study.data._stored import pixels_of
 
-_CHUNK = 2**22  # numbers that are looked at at a time
+_CHUNK = 2**22  # numbers that are examined at a time
 _FAR = 1.7  # ratio of two parts' spans, or
-_SHIFTED = 0.4  # distance of their centres in spans, from which on they are said to differ
-_OTHER_SCALE = 20  # ratio of spans from which on nothing but another scale explains it
+_SHIFTED = 0.4  # distance of their centres in spans, above which a note is given
+_OTHER_SCALE = 20  # ratio of spans that only different scales explain
 _PARTS = ("training", "test")
 _WHITES = (255, 65535)  # of picture files
 _UNLIKE = 50  # ratio of one image's span to the others'
@@ -40,7 +40,7 @@ class _Part:
 
 
 def check_pixels(raw: RawData) -> list[str]:
-    """Look at every pixel.
+    """Check every pixel, and return notes about what looks wrong.
 
     Returns:
         Notes on constant images, on parts or images of other scales, and on identical images.
@@ -56,7 +56,11 @@ def check_pixels(raw: RawData) -> list[str]:
 
 def _extremes(images: Tensor, name: str) -> _Part:
     flat = images.flatten(2)
-    unsigned = images.dtype in (torch.uint16, torch.uint32, torch.uint64)  # which torch stores and hardly computes with
+    unsigned = images.dtype in (
+        torch.uint16,
+        torch.uint32,
+        torch.uint64,
+    )  # torch has few operations on them
     ends = []
     for chunk in flat.split(max(1, _CHUNK // max(1, flat[0].numel()))):
         low, high = (chunk.to(torch.float64) if unsigned else chunk).aminmax(dim=2)

@@ -10,21 +10,23 @@ from slopewise.study.data._parts import SHOWN, listed
 from slopewise.study.data._tree import Tree, kinds
 
 
-def class_directories(part: Tree, wanted: tuple[str, ...] | None) -> list[Tree]:
+def class_directories(part: Tree, names: tuple[str, ...] | None) -> list[Tree]:
     """Return the directories of a part that are its classes, in the order of their labels.
 
     Args:
         part: Directory of the classes.
-        wanted: Names of the classes in order; None takes every directory, sorted by name as text, which is the order
+        names: Names of the classes in order; None takes every directory, sorted by name as text, which is the order
             of torchvision and Keras.
 
     Raises:
         DataError: A class has no directory, or its directory has no picture.
     """
-    found = {tree.name: tree for tree in part.below}
-    if wanted is not None and (missing := [name for name in wanted if name not in found]):
-        raise DataError(f"data.classes: '{part.path}' has no directory '{missing[0]}'; it has {listed(sorted(found))}")
-    classes = list(found.values()) if wanted is None else [found[name] for name in wanted]
+    by_name = {tree.name: tree for tree in part.below}
+    if names is not None and (missing := [name for name in names if name not in by_name]):
+        raise DataError(
+            f"data.classes: '{part.path}' has no directory '{missing[0]}'; it has {listed(sorted(by_name))}"
+        )
+    classes = list(by_name.values()) if names is None else [by_name[name] for name in names]
     for tree in classes:
         if not tree.all_pictures:
             raise DataError(

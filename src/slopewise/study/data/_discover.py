@@ -41,16 +41,16 @@ def discover(spec: DataSpec) -> Files:
     root = Path(spec.path)
     if not root.is_dir():
         raise DataError(f"data.path: '{root}' is not a folder; it should hold one directory a class")
-    found = arrange(scan(root), spec)
-    classes = class_directories(found.train, spec.classes)
+    arrangement = arrange(scan(root), spec)
+    classes = class_directories(arrangement.train, spec.classes)
     names = tuple(tree.name for tree in classes)
-    notes = [*found.notes, *about_classes(found.train, classes, ordered=spec.classes is not None)]
+    notes = [*arrangement.notes, *about_classes(arrangement.train, classes, ordered=spec.classes is not None)]
     train, train_labels = _labelled(classes)
-    if found.test:
-        test_classes = class_directories(found.test, spec.classes)
-        _refuse_differing(root, found.train, found.test, names, [tree.name for tree in test_classes])
+    if arrangement.test:
+        test_classes = class_directories(arrangement.test, spec.classes)
+        _refuse_differing(root, arrangement.train, arrangement.test, names, [tree.name for tree in test_classes])
         test, test_labels = _labelled(test_classes)
-        notes += about_classes(found.test, test_classes, ordered=True)
+        notes += about_classes(arrangement.test, test_classes, ordered=True)
         classes = classes + test_classes
     else:
         keep, held_out = stratified_split(train_labels, TEST_FRACTION, stream(0, "folder-test"))

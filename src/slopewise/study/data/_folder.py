@@ -116,8 +116,8 @@ def _headers(files: Sequence[Path], reader: ImageReader) -> dict[Path, Header]:
         except DataError:  # named, with all others, when the pixels are read
             return None
 
-    found = reader.each(header, len(files), what="headers of pictures")
-    return {path: head for path, head in zip(files, found, strict=True) if head}
+    headers = reader.each(header, len(files), what="headers of pictures")
+    return {path: head for path, head in zip(files, headers, strict=True) if head}
 
 
 def _common(headers: Mapping[Path, Header]) -> PictureMode:

@@ -74,8 +74,8 @@ def in_words(headers: Sequence[Header], mode: PictureMode) -> str:
     sizes = sorted({head.size for head in headers}, key=lambda size: size[0] * size[1])
     span = " to ".join(f"{height} x {width}" for height, width in dict.fromkeys(sizes[:1] + sizes[-1:]))
     colour = "colour" if mode.channels == 3 else "grey"
-    kept = "real numbers" if mode.depth == "real" else f"{mode.depth} {colour}"
-    return f"{formats} pictures of {span}, in {kept}"
+    form = "real numbers" if mode.depth == "real" else f"{mode.depth} {colour}"
+    return f"{formats} pictures of {span}, in {form}"
 
 
 def about_headers(headers: Sequence[Header]) -> list[str]:

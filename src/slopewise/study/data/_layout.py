@@ -20,15 +20,15 @@ Layout = Literal["CHW", "HWC", "HW"]
 
 _MOST_COLOURS = 4
 _NARROW = 16  # an image with a shorter side below this, and
-_LONG = 4  # a longer side of at least so many times that, may be a series
+_LONG = 4  # a longer side of at least this multiple, may be a time series
 
 
-def find_layout(shape: Sequence[int], asked: Literal["auto"] | Layout, what: str) -> Layout:
+def find_layout(shape: Sequence[int], requested: Literal["auto"] | Layout, what: str) -> Layout:
     """Find the axes of one image of that shape.
 
     Args:
         shape: Shape of one image, without an axis of images.
-        asked: Value of `data.layout`.
+        requested: Value of `data.layout`.
         what: Subject of the error, such as "training images".
 
     Raises:
@@ -50,10 +50,12 @@ def find_layout(shape: Sequence[int], asked: Literal["auto"] | Layout, what: str
             f"data: {what} are each of shape {shape}, which is that of {kind}; a study takes "
             f"images of two axes (H, W), or of three with one for the channels{_unflattened(shape)}"
         )
-    if asked != "auto":
-        if len(asked) != len(shape):
-            raise DataError(f"data.layout: '{asked}' has {len(asked)} axes, but {what} are each of shape {shape}")
-        return asked
+    if requested != "auto":
+        if len(requested) != len(shape):
+            raise DataError(
+                f"data.layout: '{requested}' has {len(requested)} axes, but {what} are each of shape {shape}"
+            )
+        return requested
     if len(shape) == 2:
         if _may_be_series(*shape):
             raise DataError(
@@ -67,9 +69,9 @@ def find_layout(shape: Sequence[int], asked: Literal["auto"] | Layout, what: str
         "HWC": last <= _MOST_COLOURS < first or first == middle != last,
     }
     planes: dict[Layout, tuple[int, int]] = {"CHW": (middle, last), "HWC": (first, middle)}
-    found = [layout for layout, sign in signs.items() if sign]
-    if len(found) == 1 and not _may_be_series(*planes[found[0]]):
-        return found[0]
+    candidates = [layout for layout, sign in signs.items() if sign]
+    if len(candidates) == 1 and not _may_be_series(*planes[candidates[0]]):
+        return candidates[0]
     volume = ", or a volume, which a study does not take" if first == middle == last else ""
     raise DataError(
         f"data: {what} of shape {shape} may be {_channels(first)} of {middle} x {last} or {_channels(last)} of "

@@ -47,12 +47,12 @@ def load(spec: DataSpec, reader: ImageReader) -> RawData:  # noqa: ARG001 - ever
                 raise DataError(f"data.path: '{path}' holds a single array; needed are {', '.join(_KEYS)} in an .npz")
             keys = find_keys(archive.files, path)
             arrays = {role: _read(archive, key, path) for role, key in keys.items()}
-            left = [key for key in archive.files if key not in keys.values()]
+            unused = [key for key in archive.files if key not in keys.values()]
     except DataError:
         raise
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"data.path: cannot read '{path}' as an .npz file: {error}") from error
-    notes = (f"arrays {', '.join(left)} of '{path}' are left out",) if left else ()
+    notes = (f"arrays {', '.join(unused)} of '{path}' are left out",) if unused else ()
     if "x" in arrays:
         arrays = _parted(arrays, spec)
     x_train, y_train, x_test, y_test = (arrays[key] for key in _KEYS)
@@ -70,27 +70,27 @@ def find_keys(names: Iterable[str], path: Path) -> dict[str, str]:
         {'x_train': 'trainX', 'y_train': 'train_labels', 'x_test': 'images_test', 'y_test': 'y_test'}
     """
     names = list(names)
-    found: dict[str, list[str]] = defaultdict(list)
+    candidates: dict[str, list[str]] = defaultdict(list)
     for name in names:
         plain = re.sub(r"[\W_]", "", name.lower())
         for kind, kinds in _KINDS.items():
             if re.fullmatch(kinds, plain):
-                found[kind].append(name)
+                candidates[kind].append(name)
             for part, parts in _PARTS.items():
                 if re.fullmatch(f"({kinds})({parts})|({parts})({kinds})", plain):
-                    found[f"{kind}_{part}"].append(name)
-    wanted = ("x", "y") if not any(key in found for key in _KEYS) and {"x", "y"} <= found.keys() else _KEYS
-    if missing := [key for key in wanted if key not in found]:
+                    candidates[f"{kind}_{part}"].append(name)
+    roles = ("x", "y") if not any(key in candidates for key in _KEYS) and {"x", "y"} <= candidates.keys() else _KEYS
+    if missing := [key for key in roles if key not in candidates]:
         raise DataError(
             f"data.path: '{path}' has no array {missing[0]} (it has {', '.join(names)}); needed are "
             f"{', '.join(_KEYS)}, or names that say the same (train_images, testY)"
         )
-    for key in wanted:
-        if len(found[key]) > 1:
+    for key in roles:
+        if len(candidates[key]) > 1:
             raise DataError(
-                f"data.path: '{path}' has {' and '.join(found[key])}, either of which may be {key}: keep one"
+                f"data.path: '{path}' has {' and '.join(candidates[key])}, either of which may be {key}: keep one"
             )
-    return {key: found[key][0] for key in wanted}
+    return {key: candidates[key][0] for key in roles}
 
 
 def _read(archive: Any, key: str, path: Path) -> np.ndarray[Any, Any]:

@@ -116,8 +116,8 @@ def _role_and_rest(name: str) -> tuple[Role | None, tuple[str, ...]]:
 def _part(root: Tree, name: str) -> Tree:
     path = root.path / name
     if not path.is_dir():
-        found = listed([tree.name for tree in root.below]) or "none"
-        raise DataError(f"data.parts: '{path}' is not a directory; those in '{root.path}' are {found}")
+        names = listed([tree.name for tree in root.below]) or "none"
+        raise DataError(f"data.parts: '{path}' is not a directory; those in '{root.path}' are {names}")
     return scan(path)
 
 
@@ -200,8 +200,8 @@ def _loose(tree: Tree) -> str:
 
 def _unreadable(root: Tree) -> str:
     """Return a clause about the directories that hold files, none of which is a picture."""
-    found = [f"'{tree.name}': {kinds(tree.all_others)}" for tree in root.below if _holds_other_files_alone(tree)]
-    return f" (Pillow reads no picture from {listed(found)})" if found else ""
+    descriptions = [f"'{tree.name}': {kinds(tree.all_others)}" for tree in root.below if _holds_other_files_alone(tree)]
+    return f" (Pillow reads no picture from {listed(descriptions)})" if descriptions else ""
 
 
 def _holds_other_files_alone(tree: Tree) -> bool:

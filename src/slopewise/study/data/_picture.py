@@ -201,18 +201,18 @@ def _real(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, from 1 to 8; 1 is upright, and the value if none can be read."""
+    """Return the EXIF orientation, from 1 to 8; 1, which is upright, if none can be read."""
     if not isinstance(image, ImageFile.ImageFile):  # an image that was worked on lies as its owner left it
         return 1
     if image.format == "TIFF":  # turned by load(); Pillow 10 leaves the tag in place all the same
         return 1
     try:
-        found = image.getexif().get(_ORIENTATION)
+        orientation = image.getexif().get(_ORIENTATION)
     except Exception:  # any of its entries may be broken: only this one is needed
-        found = None
-    if found is None:  # also where the header is doubled, for Pillow 10
-        found = _orientation_in(image.info.get("exif"))
-    return found if isinstance(found, int) else 1
+        orientation = None
+    if orientation is None:  # also where the header is doubled, for Pillow 10
+        orientation = _orientation_in(image.info.get("exif"))
+    return orientation if isinstance(orientation, int) else 1
 
 
 def _orientation_in(block: object) -> int | None:

@@ -33,7 +33,7 @@ def prepare(raw: RawData, spec: DataSpec, reader: ImageReader) -> ImageData:
     if len(raw.classes) < 2:
         raise DataError(f"data: there is {len(raw.classes)} class, and nothing to tell apart: give at least 2 classes")
     train, test = reader.store(raw.train_images), reader.store(raw.test_images)
-    raw = replace(raw, train_images=train, test_images=test)  # lets go of what a source gave as tensors
+    raw = replace(raw, train_images=train, test_images=test)  # releases the tensors of the source
     _check(train, raw.train_labels, len(raw.classes), "training")
     _check(test, raw.test_labels, len(raw.classes), "test")
     if train.shape[1:] != test.shape[1:]:
@@ -99,15 +99,15 @@ def stratified_split(labels: Tensor, fraction: float, generator: torch.Generator
         >>> len(kept), len(held_out)
         (24, 6)
     """
-    held = []
+    held_out_parts = []
     for k in range(int(labels.max()) + 1):
         members = (labels == k).nonzero().flatten()
         share = min(round(fraction * len(members)), max(len(members) - 1, 0))
-        held.append(members[torch.randperm(len(members), generator=generator)[:share]])
-    held_out = torch.cat(held).sort().values
-    kept = torch.ones(len(labels), dtype=torch.bool)
-    kept[held_out] = False
-    return kept.nonzero().flatten(), held_out
+        held_out_parts.append(members[torch.randperm(len(members), generator=generator)[:share]])
+    held_out = torch.cat(held_out_parts).sort().values
+    is_kept = torch.ones(len(labels), dtype=torch.bool)
+    is_kept[held_out] = False
+    return is_kept.nonzero().flatten(), held_out
 
 
 def _remedy(raw: RawData, missing: Sequence[int]) -> str:

@@ -30,7 +30,7 @@ class ImageReader:
     Args:
         spec: Data section of the study.
         folder: Directory for images that do not fit in memory; None is the system's directory for temporary files.
-        tell: Called with a `Reading` now and then while images are read.
+        tell: Called with a `Reading` from time to time while images are read.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class ImageReader:
         self._folder, self._tell = folder or Path(tempfile.gettempdir()), tell
 
     def anew(self) -> ImageReader:
-        """Return a reader with all of the room, for images that take the place of those read so far."""
+        """Return a reader with the full memory limit, for images that replace those read so far."""
         return ImageReader(self._spec, self._folder, self._tell)
 
     def each(self, do: Callable[[int], T], count: int, *, what: str, threads: int | None = None) -> list[T]:
@@ -60,8 +60,8 @@ class ImageReader:
         starts = range(0, count, _BLOCK)
         pool = ThreadPoolExecutor(threads or cores()) if threads != 1 else None
         try:
-            for found in pool.map(block, starts) if pool else map(block, starts):
-                results += found
+            for block_results in pool.map(block, starts) if pool else map(block, starts):
+                results += block_results
                 if self._tell:
                     self._tell(Reading(what, len(results), count))
         finally:

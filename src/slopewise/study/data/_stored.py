@@ -17,7 +17,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-_CHUNK = 2**24  # bytes that are copied or looked at in one piece
+_CHUNK = 2**24  # bytes that are copied or examined at a time
 _SHARES_FILES = hasattr(reduction, "DupFd") and hasattr(os, "pwrite")  # all but Windows
 _LOCK = Lock()
 
@@ -65,7 +65,7 @@ class StoredImages:
     def tensor(self) -> Tensor:
         """All images, mapped and not read: a page takes memory once it is looked at, once for all processes.
 
-        Whoever writes to it changes a copy of the page that nobody else sees.
+        Writing to it changes a private copy of the page.
         """
         if self._tensor is None:
             if not self.nbytes:

@@ -97,17 +97,17 @@ def scan(path: Path, above: frozenset[Identity] = frozenset()) -> Tree:
     for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
         if entry.name.startswith(".") or entry.name.lower() in _SYSTEM_FOLDERS | _SYSTEM_FILES:
             continue
-        found = path / entry.name
+        child = path / entry.name
         if entry.is_dir():
-            status = found.stat()
+            status = child.stat()
             if (status.st_dev, status.st_ino) in inside:
-                others.append(found)
+                others.append(child)
             else:
-                below.append(scan(found, inside))
-        elif entry.is_file() and is_picture(found):
-            pictures.append(found)
+                below.append(scan(child, inside))
+        elif entry.is_file() and is_picture(child):
+            pictures.append(child)
         else:
-            others.append(found)
+            others.append(child)
     return Tree(path, here, tuple(pictures), tuple(others), tuple(below))
 
 

@@ -19,7 +19,7 @@ from slopewise.events import Ended, TrialKey
 from slopewise.study.engines._base import Begun, Lost, Report, Session
 from slopewise.study.engines._process import GRACE, PATIENCE, READY, Worker
 
-BIRTHS = 3  # that fail in a row before no more are tried
+BIRTHS = 3  # failures in a row after which no more workers are started
 _MAIN_GUARD = (
     "; its own words are above. A script that calls Study.run must do so under `if __name__ == '__main__':`, "
     "since workers import it"
@@ -106,7 +106,7 @@ class Crew(Session, AbstractContextManager["Crew"]):
         code = worker.bury()
         how = _words(code)
         if worker.trial and worker.begun:
-            self._failures = 0  # the trial has begun, and it is the trial that has ended the worker
+            self._failures = 0  # the trial ended the worker, not its start
         elif not worker.idle:
             self._last = how + (_MAIN_GUARD if code == 1 else "")
             if code == 1 and not self._proven:  # an exception in a module that every worker imports

@@ -1,4 +1,4 @@
-"""Ctrl-Z stops a study whole, though its workers have process groups of their own."""
+"""Ctrl-Z for a whole study, whose workers have process groups of their own."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def stopped_together(workers: Sequence[Worker]) -> Iterator[None]:
     """
     usual = hasattr(signal, "SIGTSTP") and signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL
     if not usual or threading.current_thread() is not threading.main_thread():
-        yield  # Windows, or a program that sees to the signal in its own way
+        yield  # Windows, or a program with its own handler of the signal
         return
 
     def stop(*_: object) -> None:
         for worker in workers:
             signal_group(worker.process.pid, signal.SIGSTOP)
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        signal.raise_signal(signal.SIGTSTP)  # here this process stops, and goes on
+        signal.raise_signal(signal.SIGTSTP)  # this process stops here, and resumes here
         signal.signal(signal.SIGTSTP, stop)
         for worker in workers:
             signal_group(worker.process.pid, signal.SIGCONT)
@@ -36,5 +36,5 @@ def stopped_together(workers: Sequence[Worker]) -> Iterator[None]:
     try:
         yield
     finally:
-        if threading.current_thread() is threading.main_thread():  # else it finds no worker to stop any more
+        if threading.current_thread() is threading.main_thread():  # else it stays, with no worker to stop
             signal.signal(signal.SIGTSTP, signal.SIG_DFL)

@@ -1,13 +1,13 @@
 """The tie between a driver and a worker: when the driver ends, the worker ends with all that it has started.
 
-A worker makes a process group, to which everything belongs that it starts: ranks of `ddp_spawn`, workers of data
-loaders, programs. The driver holds the writing end of a pipe that nothing is ever written to. Once the driver has
-ended, for whatever reason, that end is closed. On Linux the kernel then sends SIGKILL to the group: nothing of the
-worker has to run for it, so that a worker that is stopped, or holds Python's lock in one long call, ends as well.
-Beside that, and alone on other systems, a thread of the worker waits for the same and does the same.
+A worker leads a process group, which contains everything that it starts: ranks of `ddp_spawn`, workers of data
+loaders, programs. The driver holds the writing end of a pipe that nothing is ever written to. When the driver ends, for
+whatever reason, that end is closed, and on Linux the kernel sends SIGKILL to the group. The worker need not run for
+that, so a worker that is stopped, or holds Python's lock in one long call, ends as well. In addition, and alone on
+other systems, a thread of the worker waits for the closed pipe and kills the group.
 
-A process that leaves the group (`start_new_session=True`) is not reached. Before a worker has imported the main module
-it has no thread yet: there the kernel alone ends it, and elsewhere it ends when it has imported it.
+A process that leaves the group (`start_new_session=True`) is not reached. The thread starts after the worker has
+imported the main module: if the driver ends earlier, the worker ends at once on Linux, and after the import elsewhere.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _UNSHARED: WeakSet[Connection] = WeakSet()
 def unshared(*connections: Connection) -> None:
     """Close connections in the children that this process forks.
 
-    The other side learns of the end of a process by the end of its pipe, which a forked child that keeps it open
-    would put off.
+    The end of a pipe tells the other side that the process has ended, which an inherited copy in a forked child would
+    delay.
     """
     _UNSHARED.update(connections)
 
@@ -55,7 +55,7 @@ def tie(line: Connection, target: int) -> None:
     """
     if not hasattr(fcntl, "F_SETSIG"):
         return
-    with suppress(OSError):  # of a kernel that imitates Linux: the thread is there as well
+    with suppress(OSError):  # kernels that imitate Linux may refuse it; the thread does not need it
         fcntl.fcntl(line, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(line, fcntl.F_SETOWN, target)
         fcntl.fcntl(line, fcntl.F_SETFL, fcntl.fcntl(line, fcntl.F_GETFL) | os.O_ASYNC)
@@ -77,7 +77,7 @@ def wear(line: Connection, driver: int) -> None:
 def signal_group(pid: int | None, number: int) -> None:
     """Send a signal to a worker and all that it has started; do nothing if it has no group yet, or is gone."""
     if pid is not None and hasattr(os, "killpg"):
-        with suppress(ProcessLookupError, PermissionError):  # the latter on macOS, of a group that has just ended
+        with suppress(ProcessLookupError, PermissionError):  # the latter on macOS, if it has just ended
             os.killpg(pid, number)
 
 

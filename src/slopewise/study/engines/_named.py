@@ -50,17 +50,17 @@ def make_engine(engine: str | Engine, options: dict[str, Any] | None = None) -> 
         if options:
             raise EngineError(f"{', '.join(options)}: give options to the engine where it is made, not beside it")
         return engine
-    found = resolve(engine) if is_reference(engine) else _registered(engine)
-    if not (isinstance(found, type) and issubclass(found, Engine)):
+    extension = resolve(engine) if is_reference(engine) else _registered(engine)
+    if not (isinstance(extension, type) and issubclass(extension, Engine)):
         raise EngineError(f"engine '{engine}' is no class derived from slopewise.study.engines.Engine")
-    return found(**found.validated(options))
+    return extension(**extension.validated(options))
 
 
 def _registered(name: str) -> object:
     try:
-        found = ENGINES.find(name)
+        extension = ENGINES.find(name)
     except ImportError as error:
         raise EngineError(f"engine '{name}': {error}") from error
-    if found is None:
+    if extension is None:
         raise EngineError(f"unknown engine '{name}'; {nearest(name, [*ENGINES.names(), 'module:Class'])}")
-    return found
+    return extension

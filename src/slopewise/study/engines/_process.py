@@ -32,13 +32,13 @@ class Worker:
         pipe: The driver's end of its pipe.
         row: Number of consecutive failed starts of workers when it was started.
         ready: True once it can take trials.
-        trial: Trial that it was given last, until the trial has ended.
+        trial: Trial that it is running or about to run; None if it has none.
         begun: True once it has reported that it works on the trial.
     """
 
     process: SpawnProcess
     pipe: Connection
-    _held: Connection
+    _leash: Connection
     row: int = 0
     ready: bool = False
     trial: TrialKey | None = None
@@ -53,8 +53,8 @@ class Worker:
         """
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        line, held = context.Pipe(duplex=False)
-        unshared(ours, held)
+        line, leash = context.Pipe(duplex=False)
+        unshared(ours, leash)
         process = context.Process(
             target=_run, args=(line, os.getpid(), serve, theirs, arguments), name="slopewise-worker"
         )
@@ -63,7 +63,7 @@ class Worker:
                 process.start()
             assert process.pid is not None  # noqa: S101 - for the type checker: it has been started
             tie(line, process.pid)
-        return cls(process, ours, held, row)
+        return cls(process, ours, leash, row)
 
     @property
     def idle(self) -> bool:
@@ -94,7 +94,7 @@ class Worker:
             signal_group(self.process.pid, signal.SIGKILL)
         self.process.join()
         self.pipe.close()
-        self._held.close()
+        self._leash.close()
 
     def _send(self, message: TrialKey | None) -> None:
         with suppress(BrokenPipeError, ConnectionResetError):
@@ -112,7 +112,7 @@ class Worker:
                 worker.process.terminate()
             _join(others, GRACE)
             _join(idle, patience)
-        finally:  # a second Ctrl-C must not leave any behind
+        finally:  # a second Ctrl-C must not leave workers behind
             for worker in workers:
                 worker.kill()
 
@@ -132,11 +132,11 @@ def _join(workers: Sequence[Worker], seconds: float) -> None:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Block Ctrl-C in a worker that starts, until it ignores the signal by itself: all of the process group get it."""
+    """Block Ctrl-C in a process that is started, which gets the signal too, until it ignores the signal by itself."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    resource_tracker.ensure_running()  # else `start` starts it, and unblocks interrupts
+    resource_tracker.ensure_running()  # otherwise `start` would start it, and unblock interrupts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

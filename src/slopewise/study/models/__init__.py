@@ -84,7 +84,7 @@ def build_model(
         )
     if not making.ordinary:
         return _with_sites(model, spec, made)
-    told = load_checkpoint_(model, spec)
+    notes = load_checkpoint_(model, spec)
     if example is None:
         raise ValueError("an ordinary network needs example images to be converted")
     try:
@@ -92,7 +92,7 @@ def build_model(
     except ModelError as error:
         raise ModelError(f"model '{spec.name}' {error}") from error
     built.model.register_forward_hook(_logits)
-    return replace(built, notes=(*told, *built.notes))
+    return replace(built, notes=(*notes, *built.notes))
 
 
 def _with_sites(model: nn.Module, spec: ModelSpec, made: list[nn.Module]) -> BuiltModel:

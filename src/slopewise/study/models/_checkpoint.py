@@ -72,19 +72,19 @@ def load_checkpoint_(model: nn.Module, spec: ModelSpec, sites: Iterable[str] = (
     for pattern in spec.checkpoint_skip:
         if not any(fnmatchcase(name, pattern) for name in (*own.tensors, *inside.values(), *tensors)):
             raise SpecError(f"model.checkpoint_skip: '{pattern}' matches no tensor; {nearest(pattern, own.tensors)}")
-    wanted = {old: new for old, new in inside.items() if not _matches(new, skip)}
+    selected = {old: new for old, new in inside.items() if not _matches(new, skip)}
     other_shape = {
         new: f"{new} is {tuple(tensors[old].shape)} there and {tuple(own.tensors[new].shape)} here"
-        for old, new in wanted.items()
+        for old, new in selected.items()
         if new in own.tensors and tensors[old].shape != own.tensors[new].shape
     }
-    names = {old: new for old, new in wanted.items() if new not in other_shape}
+    names = {old: new for old, new in selected.items() if new not in other_shape}
     modules = below(prefix, {name: name for name in metadata_of(tensors) or ()})
     given = tensors.renamed(names, {old: own.module(new) for old, new in modules.items()})
-    found = model.load_state_dict(given, strict=False)
+    result = model.load_state_dict(given, strict=False)
     there = {*given, *(other for name in given for other in own.tied.get(name, ()))}
-    missing = [n for n in found.missing_keys if n not in other_shape and n not in there and not _matches(n, skip)]
-    extra = [name for name in found.unexpected_keys if not is_beside(name.removeprefix(own.prefix))]
+    missing = [n for n in result.missing_keys if n not in other_shape and n not in there and not _matches(n, skip)]
+    extra = [name for name in result.unexpected_keys if not is_beside(name.removeprefix(own.prefix))]
     faults = [_listing([*other_shape.values()])] if other_shape else []
     faults += [f"it lacks {_listing(missing)}"] if missing else []
     faults += [f"it has besides {_listing(extra)}"] if extra else []
@@ -94,8 +94,8 @@ def load_checkpoint_(model: nn.Module, spec: ModelSpec, sites: Iterable[str] = (
             f"model.checkpoint: '{spec.checkpoint}'{where} does not fit model '{spec.name}': {'; '.join(faults)}. "
             + _advice([*other_shape, *missing, *extra], matching=len(given.keys() & own.tensors.keys()), given=tensors)
         )
-    left = [name for name in tensors if name not in inside or inside[name] in found.unexpected_keys]
-    return tuple(_notes(prefix, [name for name in left if name != AVERAGED], others))
+    not_loaded = [name for name in tensors if name not in inside or inside[name] in result.unexpected_keys]
+    return tuple(_notes(prefix, [name for name in not_loaded if name != AVERAGED], others))
 
 
 class _Own:
@@ -147,10 +147,10 @@ def _prefix(
     return best[0], tuple(prefix for prefix, count in counts.items() if prefix not in best and count == counts[best[0]])
 
 
-def _notes(prefix: str, left: Sequence[str], others: Sequence[str]) -> Iterator[str]:
-    if left:
+def _notes(prefix: str, not_loaded: Sequence[str], others: Sequence[str]) -> Iterator[str]:
+    if not_loaded:
         under = f", read under '{prefix}'" if prefix else ""
-        yield f"the checkpoint{under}: left {_listing(left)}"
+        yield f"the checkpoint{under}: left {_listing(not_loaded)}"
     for other in others:
         yield f"the checkpoint fits under '{other}' as well: model.checkpoint_prefix = \"{other}\" starts from that"
 

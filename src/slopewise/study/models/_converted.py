@@ -97,8 +97,8 @@ def _tell_channel_dim(activation: nn.Module, site: SiteContext) -> None:
 
 def _notes(conversion: Conversion) -> tuple[str, ...]:
     """Return notes for the user before training: those that need attention first, the expected ones last."""
-    left = [f"{refusal.name} ({refusal.kind}) stays as it is: {refusal.reason}" for refusal in conversion.skipped]
-    loud = [note for note, refusal in zip(left, conversion.skipped, strict=True) if not refusal.quiet]
+    unchanged = [f"{refusal.name} ({refusal.kind}) stays as it is: {refusal.reason}" for refusal in conversion.skipped]
+    loud = [note for note, refusal in zip(unchanged, conversion.skipped, strict=True) if not refusal.quiet]
     assumed = [
         f"{site.name}: nothing tells which dimension of its input {site.shape} holds the channels, and "
         f"{site.channel_dim} is assumed; model.convert.channel_dim says it"
@@ -106,4 +106,4 @@ def _notes(conversion: Conversion) -> tuple[str, ...]:
         if site.evidence == "assumed"
     ]
     signs = [f"{site.name}: {note}" for site in conversion.sites for note in site.notes if note.startswith(SIGN)]
-    return (*loud, *assumed, *signs, *(note for note in left if note not in loud))
+    return (*loud, *assumed, *signs, *(note for note in unchanged if note not in loud))

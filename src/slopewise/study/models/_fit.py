@@ -31,15 +31,15 @@ def prefixes(own: Shapes, given: Shapes, *, tied: Mapping[str, Collection[str]])
         >>> prefixes({"a.w": shape, "b.w": shape}, {"net.a.w": shape, "net.b.w": shape, "loss.w": shape}, tied={})
         {'net.': 2}
     """
-    found: dict[str, set[str]] = {}
+    matches: dict[str, set[str]] = {}
     for name, shape in given.items():
         parts = name.split(".")
         for start in range(len(parts)):
             rest = ".".join(parts[start:])
             if own.get(rest) == shape:
                 first = min((rest, *tied.get(rest, ())))
-                found.setdefault(name[: len(name) - len(rest)], set()).add(first)
-    return {prefix: len(names) for prefix, names in found.items()}
+                matches.setdefault(name[: len(name) - len(rest)], set()).add(first)
+    return {prefix: len(names) for prefix, names in matches.items()}
 
 
 def likeliest(counts: Mapping[str, int], needed: int) -> list[str]:

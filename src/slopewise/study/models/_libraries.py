@@ -23,7 +23,7 @@ def transformers(name: str, options: dict[str, Any]) -> Make:
     """Return the builder of an image classifier of transformers; `options` are those of its configuration."""
     with _importing("transformers", name):
         library = importlib.import_module("transformers")
-        cls = getattr(library, name, None)  # imports what defines it
+        cls = getattr(library, name, None)  # imports the module that defines it
     config = getattr(cls, "config_class", None)
     if cls is None or config is None:
         raise _unknown(
@@ -90,7 +90,7 @@ def _grey_as_rgb(model: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ..
 def _importing(library: str, name: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # a library that does not go with this torch can raise anything while it is imported
+    except Exception as error:  # a library made for another torch can raise anything while it is imported
         if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] == library:
             raise SpecError(f"model '{library}:{name}' needs {library}: pip install {library}") from error
         raise SpecError(f"model '{library}:{name}': cannot import it: {describe(error)}") from error

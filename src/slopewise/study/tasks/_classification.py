@@ -31,9 +31,9 @@ class Classification(Task):
 
     def fault(self, output: object, target: Tensor, data: ImageData) -> str | None:
         """Return the logits' shape (images, classes), unless the output has it."""
-        wanted = (len(target), len(data.classes))
-        fits = isinstance(output, Tensor) and tuple(output.shape) == wanted
-        return None if fits else f"logits {wanted} (images, classes)"
+        expected = (len(target), len(data.classes))
+        fits = isinstance(output, Tensor) and tuple(output.shape) == expected
+        return None if fits else f"logits {expected} (images, classes)"
 
     def loss(self, output: Tensor, target: Tensor, reduction: Literal["mean", "sum"] = "mean") -> Tensor:
         """Return the cross-entropy in nats."""
@@ -47,7 +47,7 @@ class Classification(Task):
 class _Accuracy(Scorer):
     """Fraction of images whose largest logit is that of their class.
 
-    Counts stay on the device until they are asked for, so that training does not wait for each step.
+    Counts stay on the device until `compute`, so that training does not wait for each step.
     """
 
     def __init__(self) -> None:
