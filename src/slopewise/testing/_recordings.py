@@ -30,7 +30,7 @@ _VALUES = 8192  # pre-activations of a unit
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How a layer of the network behaves."""
+    """Behaviour of one layer of the network."""
 
     activation: str
     function: bool = False  # called as a function: its site is named otherwise
