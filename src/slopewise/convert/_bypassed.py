@@ -1,7 +1,7 @@
-"""Activations that a module applies in one way of running it, and computes otherwise, or within a kernel, in another.
+"""Activations that a module applies when run in one way, but computes otherwise, or within a kernel, in another.
 
-A PReLU in such a place would be learned in training and passed by in use. Told by two passes that reach other sites and
-yet return the same.
+A PReLU in such a place would be trained, and then bypassed in use. Such sites are recognised by two passes that reach
+different sites and yet return the same.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from slopewise.convert._proof import difference, run, tolerance
 from slopewise.convert._refusal import Refusal
 from slopewise.trace import ForwardTrace, ModuleCall, trace_forward
 
+# PyTorch's own kernels, by the name under which a watched pass shows them, and the activations that they contain.
 _KERNELS = {
     "rnn_relu": "relu",
     "rnn_relu_cell": "relu",
@@ -30,49 +31,49 @@ _DROPOUTS = (F.dropout, F.alpha_dropout, F.feature_alpha_dropout, F.dropout1d, F
 
 
 def bypassed(normal: Normal, sites: Collection[nn.Module]) -> dict[nn.Module, str]:
-    """The sites that are not reached in some way of running the model which returns the same all the same.
+    """Return the sites that some way of running the model does not reach although it returns the same.
 
     Args:
-        normal: the model in its normal form.
-        sites: modules that apply an activation.
+        normal: Model in its normal form.
+        sites: Modules that apply an activation.
 
     Returns:
-        For each such site the reason not to convert it, in words.
+        The reason not to convert it, in words, for each such site.
     """
     reached = {key: {call.module for call in flow.calls()} & {*sites} for key, flow in normal.flows.items()}
-    found: dict[nn.Module, str] = {}
+    reasons: dict[nn.Module, str] = {}
     for mode in normal.modes:
         with_gradients = reached.get(mode + WITH_GRADIENTS, reached[mode])
         apart = with_gradients ^ reached[mode]
         if apart and _same(*(run(normal.model, normal.inputs, mode, gradients=g) for g in (True, False))):
             for site in apart:
                 ways = ("with", "without") if site in with_gradients else ("without", "with")
-                found[site] = f"it is applied {ways[0]} gradients alone; {ways[1]} them {_otherwise(normal, site)}"
+                reasons[site] = f"it is applied {ways[0]} gradients alone; {ways[1]} them {_otherwise(normal, site)}"
     if {"training", "evaluation"} <= reached.keys():
         for site in reached["training"] ^ reached["evaluation"]:
             ways = ("training", "evaluation") if site in reached["training"] else ("evaluation", "training")
-            if site not in found and _either_way(normal, site):
-                found[site] = f"it is applied in {ways[0]} mode alone; in {ways[1]} {_otherwise(normal, site)}"
+            if site not in reasons and _either_way(normal, site):
+                reasons[site] = f"it is applied in {ways[0]} mode alone; in {ways[1]} {_otherwise(normal, site)}"
     if (flow := _under_autocast(normal)) is not None and "evaluation" in reached:
         for site in reached["evaluation"] - {call.module for call in flow.calls()}:
-            found.setdefault(site, f"under autocast {_otherwise(normal, site)}")
-    return found
+            reasons.setdefault(site, f"under autocast {_otherwise(normal, site)}")
+    return reasons
 
 
 def in_kernels(normal: Normal) -> list[Refusal]:
-    """The activations that kernels of PyTorch's compute together with what is before them."""
-    names, found = normal.names(), {}
+    """Return refusals for activations that kernels of PyTorch compute together with the layer before them."""
+    names, refusals = normal.names(), {}
     for op in (op for flow in normal.flows.values() for op in flow.ops()):
         module = op.call.module
         name = names[module][0] if module in names else ""
         if isinstance(op.module, (nn.RNN, nn.RNNCell)):
-            kind, what = str(op.module.nonlinearity), type(op.module).__name__
+            kind, kernel = str(op.module.nonlinearity), type(op.module).__name__
         else:
-            kind, what = _KERNELS.get(op.name, ""), op.name
+            kind, kernel = _KERNELS.get(op.name, ""), op.name
         if kind in ("relu", "gelu", "relu or gelu") and normal.selection.takes(name, kind, [module]):
-            reason = f"{what} computes it within one kernel, where no module could take its place"
-            found[name, what] = Refusal(name, kind, reason)
-    return list(found.values())
+            reason = f"{kernel} computes it within one kernel, where no module could take its place"
+            refusals[name, kernel] = Refusal(name, kind, reason)
+    return list(refusals.values())
 
 
 def _otherwise(normal: Normal, site: nn.Module) -> str:
@@ -81,7 +82,7 @@ def _otherwise(normal: Normal, site: nn.Module) -> str:
 
 
 def _callers(flows: Collection[ForwardTrace], site: nn.Module) -> list[nn.Module]:
-    """The modules around a site's first call, innermost first."""
+    """Return the modules around a site's first call, innermost first."""
     call: ModuleCall | None = next(call for flow in flows for call in flow.calls() if call.module is site).parent
     around = []
     while call is not None:
@@ -91,7 +92,7 @@ def _callers(flows: Collection[ForwardTrace], site: nn.Module) -> list[nn.Module
 
 
 def _either_way(normal: Normal, site: nn.Module) -> bool:
-    """Return whether the module around a site returns the same with its own flag of training set, without dropout."""
+    """Return True if the module around a site returns the same in training mode; dropout is left out."""
     both = [{call.module for call in normal.flows[mode].calls()} for mode in ("training", "evaluation")]
     owner = next(module for module in _callers(normal.flows.values(), site) if all(module in seen for seen in both))
 
@@ -103,7 +104,7 @@ def _either_way(normal: Normal, site: nn.Module) -> bool:
         handle = owner.register_forward_pre_hook(flag, prepend=True)
         try:
             flagged = run(normal.model, normal.inputs, "evaluation")
-        except (RuntimeError, ValueError, TypeError):  # what only training takes
+        except (RuntimeError, ValueError, TypeError):  # in training it may take other inputs
             return False
         finally:
             handle.remove()
@@ -111,6 +112,8 @@ def _either_way(normal: Normal, site: nn.Module) -> bool:
 
 
 class _NoDropout(TorchFunctionMode):
+    """Makes every call of a dropout function return its input, whatever module makes it."""
+
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         if func in _DROPOUTS:
             return args[0] if args else kwargs["input"]
@@ -122,11 +125,11 @@ def _under_autocast(normal: Normal) -> ForwardTrace | None:
     try:
         with torch.autocast(device, torch.bfloat16):
             return trace_forward(normal.model, normal.inputs, training=False)
-    except RuntimeError:  # many networks do not run so
+    except RuntimeError:  # many networks do not run under autocast
         return None
 
 
-def _same(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
-    if [t.shape for t in one] != [t.shape for t in other]:
+def _same(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
+    if [t.shape for t in first] != [t.shape for t in second]:
         return False
-    return difference(one, other).relative <= tolerance(one)
+    return difference(first, second).relative <= tolerance(first)

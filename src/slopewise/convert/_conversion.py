@@ -1,4 +1,4 @@
-"""What a conversion has to show: the model, its call sites, and the measured evidence."""
+"""Result of a conversion: the model, its call sites, and the measured evidence."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from slopewise.nn import BatchNormPReLU
 
 @dataclass(frozen=True)
 class Site:
-    """One call site that was converted.
+    """A converted call site.
 
     Attributes:
-        name: of the module that applies the activation now.
-        kind: of the activation that was there, as PyTorch's function is called ("relu", "relu6", ...).
-        source: what was there: a module's class, or a function and the place of its call.
-        shape: of its input on the example.
-        channel_dim: the dimension of that input which holds the channels.
-        evidence: the layer that says so, "the shape" of a two-dimensional input, "given", or "assumed".
-        slopes: how many slopes it has now.
-        calls: how often it is applied in a forward pass; more than once where its block is.
-        fused: "BatchNorm" or "BatchNorm + residual" where these and the activation are one layer, which has the name of
+        name: Name of the module that applies the activation now.
+        kind: Kind of the former activation, by the name of PyTorch's function ("relu", "relu6", ...).
+        source: Former activation: the class of a module, or a function and the line of its call.
+        shape: Sizes of the input on the example, such as (N, C, H, W).
+        channel_dim: Dimension of the input that holds the channels.
+        evidence: Source of that: the class of a layer before the site, "the shape" of an input with at most two
+            dimensions, "given", or "assumed".
+        slopes: Number of parameters of the new activation.
+        calls: Number of calls in a forward pass; more than one if the block around is called several times.
+        fused: "BatchNorm" or "BatchNorm + residual" if these and the activation are one layer, which has the name of
             the normalisation; else empty.
-        differs: what is no longer equal in principle, even with the best slope; empty where all is.
-        notes: what else is worth knowing.
+        differs: Property that no slope can preserve, such as the cap of ReLU6; empty if there is none.
+        notes: Further notes.
     """
 
     name: str
@@ -48,16 +49,16 @@ class Site:
 
 @dataclass(frozen=True)
 class Conversion:
-    """A converted model and what is known of it; ``str()`` is a table.
+    """A converted model, with its call sites and the evidence; ``str()`` is a table.
 
     Attributes:
-        model: the new model; the one that was given is unchanged.
-        sites: what was converted, in the order of the forward pass.
-        skipped: activations that stay as they were, each with the reason.
-        proof: how far the model is from the one given, measured on the example; None where it has no values (meta).
-        rewritten: modules whose forward pass was rewritten, by name: how, and why replacing modules did not do.
-        notes: what else is worth knowing.
-        added: learned parameters that the model has more than before.
+        model: Converted model; the one that was given is unchanged.
+        sites: Converted call sites, in the order of the forward pass.
+        skipped: Activations that stay as they were, each with the reason.
+        proof: Measured comparison with the model given, on the example; None if it has no values (meta device).
+        rewritten: Way in which each module whose forward pass was rewritten was rewritten, and the reason, by name.
+        notes: Further notes.
+        added: Number of learned parameters that the model has more than before.
     """
 
     model: nn.Module
@@ -67,19 +68,19 @@ class Conversion:
     rewritten: Mapping[str, str]
     notes: tuple[str, ...]
     added: int
-    _slopes_of: Mapping[str, tuple[str, ...]]  # a key of the model given, and the keys that took its slopes over
+    _slopes_of: Mapping[str, tuple[str, ...]]  # by key of slopes in the model given, the keys that hold them now
     _aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # keys that were one tensor in that model
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Load a checkpoint of the model that was converted into the converted one.
+        """Load a checkpoint of the original model into the converted one.
 
-        All weights must be there, under one of their names, and none be left over. Slopes of PReLUs in the checkpoint
-        become those of their sites; a shared one is copied to every channel. Other sites' slopes stay as they are. The
-        `_metadata` of a state dict is handed on. For a checkpoint of the converted model itself use
+        The checkpoint must hold every weight, under one of its names, and nothing else. Slopes of PReLUs in it become
+        those of their sites; a shared slope is copied to every channel. Slopes of other sites stay as they are. The
+        `_metadata` of a state dict is passed on. For a checkpoint of the converted model itself use
         ``conversion.model.load_state_dict``.
 
         Raises:
-            RuntimeError: the checkpoint is of another model; the message names the keys.
+            RuntimeError: The checkpoint belongs to another model; the message names the keys.
 
         Example:
             >>> import torch
@@ -97,20 +98,22 @@ class Conversion:
             for target in self._slopes_of.get(key, (key,)):
                 fits = target in own and isinstance(value, Tensor) and key in self._slopes_of
                 given[target] = _as_many(value, own[target]) if fits else value
-        if (metadata := getattr(state_dict, "_metadata", None)) is not None:  # versions of the modules that wrote it
+        # Versions of the modules that wrote the checkpoint, for which load_state_dict() has no argument: without them,
+        # modules take it for one of their first version, and may convert or miss keys.
+        if (metadata := getattr(state_dict, "_metadata", None)) is not None:
             given._metadata = metadata  # type: ignore[attr-defined]
-        found = self.model.load_state_dict(given, strict=False)
-        tensors = self.model.state_dict(keep_vars=True)  # of several names each, some of them
-        there = self._new_tensors() | {id(tensors[key]) for key in given if key in tensors}
-        missing = [key for key in found.missing_keys if id(tensors[key]) not in there]
-        if missing or found.unexpected_keys:
+        result = self.model.load_state_dict(given, strict=False)
+        tensors = self.model.state_dict(keep_vars=True)  # a tensor may have several keys, one of which is enough
+        present = self._new_tensors() | {id(tensors[key]) for key in given if key in tensors}
+        missing = [key for key in result.missing_keys if id(tensors[key]) not in present]
+        if missing or result.unexpected_keys:
             raise RuntimeError(
                 f"the checkpoint is not of the model that was converted: it lacks {_listing(missing)}, and has besides "
-                f"{_listing(found.unexpected_keys)}"
+                f"{_listing(result.unexpected_keys)}"
             )
 
     def _new_tensors(self) -> set[int]:
-        """The ids of what the sites have learned, or will; a tensor may have several names."""
+        """Return the ids of the tensors that belong to the new activations; a tensor may have several names."""
         activations = (self.model.get_submodule(site.name) for site in self.sites)
         learned = [
             [act.slope] if isinstance(act, BatchNormPReLU) else act.state_dict(keep_vars=True).values()
@@ -119,7 +122,10 @@ class Conversion:
         return {id(tensor) for tensors in learned for tensor in tensors}
 
     def _under_all_names(self, state_dict: Mapping[str, Any]) -> dict[str, Any]:
-        """A file may have one name of a tied tensor, as safetensors' do; here its sites may be tied no more."""
+        """Return the state dict with tied tensors under all their names in the original model.
+
+        A file may hold one name of a tied tensor, as safetensors does. In the converted model it may be tied no longer.
+        """
         others = {other: key for key in state_dict for other in self._aliases.get(key, ()) if other not in state_dict}
         return {**state_dict, **{other: state_dict[key] for other, key in others.items()}}
 
@@ -139,7 +145,7 @@ class Conversion:
 
 
 def _as_many(slopes: Tensor, like: Tensor) -> Tensor:
-    """Slopes of a PReLU as its site holds them: one for every channel, or their mean for all."""
+    """Return slopes of a PReLU in the number that its site holds: repeated for every channel, or their mean."""
     flat = slopes.flatten()
     if flat.numel() == like.numel():
         return flat

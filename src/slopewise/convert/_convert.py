@@ -1,4 +1,4 @@
-"""`convert`: every activation of a model becomes a PReLU of its own, and the evidence says what else changed."""
+"""`convert`: a PReLU at every call site of an activation, and evidence of what else that changed."""
 
 from __future__ import annotations
 
@@ -46,50 +46,52 @@ def convert(
     skip: Patterns = None,
     channel_dim: ChannelDim = None,
 ) -> Conversion:
-    """Give every call site of an activation in a model a PReLU of its own, and measure what else that changed.
+    """Replace the activation at every call site of a model by a PReLU of its own, and measure what else that changed.
 
-    The example is run to see where activations are applied, whether by modules, functions (`F.relu`), methods
-    (`x.relu_()`) or in place, and to how many channels. The model given is not changed. The new one keeps its class,
-    its attributes and the names of its weights; device, dtype, training mode, `requires_grad` and hooks are kept.
+    The example is run to find where activations are applied, by modules, functions (`F.relu`), methods (`x.relu_()`) or
+    in place, and to how many channels. The model given is not changed. The converted one keeps its class, attributes,
+    names of weights, device, dtype, training mode, `requires_grad` and hooks.
 
-    Where modules cannot simply be replaced, since a function is called, or one module at several places, the module
-    that does so gets a rewritten forward pass: from its own source, or, in loops, helper functions and for a residual
-    that is fused, from its torch.fx graph. `Conversion.rewritten` says where and why.
+    Replacing modules is not enough where a function is called, or one module at several call sites. There the calling
+    module gets a rewritten forward pass: from its own source, or, for loops, helper functions and fused residuals, from
+    its torch.fx graph. `Conversion.rewritten` lists these modules and the reasons.
 
     Args:
-        model: any module. torch.compile's and DataParallel's wrappers are seen through; of a model wrapped for
-            DistributedDataParallel or FSDP convert the inner one, and wrap the result.
-        example_inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments. Two or more items
-            a batch let it run in training mode as well.
+        model: Model of any class. The wrappers of torch.compile and DataParallel are looked through. Of a model wrapped
+            for DistributedDataParallel or FSDP, convert the inner one and wrap the result.
+        example_inputs: Tensor, tuple of positional arguments or dict of keyword arguments. A batch of two or more items
+            lets the model run in training mode as well.
         to: "prelu_channel", a slope for each channel; "prelu_shared", one for the site; or a callable that builds the
-            module for a site. It is called once for each site that is converted, in the order of `Conversion.sites`,
-            and sets all else itself. If its first parameter is annotated as `SiteContext`, or named `site` without
-            annotation, it is given the site, ``callable(site) -> Module | None``, and None leaves the site as it is.
-            Any other callable is given the number of channels, ``callable(channels) -> Module``.
-        init: initial slopes. 0.0 preserves the function of a ReLU. LeakyReLU and PReLU keep the slopes they have.
-        fuse: make batch normalisation and the PReLU after it, with a residual between them or not, one layer
-            (`BatchNormPReLU2d`) wherever nothing else needs the value between.
-        low_memory: of new PReLUs and fused layers: keep outputs for the backward pass instead of inputs, where that is
-            safe, which it is not while slopes are below 2⁻¹⁰: at ``init=0.0`` nothing is saved before they have moved.
-        call_sites: what to do with an activation module that is applied at several places. "separate" gives each
-            place its own slopes, "shared" ties them on purpose, "refuse" raises an error that lists them. A block
-            with weights that is applied several times shares these, and its slopes with them.
-        only: convert nothing else: names ("layer1.*"), kinds ("relu"), classes (nn.ReLU), classes around them, or a
-            sequence of these. Gates, limits, activations of parameters and kinds such as tanh stay unless their very
-            name (or such a kind) is among these: ``only=["*", "se.gate"]``.
-        skip: do not convert these; as `only`.
-        channel_dim: the dimension that holds the channels, for all sites or by name pattern, {"encoder.*": -1}.
-            Normally it is known from the layers before a site; where nothing tells it, dimension 1 is assumed, with a
+            module for a site. It is called once for each converted site, in the order of `Conversion.sites`, and `init`
+            and `low_memory` are left to it. If its first parameter is annotated with `SiteContext`, or is named `site`
+            and has no annotation, it is given the site, ``callable(site) -> Module | None``, and None leaves the site
+            as it is. Any other callable is given the number of channels, ``callable(channels) -> Module``.
+        init: Initial slopes. 0.0 preserves the function of a ReLU. LeakyReLU and PReLU keep their slopes.
+        fuse: If True, batch normalisation and the PReLU after it, with or without a residual between them, become one
+            layer (`BatchNormPReLU2d`) wherever nothing else needs the value between them.
+        low_memory: If True, new PReLUs and fused layers keep their outputs for the backward pass instead of their
+            inputs where that is safe. It is not while slopes are below 2⁻¹⁰: at ``init=0.0`` nothing is saved before
+            they have moved.
+        call_sites: Treatment of an activation module with several call sites. "separate" gives each its own slopes,
+            "shared" ties them on purpose, "refuse" raises an error that lists them. A block with weights that is called
+            several times shares these, and its slopes with them.
+        only: Activations to convert; all others stay. Names ("layer1.*"), kinds ("relu"), classes of the activation
+            (nn.ReLU) or around it, or a sequence of these. Gates, limits, activations of parameters and kinds such as
+            tanh stay unless their exact name (or such a kind) is among these: ``only=["*", "se.gate"]``.
+        skip: Activations to leave as they are, in the same forms as `only`.
+        channel_dim: Dimension that holds the channels, for all sites or by name pattern, {"encoder.*": -1}. By default
+            it is inferred from the layers before a site; where that is impossible, dimension 1 is assumed, with a
             `ConversionWarning`.
 
     Returns:
         A `Conversion`: `.model`, `.sites`, `.skipped`, `.proof`; printing it shows a table.
 
     Raises:
-        ConversionError: the model does not run on the example, no activation was found, a pattern matches nothing,
-            `call_sites="refuse"` met a module used at several places, or the model does not run with the modules of
-            a callable `to`.
-        TypeError: a callable `to` does not take one argument, or returned no module.
+        ConversionError: The model does not run on the example, no activation was converted, a pattern matches nothing,
+            `call_sites` is "refuse" and a module has several call sites, or the model does not run with the modules
+            that a callable `to` returned.
+        TypeError: A callable `to` cannot be called with one argument, or returned no module.
+        ValueError: `to` or `call_sites` is unknown, or `init` is not finite.
 
     Example:
         >>> import torch
@@ -182,7 +184,7 @@ def _check(model: nn.Module, init: object, call_sites: str) -> None:
 
 
 def _restore_modes(given: nn.Module, model: nn.Module) -> None:
-    """Submodules can be in another mode than the model: frozen normalisation, for example."""
+    """Restore the training mode of each submodule, which can differ from the model's: frozen normalisation."""
     modes = {name: module.training for name, module in given.named_modules()}
     for name, module in model.named_modules():
         if name in modes:

@@ -1,7 +1,7 @@
-"""Layers of PyTorch's that, without gradients, compute their activation in a kernel of their own and never call it.
+"""Layers of PyTorch that, without gradients, compute their activation in a kernel and never call the module.
 
-`torch.nn.TransformerEncoderLayer` chooses the kernel by a number that its constructor took from the activation that was
-there, `torch.nn.TransformerEncoder` hands it nested tensors, which nothing but that kernel takes.
+`torch.nn.TransformerEncoderLayer` chooses the kernel by an attribute that its constructor derived from the activation;
+`torch.nn.TransformerEncoder` passes nested tensors, which only that kernel takes.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from torch import nn
 
 
 def close_fast_paths_(model: nn.Module, names: Iterable[str]) -> None:
-    """Let the layers around some submodules call these in evaluation, too; in place.
+    """Let the layers around some submodules call these in evaluation mode as well, in place.
 
     Args:
-        model: changed.
-        names: Names of the activations that were replaced.
+        model: Model to change.
+        names: Names of the replaced activations.
 
     Example:
         >>> layer = nn.TransformerEncoderLayer(4, 2, 8, activation=nn.ReLU())
@@ -30,6 +30,8 @@ def close_fast_paths_(model: nn.Module, names: Iterable[str]) -> None:
         for part in (None, *inner):
             around = around if part is None else f"{around}.{part}".lstrip(".")
             layer = model.get_submodule(around)
+            # Both attributes are undocumented, and nothing documented turns the kernel off for one layer. Left as they
+            # are, new slopes would be trained and then ignored in evaluation.
             if isinstance(layer, nn.TransformerEncoderLayer):
                 layer.activation_relu_or_gelu = 0
             elif isinstance(layer, nn.TransformerEncoder):

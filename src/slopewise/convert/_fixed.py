@@ -1,9 +1,8 @@
-"""Normalisation by fixed numbers, whoever wrote it: modules that compute s·x + t, with an s and a t for each channel.
+"""Normalisation by fixed numbers: modules of any class that compute s·x + t, with an s and a t for each channel.
 
 `torch.nn.BatchNorm2d` in evaluation mode is one, as are the many classes called FrozenBatchNorm2d, subclasses with an
-activation inside (timm's BatchNormAct2d), LayerScale and ActNorm. So they are not told by their class. What a module
-does to its input is read off a pass that was watched, which leaves no room for anything but s·x + t; the numbers are
-then measured, in float64.
+activation inside (timm's BatchNormAct2d), LayerScale and ActNorm. So the class does not decide. The operations that a
+watched pass shows must leave no possibility but s·x + t; s and t are then measured in float64.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from slopewise.convert._refusal import StaysError
-from slopewise.convert._swap import has_hooks
+from slopewise.convert._swap import has_hooks, set_module
 from slopewise.trace import ForwardTrace, ModuleCall, OpCall, Value
 
-# Exact classes, which are looked at as a whole; of any other the operations are read.
+# Exact classes, whose computation is known; of any other class, the operations are read.
 _WHOLE = (
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
     *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
@@ -38,19 +37,19 @@ _MOVES = {
     *("view", "reshape", "permute", "transpose", "movedim", "moveaxis", "swapaxes", "swapdims", "flatten"),
     *("unflatten", "squeeze", "unsqueeze", "contiguous", "clone", "detach"),
 }
-_LIKE = {"to", "type_as", "expand_as", "view_as", "reshape_as"}  # take the second tensor's description, not its values
+_LIKE = {"to", "type_as", "expand_as", "view_as", "reshape_as"}  # take the second tensor's dtype or shape alone
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """One call of a module that computes s·x + t, and then calls submodules one after the other.
+    """A call of a module that computes s·x + t, and then calls submodules one after the other.
 
     Attributes:
-        call: the module's.
-        input: x.
-        output: s·x + t.
-        ops: Operations that compute it.
-        rest: the names of the submodules that are called on it: an activation, or nothing.
+        call: Call of the module.
+        input: Value x.
+        output: Value s·x + t.
+        ops: Operations that compute the output.
+        rest: Names of the submodules that are called on the output: an activation, or none.
     """
 
     call: ModuleCall
@@ -61,17 +60,17 @@ class Fixed:
 
     @property
     def scales(self) -> bool:
-        """Return whether something is multiplied, and not only added or moved."""
+        """True if the input is multiplied, and not only added to or reshaped."""
         return any(op.name in SCALES or op.module is not None for op in self.ops)
 
     @property
     def kind(self) -> str:
-        """The module's class."""
+        """The name of the module's class."""
         return type(self.call.module).__name__
 
 
 def in_order(call: ModuleCall) -> Iterator[OpCall]:
-    """The operations of a call and of those within it, in the order in which they were made."""
+    """Yield the operations of a call and of the calls within it, in the order of the pass."""
     if call.op is not None:
         yield call.op
     for step in call.steps:
@@ -79,28 +78,28 @@ def in_order(call: ModuleCall) -> Iterator[OpCall]:
 
 
 def values_of_inputs(flow: ForwardTrace) -> set[Value]:
-    """The values in a pass that the model's inputs have an influence on; all others are constants."""
-    found = set(flow.root.inputs)
+    """Return the values of a pass that depend on the model's inputs; all others are constants."""
+    varying = set(flow.root.inputs)
     for op in in_order(flow.root):
-        if not found.isdisjoint(op.inputs) and not _describes(op, found):
-            found.update(op.outputs)
-    return found
+        if not varying.isdisjoint(op.inputs) and not _describes(op, varying):
+            varying.update(op.outputs)
+    return varying
 
 
 def _describes(op: OpCall, varying: set[Value]) -> bool:
-    """Return whether an operation asks another tensor for its shape or dtype alone, as `weight.type_as(x)` does."""
+    """Return True if an operation takes only the shape or dtype of varying values, as `weight.type_as(x)` does."""
     return op.name in _LIKE and bool(op.inputs) and op.inputs[0] not in varying
 
 
 def fixed(call: ModuleCall, varying: set[Value]) -> Fixed | None:
-    """A module's call as s·x + t with submodules behind; None where it does no arithmetic of its own on its input.
+    """Return a module's call as s·x + t followed by submodules; None if it does no arithmetic of its own on its input.
 
     Args:
-        call: ModuleCall of the module in a pass in evaluation mode.
+        call: Call of the module in a pass in evaluation mode.
         varying: `values_of_inputs` of that pass.
 
     Raises:
-        StaysError: what the module computes by itself is something else.
+        StaysError: The module's own computation is not s·x + t.
     """
     given = [value for value in call.inputs if value in varying]
     if call.op is not None:
@@ -140,7 +139,7 @@ def fixed(call: ModuleCall, varying: set[Value]) -> Fixed | None:
 
 
 def at(op: OpCall) -> str:
-    """The place of an operation in words."""
+    """Return the line of code of an operation, in words."""
     return f", at {op.where or 'a place unknown'}"
 
 
@@ -151,20 +150,21 @@ def _is_linear(op: OpCall, value: Value, varying: set[Value]) -> bool:
 
 
 def _child(owner: nn.Module, module: nn.Module) -> str | None:
-    """The name of a submodule that could be an activation: nothing with weights that mix channels."""
+    """Return the name of a submodule that may be an activation: it holds no layer that mixes channels; else None."""
     if any(isinstance(part, (nn.Linear, _ConvNd, _NormBase)) for part in module.modules()):
         return None
+    # Not named_children(), which leaves out the second name of a module.
     return next((name for name, child in owner._modules.items() if child is module), None)
 
 
 def scale_and_shift(found: Fixed, dim: int) -> tuple[Tensor, Tensor]:
-    """s and t of a module, in float64, each of them one number for each place in a dimension of its input.
+    """Measure s and t of a module, in float64, one number of each for every index of a dimension of its input.
 
     Raises:
-        StaysError: it does not run by itself, or is no s·x + t when it does.
+        StaysError: The module does not run by itself, or turns out not to compute s·x + t.
     """
     shape = _smaller(found, dim)
-    # What is added to a number this large and taken away again leaves s exact, and is far from the ends of float32.
+    # ((s·L + t) − (−s·L + t)) / 2L is s to rounding for every t; L is also far from the limits of float32.
     large = 2.0**30
 
     def of(alone: nn.Module, x: Tensor) -> Tensor:
@@ -182,11 +182,11 @@ def scale_and_shift(found: Fixed, dim: int) -> tuple[Tensor, Tensor]:
             answers = [of(alone, probe) for probe in probes]
         except StaysError:
             raise
-        except Exception as error:  # it is somebody's code
+        except Exception as error:  # a user's module can raise anything
             first = (str(error).splitlines() or [""])[0]
             raise StaysError(f"it does not run by itself ({type(error).__name__}: {first})") from error
     scale = (up - down) / (2 * large)
-    # Where it casts, it is exact to what it casts to.
+    # A module that casts is only as exact as the dtype that it casts to.
     exact = 1e-6 if any(op.name in _CASTS for op in found.ops) else 1e-11
     for probe, answer in zip(probes, answers, strict=True):
         size = (scale * probe).abs() + shift.abs()
@@ -196,18 +196,18 @@ def scale_and_shift(found: Fixed, dim: int) -> tuple[Tensor, Tensor]:
 
 
 def _smaller(found: Fixed, dim: int) -> tuple[int, ...]:
-    """A shape to measure on: the input's, or less of it where that is large."""
+    """Return the shape to measure on: that of the input, reduced where it is large."""
     shape = found.input.shape
-    if found.call.op is not None:  # of PyTorch's own it is known that size says nothing
+    if found.call.op is not None:  # results of PyTorch's own classes do not depend on the other sizes
         return tuple(size if n == dim else min(size, 2) for n, size in enumerate(shape))
     return (1, *shape[1:]) if dim > 0 and prod(shape) > 2**22 else shape
 
 
 def _alone(found: Fixed) -> nn.Module:
-    """A copy of the module in float64 that leaves out what comes behind s·x + t."""
+    """Return a copy of the module in float64 without the submodules after s·x + t."""
     alone = copy.deepcopy(found.call.module).to("cpu", torch.float64).eval()
     for name in found.rest:
-        alone._modules[name] = nn.Identity()
+        set_module(alone, [name], nn.Identity())
     return alone
 
 
@@ -220,9 +220,9 @@ def _per_channel(numbers: Tensor, dim: int, exact: float) -> Tensor:
 
 
 def stand_in(found: Fixed) -> nn.Module:
-    """Return the rest of a module without its s·x + t: an Identity, or its activation under the same name."""
+    """Return a module without its s·x + t: an Identity, or a Sequential with its activation under the same name."""
     module = found.call.module
-    rest = {name: module._modules[name] for name in found.rest}
+    rest = {name: module.get_submodule(name) for name in found.rest}
     if all(type(child) is nn.Identity and not has_hooks(child) for child in rest.values()):
         return nn.Identity().eval()
     left = nn.Sequential()

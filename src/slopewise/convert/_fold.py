@@ -1,4 +1,4 @@
-"""`fold`: a trained model made ready for use, with normalisation and settled slopes folded away, and measured."""
+"""`fold`: a trained model with normalisation and settled slopes folded away for deployment, and measured."""
 
 from __future__ import annotations
 
@@ -29,42 +29,45 @@ def fold(
     batch_norm: bool = True,
     slopes: bool = True,
 ) -> Folding:
-    """Make a trained model smaller and plainer for use, and measure what each step changes of its outputs.
+    """Simplify a trained model for deployment, and measure how much each step changes its outputs.
 
-    Three steps, each layer by layer. Fused layers are taken apart, so that PyTorch's own layers are left. Batch
-    normalisation, which in evaluation mode is γ·(x − μ)/√(σ² + ε) + β with fixed numbers, is put into the convolution
-    or linear layer before it, wherever nothing else needs that layer's output; so is any other module that is seen and
-    measured to compute s·x + t with fixed numbers for each channel (FrozenBatchNorm2d, LayerScale). And a PReLU whose
-    slopes have settled becomes a `torch.nn.ReLU`, `LeakyReLU` or `Identity`: slopes that are all alike, or all within
-    0.01 of 0, within 0.05 of 1 or within 0.01 of their mean, if the outputs on the example then change by no more than
-    the tolerance, all such PReLUs together. Those that change least come first. Numbers below 0 or above 1 become no
-    LeakyReLU.
+    There are three steps, each of which goes through the layers one by one:
 
-    Folding is exact but for rounding; a layer for which it changes the outputs by more than half the digits of the
-    model's dtype is left, as is one without which the model does not run. The model is run once for each layer, and
-    up to six times for each PReLU.
+    1. Fused layers are split, so that only layers of PyTorch are left.
+    2. Batch normalisation, which in evaluation mode is γ·(x − μ)/√(σ² + ε) + β with fixed numbers, is folded into the
+       convolution or linear layer before it, wherever nothing else needs that layer's output. So is any other module
+       that is recognised, and measured, to compute s·x + t with fixed numbers for each channel (FrozenBatchNorm2d,
+       LayerScale).
+    3. A PReLU whose slopes have settled becomes a `torch.nn.ReLU`, `LeakyReLU` or `Identity`. Slopes have settled if
+       they are all equal, or all within 0.01 of 0, within 0.05 of 1 or within 0.01 of their mean, provided that all
+       such replacements together change the outputs on the example by no more than the tolerance. Those that change
+       least come first. Slopes below 0 or above 1 become no LeakyReLU.
 
-    The model given is not changed. The new one is in evaluation mode; it keeps its class, attributes, device, dtype,
-    hooks and `requires_grad`, but cannot be trained on as if it still had its normalisation.
+    Folding is exact to rounding. A layer stays if folding it changes the outputs by more than half the digits of the
+    model's dtype, or if the model does not run without it. The model is run once for each layer, and up to six times
+    for each PReLU.
+
+    The model given is not changed. The folded one is in evaluation mode. It keeps its class, attributes, device, dtype,
+    hooks and `requires_grad`, but cannot be trained further as if it still had its normalisation.
 
     Args:
-        model: any module, trained. torch.compile's and DataParallel's wrappers are seen through.
-        example_inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments. What is measured is
-            measured on it: take a batch of real data.
-        tolerance: of settling: max|y' − y| / max|y|, for each output tensor y of the model by itself. The default is
-            ten to two hundred times what folding changes by float32's rounding, and a fifth of what one rounding to
-            float16 may change. 0 settles only what changes no output by one bit.
-        batch_norm: fold normalisation.
-        slopes: settle slopes.
+        model: Trained model of any class. The wrappers of torch.compile and DataParallel are looked through.
+        example_inputs: Tensor, tuple of positional arguments or dict of keyword arguments. Changes are measured on it,
+            so pass a batch of real data.
+        tolerance: Largest relative change of an output by settled slopes, max|y' − y| / max|y| for each output tensor
+            y. The default is 10 to 200 times the change of folding by rounding in float32, and a fifth of the change
+            that one rounding to float16 can make. 0 settles only slopes that change no bit of an output.
+        batch_norm: If True, normalisation is folded.
+        slopes: If True, settled slopes are replaced.
 
     Returns:
         A `Folding`: `.model`, `.steps`, `.skipped`, `.changes`; printing it shows a table.
 
     Raises:
-        ConversionError: the model does not run on the example in evaluation mode, returns no tensor, has no values
+        ConversionError: The model does not run on the example in evaluation mode, returns no tensor, has no values
             (meta device), or is wrapped for DistributedDataParallel or FSDP.
-        ValueError: the tolerance is negative or not finite.
-        TypeError: the model is no module.
+        ValueError: The tolerance is negative or not finite.
+        TypeError: The model is no module.
 
     Source: Jacob et al. 2018, section 3.2, https://arxiv.org/abs/1712.05877, for folding batch normalisation.
 
@@ -118,7 +121,7 @@ def fold(
 
 
 def _unfuse_(measured: Measured, allowed: float) -> tuple[list[FoldStep], list[Refusal]]:
-    """Put the pair in the place of every fused layer."""
+    """Replace every fused layer by its normalisation and PReLU."""
     steps, left = [], []
     for layer, (name, *_) in measured.names().items():
         if not isinstance(layer, BatchNormPReLU):
@@ -138,7 +141,7 @@ def _unfuse_(measured: Measured, allowed: float) -> tuple[list[FoldStep], list[R
 
 
 def _fold_norms_(measured: Measured, allowed: float) -> tuple[list[FoldStep], list[Refusal]]:
-    """Fold normalisations into the layers before them; once one is gone, another may follow a layer."""
+    """Fold normalisations into the layers before them, until none is left that directly follows a layer."""
     steps: list[FoldStep] = []
     failed: dict[nn.Module, Refusal] = {}
     more = True
@@ -164,6 +167,6 @@ def _fold_norms_(measured: Measured, allowed: float) -> tuple[list[FoldStep], li
     left += failed.values()
     with_residual = {call.module for call in flow.calls() if len(call.inputs) > 1}
     for pair in (module for module in names if isinstance(module, Pair) and module not in with_residual):
-        if isinstance(pair[0], nn.Identity):  # then the activation is all that it does
+        if isinstance(pair[0], nn.Identity):  # only the activation is left of it
             measured.put({pair: pair[1]})
     return steps, left

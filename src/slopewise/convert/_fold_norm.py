@@ -1,6 +1,6 @@
-"""Normalisation by fixed numbers is s·x + t for each channel, which the layer before it can do as well.
+"""Normalisation by fixed numbers, s·x + t for each channel, folded into the layer before it.
 
-Which layer that is, and whether anything else needs what it gives now, is read off a pass that was watched.
+A watched pass shows which layer that is, and whether anything else needs its output.
 """
 
 from __future__ import annotations
@@ -31,7 +31,12 @@ Affine = tuple[Tensor, Tensor]  # s and t
 
 @dataclass(frozen=True)
 class Foldable:
-    """A normalisation, and the s and t of each layer that it can be folded into: one, or one for each of its calls."""
+    """A normalisation that can be folded.
+
+    Attributes:
+        found: One of its calls.
+        layers: Layers to fold it into, one for each call site, with the s and t of each.
+    """
 
     found: Fixed
     layers: Mapping[Layer, Affine]
@@ -42,21 +47,21 @@ class Foldable:
         return self.found.call.module
 
     def changes(self) -> dict[nn.Module, nn.Module]:
-        """What is to stand in their places.
+        """Return the modules to put in the places of the layers and the normalisation.
 
         Raises:
-            StaysError: the new weights are beyond what their dtype can hold.
+            StaysError: The new weights exceed the range of their dtype.
         """
         new: dict[nn.Module, nn.Module] = {layer: folded(layer, *affine) for layer, affine in self.layers.items()}
         return {**new, self.norm: stand_in(self.found)}
 
 
 def foldable(model: nn.Module, flow: ForwardTrace) -> tuple[list[Foldable], list[Refusal]]:
-    """The normalisations that can be folded, and those that cannot, with the reason.
+    """Return the normalisations that can be folded, and refusals for the others.
 
     Args:
         model: Model in evaluation mode.
-        flow: a pass through it.
+        flow: Pass through the model.
     """
     names = {module: name for name, module in reversed(list(model.named_modules()))}
     ops: defaultdict[nn.Module, list[OpCall]] = defaultdict(list)
@@ -76,13 +81,13 @@ def foldable(model: nn.Module, flow: ForwardTrace) -> tuple[list[Foldable], list
 
 
 def folded(layer: Layer, scale: Tensor, shift: Tensor) -> Layer:
-    """A copy of a linear or convolution layer that gives s·y + t, where the layer gives y.
+    """Return a copy of a linear or convolution layer that computes s·y + t, where the layer computes y.
 
-    With an s and a t for each output channel, its weights are s·W and its bias s·b + t. They are computed in float64
-    and rounded once.
+    With s and t of shape (C,) for C output channels, its weights are s·W and its bias is s·b + t. They are computed in
+    float64 and rounded once.
 
     Raises:
-        StaysError: the new weights are beyond what their dtype can hold.
+        StaysError: The new weights exceed the range of their dtype.
 
     Example:
         >>> linear = nn.Linear(2, 1, bias=False)
@@ -110,7 +115,7 @@ def _exact(tensor: Tensor) -> Tensor:
 
 
 def _turned(weight: Tensor, groups: int | None) -> Tensor:
-    """From (in, out/groups, ...), as a transposed convolution has its weights, to (out, in/groups, ...), and back."""
+    """Return weights (in, out/groups, ...) of a transposed convolution as (out, in/groups, ...), or the reverse."""
     if groups is None:
         return weight
     return weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)  # type: ignore[no-any-return]
@@ -119,7 +124,11 @@ def _turned(weight: Tensor, groups: int | None) -> Tensor:
 def _layers_before(
     calls: Sequence[Fixed], ops: Mapping[nn.Module, Sequence[OpCall]], names: Mapping[nn.Module, str]
 ) -> dict[Layer, Affine]:
-    """The layers whose output a normalisation alone needs, and what it does to each."""
+    """Return the layers whose output only a normalisation needs, with the s and t of each.
+
+    Raises:
+        StaysError: There is no such layer before one of the calls, or something else needs its output.
+    """
     allowed = {op for found in calls for call in found.call.walk() for op in _own(call)}
     layers: dict[Layer, Affine] = {}
     outputs: list[Value] = []
@@ -130,7 +139,7 @@ def _layers_before(
         value = past[-1].outputs[0] if past else found.input
         affine = scale_and_shift(found, _dimension(found, value, names[layer]))
         if layer in layers and not all(map(torch.equal, layers[layer], affine)):
-            raise StaysError(f"it does another thing at each of its calls behind {names[layer]}")
+            raise StaysError(f"it computes something else at each of its calls after {names[layer]}")
         layers[layer] = affine
     others = [_named(user, names) for value in outputs for user in value.users if user not in allowed]
     if others:
@@ -144,7 +153,7 @@ def _own(call: ModuleCall) -> Iterable[OpCall]:
 
 
 def _dimension(found: Fixed, value: Value, layer: str) -> int:
-    """The dimension of the layer's channels, in which alone the numbers may differ."""
+    """Return the dimension of the layer's channels, the only one along which s and t may vary."""
     dim = None if value.axis is None else value.axis.dim
     if dim is None or (found.call.op is not None and dim != 1):
         raise StaysError(f"it normalises dimension 1 of {value.shape}, which is not that of {layer}'s channels")
@@ -152,7 +161,7 @@ def _dimension(found: Fixed, value: Value, layer: str) -> int:
 
 
 def _layer_before(found: Fixed, names: Mapping[nn.Module, str]) -> tuple[Layer, list[OpCall]]:
-    """The layer that gives a normalisation its input, and what does nothing in between."""
+    """Return the layer that computes a normalisation's input, and the operations between them that change nothing."""
     value, past, before = found.input, list[OpCall](), found.input.producer
     while before is not None and type(before.module) in _PAST:
         past.insert(0, before)
@@ -180,7 +189,7 @@ def _layer_before(found: Fixed, names: Mapping[nn.Module, str]) -> tuple[Layer, 
 
 
 def _in_sight(value: Value, before: ModuleCall, after: ModuleCall) -> Iterator[nn.Module]:
-    """The modules whose hooks get a value that one call gives and another takes: these, and what is around them."""
+    """Yield the modules whose hooks see a value passed from one call to another: theirs, and those around them."""
     call: ModuleCall | None = before
     while call is not None and (call is before or value in call.outputs):
         yield call.module
@@ -192,7 +201,7 @@ def _in_sight(value: Value, before: ModuleCall, after: ModuleCall) -> Iterator[n
 
 
 def _named(op: OpCall, names: Mapping[nn.Module, str]) -> str:
-    """An operation in words."""
+    """Return a name for an operation in messages."""
     if op.name == "output":
         return "the caller, who is returned it,"
     return op.name if op.module is None else names[op.module] or op.name

@@ -1,4 +1,4 @@
-"""What folding has to show: the model, what was done to it step by step, and what that changed."""
+"""Result of folding: the model, the steps, and the measured changes of its outputs."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _DOES: Mapping[Kind, str] = {
 
 @dataclass(frozen=True)
 class FoldStep:
-    """One layer that was folded.
+    """A layer that was folded.
 
     Attributes:
-        kind: "unfuse" took a fused layer apart, "fold" put a normalisation into the layer before it, "settle" replaced
-            a PReLU.
-        name: of the layer.
-        was: its class; of a PReLU the number of its slopes, too.
-        became: what stands there now, or where it is now.
-        change: of the model's outputs on the example by this step, for the output where it is relatively largest.
-        removed: how many parameters fewer the model has.
+        kind: "unfuse" for a fused layer that was split, "fold" for a normalisation that was folded into the layer
+            before it, "settle" for a PReLU that was replaced.
+        name: Name of the layer.
+        was: Class of the layer; for a PReLU, with the number of its slopes.
+        became: Module that took its place, or the layer that it is a part of now.
+        change: Change of the model's outputs on the example by this step, for the output with the largest relative one.
+        removed: Number of parameters by which the model shrank.
     """
 
     kind: Kind
@@ -44,18 +44,18 @@ class FoldStep:
 
 @dataclass(frozen=True)
 class Folding:
-    """A folded model and what is known of it; ``str()`` is a table.
+    """A folded model, with the steps and the measured changes; ``str()`` is a table.
 
     Attributes:
-        model: the new model, in evaluation mode; the one that was given is unchanged.
-        steps: what was done, in order.
-        skipped: fused layers, normalisations and PReLUs that stay as they were, each with the reason.
-        changes: of the outputs on the example by all steps of a kind together, measured from the model before the
-            first to the model after the last of them.
-        change: of the outputs, from the model given, in evaluation mode, to the new one.
-        tolerance: how large `changes["settle"].relative` was allowed to be.
-        removed: how many parameters the model has fewer than the one given.
-        notes: what else is worth knowing.
+        model: Folded model, in evaluation mode; the one that was given is unchanged.
+        steps: Steps, in order.
+        skipped: Fused layers, normalisations and PReLUs that stay as they were, each with the reason.
+        changes: Change of the outputs on the example by all steps of a kind together, from the model before the first
+            of them to the model after the last.
+        change: Change of the outputs on the example, from the model given, in evaluation mode, to the folded one.
+        tolerance: Largest `changes["settle"].relative` that was allowed.
+        removed: Number of parameters by which the model shrank.
+        notes: Further notes.
     """
 
     model: nn.Module
@@ -68,7 +68,7 @@ class Folding:
     notes: tuple[str, ...] = ()
 
     def of(self, kind: Kind) -> tuple[FoldStep, ...]:
-        """The steps of a kind, in order."""
+        """Return the steps of a kind, in order."""
         return tuple(step for step in self.steps if step.kind == kind)
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
-"""Batch normalisation and the PReLU behind it, with or without a residual between them, as one layer.
+"""Batch normalisation and the PReLU after it, with or without a residual between them, fused into one layer.
 
-Whether nothing else needs the value between is read off the passes that were watched. The PReLU may also be within the
-normalisation, as in timm's BatchNormAct2d.
+Watched passes show that nothing else needs the value between them. The PReLU may also be inside the normalisation, as
+in timm's BatchNormAct2d.
 """
 
 from __future__ import annotations
@@ -30,7 +30,14 @@ _SUMS = frozenset(("add", "add_", "__add__", "__iadd__", "__radd__", "iadd"))
 
 @dataclass(frozen=True)
 class Fusion:
-    """A pair that was fused; `why_not` says why one was not, and is None otherwise."""
+    """A pair of normalisation and PReLU.
+
+    Attributes:
+        activation: Name of the PReLU.
+        normalisation: Name of the normalisation, which the fused layer gets.
+        residual: True if a residual is added between the two.
+        why_not: Reason for which the pair was not fused; None if it was.
+    """
 
     activation: str
     normalisation: str
@@ -40,9 +47,13 @@ class Fusion:
 
 @dataclass(frozen=True)
 class _Pair:
-    """One PReLU behind one BatchNorm in a pass; `sum` is the addition between them.
+    """A call of a PReLU on the output of a BatchNorm.
 
-    Of a subclass of a BatchNorm, which may hold the PReLU, `subclass` is what it was seen to do.
+    Attributes:
+        activation: Call of the PReLU.
+        normalisation: Call of the BatchNorm.
+        sum: Addition of a residual between the two, if any.
+        subclass: Computation of a subclass of a BatchNorm, which may hold the PReLU; None for PyTorch's own classes.
     """
 
     activation: ModuleCall
@@ -52,12 +63,15 @@ class _Pair:
 
 
 def fuse_(model: nn.Module, flows: list[ForwardTrace], *, low_memory: bool) -> tuple[list[Fusion], dict[str, str]]:
-    """Fuse what can be fused, in place; returns what was and was not, and which modules were rewritten and why.
+    """Fuse all pairs that can be fused, in place.
 
     Args:
-        model: in which every PReLU is one call site.
-        flows: passes through it.
-        low_memory: of the new layers.
+        model: Model in which every PReLU is one call site.
+        flows: Passes through the model.
+        low_memory: If True, fused layers keep their outputs for the backward pass instead of their inputs.
+
+    Returns:
+        The pairs, fused or not, and the modules that were rewritten, by name, with the way and the reason.
     """
     names = {module: name for name, module in reversed(list(model.named_modules()))}
     fusions, rewritten = [], {}
@@ -84,7 +98,7 @@ def fuse_(model: nn.Module, flows: list[ForwardTrace], *, low_memory: bool) -> t
 
 
 def _pairs(flows: list[ForwardTrace]) -> dict[nn.Module, list[_Pair]]:
-    """For each PReLU the pairs that it ends, one a call; only where each call ends one, of one BatchNorm."""
+    """Return the pairs of each PReLU, one for each call, if all its calls are on outputs of the same BatchNorm."""
     pairs: defaultdict[nn.Module, list[_Pair | None]] = defaultdict(list)
     for flow in flows:
         varying = values_of_inputs(flow)
@@ -100,7 +114,7 @@ def _pairs(flows: list[ForwardTrace]) -> dict[nn.Module, list[_Pair]]:
 
 
 def _pair(activation: ModuleCall, op: OpCall) -> _Pair | None:
-    # A PReLU and a dropout before it change places without a trace: f(s·x) = s·f(x) for every s ≥ 0.
+    # A PReLU commutes with dropout before it: f(s·x) = s·f(x) for every s ≥ 0.
     before = _before(activation.inputs[0], op, past=_PAST)
     if before is not None and _is_batch_norm(before):
         return _Pair(activation, before.call)
@@ -117,14 +131,14 @@ def _pair(activation: ModuleCall, op: OpCall) -> _Pair | None:
 
 
 def _pair_of_subclass(activation: ModuleCall, op: OpCall, varying: set[Value]) -> _Pair | None:
-    """The pair that a PReLU ends within a subclass of a BatchNorm, or behind one."""
+    """Return the pair of a PReLU inside a subclass of a BatchNorm, or after one; None if there is none."""
     before = _before(activation.inputs[0], op, past=_PAST)
     if before is None or before.module is not None or not isinstance(before.call.module, _BatchNorm):
         return None
     found = _fixed(before.call, varying)
     if found is None or found.ops != (before,) or before.name != "batch_norm":
         return None
-    last = before.call.module._modules[found.rest[-1]] if found.rest else activation.module
+    last = before.call.module.get_submodule(found.rest[-1]) if found.rest else activation.module
     return _Pair(activation, before.call, subclass=found) if last is activation.module else None
 
 
@@ -136,7 +150,7 @@ def _fixed(call: ModuleCall, varying: set[Value]) -> Fixed | None:
 
 
 def _behind_fixed(flows: list[ForwardTrace]) -> dict[nn.Module, nn.Module]:
-    """The PReLUs in and right behind normalisation by numbers that are fixed in training, too, and the latter."""
+    """Return the PReLUs inside or after normalisation whose numbers are fixed in training as well, with the latter."""
     each = []
     for flow in flows:
         varying, found = values_of_inputs(flow), dict[nn.Module, nn.Module]()
@@ -155,7 +169,7 @@ def _behind_fixed(flows: list[ForwardTrace]) -> dict[nn.Module, nn.Module]:
 
 
 def _before(value: Value, user: OpCall, *, past: tuple[type[nn.Module], ...] = (nn.Identity,)) -> OpCall | None:
-    """The operation that gives a value, past some layers; None if something else than `user` needs it as well."""
+    """Return the operation that computes a value, before some layers; None if not only `user` needs the value."""
     while value.users == [user] and (op := value.producer) is not None:
         if op.module is None or type(op.module) not in past or has_hooks(op.module):
             return op
@@ -184,7 +198,7 @@ def _fused_layer(pairs: list[_Pair], flows: list[ForwardTrace], *, low_memory: b
 
 
 def _rewrite_sum_(pairs: list[_Pair], first: OpCall) -> None:
-    """Let the module that adds call the normalisation where it adds, with the residual."""
+    """Rewrite the module that adds the residual: it passes the residual to the fused layer instead."""
     pair, owner = pairs[0], first.call.module
     if any(p.sum is None or p.sum.call.module is not owner for p in pairs):
         raise CannotRewriteError("the residual is added in several modules")
@@ -210,7 +224,7 @@ def _rewrite_sum_(pairs: list[_Pair], first: OpCall) -> None:
 
 
 def _behind(owner: nn.Module, node: object) -> list[fx.Node]:
-    """The node that gives a value, last, and the identities that it goes through before."""
+    """Return the node that computes a value, last in a list, after the identities that the value passes through."""
     path = []
     while isinstance(node, fx.Node):
         path.append(node)
@@ -221,7 +235,7 @@ def _behind(owner: nn.Module, node: object) -> list[fx.Node]:
 
 
 def _between(call: ModuleCall, owner: nn.Module) -> list[nn.Module]:
-    """The modules around a call, up to the owner."""
+    """Return the modules around a call, innermost first, up to the owner, which is left out."""
     around, parent = [], call.parent
     while parent is not None and parent.module is not owner:
         around.append(parent.module)
@@ -232,9 +246,9 @@ def _between(call: ModuleCall, owner: nn.Module) -> list[nn.Module]:
 
 
 def _node(owner: nn.Module, graph: fx.Graph, module: nn.Module) -> fx.Node:
-    found: list[fx.Node] = [
+    nodes: list[fx.Node] = [
         n for n in graph.nodes if n.op == "call_module" and owner.get_submodule(str(n.target)) is module
     ]
-    if len(found) != 1:
+    if len(nodes) != 1:
         raise CannotRewriteError("the graph is not what was run")
-    return found[0]
+    return nodes[0]

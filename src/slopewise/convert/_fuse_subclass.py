@@ -1,4 +1,4 @@
-"""Subclasses of PyTorch's batch normalisation, with an activation inside or not: what they compute, proved."""
+"""Subclasses of PyTorch's batch normalisation, with or without an activation inside, compared with their base class."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from slopewise.nn import pair
 
 
 def plain_of(seen: Fixed, activation: nn.Module, stocks: Iterable[type[_BatchNorm]]) -> _BatchNorm:
-    """PyTorch's own normalisation that a subclass computes, but for the activation inside; they share their tensors.
+    """Return PyTorch's own normalisation with the tensors of a subclass, if the subclass computes the same.
 
     Args:
         seen: Call of the module in a pass.
-        activation: the last thing that it does, if it holds one.
-        stocks: the classes to choose from.
+        activation: Activation that the module applies last, if it holds one.
+        stocks: Classes of PyTorch to choose from.
 
     Raises:
-        CannotRewriteError: it is none of these, or does, holds or is watched by more than that.
+        CannotRewriteError: The module is a subclass of none of these, computes something else, or has further tensors
+            or hooks.
     """
     bn = seen.call.module
     name = type(bn).__name__
@@ -51,7 +52,10 @@ def plain_of(seen: Fixed, activation: nn.Module, stocks: Iterable[type[_BatchNor
 
 
 def _alike(one: nn.Module, other: nn.Module, shape: tuple[int, ...]) -> bool:
-    """Return whether two modules give the same in training and evaluation, and keep the same statistics, in float64."""
+    """Return True if two modules return the same, and keep the same statistics, in training and evaluation.
+
+    They are compared in float64, on random inputs of the given shape.
+    """
     generator = torch.Generator().manual_seed(0)
     outputs: list[list[Tensor]] = []
     try:
@@ -60,7 +64,7 @@ def _alike(one: nn.Module, other: nn.Module, shape: tuple[int, ...]) -> bool:
             for training in (True, True, False):
                 x = torch.randn(shape, generator=generator, dtype=torch.float64) + 1.0
                 outputs.append([module.train(training)(x.clone()) for module in modules])
-    except Exception as error:  # it is somebody's code
+    except Exception as error:  # a user's module can raise anything
         first = (str(error).splitlines() or [""])[0]
         reason = f"{type(one).__name__} does not run by itself ({type(error).__name__}: {first})"
         raise CannotRewriteError(reason) from error
@@ -70,7 +74,7 @@ def _alike(one: nn.Module, other: nn.Module, shape: tuple[int, ...]) -> bool:
 
 def _statistics(module: nn.Module) -> list[Tensor]:
     bn = next(part for part in module.modules() if isinstance(part, _BatchNorm))
-    return [buffer for buffer in bn._buffers.values() if buffer is not None]
+    return list(bn.buffers(recurse=False))
 
 
 def _close(pair: Sequence[Tensor]) -> bool:

@@ -1,7 +1,7 @@
-"""Rewriting by torch.fx: a module's forward pass as a graph, edited, and given back to the module as its code.
+"""Rewriting by torch.fx: a module's forward pass is traced as a graph, edited, and set as the module's new code.
 
-Loops are unrolled and helper functions seen through, but what the graph does is fixed: a forward pass that depends on
-values, or on the training mode other than through its submodules, cannot be rewritten so.
+Loops are unrolled and helper functions inlined. The graph is fixed: a forward pass that depends on values, or on the
+training mode other than through its submodules, cannot be rewritten in this way.
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ from slopewise.activations import Activation, activations_in, kind_of_function, 
 from slopewise.convert._rewritten import CannotRewriteError, Method, rewrite_
 from slopewise.trace import ModuleCall, OpCall, Value
 
-_FAR, _DEEP = 24, 24  # how many operations an activation that is written out may have, and how many in a row
+_FAR, _DEEP = 24, 24  # largest number of operations of an activation that is written out, and of those in a row
+# A watched pass names the operators as Python dispatches them (`2 - x` is rsub), fx as functions of `operator`.
 _TURNED = {"rsub": "sub", "rdiv": "div", "rtruediv": "div", "rmul": "mul", "radd": "add", "rpow": "pow"}
 _SPELLED = {"truediv": "div", "true_divide": "div", "divide": "div", "multiply": "mul", "imul": "mul", "iadd": "add"}
 
 
 class _Tracer(fx.Tracer):
-    """Looks into the module traced, and into those of its submodules that are named."""
+    """Tracer that inlines the traced module and the given submodules only.
+
+    By default, fx inlines every module that is not of torch.nn, so that its calls would be missing from the graph.
+    """
 
     def __init__(self, opened: Collection[nn.Module]) -> None:
         super().__init__()
@@ -33,14 +37,14 @@ class _Tracer(fx.Tracer):
 
 
 def traced(owner: nn.Module, opened: Collection[nn.Module] = ()) -> fx.Graph:
-    """The graph of a module's forward pass, submodules as they are called.
+    """Return the graph of a module's forward pass, in which calls of submodules are nodes.
 
     Args:
-        owner: the module.
-        opened: submodules whose own forward pass is to be part of the graph.
+        owner: Module to trace.
+        opened: Submodules whose own forward pass is inlined.
 
     Raises:
-        CannotRewriteError: the forward pass is not one graph, or another one in training.
+        CannotRewriteError: The forward pass cannot be traced, or is a different one in training.
     """
     modes = {module: module.training for module in owner.modules()}
     graphs = []
@@ -48,19 +52,24 @@ def traced(owner: nn.Module, opened: Collection[nn.Module] = ()) -> fx.Graph:
         for training in (True, False):
             owner.train(training)
             graphs.append(_Tracer(opened).trace(owner))
-    except Exception as error:  # a forward pass can raise anything when it meets no tensors
+    except Exception as error:  # a forward pass can raise anything when it is given fx's proxies instead of tensors
         reason = (str(error).splitlines() or [""])[0]
         raise CannotRewriteError(f"torch.fx cannot trace {type(owner).__name__}: {reason}") from error
     finally:
         for module, mode in modes.items():
             module.training = mode
+    # Graphs have no equality; their code is the same if and only if they take the same steps.
     if graphs[0].python_code("self").src != graphs[1].python_code("self").src:
         raise CannotRewriteError(f"the forward pass of {type(owner).__name__} is another one in training")
     return graphs[0]
 
 
 def put_back_(owner: nn.Module, graph: fx.Graph) -> None:
-    """Let a graph be the module's forward pass."""
+    """Make a graph the module's forward pass.
+
+    The code is taken from the graph, since a torch.fx.GraphModule would change the module's class and drop its other
+    attributes and methods.
+    """
     graph.lint()
     code = graph.python_code("self")
     text = code.src.strip() + "\n"
@@ -69,24 +78,25 @@ def put_back_(owner: nn.Module, graph: fx.Graph) -> None:
 
 
 def rewrite_graph_(owner: nn.Module, passes: Sequence[ModuleCall], edits: dict[int, str]) -> None:
-    """Let the forward pass call submodules at some of its steps.
+    """Rewrite a forward pass so that it calls submodules at some of its steps.
 
     Args:
-        owner: the module.
-        passes: calls of it that were watched.
-        edits: by the number of a step, the submodule to be called on the same input.
+        owner: Module to rewrite.
+        passes: Watched calls of the module.
+        edits: Attribute of the submodule to call on the step's input, by the number of the step.
 
     Raises:
-        CannotRewriteError: as in `traced`, or the graph is not what was watched. Nothing is changed then.
+        CannotRewriteError: The module cannot be traced, or its graph differs from the watched passes. Nothing is
+            changed then.
     """
     graph = traced(owner)
-    wanted = [node for node in graph.nodes if _seen_in(owner, node) is not None]
+    known = [node for node in graph.nodes if _seen_in(owner, node) is not None]
     for call in passes:
         steps = [step for step in call.steps if _seen(step) is not None]
-        if [_seen(step) for step in steps] != [_seen_in(owner, node) for node in wanted]:
+        if [_seen(step) for step in steps] != [_seen_in(owner, node) for node in known]:
             raise CannotRewriteError(f"torch.fx sees another forward pass of {type(owner).__name__} than was run")
     steps = passes[0].steps
-    nodes = dict(zip([n for n, step in enumerate(steps) if _seen(step) is not None], wanted, strict=True))
+    nodes = dict(zip([n for n, step in enumerate(steps) if _seen(step) is not None], known, strict=True))
     written = dict(activations_in(passes[0])) if any(number not in nodes for number in edits) else {}
     sources = {number: _first_input(nodes[number]) for number in edits if number in nodes}
     for number in edits.keys() - nodes.keys():
@@ -94,9 +104,9 @@ def rewrite_graph_(owner: nn.Module, passes: Sequence[ModuleCall], edits: dict[i
     for number, attribute in edits.items():
         node = nodes[number]
         with graph.inserting_before(node):
-            instead = graph.call_module(attribute, (sources[number],))
-        node.replace_all_uses_with(instead)
-        sources = {other: instead if source is node else source for other, source in sources.items()}
+            call_node = graph.call_module(attribute, (sources[number],))
+        node.replace_all_uses_with(call_node)
+        sources = {other: call_node if source is node else source for other, source in sources.items()}
         _erase(graph, node, sources[number])
     put_back_(owner, graph)
 
@@ -108,12 +118,12 @@ def _first_input(node: fx.Node) -> Any:
 def _written_out(
     graph: fx.Graph, call: ModuleCall, number: int, written: Mapping[OpCall | ModuleCall, Activation]
 ) -> tuple[fx.Node, fx.Node]:
-    """The node of the last operation of an activation that is written out, and the one of its input.
+    """Return the nodes of the last operation of an activation that is written out, and of its input.
 
-    The same expression may stand there several times: they are in the same order as in the pass.
+    Where the same expression occurs several times, the occurrences have the same order in the graph and in the pass.
     """
-    found = written[call.steps[number]]
-    form = _form(found.ops[-1], found.input)
+    activation = written[call.steps[number]]
+    form = _form(activation.ops[-1], activation.input)
     alike = [step for step, other in written.items() if other.ops and _form(other.ops[-1], other.input) == form]
     nodes = [(node, source) for node in graph.nodes for source in _behind(node) if _form(node, source) == form]
     if len(nodes) != len(alike):
@@ -122,7 +132,7 @@ def _written_out(
 
 
 def _erase(graph: fx.Graph, node: fx.Node, source: object) -> None:
-    """Take a node away, and what it alone made of its source."""
+    """Erase a node, and the nodes between it and its source that nothing else uses."""
     before = [given for given in node.all_input_nodes if given is not source and given.op != "placeholder"]
     graph.erase_node(node)
     for given in before:
@@ -131,25 +141,25 @@ def _erase(graph: fx.Graph, node: fx.Node, source: object) -> None:
 
 
 def _behind(node: fx.Node) -> list[fx.Node]:
-    """The nodes that a node is computed from, nearest first, as far as an activation may reach."""
-    found: dict[fx.Node, None] = {}
+    """Return the nodes from which a node is computed, nearest first, as far as an activation may extend."""
+    sources: dict[fx.Node, None] = {}
     ahead = [node]
-    while ahead and len(found) < _FAR:
+    while ahead and len(sources) < _FAR:
         for source in ahead.pop(0).all_input_nodes:
-            if source not in found:
-                found[source] = None
+            if source not in sources:
+                sources[source] = None
                 ahead.append(source)
-    return list(found)
+    return list(sources)
 
 
-def _form(found: OpCall | fx.Node, source: Value | fx.Node, depth: int = 0) -> object:
-    """Return the way an operation's result is computed from a value, in a form that a pass and a graph share."""
-    if isinstance(found, OpCall):
-        name, args, kwargs = plain_name(found), found.args, found.kwargs
+def _form(step: OpCall | fx.Node, source: Value | fx.Node, depth: int = 0) -> object:
+    """Return the expression by which a step computes its result from a value, equal for a pass and a graph."""
+    if isinstance(step, OpCall):
+        name, args, kwargs = plain_name(step), step.args, step.kwargs
     else:
-        target = found.target
+        target = step.target
         spelled = target if isinstance(target, str) else getattr(target, "__name__", str(target))
-        name, args, kwargs = spelled.partition(".")[0].strip("_"), found.args, found.kwargs
+        name, args, kwargs = spelled.partition(".")[0].strip("_"), step.args, step.kwargs
 
     def given(argument: object) -> object:
         if argument is source:
@@ -178,7 +188,7 @@ def _form(found: OpCall | fx.Node, source: Value | fx.Node, depth: int = 0) -> o
 
 
 def _seen(step: OpCall | ModuleCall) -> object:
-    """What a step and a node of the graph are matched by."""
+    """Return the module or kind of function by which a step is matched with a node; None if it is not matched."""
     if isinstance(step, ModuleCall):
         return step.module
     kind = kind_of_function(step.function)
@@ -186,6 +196,7 @@ def _seen(step: OpCall | ModuleCall) -> object:
 
 
 def _seen_in(owner: nn.Module, node: fx.Node) -> object:
+    """Return the same for a node of the graph."""
     if node.op == "call_module":
         return owner.get_submodule(str(node.target))
     kind = kind_of_function(node.target) if node.op in ("call_function", "call_method") else None

@@ -1,4 +1,4 @@
-"""A model that is changed step by step: what each step does to its outputs is measured, costly ones are not made."""
+"""A model that is changed step by step; each change of its outputs is measured, and undone if it is too large."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from slopewise.convert._swap import copy_of, swap_
 from slopewise.errors import ConversionError
 from slopewise.trace import Inputs
 
-Changes = Mapping[nn.Module, nn.Module]  # modules, and what is to stand in their places
+Changes = Mapping[nn.Module, nn.Module]  # modules, and the ones that take their places
 
 
 class Measured:
-    """A copy of a model in evaluation mode, and what it returns on the example.
+    """A copy of a model in evaluation mode, with its outputs on the example.
 
     Attributes:
-        model: the copy, changed in place; another object once it is itself replaced.
-        inputs: what it is run on.
-        outputs: the tensors that it returns as it is now.
+        model: Copy that is changed in place; another object once it is itself replaced.
+        inputs: Inputs on which it is run.
+        outputs: Tensors that the model returns in its present state.
     """
 
     def __init__(self, model: nn.Module, inputs: Inputs) -> None:
@@ -44,49 +44,49 @@ class Measured:
 
     @property
     def rounding(self) -> float:
-        """What is taken for rounding, relative: half the digits of the coarsest dtype, since errors add up."""
+        """The largest relative difference that counts as rounding; see `tolerance`."""
         return tolerance((*self.model.parameters(), *self.outputs))
 
     def names(self) -> dict[nn.Module, tuple[str, ...]]:
-        """Every module's names."""
+        """Return all names of every module."""
         names: defaultdict[nn.Module, list[str]] = defaultdict(list)
         for name, module in self.model.named_modules(remove_duplicate=False):
             names[module].append(name)
-        return {module: tuple(found) for module, found in names.items()}
+        return {module: tuple(listed) for module, listed in names.items()}
 
     def count(self) -> int:
-        """How many parameters there are, in numbers."""
+        """Return the number of parameters, counted in elements."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     def put(self, changes: Changes) -> None:
-        """Let modules stand in the places of others, with the hooks that were there."""
+        """Replace modules, and keep their hooks."""
         for old, new in changes.items():
             self.model = swap_(self.model, old, new)
 
     def outputs_with(self, changes: Changes) -> list[Tensor]:
-        """What the model would return; it is left as it is.
+        """Return the outputs that the model would have with some changes; it stays as it is.
 
         Raises:
-            StaysError: it would not run.
+            StaysError: The model does not run with these changes.
         """
         self.put(changes)
         try:
             return run(self.model, self.inputs, "evaluation")
-        except Exception as error:  # code around the layer can read attributes of it
+        except Exception as error:  # code around the layer may read its attributes
             raise StaysError(f"the model does not run without it ({_first(error)})") from error
         finally:
             self.put({new: old for old, new in changes.items()})
 
     def attempt(self, changes: Changes, allowed: float, since: Sequence[Tensor] | None = None) -> Difference:
-        """Change the model for good; returns what that changes of its outputs.
+        """Change the model, and return the change of its outputs.
 
         Args:
-            changes: to make.
-            allowed: how large the relative difference from `since` may become.
-            since: earlier outputs; those before this change if left out.
+            changes: Changes to make.
+            allowed: Largest relative difference of the new outputs from `since`.
+            since: Earlier outputs; None for those before this change.
 
         Raises:
-            StaysError: it would become larger, or the model not run. Nothing is changed then.
+            StaysError: The difference is larger, or the model does not run. Nothing is changed then.
         """
         outputs = self.outputs_with(changes)
         total = largest_change(self.outputs if since is None else since, outputs)
@@ -98,7 +98,7 @@ class Measured:
 
 
 def largest_change(before: Sequence[Tensor], after: Sequence[Tensor]) -> Difference:
-    """The difference of the output for which it is relatively largest; infinite if they are no longer of one kind.
+    """Return the difference of the output with the largest relative one; infinite if their dtypes differ.
 
     Example:
         >>> import torch
@@ -107,8 +107,8 @@ def largest_change(before: Sequence[Tensor], after: Sequence[Tensor]) -> Differe
     """
     if [t.dtype for t in before] != [t.dtype for t in after]:
         return Difference(math.inf, 1.0)
-    each = [difference([one], [other]) for one, other in zip(before, after, strict=True)]
-    return max(each, key=lambda found: found.relative)
+    changes = [difference([old], [new]) for old, new in zip(before, after, strict=True)]
+    return max(changes, key=lambda change: change.relative)
 
 
 def _first(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Everything in a model that normalises, PyTorch's classes and other people's: by fixed numbers, or not, and why."""
+"""Modules of any class that normalise: by fixed numbers, or with the reason why not."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _STATISTICS = {"mean", "var", "std", "var_mean", "std_mean", "norm", "vector_nor
 
 
 def norms(model: nn.Module, flow: ForwardTrace, varying: set[Value]) -> Iterator[tuple[Fixed, ...] | Refusal]:
-    """For each module that normalises: its calls, where each is s·x + t with fixed numbers, else why it stays.
+    """Yield, for each module that normalises, its calls if all are s·x + t with fixed numbers, else a refusal.
 
     Args:
         model: Model in evaluation mode.
-        flow: a pass through it.
+        flow: Pass through the model.
         varying: `values_of_inputs` of that pass.
     """
     calls: defaultdict[nn.Module, list[ModuleCall]] = defaultdict(list)
@@ -37,17 +37,21 @@ def norms(model: nn.Module, flow: ForwardTrace, varying: set[Value]) -> Iterator
             elif not calls[module]:
                 if "norm" in kind.lower() and _is_leaf(module):
                     raise StaysError("the example does not reach it")
-            elif (found := _of_other(calls[module], varying)) is not None:
-                yield found
-            elif (does := _normalises(calls[module], varying) or _scales(calls[module], varying)) is not None:
-                op, why = does
+            elif (fixed_calls := _of_other(calls[module], varying)) is not None:
+                yield fixed_calls
+            elif (other := _normalises(calls[module], varying) or _scales(calls[module], varying)) is not None:
+                op, why = other
                 yield Refusal(name, kind if _is_leaf(module) else op.name, why)
         except StaysError as why:
             yield Refusal(name, kind, str(why), bool(calls[module]))
 
 
 def _of_stock(module: nn.Module, calls: Sequence[ModuleCall], varying: set[Value]) -> tuple[Fixed, ...]:
-    """The calls of one of PyTorch's normalisations, or of a subclass."""
+    """Return the calls of one of PyTorch's normalisations, or of a subclass, as s·x + t.
+
+    Raises:
+        StaysError: One of them is not.
+    """
     if not calls:
         raise StaysError("the example does not reach it")
     if not isinstance(module, _NormBase):
@@ -57,25 +61,25 @@ def _of_stock(module: nn.Module, calls: Sequence[ModuleCall], varying: set[Value
     if module.running_mean is None or module.running_var is None:
         each = "batch" if isinstance(module, _BatchNorm) else "sample"
         raise StaysError(f"it keeps no running statistics, and normalises each {each} by its own")
-    found = [one for call in calls if (one := fixed(call, varying)) is not None]
-    if len(found) < len(calls):
+    fixed_calls = [as_fixed for call in calls if (as_fixed := fixed(call, varying)) is not None]
+    if len(fixed_calls) < len(calls):
         raise StaysError(f"a {type(module).__name__} may compute something else than what it is a subclass of")
-    return tuple(found)
+    return tuple(fixed_calls)
 
 
 def _of_other(calls: Sequence[ModuleCall], varying: set[Value]) -> tuple[Fixed, ...] | None:
-    """The calls of any other module, where each is s·x + t with something multiplied; None where one is not."""
+    """Return the calls of any other module as s·x + t; None if one is not, or does not multiply."""
     try:
-        found = [one for call in calls if (one := fixed(call, varying)) is not None and one.scales]
+        fixed_calls = [as_fixed for call in calls if (as_fixed := fixed(call, varying)) is not None and as_fixed.scales]
     except StaysError:
         return None
-    if found and calls[0].module.training:
+    if fixed_calls and calls[0].module.training:
         raise StaysError("it stays in training mode when the model is put in evaluation mode")
-    return tuple(found) if len(found) == len(calls) else None
+    return tuple(fixed_calls) if len(fixed_calls) == len(calls) else None
 
 
 def _normalises(calls: Sequence[ModuleCall], varying: set[Value]) -> tuple[OpCall, str] | None:
-    """An operation by which a module normalises in its own forward pass, and what is to be said of it."""
+    """Return an operation by which a module normalises in its own forward pass, and the reason why that stays."""
     for call in calls:
         module = call.module
         for op in _own(call, varying):
@@ -90,7 +94,7 @@ def _normalises(calls: Sequence[ModuleCall], varying: set[Value]) -> tuple[OpCal
 
 
 def _scales(calls: Sequence[ModuleCall], varying: set[Value]) -> tuple[OpCall, str] | None:
-    """An operation by which a module scales channels by constants in its own forward pass, and what is to be said."""
+    """Return an operation by which a module scales channels in its own forward pass, and the reason why that stays."""
     for call in calls:
         for op in _own(call, varying):
             constants = [value for value in op.inputs if value not in varying]
@@ -105,10 +109,10 @@ def _scales(calls: Sequence[ModuleCall], varying: set[Value]) -> tuple[OpCall, s
 
 
 def _own(call: ModuleCall, varying: set[Value]) -> Iterator[OpCall]:
-    """The operations of a call itself that the model's inputs have an influence on."""
+    """Return the operations of a call itself that depend on the model's inputs."""
     return (step for step in call.steps if isinstance(step, OpCall) and not varying.isdisjoint(step.inputs))
 
 
 def _is_leaf(module: nn.Module) -> bool:
-    """Return whether a module has no layer that mixes channels, and so is a layer, and no block of these."""
+    """Return True if no part of a module mixes channels, so that the module is a layer, and not a block of layers."""
     return not any(isinstance(part, (nn.Linear, _ConvNd)) for part in module.modules())

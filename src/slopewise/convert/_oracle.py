@@ -1,8 +1,9 @@
 """An oracle for conversions: the model as it was given, with a reference PReLU computed at each call of an activation.
 
-It knows nothing of how conversion rewrites a model: the n-th activation of a pass is computed otherwise, by PyTorch's
-dispatch of functions and by hooks, in the model given. What the converted model returns is then compared with that, at
-slopes that are all different, for at the slope that says the same a kernel that never calls the PReLU would not show.
+The oracle does not depend on the rewriting of the model. PyTorch's dispatch of functions, and hooks, replace the result
+of the n-th activation of a pass through the model given. The outputs of the converted model are compared with those of
+the oracle at slopes that are all different: at the slope of the former activation, a kernel that never calls the PReLU
+would not be noticed.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from slopewise.trace import Inputs, TraceRecorder, tensors_in, undisturbed
 
 
 class PassesDifferError(Exception):
-    """The model given did not do in this pass what it did in the one that was watched."""
+    """Raised if the model given takes other steps in this pass than in the watched one."""
 
 
 Reference = Callable[[Tensor], Tensor]
 
 
 def reference(slopes: Tensor, channel_dim: int) -> Reference:
-    """The PReLU f(x) = x for x > 0, else a·x, with a slope for each channel or one for all.
+    """Return the PReLU f(x) = x for x > 0, else a·x, with a slope for each channel or one for all.
 
     Example:
         >>> reference(torch.tensor([0.5, 2.0]), 1)(torch.tensor([[-1.0, -1.0], [3.0, -0.5]])).tolist()
@@ -43,7 +44,15 @@ def reference(slopes: Tensor, channel_dim: int) -> Reference:
 
 
 class Oracle(TraceRecorder):
-    """Watches a pass, and computes references in the places of activations."""
+    """Recorder of a pass that computes references in the places of activations.
+
+    It counts function calls and module calls as `places_in` does, and so finds the same places in a pass that takes the
+    same steps. `TraceRecorder` is a `TorchFunctionMode`: every function of PyTorch that a module calls with a tensor
+    reaches `__torch_function__`, whatever the code around it.
+
+    Attributes:
+        left: Number of references that were not computed yet.
+    """
 
     def __init__(self, instead: Mapping[Place, Reference]) -> None:
         super().__init__()
@@ -67,7 +76,7 @@ class Oracle(TraceRecorder):
         return result
 
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Notice that a module is called, and keep its input where its output is to be another."""
+        """Count a module call, and keep its input if the output is to be replaced."""
         within = bool(self.stack) and self.stack[-1].op is not None
         super().enter(module, args, kwargs)
         if within:
@@ -77,12 +86,13 @@ class Oracle(TraceRecorder):
         given = next(tensors_in((args, kwargs)), None)
         if planned is not None and given is not None:
             place, ref = planned
+            # This code runs in a hook, within the mode: without this, it would be counted as calls of the model.
             with torch._C.DisableTorchFunction():
                 self._waiting[id(self.stack[-1])] = (place, ref, given.clone() if place.inplace else given)
             self.left -= 1
 
     def leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
-        """Notice what it returned, and return something else in its place if that is planned."""
+        """Return the reference's output for a module call that is to be replaced, else None."""
         call = self.stack[-1]
         super().leave(module, args, kwargs, result)
         planned = self._waiting.pop(id(call), None) if call.module is module else None
@@ -90,8 +100,8 @@ class Oracle(TraceRecorder):
             return None
         place, ref, given = planned
         with torch._C.DisableTorchFunction():
-            instead = ref(given)
-            return next(tensors_in((args, kwargs))).copy_(instead) if place.inplace else instead
+            output = ref(given)
+            return next(tensors_in((args, kwargs))).copy_(output) if place.inplace else output
 
 
 def _computing(func: Any, place: Place, ref: Reference) -> Callable[..., Tensor]:
@@ -106,7 +116,11 @@ def _computing(func: Any, place: Place, ref: Reference) -> Callable[..., Tensor]
 def expected(
     model: nn.Module, inputs: Inputs, mode: str, instead: Mapping[Place, Reference], *, gradients: bool
 ) -> list[Tensor]:
-    """Return the outputs of the given model with references in the places of its activations."""
+    """Return the outputs of the given model with references in the places of its activations.
+
+    Raises:
+        PassesDifferError: Some place was not found in this pass.
+    """
     oracle = Oracle(instead)
     with undisturbed(model), torch.set_grad_enabled(gradients), torch.compiler.set_stance("force_eager"):
         model.train(mode == "training")

@@ -1,4 +1,4 @@
-"""Places in a pass: the n-th call of a function or of a module, which are found again in another pass of the model."""
+"""Places in a pass: the n-th call of a function or a module, which can be found again in another pass of the model."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import torch
 from slopewise.activations import Activation
 from slopewise.trace import ForwardTrace, ModuleCall, OpCall
 
-WITH_GRADIENTS = ", with gradients"  # what the name of a mode has behind it for a pass that they change
+WITH_GRADIENTS = ", with gradients"  # suffix of a mode's name, for a pass whose steps differ with gradients enabled
 
 
 @dataclass(frozen=True)
 class Place:
-    """Place in a pass at which an activation is applied.
+    """A place in a pass at which an activation is applied.
 
     Attributes:
-        number: Number of the function's or the module's call among those of its sort, in the order in which they begin.
-        function: that is called; None for a module.
-        inplace: the activation writes its output over its input.
+        number: Number of the call among all calls of functions, or of modules, in the order in which they begin.
+        function: Function that is called; None for a module.
+        inplace: True if the activation writes its output over its input.
         argument: Number of the activation's input among the tensors that the function is given.
     """
 
@@ -31,14 +31,16 @@ class Place:
     argument: int = 0
 
 
-def places_in(flow: ForwardTrace, found: Sequence[tuple[OpCall | ModuleCall, Activation]]) -> list[Place | None]:
-    """The places of activations in a pass; None for one that several functions write out, or a script applies."""
+def places_in(flow: ForwardTrace, activations: Sequence[tuple[OpCall | ModuleCall, Activation]]) -> list[Place | None]:
+    """Return the places of activations in a pass; None for one that is written out, or applied by a script."""
+    # A pass can show operators below functions, those of a script. Other passes do not count them, so numbers differ.
+    # Their class is the only sign of them, and has no public name.
     if any(isinstance(op.function, torch._ops.OpOverload) for op in _functions(flow.root)):
-        return [None] * len(found)  # operations below functions were seen, which are counted in no other pass
+        return [None] * len(activations)
     calls = {id(call): number for number, call in enumerate(flow.calls())}
     functions = {id(op): number for number, op in enumerate(_functions(flow.root))}
     listed: list[Place | None] = []
-    for step, activation in found:
+    for step, activation in activations:
         if isinstance(step, ModuleCall):
             listed.append(Place(calls[id(step)], None, activation.inplace))
         elif len(getattr(activation, "ops", ())) > 1:
@@ -49,9 +51,9 @@ def places_in(flow: ForwardTrace, found: Sequence[tuple[OpCall | ModuleCall, Act
     return listed
 
 
-def same_steps(one: ForwardTrace, other: ForwardTrace) -> bool:
-    """Return whether two passes call the same functions and modules, from the same places and in the same order."""
-    return [*_events(one.root)] == [*_events(other.root)]
+def same_steps(first: ForwardTrace, second: ForwardTrace) -> bool:
+    """Return True if two passes call the same functions and modules, from the same lines and in the same order."""
+    return [*_events(first.root)] == [*_events(second.root)]
 
 
 def _functions(call: ModuleCall) -> Iterator[OpCall]:

@@ -1,4 +1,4 @@
-"""The evidence that a conversion changed nothing but what it was meant to: outputs and gradients, side by side."""
+"""Evidence that a conversion changed nothing but the activations: outputs and gradients of both models compared."""
 
 from __future__ import annotations
 
@@ -19,14 +19,19 @@ from slopewise.trace import Inputs, tensors_in, undisturbed
 
 @dataclass(frozen=True)
 class Difference:
-    """The largest difference of two sets of numbers, and the largest number of the first."""
+    """Largest difference between two sets of numbers.
+
+    Attributes:
+        largest: Largest absolute difference.
+        scale: Largest absolute value in the first set.
+    """
 
     largest: float
     scale: float
 
     @property
     def relative(self) -> float:
-        """The difference in units of the largest number."""
+        """The difference divided by the scale."""
         return self.largest / self.scale if self.scale else (0.0 if self.largest == 0 else float("inf"))
 
     def __str__(self) -> str:
@@ -35,26 +40,26 @@ class Difference:
 
 @dataclass(frozen=True)
 class Proof:
-    """How a converted model compares with the one given, on the example.
+    """Comparison of a converted model with the one given, on the example.
 
-    Where a slope can say what the activation was, it is set to that for the comparison; where none can (ReLU6, GELU),
-    the activation itself takes the site's place. So what is left is what the conversion did besides, and should be
+    For the comparison, each site gets the slope at which a PReLU equals the former activation, or the former activation
+    itself if there is no such slope (ReLU6, GELU). The remaining difference is due to the conversion, and should be
     rounding. Gradients are those of a fixed random weighting of the outputs, with respect to inputs and parameters.
 
     Attributes:
-        output: difference of the outputs.
-        gradient: difference of the gradients; None where nothing requires one, or the given model has none.
-        start: difference of the outputs as the model is now, with the initial slopes that were asked for.
-        slopes: difference of the outputs at slopes that are all different, some negative and some above 1, from those
-            of the model given with a PReLU of these slopes computed wherever it applies an activation of a site. With
-            gradients, without, and in inference mode; the largest counts. None where passes of the model given differ
-            from one another, or its activations could not be told in them.
-        slopes_in_float64: the same difference in float64, where `slopes` is larger than rounding commonly is and this
-            shows that it is rounding all the same; None where it was not needed, or shows no such thing.
-        exact: sites that were compared with slopes.
-        others: sites that were compared with their former activation.
-        modes: in which the comparison was made; the larger difference counts.
-        failure: of the given model's own backward pass; None where it works.
+        output: Difference of the outputs.
+        gradient: Difference of the gradients; None if nothing requires a gradient, or the given model has none.
+        start: Difference of the outputs with the model as it is returned, at its initial slopes.
+        exact: Number of sites that were compared at a slope.
+        others: Number of sites that were compared with their former activation.
+        modes: Modes in which the models were compared ("training", "evaluation"); the larger difference counts.
+        failure: Failure of the given model's own backward pass; None if it works.
+        slopes: Difference of the outputs at slopes that are all different, some negative and some above 1, from those
+            of the model given with PReLUs of these slopes computed wherever it applies an activation of a site. The
+            largest difference counts: with gradients, without, and in inference mode. None if passes of the model given
+            differ from one another, or its activations were not found again in them.
+        slopes_in_float64: Difference in float64, if `slopes` is larger than rounding usually is and this shows that it
+            is rounding nevertheless; else None.
     """
 
     output: Difference
@@ -79,12 +84,12 @@ def prove(
     """Compare two models.
 
     Args:
-        original: the model given.
-        converted: the model made of it.
-        inputs: to run both on.
-        former: for each site in `converted`, the activation that was there and the slope that says the same, if any.
-        slopes_of: for each slope parameter of `original`, the ones that took its place in `converted`.
-        modes: "training", "evaluation".
+        original: Model that was converted.
+        converted: Converted model.
+        inputs: Inputs on which both are run.
+        former: Former activation at each site of `converted`, and the slope at which a PReLU equals it, if any.
+        slopes_of: Slope parameters in `converted` that took the place of each slope parameter of `original`.
+        modes: Modes to compare in, out of "training" and "evaluation".
     """
     modes = tuple(modes)
     comparable = copy.deepcopy(converted)
@@ -97,19 +102,21 @@ def prove(
         try:
             wanted, expected = outputs_and_gradients(original, inputs, mode)
             outputs_alone = False
-        except RuntimeError as error:  # a network for inference alone may change in place what gradients need
+        except (
+            RuntimeError
+        ) as error:  # a network for inference alone may overwrite tensors that the backward pass needs
             failure = f"{mode} mode: {(str(error).splitlines() or [''])[0]}"
             wanted, expected = run(original, inputs, mode), {}
             outputs_alone = True
-        got, found = (
+        got, computed = (
             (run(comparable, inputs, mode), {}) if outputs_alone else outputs_and_gradients(comparable, inputs, mode)
         )
         outputs.append(difference(wanted, got))
         starts.append(difference(wanted, run(converted, inputs, mode, gradients=not outputs_alone)))
-        found = _as_given(found, expected, original, slopes_of)
-        shared = expected.keys() & found.keys()
+        computed = _as_given(computed, expected, original, slopes_of)
+        shared = expected.keys() & computed.keys()
         if shared:
-            gradients.append(difference([expected[k] for k in shared], [found[k] for k in shared]))
+            gradients.append(difference([expected[k] for k in shared], [computed[k] for k in shared]))
     return Proof(
         max(outputs, key=_size),
         max(gradients, key=_size, default=None),
@@ -127,24 +134,27 @@ def _as_given(
     original: nn.Module,
     slopes_of: Mapping[str, Sequence[str]],
 ) -> dict[str, Tensor]:
-    """Gradients by the names of the model given: of one slope that is many now the sum of theirs."""
+    """Return gradients by the names of the model given: for a slope that became several, the sum of theirs."""
     first = {parameter: name for name, parameter in original.named_parameters()}
     parameters = dict(original.named_parameters(remove_duplicate=False))
     places: defaultdict[str, list[str]] = defaultdict(list)
     for key, targets in slopes_of.items():
         if key in parameters:
             places[first[parameters[key]]] += targets
-    found = {name: gradient for name, gradient in gradients.items() if name not in places}
+    by_name = {name: gradient for name, gradient in gradients.items() if name not in places}
     for name, targets in places.items():
         if name in wanted and targets and all(target in gradients for target in targets):
             like = wanted[name]
             parts = [g if g.shape == like.shape else g.sum().expand_as(like) for g in (gradients[t] for t in targets)]
-            found[name] = torch.stack(parts).sum(0)
-    return found
+            by_name[name] = torch.stack(parts).sum(0)
+    return by_name
 
 
 def run(model: nn.Module, inputs: Inputs, mode: str, *, gradients: bool = False) -> list[Tensor]:
-    """The tensors that a model returns on copies of inputs; nothing about it is changed, nor the random state."""
+    """Return the outputs of a model on copies of inputs, and leave the model and the random state as they were.
+
+    A model that is compiled runs eagerly, so that no compilation is started.
+    """
     with undisturbed(model), torch.set_grad_enabled(gradients), torch.compiler.set_stance("force_eager"):
         model.train(mode == "training")
         given = inputs.copies()
@@ -152,7 +162,9 @@ def run(model: nn.Module, inputs: Inputs, mode: str, *, gradients: bool = False)
 
 
 def tolerance(tensors: Iterable[Tensor]) -> float:
-    """The relative difference taken for rounding: half the digits of the coarsest dtype, since errors add up.
+    """Return the largest relative difference that counts as rounding: half the digits of the coarsest dtype.
+
+    It is that large because the errors of many layers add up.
 
     Example:
         >>> tolerance([torch.ones(1)]) == 2**-11.5
@@ -167,11 +179,11 @@ def _epsilon(tensor: Tensor) -> float:
 
 
 def outputs_and_gradients(model: nn.Module, inputs: Inputs, mode: str) -> tuple[list[Tensor], dict[str, Tensor]]:
-    """What a model returns on copies of inputs, and gradients with respect to these and to its parameters, by name."""
+    """Return the outputs of a model on copies of inputs, and its gradients with respect to inputs and parameters."""
     with undisturbed(model), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
         model.train(mode == "training")
         leaves = inputs.copies(requires_grad=True)
-        given = leaves.copies(detach=False)  # which the model may change in place
+        given = leaves.copies(detach=False)  # the model may change them in place, which leaves do not allow
         outputs = list(tensors_in(model(*given.args, **given.kwargs)))
         targets: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}
         targets |= {f"input {n}": t for n, t in enumerate(tensors_in((leaves.args, leaves.kwargs))) if t.requires_grad}
@@ -183,23 +195,23 @@ def outputs_and_gradients(model: nn.Module, inputs: Inputs, mode: str) -> tuple[
         ]
         if not losses or not targets:
             return [output.detach() for output in outputs], {}
-        found = torch.autograd.grad(
+        computed = torch.autograd.grad(
             torch.stack([loss.double().cpu() for loss in losses]).sum(), list(targets.values()), allow_unused=True
         )
-        gradients = {name: gradient for name, gradient in zip(targets, found, strict=True) if gradient is not None}
+        gradients = {name: gradient for name, gradient in zip(targets, computed, strict=True) if gradient is not None}
         return [output.detach() for output in outputs], gradients
 
 
 def difference(wanted: Iterable[Tensor], got: Iterable[Tensor]) -> Difference:
-    """The largest difference between two lists of tensors; NaN where one has it is no difference.
+    """Return the largest difference between two lists of tensors; NaN in both at the same place is no difference.
 
     Example:
         >>> difference([torch.tensor([1.0, -4.0])], [torch.tensor([1.5, -4.0])])
         Difference(largest=0.5, scale=4.0)
     """
     largest, scale = 0.0, 0.0
-    for one, other in zip(wanted, got, strict=True):
-        a, b = (_real(tensor).detach().double().cpu() for tensor in (one, other))
+    for pair in zip(wanted, got, strict=True):
+        a, b = (_real(tensor).detach().double().cpu() for tensor in pair)
         if a.shape != b.shape:
             return Difference(float("inf"), scale)
         same = (a == b) | (a.isnan() & b.isnan())
@@ -215,12 +227,12 @@ def _real(tensor: Tensor) -> Tensor:
     return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
-def _size(found: Difference) -> float:
-    return found.relative
+def _size(measured: Difference) -> float:
+    return measured.relative
 
 
 def make_equal(site: nn.Module, activation: nn.Module, slope: float | Tensor | None) -> bool:
-    """Let a site do what was there before; whether a slope could say it."""
+    """Make a site compute its former activation, by a slope or by a hook; return True if by a slope."""
     slopes = site.slope if isinstance(site, BatchNormPReLU) else site.weight if isinstance(site, PReLU) else None
     if slope is not None and slopes is not None and (isinstance(slope, float) or slope.numel() in (1, slopes.numel())):
         bounds = getattr(site, "bounds", None)
@@ -228,11 +240,11 @@ def make_equal(site: nn.Module, activation: nn.Module, slope: float | Tensor | N
             with torch.no_grad():
                 slopes.copy_(torch.as_tensor(slope, dtype=slopes.dtype, device=slopes.device))
             return True
-    site.register_forward_hook(partial(_instead, copy.deepcopy(activation)), with_kwargs=True)
+    site.register_forward_hook(partial(_former_output, copy.deepcopy(activation)), with_kwargs=True)
     return False
 
 
-def _instead(
+def _former_output(
     activation: Callable[..., Any], site: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], _: Any
 ) -> Any:
     if isinstance(site, BatchNormPReLU):

@@ -1,7 +1,7 @@
-"""Modules whose methods are rewritten: same object, same attributes, same class but for the methods.
+"""Modules whose methods are rewritten, while the object, its attributes and the rest of its class stay.
 
-A subclass made on the spot takes the place of the object's class. It is made from text alone, so that copies, pickles
-and other processes can make it again.
+The object's class becomes a subclass that is created here. The subclass is determined by text alone, so that copies,
+pickles and other processes can create it again.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from typing import Any
 
 from torch import nn
 
-# Annotations are kept as text: the names in them need not be there.
+# Annotations are kept as text, since the names in them need not exist where the text is compiled.
 _FLAGS = __import__("__future__").annotations.compiler_flag
 _numbers = itertools.count(1)
 _classes: dict[tuple[type[nn.Module], tuple[Method, ...]], type[nn.Module]] = {}
 
 
 class CannotRewriteError(Exception):
-    """Why a module cannot be rewritten, in words."""
+    """Reason for which a module cannot be rewritten, in words."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method's new text, which begins with `def`.
+    """A method with new source.
 
     Attributes:
-        name: of the method.
-        text: its source.
-        names: what its global names mean; None for those of the method that it replaces, whose closure and default
-            values it has, too.
+        name: Name of the method.
+        text: Source of the method, beginning with `def`.
+        names: Values of its global names; None for those of the replaced method, whose closure and default values it
+            then has as well.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Method:
 
 @dataclass(frozen=True)
 class _Module:
-    """The place of a Python module in a pickle, which can hold none."""
+    """A Python module in a pickle, which cannot hold the module itself."""
 
     name: str
 
@@ -69,21 +69,26 @@ class _Module:
 
 
 def add_(module: nn.Module, attribute: str, new: nn.Module) -> None:
-    """Give a module that is going to be rewritten one more submodule, which in a Sequential is no further step."""
+    """Add a submodule to a module that is going to be rewritten; in a Sequential, it becomes no further step."""
+    # The original steps are kept by name, since `_modules`, over which a Sequential iterates, gets the new one.
     if isinstance(module, nn.Sequential) and "_steps" not in vars(module):
         module._steps = tuple(module._modules)  # type: ignore[assignment]
     module.add_module(attribute, new)
 
 
 def rewrite_(module: nn.Module, method: Method) -> None:
-    """Give a module another version of one method. Hooks, parameters and submodules are left alone."""
+    """Replace one method of a module, and leave hooks, parameters and submodules as they are.
+
+    The class of the object is changed, and not an attribute of it set: a function in an instance's __dict__ would lose
+    `self` in copies, which would call the original's method, and cannot be pickled.
+    """
     base: type[nn.Module] = getattr(type(module), "_rewritten_from", type(module))
     kept = tuple(m for m in getattr(type(module), "_methods", ()) if m.name != method.name)
     module.__class__ = rewritten_class(base, (*kept, method))
 
 
 def rewritten_class(base: type[nn.Module], methods: tuple[Method, ...]) -> type[nn.Module]:
-    """The subclass of `base` with these methods; the same one each time."""
+    """Return the subclass of a class with some methods replaced; the same class for the same methods."""
     key = (base, methods)
     if key not in _classes:
         body: dict[str, Any] = {method.name: _function(base, method) for method in methods}
@@ -111,15 +116,16 @@ def _restored(base: type[nn.Module], methods: tuple[Method, ...]) -> nn.Module:
 
 def _function(base: type[nn.Module], method: Method) -> FunctionType:
     original: FunctionType = getattr(base, method.name)
-    # Tracebacks and inspect.getsource find the text here.
+    # Tracebacks and inspect.getsource look the text up in linecache.
     file = f"<{base.__module__}.{base.__qualname__}.{method.name}, rewritten {next(_numbers)}>"
     linecache.cache[file] = (len(method.text), None, method.text.splitlines(keepends=True), file)
     if method.names is not None:
-        found: dict[str, Any] = {}
-        exec(compile(method.text, file, "exec", _FLAGS, dont_inherit=True), dict(method.names), found)  # noqa: S102
-        return found[method.name]  # type: ignore[no-any-return]
+        namespace: dict[str, Any] = {}
+        exec(compile(method.text, file, "exec", _FLAGS, dont_inherit=True), dict(method.names), namespace)  # noqa: S102
+        return namespace[method.name]  # type: ignore[no-any-return]
     cells = dict(zip(original.__code__.co_freevars, original.__closure__ or (), strict=True))
-    # Within a function that has them as its own, the free names are free names again, `__class__` of super() too.
+    # Compiled inside a function with parameters of these names, the method has the same free variables as before; among
+    # them `__class__`, which super() needs.
     lines = method.text.splitlines(keepends=True)
     wrapped = f"def around({', '.join(cells)}):\n" + "".join(f" {line}" for line in lines)
     linecache.cache[file] = (len(wrapped), None, wrapped.splitlines(keepends=True), file)

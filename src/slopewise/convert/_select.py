@@ -1,4 +1,4 @@
-"""Which activations to convert: patterns on their names, kinds and classes."""
+"""Selection of the activations to convert, by patterns on their names, kinds and classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ Patterns = Pattern | Iterable[Pattern] | None
 
 
 class Selection:
-    """`only` and `skip` of `convert`, and which of their patterns have matched anything yet."""
+    """The arguments `only` and `skip` of `convert`, with a record of the patterns that matched.
+
+    Attributes:
+        met: Names of all activations that were asked for, in order.
+        used: Patterns that matched an activation.
+    """
 
     def __init__(self, only: Patterns, skip: Patterns) -> None:
         self.only, self.skip = _listed("only", only), _listed("skip", skip)
@@ -22,30 +27,34 @@ class Selection:
         self.used: set[Pattern] = set()
 
     def takes(self, name: str, kind: str, modules: Sequence[nn.Module]) -> bool:
-        """Whether to convert the activation of that name.
+        """Return True if an activation is selected.
 
         Args:
-            name: of the call site, as the report has it.
-            kind: of the activation, such as "relu".
-            modules: the activation's own and those around it.
+            name: Name of the call site, as in the conversion's table.
+            kind: Kind of the activation, such as "relu".
+            modules: Module of the activation, and the modules around it.
         """
         self.met[name] = None
-        wanted = [pattern for pattern in self.only or () if _matches(pattern, name, kind, modules)]
-        unwanted = [pattern for pattern in self.skip or () if _matches(pattern, name, kind, modules)]
-        self.used.update(wanted, unwanted)
-        return (self.only is None or bool(wanted)) and not unwanted
+        taking = [pattern for pattern in self.only or () if _matches(pattern, name, kind, modules)]
+        skipping = [pattern for pattern in self.skip or () if _matches(pattern, name, kind, modules)]
+        self.used.update(taking, skipping)
+        return (self.only is None or bool(taking)) and not skipping
 
     def names(self, name: str, kind: str = "") -> bool:
-        """Return whether `only` names this very activation, and not merely some that it is among.
+        """Return True if `only` contains the exact name of an activation, and not just a pattern that matches it.
 
         Args:
             name: Name of the call site.
-            kind: Kind of the activation, if nobody who asks for that kind can mean any but such ones.
+            kind: Kind of the activation, if its name counts as well: a kind such as tanh, which stays by default.
         """
         return any(pattern in (name, kind or name) for pattern in self.only or ())
 
     def check(self) -> None:
-        """Refuse a pattern that has matched nothing: it is misspelt, or the model is another one than thought."""
+        """Check that every pattern has matched an activation.
+
+        Raises:
+            ConversionError: A pattern has matched nothing; it may be misspelt, or meant for another model.
+        """
         for argument, patterns in (("only", self.only), ("skip", self.skip)):
             for pattern in patterns or ():
                 if pattern not in self.used and self.met:

@@ -1,7 +1,8 @@
-"""Slopes that have settled: a PReLU that is as good as a ReLU, a LeakyReLU or nothing becomes that.
+"""PReLUs whose slopes have settled, replaced by a ReLU, a LeakyReLU or an Identity.
 
-A slope near 0 is no reason by itself: what counts is the measured change of the model's outputs. Nor is a small change
-by itself, since a channel may happen to be positive on the whole example. So both are asked for.
+Two conditions must hold. The slopes must be near 0, near 1 or near each other: a channel may happen to be positive on
+the whole example, so that its slope has no effect there. And the measured change of the model's outputs must be small,
+since even slopes near 0 can matter.
 """
 
 from __future__ import annotations
@@ -24,25 +25,36 @@ from slopewise.trace import ForwardTrace
 
 @dataclass(eq=False)
 class _Site:
-    """A PReLU, and why it stays."""
+    """A PReLU that may be replaced.
+
+    Attributes:
+        act: PReLU.
+        slopes: Its slopes (C,) as they are used, within its bounds.
+        place: Module to replace: the PReLU, or the one around it that writes its output over its input.
+        why: Reason for which it stays, as far as it is known.
+        settled: True once it is replaced.
+    """
 
     act: nn.PReLU
-    slopes: Tensor  # in use
-    place: nn.Module  # what is to be replaced: the PReLU, or what writes its output over its input
+    slopes: Tensor
+    place: nn.Module
     why: str
     settled: bool = False
 
 
 def settle_(measured: Measured, flow: ForwardTrace, tolerance: float) -> tuple[list[FoldStep], list[Refusal]]:
-    """Replace PReLUs whose slopes have settled, in place; returns what was done, and what was left and why.
+    """Replace PReLUs whose slopes have settled, in place.
 
-    First those that change nothing, then those that become a ReLU or nothing, then those that become a LeakyReLU; of
-    these the ones first that change least.
+    First come those whose replacement changes nothing, then those that become a ReLU or an Identity, then those that
+    become a LeakyReLU; within each group, those that change least.
 
     Args:
-        measured: the model.
-        flow: a pass through it.
-        tolerance: of the relative change of the outputs by all of them together.
+        measured: Model to change.
+        flow: Pass through it.
+        tolerance: Largest relative change of an output by all replacements together.
+
+    Returns:
+        The steps, and refusals for the PReLUs that stay.
     """
     since, names, steps = measured.outputs, measured.names(), []
     sites, left = _sites(measured, flow)
@@ -72,12 +84,12 @@ def settle_(measured: Measured, flow: ForwardTrace, tolerance: float) -> tuple[l
 
 
 def _effect(measured: Measured, site: _Site, new: nn.Module) -> float:
-    """What a replacement alone would change of the outputs as they are now."""
+    """Return the relative change of the present outputs by one replacement."""
     return largest_change(measured.outputs, measured.outputs_with({site.place: new})).relative
 
 
 def _exact(slopes: Tensor) -> float | None:
-    """The number in [0, 1] that all slopes are, unless it is near 0 or 1 but neither.
+    """Return the number in [0, 1] that all slopes are equal to; None if there is none, or if it is only near 0 or 1.
 
     Example:
         >>> _exact(torch.tensor([0.25, 0.25])), _exact(torch.tensor([0.25, 0.5])), _exact(torch.tensor([1e-6]))
@@ -89,7 +101,7 @@ def _exact(slopes: Tensor) -> float | None:
 
 
 def _end(slopes: Tensor) -> float | None:
-    """0.0 or 1.0, where all slopes are near it.
+    """Return 0.0 or 1.0 if all slopes are near it, else None.
 
     Example:
         >>> _end(torch.tensor([-0.001, 0.002])), _end(torch.tensor([0.96, 1.01])), _end(torch.tensor([0.0, 1.0]))
@@ -102,7 +114,7 @@ def _end(slopes: Tensor) -> float | None:
 
 
 def _constant(slopes: Tensor) -> float | None:
-    """The mean of slopes that are all near it, if it is between 0 and 1.
+    """Return the mean of the slopes if all are near it and it is between 0 and 1, else None.
 
     Example:
         >>> _constant(torch.tensor([0.25, 0.25])), _constant(torch.tensor([-0.25, -0.25]))
@@ -113,7 +125,7 @@ def _constant(slopes: Tensor) -> float | None:
 
 
 def _why_not(slopes: Tensor) -> str:
-    """Why slopes have not settled, where neither of the above holds."""
+    """Return the reason for which slopes have not settled."""
     if not slopes.isfinite().all():
         return "its slopes are not all finite"
     low, high = float(slopes.min()), float(slopes.max())
@@ -147,32 +159,33 @@ def _sites(measured: Measured, flow: ForwardTrace) -> tuple[list[_Site], list[Re
             slopes, bounds = module.weight.detach().cpu().double(), getattr(module, "bounds", None)
             slopes = slopes if bounds is None else slopes.clamp(*bounds)
             outer = around.get(module, module)
-            # With hooks, or a place of its own besides, the PReLU is more than a part of what is around it.
+            # A PReLU with hooks, or with names outside the module around it, must be replaced by itself.
             place = module if has_hooks(module) or len(aliases) + 1 > len(names[outer]) else outer
             sites.append(_Site(module, slopes, place, _why_not(slopes)))
     return sites, left
 
 
 def _stand_in(site: _Site, value: float, measured: Measured) -> nn.Module:
-    """A layer with a fixed slope for a site's place."""
+    """Return a layer with a fixed slope to put in a site's place."""
     init = site.act.init
     if isinstance(init, float) and site.act.weight.dtype == torch.float32 and value == float(torch.tensor(init)):
-        value = init  # the number as it was given: 0.1, not 0.10000000149011612
+        value = init  # as the user wrote it: 0.1, not 0.10000000149011612
     slope = torch.tensor([value], dtype=torch.float64)
     new = pair.activation(slope, value, None, learnable=False, low_memory=False).eval()
     if site.place is not site.act:
         if isinstance(new, (nn.ReLU, nn.LeakyReLU)):
             new.inplace = True
     elif isinstance(new, nn.Identity) and _is_written_to(site.place, new, measured):
-        return nn.LeakyReLU(1.0).eval()  # an output of its own
+        return nn.LeakyReLU(1.0).eval()  # returns a new tensor
     return new
 
 
 def _is_written_to(place: nn.Module, identity: nn.Identity, measured: Measured) -> bool:
-    """Whether something changes in place what an identity passes on: its input, which others may need."""
+    """Return True if something writes to the output of an identity, which is its input, and may be needed elsewhere."""
     seen: list[tuple[Tensor, int]] = []
 
     def see(_module: nn.Module, _args: Any, output: Tensor) -> None:
+        # `_version`, which autograd uses for the same purpose, counts writes; PyTorch has no public name for it.
         seen.append((output, output._version))
 
     handle = identity.register_forward_hook(see)

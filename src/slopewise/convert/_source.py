@@ -1,6 +1,6 @@
-"""Rewriting a module's own source: the one expression that applies an activation calls a submodule instead.
+"""Rewriting of a module's own source: the expression that applies an activation calls a submodule instead.
 
-Control flow, keyword arguments, other methods and what depends on the training mode stay as they were written.
+Control flow, keyword arguments, other methods and code that depends on the training mode stay as they were written.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _Position = tuple[int | None, int | None, int | None, int | None]  # first and l
 
 @dataclass(frozen=True)
 class Edit:
-    """A place where to call the submodule `attribute` in the stead of what is there.
+    """A call site that is to call a submodule instead.
 
     Attributes:
-        where: the place.
-        attribute: Name of the submodule.
-        inputs: expressions that the input of an activation which is written out stands in: the places of operations,
-            and the number of the argument of each, -1 for the one that is no plain number. None where the place itself
-            is a call on the input.
-        changing: places of operations that write over their input, which must all go.
+        where: Call site.
+        attribute: Attribute of the submodule.
+        inputs: Expressions that contain the input of an activation that is written out, each as the call site of an
+            operation and the number of its argument; -1 stands for the one argument that is no plain number. None if
+            the call site is a call on the input.
+        changing: Call sites of operations that write over their input, all of which must be removed.
     """
 
     where: Where | None
@@ -42,12 +42,12 @@ class Edit:
     changing: tuple[Where, ...] = ()
 
     @classmethod
-    def of(cls, step: OpCall | ModuleCall, attribute: str, found: Activation | None = None) -> Edit:
-        """The edit that replaces a step, or all the operations of an activation that ends with it."""
-        if found is None or (len(found.ops) < 2 and not found.general):
+    def of(cls, step: OpCall | ModuleCall, attribute: str, activation: Activation | None = None) -> Edit:
+        """Return the edit that replaces a step, or all operations of an activation of which it is the last."""
+        if activation is None or (len(activation.ops) < 2 and not activation.general):
             return cls(step.where, attribute)
-        uses = [(op.where, side) for op in found.ops for side in _sides(op, found.input)]
-        changing = [op.where for op in found.ops[:-1] if changes_input(op)]
+        uses = [(op.where, side) for op in activation.ops for side in _sides(op, activation.input)]
+        changing = [op.where for op in activation.ops[:-1] if changes_input(op)]
         return cls(
             step.where,
             attribute,
@@ -59,11 +59,19 @@ class Edit:
 def plan_source(
     owner: nn.Module, edits: Sequence[Edit], kept: Collection[Where | None] = ()
 ) -> tuple[list[Method], dict[str, str]]:
-    """The methods of `owner` with the edits made, and for attributes that cannot be put in so, why not.
+    """Plan edits of a module's source.
 
-    `kept` are places that some other time they are passed are to stay as they are.
+    Args:
+        owner: Module to rewrite; it is not changed yet.
+        edits: Edits to make.
+        kept: Call sites that must stay unchanged, because another execution of the same expression still uses the
+            original module.
+
+    Returns:
+        The rewritten methods, and for each attribute whose edit is impossible the reason.
     """
     refused: dict[str, str] = {}
+    # Several edits at one position are calls of one expression at different times, as in a loop.
     places: defaultdict[tuple[str, _Position], dict[str, Edit]] = defaultdict(dict)
     for edit in edits:
         try:
@@ -112,26 +120,32 @@ def _rewritten(method: FunctionType, places: dict[_Position, Edit]) -> tuple[Met
         lines, start = inspect.getsourcelines(method)
     except OSError as error:
         raise CannotRewriteError(f"the source of {method.__qualname__} is not to be had") from error
-    # Under an `if` an indented method is a statement, and keeps its columns; its lines begin anew.
+    # An indented method parses under an `if`, with the columns that its code object has; lines are shifted later.
     text = "if True:\n" + "".join(lines) if lines[0][:1].isspace() else "\n" + "".join(lines)
     try:
         tree = ast.parse(text)
-    except SyntaxError as error:  # code that was executed under the name of another file
+    except SyntaxError as error:  # the code was compiled under the name of another file, whose lines are read here
         raise CannotRewriteError(f"the source of {method.__qualname__} is not to be had") from error
     function = next((node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)), None)
     if function is None:
         raise CannotRewriteError(f"the source of {method.__qualname__} is no plain function")
-    instead = _Instead(function, places, start - 2, method.__globals__)
-    instead.visit(function)
+    editor = _Editor(function, places, start - 2, method.__globals__)
+    editor.visit(function)
     function.decorator_list = []
-    # Default values are the original function's; their expressions are not evaluated again.
+    # The new function gets the default values of the original one; their expressions are not evaluated again.
     function.args.defaults = [ast.Constant(None) for _ in function.args.defaults]
     function.args.kw_defaults = [default and ast.Constant(None) for default in function.args.kw_defaults]
     function.name = method.__name__
-    return Method(method.__name__, ast.unparse(ast.fix_missing_locations(function)) + "\n"), instead.done
+    return Method(method.__name__, ast.unparse(ast.fix_missing_locations(function)) + "\n"), editor.done
 
 
-class _Instead(ast.NodeTransformer):
+class _Editor(ast.NodeTransformer):
+    """Replaces the expressions at some positions by calls of submodules.
+
+    Attributes:
+        done: Positions that were replaced.
+    """
+
     def __init__(
         self, function: ast.FunctionDef, places: dict[_Position, Edit], lines_before: int, names: Mapping[str, Any]
     ) -> None:
@@ -156,25 +170,25 @@ class _Instead(ast.NodeTransformer):
         return first, last, getattr(node, "col_offset", None), getattr(node, "end_col_offset", None)
 
     def _input(self, node: ast.AST, edit: Edit) -> ast.expr | None:
-        """The expression that the activation at a node is applied to; None if it cannot be told."""
+        """Return the expression to which the activation at a node is applied; None if it is not certain."""
         if edit.inputs is None:
             return _argument(node) if isinstance(node, ast.Call) else None
         within = {self._position(part): part for part in ast.walk(node) if isinstance(part, (ast.expr, ast.AugAssign))}
         if any(isinstance(part, (ast.NamedExpr, ast.Await, ast.Yield)) for part in within.values()):
             return None
         if any(_position(where) not in within for where in edit.changing):
-            return None  # it would still be changed, by a statement that stays
+            return None  # a statement outside the expression would still write over the input
         for where, number in edit.inputs:
             part = within.get(_position(where)) if where.direct else None
             given = None if part is None else _operand(part, number, self.names)
-            # What is taken at several places is one value only if a name stands for it.
+            # An expression with several uses of the input has the same value in each only if it is a name.
             if given is not None and (len(edit.inputs) == 1 or _is_name(given)):
                 return given
         return None
 
 
 def _argument(node: ast.Call) -> ast.expr | None:
-    """What an activation's call is applied to: its first argument, or the tensor whose method it is."""
+    """Return the input of an activation's call: its first argument, or the tensor of which it is a method."""
     named = [keyword.value for keyword in node.keywords if keyword.arg in ("input", "x", "self")]
     if node.args:
         return None if isinstance(node.args[0], ast.Starred) else node.args[0]
@@ -184,9 +198,12 @@ def _argument(node: ast.Call) -> ast.expr | None:
 
 
 def _operand(node: ast.AST, number: int, names: Mapping[str, Any]) -> ast.expr | None:
-    """The expression of an operation's argument, counted with the tensor whose method it is; None if not told."""
+    """Return the expression of an operation's argument; None if it is not certain.
+
+    The tensor of which the operation is a method counts as its first argument.
+    """
     operands = _operands(node, names)
-    if number < 0 and len(operands) == 2:  # the one that is no number
+    if number < 0 and len(operands) == 2:  # the argument that is no number
         operands = [given for given in operands if not _is_number(given)]
         return operands[0] if len(operands) == 1 else None
     number = max(number, 0)
@@ -212,19 +229,19 @@ def _operands(node: ast.AST, names: Mapping[str, Any]) -> list[ast.expr]:
 
 
 def _sides(op: OpCall, source: Value) -> list[int]:
-    """The arguments of an operation that are one value, as `Edit.inputs` counts them."""
-    found = [number for number, given in enumerate(op.args) if given is source]
+    """Return the numbers of an operation's arguments that are a given value, as in `Edit.inputs`."""
+    numbers = [number for number, given in enumerate(op.args) if given is source]
     tensors = sum(isinstance(given, Value) for given in op.args)
-    if tensors > 1 or len(op.args) != 2 or not found:
-        return found
-    name = plain_name(op)  # Python turns `2 * x` and `0 < x` round
+    if tensors > 1 or len(op.args) != 2 or not numbers:
+        return numbers
+    name = plain_name(op)  # Python swaps the operands of `2 * x` and `0 < x`
     if name in ("sub", "div", "pow", "true_divide"):
         return [0]
     return [1] if name.startswith("__r") or name == "rsub" else [-1]
 
 
 def _is_name(node: ast.expr) -> bool:
-    """Return whether an expression is a name, or an attribute of one, and so gives the same each time."""
+    """Return True if an expression is a name or an attribute of one, and so has the same value each time."""
     return isinstance(node, ast.Name) or (isinstance(node, ast.Attribute) and _is_name(node.value))
 
 
@@ -233,7 +250,7 @@ def _is_number(node: ast.expr) -> bool:
 
 
 def _is_module(node: ast.expr, names: Mapping[str, Any]) -> bool:
-    """Return whether an expression names a Python module or a class, whose functions are no methods of tensors."""
+    """Return True if an expression names a Python module or a class, whose functions are no methods of tensors."""
     if isinstance(node, ast.Attribute):
         return _is_module(node.value, names)
     return isinstance(node, ast.Name) and isinstance(names.get(node.id), (ModuleType, type))

@@ -1,7 +1,7 @@
-"""A converted model compared with the oracle, with slopes of a spread at its sites.
+"""Comparison of a converted model with the oracle, at slopes that are spread over an interval.
 
-Deep networks can make much of rounding, above all where batch normalisation divides by the spread of a few values. What
-float32 shows is then told from a fault in float64.
+Deep networks can amplify rounding, above all where batch normalisation divides by the standard deviation of a few
+values. A comparison in float64 then tells rounding from faults.
 """
 
 from __future__ import annotations
@@ -26,22 +26,25 @@ from slopewise.nn import BatchNormPReLU, PReLU
 from slopewise.trace import Inputs, Value
 
 _SEED = 0
-_LOW, _HIGH = -0.5, 1.5  # of slopes: negative, above 1, and together no louder than the identity
-_CHANCE = 100.0  # two roundings of one network may be so many times farther apart than one of them is from the truth
+# Range of the slopes: some are negative, some above 1, and on average they amplify no more than the identity.
+_LOW, _HIGH = -0.5, 1.5
+# Largest ratio of the difference between two results of a network in its own dtype to the error of one of them. If both
+# are rounding, the two are of one order.
+_CHANCE = 100.0
 _SMALL = math.sqrt(torch.finfo(torch.float32).eps)  # difference in float64 of two networks that compute the same
 
 
 @dataclass(frozen=True)
 class Probed:
-    """A site of a converted model that is given slopes of a spread.
+    """A site of a converted model that is given spread slopes.
 
     Attributes:
         channels: Number of slopes.
-        channel_dim: the dimension of its input that holds the channels.
-        places: by mode, where in the model given its activation is applied; "MODE, with gradients" where that pass is
-            another one.
+        channel_dim: Dimension of the input that holds the channels.
+        places: Places of the activation in the model given, by mode; under "MODE, with gradients" those in the pass
+            with gradients, if that takes other steps.
         input: Input of the activation on the example, for its dtype and device.
-        former: the activation that was there.
+        former: Former activation.
     """
 
     channels: int
@@ -52,7 +55,7 @@ class Probed:
 
 
 class _Way(NamedTuple):
-    """Way of running a model."""
+    """A way of running a model."""
 
     name: str
     gradients: bool
@@ -68,13 +71,13 @@ _WAYS = (
 
 @dataclass(frozen=True)
 class AtSpread:
-    """The largest difference at a spread of slopes, where it was met, and what counts as rounding there.
+    """Largest difference of the outputs at spread slopes.
 
     Attributes:
-        difference: of the outputs, in the dtype that the models have.
-        where: it was met: mode and way of running.
-        allowed: Largest relative difference that is taken for rounding as it is.
-        in_float64: difference of the outputs there, if that shows a larger one to be rounding.
+        difference: Difference in the dtype of the models.
+        where: Mode and way of running in which it occurred.
+        allowed: Largest relative difference that counts as rounding without further evidence.
+        in_float64: Difference in float64, if it shows that a larger one is rounding; else None.
     """
 
     difference: Difference
@@ -84,7 +87,7 @@ class AtSpread:
 
     @property
     def agrees(self) -> bool:
-        """Return whether what differs is rounding."""
+        """True if the difference is rounding."""
         return self.difference.relative <= self.allowed or self.in_float64 is not None
 
 
@@ -101,25 +104,25 @@ def at_spread(
     """Compare a converted model with the oracle, with and without gradients.
 
     Args:
-        given: the model that was converted.
-        converted: the model made of it.
-        inputs: to run both on.
-        probed: its sites whose places in the model given are known.
-        chosen: the names of those that get slopes of the spread; the others get their former activation.
-        others: its further sites, with their former activations, which they get, too.
-        modes: "training", "evaluation".
-        alike: By mode, True if the model given returns the same with gradients as without. What is not there yet is
-            found out and put there, for the next comparison of this model.
+        given: Model that was converted.
+        converted: Converted model.
+        inputs: Inputs on which both are run.
+        probed: Sites whose places in the model given are known, by name.
+        chosen: Names of those that get spread slopes; the others get their former activation.
+        others: Former activations of all other sites, by name, which they get as well.
+        modes: Modes to compare in, out of "training" and "evaluation".
+        alike: Cache for later comparisons of the same model: by mode, True if the model given returns the same with
+            gradients as without.
 
     Returns:
-        The largest difference; None where passes of the model given differ from one another, or raise at such slopes.
+        The largest difference; None if passes of the model given differ from one another, or fail at such slopes.
     """
     probe, slopes = _with_slopes(converted, probed, chosen, others)
     found: list[AtSpread] = []
     for mode in modes:
         try:
             wanted = _wanted(given, inputs, mode, probed, slopes, alike)
-        except (PassesDifferError, RuntimeError, ValueError, ArithmeticError):  # of code that takes no negative numbers
+        except (PassesDifferError, RuntimeError, ValueError, ArithmeticError):  # code may take no negative numbers
             continue
         exactly = _InFloat64(given, probe, inputs, mode, probed, slopes)
         for way in _WAYS[: 2 if mode == "training" else 3]:
@@ -138,7 +141,7 @@ def at_spread(
 
 
 class _InFloat64:
-    """The comparison in one mode, in float64: made where it is first needed, for it takes time and memory."""
+    """The comparison of one mode in float64, made only where it is needed, since it takes time and memory."""
 
     def __init__(
         self,
@@ -161,38 +164,39 @@ class _InFloat64:
     def _wanted(self) -> dict[bool, list[Tensor]]:
         try:
             return _wanted(_widened(copy_of(self._given)), self._inputs, self._mode, self._probed, self._slopes, {})
-        except Exception:  # a user's model can raise anything where it insists on another dtype
+        except Exception:  # a user's model that insists on another dtype can raise anything
             return {}
 
     @cached_property
     def _probe(self) -> nn.Module:
         return _widened(copy.deepcopy(self._converted))
 
-    def rounding(self, wanted: Sequence[Tensor], found: AtSpread, way: _Way) -> Difference | None:
-        """Return the difference in float64 where it shows that the one found is rounding, else None.
+    def rounding(self, wanted: Sequence[Tensor], measured: AtSpread, way: _Way) -> Difference | None:
+        """Return the difference in float64 if it shows that a measured difference is rounding, else None.
 
-        Both must hold: the models agree in float64, and what the model given returns is, in its own dtype, far off from
-        that too. By the first alone, a kernel that takes nothing but float32 would go through.
+        Two conditions must hold: the models agree in float64, and the oracle's outputs in the models' own dtype are as
+        far from those in float64. The first alone would accept a faulty kernel that is only used for float32.
 
         Args:
             wanted: Outputs of the oracle in the models' own dtype.
-            found: Difference of the converted model's outputs from these.
+            measured: Difference of the converted model's outputs from these.
             way: Way of running both.
         """
-        exact, seen = self._wanted.get(way.gradients), found.difference.relative
-        if exact is None or not math.isfinite(seen) or seen > _CHANCE * _apart(exact, wanted).relative:
+        exact, size = self._wanted.get(way.gradients), measured.difference.relative
+        if exact is None or not math.isfinite(size) or size > _CHANCE * _apart(exact, wanted).relative:
             return None
         try:
             probe = self._probe
             with way.context():
                 got = run(probe, self._inputs, self._mode, gradients=way.gradients)
-        except Exception:  # as above: then nothing is shown, and the difference counts
+        except Exception:  # as above; then there is no evidence, and the difference counts
             return None
-        rest = _apart(exact, got)
-        return rest if rest.relative <= min(_SMALL, found.allowed) else None
+        in_float64 = _apart(exact, got)
+        return in_float64 if in_float64.relative <= min(_SMALL, measured.allowed) else None
 
 
 def _widened(model: nn.Module) -> nn.Module:
+    # Not Module.double(), which leaves complex tensors as they are.
     return model._apply(_wide)  # type: ignore[no-any-return]
 
 
@@ -202,9 +206,9 @@ def _wide(tensor: Tensor) -> Tensor:
     return tensor.double() if tensor.is_floating_point() else tensor
 
 
-def _apart(one: Sequence[Tensor], other: Sequence[Tensor]) -> Difference:
-    same_kind = [tensor.shape for tensor in one] == [tensor.shape for tensor in other]
-    return difference(one, other) if same_kind else Difference(float("inf"), 0.0)
+def _apart(wanted: Sequence[Tensor], got: Sequence[Tensor]) -> Difference:
+    same_shapes = [tensor.shape for tensor in wanted] == [tensor.shape for tensor in got]
+    return difference(wanted, got) if same_shapes else Difference(float("inf"), 0.0)
 
 
 def _wanted(
@@ -215,9 +219,9 @@ def _wanted(
     slopes: Mapping[str, Tensor],
     alike: dict[str, bool],
 ) -> dict[bool, list[Tensor]]:
-    """Outputs of the oracle with gradients (True) and without (False).
+    """Return the outputs of the oracle with gradients (True) and without (False).
 
-    It is the same, unless the model given, too, returns something else without them.
+    They are the same, unless the model given itself returns something else without gradients.
     """
     flows = {key for site in probed.values() for key in site.places}
 
@@ -225,18 +229,18 @@ def _wanted(
         key = mode + WITH_GRADIENTS if gradients and mode + WITH_GRADIENTS in flows else mode
         instead: dict[Place, Reference] = {}
         for name, values in slopes.items():
-            there = probed[name].places.get(key, ())
-            instead |= dict.fromkeys(there, reference(values, probed[name].channel_dim))
+            places = probed[name].places.get(key, ())
+            instead |= dict.fromkeys(places, reference(values, probed[name].channel_dim))
         return expected(given, inputs, mode, instead, gradients=gradients)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what the model given warns of was shown when it was run first
+        warnings.simplefilter("ignore")  # warnings of the model given were shown when it was run first
         try:
             wanted = with_references(gradients=True)
             if mode not in alike:
                 own = [run(given, inputs, mode, gradients=gradients) for gradients in (True, False)]
                 alike[mode] = _apart(*own).relative <= tolerance(own[0])
-        except RuntimeError:  # a network for inference alone may change in place what gradients need
+        except RuntimeError:  # a network for inference alone may overwrite tensors that the backward pass needs
             return {False: with_references(gradients=False)}
         if alike[mode]:
             return {True: wanted, False: wanted}
@@ -246,7 +250,7 @@ def _wanted(
 def _with_slopes(
     converted: nn.Module, probed: Mapping[str, Probed], chosen: Sequence[str], others: Mapping[str, nn.Module]
 ) -> tuple[nn.Module, dict[str, Tensor]]:
-    """A copy with slopes of the spread at the sites chosen, and these slopes by site."""
+    """Return a copy with spread slopes at the chosen sites, and these slopes by site."""
     model, draws, slopes = copy.deepcopy(converted), torch.Generator().manual_seed(_SEED), {}
     sites = {name: model.get_submodule(name) for name in (*probed, *others)}
 
@@ -266,7 +270,7 @@ def _with_slopes(
             bounds = getattr(old, "bounds", None)
             with torch.no_grad():
                 old.slope.copy_(values if bounds is None else values.clamp(*bounds))
-            slopes[name] = old.slope.detach().clone()  # as rounded to the layer's dtype
+            slopes[name] = old.slope.detach().clone()  # rounded to the layer's dtype
             continue
         new: nn.Module
         if name in chosen:
@@ -280,11 +284,11 @@ def _with_slopes(
 
 
 def culprits(fails: Callable[[Sequence[str]], bool], names: Sequence[str]) -> list[str]:
-    """The sites whose slopes do not do what they should, by halving.
+    """Return the sites at which slopes make the outputs wrong, found by bisection.
 
     Args:
-        fails: Predicate that tells whether outputs are wrong with slopes at these sites alone.
-        names: sites with which they are.
+        fails: Function that returns True if the outputs are wrong with slopes at some sites only.
+        names: Sites at which slopes make the outputs wrong together.
 
     Example:
         >>> culprits(lambda names: "c" in names, ["a", "b", "c", "d"])

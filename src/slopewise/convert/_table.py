@@ -1,4 +1,4 @@
-"""A conversion as text: a table of its call sites, what was left, and the evidence."""
+"""A conversion as text: its call sites, the activations that stay, and the evidence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def conversion_text(conversion: Conversion) -> str:
-    """What ``str(conversion)`` says."""
+    """Return the text of ``str(conversion)``."""
     sites = conversion.sites
     kinds = ", ".join(f"{sum(s.kind == kind for s in sites)} {kind}" for kind in dict.fromkeys(s.kind for s in sites))
     lines = [f"{len(sites)} call sites converted ({kinds}); {conversion.added:+,} parameters", ""]
