@@ -56,7 +56,7 @@ class Conversion:
         sites: Converted call sites, in the order of the forward pass.
         skipped: Activations that stay as they were, each with the reason.
         proof: Measured comparison with the model given, on the example; None if it has no values (meta device).
-        rewritten: Way in which each module whose forward pass was rewritten was rewritten, and the reason, by name.
+        rewritten: Modules whose forward pass was rewritten, by name, with the way and the reason.
         notes: Further notes.
         added: Number of learned parameters that the model has more than before.
     """

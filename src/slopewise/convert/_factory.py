@@ -32,7 +32,7 @@ class SiteContext:
         channel_dim: Dimension of its input that holds the channels, counted from the end (-1) where that is negative.
         shape: Sizes of its input on the example, such as (N, C, H, W); ``shape[channel_dim] == channels``.
         module: Activation that the model applies there, in a copy of the model: the same object at all call sites of
-            one module, so that call sites with shared slopes can be told. For an activation that is called as a
+            one module, which shows that they share its slopes. For an activation that is called as a
             function or written out, a module that computes it. Return it to keep the activation; change a copy only.
 
     Example:
@@ -65,7 +65,7 @@ class Target:
     """The argument `to` of `convert`, with the other settings of new modules.
 
     Raises:
-        TypeError: A callable does not take one argument, or is no factory of modules.
+        TypeError: `to` is a callable that cannot build modules; see `takes_site`.
         ValueError: A string is no known target.
     """
 
@@ -111,7 +111,7 @@ class Target:
 
     def _prelu(self, unit: Unit, channels: Channels) -> PReLU:
         count, old = 1 if self.shared else channels.count, unit.module
-        slope = unit.found[0].slope
+        slope = unit.activations[0].slope
         if slope is None or unit.kind not in ("prelu", "leaky_relu"):
             slope = self.init
         if isinstance(slope, Tensor):

@@ -131,7 +131,7 @@ def fixed(call: ModuleCall, varying: set[Value]) -> Fixed | None:
     if call.outputs != [value]:
         raise StaysError("it returns something else than it computes from its input")
     inside = set(call.walk())
-    if any(user.call not in inside for each in between - {output, given[0]} for user in each.users):
+    if any(user.call not in inside for value in between - {output, given[0]} for user in value.users):
         raise StaysError("what it computes on the way is needed elsewhere")
     if (output.shape, output.dtype) != (given[0].shape, given[0].dtype):
         raise StaysError(f"it makes {output.dtype} of shape {output.shape} of {given[0].dtype} of {given[0].shape}")
@@ -157,13 +157,13 @@ def _child(owner: nn.Module, module: nn.Module) -> str | None:
     return next((name for name, child in owner._modules.items() if child is module), None)
 
 
-def scale_and_shift(found: Fixed, dim: int) -> tuple[Tensor, Tensor]:
+def scale_and_shift(fixed_call: Fixed, dim: int) -> tuple[Tensor, Tensor]:
     """Measure s and t of a module, in float64, one number of each for every index of a dimension of its input.
 
     Raises:
         StaysError: The module does not run by itself, or turns out not to compute s·x + t.
     """
-    shape = _smaller(found, dim)
+    shape = _smaller(fixed_call, dim)
     # ((s·L + t) − (−s·L + t)) / 2L is s to rounding for every t; L is also far from the limits of float32.
     large = 2.0**30
 
@@ -177,7 +177,7 @@ def scale_and_shift(found: Fixed, dim: int) -> tuple[Tensor, Tensor]:
         try:
             generator = torch.Generator().manual_seed(0)
             probes = [torch.randn(shape, generator=generator, dtype=torch.float64) * 8.0**k for k in (-3, 0, 3)]
-            alone = _alone(found)
+            alone = _alone(fixed_call)
             shift, up, down = (of(alone, torch.full_like(probes[0], number)) for number in (0.0, large, -large))
             answers = [of(alone, probe) for probe in probes]
         except StaysError:
@@ -187,7 +187,7 @@ def scale_and_shift(found: Fixed, dim: int) -> tuple[Tensor, Tensor]:
             raise StaysError(f"it does not run by itself ({type(error).__name__}: {first})") from error
     scale = (up - down) / (2 * large)
     # A module that casts is only as exact as the dtype that it casts to.
-    exact = 1e-6 if any(op.name in _CASTS for op in found.ops) else 1e-11
+    exact = 1e-6 if any(op.name in _CASTS for op in fixed_call.ops) else 1e-11
     for probe, answer in zip(probes, answers, strict=True):
         size = (scale * probe).abs() + shift.abs()
         if ((answer - (scale * probe + shift)).abs() > exact * size.max()).any():
@@ -195,18 +195,18 @@ def scale_and_shift(found: Fixed, dim: int) -> tuple[Tensor, Tensor]:
     return _per_channel(scale, dim, exact), _per_channel(shift, dim, exact)
 
 
-def _smaller(found: Fixed, dim: int) -> tuple[int, ...]:
+def _smaller(fixed_call: Fixed, dim: int) -> tuple[int, ...]:
     """Return the shape to measure on: that of the input, reduced where it is large."""
-    shape = found.input.shape
-    if found.call.op is not None:  # results of PyTorch's own classes do not depend on the other sizes
+    shape = fixed_call.input.shape
+    if fixed_call.call.op is not None:  # results of PyTorch's own classes do not depend on the other sizes
         return tuple(size if n == dim else min(size, 2) for n, size in enumerate(shape))
     return (1, *shape[1:]) if dim > 0 and prod(shape) > 2**22 else shape
 
 
-def _alone(found: Fixed) -> nn.Module:
+def _alone(fixed_call: Fixed) -> nn.Module:
     """Return a copy of the module in float64 without the submodules after s·x + t."""
-    alone = copy.deepcopy(found.call.module).to("cpu", torch.float64).eval()
-    for name in found.rest:
+    alone = copy.deepcopy(fixed_call.call.module).to("cpu", torch.float64).eval()
+    for name in fixed_call.rest:
         set_module(alone, [name], nn.Identity())
     return alone
 
@@ -219,10 +219,10 @@ def _per_channel(numbers: Tensor, dim: int, exact: float) -> Tensor:
     return first
 
 
-def stand_in(found: Fixed) -> nn.Module:
+def stand_in(fixed_call: Fixed) -> nn.Module:
     """Return a module without its s·x + t: an Identity, or a Sequential with its activation under the same name."""
-    module = found.call.module
-    rest = {name: module.get_submodule(name) for name in found.rest}
+    module = fixed_call.call.module
+    rest = {name: module.get_submodule(name) for name in fixed_call.rest}
     if all(type(child) is nn.Identity and not has_hooks(child) for child in rest.values()):
         return nn.Identity().eval()
     left = nn.Sequential()

@@ -97,9 +97,9 @@ def fold(
     skipped: list[Refusal] = []
     changes: dict[Kind, Difference] = {}
 
-    def done(kind: Kind, before: list[Tensor], found: tuple[list[FoldStep], list[Refusal]]) -> None:
-        steps.extend(found[0])
-        skipped.extend(found[1])
+    def done(kind: Kind, before: list[Tensor], result: tuple[list[FoldStep], list[Refusal]]) -> None:
+        steps.extend(result[0])
+        skipped.extend(result[1])
         changes[kind] = largest_change(before, measured.outputs)
 
     done("unfuse", measured.outputs, _unfuse_(measured, max(tolerance, measured.rounding)))
@@ -148,20 +148,20 @@ def _fold_norms_(measured: Measured, allowed: float) -> tuple[list[FoldStep], li
     while more:
         names, more = measured.names(), False
         flow = trace_forward(measured.model, measured.inputs, training=False)
-        can, left = foldable(measured.model, flow)
-        for found in can:
-            if found.norm in failed:
+        candidates, left = foldable(measured.model, flow)
+        for candidate in candidates:
+            if candidate.norm in failed:
                 continue
-            name, kind, count = names[found.norm][0], type(found.norm).__name__, measured.count()
+            name, kind, count = names[candidate.norm][0], type(candidate.norm).__name__, measured.count()
             changes: dict[nn.Module, nn.Module] = {}
             try:
-                changes = found.changes()
+                changes = candidate.changes()
                 change = measured.attempt(changes, allowed)
             except StaysError as why:
-                failed[found.norm] = Refusal(name, kind, str(why))
+                failed[candidate.norm] = Refusal(name, kind, str(why))
                 continue
-            into = f"part of {' and '.join(names[layer][0] for layer in found.layers)}"
-            rest = [type(part).__name__ for part in changes[found.norm].children() if type(part) is not nn.Identity]
+            into = f"part of {' and '.join(names[layer][0] for layer in candidate.layers)}"
+            rest = [type(part).__name__ for part in changes[candidate.norm].children() if type(part) is not nn.Identity]
             steps.append(FoldStep("fold", name, kind, " + ".join((into, *rest)), change, count - measured.count()))
             more = True
     left += failed.values()

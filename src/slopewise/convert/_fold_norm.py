@@ -34,17 +34,17 @@ class Foldable:
     """A normalisation that can be folded.
 
     Attributes:
-        found: One of its calls.
+        fixed_call: One of its calls.
         layers: Layers to fold it into, one for each call site, with the s and t of each.
     """
 
-    found: Fixed
+    fixed_call: Fixed
     layers: Mapping[Layer, Affine]
 
     @property
     def norm(self) -> nn.Module:
         """The module that normalises."""
-        return self.found.call.module
+        return self.fixed_call.call.module
 
     def changes(self) -> dict[nn.Module, nn.Module]:
         """Return the modules to put in the places of the layers and the normalisation.
@@ -53,7 +53,7 @@ class Foldable:
             StaysError: The new weights exceed the range of their dtype.
         """
         new: dict[nn.Module, nn.Module] = {layer: folded(layer, *affine) for layer, affine in self.layers.items()}
-        return {**new, self.norm: stand_in(self.found)}
+        return {**new, self.norm: stand_in(self.fixed_call)}
 
 
 def foldable(model: nn.Module, flow: ForwardTrace) -> tuple[list[Foldable], list[Refusal]]:
@@ -69,14 +69,14 @@ def foldable(model: nn.Module, flow: ForwardTrace) -> tuple[list[Foldable], list
         if op.module is not None:
             ops[op.module].append(op)
     can, cannot = [], []
-    for found in norms(model, flow, values_of_inputs(flow)):
-        if isinstance(found, Refusal):
-            cannot.append(found)
+    for calls in norms(model, flow, values_of_inputs(flow)):
+        if isinstance(calls, Refusal):
+            cannot.append(calls)
             continue
         try:
-            can.append(Foldable(found[0], _layers_before(found, ops, names)))
+            can.append(Foldable(calls[0], _layers_before(calls, ops, names)))
         except StaysError as why:
-            cannot.append(Refusal(names[found[0].call.module], found[0].kind, str(why)))
+            cannot.append(Refusal(names[calls[0].call.module], calls[0].kind, str(why)))
     return can, cannot
 
 
@@ -129,15 +129,15 @@ def _layers_before(
     Raises:
         StaysError: There is no such layer before one of the calls, or something else needs its output.
     """
-    allowed = {op for found in calls for call in found.call.walk() for op in _own(call)}
+    allowed = {op for fixed_call in calls for call in fixed_call.call.walk() for op in _own(call)}
     layers: dict[Layer, Affine] = {}
     outputs: list[Value] = []
-    for found in calls:
-        layer, past = _layer_before(found, names)
+    for fixed_call in calls:
+        layer, past = _layer_before(fixed_call, names)
         allowed.update(past)
         outputs += [op.outputs[0] for op in (*past, *ops[layer])]
-        value = past[-1].outputs[0] if past else found.input
-        affine = scale_and_shift(found, _dimension(found, value, names[layer]))
+        value = past[-1].outputs[0] if past else fixed_call.input
+        affine = scale_and_shift(fixed_call, _dimension(fixed_call, value, names[layer]))
         if layer in layers and not all(map(torch.equal, layers[layer], affine)):
             raise StaysError(f"it computes something else at each of its calls after {names[layer]}")
         layers[layer] = affine
@@ -152,17 +152,17 @@ def _own(call: ModuleCall) -> Iterable[OpCall]:
     return [call.op] if call.op is not None else [step for step in call.steps if isinstance(step, OpCall)]
 
 
-def _dimension(found: Fixed, value: Value, layer: str) -> int:
+def _dimension(fixed_call: Fixed, value: Value, layer: str) -> int:
     """Return the dimension of the layer's channels, the only one along which s and t may vary."""
     dim = None if value.axis is None else value.axis.dim
-    if dim is None or (found.call.op is not None and dim != 1):
+    if dim is None or (fixed_call.call.op is not None and dim != 1):
         raise StaysError(f"it normalises dimension 1 of {value.shape}, which is not that of {layer}'s channels")
     return dim
 
 
-def _layer_before(found: Fixed, names: Mapping[nn.Module, str]) -> tuple[Layer, list[OpCall]]:
+def _layer_before(fixed_call: Fixed, names: Mapping[nn.Module, str]) -> tuple[Layer, list[OpCall]]:
     """Return the layer that computes a normalisation's input, and the operations between them that change nothing."""
-    value, past, before = found.input, list[OpCall](), found.input.producer
+    value, past, before = fixed_call.input, list[OpCall](), fixed_call.input.producer
     while before is not None and type(before.module) in _PAST:
         past.insert(0, before)
         value = before.inputs[0]
@@ -180,7 +180,7 @@ def _layer_before(found: Fixed, names: Mapping[nn.Module, str]) -> tuple[Layer, 
     sight = [
         module
         for giver, taker in hops
-        for module in _in_sight(giver.outputs[0], giver.call, found.call if taker is None else taker.call)
+        for module in _in_sight(giver.outputs[0], giver.call, fixed_call.call if taker is None else taker.call)
     ]
     hooked = [names[module] for module in sight if has_hooks(module)]
     if hooked:

@@ -106,9 +106,9 @@ def _pairs(flows: list[ForwardTrace]) -> dict[nn.Module, list[_Pair]]:
             if type(call.module) is PReLU and call.op is not None:
                 pairs[call.module].append(_pair(call, call.op) or _pair_of_subclass(call, call.op, varying))
     whole = {}
-    for activation, found in pairs.items():
-        complete = [pair for pair in found if pair is not None]
-        if len(complete) == len(found) and len({p.normalisation.module for p in complete}) == 1:
+    for activation, ended in pairs.items():
+        complete = [pair for pair in ended if pair is not None]
+        if len(complete) == len(ended) and len({p.normalisation.module for p in complete}) == 1:
             whole[activation] = complete
     return whole
 
@@ -135,11 +135,11 @@ def _pair_of_subclass(activation: ModuleCall, op: OpCall, varying: set[Value]) -
     before = _before(activation.inputs[0], op, past=_PAST)
     if before is None or before.module is not None or not isinstance(before.call.module, _BatchNorm):
         return None
-    found = _fixed(before.call, varying)
-    if found is None or found.ops != (before,) or before.name != "batch_norm":
+    as_fixed = _fixed(before.call, varying)
+    if as_fixed is None or as_fixed.ops != (before,) or before.name != "batch_norm":
         return None
-    last = before.call.module.get_submodule(found.rest[-1]) if found.rest else activation.module
-    return _Pair(activation, before.call, subclass=found) if last is activation.module else None
+    last = before.call.module.get_submodule(as_fixed.rest[-1]) if as_fixed.rest else activation.module
+    return _Pair(activation, before.call, subclass=as_fixed) if last is activation.module else None
 
 
 def _fixed(call: ModuleCall, varying: set[Value]) -> Fixed | None:
@@ -151,21 +151,21 @@ def _fixed(call: ModuleCall, varying: set[Value]) -> Fixed | None:
 
 def _behind_fixed(flows: list[ForwardTrace]) -> dict[nn.Module, nn.Module]:
     """Return the PReLUs inside or after normalisation whose numbers are fixed in training as well, with the latter."""
-    each = []
+    by_flow = []
     for flow in flows:
-        varying, found = values_of_inputs(flow), dict[nn.Module, nn.Module]()
+        varying, norms = values_of_inputs(flow), dict[nn.Module, nn.Module]()
         fixed_at: dict[OpCall | ModuleCall, Fixed] = {}
         for call in flow.calls():
-            one = None if isinstance(call.module, _BatchNorm) else _fixed(call, varying)
-            if one is not None and one.scales:
-                fixed_at |= {call: one, one.ops[-1]: one}
+            as_fixed = None if isinstance(call.module, _BatchNorm) else _fixed(call, varying)
+            if as_fixed is not None and as_fixed.scales:
+                fixed_at |= {call: as_fixed, as_fixed.ops[-1]: as_fixed}
             if type(call.module) is PReLU and call.op is not None and call.parent is not None:
                 before = _before(call.inputs[0], call.op, past=_PAST)
                 norm = fixed_at.get(call.parent) or (None if before is None else fixed_at.get(before))
                 if norm is not None:
-                    found[call.module] = norm.call.module
-        each.append(found)
-    return {act: norm for act, norm in each[0].items() if all(other.get(act) is norm for other in each)}
+                    norms[call.module] = norm.call.module
+        by_flow.append(norms)
+    return {act: norm for act, norm in by_flow[0].items() if all(norms.get(act) is norm for norms in by_flow)}
 
 
 def _before(value: Value, user: OpCall, *, past: tuple[type[nn.Module], ...] = (nn.Identity,)) -> OpCall | None:

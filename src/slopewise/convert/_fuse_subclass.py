@@ -51,7 +51,7 @@ def plain_of(seen: Fixed, activation: nn.Module, stocks: Iterable[type[_BatchNor
     return plain
 
 
-def _alike(one: nn.Module, other: nn.Module, shape: tuple[int, ...]) -> bool:
+def _alike(first: nn.Module, second: nn.Module, shape: tuple[int, ...]) -> bool:
     """Return True if two modules return the same, and keep the same statistics, in training and evaluation.
 
     They are compared in float64, on random inputs of the given shape.
@@ -59,14 +59,14 @@ def _alike(one: nn.Module, other: nn.Module, shape: tuple[int, ...]) -> bool:
     generator = torch.Generator().manual_seed(0)
     outputs: list[list[Tensor]] = []
     try:
-        modules = [copy.deepcopy(module).to("cpu", torch.float64) for module in (one, other)]
+        modules = [copy.deepcopy(module).to("cpu", torch.float64) for module in (first, second)]
         with torch.no_grad():
             for training in (True, True, False):
                 x = torch.randn(shape, generator=generator, dtype=torch.float64) + 1.0
                 outputs.append([module.train(training)(x.clone()) for module in modules])
     except Exception as error:  # a user's module can raise anything
-        first = (str(error).splitlines() or [""])[0]
-        reason = f"{type(one).__name__} does not run by itself ({type(error).__name__}: {first})"
+        message = (str(error).splitlines() or [""])[0]
+        reason = f"{type(first).__name__} does not run by itself ({type(error).__name__}: {message})"
         raise CannotRewriteError(reason) from error
     statistics = zip(*(_statistics(module) for module in modules), strict=True)
     return all(map(_close, (*outputs, *statistics)))
@@ -78,5 +78,5 @@ def _statistics(module: nn.Module) -> list[Tensor]:
 
 
 def _close(pair: Sequence[Tensor]) -> bool:
-    one, other = pair
-    return torch.allclose(one.double(), other.double(), rtol=1e-10, atol=1e-10)
+    first, second = pair
+    return torch.allclose(first.double(), second.double(), rtol=1e-10, atol=1e-10)

@@ -75,7 +75,7 @@ class Installation:
     @property
     def former(self) -> dict[str, tuple[nn.Module, float | Tensor | None]]:
         """For each site, the activation that was there, and the slope with which a PReLU computes the same, if any."""
-        return {name: (plan.unit.module, plan.unit.found[0].slope) for name, plan in self._plans.items()}
+        return {name: (plan.unit.module, plan.unit.activations[0].slope) for name, plan in self._plans.items()}
 
     def plan(self, units: Sequence[Unit], written_back: set[nn.Module], channel_dim: ChannelDim) -> None:
         """Decide which call sites are converted; the others are refused.
@@ -220,14 +220,14 @@ class Installation:
         notes = []
         if plan.holder is not None:
             notes.append("written over its input, which is read again")
-        if any(len(activation.ops) > 1 for activation in unit.found):
+        if any(len(activation.ops) > 1 for activation in unit.activations):
             notes.append(f"{unit.kind} written out{', its gate included' if unit.kind in _GATED else ''}")
         known = self.normal.signs.get(former)
-        signs = [known] if known is not None else map(sign_matters, unit.found)
+        signs = [known] if known is not None else map(sign_matters, unit.activations)
         notes += dict.fromkeys(filter(None, signs))
         if len(unit.names) > 1:
             notes.append(f"also known as {', '.join(unit.names[1:])}")
-        differs = unit.found[0].kind.differs
+        differs = unit.activations[0].kind.differs
         if unit.kind == "prelu" and self.target.shared and isinstance(former, nn.PReLU) and former.weight.numel() > 1:
             differs = "slopes per channel become their mean"
         return Site(

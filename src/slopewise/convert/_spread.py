@@ -118,7 +118,7 @@ def at_spread(
         The largest difference; None if passes of the model given differ from one another, or fail at such slopes.
     """
     probe, slopes = _with_slopes(converted, probed, chosen, others)
-    found: list[AtSpread] = []
+    results: list[AtSpread] = []
     for mode in modes:
         try:
             wanted = _wanted(given, inputs, mode, probed, slopes, alike)
@@ -130,14 +130,14 @@ def at_spread(
                 continue
             with way.context():
                 got = run(probe, inputs, mode, gradients=way.gradients)
-            one = AtSpread(_apart(wanted[way.gradients], got), f"{mode} mode {way.name}", tolerance(got))
-            if not one.agrees:
+            result = AtSpread(_apart(wanted[way.gradients], got), f"{mode} mode {way.name}", tolerance(got))
+            if not result.agrees:
                 again = _wanted(given, inputs, mode, probed, slopes, alike)[way.gradients]
-                if _apart(wanted[way.gradients], again).relative > one.allowed:
+                if _apart(wanted[way.gradients], again).relative > result.allowed:
                     return None
-                one = replace(one, in_float64=exactly.rounding(wanted[way.gradients], one, way))
-            found.append(one)
-    return max(found, key=lambda one: (not one.agrees, one.difference.relative), default=None)
+                result = replace(result, in_float64=exactly.rounding(wanted[way.gradients], result, way))
+            results.append(result)
+    return max(results, key=lambda result: (not result.agrees, result.difference.relative), default=None)
 
 
 class _InFloat64:

@@ -26,13 +26,13 @@ class Unit:
     Attributes:
         module: Module in the normal form that applies the activation.
         names: All its names in the model.
-        found: One activation for each call, over all watched passes.
+        activations: Activation of each call, over all watched passes.
         calls: Number of calls in one pass.
     """
 
     module: nn.Module
     names: tuple[str, ...]
-    found: tuple[Activation, ...]
+    activations: tuple[Activation, ...]
     calls: int
 
     @property
@@ -43,12 +43,12 @@ class Unit:
     @property
     def kind(self) -> str:
         """The name of the activation's kind, such as "relu"."""
-        return self.found[0].kind.name
+        return self.activations[0].kind.name
 
     @property
     def input(self) -> Value:
         """The input of the first call."""
-        return self.found[0].input
+        return self.activations[0].input
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def channels_of(unit: Unit, given: ChannelDim, *, shared: bool) -> Channels | Re
         given: `channel_dim` of `convert`; takes precedence over what the layers before the site say.
         shared: True if one slope serves all channels, so that calls may differ.
     """
-    inputs, shape = [activation.input for activation in unit.found], unit.input.shape
+    inputs, shape = [activation.input for activation in unit.activations], unit.input.shape
     if not unit.input.dtype.is_floating_point:
         reason = f"its input is {unit.input.dtype}, and a PReLU takes floating-point numbers"
         return Refusal(unit.name, unit.kind, reason)
@@ -143,7 +143,7 @@ def read_again(normal: Normal, sites: Sequence[Unit]) -> set[nn.Module]:
     would not show a difference where a second ReLU follows.) Without values, on the meta device, all in-place
     activations are returned.
     """
-    in_place = [unit for unit in sites if unit.found[0].inplace]
+    in_place = [unit for unit in sites if unit.activations[0].inplace]
     if not in_place or any(p.is_meta for p in normal.model.parameters()):
         return {unit.module for unit in in_place}
 
