@@ -13,6 +13,10 @@ from slopewise.drawing._format import plain as plain
 from slopewise.drawing._format import shared_module as shared_module
 from slopewise.drawing._format import signed as signed
 from slopewise.drawing._format import spread as spread
+from slopewise.drawing._strips import Signs as Signs
+from slopewise.drawing._strips import Strip as Strip
+from slopewise.drawing._strips import signs_in as signs_in
+from slopewise.drawing._strips import strip_lines as strip_lines
 from slopewise.drawing._style import HUES as HUES
 from slopewise.drawing._style import MARKERS as MARKERS
 from slopewise.drawing._style import SeriesStyle as SeriesStyle

@@ -1,7 +1,7 @@
 """Views of a study, a watched run and a checkpoint, pure functions of plain data: HTML, terminal, JSON.
 
 Each view works in two steps. The first computes what is to be shown from records, recordings or summaries of slopes,
-as plain data (`StudyInfo`, `WatchInfo`); the second draws that with the parts in `slopewise.drawing`. The
+as plain data (`StudyInfo`, `WatchInfo`, `SlopesInfo`); the second draws that with the parts in `slopewise.drawing`. The
 offline page and the live page of a view get their variables from one function (`study_context`, `watch_context`).
 """
 
@@ -14,6 +14,8 @@ from slopewise.report.study._status import status_json as status_json
 from slopewise.support import importer
 
 if TYPE_CHECKING:
+    from slopewise.report.checkpoint._info import SlopesInfo as SlopesInfo
+    from slopewise.report.checkpoint._info import slopes_info as slopes_info
     from slopewise.report.checkpoint._text import print_slopes as print_slopes
     from slopewise.report.study._export import EXPORTS as EXPORTS
     from slopewise.report.study._json import to_json as to_json
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from slopewise.report.study._text import summary_text as summary_text
     from slopewise.report.study.info._study import StudyInfo as StudyInfo
     from slopewise.report.study.info._study import study_info as study_info
+    from slopewise.report.watch._info import WatchInfo as WatchInfo
+    from slopewise.report.watch._info import watch_info as watch_info
     from slopewise.report.watch._page import render_watch_html as render_watch_html
     from slopewise.report.watch._page import watch_context as watch_context
     from slopewise.report.watch._page import write_watch_html as write_watch_html
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
 __getattr__ = importer(
     __name__,
     {
+        "checkpoint._info": ("SlopesInfo", "slopes_info"),
         "checkpoint._text": ("print_slopes",),
         "study._export": ("EXPORTS",),
         "study._json": ("to_json",),
@@ -46,6 +51,7 @@ __getattr__ = importer(
         "study._progress": ("StudyProgress",),
         "study._text": ("print_summary", "summary_text"),
         "study.info._study": ("StudyInfo", "study_info"),
+        "watch._info": ("WatchInfo", "watch_info"),
         "watch._page": ("render_watch_html", "watch_context", "write_watch_html"),
         "watch._text": ("WatchSummary", "print_recording", "watch_summary"),
     },

@@ -6,7 +6,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from slopewise.report.checkpoint._text import print_slopes
+from slopewise.report import print_slopes
 from slopewise.slopes import inspect_slopes
 
 STATE = {
