@@ -88,9 +88,13 @@ def _row(layer: InspectedLayer) -> LayerRow:
     summary = layer.summary
     bands = (summary.negative, summary.near_0, summary.near_1, summary.above_1)
     return LayerRow(
-        _name(layer),
-        str(summary.count),
-        *map(_figure, _five(summary)),
+        layer=_name(layer),
+        slopes=str(summary.count),
+        minimum=_figure(summary.minimum),
+        lower_quartile=_figure(summary.lower_quartile),
+        median=_figure(summary.median),
+        upper_quartile=_figure(summary.upper_quartile),
+        maximum=_figure(summary.maximum),
         bands=tuple(str(slopes) if slopes else "" for slopes in bands),
         alarms=", ".join(map(str, layer.alarms)),
         remark=layer.remark,
