@@ -9,7 +9,7 @@ import pytest
 from slopewise.monitor import ADVICE, ALARM_IDS
 from slopewise.recording import LayerSample, Sample, SlopeSample, SlopeSummary
 from slopewise.recording.alarms import Chart, Facts, Thresholds, rule_of, rules, threshold_fields
-from slopewise.report import watch_charts
+from slopewise.report import watch_context
 from slopewise.testing import check_alarm_rule, synthetic_recording
 
 FINE = SlopeSummary(4, 4, 0.1, 0.2, 0.25, 0.3, 0.4, 0.26, 0, 0, 0, 0, None, rounded=False)
@@ -44,7 +44,7 @@ def test_rules_are_listed_from_the_most_serious_and_each_has_its_own_rank() -> N
 
 
 def test_charts_are_those_of_the_watch_page() -> None:
-    sections = watch_charts(synthetic_recording(layers=8, samples=60))
+    sections = watch_context(synthetic_recording(layers=8, samples=60))["sections"]
     keys = {chart.key for section in sections for chart in section.charts}
     assert keys - {"gradient-profile"} == set(get_args(Chart))  # the profile has no row for a mark
 

@@ -1,4 +1,4 @@
-"""A recording of the monitor, as `slopewise inspect` meets it: told by its content, and as one JSON object."""
+"""Recordings for `slopewise inspect`: recognised by their content, and shown as one JSON object."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 from slopewise.recording._recording import FORMAT, Recording, to_line
 
-_FIRST = 65536  # bytes of the line to tell it by; a header has a few hundred
+_FIRST = 65536  # bytes of the first line that are read; a header has a few hundred
 
 
 def is_recording(path: Path) -> bool:
-    """Whether a file is a recording: its first line is a header, or its suffix says that it shall be one.
+    """Return True if a file is a recording: its first line is a header, or its suffix is ".jsonl".
 
-    What cannot be read is none; whoever reads it then says why.
+    A file that cannot be read counts as none; the error comes from whoever reads it next.
 
     Example:
         >>> is_recording(Path("absent.jsonl")), is_recording(Path("last.ckpt"))
@@ -24,19 +24,19 @@ def is_recording(path: Path) -> bool:
         return True
     try:
         with path.open("rb") as file:
-            found = json.loads(file.readline(_FIRST))
+            first = json.loads(file.readline(_FIRST))
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and found.get("format") == FORMAT
+    return isinstance(first, dict) and first.get("format") == FORMAT
 
 
 def recording_json(recording: Recording) -> dict[str, Any]:
-    """Plain data for any strict JSON parser: what is known of the run, its alarms with advice, and its latest sample.
+    """Return plain data for any strict JSON parser: facts about the run, its alarms with advice, and its latest sample.
 
     Example:
         >>> from slopewise.testing import synthetic_recording
-        >>> found = recording_json(synthetic_recording(layers=2))
-        >>> found["alarms"], found["raised"][0]["id"], found["latest"]["step"]
+        >>> plain = recording_json(synthetic_recording(layers=2))
+        >>> plain["alarms"], plain["raised"][0]["id"], plain["latest"]["step"]
         (1, 'dead-units', 951)
     """
     header, *samples = map(_plain, (recording.header, *recording.samples[-1:]))
@@ -51,6 +51,6 @@ def recording_json(recording: Recording) -> dict[str, Any]:
 
 
 def _plain(item: Any) -> dict[str, Any]:
-    """An item as its line has it, where NaN and infinities are null."""
+    """Return an item as its line has it: NaN and infinities are null."""
     *_, fields = json.loads(to_line(item)).values()
     return dict(fields)

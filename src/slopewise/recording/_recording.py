@@ -1,4 +1,4 @@
-"""A watched run as data: what the monitor keeps, sinks receive, files hold, and reports draw."""
+"""A watched run as data, which the monitor keeps, sinks receive, files hold and reports draw; and its file."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ FORMAT, VERSION = "slopewise-monitor", 1
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What is known when watching begins.
+    """Facts known when watching begins.
 
     Attributes:
-        model: its class.
-        every: one step in so many is sampled.
-        started: seconds since 1970.
-        name: what the user calls the run; may be empty.
+        model: Name of the model's class.
+        every: Number of optimizer steps per sampled step.
+        started: Time of the start, in seconds since 1970.
+        name: Name of the run, given by the user; may be empty.
     """
 
     model: str
@@ -39,14 +39,14 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """What is known when watching ends.
+    """Facts known when watching ends.
 
     Attributes:
-        step: optimizer steps taken.
-        seconds: since watching began.
-        overhead: of these, what measuring took.
-        notes: what could not be seen, and why.
-        error: of the exception that ended the run; empty if none did.
+        step: Number of optimizer steps taken.
+        seconds: Seconds since watching began.
+        overhead: Seconds of these that measuring took.
+        notes: Sentences about parts of the model that could not be seen, with the reason.
+        error: Type and message of the exception that ended the run; empty if none did.
     """
 
     step: int
@@ -58,7 +58,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A run so far; `end` is None while it runs, or where its process was killed."""
+    """A run so far; `end` is None while it runs, and for good if its process was killed."""
 
     header: Header
     samples: tuple[Sample, ...] = ()
@@ -70,7 +70,7 @@ _LINES: Mapping[str, type] = {"header": Header, "sample": Sample, "alarm": Alarm
 
 
 def to_line(item: Header | Sample | Alarm | End) -> str:
-    """One line of a JSON Lines file, for any strict JSON parser: NaN and infinities are null.
+    """Return an item as one line of a JSON Lines file, for any strict JSON parser: NaN and infinities are null.
 
     Example:
         >>> to_line(Alarm("slope-stuck", "act1", 50, 1, "all 16 at 0.25"))
@@ -85,31 +85,31 @@ def to_line(item: Header | Sample | Alarm | End) -> str:
 
 
 def from_line(line: str) -> Header | Sample | Alarm | End:
-    """What `to_line` wrote.
+    """Return the item that `to_line` wrote.
 
     Raises:
-        ValueError: the line is something else.
+        ValueError: The line holds something else.
     """
     try:
-        found = json.loads(line)
-        for kind, cls in _LINES.items() if isinstance(found, dict) else ():
-            if kind in found:
-                return _load(cls, found[kind])  # type: ignore[no-any-return]
+        values = json.loads(line)
+        for kind, cls in _LINES.items() if isinstance(values, dict) else ():
+            if kind in values:
+                return _load(cls, values[kind])  # type: ignore[no-any-return]
     except (TypeError, RecursionError) as error:  # fields are missing; lists in lists without end
         raise ValueError(str(error)) from error
     raise ValueError("neither a header, a sample, an alarm nor an end")
 
 
 def read_recording(path: str | os.PathLike[str]) -> Recording:
-    """A recording from a file that `JsonLines` wrote, of a finished run or of one that goes on.
+    """Read a recording from a file that `JsonLines` wrote, of a finished run or of one that goes on.
 
     A last line that is cut short is left out: its writer is at work, or was killed in the middle of it.
 
     Args:
-        path: the file.
+        path: File with the recording.
 
     Raises:
-        SlopewiseError: the file cannot be read, or is no recording; the message names the line.
+        SlopewiseError: The file cannot be read, or is no recording; the message names the line.
     """
     path = Path(path)
     try:
@@ -134,7 +134,7 @@ def read_recording(path: str | os.PathLike[str]) -> Recording:
 
 
 def _added(recording: Recording | None, item: Header | Sample | Alarm | End, path: Path) -> Recording:
-    if isinstance(item, Header):  # a later one is a run that wrote to the same file: the latest counts
+    if isinstance(item, Header):  # a second header begins another run in the same file: the latest run counts
         return Recording(item)
     if recording is None:
         raise SlopewiseError(f"'{path}' is no recording by slopewise.Monitor: its first line is no header")
@@ -155,13 +155,13 @@ def _strict(value: Any) -> Any:
 
 @cache
 def _hints(kind: type) -> dict[str, Any]:
-    """The types of a dataclass's fields; to work them out for every line would take most of the time of reading."""
+    """Return the types of a dataclass's fields; resolving them for every line would take most of the reading time."""
     hints = get_type_hints(kind)
     return {field.name: hints[field.name] for field in fields(kind)}
 
 
 def _load(kind: Any, value: Any) -> Any:
-    """Plain data as a value of an annotated type: dataclasses, tuples of one type, and unions with None."""
+    """Return plain data as a value of an annotated type: a dataclass, a tuple of one type, or a union with None."""
     if get_origin(kind) in (UnionType,) or isinstance(kind, UnionType):
         return None if value is None else _load(next(a for a in get_args(kind) if a is not type(None)), value)
     if is_dataclass(kind) and isinstance(value, dict):

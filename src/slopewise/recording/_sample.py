@@ -1,6 +1,7 @@
-"""What one sampled step left behind: plain, immutable records, without tensors.
+"""Measurements of one sampled step: plain, immutable data without tensors.
 
-Shares are in 0..1. A value that does not exist (the gradient at a site through which none can flow) is None, never NaN.
+Fractions lie in 0..1. A value that does not exist, such as the gradient at a site through which none can flow, is None,
+never NaN.
 """
 
 from __future__ import annotations
@@ -14,24 +15,24 @@ from slopewise.recording._slope_summary import SlopeSummary
 class SiteSample:
     """One call site of an activation, over all counted forward and backward passes of one step.
 
-    z is the pre-activation, y = f(z), and a unit a channel of z (a feature after a linear layer). All is defined the
-    same for every activation.
+    z is the pre-activation and y = f(z). A unit is a channel of z, or a feature after a linear layer. The definitions
+    are the same for every activation.
 
     Attributes:
-        site: the module that applies the activation; for a function the module that calls it, and the function:
-            "block.relu()". From the second call in a forward pass on with its number: "block.relu (2)".
-        activation: as PyTorch's function is called.
-        units: how many the site has.
-        values: pre-activations that were seen of each unit.
-        positive: share of them that are above 0, over all units.
-        never_positive: units with z ≤ 0 everywhere. A ReLU's is then dead, a PReLU's linear. One NaN, which is neither
-            positive nor not, and nothing of the kind is known of a unit.
-        always_positive: units with z > 0 everywhere: f is the identity there.
-        zero_gradient: units with dL/dz = 0 everywhere, so that no gradient reached their incoming weights; None where
-            no gradient can flow, since nothing before the site learns, or none was seen (`Monitor.notes` says so).
+        site: Name of the module that applies the activation. For a function, the calling module and the function:
+            "block.relu()". From the second call in a forward pass on, with the number of the call: "block.relu (2)".
+        activation: Name of PyTorch's function for it.
+        units: Number of units.
+        values: Number of pre-activations seen of each unit.
+        positive: Fraction of all pre-activations that are above 0.
+        never_positive: Units with z ≤ 0 everywhere. Such a unit is dead with ReLU, and linear with PReLU. A unit with a
+            NaN, which is neither positive nor not, is not among them.
+        always_positive: Units with z > 0 everywhere: f is the identity there.
+        zero_gradient: Units with dL/dz = 0 everywhere, so that no gradient reached their incoming weights. None where
+            no gradient can flow, because nothing before the site learns, or where none was seen (see `Monitor.notes`).
         pass_through: ‖dL/dz‖₂ / ‖dL/dy‖₂, of the gradient through this site alone: 1 for the identity, 0 for a site
             whose units are all dead; None without a gradient.
-        not_finite: units in which some z is NaN or infinite.
+        not_finite: Units with a z that is NaN or infinite.
     """
 
     site: str
@@ -48,24 +49,24 @@ class SiteSample:
     @property
     def dead(self) -> tuple[int, ...]:
         """Units that are never positive and get no gradient."""
-        reached = set(self.never_positive)
-        return tuple(unit for unit in self.zero_gradient or () if unit in reached)
+        never_positive = set(self.never_positive)
+        return tuple(unit for unit in self.zero_gradient or () if unit in never_positive)
 
 
 @dataclass(frozen=True, slots=True)
 class SlopeSample:
-    """The learned slopes of one layer in one step; `summary` is of their values after it.
+    """Learned slopes a of one layer in one step.
 
     Attributes:
-        layer: the module that holds them.
-        summary: quartiles, mean, ends, and how many are negative, near 0, near 1, above 1.
-        gradient: ‖dL/da‖₂ as the optimizer saw it.
-        signal_to_noise: |mean| / standard deviation of dL/da over the latest samples, the median over the slopes; None
+        layer: Name of the module that holds the slopes.
+        summary: Summary of the slopes after the step.
+        gradient: ‖dL/da‖₂ as the optimizer saw it; None without a gradient.
+        signal_to_noise: Median over the slopes of |mean| / standard deviation of dL/da over the latest samples; None
             before the third sample. Below about 0.1 the slopes wander.
-        update: largest |Δa| of a slope in this step.
-        update_ratio: ‖Δa‖₂ / ‖a‖₂; None where all slopes are 0.
-        against_weights: `update_ratio` over the same ratio of all the model's weights.
-        from_start: largest distance of a slope from where it was when the monitor began.
+        update: Largest |Δa| of a slope in this step; None if no optimizer moved the slopes.
+        update_ratio: ‖Δa‖₂ / ‖a‖₂; None if all slopes are 0.
+        against_weights: Ratio of `update_ratio` to the same ratio of all the model's weights.
+        from_start: Largest distance of a slope from its value when the monitor began; None if that is not known.
     """
 
     layer: str
@@ -80,14 +81,14 @@ class SlopeSample:
 
 @dataclass(frozen=True, slots=True)
 class LayerSample:
-    """The parameters that one layer holds itself, slopes aside, in one step.
+    """Parameters that one layer holds itself, slopes aside, in one step.
 
     Attributes:
-        layer: its name.
-        gradient: ‖g‖₂ as the optimizer saw it (clipped, unscaled, averaged over ranks); None where it has none.
+        layer: Name of the layer.
+        gradient: ‖g‖₂ as the optimizer saw it (clipped, unscaled, averaged over ranks); None without a gradient.
         weight: ‖w‖₂ before the step.
-        update: ‖Δw‖₂; None where no optimizer moved it.
-        not_finite: "gradient" or "weight" where these hold NaN or infinite numbers.
+        update: ‖Δw‖₂; None if no optimizer moved the parameters.
+        not_finite: Names among "gradient" and "weight" whose numbers include NaN or an infinity.
     """
 
     layer: str
@@ -98,7 +99,7 @@ class LayerSample:
 
     @property
     def update_ratio(self) -> float | None:
-        """‖Δw‖₂ / ‖w‖₂, often near 1e-3 in a net that trains well."""
+        """‖Δw‖₂ / ‖w‖₂, often near 1e-3 in a network that trains well."""
         return self.update / self.weight if self.update is not None and self.weight else None
 
 
@@ -107,12 +108,12 @@ class Sample:
     """One sampled step.
 
     Attributes:
-        step: optimizer steps taken since the monitor began, this one included: 1, 2, ...
-        passes: counted forward passes in it; more than one under gradient accumulation.
-        sites: in the order of the forward pass.
-        slopes: in the model's order.
-        layers: likewise.
-        seconds: what measuring it took, on this process's clock.
+        step: Number of optimizer steps since the monitor began, including this one: 1, 2, ...
+        passes: Number of counted forward passes; more than one under gradient accumulation.
+        sites: Call sites of activations, in the order of the forward pass.
+        slopes: Layers with learned slopes, in the model's order.
+        layers: Layers with other parameters, in the model's order.
+        seconds: Seconds that measuring took, on this process's clock.
     """
 
     step: int

@@ -1,7 +1,7 @@
 """One layer's slopes as a few numbers.
 
-Every finite slope is in one of five bands: negative, near 0, in between, near 1, above 1. The widths are those below
-which f cannot be told from ReLU or from the identity in practice, and are far above the rounding of any float16 or
+Every finite slope lies in one of five bands: negative, near 0, between, near 1, above 1. Within the bands near 0 and 1,
+f cannot be told from ReLU or from the identity in practice. Their widths are far above the rounding of a float16 or
 bfloat16 checkpoint.
 """
 
@@ -11,21 +11,29 @@ from dataclasses import dataclass
 
 NEAR_0 = 0.01  # 1 % of a negative input passes; the variance that He's initialisation counts on changes by 0.0001
 NEAR_1 = 0.05  # on no input does f(x) differ from x by more than 5 % of |x|
-LARGEST = 100.0  # trained slopes of 2 and 3 are met, of 10 hardly
-MOST = 0.5  # the share of slopes from which "near 0" and "near 1" are said of the layer: single channels often are
+LARGEST = 100.0  # training leads to slopes of 2 or 3, hardly ever to 10
+MOST = 0.5  # minimum fraction of a layer's slopes in a band for an alarm: single channels are there often
 
 
 @dataclass(frozen=True, slots=True)
 class SlopeSummary:
-    """A layer's slopes as numbers. Quantiles, mean and ends are over the finite slopes, NaN if there are none.
+    """A layer's slopes as numbers; quantiles and mean are over the finite slopes, and NaN if there are none.
 
     Attributes:
-        count: of slopes; 1 is a shared slope.
-        finite: how many are neither NaN nor infinite.
-        negative, near_0, near_1, above_1: how many lie below -NEAR_0, within NEAR_0 of 0, within NEAR_1 of 1, above
-            1 + NEAR_1. The rest lies between.
-        same: the number that all slopes exactly are, if they are and that is a sign of not being trained.
-        rounded: the dtype keeps so few digits that `same` is no sign of that.
+        count: Number of slopes; 1 for a shared slope.
+        finite: Number of slopes that are neither NaN nor infinite.
+        minimum: Lowest slope.
+        lower_quartile: Quantile 0.25.
+        median: Quantile 0.5.
+        upper_quartile: Quantile 0.75.
+        maximum: Highest slope.
+        mean: Mean of the slopes.
+        negative: Number of slopes below -NEAR_0, or below the margin that `summarise` was given.
+        near_0: Number of slopes within that margin of 0.
+        near_1: Number of slopes within NEAR_1 of 1, or within the margin that `summarise` was given.
+        above_1: Number of slopes further above 1.
+        same: Number that all slopes equal exactly, if that is a sign of no training; None otherwise.
+        rounded: True if the dtype keeps so few digits that `same` is no such sign.
     """
 
     count: int

@@ -104,34 +104,34 @@ def find_slopes(
     Example:
         >>> from torch import nn
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.PReLU(8), nn.RMSNorm(8))
-        >>> [(found.layer, found.certainty) for found in find_slopes(net.state_dict()).layers]
+        >>> [(layer.layer, layer.certainty) for layer in find_slopes(net.state_dict()).layers]
         [('1', 'likely'), ('2', 'unclear')]
     """
     candidates = list(_candidates(state_dict))
-    names = [found.layer for found in candidates]
+    names = [candidate.layer for candidate in candidates]
     for pattern in also:
         if not any(fnmatchcase(name, pattern) for name in names):
             hint = nearest(pattern, names) if names else "there is none"
             raise SlopewiseError(f"no layer with a one-dimensional weight of its own fits '{pattern}'; {hint}")
     layers = [
-        replace(found, certainty="chosen", evidence="you named it") if _fits(found.layer, also) else found
-        for found in candidates
-        if _fits(found.layer, only or ["*"]) and not _fits(found.layer, skip)
+        replace(layer, certainty="chosen", evidence="you named it") if _fits(layer.layer, also) else layer
+        for layer in candidates
+        if _fits(layer.layer, only or ["*"]) and not _fits(layer.layer, skip)
     ]
     return FoundSlopes(
-        tuple(_tied(found for found in layers if found.certainty != "rejected")),
-        {found.entry: found.evidence for found in layers if found.certainty == "rejected"},
+        tuple(_tied(layer for layer in layers if layer.certainty != "rejected")),
+        {layer.entry: layer.evidence for layer in layers if layer.certainty == "rejected"},
     )
 
 
 def _tied(layers: Iterable[FoundLayer]) -> Iterator[FoundLayer]:
     """Merge layers that share one tensor, under the name whose certainty is highest."""
     groups: dict[tuple[object, ...], list[FoundLayer]] = {}
-    for found in layers:
-        groups.setdefault(memory(found.slopes), []).append(found)
+    for layer in layers:
+        groups.setdefault(memory(layer.slopes), []).append(layer)
     for group in groups.values():
-        first = min(group, key=lambda found: _BEST.index(found.certainty))
-        yield replace(first, aliases=tuple(found.layer for found in group if found is not first))
+        first = min(group, key=lambda layer: _BEST.index(layer.certainty))
+        yield replace(first, aliases=tuple(layer.layer for layer in group if layer is not first))
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ def inspect_slopes(
         thresholds: Thresholds of the alarms, as a monitor takes them.
 
     Raises:
-        SlopewiseError: no slopes are found, or a pattern of `also` matches nothing.
+        SlopewiseError: No slopes are found, or a pattern of `also` matches nothing.
 
     Example:
         >>> import slopewise as sw
@@ -90,12 +90,12 @@ def inspect_slopes(
         >>> layer.found.layer, layer.summary.count, [str(alarm) for alarm in layer.alarms]
         ('bn', 8, ['stuck at 0.25'])
     """
-    found = find_slopes(state_dict, only=only, skip=skip, also=also)
-    if not found.layers:
+    search = find_slopes(state_dict, only=only, skip=skip, also=also)
+    if not search.layers:
         raise SlopewiseError(_nothing(state_dict))
-    twins = {} if ties else _twins(found.layers)
-    inspected = [_inspected(layer, init, thresholds or Thresholds()) for layer in found.layers]
-    return Inspection(tuple(_with_names(layer, twins.get(layer.found.layer)) for layer in inspected), found.rejected)
+    twins = {} if ties else _twins(search.layers)
+    inspected = [_inspected(layer, init, thresholds or Thresholds()) for layer in search.layers]
+    return Inspection(tuple(_with_names(layer, twins.get(layer.found.layer)) for layer in inspected), search.rejected)
 
 
 def _twins(layers: Sequence[FoundLayer]) -> dict[str, str]:
@@ -122,34 +122,34 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
-def _inspected(found: FoundLayer, init: float | None, thresholds: Thresholds) -> InspectedLayer:
-    summary = summarise(found.slopes, init=init, near_0=thresholds.near_0, near_1=thresholds.near_1)
+def _inspected(layer: FoundLayer, init: float | None, thresholds: Thresholds) -> InspectedLayer:
+    summary = summarise(layer.slopes, init=init, near_0=thresholds.near_0, near_1=thresholds.near_1)
     raised = alarms(summary, thresholds)
-    if found.certainty == "unclear":
-        return InspectedLayer(found, summary, (), "not judged: may be no slopes")
-    if found.raw:
-        kept = tuple(alarm for alarm in raised if alarm.kind == "not finite")
-        return InspectedLayer(found, summary, kept, "parametrised: not the slopes in use")
+    if layer.certainty == "unclear":
+        return InspectedLayer(layer, summary, (), "not judged: may be no slopes")
+    if layer.raw:
+        not_finite = tuple(alarm for alarm in raised if alarm.kind == "not finite")
+        return InspectedLayer(layer, summary, not_finite, "parametrised: not the slopes in use")
     if summary.rounded and summary.same is not None:
-        dtype = str(found.slopes.dtype).removeprefix("torch.")
-        return InspectedLayer(found, summary, raised, f"all {summary.same:g} as {dtype} rounds them")
-    return InspectedLayer(found, summary, raised)
+        dtype = str(layer.slopes.dtype).removeprefix("torch.")
+        return InspectedLayer(layer, summary, raised, f"all {summary.same:g} as {dtype} rounds them")
+    return InspectedLayer(layer, summary, raised)
 
 
 def _nothing(state_dict: Mapping[str, Tensor]) -> str:
-    found = find_slopes(state_dict)
-    if found.layers:
-        names = [layer.layer for layer in found.layers]
+    search = find_slopes(state_dict)
+    if search.layers:
+        names = [layer.layer for layer in search.layers]
         return f"the patterns leave out all {len(names)} layers with slopes: '{names[0]}' to '{names[-1]}'"
-    looked = (
+    message = (
         f"no slopes among the {len(state_dict)} tensors: looked for `slope` (slopewise's fused layers) and for a "
         f"one-dimensional `weight` that is all its layer saves (PReLU)"
     )
-    if not found.rejected:
-        return looked
-    first = next(iter(found.rejected))
+    if not search.rejected:
+        return message
+    first = next(iter(search.rejected))
     return (
-        f"{looked}; {len(found.rejected)} of these, as '{first}', are in layers named otherwise: --also takes them "
+        f"{message}; {len(search.rejected)} of these, as '{first}', are in layers named otherwise: --also takes them "
         f"all the same"
     )
 

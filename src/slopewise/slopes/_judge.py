@@ -55,8 +55,8 @@ def summarise(
 
     Example:
         >>> import torch
-        >>> found = summarise(torch.tensor([-0.5, 0.0, 0.25, 0.5, 1.0]))
-        >>> found.median, found.negative, found.near_0, found.near_1
+        >>> summary = summarise(torch.tensor([-0.5, 0.0, 0.25, 0.5, 1.0]))
+        >>> summary.median, summary.negative, summary.near_0, summary.near_1
         (0.25, 1, 1, 1)
     """
     if not slopes.numel():

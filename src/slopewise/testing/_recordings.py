@@ -1,4 +1,4 @@
-"""A watched run that never was, for tests of sinks, pages and summaries."""
+"""Recordings of runs that were never trained, for tests of sinks, pages and summaries."""
 
 from __future__ import annotations
 

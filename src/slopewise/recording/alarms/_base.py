@@ -130,7 +130,7 @@ class AlarmRule(ABC, Generic[Subject]):
 
         Args:
             subject: Sample of one place, or the whole sample for a `RunRule`.
-            past: What this rule knows of the place from earlier samples.
+            past: Knowledge of the place from earlier samples.
         """
 
     def from_slopes(self, summary: SlopeSummary, /) -> Concerned | None:

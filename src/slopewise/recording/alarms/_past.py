@@ -1,4 +1,4 @@
-"""What rules know beside the sample that they judge: earlier samples, and the settings of the optimizer."""
+"""Knowledge of rules beside the sample that they judge: earlier samples, and the settings of the optimizer."""
 
 from __future__ import annotations
 
