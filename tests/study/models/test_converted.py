@@ -218,6 +218,18 @@ def test_what_cannot_be_studied_is_refused_before_any_trial(
         preflight(study(f"{name}:{model}", arms))
 
 
+def test_an_activation_that_does_not_run_is_named(own: str, user_module: UserModule) -> None:
+    name = user_module(
+        "broken_arm",
+        "import torch\nclass Broken(torch.nn.Module):\n"
+        "    def __init__(self, channels): super().__init__()\n"
+        "    def forward(self, x): raise ValueError('no such shape')\n",
+    )
+    message = r"on images \(.*\), with Broken as its activation: .* new activations: ValueError: no such shape"
+    with pytest.raises(ModelError, match=message):
+        preflight(study(f"{own}:net", f"relu,{name}:Broken"))
+
+
 def test_as_is_is_for_networks_that_have_activations() -> None:
     with pytest.raises(SpecError, match="arm 'as_is': model 'cnn' has no activations of its own"):
         check_names(study("cnn", "relu,as_is"))

@@ -34,8 +34,8 @@ def converted(
         options: Selection of the activations to convert.
 
     Raises:
-        ModelError: The network does not run on the example or has no activation, or an activation with parameters has
-            no `channel_dim` to set at a site whose channels are not in dimension 1.
+        ModelError: The network does not run on the example, with its own activations or the arm's, or has none; or an
+            activation with parameters has no `channel_dim` to set at a site whose channels are not in dimension 1.
     """
     sites: dict[str, nn.Module] = {}
     replaced: dict[str, str] = {}
@@ -59,8 +59,10 @@ def converted(
                 channel_dim=options.channel_dim,
             )
     except ConversionError as error:
-        shape = tuple(example.shape)
-        raise ModelError(f"on images {shape}: {error}{hint_for_size(example)}") from error
+        where = f"on images {tuple(example.shape)}"
+        if sites:  # they were built before it failed
+            where += f", with {', '.join(sorted({type(site).__name__ for site in sites.values()}))} as its activation"
+        raise ModelError(f"{where}: {error}{hint_for_size(example)}") from error
     return BuiltModel(conversion.model, sites, replaced, _notes(conversion))
 
 
