@@ -21,6 +21,9 @@ from slopewise.convert._refusal import StaysError
 from slopewise.convert._swap import has_hooks, set_module
 from slopewise.trace import ForwardTrace, ModuleCall, OpCall, Value
 
+# `_NormBase` and `_ConvNd`, the common base classes of PyTorch's layers, have no public names. A list of the public
+# classes in their place would miss those that PyTorch adds.
+
 # Exact classes, whose computation is known; of any other class, the operations are read.
 _WHOLE = (
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),

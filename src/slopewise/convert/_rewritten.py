@@ -79,8 +79,8 @@ def add_(module: nn.Module, attribute: str, new: nn.Module) -> None:
 def rewrite_(module: nn.Module, method: Method) -> None:
     """Replace one method of a module, and leave hooks, parameters and submodules as they are.
 
-    The class of the object is changed, and not an attribute of it set: a function in an instance's __dict__ would lose
-    `self` in copies, which would call the original's method, and cannot be pickled.
+    The class of the object is changed. A method set on the object itself would stay bound to it in shallow copies, such
+    as the replicas of DataParallel, which would then run with its weights.
     """
     base: type[nn.Module] = getattr(type(module), "_rewritten_from", type(module))
     kept = tuple(m for m in getattr(type(module), "_methods", ()) if m.name != method.name)

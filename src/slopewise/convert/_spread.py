@@ -157,6 +157,8 @@ class _InFloat64:
 
     @cached_property
     def _inputs(self) -> Inputs:
+        # PyTorch's functions for nested structures have no public name. Without them, tensors inside lists and dicts
+        # would keep their dtype.
         args, kwargs = torch.utils._pytree.tree_map_only(Tensor, _wide, (self._example.args, self._example.kwargs))
         return Inputs(args, kwargs)
 
@@ -196,7 +198,8 @@ class _InFloat64:
 
 
 def _widened(model: nn.Module) -> nn.Module:
-    # Not Module.double(), which leaves complex tensors as they are.
+    # Module.double() leaves complex tensors as they are. It is made of `_apply`, which has no public counterpart that
+    # converts parameters and buffers, tied ones included, by any function.
     return model._apply(_wide)  # type: ignore[no-any-return]
 
 
