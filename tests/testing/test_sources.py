@@ -61,7 +61,7 @@ def right() -> RawData:
 @pytest.fixture
 def wrong() -> Iterator[None]:
     yield
-    SOURCES._registered.pop("wrong", None)
+    SOURCES.unregister("wrong")
 
 
 @pytest.mark.usefixtures("wrong")

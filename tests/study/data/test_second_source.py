@@ -51,7 +51,7 @@ def file(tmp_path: Path) -> Iterator[Path]:
         pixels = 0.5 + numbers.random((count, 16))
         dump_svmlight_file(pixels, np.arange(count) % 3 + 1, str(tmp_path / name), zero_based=False)
     yield tmp_path / "a.libsvm"
-    SOURCES._registered.pop("libsvm")
+    SOURCES.unregister("libsvm")
 
 
 def test_a_source_in_one_file_conforms(file: Path) -> None:
