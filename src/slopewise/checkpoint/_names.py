@@ -8,9 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from slopewise.errors import CheckpointError
+from slopewise.modules import without_wrappers
 
-# These wrappers of PyTorch occur anywhere in a name; data parallelism and weight averaging wrap the whole network.
-_WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_fpw_module", "_checkpoint_wrapped_module"})
 AVERAGED = "n_averaged"  # the counter that torch.optim.swa_utils.AveragedModel saves beside "module."
 
 
@@ -87,11 +86,6 @@ def below(prefix: str, modules: Mapping[str, str]) -> dict[str, str]:
         {'net': '', 'net.conv': 'conv'}
     """
     return {old: f"{new}."[len(prefix) : -1] for old, new in modules.items() if f"{new}.".startswith(prefix)}
-
-
-def without_wrappers(name: str) -> str:
-    """Return a name without the parts that PyTorch's wrappers add."""
-    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
 def _common(names: Collection[str], prefixes: Sequence[str]) -> str | None:

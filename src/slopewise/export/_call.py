@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from slopewise.errors import ExportError
+from slopewise.trace import Inputs
 
-Example = Tensor | tuple[Any, ...] | dict[str, Any]
+Example = Tensor | Sequence[Any] | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -25,37 +26,25 @@ class Dimension:
 
 
 @dataclass(frozen=True)
-class Call:
-    """Positional and keyword arguments; `free` holds, for each of `tensors`, the dimensions that may change."""
+class Call(Inputs):
+    """Arguments of a call; `free` holds, for each of `tensors`, the dimensions that may change."""
 
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
     free: Sequence[Mapping[int, Dimension]] = ()
 
     @classmethod
     def of(cls, example: Example) -> Self:
-        """Make a call from a tensor (the only positional argument), a tuple (all of them) or a dict (keywords)."""
-        args: tuple[Any, ...] = ()
-        kwargs: dict[str, Any] = {}
-        if isinstance(example, Tensor):
-            args = (example,)
-        elif isinstance(example, tuple):
-            args = example
-        elif isinstance(example, dict):
-            kwargs = dict(example)
-        else:
-            raise TypeError(
-                "example_inputs must be a Tensor, a tuple of positional inputs or a dict of keyword inputs, got "
-                f"{type(example).__name__}"
-            )
-        if not pytree.tree_any_only(Tensor, lambda _tensor: True, (args, kwargs)):
-            raise TypeError("example_inputs has no tensor: pass what the model is called with")
-        return cls(args, kwargs).detached()
+        """Return the call of an example, as `Inputs.of` reads it, with tensors that share its memory.
 
-    @property
-    def tensors(self) -> list[Tensor]:
-        """All tensors among the arguments, in the order in which an exported program takes them."""
-        return [leaf for leaf in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Tensor)]
+        Raises:
+            TypeError: The example has no tensor.
+        """
+        call = super().of(example)
+        if not call.tensors:
+            raise TypeError(
+                f"example_inputs has no tensor, but is {type(example).__name__}: pass a Tensor, a tuple of positional "
+                "inputs or a dict of keyword inputs, as the model is called with"
+            )
+        return call.detached()
 
     @property
     def size(self) -> int:

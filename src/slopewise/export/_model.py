@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 
 from slopewise.errors import ExportError, ExportWarning, nearest
-from slopewise.export import _onnx, _pt2
+from slopewise.export._base import Exporter, Options, Source
 from slopewise.export._call import Call, Example
 from slopewise.export._dynamic import DynamicShapes, freed
 from slopewise.export._files import new_files
 from slopewise.export._four_dimensional import four_dimensional
+from slopewise.export._named import exporter_of
 from slopewise.export._parity import check, rough
 from slopewise.export._program import as_deployed, captured, first_names, outputs, quiet, unwrapped
-from slopewise.export._report import ExportReport, Written
+from slopewise.export._report import ExportReport
 from slopewise.export._sizes import variants
-from slopewise.export.runtimes import RUNTIMES, Exported
+from slopewise.export.runtimes import RUNTIMES, Exported, Runtime
 from slopewise.support import need
 
 
@@ -52,7 +53,8 @@ def export_model(
     Args:
         model: Module with any layers. The wrappers of torch.compile and data parallelism are removed.
         example_inputs: Tensor, tuple of positional inputs, or dict of keyword inputs.
-        path: File to write, which ends in `.onnx` or `.pt2`. An existing file is replaced once the new one is verified.
+        path: File to write, which ends in `.onnx`, `.pt2` or the suffix of a registered exporter. An existing file is
+            replaced once the new one is verified.
         dynamic_batch: If True, dimension 0 may have any size in each input whose dimension 0 is as long as the first's.
         dynamic_shapes: Further dimensions that may have any size, as in torch.export: for each input by its name in
             `forward` (or, in a tuple, by its position) a dict of dimensions and names, such as
@@ -78,8 +80,9 @@ def export_model(
         ExportError: the model has no values, cannot be traced or translated, fixes a size that is to be free, a
             runtime cannot run the file, or a difference exceeds the tolerance. An existing file at `path` is then left
             as it was.
-        ValueError: `path` has another suffix, `opset` is below 18, `tolerance` is negative, `check_with` has an unknown
-            name, or `dynamic_shapes` does not fit the inputs.
+            No exporter writes the suffix of `path`, `opset` is below 18, `tolerance` is negative, or `check_with` has
+            an unknown name.
+        ValueError: `dynamic_shapes` does not fit the inputs. (An ExportError is a ValueError, too.)
         FileNotFoundError: the folder of `path` does not exist.
         TypeError: `example_inputs` is of another type, or holds no tensor.
         ModuleNotFoundError: ONNX needs ``pip install 'slopewise[export]'``, and a runtime in `check_with` its packages.
@@ -97,13 +100,15 @@ def export_model(
         >>> max(parity.relative for parity in report.parity) < 1e-5
         True
     """
-    path = Path(path)
-    _check(path, opset, tolerance)
-    native = "onnxruntime" if path.suffix == ".onnx" else "torch"
-    wanted = _runtimes(native, check_with)
-    if any(RUNTIMES[name].reads_onnx for name in wanted):
-        for module in ("onnx", "onnxscript", "onnxruntime"):
-            need(module, what="export to .onnx", extra="export")
+    path, options = Path(path), Options(opset, keep_transpositions, external_data, verbose)
+    exporter = _checked(path, options, tolerance)
+    runtimes = _runtimes(exporter, check_with)
+    writers = {exporter.suffix: exporter}
+    if any(runtime.reads_onnx for runtime in runtimes.values()):
+        writers.setdefault(".onnx", exporter_of("model.onnx"))
+    for writer in writers.values():
+        for module in writer.packages:
+            need(module, what=f"export to {writer.suffix}", extra=writer.extra)
     call = Call.of(example_inputs)
     model = unwrapped(model)
     if any(tensor.is_meta for tensor in itertools.chain(model.parameters(), model.buffers())):
@@ -113,32 +118,17 @@ def export_model(
         notes = ("the model is in training mode; what was exported is its evaluation mode",)
     call = freed(model, call, dynamic_shapes, dynamic_batch=dynamic_batch)
     with as_deployed(model), new_files(path) as file, TemporaryDirectory() as folder, quiet(verbose):
-        names, aliases = list(outputs(model, call)), first_names(model)
         program = captured(model, call)
         calls, said = variants(model, program, call)
-
-        def write_onnx(file: Path) -> Written:
-            return _onnx.write(
-                program,
-                call,
-                names,
-                aliases,
-                opset,
-                file,
-                keep_transpositions=keep_transpositions,
-                external_data=external_data,
-                verbose=verbose,
-            )
-
-        if native == "onnxruntime":
-            written = write_onnx(file)
-            exported = Exported(lambda: file, lambda: four_dimensional(program), Path(folder), is_onnx=True)
-        else:
-            written = _pt2.write(four_dimensional(program), call, names, aliases, file)
-            exported = Exported(
-                lambda: _once(write_onnx, folder), lambda: torch.export.load(file), Path(folder), is_onnx=False
-            )
-        measured, defaults = check(model, program, exported, wanted, calls, tolerance)
+        source = Source(program, call, list(outputs(model, call)), first_names(model))
+        written = exporter.write(source, file, options)
+        exported = Exported(
+            file,
+            lambda: file if exporter.suffix == ".onnx" else _once(writers[".onnx"], source, folder, options),
+            lambda: torch.export.load(file) if exporter.suffix == ".pt2" else four_dimensional(program),
+            Path(folder),
+        )
+        measured, defaults = check(model, program, exported, runtimes, calls, tolerance)
         size = sum(one.stat().st_size for one in file.parent.iterdir())
     for words in rough(defaults):
         warnings.warn(words, ExportWarning, stacklevel=2)
@@ -154,34 +144,36 @@ def export_model(
         tolerance,
         size,
         notes + said + written.notes,
-        {name: RUNTIMES[name].version() for name in wanted},
+        {name: runtime.version() for name, runtime in runtimes.items()},
         defaults,
     )
 
 
-def _once(write: Callable[[Path], object], folder: str) -> Path:
-    """Return the ONNX file of a model that is exported as .pt2, written for the first runtime that needs it."""
+def _once(exporter: Exporter, source: Source, folder: str, options: Options) -> Path:
+    """Return the ONNX file of a model that is exported in another format, written for the first that needs it."""
     path = Path(folder, "model.onnx")
     if not path.exists():
-        write(path)
+        exporter.write(source, path, options)
     return path
 
 
-def _runtimes(native: str, check_with: str | Iterable[str]) -> list[str]:
+def _runtimes(exporter: Exporter, check_with: str | Iterable[str]) -> dict[str, Runtime]:
+    """Return the exporter's own runtime and those asked for, by name."""
     asked = [check_with] if isinstance(check_with, str) else list(check_with)
     for name in asked:
         if name not in RUNTIMES:
-            raise ValueError(f"check_with has '{name}': {nearest(str(name), RUNTIMES)}")
+            raise ExportError(f"check_with has '{name}': {nearest(str(name), RUNTIMES)}")
         RUNTIMES[name].require()
-    return list(dict.fromkeys([native, *asked]))
+    native = exporter.runtime
+    return {native.name: native} | {name: RUNTIMES[name] for name in asked}
 
 
-def _check(path: Path, opset: int, tolerance: float) -> None:
-    if path.suffix not in (".onnx", ".pt2"):
-        raise ValueError(f"'{path.name}' must end in .onnx or .pt2, which says what to write")
+def _checked(path: Path, options: Options, tolerance: float) -> Exporter:
+    """Return the exporter of the path, which can use the options."""
+    exporter = exporter_of(path.name)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to: create it first")
     if not tolerance >= 0:
-        raise ValueError(f"tolerance must not be negative, got {tolerance}")
-    if path.suffix == ".onnx" and opset < 18:
-        raise ValueError(f"opset must be 18 or newer, got {opset}: torch's exporter is written for those")
+        raise ExportError(f"tolerance must not be negative, got {tolerance}")
+    exporter.check(options)
+    return exporter

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from slopewise.errors import ExportError
 from slopewise.export._averages import place_averages
+from slopewise.export._base import Exporter, Options, Source
 from slopewise.export._call import Call
 from slopewise.export._dynamic import names_of, renamed
 from slopewise.export._error import reason
 from slopewise.export._program import slope_names
 from slopewise.export._report import Shape, Written
 from slopewise.export._slopes import operand, place_slopes, prelu_nodes
+from slopewise.export.runtimes import RUNTIMES, Runtime
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -23,40 +25,39 @@ if TYPE_CHECKING:
 _STACK_TRACE = "pkg.torch.onnx.stack_trace"
 
 
-def write(
-    program: torch.export.ExportedProgram,
-    call: Call,
-    outputs: Sequence[str],
-    aliases: Mapping[str, str],
-    opset: int,
-    path: Path,
-    *,
-    keep_transpositions: bool,
-    external_data: bool,
-    verbose: bool,
-) -> Written:
-    """Translate a program to ONNX.
+class OnnxExporter(Exporter):
+    """Writes one PRelu node for each PReLU, with constant slopes under the model's names."""
 
-    Args:
-        program: Program from torch.export.
-        call: Example, which names the free dimensions.
-        outputs: Names to give to the outputs.
-        aliases: Name to use for each name of a parameter or buffer.
-        opset: Version of ONNX's operators.
-        path: File to write.
-        keep_transpositions: If True, transpositions around a PRelu are kept.
-        external_data: If True, the weights are written to a second file.
-        verbose: If True, torch prints its progress.
-    """
-    onnx_program = _translated(program, opset, verbose=verbose)
+    suffix = ".onnx"
+    packages: ClassVar = {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"}
+    extra = "export"
+
+    @property
+    def runtime(self) -> Runtime:
+        """ONNX Runtime, on the CPU."""
+        return RUNTIMES["onnxruntime"]
+
+    def check(self, options: Options) -> None:
+        """Refuse versions of the operators that torch's exporter does not write."""
+        if options.opset < 18:
+            raise ExportError(f"opset must be 18 or newer, got {options.opset}: torch's exporter is written for those")
+
+    def write(self, source: Source, path: Path, options: Options) -> Written:
+        """Translate the program, and save it."""
+        return _write(source, path, options)
+
+
+def _write(source: Source, path: Path, options: Options) -> Written:
+    onnx_program = _translated(source.program, options.opset, verbose=options.verbose)
     model = onnx_program.model
     place_averages(model)
-    place_slopes(model, slope_names(onnx_program.exported_program, aliases), keep_transpositions=keep_transpositions)
-    _name_ends(model, program, outputs)
-    _name_sizes(model, call)
+    names = slope_names(onnx_program.exported_program, source.aliases)
+    place_slopes(model, names, keep_transpositions=options.keep_transpositions)
+    _name_ends(model, source.program, source.outputs)
+    _name_sizes(model, source.call)
     for node in model.graph.all_nodes():
         node.metadata_props.pop(_STACK_TRACE, None)  # source lines and paths of the machine that exported
-    onnx_program.save(path, external_data=external_data or None)
+    onnx_program.save(path, external_data=options.external_data or None)
     nodes = prelu_nodes(model)
     slopes_of = {str(node.name): operand(node, 1) for node in nodes}
     constant = {str(value.name): _shape(value) for value in slopes_of.values() if value.is_initializer()}
@@ -66,7 +67,7 @@ def write(
         notes = (f"slopes computed from the inputs, which some runtimes refuse: {', '.join(computed)}",)
     return Written(
         "ONNX",
-        opset,
+        options.opset,
         {str(value.name): _shape(value) for value in model.graph.inputs},
         {str(value.name): _shape(value) for value in model.graph.outputs},
         len(nodes),

@@ -15,8 +15,8 @@ from slopewise.export._error import reason
 from slopewise.export._program import outputs
 from slopewise.export._program import run as run_program
 from slopewise.export._report import Parity
-from slopewise.export.runtimes import RUNTIMES
-from slopewise.export.runtimes._base import Exported, Run
+from slopewise.export.runtimes import RUNTIMES, Runtime
+from slopewise.export.runtimes._base import Exported, Loaded, Run
 
 _ROUGH = 2.0**-6  # a few roundings to bfloat16, of 2⁻⁹ each, add up to less
 
@@ -25,7 +25,7 @@ def check(
     model: torch.nn.Module,
     program: torch.export.ExportedProgram,
     exported: Exported,
-    names: Sequence[str],
+    runtimes: Mapping[str, Runtime],
     calls: Sequence[Call],
     tolerance: float,
 ) -> tuple[tuple[Parity, ...], tuple[Parity, ...]]:
@@ -35,20 +35,20 @@ def check(
         model: Model in evaluation mode.
         program: Program that torch.export traced from the model.
         exported: Files of the exported model.
-        names: Names of the runtimes.
+        runtimes: Runtimes by name.
         calls: The example, and the same call with other sizes.
         tolerance: Largest relative difference allowed; it does not apply to the second result.
 
     Returns:
         The differences in float32, and those in runtimes with another default precision.
     """
-    loaded = {}
-    for name in names:
-        with _errors_of(name, "load"):
-            loaded[name] = RUNTIMES[name].load(exported)
-    proved = prove(model, program, {name: one.run for name, one in loaded.items()}, calls, tolerance)
-    runs = [(name, one.default) for name, one in loaded.items() if one.default is not None]
-    return proved, tuple(measure(name, run, call, outputs(model, call)) for name, run in runs for call in calls)
+    loaded: dict[Runtime, Loaded] = {}
+    for runtime in runtimes.values():
+        with _errors_of(runtime, "load"):
+            loaded[runtime] = runtime.load(exported)
+    proved = prove(model, program, {runtime: one.run for runtime, one in loaded.items()}, calls, tolerance)
+    runs = [(runtime, one.default) for runtime, one in loaded.items() if one.default is not None]
+    return proved, tuple(measure(runtime, run, call, outputs(model, call)) for runtime, run in runs for call in calls)
 
 
 def rough(found: Sequence[Parity]) -> list[str]:
@@ -67,7 +67,7 @@ def rough(found: Sequence[Parity]) -> list[str]:
 def prove(
     model: torch.nn.Module,
     program: torch.export.ExportedProgram,
-    runs: Mapping[str, Run],
+    runs: Mapping[Runtime, Run],
     calls: Sequence[Call],
     tolerance: float,
 ) -> tuple[Parity, ...]:
@@ -76,36 +76,36 @@ def prove(
     Args:
         model: Model in evaluation mode.
         program: Program that torch.export traced from the model.
-        runs: Function that computes the file's outputs, by the name of each runtime.
+        runs: Function that computes the file's outputs, by runtime.
         calls: The example, and the same call with other sizes.
         tolerance: Largest relative difference allowed.
     """
     found = []
-    for name, run in runs.items():
+    for runtime, run in runs.items():
         for call in calls:
             ours = outputs(model, call)
-            measured = measure(name, run, call, ours)
+            measured = measure(runtime, run, call, ours)
             if not measured.relative <= tolerance:
                 raise ExportError(
-                    f"output '{measured.output}' of the file differs from the model's in {RUNTIMES[name].title} by "
+                    f"output '{measured.output}' of the file differs from the model's in {runtime.title} by "
                     f"{measured.relative:.1e}, relative to its greatest magnitude, on {call}; {tolerance:g} is "
-                    f"allowed. {_where(model, program, name, call, ours, tolerance)}"
+                    f"allowed. {_where(model, program, runtime, call, ours, tolerance)}"
                 )
             found.append(measured)
     return tuple(found)
 
 
-def measure(name: str, run: Run, call: Call, ours: Mapping[str, Tensor]) -> Parity:
+def measure(runtime: Runtime, run: Run, call: Call, ours: Mapping[str, Tensor]) -> Parity:
     """Measure the differences between the model's outputs and a runtime's, whose errors are raised as `ExportError`."""
-    with _errors_of(name, "run", f" on {call}"):
+    with _errors_of(runtime, "run", f" on {call}"):
         theirs = run(call)
-    _check_shapes(name, call, ours, theirs)
+    _check_shapes(runtime, call, ours, theirs)
     measured = parity(call.size, list(ours), list(ours.values()), theirs)
-    return dataclasses.replace(measured, runtime=name, sizes=call.sizes)
+    return dataclasses.replace(measured, runtime=runtime.name, sizes=call.sizes)
 
 
-def _check_shapes(name: str, call: Call, ours: Mapping[str, Tensor], theirs: Sequence[Tensor]) -> None:
-    title = RUNTIMES[name].title
+def _check_shapes(runtime: Runtime, call: Call, ours: Mapping[str, Tensor], theirs: Sequence[Tensor]) -> None:
+    title = runtime.title
     if len(ours) != len(theirs):
         raise ExportError(f"the model has {len(ours)} outputs and the file {len(theirs)} in {title}")
     for (output, our), their in zip(ours.items(), theirs, strict=True):
@@ -117,8 +117,8 @@ def _check_shapes(name: str, call: Call, ours: Mapping[str, Tensor], theirs: Seq
 
 
 @contextlib.contextmanager
-def _errors_of(name: str, verb: str, where: str = "") -> Iterator[None]:
-    title = RUNTIMES[name].title
+def _errors_of(runtime: Runtime, verb: str, where: str = "") -> Iterator[None]:
+    title = runtime.title
     try:
         yield
     except ExportError as error:
@@ -130,7 +130,7 @@ def _errors_of(name: str, verb: str, where: str = "") -> Iterator[None]:
 def _where(
     model: torch.nn.Module,
     program: torch.export.ExportedProgram,
-    name: str,
+    runtime: Runtime,
     call: Call,
     ours: dict[str, Tensor],
     tolerance: float,
@@ -148,7 +148,7 @@ def _where(
         )
     return (
         "The program that torch.export traced agrees with the model, so it is the runtime that computes or rounds "
-        f"otherwise: {RUNTIMES[name].doubt}; pass a larger tolerance if that will do, or export parts of the model to "
+        f"otherwise: {runtime.doubt}; pass a larger tolerance if that will do, or export parts of the model to "
         "find the layer"
     )
 

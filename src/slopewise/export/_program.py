@@ -17,21 +17,16 @@ from slopewise.errors import ExportError
 from slopewise.export._call import Call
 from slopewise.export._error import cannot_be_free, reason
 from slopewise.export._outputs import named, plain
+from slopewise.modules import Policy, unwrap
 from slopewise.trace import undisturbed
 
 _PRELU = (torch.ops.aten.prelu.default, torch.ops.aten._prelu_kernel.default)
-_WRAPPERS = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
+_WRAPPERS: Policy = {"compiled": "open", "data parallel": "open", "distributed": "open"}
 
 
 def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
     """Return the model without the wrappers of torch.compile and data parallelism."""
-    while True:
-        if isinstance(model, torch._dynamo.OptimizedModule):
-            model = model._orig_mod
-        elif isinstance(model, _WRAPPERS):
-            model = model.module
-        else:
-            return model
+    return unwrap(model, _WRAPPERS).model
 
 
 @contextlib.contextmanager

@@ -95,12 +95,12 @@ class ExportReport:
         lines += [f"  free    {self._free()}"]
         for name, version in self.runtimes.items():
             lines.append(
-                f"  largest difference, {RUNTIMES[name].title} {version} against the model "
+                f"  largest difference, {_title(name)} {version} against the model "
                 f"(tolerance {self.tolerance:g} relative)"
             )
             lines += _differences(self.parity, name)
             if any(one.runtime == name for one in self.default_precision):
-                lines.append(f"  the same at the precision that {RUNTIMES[name].title} chooses by default")
+                lines.append(f"  the same at the precision that {_title(name)} chooses by default")
                 lines += _differences(self.default_precision, name)
         return printed([*lines, *(f"  note: {note}" for note in self.notes)])
 
@@ -119,6 +119,11 @@ def _differences(parity: Sequence[Parity], runtime: str) -> list[str]:
         differences = f"absolute {one.absolute:.1e}, relative {one.relative:.1e}"
         lines.append(f"    batch {one.batch}{others}{example}: {differences}")
     return lines
+
+
+def _title(runtime: str) -> str:
+    """Return the title of a runtime; an exporter's own, which `check_with` does not name, goes by its name."""
+    return RUNTIMES[runtime].title if runtime in RUNTIMES else runtime
 
 
 def _shape(shape: Shape) -> str:

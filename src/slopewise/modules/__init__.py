@@ -1,9 +1,11 @@
-"""Facts about the modules and tensors of any network: what a parameter is for, and which tensors are one."""
+"""Facts about the modules and tensors of any network: roles, ties, names, and the wrappers around them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from slopewise.modules._names import WRAPPER_NAMES as WRAPPER_NAMES
+from slopewise.modules._names import without_wrappers as without_wrappers
 from slopewise.modules._ties import aliases as aliases
 from slopewise.modules._ties import memory as memory
 from slopewise.support import importer
@@ -15,6 +17,16 @@ if TYPE_CHECKING:
     from slopewise.modules._roles import plain as plain
     from slopewise.modules._roles import role as role
     from slopewise.modules._roles import slope_name as slope_name
+    from slopewise.modules._wrappers import Policy as Policy
+    from slopewise.modules._wrappers import Unwrapped as Unwrapped
+    from slopewise.modules._wrappers import kind_of as kind_of
+    from slopewise.modules._wrappers import unwrap as unwrap
 
 # Checkpoints are looked at without a model, and their pages do not wait for torch.
-__getattr__ = importer(__name__, {"_roles": ("Role", "current", "held", "plain", "role", "slope_name")})
+__getattr__ = importer(
+    __name__,
+    {
+        "_roles": ("Role", "current", "held", "plain", "role", "slope_name"),
+        "_wrappers": ("Policy", "Unwrapped", "kind_of", "unwrap"),
+    },
+)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
+from slopewise.modules._names import WRAPPER_NAMES
 from slopewise.nn import BatchNormPReLU
 
 Role = Literal["slope", "norm or bias", "weight"]
@@ -20,7 +21,6 @@ _NAMED_NORM = re.compile(r"Norm(alization)?(?![a-z])|_norm$")
 # These are never norms, whatever their name: a NormLinear holds a linear layer's weight.
 _NO_NORMS = (_ConvNd, nn.Linear, nn.Bilinear, nn.Embedding, nn.EmbeddingBag, nn.RNNBase, nn.MultiheadAttention)
 _SEVERAL_BIASES = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)  # in_proj_bias, bias_ih_l0, ...
-_WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}  # compile, FSDP, checkpointing
 _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
@@ -92,5 +92,5 @@ def plain(modules: Mapping[str, nn.Module], path: str) -> str:
     return ".".join(
         part
         for part, parent in zip(parts, parents, strict=True)
-        if not (part in _WRAPPERS or (part == "module" and isinstance(parent, _PARALLEL)))
+        if not (part in WRAPPER_NAMES or (part == "module" and isinstance(parent, _PARALLEL)))
     )

@@ -9,6 +9,7 @@ import torch.distributed
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
+from slopewise.modules import unwrap
 from slopewise.monitor._tally import Tally, UnitStates, packed_length, reader
 from slopewise.recording import SiteSample
 
@@ -22,7 +23,6 @@ def unwrapped(model: nn.Module) -> tuple[nn.Module, ProcessGroup | None, bool]:
         ValueError: torch.nn.DataParallel runs copies of modules in threads, which no hook can tell apart;
             FullyShardedDataParallel keeps parts of parameters that do not say of what.
     """
-    group, compiled = None, False
     if any(isinstance(module, nn.DataParallel) for module in model.modules()):
         raise ValueError(
             "the model is wrapped in torch.nn.DataParallel, whose copies run in threads: watch model.module on one "
@@ -33,13 +33,10 @@ def unwrapped(model: nn.Module) -> tuple[nn.Module, ProcessGroup | None, bool]:
             "the model is wrapped in FullyShardedDataParallel, which leaves each process flat pieces of its "
             "parameters: shard it with torch.distributed.fsdp.fully_shard, which can be watched"
         )
-    while True:
-        if isinstance(model, nn.parallel.DistributedDataParallel):
-            group, model = model.process_group, model.module
-        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
-            model, compiled = inner, True
-        else:
-            return model, group, compiled
+    within = unwrap(model, {"compiled": "open", "distributed": "open"})
+    wrappers = [wrapper for _, wrapper in within.wrappers]
+    groups = [each.process_group for each in wrappers if isinstance(each, nn.parallel.DistributedDataParallel)]
+    return within.model, groups[-1] if groups else None, within.has("compiled")
 
 
 def _unsharded(wrapper: nn.Module) -> bool:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from slopewise.testing._alarms import check_alarm_rule as check_alarm_rule
     from slopewise.testing._engines import check_engine as check_engine
     from slopewise.testing._engines import untimed as untimed
+    from slopewise.testing._exporters import check_exporter as check_exporter
     from slopewise.testing._in_process import InProcessEngine as InProcessEngine
     from slopewise.testing._sources import check_data_source as check_data_source
     from slopewise.testing._tasks import check_task as check_task
@@ -22,6 +23,7 @@ _KITS = {
     "_alarms": ("check_alarm_rule",),
     "_engines": ("check_engine", "untimed"),
     "_in_process": ("InProcessEngine",),
+    "_exporters": ("check_exporter",),
     "_sources": ("check_data_source",),
     "_tasks": ("check_task",),
 }

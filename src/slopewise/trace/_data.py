@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -129,19 +129,40 @@ class ForwardTrace:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Arguments of a model's forward pass."""
+    """Arguments of a model's forward pass.
+
+    Attributes:
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+    """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
     @classmethod
-    def of(cls, example: Any) -> Inputs:
-        """A mapping is keyword arguments, a tuple or list positional ones, anything else the only argument."""
-        if isinstance(example, Inputs):
+    def of(cls, example: Any) -> Self:
+        """Return the arguments that an example stands for.
+
+        Args:
+            example: A mapping of keyword arguments, a tuple or list of positional ones, or the only argument.
+
+        Example:
+            >>> Inputs.of(torch.ones(1)), Inputs.of({"x": 2}).kwargs
+            (Inputs(args=(tensor([1.]),), kwargs={}), {'x': 2})
+        """
+        if isinstance(example, cls):
             return example
+        if isinstance(example, Inputs):
+            return cls(example.args, example.kwargs)
         if isinstance(example, Mapping):
             return cls((), dict(example))
         return cls(tuple(example) if isinstance(example, (tuple, list)) else (example,), {})
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All tensors among the arguments, in the order in which an exported program takes them."""
+        leaves = torch.utils._pytree.tree_leaves((self.args, self.kwargs))
+        return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
     def copies(self, *, requires_grad: bool = False, detach: bool = True) -> Inputs:
         """The same with tensors of their own, which a model may change in place."""

@@ -1,6 +1,7 @@
 """Runtimes that exported models are checked in, by their names in `check_with`."""
 
 from slopewise.export.runtimes._base import Exported as Exported
+from slopewise.export.runtimes._base import Loaded as Loaded
 from slopewise.export.runtimes._base import Runtime as Runtime
 from slopewise.export.runtimes._executorch import ExecuTorch
 from slopewise.export.runtimes._litert import LiteRT

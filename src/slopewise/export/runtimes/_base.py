@@ -21,19 +21,19 @@ Run = Callable[[Call], Sequence[Tensor]]
 
 @dataclass(frozen=True)
 class Exported:
-    """One model in both formats that runtimes read; the format that is not the target is made on demand.
+    """One model in the formats that runtimes read; a format that is not the target is made on demand.
 
     Attributes:
+        file: The file that was exported, of which the suffix says the format.
         onnx: Function that returns the path of the ONNX file.
         program: Function that returns the program in a .pt2 file.
         folder: Folder for temporary files, deleted after the check.
-        is_onnx: True if the ONNX file is the target of the export, otherwise the program is.
     """
 
+    file: Path
     onnx: Callable[[], Path]
     program: Callable[[], torch.export.ExportedProgram]
     folder: Path
-    is_onnx: bool
 
 
 @dataclass(frozen=True)

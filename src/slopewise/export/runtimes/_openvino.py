@@ -20,7 +20,11 @@ class OpenVINO(Runtime):
         import openvino
 
         core = openvino.Core()
-        model = core.read_model(exported.onnx()) if exported.is_onnx else openvino.convert_model(exported.program())
+        model = (
+            core.read_model(exported.onnx())
+            if exported.file.suffix == ".onnx"
+            else openvino.convert_model(exported.program())
+        )
         return Loaded(_run(core, model, {"INFERENCE_PRECISION_HINT": "f32"}), _run(core, model, {}))
 
 

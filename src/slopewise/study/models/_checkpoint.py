@@ -17,10 +17,9 @@ from slopewise.checkpoint import (
     metadata_of,
     read_checkpoint,
     strip_prefixes,
-    without_wrappers,
 )
 from slopewise.errors import ModelError, SpecError, nearest
-from slopewise.modules import aliases
+from slopewise.modules import aliases, without_wrappers
 from slopewise.study._spec import ModelSpec
 from slopewise.study.models._built import digest
 from slopewise.study.models._fit import is_beside, likeliest, prefixes
