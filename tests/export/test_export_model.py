@@ -223,7 +223,7 @@ def test_dtypes_that_onnx_runtime_does_not_take(dtype, tmp_path):
 @pytest.mark.parametrize(
     ("example", "options", "error", "words"),
     [
-        ([pictures()], {}, TypeError, "must be a Tensor, a tuple .* got list"),
+        ("pictures", {}, TypeError, "has no tensor, but is str: pass a Tensor, a tuple"),
         ({"x": 1}, {}, TypeError, "has no tensor"),
         (torch.randn(()), {}, ExportError, "no input has a dimension for the batch: pass dynamic_batch=False"),
         (pictures(0), {}, ExportError, "at least one sample"),

@@ -118,9 +118,10 @@ def export_model(
         notes = ("the model is in training mode; what was exported is its evaluation mode",)
     call = freed(model, call, dynamic_shapes, dynamic_batch=dynamic_batch)
     with as_deployed(model), new_files(path) as file, TemporaryDirectory() as folder, quiet(verbose):
+        names, aliases = list(outputs(model, call)), first_names(model)  # the model's own errors come first
         program = captured(model, call)
         calls, said = variants(model, program, call)
-        source = Source(program, call, list(outputs(model, call)), first_names(model))
+        source = Source(program, call, names, aliases)
         written = exporter.write(source, file, options)
         exported = Exported(
             file,
