@@ -1,4 +1,4 @@
-"""The judgement of a study, a pure function of its records: paired contrasts, exact tests, verdicts."""
+"""Analysis of a study, a pure function of its records: paired contrasts, exact tests, verdicts."""
 
 from slopewise.analysis._analyse import analyse as analyse
 from slopewise.analysis._arms import summarise as summarise

@@ -1,4 +1,4 @@
-"""What the monitor said of the trials, arm by arm."""
+"""Alarms that the monitor raised in the trials, arm by arm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from slopewise.records import AlarmRecord, StudyRecord
 
 
 def arm_alarms(study: StudyRecord) -> tuple[ArmAlarm, ...]:
-    """Each kind of alarm that an arm's trials raised, in the order of the arms, the most frequent kind first.
+    """Return each kind of alarm in each arm, in the order of the arms, the most frequent kind first.
 
     Example:
         >>> from slopewise.testing import synthetic_study
@@ -17,12 +17,12 @@ def arm_alarms(study: StudyRecord) -> tuple[ArmAlarm, ...]:
         >>> [(alarm.arm, alarm.id, alarm.seeds) for alarm in arm_alarms(study)]
         [('prelu_shared', 'slope-runaway', (0, 1))]
     """
-    found: dict[tuple[str, str], list[tuple[int, AlarmRecord]]] = {}
+    by_kind: dict[tuple[str, str], list[tuple[int, AlarmRecord]]] = {}
     for trial in study.trials:
         for alarm in trial.alarms:
-            found.setdefault((trial.arm, alarm.id), []).append((trial.seed, alarm))
+            by_kind.setdefault((trial.arm, alarm.id), []).append((trial.seed, alarm))
     result = []
-    for (arm, kind), raised in found.items():
+    for (arm, kind), raised in by_kind.items():
         seed, first = min(raised, key=lambda pair: pair[1].step)
         places = Counter(alarm.where for _, alarm in raised)
         result.append(

@@ -1,4 +1,4 @@
-"""The one entry: records in, judgement out."""
+"""Entry point: from records to the analysis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slopewise.records import StudyRecord
 
 
 def analyse(study: StudyRecord) -> Analysis:
-    """Judge a study as far as it has come: what is missing becomes None or empty, never an error.
+    """Analyse the records of a study so far; parts that are missing give None or empty fields, never an error.
 
     The method, its measured error rates and its limits are in docs/statistics.md.
 

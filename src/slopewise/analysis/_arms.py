@@ -1,4 +1,4 @@
-"""Each arm by itself, and whether the arms are really paired."""
+"""Figures of each arm alone, and a check that the arms are paired."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slopewise.records import SiteRecord, StudyRecord, TrialRecord
 
 
 def summarise(study: StudyRecord) -> tuple[ArmSummary, ...]:
-    """One summary an arm, in the study's order."""
+    """Return a summary of each arm, in the study's order."""
     trials = finished_trials(study)
     return tuple(_summary(study, arm, trials[arm], trials[study.control]) for arm in study.arms)
 
@@ -80,7 +80,10 @@ def _summary(
 
 
 def _stock(trials: Iterable[TrialRecord]) -> tuple[float | None, str | None]:
-    """PyTorch's time over the kernels', or why there is none. A study that gains a seed may compare once more."""
+    """Return the ratio of step times with stock PyTorch and with the kernels, or the reason why there is none.
+
+    A study that gains seeds may have measured it several times.
+    """
     costs = [cost for trial in trials for cost in trial.operator_costs]
     if ratios := [cost.stock_ratio for cost in costs if cost.stock_ratio is not None]:
         return statistics.median(ratios), None

@@ -1,4 +1,4 @@
-"""Reasons not to take a verdict at its word: figures that come from networks, seeds or test sets that show nothing."""
+"""Reasons not to trust a verdict as it stands: networks, seeds or test sets that can show nothing."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from slopewise.analysis._results import Caution
 from slopewise.analysis._verdict import reaches
 from slopewise.records import StudyRecord, TrialRecord
 
-_TOO_CLOSE = 2.0  # standard errors above guessing within which an accuracy is no sign of having learned
+_TOO_CLOSE = 2.0  # an accuracy within so many standard errors of guessing does not show that anything was learned
 
 
 def untrained_arms(study: StudyRecord, trials: Mapping[str, Mapping[int, TrialRecord]]) -> dict[str, Caution]:
-    """Return a caution for each arm whose scores cannot be told from guessing; none for a metric without chance.
+    """Return a caution for each arm whose scores cannot be distinguished from guessing.
 
-    Guessing always names the largest class of the test set. An arm has learned if its mean test score, diverged
-    seeds at chance, is more than two standard errors of such a guess better.
+    Guessing always names the largest class of the test set. An arm has learned if its mean test score, with diverged
+    seeds at chance, is better than that by more than two standard errors. Metrics without chance get no caution.
 
     Args:
-        study: The records; ``data["test_images_by_class"]`` tells the shares of the classes, which are taken to be
-            equal where it is missing.
+        study: Records of the study. The shares of the classes come from ``data["test_images_by_class"]``; without it
+            they are taken to be equal.
         trials: Finished trials by arm and seed.
     """
     metric = study.primary
@@ -51,36 +51,36 @@ def study_cautions(
     """Return the cautions that hold for every contrast of a study.
 
     Args:
-        study: The records.
+        study: Records of the study.
         trials: Finished trials by arm and seed.
         untrained: Cautions of the arms that did not learn, from `untrained_arms`.
     """
-    found = []
+    cautions = []
     if study.control in untrained:
         own = untrained[study.control]
         text = (
             f"{own.text}: a difference from it tells that it failed to train, and nothing about trained networks. "
             "Train longer, or with another learning rate, or look at the labels"
         )
-        found.append(Caution(own.id, text, own.brief))
+        cautions.append(Caution(own.id, text, own.brief))
     counts = study.data.get("test_images_by_class")
     if counts and (missing := [name for name, count in zip(study.data["classes"], counts, strict=True) if not count]):
         named = ", ".join(repr(name) for name in missing[:3]) + (f" and {len(missing) - 3} more" * (len(missing) > 3))
         text = f"the test set has no image of class {named}: the verdicts are about the other classes"
-        found.append(Caution("test-class-missing", text, f"no test image of class {named}"))
+        cautions.append(Caution("test-class-missing", text, f"no test image of class {named}"))
     if (image := points_per_image(study)) and reaches(image, study.margin):
         text = f"one test image is worth {image:.3g} points, and {study.margin:g} or more matter: add test images"
-        found.append(Caution("coarse-test-set", text, f"one test image is worth {image:.3g} points"))
+        cautions.append(Caution("coarse-test-set", text, f"one test image is worth {image:.3g} points"))
     scores = [trial.score("test", study.primary.name) for trial in trials[study.control].values()]
     if study.primary.per_image and scores and all(score == 1.0 for score in scores):
         brief = f"{study.control} is right on every test image"
-        found.append(Caution("ceiling", f"{brief} in every seed, so that nothing can do better", brief))
+        cautions.append(Caution("ceiling", f"{brief} in every seed, so that nothing can do better", brief))
     if broken := [(t, name) for t in study.trials if t.status == "finished" for name in not_finite(t)]:
         first, name = broken[0]
         more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
         brief = f"{name} of {first.arm}, seed {first.seed}, is {not_finite(first)[name]}{more}"
-        found.append(Caution("not-finite", f"{brief}, and counts as missing", brief))
-    return tuple(found)
+        cautions.append(Caution("not-finite", f"{brief}, and counts as missing", brief))
+    return tuple(cautions)
 
 
 def contrast_cautions(
@@ -98,45 +98,45 @@ def contrast_cautions(
         arm: Name of the arm.
         control: Name of the control.
         trials: Trials of the arm and of the control in each seed of the pairs.
-        pairs: Their values.
-        tests: Contrasts that share the error rate.
-        can_show: Whether so few pairs could be enough, if other arms are shown first.
+        pairs: Values of the pairs.
+        tests: Number of contrasts that share the error rate.
+        can_show: True if this number of pairs could be enough, given that other arms are significant.
     """
     differences = pairs.differences
-    n, found = len(differences), []
+    n, cautions = len(differences), []
     if pairs.both_diverged:
         lost = f"both {arm} and {control} diverged in {pairs.both_diverged} of {pairs.finished} seeds"
         text = f"{lost}, which say nothing of the difference: {n} {'pair is' if n == 1 else 'pairs are'} left"
-        found.append(Caution("lost-pairs", text, text))
+        cautions.append(Caution("lost-pairs", text, text))
     if n > 1 and min(differences) == max(differences):
         if all(_training(one) == _training(other) for one, other in trials):
             text = (
                 f"{arm} and {control} trained identically, to the last bit, in all {n} seeds: they are one function, "
                 "or the activation is never applied"
             )
-            found.append(Caution("identical", text, text))
+            cautions.append(Caution("identical", text, text))
         else:
             text = f"all {n} differences are the same number: their spread is taken to be that of one test image"
-            found.append(Caution("no-spread", text, text))
+            cautions.append(Caution("no-spread", text, text))
     if 0 < n < (floor := seeds_floor(tests)):
         text = f"{too_few(n, floor, can_show=can_show)}, nor that there is no practical effect"
-        found.append(Caution("too-few-seeds", text, text))
+        cautions.append(Caution("too-few-seeds", text, text))
     elif n and pairs.converged < floor:
         text = (
             f"only in {pairs.converged} of {n} pairs did both train, and below {floor} nothing shows that there is no "
             "practical effect"
         )
-        found.append(Caution("too-few-converged", text, text))
-    return tuple(found)
+        cautions.append(Caution("too-few-converged", text, text))
+    return tuple(cautions)
 
 
 def too_few(n: int, floor: int, *, can_show: bool) -> str:
-    """Say what fewer pairs than the floor cannot show.
+    """Return in words what fewer pairs than the floor cannot show.
 
     Args:
         n: Number of pairs.
-        floor: Number that is sure to be enough for some effect.
-        can_show: Whether so few could be enough, if other arms are shown first.
+        floor: Number of pairs that is enough for some effect in any case.
+        can_show: True if this number of pairs could be enough, given that other arms are significant.
 
     Example:
         >>> too_few(5, 8, can_show=False)
@@ -151,7 +151,7 @@ def too_few(n: int, floor: int, *, can_show: bool) -> str:
 def _guessing(study: StudyRecord, chance: float) -> tuple[float, float]:
     """Return the score of guessing, and its standard error over test sets of that size.
 
-    Where the score is a fraction of the images, guessing names the largest class.
+    If the score is a fraction of the images, guessing names the largest class.
     """
     if not study.primary.per_image:
         return chance, 0.0
@@ -162,11 +162,11 @@ def _guessing(study: StudyRecord, chance: float) -> tuple[float, float]:
 
 
 def points_per_image(study: StudyRecord) -> float:
-    """Return the points that one test image is worth; 0 where their number is not recorded, or images share points."""
+    """Return the points that one test image is worth; 0 if their number is not recorded, or images share points."""
     images = study.data.get("test_images")
     return study.primary.scale / images if images and study.primary.per_image else 0.0
 
 
 def _training(trial: TrialRecord) -> tuple[object, ...]:
-    """Return the figures of a training that two networks share only if they computed the same."""
+    """Return figures of a training run that two networks have in common only if they computed the same."""
     return trial.diverged_step, tuple(row for row in trial.scores if row.metric == "loss")

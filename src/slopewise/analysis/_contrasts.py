@@ -1,4 +1,4 @@
-"""Arm against control, paired by seed."""
+"""Contrasts of the arms with the control, paired by seed."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def contrasts(
     chance: float | None = None,
     target: float | None = None,
 ) -> tuple[Contrast, ...]:
-    """Compare every arm but the control with it, corrected together; see `Contrast` for the arguments.
+    """Compare each arm with the control, with one correction over the arms; see `Contrast` for the arguments.
 
-    An arm without a pair enters the correction with p = 1: no verdict is bought by leaving an arm unfinished.
-    "No practical effect" needs as many converged pairs as help or harm would (`seeds_floor`), between networks of
-    which at least one has learned, and not two that are one function.
+    An arm without a pair enters the correction with p = 1, so that leaving an arm unfinished makes no verdict easier.
+    "No practical effect" needs as many converged pairs as "helps" and "hurts" do (`seeds_floor`), and networks of
+    which at least one has learned and which are not the same function.
     """
     trials = finished_trials(study)
     arms = [arm for arm in study.arms if arm != study.control]
@@ -92,7 +92,7 @@ def _contrast(
 ) -> Contrast:
     differences, n, floor = pairs.differences, len(pairs.seeds), seeds_floor(tests)
     one_function = any(caution.id == "identical" for caution in cautions)
-    resolution = 0.0 if one_function else resolution  # the differences of one function are 0, whatever the test set
+    resolution = 0.0 if one_function else resolution  # networks that are one function differ by 0 on any test set
     sd = statistics.stdev(differences) if n > 1 else None
     spread = None if sd is None else max(sd, resolution)
     low, high = math.nan, math.nan
@@ -141,7 +141,7 @@ def _contrast(
 
 
 def _correlation(arm: tuple[float, ...], control: tuple[float, ...]) -> float | None:
-    """Return Pearson's correlation; None below three pairs, where it is always 1 or -1, and for a constant arm."""
+    """Return Pearson's correlation; None for a constant arm, and below three pairs, where it is always 1 or -1."""
     if len(arm) < 3 or min(arm) == max(arm) or min(control) == max(control):
         return None
     return float(np.corrcoef(arm, control)[0, 1])

@@ -18,7 +18,7 @@ _Values = Callable[[TrialRecord], Mapping[int, float | None]]  # the values of a
 
 
 def _values_of(study: StudyRecord) -> dict[str, _Values]:
-    """Return what can be drawn of a study, by name."""
+    """Return the figures over training that a study has, by name."""
     parts: tuple[Part, ...] = ("validation", "train")
     scores = {f"{part}_{metric.name}": _scores(part, metric) for metric in study.metrics for part in parts}
     return {**scores, "zero_gradient": _units("zero_gradient"), "never_positive": _units("never_positive")}
@@ -40,18 +40,18 @@ def _units(fraction: Literal["never_positive", "zero_gradient"]) -> _Values:
 
 
 def curves(study: StudyRecord, value: str) -> dict[str, Curve]:
-    """Return one figure over training, arm by arm: its mean over converged seeds and the 95 % interval of that mean.
+    """Return a figure over training for each arm: its mean over converged seeds with the 95 % interval of the mean.
 
     Args:
-        study: The records so far.
-        value: "zero_gradient" or "never_positive", in percent of all units in the network; or a metric of the study
-            on a part of the data, in print's unit: "validation_accuracy", "train_loss", ...
+        study: Records so far.
+        value: "zero_gradient" or "never_positive", in percent of all units of the network; or a metric on a part of the
+            data, in print's unit: "validation_accuracy", "train_loss", ...
 
     Returns:
         Curves by arm, in the study's order; an arm without a converged trial has an empty curve.
 
     Raises:
-        ValueError: `value` is none of these.
+        ValueError: There is no such figure.
 
     Example:
         >>> from slopewise.testing import synthetic_study

@@ -1,4 +1,4 @@
-"""Pairs whose two trials ran in different environments: another processor, another version, other operators."""
+"""Pairs whose trials ran in different environments: another processor, other versions, other operators."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NAMED = 3  # facts that a note names
 
 
 def apart(arm: Mapping[int, TrialRecord], control: Mapping[int, TrialRecord]) -> tuple[int, ...]:
-    """Return the seeds, ascending, in which two arms ran in different environments."""
+    """Return the seeds in which two arms ran in different environments, in ascending order."""
     both = arm.keys() & control.keys()
     return tuple(sorted(seed for seed in both if arm[seed].environment != control[seed].environment))
 
@@ -20,7 +20,7 @@ def apart(arm: Mapping[int, TrialRecord], control: Mapping[int, TrialRecord]) ->
 def environment_caution(
     study: StudyRecord, arm: str, trials: Mapping[str, Mapping[int, TrialRecord]]
 ) -> tuple[Caution, ...]:
-    """Return a caution, if pairs of an arm and the control ran apart, that says in which seeds and what differed."""
+    """Return a caution with the seeds and the differing facts if pairs ran in different environments, else None."""
     one, other = trials[arm], trials[study.control]
     if not (seeds := apart(one, other)):
         return ()
@@ -39,18 +39,18 @@ def differing(study: StudyRecord, pairs: Collection[tuple[str | None, str | None
         study: Records whose `environments` hold the facts by digest.
         pairs: Digests of the two environments of a pair.
     """
-    found: dict[str, list[Any]] = {}
+    values_by_fact: dict[str, list[Any]] = {}
     for digests in pairs:
         one, other = (study.environments.get(digest or "", {}) for digest in digests)
         for key in {**one, **other}:
             if one.get(key) != other.get(key):
-                values = found.setdefault(key, [])
+                values = values_by_fact.setdefault(key, [])
                 values += [value for value in (one.get(key), other.get(key)) if value not in values]
-    if not found:
+    if not values_by_fact:
         return ["what differs is not recorded"]
-    return [f"{key}: {' and '.join(_short(value) for value in values)}" for key, values in found.items()]
+    return [f"{key}: {' and '.join(_short(value) for value in values)}" for key, values in values_by_fact.items()]
 
 
 def _short(value: Any) -> str:
-    """Return the value of a fact; of a table, the name in it."""
+    """Return the value of a fact, or the name in it if it is a table."""
     return repr(value.get("name", value) if isinstance(value, Mapping) else value)

@@ -1,17 +1,17 @@
-"""The confidence interval of a mean over seeds."""
+"""Confidence interval of a mean over seeds."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_SYMMETRIC = 1e-6  # below this, the skewness moves an end by less than rounding would show
+_SYMMETRIC = 1e-6  # a smaller skewness moves the ends by less than rounding
 
 
 def mean_interval(
     values: ArrayLike, level: float = 0.95, *, resolution: float = 0.0
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return a confidence interval of the mean over the last axis: Student's t, widened where the values are skewed.
+    """Return a confidence interval of the mean over the last axis: Student's t, widened for skewed values.
 
     Student's interval is mean -+ t[n - 1] * s / sqrt(n). Hall's (1992) replaces t by the value at which his cubic
     transformation of the studentised mean, which removes its skewness, has that quantile: with the sample skewness g
@@ -23,8 +23,8 @@ def mean_interval(
     Args:
         values: Numbers of shape (..., n) with n >= 2.
         level: Confidence level.
-        resolution: Least standard deviation that is believed, in the unit of the values. Accuracies on N test images
-            move in steps of 100 / N points: values that agree agree to a step, not exactly. With the default, 0,
+        resolution: Lower bound on the standard deviation, in the unit of the values. Accuracies on N test images come
+            in steps of 100 / N points, so equal values are equal only to within a step. With the default, 0,
             identical values v give (v, v).
 
     Returns:
@@ -38,13 +38,13 @@ def mean_interval(
         >>> print(f"{low:.2f} {high:.2f}")
         0.12 1.28
     """
-    from scipy import special  # which takes longer to import than `slopewise status` has
+    from scipy import special  # imported here because that takes longer than `slopewise status` itself
 
     array = np.asarray(values, dtype=np.float64)
     n = array.shape[-1]
     if n < 2:
         raise ValueError(f"an interval needs at least 2 values, got {n}")
-    # The mean of identical numbers is off by rounding, and so is their standard deviation.
+    # For identical numbers, rounding moves the mean and makes the standard deviation positive.
     same = array.max(axis=-1) == array.min(axis=-1)
     mean = np.where(same, array[..., 0], array.mean(axis=-1))
     sd = np.where(same, 0.0, array.std(axis=-1, ddof=1))
@@ -57,7 +57,7 @@ def mean_interval(
 
 
 def _skewness(values: NDArray[np.float64], sd: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the adjusted sample skewness; 0 where there are fewer than three values, or none that differ."""
+    """Return the adjusted sample skewness; 0 for fewer than three values, and for equal values."""
     n = values.shape[-1]
     if n < 3:
         return np.zeros_like(sd)

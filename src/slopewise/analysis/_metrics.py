@@ -20,8 +20,8 @@ class Metric:
         key, title, unit: Name in code, name in print, and unit.
         better: Direction that is an improvement.
         digits: Number of decimals worth printing.
-        measure: Function (trial, target) -> value in `unit`, or None where the trial has none. `target` is the
-            validation score that `steps_to_target` waits for; None where the control has not set it.
+        measure: Function (trial, target) -> value in `unit`, or None if the trial has none. `target` is the
+            validation score that `steps_to_target` waits for; None while the control has not set it.
         limit: Function (trial) -> largest value that was observed; a larger one is only a lower bound (censored).
         span: Largest possible difference; intervals end there.
         same_environment: True if only trials of one environment can be compared, as for times.
@@ -64,9 +64,9 @@ def metrics_of(study: StudyRecord) -> dict[str, Metric]:
 def unit_weighted(
     sites: Sequence[SiteRecord], fraction: Literal["never_positive", "zero_gradient"], epoch: int
 ) -> float | None:
-    """Return the percentage of all units of the network after an epoch: layers weigh by their units, not equally.
+    """Return the percentage of all units of the network after an epoch; layers are weighted by their units.
 
-    Layers that have no such fraction (no gradient can flow there) are left out.
+    Layers without the fraction, to which no gradient can flow, are left out.
     """
     fractions = [(getattr(site, fraction), site.units) for site in sites if site.epoch == epoch]
     layers = [(value, units) for value, units in fractions if value is not None and math.isfinite(value)]
@@ -136,7 +136,7 @@ def _steps_to_target(metric: MetricRecord) -> Measure:
 
 
 def _generalisation_gap(metric: MetricRecord) -> Measure:
-    """Return the measure of how much worse the score is on the test part than on the training part."""
+    """Return the measure of the gap by which the score is worse on the test part than on the training part."""
     sign = 1 if metric.better == "higher" else -1
 
     def measure(trial: TrialRecord, _: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""The numbers of an arm and its control, seed by seed: what a trial that diverged counts with, and what is no pair."""
+"""Values of an arm and the control in each seed, the values of diverged trials, and the seeds that are no pairs."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Trials = Mapping[str, Mapping[int, TrialRecord]]
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """The pairs of one contrast.
+    """Pairs of one contrast.
 
     Attributes:
-        seeds: Seeds in which at least one of the two has a value of its own, ascending.
-        arm, control: Their values, one for each seed.
-        converged: Number of these seeds in which neither diverged.
-        finished: Number of seeds that both finished, diverged or not.
-        diverged, control_diverged: Number of these in which each of them diverged.
-        both_diverged: Number of these in which both did.
+        seeds: Seeds of the pairs, ascending; in each at least one of the two trials has a value of its own.
+        arm, control: Values of the arm and of the control, one for each seed.
+        converged: Number of these seeds in which neither trial diverged.
+        finished: Number of seeds in which both trials finished, diverged or not.
+        diverged, control_diverged: Number of the finished seeds in which the arm's, or the control's, trial diverged.
+        both_diverged: Number of the finished seeds in which both trials diverged.
         censored: Number of pairs in which a value is only a bound.
     """
 
@@ -42,14 +42,14 @@ class Pairs:
 
     @property
     def differences(self) -> tuple[float, ...]:
-        """Arm minus control, a number for each seed."""
+        """Return arm minus control, a number for each seed."""
         return tuple(arm - control for arm, control in zip(self.arm, self.control, strict=True))
 
 
 def finished_trials(study: StudyRecord) -> dict[str, dict[int, TrialRecord]]:
     """Return finished trials by arm and seed; every arm of the study and its control have an entry.
 
-    A figure of a trial that is no finite number counts as missing.
+    NaN and infinite figures of a trial count as missing.
     """
     trials: dict[str, dict[int, TrialRecord]] = {arm: {} for arm in (*study.arms, study.control)}
     for trial in study.trials:
@@ -72,17 +72,17 @@ def _without_not_finite(trial: TrialRecord) -> TrialRecord:
 
 
 def finite(value: float | None) -> bool:
-    """Return whether a figure is a number, or absent."""
+    """Return True if a figure is a finite number, or absent."""
     return value is None or math.isfinite(value)
 
 
 def with_losses(
     arm: ArrayLike, control: ArrayLike, chance: float, better: Literal["higher", "lower"] = "higher"
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the values of pairs in which NaN stands for a trial that diverged.
+    """Return the values of pairs with the NaN of diverged trials replaced.
 
-    Such a trial counts as chance, but never as better than its partner that trained: no arm helps by diverging beside
-    a control that is worse than chance. Where both diverged, both stay NaN: that pair tells nothing of the metric.
+    A diverged trial counts as chance, or as its partner if that is worse: an arm must not seem to help by diverging
+    beside a control that is worse than chance. If both diverged, both stay NaN, and the pair is left out.
 
     Args:
         arm: Values of the arm, of any shape.
@@ -117,7 +117,7 @@ def pair(
         arm: Finished trials of the arm by seed.
         control: Finished trials of the control by seed.
         metric: Figure to compare.
-        chance: Value that a diverged trial counts with, as `with_losses` has it; None leaves such pairs out.
+        chance: Value of a diverged trial, see `with_losses`; None leaves out pairs with such a trial.
         target: Validation score that `steps_to_target` waits for.
     """
 

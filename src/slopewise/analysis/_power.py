@@ -1,4 +1,4 @@
-"""What a number of seeds can show: smallest detectable effect, seeds needed."""
+"""Power of a number of seeds: smallest detectable effect, seeds needed."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from slopewise.analysis._verdict import ALPHA, holm
 
 POWER = 0.8
-MOST_PAIRS = 1_000_000  # that `seeds_needed` counts up to; without an end, tiny margins overflow
+MOST_PAIRS = 1_000_000  # largest result of `seeds_needed`: without a limit, tiny margins overflow
 _WIDER = 12.0  # simulated: see `smallest_detectable`
 
 
 def seeds_floor(tests: int) -> int:
     """Return the fewest pairs whose smallest possible sign-flip p value, 2 / 2**n, survives Holm's first step.
 
-    With fewer, no effect is shown, however large, unless other arms are shown first (`can_be_shown`).
+    With fewer pairs no effect is significant, however large, unless other arms are (`can_be_shown`).
 
     Example:
         >>> [seeds_floor(tests) for tests in (1, 2, 3, 4, 8)]
@@ -26,10 +26,10 @@ def seeds_floor(tests: int) -> int:
 
 
 def can_be_shown(pairs: Sequence[int]) -> list[bool]:
-    """Return, arm by arm, whether any outcome of so many pairs could be shown.
+    """Return for each arm whether some outcome of its number of pairs could be significant.
 
-    Holm's correction is laxer for an arm once others have been shown. So an arm with fewer pairs than `seeds_floor`
-    can still be shown if enough others have more; below 6 pairs none ever can.
+    Holm's correction is less strict for an arm once others are significant. So an arm with fewer pairs than
+    `seeds_floor` can still be significant if enough others have more; with fewer than 6 pairs it never can.
 
     Args:
         pairs: Number of pairs of each arm.
@@ -43,13 +43,13 @@ def can_be_shown(pairs: Sequence[int]) -> list[bool]:
 
 
 def largest_rate(events: int, trials: int) -> float | None:
-    """Return the largest rate that so many events in so many trials do not exclude, at 95 % confidence.
+    """Return the largest rate of an event that a number of trials does not exclude, at 95 % confidence.
 
-    The upper end of Clopper and Pearson's one-sided interval: with it, so few events have probability 0.05. Without an
-    event that is 1 - 0.05**(1 / trials), nearly 3 / trials.
+    That is the upper end of Clopper and Pearson's one-sided interval: at this rate, that few events have probability
+    0.05. Without an event it is 1 - 0.05**(1 / trials), nearly 3 / trials.
 
     Returns:
-        A fraction; None without a trial.
+        Rate as a fraction; None without a trial.
 
     Example:
         >>> print(f"{largest_rate(0, 20):.3f} {largest_rate(2, 10):.3f} {largest_rate(3, 3)}")
@@ -63,9 +63,9 @@ def largest_rate(events: int, trials: int) -> float | None:
 
 
 def detectable(n: int, level: float) -> float:
-    """Smallest mean, in standard deviations of the differences, that n pairs show with 80 % power.
+    """Return the smallest mean, in standard deviations of the differences, that n pairs show with 80 % power.
 
-    From the noncentral t distribution of the two-sided paired t test at `level`: the noncentrality
+    It comes from the noncentral t distribution of the two-sided paired t test at `level`, as the noncentrality
     d * sqrt(n) at which t exceeds its upper critical value with probability 0.8.
 
     Example:
@@ -79,16 +79,16 @@ def detectable(n: int, level: float) -> float:
 
 
 def attainable_level(n: int, tests: int) -> float:
-    """The largest p value that n pairs can have and that Holm's first step, 0.05 / tests, still accepts.
+    """Return the largest p value of n pairs that Holm's first step, 0.05 / tests, still accepts.
 
-    Sign-flip p values are multiples of 2 / 2**n. The first step is the strictest, so power at this level is
-    what an arm can count on whatever the other arms show.
+    Sign-flip p values are multiples of 2 / 2**n. The first step is the strictest, so an arm has the power at this
+    level whatever the other arms show.
 
     Example:
         >>> [attainable_level(n, tests=4) for n in (7, 8)]
         [0.0, 0.0078125]
     """
-    if n > 50:  # finer than a float can tell
+    if n > 50:  # beyond the resolution of floats
         return ALPHA / tests
     patterns = 2.0 ** (n - 1)
     return math.floor(ALPHA / tests * patterns) / patterns
@@ -105,7 +105,7 @@ def smallest_detectable(n: int, sd: float, tests: int) -> float | None:
     73 and 82 %.
 
     Returns:
-        in the unit of `sd`; None below `seeds_floor(tests)` pairs.
+        Effect in the unit of `sd`; None below `seeds_floor(tests)` pairs.
 
     Example:
         >>> print(f"{smallest_detectable(10, sd=0.6, tests=4):.2f}")
@@ -123,7 +123,7 @@ def smallest_detectable(n: int, sd: float, tests: int) -> float | None:
 
 
 def seeds_needed(margin: float, sd: float, tests: int) -> int | None:
-    """Fewest pairs that show an effect of the size of the margin with 80 % power; None for more than `MOST_PAIRS`.
+    """Return the fewest pairs that show an effect of the margin's size with 80 % power; None above `MOST_PAIRS`.
 
     Example:
         >>> seeds_needed(0.5, sd=0.6, tests=4), seeds_needed(0.5, sd=0.1, tests=4)

@@ -1,4 +1,4 @@
-"""What the analysis says: plain, immutable results that tables, pages and JSON are made of."""
+"""Results of the analysis: plain, immutable data that tables, pages and JSON are made of."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ CautionId = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Caution:
-    """A reason not to take a verdict at its word.
+    """Reason not to trust a verdict as it stands.
 
     Attributes:
         id: Kind of the reason.
-        text: The reason, its evidence, and where there is one a remedy: a sentence without its full stop.
-        brief: The reason alone, to stand beside a verdict.
+        text: Sentence with the reason, its evidence and any remedy, without a full stop.
+        brief: Short form of the reason, shown beside a verdict.
     """
 
     id: CautionId
@@ -43,38 +43,38 @@ class Contrast:
     """Arm minus control on one metric, paired by seed.
 
     Attributes:
-        arm, control, metric: Names of what is compared; `metric` is a key of `metrics_of`.
+        arm, control, metric: Names of the arms and of the metric; `metric` is a key of `metrics_of`.
         title, unit, better, digits: Fields of the metric; `better` is "higher" or "lower".
-        margin: smallest difference of practical interest, in `unit`; None for a metric without one.
-        chance: Value that a diverged trial counts with, or its partner's value where that is lower; None where pairs
-            with a diverged trial are left out.
-        tests: how many contrasts share the error rate in Holm's correction: every arm but the control.
+        margin: Smallest difference of practical interest, in `unit`; None for a metric without one.
+        chance: Value of a diverged trial, or its partner's value if that is lower; None if pairs with a diverged trial
+            are left out.
+        tests: Number of contrasts that share the error rate in Holm's correction, one per arm but the control.
         seeds: Seeds in which both have a value, ascending; never one in which both diverged.
-        arm_values, control_values, differences: one per seed, in `unit`; differences = arm - control.
-        difference: mean of the differences. None without pairs.
-        sd: their standard deviation (n - 1). None below two pairs.
-        interval: 95 % confidence interval of the mean difference (`mean_interval`), of accuracies as wide at least as
-            if one test image were their standard deviation. None below two pairs.
-        p: two-sided exact sign-flip p value. None without pairs.
-        p_holm: the same after Holm's correction over the arms of this metric.
-        verdict: by the rule in docs/statistics.md; without a margin never "no practical effect".
-        negligible: Whether the interval lies inside the margin, with pairs enough to say so (possible beside helps and
-            hurts).
-        correlation: Pearson correlation of the paired values: what pairing buys. None where undefined.
-        smallest_detectable: effect that this many seeds would show with 80 % power, in `unit`. None below
-            `seeds_floor` pairs: there no effect, however large, is shown by these pairs alone.
-        seeds_needed: seeds at which the margin would be shown with 80 % power, never below `seeds_floor`.
-            None without a margin, below two pairs (`sd` is None), and where a million would not show it.
-        seeds_floor: fewest pairs whose smallest possible p value survives the correction; 8 with 4 tests.
-        can_be_shown: Whether any outcome of these pairs could be shown, other arms being shown first.
-        converged: Number of the pairs in which both trained.
-        finished: Number of seeds that both finished, diverged or not.
-        diverged, control_diverged: Number of these in which each of them diverged.
-        both_diverged: Number of these in which both did; they are no pairs.
-        divergence_bound, control_divergence_bound: Largest rate of divergence of each that these trials do not exclude
-            (95 % confidence), a fraction. None without a seed that both finished.
-        censored: pairs in which a value is only a bound (target never reached).
-        cautions: reasons not to take the verdict at its word; those of the whole study stand first.
+        arm_values, control_values, differences: Values per seed, in `unit`; differences = arm - control.
+        difference: Mean of the differences. None without pairs.
+        sd: Standard deviation of the differences (n - 1). None below two pairs.
+        interval: 95 % confidence interval of the mean difference (`mean_interval`). For accuracies, the standard
+            deviation counts as one test image at least. None below two pairs.
+        p: Two-sided exact sign-flip p value. None without pairs.
+        p_holm: p value after Holm's correction over the arms of this metric.
+        verdict: Verdict by the rule in docs/statistics.md; without a margin never "no practical effect".
+        negligible: True if the interval lies inside the margin and there are enough pairs to conclude that. Possible
+            together with "helps" and "hurts".
+        correlation: Pearson correlation of the paired values, the gain from pairing. None where undefined.
+        smallest_detectable: Effect that this number of seeds would show with 80 % power, in `unit`. None below
+            `seeds_floor` pairs, which alone show no effect, however large.
+        seeds_needed: Number of seeds that would show an effect as large as the margin with 80 % power, at least
+            `seeds_floor`. None without a margin, below two pairs (`sd` is None), and above a million.
+        seeds_floor: Fewest pairs whose smallest possible p value survives the correction; 8 with 4 tests.
+        can_be_shown: True if some outcome of these pairs could be significant, given that other arms are.
+        converged: Number of pairs in which neither trial diverged.
+        finished: Number of seeds in which both trials finished, diverged or not.
+        diverged, control_diverged: Number of those seeds in which the arm's, or the control's, trial diverged.
+        both_diverged: Number of those seeds in which both diverged; they are no pairs.
+        divergence_bound, control_divergence_bound: Largest rate of divergence, as a fraction, that these trials do not
+            exclude (95 % confidence). None without a seed in which both trials finished.
+        censored: Number of pairs in which a value is only a bound, because the target was never reached.
+        cautions: Reasons not to trust the verdict as it stands, starting with those about the whole study.
     """
 
     arm: str
@@ -121,7 +121,7 @@ class Contrast:
 
 @dataclass(frozen=True, slots=True)
 class LayerSlopes:
-    """Final slopes of one layer over an arm's converged seeds: the median of medians, and the extremes."""
+    """Final slopes of one layer over an arm's converged seeds: median of medians, lowest and highest slope."""
 
     layer: str
     low: float
@@ -131,19 +131,20 @@ class LayerSlopes:
 
 @dataclass(frozen=True, slots=True)
 class ArmSummary:
-    """One arm's own figures, in the words of the terminal table.
+    """Figures of one arm alone.
 
     Attributes:
-        finished, failed, diverged, missing: trials; diverged ones are among the finished.
+        finished, failed, diverged, missing: Numbers of trials; diverged ones are among the finished.
         score_mean, score_sd: Mean and standard deviation of the primary metric on the test part, in print's unit;
             diverged seeds at chance.
         converged_score_mean: Mean over converged seeds alone.
-        seconds_per_step: median over seeds; cost_ratio: median over seeds of the paired ratio to the control.
-        stock_ratio: time of the arm's step with PyTorch's own operations over that with the compiled kernels, both
-            taken side by side. None where the network has none of slopewise's layers, or nothing was compared.
-        stock_cost_ratio: cost_ratio * stock_ratio: what cost_ratio would be without the kernels in this arm.
-        stock_reason: why nothing was compared, in words.
-        slopes: per layer, in the model's order; empty for arms without learned slopes.
+        seconds_per_step: Median over seeds.
+        cost_ratio: Median over seeds of the step time relative to the control's in the same seed.
+        stock_ratio: Step time with PyTorch's own operations over the step time with the compiled kernels, measured in
+            turn. None if the network has none of slopewise's layers, or nothing was measured.
+        stock_cost_ratio: cost_ratio * stock_ratio, the cost ratio if this arm ran without the kernels.
+        stock_reason: Reason why nothing was measured, in words.
+        slopes: Final slopes per layer, in the model's order; empty for arms without learned slopes.
     """
 
     arm: str
@@ -167,9 +168,9 @@ class ArmAlarm:
     """One kind of alarm in the trials of one arm.
 
     Attributes:
-        seeds: of the trials that raised it.
-        places: layers and call sites, the most frequent first.
-        step, seed, evidence: of the trial that raised it earliest.
+        seeds: Seeds of the trials that raised it.
+        places: Layers and call sites, the most frequent first.
+        step, seed, evidence: Alarm with the earliest step.
     """
 
     arm: str
@@ -183,7 +184,7 @@ class ArmAlarm:
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """Whether the arms of each seed really started from the same weights and saw the same data.
+    """Result of checking that the arms of each seed started from the same weights and saw the same data.
 
     Attributes:
         checked: Number of seeds with two or more finished trials.
@@ -198,17 +199,18 @@ class Pairing:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """The whole judgement of a study: a pure function of its records.
+    """Analysis of a study, a pure function of its records.
 
     Attributes:
         metric: Definition of the primary metric.
-        primary: Primary metric on the test part, one contrast per arm but the control; diverged seeds at chance level.
-        converged: the same over the pairs in which neither diverged.
-        secondary: the other metrics, converged pairs alone, exploratory; metric by metric as in `metrics_of`.
-        target: Validation score, in print's unit, that `steps_to_target` waits for: the control's median
-            final one. None without a converged control trial.
-        alarms: what the monitor said of the trials.
-        cautions: reasons not to take any verdict of the study at its word.
+        primary: Contrasts of the primary metric on the test part, one per arm but the control; diverged trials count
+            as chance.
+        converged: Contrasts of the primary metric over the pairs in which neither trial diverged.
+        secondary: Contrasts of the other metrics over converged pairs, exploratory, in the order of `metrics_of`.
+        target: Validation score, in print's unit, that `steps_to_target` waits for: the control's median final score.
+            None without a converged control trial.
+        alarms: Alarms that the monitor raised in the trials.
+        cautions: Reasons not to trust any verdict of the study as it stands.
     """
 
     control: str
@@ -231,10 +233,10 @@ class Curve:
     All tuples have one entry for each epoch in which a converged seed has a value; empty without such a seed.
 
     Attributes:
-        steps, epochs: where on the way.
-        mean: over seeds; accuracies and fractions in percent, losses in nats.
-        low, high: 95 % confidence interval of that mean; None below two seeds.
-        n: seeds with a value.
+        steps, epochs: Positions in training.
+        mean: Mean over seeds; accuracies and fractions in percent, losses in nats.
+        low, high: 95 % confidence interval of the mean; None below two seeds.
+        n: Number of seeds with a value.
     """
 
     arm: str

@@ -1,4 +1,4 @@
-"""The sign-flip test: are paired differences symmetric about zero?"""
+"""Sign-flip test of the symmetry of paired differences about zero."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def sign_flip_p(differences: ArrayLike) -> NDArray[np.float64]:
         differences: Numbers of shape (..., n) with n >= 1.
 
     Returns:
-        shape (...), in (0, 1].
+        p values of shape (...), in (0, 1].
 
     Example:
         >>> float(sign_flip_p([0.3, 0.8, 0.5, 1.1, 0.2]))
@@ -36,7 +36,7 @@ def sign_flip_p(differences: ArrayLike) -> NDArray[np.float64]:
     array = np.asarray(differences, dtype=np.float64)
     n = array.shape[-1]
     test = _exact if n <= EXACT_LIMIT else _sampled
-    # The signs are drawn anew, so sizes are all that the patterns need; sorted, they do not depend on the seeds' order.
+    # Patterns need only the absolute values. Sorting them makes the result independent of the order of the seeds.
     sizes = np.sort(np.abs(array.reshape(-1, n)), axis=-1)
     sums = [abs(math.fsum(row)) for row in array.reshape(-1, n)]
     return np.array([test(*pair) for pair in zip(sizes, sums, strict=True)]).reshape(array.shape[:-1])

@@ -1,4 +1,4 @@
-"""From numbers to words: Holm's correction, the rule of the margin, and the rule of the verdict."""
+"""Verdicts: Holm's correction, the rule of the margin, and the rule of the verdict."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def verdict(
 
 
 def within(low: ArrayLike, high: ArrayLike, margin: float | None) -> NDArray[np.bool_]:
-    """Return where no difference in the interval reaches the margin; nowhere without a margin."""
+    """Return a mask of the intervals in which no difference reaches the margin; without a margin, none does."""
     if margin is None:
         return np.zeros(np.broadcast_shapes(np.shape(low), np.shape(high)), dtype=bool)
     inside: NDArray[np.bool_] = ~(reaches(low, margin) | reaches(high, margin))
@@ -77,7 +77,7 @@ def within(low: ArrayLike, high: ArrayLike, margin: float | None) -> NDArray[np.
 
 
 def reaches(difference: ArrayLike, margin: float) -> NDArray[np.bool_]:
-    """Return where a difference matters: its size is the margin or more, up to rounding; NaN counts as such.
+    """Return a mask of the differences that matter: the margin or more in size, up to rounding, or NaN.
 
     This is the one rule of the margin. A margin of 0.5 points and 200 test images make one image matter.
 

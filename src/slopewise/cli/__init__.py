@@ -1,6 +1,6 @@
-"""The commands: thin verbs over the API.
+"""Commands: thin verbs over the API.
 
-Exit status: 0 done; 1 some trial failed, an alarm under --fail-on-alarm, or an error of ours; 2 bad input; 130
+Exit status: 0 done; 1 a failed trial, an alarm under --fail-on-alarm, or an error in slopewise; 2 bad input; 130
 interrupted; 143 terminated. Results go to stdout, everything else to stderr.
 """
 
@@ -25,30 +25,30 @@ from slopewise.support import printable, shortened
 
 def main() -> None:
     """Run the command line."""
-    # A user's own modules lie beside the spec, that is where the command is typed; workers inherit the path.
+    # Users' own modules lie in the working directory, beside the spec. Workers inherit the path.
     sys.path.insert(0, str(Path.cwd()))
     for out in (sys.stdout, sys.stderr):
         if isinstance(out, io.TextIOWrapper):
-            out.reconfigure(errors="replace")  # a narrow encoding costs a sign, not the table
+            out.reconfigure(errors="replace")  # a character that the encoding lacks must not stop a table
     warnings.showwarning = _warn
     try:
         status = app(standalone_mode=False)
     except SlopewiseError as error:
         say(f"error: {error}")
         status = 2
-    except _UsageError as error:  # quotes arguments as they are
-        said = io.StringIO()
-        error.show(said)
-        sys.stderr.write(shortened(said.getvalue(), _LONGEST, keep="\n"))
+    except _UsageError as error:  # its message quotes arguments unescaped
+        message = io.StringIO()
+        error.show(message)
+        sys.stderr.write(shortened(message.getvalue(), _LONGEST, keep="\n"))
         status = error.exit_code
-    except Exception:  # an error of ours, or of a user's code: as Python shows it, but printable
+    except Exception:  # an error in slopewise or in a user's code: shown as Python does, but printable
         sys.stderr.write(printable(traceback.format_exc(), keep="\n\t"))
         status = 1
     sys.exit(status)
 
 
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])  # click's, or typer's own
-_LONGEST = 2000  # characters of what is wrong with arguments
+_LONGEST = 2000  # characters of a message about arguments
 
 
 def _warn(
@@ -59,7 +59,7 @@ def _warn(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Say our own warnings in one line; where in the code they are raised is of no use to who typed a command."""
+    """Print slopewise's own warnings in one line, without the place in the code, which does not help users."""
     if category.__module__.startswith("slopewise."):
         say(f"warning: {message}")
     else:

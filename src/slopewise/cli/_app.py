@@ -1,4 +1,4 @@
-"""What the commands share: the application, options that several take, and how they speak."""
+"""Parts that the commands share: the application, options of several commands, and output."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to std
 
 @contextmanager
 def writing(target: Path) -> Iterator[None]:
-    """A block that writes a file; what goes wrong there is said in one line."""
+    """Turn an OSError in a block that writes a file into an error of one line."""
     try:
         yield
     except OSError as error:
@@ -37,7 +37,7 @@ def writing(target: Path) -> Iterator[None]:
 
 
 def print_json(value: Any) -> None:
-    """Print results to stdout; JSON escapes what is not ASCII, but for the delete character."""
+    """Print results to stdout as JSON, with everything escaped that is not printable ASCII."""
     typer.echo(json.dumps(value, indent=2, allow_nan=False).replace("\x7f", "\\u007f"))
 
 
@@ -47,5 +47,5 @@ def echo(line: object) -> None:
 
 
 def say(line: str) -> None:
-    """Print a line of everything else to stderr."""
+    """Print a line of anything else to stderr."""
     Console(stderr=True).print(words(line), soft_wrap=True, highlight=False)

@@ -1,4 +1,4 @@
-"""The commands for studies."""
+"""Commands for studies."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def init(
 
 @app.command()
 def status(folder: Folder, as_json: Json = False) -> None:
-    """How far a study is, and whether it goes on: trials finished, failed, diverged and missing per arm.
+    """Show the state of a study: trials finished, failed, diverged and missing per arm, and whether it goes on.
 
     Example:
 
@@ -229,7 +229,7 @@ def _run(study: Study, out: Path, missing: tuple[Any, ...], *, retry_failed: boo
     from slopewise.study import Terminated
 
     try:
-        # What a user's model prints belongs with the log: stdout is for results.
+        # Output of a user's model goes to stderr with the log: stdout is for results.
         with StudyProgress(missing, Console(stderr=True)) as progress, redirect_stdout(sys.stderr):
             return study.run(out, retry_failed=retry_failed, on_event=progress, **placing)
     except (KeyboardInterrupt, Terminated) as signalled:
@@ -239,7 +239,7 @@ def _run(study: Study, out: Path, missing: tuple[Any, ...], *, retry_failed: boo
 
 
 def _kept(out: Path, planned: int) -> str:
-    """Return in words what a folder holds; who ends a command does not wait for a lock that hides it."""
+    """Return the number of trials that a folder holds, in words, without waiting for a lock."""
     from slopewise.study import holds_study, read_counts
 
     try:
@@ -255,7 +255,7 @@ def _open(folder: Path) -> Results:
 
 
 def _show(results: Results, page: Path, *, as_json: bool) -> None:
-    """Print first, so that a page that cannot be written costs nobody the answer."""
+    """Print the results, then write the page: if that fails, the results are on the terminal."""
     _print_results(results, as_json=as_json)
     with writing(page):
         results.report(page)

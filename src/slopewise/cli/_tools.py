@@ -1,4 +1,4 @@
-"""The commands for everything else: what PReLU costs here, runs while they run, files that training left."""
+"""Commands other than those for studies: benchmarks, live pages, and inspection of checkpoints and recordings."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def bench(
         measurements = benchmarks.run_jobs(benchmarks.short_jobs(quick=quick), say)
     lines = benchmarks.answers(measurements)
     if as_json:
-        print_json({"facts": facts, "answers": lines, "measurements": [found.to_json() for found in measurements]})
+        print_json(
+            {"facts": facts, "answers": lines, "measurements": [measurement.to_json() for measurement in measurements]}
+        )
         return
     benchmarks.print_measurements(measurements, Console())
     for line in lines:
@@ -133,18 +135,18 @@ def inspect(
     from slopewise.report import print_slopes
     from slopewise.slopes import inspect_slopes
 
-    found = read_checkpoint(file, key, option="--key")
-    tensors = strip_prefixes(found.tensors)
+    checkpoint = read_checkpoint(file, key, option="--key")
+    tensors = strip_prefixes(checkpoint.tensors)
     inspection = inspect_slopes(
-        tensors, only=only or (), skip=skip or (), also=also or (), init=initial, ties=found.ties
+        tensors, only=only or (), skip=skip or (), also=also or (), init=initial, ties=checkpoint.ties
     )
     if as_json:
-        left_out = [{"entry": name, "reason": what} for name, what in found.left_out.items()]
-        print_json({"file": str(file), "key": found.key, "left_out": left_out, **inspection.to_json()})
+        left_out = [{"entry": name, "reason": what} for name, what in checkpoint.left_out.items()]
+        print_json({"file": str(file), "key": checkpoint.key, "left_out": left_out, **inspection.to_json()})
     else:
-        renamed = "" if tensors.keys() == found.tensors.keys() else ", shown without the names of their wrappers"
-        say(f"{file}{f', {found.key}' if found.key else ''}: {len(tensors)} tensors{renamed}")
-        for name, what in found.left_out.items():
+        renamed = "" if tensors.keys() == checkpoint.tensors.keys() else ", shown without the names of their wrappers"
+        say(f"{file}{f', {checkpoint.key}' if checkpoint.key else ''}: {len(tensors)} tensors{renamed}")
+        for name, what in checkpoint.left_out.items():
             say(f"left out: {name} is {what}")
         print_slopes(inspection, Console())
     if fail_on_alarm and inspection.alarming:

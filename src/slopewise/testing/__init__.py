@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from slopewise.testing._sources import check_data_source as check_data_source
     from slopewise.testing._tasks import check_task as check_task
 
-# Conformance kits need torch and what they check, which synthetic records do not.
+# Conformance kits need torch and the rooms that they check; synthetic records need neither.
 _KITS = {
     "_alarms": ("check_alarm_rule",),
     "_engines": ("check_engine", "untimed"),

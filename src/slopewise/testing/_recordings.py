@@ -23,9 +23,9 @@ from slopewise.recording.alarms import Facts, Judge
 from slopewise.slopes import summarise
 
 _STARTED = 1_750_000_000.0
-_SECONDS_PER_STEP, _OVERHEAD = 0.02, 0.004  # the second: of one sample
+_SECONDS_PER_STEP, _OVERHEAD = 0.02, 0.004  # the overhead is that of one sample
 _SLOPES = {"channel": 16, "shared": 1, "stuck": 16}
-_VALUES = 8192  # pre-activations of a unit
+_VALUES = 8192  # pre-activations per unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class _Kind:
     """Behaviour of one layer of the network."""
 
     activation: str
-    function: bool = False  # called as a function: its site is named otherwise
+    function: bool = False  # called as a function, which changes the name of its call site
     slopes: str = ""
     fate: str = ""
 
@@ -156,7 +156,7 @@ def _site(
     ramp = min(1.0, max(0.0, time - 0.4) / 0.3)  # 0 up to 40 % of the run, 1 from 70 % on
     fallen = tuple(sorted(order[: round(0.7 * units * ramp)].tolist())) if kind.fate == "dies" else ()
     linear = tuple(sorted(order[: round(units * ramp)].tolist())) if kind.fate == "linear" else ()
-    # A PReLU's unit can be negative everywhere and learn; here one in sixteen is.
+    # A PReLU unit can be negative everywhere and still learn; here one in sixteen is.
     negative = tuple(order[: units // 16].tolist()) if kind.slopes and kind.fate != "linear" else fallen
     return SiteSample(
         site=site,
@@ -181,13 +181,13 @@ def _slopes(
     middle = targets.get(kind.fate, 0.25 + (0.6 / (1 + depth % 8) - 0.25) * time)
     count = _SLOPES[kind.slopes]
     values = middle + (0.25 * time * np.linspace(-1, 1, count) if count > 1 else np.zeros(1))
-    moved = kind.slopes != "stuck"  # the optimizer does not hold these
-    found = torch.from_numpy(np.full(count, np.nan) if nan else values if moved else np.full(count, 0.25))
+    moved = kind.slopes != "stuck"  # these are in no optimizer
+    slopes = torch.from_numpy(np.full(count, np.nan) if nan else values if moved else np.full(count, 0.25))
     step = 0.08 * time**2 if kind.fate == "grows" else 4e-4
     noise = float(np.exp(0.2 * rng.standard_normal()))
     return SlopeSample(
         layer=layer,
-        summary=summarise(found),
+        summary=summarise(slopes),
         gradient=math.nan if nan else 0.02 * noise * (10 if count == 1 else 1),
         signal_to_noise=None if index < 2 else 0.6 * noise / (1 + depth % 8),
         update=math.nan if nan else step * noise if moved else None,
@@ -198,7 +198,7 @@ def _slopes(
 
 
 def _layer(layer: str, height: float, time: float, rng: np.random.Generator, *, learns: bool, nan: bool) -> LayerSample:
-    """`height` is the layer's place between the input and the output: gradients are larger above."""
+    """Return the sample of a layer; `height` is its place from input to output: gradients grow towards the output."""
     if not learns:
         return LayerSample(layer, None, 8.0, None)
     gradient = 0.5 * 10 ** (3 * (height - 1) - time) * float(np.exp(0.15 * rng.standard_normal()))

@@ -26,7 +26,7 @@ from slopewise.records import (
 _LAYERS = {"act1": 16, "act2": 16, "act3": 32, "act4": 32, "act5": 64, "act6": 64}
 _QUARTILES = (0, 0.25, 0.5, 0.75, 1)
 _STEPS_PER_EPOCH = 20
-_TEST_IMAGES = 360  # accuracies lie on this grid, as real ones do
+_TEST_IMAGES = 360  # accuracies are multiples of 1 / this, as real ones are
 _ENVIRONMENT = {
     "python": "3.11.2",
     "torch": "2.13.0",
@@ -53,8 +53,8 @@ def synthetic_study(
     """Make a `StudyRecord` with plausible curves, slopes, dead units and gradients; nothing is trained.
 
     A trial's test accuracy is 95 % + its arm's effect + noise, a third of whose variance the arms of a seed
-    share. Arms whose name starts with "prelu" have slopes: one a layer when it ends in "shared", else one a
-    channel, and their first trial says what a step takes with stock PyTorch. Only "relu" has dead units.
+    share. Arms whose name starts with "prelu" have slopes, one per layer if it ends in "shared", else one per channel,
+    and their first trial has the step time with stock PyTorch. Only "relu" has dead units.
 
     Args:
         arms: Names of the arms; the first is the control.
@@ -145,7 +145,7 @@ def _trial(arm: str, trial_seed: int, *, epochs: int, classes: int, effect: floa
     speed = 1.3 if arm.startswith("prelu") else 1.0
     curve, scores = [], list[ScoreRecord]()
     for epoch in range(epochs + 1):
-        left = math.exp(-6 * epoch / epochs)  # fraction of the way still to go
+        left = math.exp(-6 * epoch / epochs)  # part of the way to the final score that is left
         curve.append(_epoch(epoch, left, speed))
         scores += _scores(epoch, left, final=test_accuracy, classes=classes, wobble=rng.random(2))
     sites = [site for epoch in range(epochs + 1) for site in _sites(arm, epoch, epochs, rng)]
@@ -205,7 +205,7 @@ def _sites(arm: str, epoch: int, epochs: int, rng: np.random.Generator) -> list[
     records = []
     for depth, (layer, units) in enumerate(_LAYERS.items()):
         count = _slopes(arm, units, 1)
-        target = 0.5 / (1 + depth)  # slopes fall with depth
+        target = 0.5 / (1 + depth)  # slopes are smaller in deeper layers
         slopes = 0.25 + (target - 0.25) * epoch / epochs + 0.05 * rng.standard_normal(max(count, 1))
         low, q1, median, q3, high = (float(q) if count else None for q in np.quantile(slopes, _QUARTILES))
         dead = int(rng.binomial(units, 0.2 * epoch / epochs)) / units if arm == "relu" else 0.0

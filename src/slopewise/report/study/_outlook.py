@@ -1,4 +1,4 @@
-"""One paragraph before the first trial: what was read, what will be trained, and what that can show."""
+"""Paragraph printed before the first trial: the data, the trials, and the power of the study."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from slopewise.analysis import seeds_floor, smallest_detectable
 from slopewise.drawing import count
 from slopewise.events import Prepared
 
-_NAMED = 5  # classes that are named; of more, the first ones
-_EVALUATION = 1.3  # of the time of the training steps: what trials take with their evaluations
+_NAMED = 5  # classes that are named; further ones are left out
+_EVALUATION = 1.3  # time of a trial, with its evaluations, over the time of its training steps
 
 
 def outlook(prepared: Prepared) -> str:
-    """Return the paragraph.
+    """Return a paragraph about the data that were read, the trials to run, and the effect that they can show.
 
     Example:
         >>> facts = {"name": "digits", "shape": [1, 8, 8], "classes": ["0", "1"], "test_images": 60}

@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: one live display on a terminal, plain lines elsewhere."""
+"""Progress of a running study: a live display on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _LINE_EVERY = 10.0  # seconds between plain lines
 
 
 class StudyProgress:
-    """A context manager whose instances are called with every event of an engine.
+    """Display of a running study: a context manager, called with each event.
 
     Args:
-        trials: what is to be run now.
-        console: where to draw; lines are printed instead when it is no terminal.
-        clock: seconds, for the rate and the time left.
+        trials: Trials to run.
+        console: Console to draw on. If it is no terminal, lines are printed now and then instead.
+        clock: Function that returns seconds, for the rate and the time left.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class StudyProgress:
         self.finished, self.failed, self.diverged = Counter[str](), Counter[str](), Counter[str]()
         self.running: set[TrialKey] = set()
         self.best: dict[str, float] = {}
-        self._metric: MetricRecord | None = None  # known as soon as the data are
+        self._metric: MetricRecord | None = None  # known once the data are read
         self._bar = Progress(
             TextColumn("trials"),
             BarColumn(),
@@ -71,7 +71,7 @@ class StudyProgress:
         self._live.stop()
 
     def __call__(self, event: Event) -> None:
-        """Take note of an event, and show it."""
+        """Update the display with an event."""
         if isinstance(event, Reading):
             self._read(event)
             return
@@ -81,7 +81,7 @@ class StudyProgress:
             self._say(outlook(event))
         elif isinstance(event, Started):
             if not self.running and not self.done:
-                self.started = self.clock()  # workers took their time to start; trials will not
+                self.started = self.clock()  # the rate must not include the start of the workers
             self.running.add(event.trial)
             if event.attempt > 1:
                 self._say(f"{event.trial.arm}, seed {event.trial.seed}: failed, tried once more")
@@ -110,7 +110,7 @@ class StudyProgress:
             self.best[event.trial.arm] = (max if metric.better == "higher" else min)(known)
 
     def _read(self, news: Reading) -> None:
-        """Show how far the driver is with the images, before there are trials."""
+        """Show the progress of reading images, which comes before the trials."""
         what = printable(f"reading {news.what}")
         if not self._reading or what != self._images.tasks[0].description:
             self._images.reset(self._images_task, total=news.total, description=what)
@@ -122,7 +122,7 @@ class StudyProgress:
 
     @property
     def done(self) -> int:
-        """Trials ended in this run."""
+        """Number of trials that have ended in this run."""
         return self.finished.total() + self.failed.total()
 
     def _say(self, line: str) -> None:

@@ -1,4 +1,4 @@
-"""The values of a watched run that heat maps draw, and their colours."""
+"""Cells of the heat maps of a watched run, and their colours."""
 
 from __future__ import annotations
 
@@ -60,67 +60,72 @@ GRADIENTS = Scale(
 
 
 def dead(site: SiteSample) -> tuple[int, ...] | None:
-    """Dead units, None where no gradient can say."""
+    """Return the dead units of a call site; None if no gradient was measured there."""
     return None if site.zero_gradient is None else site.dead
 
 
 def units(of: Units, words: str) -> Cells:
-    """Shares of a site's units; blank where `of` has none to say."""
+    """Return the cells of a share of each site's units; blank if it was not measured.
+
+    Args:
+        of: Function that returns the units of a site that count; None if that was not measured.
+        words: End of the sentence in the hover label, as in "dead".
+    """
 
     def each(sample: Sample) -> Iterator[Cell]:
         for site in sample.sites:
-            found = of(site)
+            members = of(site)
             if site.not_finite:
                 lost = f"{len(site.not_finite)} of {count(site.units, 'unit')} NaN or infinite"
                 yield Cell(site.site, math.nan, "not finite", lost)
-            elif found is None:
+            elif members is None:
                 yield Cell(site.site, None, NOTHING, "")
             else:
-                share = len(found) / site.units if site.units else 0.0
-                some = f"{len(found)} of {count(site.units, 'unit')}"
+                share = len(members) / site.units if site.units else 0.0
+                some = f"{len(members)} of {count(site.units, 'unit')}"
                 yield Cell(site.site, share, f"{number(100 * share, 0)} %", f"{some} {words}")
 
     return each
 
 
 def pass_through(sample: Sample) -> Iterator[Cell]:
-    """What each site lets through."""
+    """Yield the pass-through of each site."""
     for site in sample.sites:
         yield _cell(site.site, site.pass_through, "pass-through")
 
 
 def median_slopes(sample: Sample) -> Iterator[Cell]:
-    """The median of each layer's slopes, with quartiles and bands in words."""
+    """Yield the median of each layer's slopes, with quartiles and bands in words."""
     for layer in sample.slopes:
-        found = layer.summary
-        text = number(found.median, 3) if found.finite else "not finite"
-        yield Cell(layer.layer, found.median if found.finite == found.count else math.nan, text, _bands(found))
+        summary = layer.summary
+        text = number(summary.median, 3) if summary.finite else "not finite"
+        yield Cell(layer.layer, summary.median if summary.finite == summary.count else math.nan, text, _bands(summary))
 
 
-def _bands(found: SlopeSummary) -> str:
-    """The slopes of one layer in words: median, middle half, ends, and how many lie in each alarming band."""
+def _bands(summary: SlopeSummary) -> str:
+    """Return the slopes of a layer in words: median, middle half, ends, and the numbers of slopes in alarming bands."""
     parts = []
-    if found.finite == 1:
-        parts.append(f"slope {number(found.median, 3)}")
-    elif found.finite:
-        ends = (found.lower_quartile, found.upper_quartile, found.minimum, found.maximum)
+    if summary.finite == 1:
+        parts.append(f"slope {number(summary.median, 3)}")
+    elif summary.finite:
+        ends = (summary.lower_quartile, summary.upper_quartile, summary.minimum, summary.maximum)
         lower, upper, low, high = (number(end, 3) for end in ends)
-        parts.append(f"median {number(found.median, 3)}<br>middle half {lower} to {upper}<br>all {low} to {high}")
-    lost = found.count - found.finite
+        parts.append(f"median {number(summary.median, 3)}<br>middle half {lower} to {upper}<br>all {low} to {high}")
+    lost = summary.count - summary.finite
     bands = {
         "not finite": lost,
-        "negative": found.negative,
-        "near 0": found.near_0,
-        "near 1": found.near_1,
-        "above 1": found.above_1,
+        "negative": summary.negative,
+        "near 0": summary.near_0,
+        "near 1": summary.near_1,
+        "above 1": summary.above_1,
     }
     if some := [f"{slopes} {words}" for words, slopes in bands.items() if slopes]:
-        parts.append(f"of {count(found.count, 'slope')}: {listing(some)}")
+        parts.append(f"of {count(summary.count, 'slope')}: {listing(some)}")
     return "<br>".join(parts)
 
 
 def slope_field(field: str, words: str) -> Cells:
-    """One field of every layer's slopes."""
+    """Return the cells of one field of each layer's slopes."""
 
     def each(sample: Sample) -> Iterator[Cell]:
         for layer in sample.slopes:
@@ -131,7 +136,7 @@ def slope_field(field: str, words: str) -> Cells:
 
 
 def gradients(sample: Sample) -> Iterator[Cell]:
-    """Gradient norms over the largest of the step: what training as a whole does to them cancels."""
+    """Yield gradient norms over the largest norm of the step, so that changes common to all layers cancel."""
     largest = max((g for layer in sample.layers if (g := layer.gradient) is not None and math.isfinite(g)), default=0.0)
     for layer in sample.layers:
         cell = _cell(layer.layer, layer.gradient, "gradient norm", lost="gradient" in layer.not_finite)
@@ -139,20 +144,20 @@ def gradients(sample: Sample) -> Iterator[Cell]:
 
 
 def updates(sample: Sample) -> Iterator[Cell]:
-    """Update-to-weight ratios."""
+    """Yield the update ratio of each layer."""
     for layer in sample.layers:
         yield _cell(layer.layer, layer.update_ratio, "update ratio", lost="weight" in layer.not_finite)
 
 
 def _cell(row: str, value: float | None, words: str, *, lost: bool = False) -> Cell:
-    """`lost` is known where a file could not hold the NaN itself."""
+    """Return a cell; with `lost`, a missing value is NaN, which the file of a recording cannot hold."""
     value = math.nan if lost and value is None else value
     text = NOTHING if value is None else figure(value)
     return Cell(row, value, text, f"{words} {text}")
 
 
 def figure(value: float) -> str:
-    """A number of any size.
+    """Return a number of any size in few characters.
 
     Example:
         >>> figure(0.0123), figure(3.21e-7), figure(math.nan)

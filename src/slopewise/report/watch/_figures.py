@@ -1,4 +1,4 @@
-"""What a watched run looks like: pure functions of its recording to charts, for the page and for the live one."""
+"""Charts of a watched run, in sections with texts that explain them, for the offline and the live page."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Section:
     """Charts under one heading.
 
     Attributes:
-        key: its id on the page.
-        title: its heading.
-        how: how to read the charts, in a few sentences.
-        charts: the first is the main one; a chart with nothing to draw is missing.
-        notes: what the missing ones would have shown.
+        key: Id of the section on the page.
+        title: Heading.
+        how: Explanation of the charts in a few sentences.
+        charts: Charts, the main one first. Charts with nothing to draw are left out.
+        notes: Sentences in place of charts that are left out.
     """
 
     key: str
@@ -40,7 +40,7 @@ class _Map:
     scale: Scale
 
 
-_UNITS = {  # in the words of a sentence: No unit is ...
+_UNITS = {  # by the end of the sentence "At none of the steps drawn is a unit ..."
     "dead": _Map("dead", "Dead units", cells.units(cells.dead, "dead"), cells.STATES),
     "without a gradient": _Map(
         "zero-gradient",
@@ -93,10 +93,10 @@ _UPDATES = _Map("updates", "Update of each layer’s weights, over their norm", 
 
 
 def watch_charts(recording: Recording) -> tuple[Section, ...]:
-    """All charts of a recording, in the same four sections whatever it holds: units, slopes, gradients, updates.
+    """Return all charts of a recording, always in four sections: units, slopes, gradients, updates.
 
-    A chart keeps its key while a run goes on, and appears once there is something to draw. Of long runs an even
-    selection of steps is drawn, with the first, the latest, and those since which an alarm holds.
+    A chart appears as soon as there is something to draw, and keeps its key while a run goes on. Of a long run, evenly
+    spaced steps are drawn, with the first, the latest, and the steps since which alarms hold.
 
     Example:
         >>> from slopewise.testing import synthetic_recording

@@ -1,4 +1,4 @@
-"""How the gradient falls with depth, in one chart for three steps."""
+"""Chart of the gradient norm by depth, at three steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LOOKS = (("circle-open", "var(--muted)"), ("diamond-open", "var(--muted)"), ("c
 
 
 def gradient_profile(recording: Recording) -> Chart | None:
-    """Gradient norms against depth at the first, the middle and the latest sample; None without gradients.
+    """Return the gradient norms by depth at the first, the middle and the latest sample; None without gradients.
 
     Example:
         >>> from slopewise.testing import synthetic_recording
@@ -26,17 +26,19 @@ def gradient_profile(recording: Recording) -> Chart | None:
     if not any(norms):
         return None
     chart = base_figure(height=60 + len(rows) * row_height(len(rows)))
-    for sample, found, (symbol, colour) in zip(chosen, norms, _LOOKS[-len(chosen) :], strict=True):
+    for sample, by_layer, (symbol, colour) in zip(chosen, norms, _LOOKS[-len(chosen) :], strict=True):
         chart.add_scatter(
-            x=list(found.values()),
-            y=[place[row] for row in found],
+            x=list(by_layer.values()),
+            y=[place[row] for row in by_layer],
             mode="lines+markers",
             line={"color": colour, "width": 1},
             marker={"color": colour, "symbol": symbol, "size": 8},
-            hovertext=[f"{tail(row, 50)}<br>step {sample.step}: gradient norm {figure(x)}" for row, x in found.items()],
+            hovertext=[
+                f"{tail(row, 50)}<br>step {sample.step}: gradient norm {figure(x)}" for row, x in by_layer.items()
+            ],
             hoverinfo="text",
         )
-    norm_ticks = log_ticks(norm for found in norms for norm in found.values())
+    norm_ticks = log_ticks(norm for by_layer in norms for norm in by_layer.values())
     chart.update_xaxes(title="gradient norm, log scale", **norm_ticks)
     depth_axis(chart, rows)
     return Chart(
@@ -45,5 +47,5 @@ def gradient_profile(recording: Recording) -> Chart | None:
         "Line chart: gradient norm of each layer at the first, the middle and the latest sampled step.",
         chart,
         ("layer", *(f"step {sample.step}" for sample in chosen)),
-        tuple((row, *(figure(found[row]) if row in found else NOTHING for found in norms)) for row in rows),
+        tuple((row, *(figure(by_layer[row]) if row in by_layer else NOTHING for by_layer in norms)) for row in rows),
     )
