@@ -1,4 +1,4 @@
-"""Hand-made records, so that a test shows every number that its expectation comes from."""
+"""Hand-made records, so that each test shows all numbers behind its expectation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ PARTS, NAMES = ("train", "validation", "test"), ("loss", "accuracy")
 
 
 def make_trial(arm: str, seed: int, accuracy: float | None, *, epochs: Sequence[Epoch] = (), **fields) -> TrialRecord:
-    """Make a finished trial with a test accuracy in percent; None: it diverged at step 7.
+    """Make a finished trial with a test accuracy in percent; with None it diverged at step 7.
 
     Fields such as `train_loss` are its final scores.
     """
@@ -46,7 +46,7 @@ def split_scores(epoch: int | None, fields: dict) -> tuple[tuple[ScoreRecord, ..
 
 
 def make_study(scores: Mapping[str, Sequence[float | None]], **fields) -> StudyRecord:
-    """A study of these accuracies in percent, seed by seed; None diverged; the first arm is the control."""
+    """Make a study of accuracies in percent, with None for diverged trials; the first arm is the control."""
     arms = tuple(scores)
     settings = {
         "arms": arms,
@@ -60,13 +60,13 @@ def make_study(scores: Mapping[str, Sequence[float | None]], **fields) -> StudyR
 
 
 def make_epoch(epoch: int, step: int, validation_accuracy: float | None = None, **fields) -> Epoch:
-    """Make an epoch and its scores, of which only the given ones matter."""
+    """Make an epoch with its scores, of which only the given ones matter."""
     rows, fields = split_scores(epoch, {"validation_accuracy": validation_accuracy, **fields})
     return EpochRecord(epoch, step, **{"learning_rate": None, "seconds_per_step": None, **fields}), rows
 
 
 def make_site(epoch: int, layer: str, units: int, slopes: Sequence[float] = (), *, dead: float = 0.0) -> SiteRecord:
-    """A layer with up to three slopes: its extremes and median."""
+    """Make a layer with up to three slopes: its extremes and its median."""
     low, middle, high = (min(slopes), sorted(slopes)[len(slopes) // 2], max(slopes)) if slopes else (None,) * 3
     return SiteRecord(epoch, layer, units, len(slopes), low, low, middle, high, high, dead, dead / 2)
 

@@ -1,4 +1,4 @@
-"""The alarms of an arm's trials, put together."""
+"""Alarms of an arm's trials, put together."""
 
 from dataclasses import replace
 

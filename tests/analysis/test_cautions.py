@@ -1,4 +1,4 @@
-"""Verdicts that rest on nothing say so: guesses, differences without spread, too few seeds, thin test sets."""
+"""Cautions on verdicts without a basis: guesses, differences without spread, few seeds, small test sets."""
 
 import dataclasses
 import math
@@ -30,7 +30,7 @@ def test_a_control_has_learned_from_two_standard_errors_above_the_largest_class(
 
 
 def test_what_guesses_is_not_called_equal(study):
-    """Both arms always name the largest class, one image aside: the interval is narrow, and says nothing."""
+    """Both arms always name the largest class, but for one image: the interval is narrow and means nothing."""
     _, contrast = compared(study, [75, 75.25, 75, 75, 75.25, 75], [75, 75, 75.25, 75, 75, 75])
     assert contrast.interval is not None
     assert max(map(abs, contrast.interval)) < contrast.margin

@@ -15,12 +15,12 @@ OPPOSITE = {"helps": "hurts", "hurts": "helps"}
 
 
 def swapped(study: StudyRecord) -> StudyRecord:
-    """The same records with the other arm as control."""
+    """Return the same records with the other arm as control."""
     return dataclasses.replace(study, arms=study.arms[::-1], control=study.arms[-1])
 
 
 def renamed_copy(study: StudyRecord, arm: str) -> StudyRecord:
-    """With a second arm that has exactly the control's trials."""
+    """Return the study with a second arm that has exactly the control's trials."""
     copies = tuple(dataclasses.replace(trial, arm=arm) for trial in study.trials if trial.arm == study.control)
     return dataclasses.replace(study, arms=(*study.arms, arm), trials=study.trials + copies)
 
@@ -88,7 +88,7 @@ def test_two_small_differences_beside_eight_lost_pairs_say_nothing(study):
 
 @pytest.mark.parametrize("control", [9.0, 5.0])
 def test_an_arm_that_always_diverges_never_helps(study, control):
-    """Not beside a control that is worse than chance, either, and the other way round."""
+    """That holds beside a control that is worse than chance, too, and with arm and control exchanged."""
     worse = [control + wiggle for wiggle in (0, 0.1) * 5]
     for scores in ({"relu": worse, "elu": [None] * 10}, {"relu": [None] * 10, "elu": worse}):
         (contrast,) = analyse(study(scores)).primary
@@ -98,7 +98,7 @@ def test_an_arm_that_always_diverges_never_helps(study, control):
 
 @pytest.mark.parametrize(("relu", "verdict"), [(90.0, "hurts"), (10.6, "hurts"), (10.2, "hurts")])
 def test_an_arm_that_always_diverges_is_never_without_practical_effect(study, relu, verdict):
-    """A control that barely learns is close to chance, but a training that fails is no small effect."""
+    """A control that barely learns is close to chance, but training that fails is no small effect."""
     (contrast,) = analyse(study({"relu": [relu, relu + 0.05] * 5, "elu": [None] * 10})).primary
     assert (contrast.verdict, contrast.negligible) == (verdict, False)
 
@@ -231,7 +231,7 @@ def test_a_figure_that_is_no_number_counts_as_missing_and_is_named(name, value):
 
 
 def elsewhere(study: StudyRecord, arm: str, seeds: range, facts: dict[str, str]) -> StudyRecord:
-    """The same records with some trials run in another environment, and twice as slow."""
+    """Return the same records with some trials run in another environment, twice as slowly."""
     moved = tuple(
         dataclasses.replace(t, environment="other", seconds_per_step=2 * t.seconds_per_step)
         if t.arm == arm and t.seed in seeds
@@ -255,7 +255,7 @@ def test_times_are_not_compared_across_machines():
 
 
 def test_times_of_the_pairs_that_ran_together_still_count():
-    """An arm that was added on another day: half of its seeds ran with another version."""
+    """An arm is added on another day, so that half of its seeds run with another version."""
     here = synthetic_study(("relu", "elu", "gelu"), seeds=8)
     after = analyse(elsewhere(here, "gelu", range(4), {"torch": "2.12.0"}))
     together = {contrast.arm: contrast for contrast in after.secondary if contrast.metric == "seconds_per_step"}

@@ -10,7 +10,7 @@ values = st.lists(st.floats(-100, 100), min_size=2, max_size=12)
 
 
 def halls(sample, level):
-    """Hall's (1992) interval from his cubic, whose inverse is found by bisection rather than by formula."""
+    """Return Hall's (1992) interval from his cubic, inverted by bisection instead of the formula."""
     n, g = len(sample), stats.skew(sample, bias=False)
 
     def transform(t):

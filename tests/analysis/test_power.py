@@ -34,7 +34,7 @@ def test_floor_is_the_first_number_of_seeds_that_can_show_anything(k):
 
 @given(pairs)
 def test_what_can_be_shown_is_what_holm_lets_pass_at_its_best(pairs):
-    """Every arm that can be shown is shown where all differences agree, the outcome that no other surpasses."""
+    """An arm that can be significant is so if all differences have one sign, the most extreme outcome."""
     p = [float(sign_flip_p(np.ones(n))) if n else 1.0 for n in pairs]
     assert can_be_shown(pairs) == [q <= 0.05 for q in holm(p)]
 

@@ -85,7 +85,7 @@ def test_sampled_p_is_never_zero_and_ignores_direction_and_order():
 
 @pytest.mark.parametrize("n", [10, 40])
 def test_order_does_not_matter_on_the_grid_of_a_test_set(n):
-    """Accuracies on 360 images: sizes tie, with either sign, so that sorting by size alone leaves an order."""
+    """Accuracies on 360 images give ties in size with either sign, which sorting by size leaves in their order."""
     rng = np.random.default_rng(n)
     differences = 100 * rng.integers(-3, 6, n) / 360
     p = {float(sign_flip_p(sign * rng.permutation(differences))) for sign in (1, -1) for _ in range(20)}

@@ -13,7 +13,7 @@ p_values = st.lists(st.floats(0, 1), min_size=1, max_size=5)
 
 
 def closure(p: list[float]) -> list[float]:
-    """Holm is the closed test of Bonferroni: an arm falls when every group of arms with it falls."""
+    """Return Holm's result as the closed test of Bonferroni: an arm is rejected if every group of arms with it is."""
     groups = [g for size in range(1, len(p) + 1) for g in itertools.combinations(range(len(p)), size)]
     return [
         max(min(1.0, len(group) * min(p[j] for j in group)) for group in groups if arm in group)
@@ -63,7 +63,7 @@ def test_rule(low, high, p, higher, lower):
 
 @pytest.mark.parametrize("images", [100, 200, 360, 1000, 1797])
 def test_rounding_does_not_move_a_difference_across_the_margin(images):
-    """Differences of one image, computed from any pair of accuracies, are the margin of one image."""
+    """Differences of one image, computed from any pair of accuracies, equal a margin of one image."""
     right = np.arange(1, images + 1)
     differences = 100 * (right / images) - 100 * ((right - 1) / images)
     assert len(set(differences)) > 1  # they differ by rounding

@@ -9,7 +9,7 @@ import pytest
 
 
 class Parsed(HTMLParser):
-    """The page's text outside scripts, its scripts, its policy, and every attribute that could load something."""
+    """Text of a page outside scripts, its scripts, its policy, and every attribute that could load something."""
 
     def __init__(self, html):
         super().__init__()
@@ -41,13 +41,13 @@ class Parsed(HTMLParser):
 
 @pytest.fixture(scope="session")
 def parse():
-    """Reads a page."""
+    """Return the parser of a page."""
     return Parsed
 
 
 @pytest.fixture(scope="session")
 def browser():
-    """Chromium as installed on the system, else Playwright's own; where a CI machine has none, that is a failure."""
+    """Start the system's Chromium, or Playwright's own; without one, a CI machine fails and others skip the test."""
     sync_api = pytest.importorskip("playwright.sync_api")
     executable = shutil.which("chromium") or shutil.which("chromium-browser")
     quiet = [
@@ -71,7 +71,7 @@ def browser():
 
 @pytest.fixture
 def visit(browser):
-    """Open a file; at the end, nothing may have been complained of or asked of the network."""
+    """Open a file in the browser, and check at the end that there were no messages and no requests."""
     contexts, trouble = [], []
 
     def open_page(path, width=1280, **options):
@@ -97,7 +97,7 @@ def visit(browser):
 
 @pytest.fixture(scope="session")
 def recolours():
-    """Asserts that what `colours(page)` tells differs in the dark, and is as it was in the light again."""
+    """Check that the colours of `colours(page)` change in the dark scheme, and change back in the light one."""
 
     def check(page, colours):
         light = colours(page)

@@ -1,4 +1,4 @@
-"""The slopes of a checkpoint on a terminal, read as text."""
+"""Slopes of a checkpoint on a terminal, read as text."""
 
 import io
 
@@ -58,7 +58,7 @@ def test_a_row_has_the_layers_figures(width: int) -> None:
 
 
 def drawn(*layers: list[float], encoding: str = "utf-8", width: int = 80) -> list[str]:
-    """The ruler and the strips of layers called a.act, b.act and so on."""
+    """Return the ruler and the strips of layers named a.act, b.act and so on."""
     state = {f"{name}.act.weight": torch.tensor(slopes) for name, slopes in zip("abcd", layers, strict=False)}
     lines = shown(state, width, encoding).split("\n\n")[2].splitlines()
     return [line[7:] for line in lines[: len(layers) + 1]]

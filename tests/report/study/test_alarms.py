@@ -1,4 +1,4 @@
-"""The alarms of a study on its page, on the terminal and as JSON."""
+"""Alarms of a study on its page, on the terminal and as JSON."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What the figures draw, against the records themselves."""
+"""Charts of a study, compared with its records."""
 
 import statistics
 from dataclasses import replace
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from slopewise.analysis import curves
-from slopewise.drawing import HUES, MARKERS, log_ticks, series_styles
 from slopewise.report import study_info
 from slopewise.report.study.charts._cost import cost_chart
 from slopewise.report.study.charts._curves import curve_chart
@@ -24,7 +23,7 @@ def chart_of(study):
 
 
 def dots(chart, lane):
-    """The seeds' dots of one lane: (axis, x, symbol)."""
+    """Return the dots of the seeds in one lane: (axis, x, symbol)."""
     return [
         (trace.xaxis or "x", x, symbol)
         for trace in chart.figure.data
@@ -60,7 +59,7 @@ def test_diverged_seeds_stand_in_a_strip_and_leave_the_scale_to_the_others():
 def test_a_diverged_control_lies_on_the_other_side_and_a_double_loss_nowhere():
     study = synthetic_study(("relu", "elu"), seeds=8, epochs=1, diverged={"relu": 2, "elu": 1})
     drawn = dots(chart_of(study), 0)
-    assert len(drawn) == 7  # seed 0, which both lost, says nothing
+    assert len(drawn) == 7  # seed 0, in which both diverged, is no pair
     assert [axis for axis, _, symbol in drawn if symbol == "x-thin"] == ["x3"]
 
 
@@ -80,9 +79,9 @@ def test_curves_draw_the_analysis_means(key):
     study = synthetic_study(("relu", "prelu_shared"), seeds=4, epochs=6)
     chart = curve_chart(study, key)
     value = key.removeprefix("late-").replace("-", "_")
-    found = curves(study, {"score": "validation_accuracy"}.get(value, value))
+    expected = curves(study, {"score": "validation_accuracy"}.get(value, value))
     lines = {trace.name: trace for trace in chart.figure.data if trace.name}
-    for arm, curve in found.items():
+    for arm, curve in expected.items():
         start = 3 if key.startswith("late") else 0
         assert lines[arm].x == curve.epochs[start:]
         assert lines[arm].y == pytest.approx(curve.mean[start:])
@@ -115,7 +114,7 @@ def test_slopes_are_medians_and_extremes_over_converged_seeds():
     for epoch in range(4):
         of_epoch = [sites[t.seed, epoch] for t in kept]
         assert line.y[epoch] == pytest.approx(np.median([s.slope_median for s in of_epoch]))
-        assert band.y[epoch] == max(s.slope_max for s in of_epoch)  # the band goes forth above and back below
+        assert band.y[epoch] == max(s.slope_max for s in of_epoch)  # the band runs along its upper edge, then back
         assert band.y[-1 - epoch] == min(s.slope_min for s in of_epoch)
     assert len(slope_table(study)) == 6
 
@@ -178,24 +177,6 @@ def test_nothing_to_draw_is_none():
     assert chart_of(empty) is cost_chart(study_info(empty)) is gradient_chart(empty) is None
     assert curve_chart(empty, "score") is None
     assert slope_charts(empty) == []
-
-
-def test_arms_look_different_from_each_other_and_the_control_is_grey():
-    arms = [f"arm{k}" for k in range(2 * HUES)]
-    styles = series_styles(arms, reference="arm3")
-    assert styles["arm3"].colour == "var(--arm-0)"
-    assert len({(s.colour, s.marker, s.dash) for s in styles.values()}) == len(arms)
-    assert sum(s.colour == "var(--arm-0)" for s in styles.values()) == 1
-    assert {s.marker for s in styles.values()} == set(MARKERS)
-
-
-@pytest.mark.parametrize("values", [[0.3, 0.31], [1e-6, 1e3], [0.0], [5.0, 5.0], [0.012, 0.9], [5.03, 5.04]])
-def test_log_ticks_lie_on_the_scale_and_are_few(values):
-    ticks = log_ticks(values).get("tickvals", [])
-    assert len(ticks) <= 8
-    positive = [value for value in values if value > 0] or [1.0]
-    assert all(0.9 * min(positive) <= tick <= 1.1 * max(positive) for tick in ticks)
-    assert ticks or max(values) / min(values) < 1.2  # there Plotly chooses its own
 
 
 def test_one_seed_has_no_interval_to_speak_of():

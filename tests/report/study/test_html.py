@@ -1,4 +1,4 @@
-"""The page as text: what is on it, whatever the study is like."""
+"""Page of a study as text, for studies of all kinds."""
 
 import base64
 import hashlib
@@ -122,7 +122,7 @@ def test_policy_allows_its_own_scripts_alone(parse):
 
 
 def named(name):
-    """A page on which every text that comes from a user is `name`."""
+    """Return a study in which every text of the user is `name`."""
     study = synthetic_study(("relu", name), seeds=2, epochs=1, diverged={name: 1})
     trials = [
         replace(
@@ -141,7 +141,7 @@ def named(name):
 
 
 def strings(value):
-    """Every string in plain data."""
+    """Yield every string in plain data."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, (dict, list)):

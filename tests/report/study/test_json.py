@@ -1,4 +1,4 @@
-"""The JSON of `run --json`."""
+"""Object of `slopewise run --json`."""
 
 import json
 from dataclasses import replace
@@ -11,7 +11,7 @@ from slopewise.testing import synthetic_study
 
 
 def strict(study):
-    """Through a parser that knows no NaN."""
+    """Return an object as a parser without NaN reads it."""
     text = json.dumps(to_json(study), allow_nan=False)
     return json.loads(text, parse_constant=pytest.fail)
 

@@ -1,4 +1,4 @@
-"""The paragraph before the first trial."""
+"""Paragraph before the first trial."""
 
 import pytest
 

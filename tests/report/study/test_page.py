@@ -1,4 +1,4 @@
-"""The page in a real Chromium, opened as a file."""
+"""Page of a study in a real Chromium, opened as a file."""
 
 from itertools import pairwise
 
@@ -27,7 +27,7 @@ def study_of(name):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """Path of a study's page by name, written once."""
+    """Return the path of a study's page by name, written once."""
     folder = tmp_path_factory.mktemp("pages")
 
     def page(name):

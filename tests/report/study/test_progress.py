@@ -1,4 +1,4 @@
-"""What is shown while a study runs, on a terminal and off it."""
+"""Progress of a running study, on a terminal and elsewhere."""
 
 import io
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def ended(trial: TrialKey, **fields: object) -> Ended:
 
 @pytest.fixture
 def lines() -> Callable[..., list[str]]:
-    """Play (seconds, event) pairs to a display without a terminal; returns what it printed."""
+    """Send (seconds, event) pairs to a display without a terminal, and return the lines that it prints."""
 
     def play(*steps: tuple[float, Event]) -> list[str]:
         stream, clock = io.StringIO(), Clock()

@@ -1,4 +1,4 @@
-"""The table and sentences on a terminal."""
+"""Summary of a study on a terminal: table and sentences."""
 
 import io
 from dataclasses import replace
@@ -13,7 +13,7 @@ from slopewise.testing import synthetic_study
 
 
 def rows(text):
-    """By first word: the words of each line."""
+    """Return the words of each line by the first word."""
     return {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
 
 

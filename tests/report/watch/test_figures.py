@@ -1,16 +1,15 @@
-"""The charts of a watched run as data: the right value in the right cell, whatever the run is like."""
+"""Charts of a watched run as data: the right value in the right cell, for runs of all kinds."""
 
 import json
 import math
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slopewise.drawing import Scale, row_labels, shared_module, spaced, tail
+from slopewise.drawing import Scale
 from slopewise.monitor import Alarm, Header, LayerSample, Recording, Sample, SiteSample, SlopeSample
 from slopewise.report.watch._cells import SLOPES, STATES
 from slopewise.report.watch._figures import thinned, watch_charts
@@ -28,7 +27,7 @@ def slopes(name, *values, **more):
 
 
 def run(*samples, alarms=()):
-    """Samples of steps 1, 11, ... from triples of sites, slopes and layers."""
+    """Return a recording with samples of steps 1, 11, ... from triples of sites, slopes and layers."""
     return Recording(
         Header("Net", 10, 0.0), tuple(Sample(1 + 10 * k, 1, *map(tuple, s)) for k, s in enumerate(samples)), alarms
     )
@@ -114,7 +113,7 @@ def test_slopes_are_coloured_by_their_median_and_the_pointer_tells_the_rest():
 
 @given(st.floats(-5, 5, allow_nan=False))
 def test_the_colour_of_a_slope_tells_its_band(value):
-    """Blue below 0, grey from 0 to 1, orange above 1: read off the scale at the place that is drawn."""
+    """Blue below 0, grey from 0 to 1, orange above 1, as read off the scale at the position that is drawn."""
     place = SLOPES.place(value)
     colour = next(colour for stop, colour in reversed(SLOPES.stops) if stop <= place)
     kind = "cold" if value < -0.0101 else "warm" if value > 1.051 else "calm" if -0.0099 < value < 1.049 else None
@@ -230,32 +229,8 @@ def test_thinning_keeps_order_and_ends(count, rows):
         assert kept[-1] is samples[-1]
 
 
-@given(st.integers(0, 1000), st.integers(2, 50))
-def test_spaced_indices_are_even(count, most):
-    found = spaced(count, most)
-    assert len(found) == min(count, most)
-    gaps = {b - a for a, b in pairwise(found)}
-    assert not gaps or max(gaps) - min(gaps) <= 1
-
-
-def test_names_keep_their_ends_and_are_inert():
-    assert tail("a" * 30 + ".act<b>", 10) == "…aa.act&lt;b&gt;"
+def test_names_of_layers_are_cut_and_inert():
     rows = [f"encoder.stages.3.blocks.{k}.act<b>" for k in range(3)]
     chart = charts(run(([site(name, never=(0,), zero=(0,)) for name in rows], [], [])))["dead"]
     assert labels(chart) == ["…0.act&lt;b&gt;", "…1.act&lt;b&gt;", "…2.act&lt;b&gt;"]
     assert [row[0] for row in chart.rows] == rows
-
-
-@pytest.mark.parametrize("end", ["act", "residual.activation", "branch.residual.norm_activation"])
-@pytest.mark.parametrize("begin", ["", "encoder.", "backbone.encoder.stages.3.blocks."])
-def test_labels_of_many_layers_differ_and_are_short(begin, end):
-    rows = [f"{begin}{k}.{end}" for k in range(120)]
-    found = row_labels(rows)
-    assert len(set(found)) == 120
-    assert max(map(len, found)) <= 20
-
-
-@given(st.lists(st.lists(st.sampled_from(["a", "bb", "ccc"]), min_size=1, max_size=6).map(".".join), min_size=1))
-def test_the_shared_module_holds_everything(names):
-    module = shared_module(names, 3)
-    assert all(name.startswith(f"{module}.") for name in names) or module == ""

@@ -1,4 +1,4 @@
-"""A watched run's page as text: what is on it, whatever the run is like."""
+"""Page of a watched run as text, for runs of all kinds."""
 
 import base64
 import hashlib
@@ -102,7 +102,7 @@ def test_holds_plotly_once_and_its_policy_allows_its_own_scripts_alone(parse):
 
 
 def named(name):
-    """A run in which every text that comes from a user is `name`."""
+    """Return a run in which every text of the user is `name`."""
     recording = synthetic_recording(layers=3, samples=4)
     samples = tuple(
         replace(

@@ -1,4 +1,4 @@
-"""A watched run's page in a real Chromium, opened as a file."""
+"""Page of a watched run in a real Chromium, opened as a file."""
 
 import re
 from itertools import pairwise
@@ -20,7 +20,7 @@ RUNS = {
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """Path of a run's page by name, written once."""
+    """Return the path of a run's page by name, written once."""
     folder = tmp_path_factory.mktemp("pages")
 
     def page(name):
@@ -143,7 +143,7 @@ def test_headings_are_in_order_every_chart_has_a_label_and_every_link_a_target(o
 
 
 def test_words_can_be_read_on_their_ground(opened):
-    """Contrast of text by WCAG 2.1: 4.5 to 1, in both schemes."""
+    """The contrast of text that WCAG 2.1 asks for, 4.5 to 1, in both colour schemes."""
     measure = """() => {
         const parse = (c) => (c.match(/[\\d.]+/g) || []).map(Number);
         const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)

@@ -1,4 +1,4 @@
-"""The summary of a watched run, read as text."""
+"""Summary of a watched run, read as text."""
 
 import io
 from dataclasses import replace

@@ -1,10 +1,10 @@
 "use strict";
-// The page asks for itself again and takes over what has changed, so that focus, scrolling, zoom, open parts and
-// selected text stay. Polling knows no lost connection: after a sleep or a restart of the server it just goes on.
+// The page requests itself again and applies what has changed in place, so that focus, scrolling, zoom, open parts and
+// selected text stay. Polling has no connection to lose: after a sleep or a restart of the server it goes on.
 (() => {
   const BUSY = 2000, QUIET = 10000, PATIENCE = 30000; // milliseconds
   const connection = document.getElementById("connection");
-  const said = document.getElementById("said");
+  const announcement = document.getElementById("said");
   let tag = "", asking = false, timer = 0, failures = 0, lostAt = null;
 
   // ---- Charts
@@ -36,7 +36,7 @@
     return seconds < 86400 ? `${Math.floor(seconds / 3600)} h ago` : clock(date);
   }
 
-  function tell() {
+  function showTimes() {
     for (const time of document.querySelectorAll("time")) {
       const date = new Date(time.dateTime);
       const text = time.classList.contains("ago") ? ago(date) : clock(date);
@@ -71,17 +71,17 @@
   }
 
   function becomeChildren(old, fresh) {
-    const wanted = new Set(Array.from(fresh.childNodes, keyOf).filter(Boolean));
-    const there = new Map();
+    const freshKeys = new Set(Array.from(fresh.childNodes, keyOf).filter(Boolean));
+    const oldByKey = new Map();
     for (const node of Array.from(old.childNodes)) {
       const key = keyOf(node);
-      if (key && !wanted.has(key)) node.remove();
-      else if (key) there.set(key, node);
+      if (key && !freshKeys.has(key)) node.remove();
+      else if (key) oldByKey.set(key, node);
     }
     let at = old.firstChild;
     for (const next of fresh.childNodes) {
       const key = keyOf(next);
-      const same = key ? there.get(key) : at && !keyOf(at) && at.nodeName === next.nodeName ? at : null;
+      const same = key ? oldByKey.get(key) : at && !keyOf(at) && at.nodeName === next.nodeName ? at : null;
       if (!same) {
         old.insertBefore(document.importNode(next, true), at);
         continue;
@@ -109,12 +109,12 @@
     const news = [];
     if (badge() !== before) news.push(badge());
     if (alarms() > raised) news.push(`${alarms() - raised} new alarm${alarms() - raised > 1 ? "s" : ""}`);
-    if (news.length) said.textContent = news.join(", "); // read out once; new numbers alone are not
+    if (news.length) announcement.textContent = news.join(", "); // read out once; a change of numbers alone is not
   }
 
   function settle() {
     figures.press();
-    tell();
+    showTimes();
     for (const chart of figures.all()) {
       if (chart.drawnWidth === undefined) {
         chart.drawnWidth = 0;
@@ -123,13 +123,13 @@
     }
   }
 
-  // ---- Asking
-  function lost(words) {
+  // ---- Requests
+  function showLost(words) {
     lostAt ??= new Date();
     connection.textContent = `${words} since ${clock(lostAt)}. What is shown is from before; trying again.`;
   }
 
-  function found() {
+  function showConnected() {
     failures = 0;
     lostAt = null;
     connection.textContent = "";
@@ -137,7 +137,7 @@
 
   async function ask() {
     clearTimeout(timer);
-    if (asking || document.hidden) return; // the next look at the page asks again
+    if (asking || document.hidden) return; // the next look at the page requests it again
     asking = true;
     try {
       const answer = await fetch(location.pathname, {
@@ -149,13 +149,13 @@
         take(await answer.text());
         tag = answer.headers.get("ETag") || "";
       }
-      if (answer.ok || answer.status === 304) found();
-      else if (answer.status === 404) lost("This run is not in the folder any more,");
-      else lost(`slopewise watch answers with an error (${answer.status}; its terminal says more)`);
+      if (answer.ok || answer.status === 304) showConnected();
+      else if (answer.status === 404) showLost("This run is not in the folder any more,");
+      else showLost(`slopewise watch answers with an error (${answer.status}; its terminal says more)`);
     } catch (error) {
       if (!(error instanceof TypeError) && error.name !== "TimeoutError" && error.name !== "AbortError") throw error;
       failures += 1;
-      lost("No answer from slopewise watch");
+      showLost("No answer from slopewise watch");
     } finally {
       asking = false;
       const running = document.querySelector(".state.running");
@@ -166,6 +166,6 @@
   document.addEventListener("visibilitychange", ask);
   addEventListener("pageshow", ask);
   addEventListener("online", ask);
-  setInterval(() => document.hidden || tell(), 1000);
+  setInterval(() => document.hidden || showTimes(), 1000);
   settle();
 })();

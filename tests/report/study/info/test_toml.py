@@ -1,4 +1,4 @@
-"""The spec on the page makes the same study again."""
+"""Spec on the page, read back as the same study."""
 
 import tomllib
 
