@@ -104,7 +104,10 @@ class Past(Generic[Subject]):
             >>> past.streak(True), past.streak(False)
             (Streak(since=1, samples=2, values=0), None)
         """
-        return self.streaks_of([None] if holds else [], values).get(None)
+        if not holds:  # nearly always: this is called for every rule and place of a sample
+            self.streaks = {}
+            return None
+        return self.streaks_of([None], values)[None]
 
     def streaks_of(self, conditions: Iterable[Hashable], values: int = 0) -> Mapping[Hashable, Streak]:
         """Note which conditions, units for instance, hold in the current sample; return the streak of each.
