@@ -18,7 +18,7 @@ class Results:
     """A study's records and their analysis.
 
     Attributes:
-        record: All records as plain data (see `slopewise.records`).
+        record: Records as plain data, see `slopewise.records`.
 
     Example:
         >>> from slopewise.testing import synthetic_study
@@ -32,11 +32,11 @@ class Results:
 
     @cached_property
     def analysis(self) -> Analysis:
-        """The complete analysis; see docs/statistics.md."""
+        """Analysis of the records; see docs/statistics.md."""
         return analyse(self.record)
 
     def contrasts(self) -> tuple[Contrast, ...]:
-        """Return the contrast of each arm with the control on final test accuracy, then on the secondary metrics."""
+        """Return the contrasts of the arms with the control: of the primary metric, then of the secondary ones."""
         return self.analysis.primary + self.analysis.secondary
 
     def report(self, path: str | Path) -> Path:

@@ -105,8 +105,8 @@ def contrast_cautions(
     differences = pairs.differences
     n, cautions = len(differences), []
     if pairs.both_diverged:
-        lost = f"both {arm} and {control} diverged in {pairs.both_diverged} of {pairs.finished} seeds"
-        text = f"{lost}, which say nothing of the difference: {n} {'pair is' if n == 1 else 'pairs are'} left"
+        diverged = f"both {arm} and {control} diverged in {pairs.both_diverged} of {pairs.finished} seeds"
+        text = f"{diverged}, which say nothing of the difference: {n} {'pair is' if n == 1 else 'pairs are'} left"
         cautions.append(Caution("lost-pairs", text, text))
     if n > 1 and min(differences) == max(differences):
         if all(_training(one) == _training(other) for one, other in trials):

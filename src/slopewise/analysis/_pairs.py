@@ -42,7 +42,7 @@ class Pairs:
 
     @property
     def differences(self) -> tuple[float, ...]:
-        """Return arm minus control, a number for each seed."""
+        """Arm minus control in each seed."""
         return tuple(arm - control for arm, control in zip(self.arm, self.control, strict=True))
 
 
@@ -133,23 +133,23 @@ def pair(
         for seed in both
         if not (metric.same_environment and arm[seed].environment != control[seed].environment)
     ]
-    told = [(seed, a, c) for seed, a, c in measured if a is not None and c is not None]
+    known = [(seed, a, c) for seed, a, c in measured if a is not None and c is not None]
     values, controls = with_losses(
-        [a for _, a, _ in told], [c for _, _, c in told], math.nan if chance is None else chance, metric.better
+        [a for _, a, _ in known], [c for _, _, c in known], math.nan if chance is None else chance, metric.better
     )
-    kept = [
+    pairs = [
         (seed, float(a), float(c))
-        for (seed, _, _), a, c in zip(told, values, controls, strict=True)
+        for (seed, _, _), a, c in zip(known, values, controls, strict=True)
         if not math.isnan(a - c)
     ]
     return Pairs(
-        seeds=tuple(seed for seed, _, _ in kept),
-        arm=tuple(a for _, a, _ in kept),
-        control=tuple(c for _, _, c in kept),
-        converged=sum(not (arm[seed].diverged or control[seed].diverged) for seed, _, _ in kept),
+        seeds=tuple(seed for seed, _, _ in pairs),
+        arm=tuple(a for _, a, _ in pairs),
+        control=tuple(c for _, _, c in pairs),
+        converged=sum(not (arm[seed].diverged or control[seed].diverged) for seed, _, _ in pairs),
         finished=len(both),
         diverged=sum(arm[seed].diverged for seed in both),
         control_diverged=sum(control[seed].diverged for seed in both),
         both_diverged=sum(arm[seed].diverged and control[seed].diverged for seed in both),
-        censored=sum(bounded(arm[seed], a) or bounded(control[seed], c) for seed, a, c in kept),
+        censored=sum(bounded(arm[seed], a) or bounded(control[seed], c) for seed, a, c in pairs),
     )

@@ -1,4 +1,4 @@
-"""A contrast in plain words, the same for terminal, page and JSON."""
+"""Contrasts in plain words, the same on the terminal, on the page and in JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OPENINGS = {
 
 
 def sentence(contrast: Contrast) -> str:
-    """Say what a contrast shows, what it rests on, and where it is inconclusive, what could have been shown.
+    """Return the result of a contrast in words, with its basis and, if it is inconclusive, its power.
 
     Example:
         >>> from slopewise.analysis import analyse
@@ -33,17 +33,17 @@ All 10 seeds trained; divergence of up to 26 % of the trials of either arm is no
         parts.append(f"That is less than the margin of {contrast.margin:g} {contrast.unit}.")
     if contrast.verdict == "no practical effect":
         parts.append(f"The whole interval lies within the margin of {contrast.margin:g} {contrast.unit}.")
-    # Power is a matter of the differences' spread, which two networks that are one function do not show.
+    # Power follows from the spread of the differences, and two networks that are one function have none.
     powerless = any(caution.id == "identical" for caution in contrast.cautions)
     tells_power = contrast.verdict == "inconclusive" and bool(contrast.seeds) and not powerless
     if tells_power:
         parts.append(_power(contrast))
-    told: set[CautionId] = {"too-few-seeds", "lost-pairs"} if tells_power else {"lost-pairs"}
-    return " ".join([*parts, *_divergences(contrast), *_censoring(contrast), *_cautions(contrast, told)])
+    covered: set[CautionId] = {"too-few-seeds", "lost-pairs"} if tells_power else {"lost-pairs"}
+    return " ".join([*parts, *_divergences(contrast), *_censoring(contrast), *_cautions(contrast, covered)])
 
 
 def verdict_words(contrast: Contrast) -> str:
-    """Return the verdict as tables show it: a help or harm within the margin is "negligible".
+    """Return the verdict as tables show it, with "negligible" if the effect is smaller than the margin.
 
     Example:
         >>> from dataclasses import replace
@@ -91,7 +91,7 @@ def _power(contrast: Contrast) -> str:
 
 
 def _divergences(contrast: Contrast) -> list[str]:
-    """Say what diverged, how it counts, and which rate of divergence the seeds behind a verdict do not exclude."""
+    """Return sentences about diverged trials: their number, their value, and the rate that is not excluded."""
     counts = [(contrast.diverged, contrast.arm), (contrast.control_diverged, contrast.control)]
     who = " and ".join(f"{count} of {arm}" for count, arm in counts if count)
     if contrast.chance is None:
@@ -127,6 +127,6 @@ def _censoring(contrast: Contrast) -> list[str]:
     return [f"The target was never reached in {of}; there one epoch beyond the end counts."]
 
 
-def _cautions(contrast: Contrast, told: Set[CautionId]) -> list[str]:
-    reasons = [caution.brief for caution in contrast.cautions if caution.id not in told]
+def _cautions(contrast: Contrast, covered: Set[CautionId]) -> list[str]:
+    reasons = [caution.brief for caution in contrast.cautions if caution.id not in covered]
     return [f"Caution: {'; '.join(reasons)}."] if reasons else []

@@ -234,11 +234,11 @@ def _run(study: Study, out: Path, missing: tuple[Any, ...], *, retry_failed: boo
             return study.run(out, retry_failed=retry_failed, on_event=progress, **placing)
     except (KeyboardInterrupt, Terminated) as signalled:
         word, code = ("terminated", 143) if isinstance(signalled, Terminated) else ("interrupted", 130)
-        say(f"{word}: {_kept(out, len(study.plan()))} are kept in {out}; the same command goes on from there")
+        say(f"{word}: {_ended(out, len(study.plan()))} are kept in {out}; the same command goes on from there")
         raise typer.Exit(code) from None
 
 
-def _kept(out: Path, planned: int) -> str:
+def _ended(out: Path, planned: int) -> str:
     """Return the number of trials that a folder holds, in words, without waiting for a lock."""
     from slopewise.study import holds_study, read_counts
 

@@ -94,17 +94,17 @@ def _ends(events: Sequence[TrialEvent], plan: Sequence[TrialKey]) -> dict[TrialK
     ends = [event.record for event in events if isinstance(event, Ended)]
     records = {TrialKey(record.arm, record.seed): record for record in ends}
     assert len(ends) == len(records) == len(plan), f"{len(ends)} ends of {len(plan)} trials"
-    told = [event.trial for event in events if isinstance(event, Epoch)]
+    reported = [event.trial for event in events if isinstance(event, Epoch)]
     for trial, record in records.items():
         count = 1 if record.status == "finished" else 0
-        assert told.count(trial) == count, f"{told.count(trial)} Epoch events of {trial}, not {count}"
+        assert reported.count(trial) == count, f"{reported.count(trial)} Epoch events of {trial}, not {count}"
     return records
 
 
 def _check_failures(records: dict[TrialKey, TrialRecord]) -> None:
     for trial, record in records.items():
-        outcome, wanted = (record.status, record.attempts), ("finished", 1) if trial.arm == "relu" else ("failed", 2)
-        assert outcome == wanted, f"{trial} is {outcome} and not {wanted}: {record.error}"
+        outcome, expected = (record.status, record.attempts), ("finished", 1) if trial.arm == "relu" else ("failed", 2)
+        assert outcome == expected, f"{trial} is {outcome} and not {expected}: {record.error}"
     raised, ended = records[TrialKey("raises", 0)].error or "", records[TrialKey("exits", 0)].error or ""
     for part in ("Traceback", "RuntimeError: raised by slopewise.testing", "in forward"):
         assert part in raised, f"the record of a trial that raised has no {part!r}: {raised!r}"

@@ -98,7 +98,7 @@ def synthetic_recording(
     orders = [rng.permutation(units) for _ in net]  # in which units fall to their layer's fate
     steps = [1 + every * index for index in range(samples)]
     taken = tuple(
-        _sample(net, names, orders, step, index, samples, rng, lost=diverged and index == samples - 1)
+        _sample(net, names, orders, step, index, samples, rng, diverges=diverged and index == samples - 1)
         for index, step in enumerate(steps)
     )
     judge = Judge(Thresholds())
@@ -132,12 +132,12 @@ def _sample(
     samples: int,
     rng: np.random.Generator,
     *,
-    lost: bool,
+    diverges: bool,
 ) -> Sample:
     time = index / max(samples - 1, 1)  # 0 to 1 over the run
     sites, slopes, layers = [], [], []
     for depth, (kind, name, order) in enumerate(zip(net, names, orders, strict=True)):
-        nan = lost and kind.fate == "grows"
+        nan = diverges and kind.fate == "grows"
         sites.append(_site(kind, _site_name(kind, name), order, time, rng, learns=depth > 0, nan=nan))
         if kind.slopes:
             slopes.append(_slopes(kind, f"{name}.act", depth, time, index, rng, nan=nan))

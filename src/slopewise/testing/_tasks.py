@@ -91,8 +91,8 @@ def _check_loss(task: Task, output: Tensor, targets: Tensor) -> None:
 def _check_scores(task: Task, output: Tensor, targets: Tensor, data: ImageData) -> None:
     whole, cut, other = task.scorer(), task.scorer(), task.scorer()
     whole.update(output, targets)
-    for part, wanted in zip(output.split(5), targets.split(5), strict=True):
-        cut.update(part, wanted)
+    for part, part_targets in zip(output.split(5), targets.split(5), strict=True):
+        cut.update(part, part_targets)
     other.update(output[:1], targets[:1])
     scores = whole.compute()
     names = {metric.name for metric in task.metrics(data)}

@@ -63,8 +63,8 @@ def _trials(prepared: Prepared) -> str:
     if not prepared.trials:
         return "All trials have ended."
     train, hardware = prepared.spec["train"], prepared.spec["hardware"]
-    kept = round(prepared.facts["train_and_validation_images"] * (1 - prepared.spec["data"]["validation_fraction"]))
-    steps = kept // min(train["batch_size"], kept)
+    images = round(prepared.facts["train_and_validation_images"] * (1 - prepared.spec["data"]["validation_fraction"]))
+    steps = images // min(train["batch_size"], images)
     where = "the CPU" if hardware["accelerator"] == "cpu" else hardware["accelerator"]
     text = (
         f"{count(prepared.trials, 'trial')} of {prepared.spec['model']['name']}, {count(train['epochs'], 'epoch')} of "

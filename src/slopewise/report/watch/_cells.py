@@ -76,8 +76,8 @@ def units(of: Units, words: str) -> Cells:
         for site in sample.sites:
             members = of(site)
             if site.not_finite:
-                lost = f"{len(site.not_finite)} of {count(site.units, 'unit')} NaN or infinite"
-                yield Cell(site.site, math.nan, "not finite", lost)
+                text = f"{len(site.not_finite)} of {count(site.units, 'unit')} NaN or infinite"
+                yield Cell(site.site, math.nan, "not finite", text)
             elif members is None:
                 yield Cell(site.site, None, NOTHING, "")
             else:
@@ -111,9 +111,9 @@ def _bands(summary: SlopeSummary) -> str:
         ends = (summary.lower_quartile, summary.upper_quartile, summary.minimum, summary.maximum)
         lower, upper, low, high = (number(end, 3) for end in ends)
         parts.append(f"median {number(summary.median, 3)}<br>middle half {lower} to {upper}<br>all {low} to {high}")
-    lost = summary.count - summary.finite
+    not_finite = summary.count - summary.finite
     bands = {
-        "not finite": lost,
+        "not finite": not_finite,
         "negative": summary.negative,
         "near 0": summary.near_0,
         "near 1": summary.near_1,
@@ -129,8 +129,8 @@ def slope_field(field: str, words: str) -> Cells:
 
     def each(sample: Sample) -> Iterator[Cell]:
         for layer in sample.slopes:
-            lost = layer.summary.finite < layer.summary.count
-            yield _cell(layer.layer, getattr(layer, field), words, lost=lost)
+            not_finite = layer.summary.finite < layer.summary.count
+            yield _cell(layer.layer, getattr(layer, field), words, not_finite=not_finite)
 
     return each
 
@@ -139,19 +139,19 @@ def gradients(sample: Sample) -> Iterator[Cell]:
     """Yield gradient norms over the largest norm of the step, so that changes common to all layers cancel."""
     largest = max((g for layer in sample.layers if (g := layer.gradient) is not None and math.isfinite(g)), default=0.0)
     for layer in sample.layers:
-        cell = _cell(layer.layer, layer.gradient, "gradient norm", lost="gradient" in layer.not_finite)
+        cell = _cell(layer.layer, layer.gradient, "gradient norm", not_finite="gradient" in layer.not_finite)
         yield replace(cell, value=cell.value / largest) if cell.value and largest else cell
 
 
 def updates(sample: Sample) -> Iterator[Cell]:
     """Yield the update ratio of each layer."""
     for layer in sample.layers:
-        yield _cell(layer.layer, layer.update_ratio, "update ratio", lost="weight" in layer.not_finite)
+        yield _cell(layer.layer, layer.update_ratio, "update ratio", not_finite="weight" in layer.not_finite)
 
 
-def _cell(row: str, value: float | None, words: str, *, lost: bool = False) -> Cell:
-    """Return a cell; with `lost`, a missing value is NaN, which the file of a recording cannot hold."""
-    value = math.nan if lost and value is None else value
+def _cell(row: str, value: float | None, words: str, *, not_finite: bool = False) -> Cell:
+    """Return a cell; with `not_finite`, a missing value is NaN, which the file of a recording cannot hold."""
+    value = math.nan if not_finite and value is None else value
     text = NOTHING if value is None else figure(value)
     return Cell(row, value, text, f"{words} {text}")
 

@@ -166,8 +166,8 @@ def thinned(samples: Sequence[Sample], rows: int, keep: Iterable[int] = ()) -> S
     """
     if len(samples) <= (most := max(40, min(120, 5000 // max(rows, 1)))):
         return samples
-    kept = set(keep)
-    chosen = {*spaced(len(samples), most), *(index for index, sample in enumerate(samples) if sample.step in kept)}
+    always = set(keep)
+    chosen = {*spaced(len(samples), most), *(index for index, sample in enumerate(samples) if sample.step in always)}
     return [samples[index] for index in sorted(chosen)]
 
 
