@@ -56,6 +56,7 @@ def watch_sharded(rank, size, group):
     if size > 1:
         for part in (model.norm, model.few, model):
             fully_shard(part, mesh=init_device_mesh("cpu", (size,)))
+    sw.set_shared_gradient(model, "mean")
     optimizer = torch.optim.SGD(sw.param_groups(model, lr=0.1), momentum=0.9)
     generator = torch.Generator().manual_seed(2)
     with sw.Monitor(model, every=2, process_group=group) as monitor:

@@ -1,31 +1,44 @@
-"""The monitor: which steps it samples, when a step ends, and where what it measured goes."""
+"""The monitor: it follows steps of training, samples some of them, and keeps what they show.
+
+One sampled step, in order:
+
+    model(...)            a forward pre-hook begins a counted pass: `Sites` puts hooks on all modules (`_sites`)
+      each activation       adds the signs of its pre-activations to a `Tally` on the device (`_tally`)
+    loss.backward()
+      each activation       adds its gradients to the tally, by hooks on tensors and autograd nodes (`_gradients`)
+    optimizer.step()      an optimizer's pre-hook copies the parameters, its post-hook measures the updates
+                          (`_parameters`); the step tracker says if the step has ended (`_steps`)
+    end of the step       all sums are put into one packet, which starts for the host (`_packet`) after the sums of
+                          several processes are added up (`_ranks`); the hooks on modules go
+    a later call          the packet has arrived: the ledger makes a sample, judges it, and tells sinks (`_ledger`)
+
+In the other steps, one comparison in the forward pre-hook and one in each optimizer hook is all that runs.
+"""
 
 from __future__ import annotations
 
 import os
 import time
-import warnings
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 import torch.distributed
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed import ProcessGroup
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from slopewise.errors import MonitorWarning
 from slopewise.monitor._clock import Clock
 from slopewise.monitor._hook import Hook
+from slopewise.monitor._ledger import Ledger, SentStep
+from slopewise.monitor._packet import Packet
 from slopewise.monitor._parameters import Parameters, SlopeStates
 from slopewise.monitor._ranks import Ranks, unwrapped
 from slopewise.monitor._sites import Sites
-from slopewise.monitor._steps import Steps
+from slopewise.monitor._steps import StepEvent, StepTracker
 from slopewise.monitor._tally import UnitStates
-from slopewise.monitor._transfer import Transfer
 from slopewise.monitor.sinks import Sink
 from slopewise.recording import Alarm, End, Header, Recording, Sample, Thresholds
 from slopewise.recording.alarms import Facts, Judge
@@ -35,42 +48,39 @@ if TYPE_CHECKING:
     from slopewise.report import WatchSummary
 
 
-_Reader = Callable[[Sequence[Tensor]], tuple[Sample, list[Alarm]]]
-
-
 class Monitor:
     """Watches a model's activations, slopes, gradients and updates while any loop trains it.
 
-    One optimizer step in `every` is sampled, the first one included. In a sampled step the monitor counts on the
-    device what happens at every call site of an activation, without waiting for the device; when the step ends, one
-    transfer brings the numbers to the host. Between sampled steps nothing of it runs but one comparison in each
-    forward pass and each step of an optimizer.
+    One optimizer step in `every` is sampled, the first one included. In a sampled step, the monitor counts on the
+    device what happens at every call site of an activation, without waiting for the device. When the step ends, one
+    transfer brings the numbers to the host. In other steps, the monitor costs one comparison in each forward pass and
+    in each step of an optimizer.
 
-    It finds out by itself when an optimizer steps, if that derives from `torch.optim.Optimizer`; loops that update
-    weights otherwise call `step_done` once a step. A step ends when all parameters that have a gradient have been
-    stepped, so several optimizers, gradient accumulation and steps that a GradScaler leaves out are understood. Forward
-    passes count that are made in training mode with gradients enabled; what gradient checkpointing computes a second
-    time does not. Nothing is changed: training with a monitor gives the same bits as without.
+    Steps of every `torch.optim.Optimizer` are noticed; loops that update weights by other means call `step_done` once
+    a step. A step ends when all parameters that have a gradient have been stepped, so several optimizers, gradient
+    accumulation and steps that a GradScaler leaves out are understood. Counts only forward passes in training mode
+    with gradients enabled; recomputation by gradient checkpointing is ignored. Training with a monitor gives the same
+    bits as without.
 
-    Not seen are activations within what torch.compile or TorchScript runs; `notes` tells. With
-    DistributedDataParallel, or a `process_group`, the counts are those of all ranks together, and rank 0 alone writes
-    to the sinks; otherwise each process sees its own share of the data. Slopes, gradients, weights and updates of a
-    model that `fully_shard` has cut up are those of the whole model in any case: every process needs a monitor, made
-    after sharding, with the same `every`.
+    Activations within compiled modules and TorchScript are not seen; `notes` names them. With DistributedDataParallel,
+    or a `process_group`, counts are added up over all ranks, and rank 0 alone writes to the sinks. Otherwise, each
+    process counts its own share of the data. Slopes, gradients, weights and updates of a model that `fully_shard` has
+    sharded are always those of the whole model: every process needs a monitor, made after sharding, with the same
+    `every`.
 
     Args:
-        model: the network, or a DistributedDataParallel or compiled one that holds it.
-        every: sample one step in so many.
-        sinks: where samples and alarms go while training runs, see `slopewise.monitor.sinks`.
-        thresholds: of the alarms.
-        activations: modules that are activations, beside PyTorch's and slopewise's own: a Swish written by hand, say.
-        evaluation: count passes in evaluation mode, or without gradients, too.
-        process_group: of processes that train the model together by other means than DistributedDataParallel.
-        name: of the run, for reports.
+        model: Network, or a DistributedDataParallel or compiled module that holds it.
+        every: Number of steps of which one is sampled.
+        sinks: Receivers of samples and alarms while training runs, see `slopewise.monitor.sinks`.
+        thresholds: Thresholds of the alarms; None takes the defaults.
+        activations: Modules that are activations, beside PyTorch's and slopewise's own: a Swish written by hand.
+        evaluation: True to count passes in evaluation mode, or without gradients, too.
+        process_group: Processes that train the model together by other means than DistributedDataParallel.
+        name: Name of the run, for reports.
 
     Attributes:
-        step: optimizer steps since the start.
-        notes: what cannot be seen, and why.
+        step: Number of optimizer steps since the start.
+        notes: Notes about what cannot be seen, with the reasons.
 
     Raises:
         ValueError: `every` is less than 1, a part of the model is wrapped in torch.nn.DataParallel or in the older
@@ -105,7 +115,6 @@ class Monitor:
         self.model, self.every, self.evaluation = inner, every, evaluation
         self.step = 0
         self._ranks = Ranks(process_group or group)
-        self._sinks = list(sinks) if self._ranks.first else []
         self._clock = Clock()
         self._sites = Sites(inner, self._clock, activations=activations, compiled=compiled)
         self._parameters = Parameters(inner, thresholds or Thresholds())
@@ -113,28 +122,22 @@ class Monitor:
             raise ValueError(
                 f"no parameter of {type(inner).__name__} requires a gradient: there is no training to watch"
             )
-        self._judge = Judge(thresholds or Thresholds())
-        self._samples: list[Sample] = []
-        self._alarms: list[Alarm] = []
-        self._states: dict[str, UnitStates] = {}
-        self._slopes: dict[str, SlopeStates] = {}
+        self._ledger = Ledger(Judge(thresholds or Thresholds()), sinks if self._ranks.first else (), self._clock)
         self._header = Header(type(inner).__name__, every, time.time(), name)
         self._begun = time.perf_counter()
         self._end: End | None = None
         self._measured = 0.0  # seconds that belong to samples already
-        self._on_their_way: deque[tuple[Transfer, _Reader]] = deque()
-        self._steps = Steps(self._parameters.all)
+        self._steps = StepTracker(self._parameters.all)
         self._hooks: list[Callable[[], Any]] = []
 
     def start(self) -> Self:
-        """Begin to watch; entering a `with` block does it."""
+        """Start to watch; entering a `with` block does so."""
         if self._end is not None:
             raise RuntimeError("this monitor is closed: make a new one")
         if self._hooks:
             return self
         self._begun = time.perf_counter()
-        for sink in list(self._sinks):
-            self._tell(sink, sink.start, self._header)
+        self._ledger.start(self._header)
         forward = self.model.register_forward_pre_hook(Hook(self._on_forward), with_kwargs=True)
         # The optimizers' hooks are global: they must not keep a forgotten monitor, and its model, alive.
         before, after = _weakly(self._on_step), _weakly(self._on_stepped)
@@ -151,7 +154,7 @@ class Monitor:
         """Stop watching: take all hooks out, keep what a step that did not end has shown, and close the sinks.
 
         Args:
-            error: what ended the run, if something did; the recording names it.
+            error: Exception that ended the run, which the recording names; None if there was none.
         """
         if self._end is not None:
             return
@@ -161,11 +164,10 @@ class Monitor:
             self._finish_step(alone=True)  # other processes may not get here
         elif self._sites.passes:
             self._seal(self.step + 1, alone=True)
-        self._collect(wait=True)
+        self._ledger.collect(wait=True)
         words = "" if error is None else f"{type(error).__name__}: {error}"
         self._end = End(self.step, time.perf_counter() - self._begun, self._clock.seconds, self.notes, words)
-        for sink in list(self._sinks):
-            self._tell(sink, sink.close, self._end)
+        self._ledger.close(self._end)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -176,8 +178,8 @@ class Monitor:
     @property
     def samples(self) -> tuple[Sample, ...]:
         """Samples so far, in the order of their steps; on a GPU this waits for the latest."""
-        self._collect(wait=True)
-        return tuple(self._samples)
+        self._ledger.collect(wait=True)
+        return tuple(self._ledger.samples)
 
     @property
     def records(self) -> tuple[Sample, ...]:
@@ -187,13 +189,13 @@ class Monitor:
 
     @property
     def alarms(self) -> tuple[Alarm, ...]:
-        """The alarms so far, in the order in which they were raised."""
-        self._collect(wait=True)
-        return tuple(self._alarms)
+        """Alarms so far, in the order in which they were raised."""
+        self._ledger.collect(wait=True)
+        return tuple(self._ledger.alarms)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What could not be seen, and why."""
+        """Notes about what could not be seen, with the reasons."""
         blind = (
             "no forward pass of the model was seen in a sampled step: it is compiled, or called by another way than "
             "model(...)"
@@ -202,46 +204,49 @@ class Monitor:
             "the model's parameters are others than when the monitor was made (fully_shard replaces them), so that no "
             "optimizer steps those: make the monitor afterwards"
         )
-        unseen = bool(self._samples) and not any(sample.passes for sample in self._samples)
-        seen = self._sites.passes or self._samples
+        samples = self._ledger.samples
+        unseen = bool(samples) and not any(sample.passes for sample in samples)
+        seen = self._sites.passes or samples
         others = seen and not self.step and self._parameters.all.isdisjoint(self.model.parameters())
         found = [*self._sites.notes, *self._ranks.notes, *self._parameters.notes]
         return (*found, *([replaced] if others else []), *([blind] if unseen and not self._sites.notes else []))
 
     @property
     def recording(self) -> Recording:
-        """All of it as data, as reports take it."""
+        """The run so far as plain data, which reports take."""
         return Recording(self._header, self.samples, self.alarms, self._end)
 
     @property
     def overhead(self) -> float:
-        """Seconds that measuring took so far, on this process's clock (not the device's)."""
+        """Seconds that measuring has taken so far, on this process's clock (not the device's)."""
         return self._clock.seconds
 
     def units(self, site: str) -> UnitStates:
-        """Unit by unit, what the latest sample showed of a call site.
+        """Return a call site unit by unit, as the latest sample shows it.
 
         Raises:
-            KeyError: no sample has that site.
+            KeyError: No sample has that site.
         """
-        self._collect(wait=True)
-        if site not in self._states:
-            raise KeyError(f"no call site '{site}' was seen; there are: {', '.join(self._states) or 'none yet'}")
-        return self._states[site]
+        self._ledger.collect(wait=True)
+        units = self._ledger.units
+        if site not in units:
+            raise KeyError(f"no call site '{site}' was seen; there are: {', '.join(units) or 'none yet'}")
+        return units[site]
 
     def slopes(self, layer: str) -> SlopeStates:
-        """Slope by slope, what the latest sample showed of a layer.
+        """Return a layer slope by slope, as the latest sample shows it.
 
         Raises:
-            KeyError: no sample has slopes of that layer.
+            KeyError: No sample has slopes of that layer.
         """
-        self._collect(wait=True)
-        if layer not in self._slopes:
-            raise KeyError(f"no slopes of '{layer}' were seen; there are: {', '.join(self._slopes) or 'none yet'}")
-        return self._slopes[layer]
+        self._ledger.collect(wait=True)
+        slopes = self._ledger.slopes
+        if layer not in slopes:
+            raise KeyError(f"no slopes of '{layer}' were seen; there are: {', '.join(slopes) or 'none yet'}")
+        return slopes[layer]
 
     def dead_since(self, site: str) -> dict[int, int]:
-        """The units of a call site that are dead now, and the first sampled step since which they are.
+        """Return the units of a call site that are dead now, each with the first sampled step since which it is.
 
         Example:
             >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1))
@@ -251,11 +256,11 @@ class Monitor:
             >>> monitor.dead_since("1")
             {0: 1, 1: 1, 2: 1}
         """
-        self._collect(wait=True)
-        return {unit: streak.since for unit, streak in self._judge.streaks("dead-units", site).items()}
+        self._ledger.collect(wait=True)
+        return {unit: streak.since for unit, streak in self._ledger.judge.streaks("dead-units", site).items()}
 
     def summary(self) -> WatchSummary:
-        """The latest state as a table: ``print`` it. Needs `pip install slopewise[study]`."""
+        """Return the latest state as a table to ``print``. Needs `pip install slopewise[study]`."""
         need("slopewise.report", what="Monitor.summary()", extra="study")
         from slopewise.report import watch_summary
 
@@ -265,7 +270,7 @@ class Monitor:
         """Write the run so far as one offline HTML page. Needs `pip install slopewise[study]`.
 
         Raises:
-            OSError: the file cannot be written.
+            OSError: The file cannot be written.
         """
         need("slopewise.report", what="Monitor.report()", extra="study")
         from slopewise.report import write_watch_html
@@ -273,25 +278,25 @@ class Monitor:
         write_watch_html(self.recording, path)
 
     def step_done(self) -> None:
-        """Say that a step has ended, in a loop that changes weights without an optimizer of torch's."""
+        """Count a step that has ended, in a loop that changes weights without a `torch.optim.Optimizer`."""
         if self._sampling:
             self._finish_step()
         else:
             self.step += 1
 
     def pass_begins(self, *args: Any, **kwargs: Any) -> None:
-        """Say that a forward pass begins, in a loop that calls parts of the model and never ``model(...)``.
+        """Begin a forward pass, in a loop that calls parts of the model and never ``model(...)``.
 
         Inside ``model(...)`` it changes nothing. `pass_ends` must follow.
 
         Args:
-            args: what the pass is given, if that is known: it helps to tell where its channels are.
-            kwargs: likewise.
+            args: Positional arguments of the pass, if they are known: they help to find its channels.
+            kwargs: Keyword arguments of the pass.
         """
         self._on_forward(self.model, args, kwargs)
 
     def pass_ends(self) -> None:
-        """Say that the forward pass has ended; if none goes on, this does nothing."""
+        """End the forward pass; without one, this does nothing."""
         self._sites.end()
 
     @property
@@ -304,89 +309,60 @@ class Monitor:
         if not (self.evaluation or (module.training and torch.is_grad_enabled())):
             return
         with self._clock:
-            if self._steps.begun and not self._steps.busy:  # whatever was not stepped yet will not be
+            if self._steps.forward() is StepEvent.ENDED:  # parameters that were not stepped yet will not be
                 self._finish_step()
                 if not self._sampling:
                     return
             self._sites.begin(args, kwargs)
 
     def _on_step(self, optimizer: torch.optim.Optimizer) -> None:
-        if not self._steps.concern(optimizer) or not self._steps.enter(optimizer) or not self._sampling:
+        event = self._steps.stepping(optimizer, sampled=self._sampling)
+        if event is StepEvent.FOREIGN or not self._sampling:
             return
         with self._clock:
-            if self._steps.repeats(optimizer):
+            if event is StepEvent.NEXT:
                 self._finish_step()
             if self._sampling:
                 self._parameters.before(optimizer)
 
     def _on_stepped(self, optimizer: torch.optim.Optimizer) -> None:
-        if not self._steps.concern(optimizer) or not self._steps.leave(optimizer):
-            return
         if not self._sampling:
-            self.step += self._steps.ends(optimizer)
+            self.step += self._steps.stepped(optimizer, sampled=False) is StepEvent.ENDED
             return
         with self._clock:
-            self._parameters.after(optimizer)
-            if self._steps.take(optimizer):
+            event = self._steps.stepped(optimizer, sampled=True)
+            if event is not StepEvent.FOREIGN:
+                self._parameters.after(optimizer)
+            if event is StepEvent.ENDED:
                 self._finish_step()
 
     def _finish_step(self, *, alone: bool = False) -> None:
-        """A sampled step has ended, whether or not there were parameters that it waited for."""
+        """End a sampled step, whether or not parameters are still waited for."""
         if self._steps.begun:
             self._steps.abandon()
         self._seal(self.step + 1, alone=alone)
         self.step += 1
 
     def _seal(self, step: int, *, alone: bool = False) -> None:
-        """Send off what a sampled step has shown."""
+        """Send the numbers of a sampled step to the host.
+
+        Args:
+            step: Number of the step.
+            alone: True if other processes do not take part, because they may not get here.
+        """
         with self._clock:
             passes, tallies = self._sites.passes, self._sites.finish()
-            own, read_parameters = self._parameters.pack(alone=alone)
-            device = next((part.device for part in own), None)
-            counted, read_sites = self._ranks.pack(tallies, device, alone=alone)
-            transfer = Transfer(counted, own, None if alone else self._ranks.group)
+            packet = Packet()
+            parameters = self._parameters.pack(packet, alone=alone)
+            sites = self._ranks.pack(tallies, packet, alone=alone)
+            transfer = packet.send(None if alone else self._ranks.group)
             facts = Facts(dict(self._parameters.decays), dict(self._parameters.rates), dict(self._sites.tied))
         seconds, self._measured = self._clock.seconds - self._measured, self._clock.seconds
-
-        def read(parts: Sequence[Tensor]) -> tuple[Sample, list[Alarm]]:
-            sites = read_sites(parts[: len(counted)])
-            self._states.update({state.site: state for _, state in sites})
-            slopes, layers = read_parameters(parts[len(counted) :])
-            self._slopes.update({state.layer: state for state, _ in slopes})
-            sample = Sample(
-                step, passes, tuple(site for site, _ in sites), tuple(slope for _, slope in slopes), layers, seconds
-            )
-            return sample, self._judge.see(sample, facts)
-
-        self._on_their_way.append((transfer, read))
-        self._collect(wait=False)
-
-    def _collect(self, *, wait: bool) -> None:
-        """Turn what has arrived on the host into records."""
-        while self._on_their_way and (wait or self._on_their_way[0][0].ready()):
-            transfer, read = self._on_their_way.popleft()
-            with self._clock:
-                sample, alarms = read(transfer.read())
-                self._samples.append(sample)
-                self._alarms += alarms
-                for sink in list(self._sinks):
-                    self._tell(sink, sink.sample, sample)
-                    for alarm in alarms:
-                        self._tell(sink, sink.alarm, alarm)
-
-    def _tell(self, sink: Sink, call: Callable[[Any], None], item: Any) -> None:
-        """Training does not die of its logging: a sink that fails is heard of once, and dropped."""
-        try:
-            call(item)
-        except Exception as error:  # a tracker can raise anything
-            if sink in self._sinks:
-                self._sinks.remove(sink)
-            words = f"{type(sink).__name__} failed and gets nothing more: {type(error).__name__}: {error}"
-            warnings.warn(words, MonitorWarning, stacklevel=2)
+        self._ledger.add(SentStep(step, passes, seconds, facts, transfer, sites, parameters))
 
 
 def watch(model: nn.Module, every: int = 50, **options: Any) -> Monitor:
-    """A `Monitor` that has started; it takes the same arguments, and is a context manager.
+    """Return a `Monitor` that has started; it takes the same arguments, and is a context manager.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
@@ -399,10 +375,11 @@ def watch(model: nn.Module, every: int = 50, **options: Any) -> Monitor:
 
 
 def _weakly(method: Callable[[torch.optim.Optimizer], None]) -> Callable[..., None]:
-    """The method as an optimizer's hook, which does not keep its object alive."""
+    """Return the method as an optimizer's hook that does not keep its object alive."""
     reference = weakref.WeakMethod(method)
 
-    # The step of an optimizer that is compiled would be compiled with all that follows here.
+    # Private: the public torch.compiler.disable imports the whole compiler. Without it, torch.compile of an optimizer's
+    # step would trace the hook and all that follows it, and break the graph or recompile at every sampled step.
     @torch._disable_dynamo  # type: ignore[attr-defined]
     def hook(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG001
         target = reference()

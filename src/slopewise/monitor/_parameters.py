@@ -1,9 +1,9 @@
-"""What an optimizer's step does to a model's parameters: gradients, updates, and the slopes one by one."""
+"""Effects of optimizer steps on a model's parameters: gradients, updates, and the slopes one by one."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from slopewise.modules import current, held
+from slopewise.monitor._packet import Packet, Part, Transfer
 from slopewise.monitor._sharded import Shards, is_sharded, local, whole
 from slopewise.optim import slope_name
 from slopewise.recording import LayerSample, SlopeSample, Thresholds
@@ -22,7 +23,7 @@ _FEWEST = 3  # samples that give a standard deviation
 
 
 def learned_slopes(module: nn.Module) -> Tensor:
-    """The slopes that a PReLU or a fused layer learns, detached and flat; an empty tensor for any other activation.
+    """Return the slopes that a PReLU or a fused layer learns, detached and flat; of others, an empty tensor.
 
     Example:
         >>> learned_slopes(nn.PReLU(2)), learned_slopes(nn.ReLU())
@@ -35,23 +36,23 @@ def learned_slopes(module: nn.Module) -> Tensor:
 
 
 def _applied(module: nn.Module, slopes: Tensor) -> Tensor:
-    """The slopes as a layer applies them: within its bounds, over which a step may have carried the parameter."""
+    """Return the slopes as a layer applies them: within its bounds, which a step may have moved them out of."""
     bounds, slopes = getattr(module, "bounds", None), slopes.detach().flatten()
     return slopes if bounds is None else slopes.clamp(*bounds)
 
 
 @dataclass(frozen=True, eq=False)
 class SlopeStates:
-    """One layer slope by slope in the latest sample; tensors of one value for each slope, on the CPU.
+    """One layer slope by slope in the latest sample: tensors with one value for each slope, on the CPU.
 
     Attributes:
-        layer: the module that holds them.
-        value: a, after the step.
-        gradient: dL/da as the optimizer saw it; None without one.
-        signal_to_noise: |mean| / standard deviation of dL/da over the latest samples; None before the third.
-        update: Δa; None where no optimizer moved them.
-        from_start: how far each is from where it was when the monitor began.
-        summary: of the values.
+        layer: Name of the layer.
+        value: Slope a after the step.
+        gradient: Gradient dL/da that the optimizer used; None without one.
+        signal_to_noise: Ratio |mean| / standard deviation of dL/da over the latest samples; None before the third.
+        update: Change Δa in the step; None where no optimizer stepped the slopes.
+        from_start: Difference from the value when the monitor was made.
+        summary: Summary of the values.
     """
 
     layer: str
@@ -63,7 +64,7 @@ class SlopeStates:
     summary: SlopeSummary
 
     def sample(self, weights: float | None) -> SlopeSample:
-        """The layer as a record; `weights` is the update ratio of the model's weights."""
+        """Return the layer as a record; `weights` is the update ratio of the model's weights."""
         before = 0.0 if self.update is None else (self.value - self.update).norm().item()
         ratio = self.update.norm().item() / before if self.update is not None and before else None
         return SlopeSample(
@@ -78,21 +79,18 @@ class SlopeStates:
         )
 
 
-_Samples = tuple[list[tuple[SlopeStates, SlopeSample]], tuple[LayerSample, ...]]
-
-
 def _middle(ratios: Tensor) -> float | None:
     return _finite(ratios.nanmedian().item())
 
 
 class Parameters:
-    """The parameters of one model. Samples are of those that require gradients when they are taken.
+    """Parameters of one model. A sample has those that require gradients when it is taken.
 
     Attributes:
-        all: every parameter once.
-        decays: the weight decay of slopes, by layer, where it is not 0.
-        rates: the learning rate of slopes, by layer, in the latest sampled step.
-        notes: what cannot be seen, and why.
+        all: Every parameter, once.
+        decays: Weight decay of slopes by layer, where it is not 0.
+        rates: Learning rate of slopes by layer, in the latest sampled step.
+        notes: Notes about slopes that cannot be read.
     """
 
     def __init__(self, model: nn.Module, thresholds: Thresholds) -> None:
@@ -121,7 +119,7 @@ class Parameters:
                 self._layers.setdefault(path, []).append(parameter)
         self.all = frozenset(seen)
         # In the order of the model, which is the same in all processes.
-        self._shards = Shards([*(p for held_here in self._layers.values() for p in held_here)])
+        self._shards = Shards([*(p for members in self._layers.values() for p in members)])
         self._starts = {path: whole(self._values(path)).cpu().double().clone() for path in self._slopes}
         self._noise = {path: _Noise() for path in self._slopes}
         self._before: dict[nn.Parameter, Tensor] = {}
@@ -131,17 +129,17 @@ class Parameters:
 
     @property
     def learned(self) -> list[nn.Parameter]:
-        """Those that require gradients now; fine-tuning thaws layers as it goes."""
+        """Parameters that require gradients now; fine-tuning thaws layers as it goes."""
         return [parameter for parameter in self.all if _learns(parameter)]
 
     def _values(self, path: str) -> Tensor:
-        """The slopes of a layer; the sharded ones are the optimizer's, in whose place a layer may hold others."""
+        """Return the slopes of a layer; sharded ones are the optimizer's, which the layer itself may not hold now."""
         module, sharded = self._slopes[path], self._sharded.get(path)
         return learned_slopes(module) if sharded is None else _applied(module, sharded)
 
     @torch.no_grad()
     def before(self, optimizer: torch.optim.Optimizer) -> None:
-        """Keep what the optimizer is about to change."""
+        """Copy the parameters that the optimizer is about to change."""
         for group in optimizer.param_groups:
             mine = [parameter for parameter in group["params"] if parameter in self.all and _learns(parameter)]
             for parameter in mine:
@@ -153,7 +151,7 @@ class Parameters:
 
     @torch.no_grad()
     def after(self, optimizer: torch.optim.Optimizer) -> None:
-        """Measure what it changed, and by which gradients: a loop may drop these at once, before others step."""
+        """Measure updates and gradients of an optimizer's parameters, before a loop drops the gradients."""
         stepped = [p for group in optimizer.param_groups for p in group["params"] if p in self._before]
         before = [self._before.pop(parameter) for parameter in stepped]
         updates = [local(parameter) - old for parameter, old in zip(stepped, before, strict=True)]
@@ -174,80 +172,138 @@ class Parameters:
 
     @torch.no_grad()
     def pack(
-        self, gradients: Mapping[nn.Parameter, Tensor | None] | None = None, *, alone: bool = False
-    ) -> tuple[list[Tensor], Callable[[Sequence[Tensor]], _Samples]]:
-        """What this step left, as flat tensors, and what makes samples of them once they are on the CPU.
+        self, packet: Packet, gradients: Mapping[nn.Parameter, Tensor | None] | None = None, *, alone: bool = False
+    ) -> ParameterParts:
+        """Add to a packet what this step has left.
 
         Args:
-            gradients: in place of those that were stepped with, and of the others' `.grad`.
-            alone: other processes do not take part: what is sharded cannot be told, and is left out.
+            packet: Packet of the step.
+            gradients: Gradients to use in place of those that parameters were stepped with, and of the others' `.grad`.
+            alone: True if other processes do not take part: sharded parameters cannot be measured, and are left out.
         """
         norms, self._norms = self._norms, {}
         seen, self._gradients = self._gradients, {}
         slopes_before, self._slopes_before = self._slopes_before, {}
-        learned = self.learned
-        found = {p: p.grad if gradients is None else gradients.get(p) for p in learned if p not in seen}
-        layers = [(path, [p for p in held_here if p in found or p in seen]) for path, held_here in self._layers.items()]
+        left = {p: p.grad if gradients is None else gradients.get(p) for p in self.learned if p not in seen}
+        layers = self._layers_with({*left, *seen}, alone=alone)
+        rows = self._rows(layers, norms, seen, left, alone=alone)
+        layers_part = packet.add(rows.pack(), rows.decode)
+        slopes = []
+        for path in self._slopes_to_read(alone=alone):
+            gradient, before = self._slope_gradient(path, seen, left), slopes_before.get(path)
+            values = self._values(path)
+            table = [values, values if gradient is None else gradient.flatten(), values if before is None else before]
+            layout = _SlopeLayout(
+                path,
+                values.dtype,
+                has_gradient=gradient is not None,
+                has_moved=before is not None,
+                start=self._starts[path],
+                noise=self._noise[path],
+                thresholds=self._thresholds,
+            )
+            slopes.append(packet.add(whole(torch.stack([row.to(values.dtype) for row in table])), layout.decode))
+        return ParameterParts(layers_part, tuple(slopes))
+
+    def _layers_with(self, known: Set[nn.Parameter], *, alone: bool) -> list[tuple[str, list[nn.Parameter]]]:
+        """Return the parameters of each layer, slopes aside, that are known to be learned."""
+        layers = [(path, [p for p in members if p in known]) for path, members in self._layers.items()]
         if alone:
-            layers = [(path, [p for p in held_here if not is_sharded(p)]) for path, held_here in layers]
-        later = [p for _, held_here in layers for p in held_here if found.get(p) is not None]
-        seen.update(zip(later, _norms(local(g) for p in later if (g := found[p]) is not None), strict=True))
-        still = [p for _, held_here in layers for p in held_here if p not in norms]
+            return [(path, [p for p in members if not is_sharded(p)]) for path, members in layers]
+        return layers
+
+    def _rows(
+        self,
+        layers: list[tuple[str, list[nn.Parameter]]],
+        norms: Mapping[nn.Parameter, tuple[Tensor, Tensor]],
+        seen: dict[nn.Parameter, Tensor],
+        left: Mapping[nn.Parameter, Tensor | None],
+        *,
+        alone: bool,
+    ) -> _Rows:
+        """Return the norms of each layer's gradients, weights and updates.
+
+        Args:
+            layers: Parameters of each layer.
+            norms: Norms of the weight before the step and of its update, of parameters that were stepped.
+            seen: Norms of gradients that optimizers stepped with; those of `left` are added.
+            left: Gradients of the other parameters.
+            alone: True if other processes do not take part.
+        """
+        later = [p for _, members in layers for p in members if left.get(p) is not None]
+        seen.update(zip(later, _norms(local(g) for p in later if (g := left[p]) is not None), strict=True))
+        still = [p for _, members in layers for p in members if p not in norms]
         sizes = dict(zip(still, _norms(map(local, still)), strict=True)) | {p: norm for p, (norm, _) in norms.items()}
         updates = {p: norm for p, (_, norm) in norms.items()}
         if self._shards and not alone:
             self._shards.combine(sizes, updates, seen)
         rows = _Rows()
-        for path, parameters in layers:
-            if parameters:
-                stepped = [p for p in parameters if p in updates]
-                weights = [sizes[p] for p in stepped or parameters]
-                rows.add(path, [seen[p] for p in parameters if p in seen], weights, [updates[p] for p in stepped])
-        parts = [rows.pack()]
-        slope_readers = []
+        for path, members in layers:
+            if members:
+                stepped = [p for p in members if p in updates]
+                weights = [sizes[p] for p in stepped or members]
+                rows.add(path, [seen[p] for p in members if p in seen], weights, [updates[p] for p in stepped])
+        return rows
+
+    def _slopes_to_read(self, *, alone: bool) -> Iterator[str]:
         for path, module in self._slopes.items():
-            if not any(parameter.requires_grad for parameter in module.parameters(recurse=True)):
-                continue
-            values = self._values(path)
-            if alone and is_sharded(values):
-                continue
-            own, name = module._parameters, slope_name(module) or ""
-            # None where it is parametrised; a pruned one's is 0 where the mask is.
-            parameter = self._sharded.get(path, own.get(name, own.get(f"{name}_orig")))
-            gradient = None if parameter is None else seen.get(parameter, found.get(parameter))
-            before = slopes_before.get(path)
-            numbers = [values, values if gradient is None else gradient.flatten(), values if before is None else before]
-            parts.append(whole(torch.stack([row.to(values.dtype) for row in numbers])).flatten())
-            slope_readers.append(self._reads_slopes(path, values.dtype, gradient is not None, before is not None))
+            learned = any(parameter.requires_grad for parameter in module.parameters(recurse=True))
+            if learned and not (alone and is_sharded(self._values(path))):
+                yield path
 
-        def read(flat: Sequence[Tensor]) -> _Samples:
-            found = rows.read(flat[0])
-            moved = [layer for layer in found if layer.update is not None and layer.weight is not None]
-            size = math.hypot(*(layer.weight or 0.0 for layer in moved))
-            ratio = math.hypot(*(layer.update or 0.0 for layer in moved)) / size if size else None
-            states = [reader(part) for reader, part in zip(slope_readers, flat[1:], strict=True)]
-            return [(state, state.sample(ratio)) for state in states], found
+    def _slope_gradient(
+        self, path: str, seen: Mapping[nn.Parameter, Tensor], left: Mapping[nn.Parameter, Tensor | None]
+    ) -> Tensor | None:
+        """Return the gradient of a layer's slopes; None without one, and where the slopes are parametrised."""
+        module = self._slopes[path]
+        # A pruned layer's slopes are a plain attribute; the parameter `..._orig` has the gradient, 0 where the mask is.
+        own, name = module._parameters, slope_name(module) or ""
+        parameter = self._sharded.get(path, own.get(name, own.get(f"{name}_orig")))
+        return None if parameter is None else seen.get(parameter, left.get(parameter))
 
-        return parts, read
 
-    def _reads_slopes(
-        self, path: str, dtype: torch.dtype, has_gradient: bool, has_moved: bool
-    ) -> Callable[[Tensor], SlopeStates]:
-        bands, noise, start = self._thresholds, self._noise[path], self._starts[path]
+@dataclass(frozen=True)
+class ParameterParts:
+    """Parts of a packet with the parameters of a sampled step: one of all layers, and one of each layer's slopes."""
 
-        def read(flat: Tensor) -> SlopeStates:
-            values, gradient, before = flat.reshape(3, -1)
-            return SlopeStates(
-                layer=path,
-                value=values,
-                gradient=gradient if has_gradient else None,
-                signal_to_noise=noise.add(gradient) if has_gradient else None,
-                update=values - before if has_moved else None,
-                from_start=values - start,
-                summary=summarise(values.to(dtype), near_0=bands.near_0, near_1=bands.near_1),
-            )
+    layers: Part[tuple[LayerSample, ...]]
+    slopes: tuple[Part[SlopeStates], ...]
 
-        return read
+    def read(self, transfer: Transfer) -> tuple[list[tuple[SlopeStates, SlopeSample]], tuple[LayerSample, ...]]:
+        """Return the slopes of each layer with their sample, and the samples of the other parameters."""
+        layers = transfer.read(self.layers)
+        moved = [layer for layer in layers if layer.update is not None and layer.weight is not None]
+        size = math.hypot(*(layer.weight or 0.0 for layer in moved))
+        ratio = math.hypot(*(layer.update or 0.0 for layer in moved)) / size if size else None
+        states = [transfer.read(part) for part in self.slopes]
+        return [(state, state.sample(ratio)) for state in states], layers
+
+
+@dataclass(frozen=True)
+class _SlopeLayout:
+    """Layout of one layer's slopes in a packet: rows of values, gradients, and values before the step."""
+
+    path: str
+    dtype: torch.dtype
+    has_gradient: bool
+    has_moved: bool
+    start: Tensor
+    noise: _Noise
+    thresholds: Thresholds
+
+    def decode(self, flat: Tensor) -> SlopeStates:
+        """Return the states of the slopes; the averages behind signal-to-noise take the gradient in."""
+        values, gradient, before = flat.reshape(3, -1)
+        near_0, near_1 = self.thresholds.near_0, self.thresholds.near_1
+        return SlopeStates(
+            layer=self.path,
+            value=values,
+            gradient=gradient if self.has_gradient else None,
+            signal_to_noise=self.noise.add(gradient) if self.has_gradient else None,
+            update=values - before if self.has_moved else None,
+            from_start=values - self.start,
+            summary=summarise(values.to(self.dtype), near_0=near_0, near_1=near_1),
+        )
 
 
 class _Noise:
@@ -259,7 +315,7 @@ class _Noise:
         self.square: Tensor | float = 0.0
 
     def add(self, gradient: Tensor) -> Tensor | None:
-        """Take a sample in; |mean| / standard deviation of each slope's, once there are enough."""
+        """Take in a sample, and return |mean| / standard deviation of each slope's gradient, or None of too few."""
         if not bool(gradient.isfinite().all()):
             return None
         self.samples += 1
@@ -273,29 +329,29 @@ class _Noise:
 
 
 class _Rows:
-    """Norms of each layer's gradients, weights and updates, as one tensor: sums are for the host."""
+    """Norms of each layer's gradients, weights and updates, as one tensor; the host adds them up."""
 
     def __init__(self) -> None:
         self._norms: list[Tensor] = []
         self._layers: list[tuple[str, tuple[range, ...]]] = []
 
     def add(self, layer: str, gradients: list[Tensor], weights: list[Tensor], updates: list[Tensor]) -> None:
-        """The norms of a layer's parameters; of any kind there may be none."""
+        """Add the norms of a layer's parameters; there may be none of a kind."""
         self._layers.append((layer, tuple(map(self._put, (gradients, weights, updates)))))
 
     def pack(self) -> Tensor:
-        """All of them, on one device."""
+        """Return all norms, on one device."""
         device = self._norms[0].device if self._norms else None
         same = [norm.to(device, torch.float32) for norm in self._norms]
         self._norms = []
         return torch.stack(same) if same else torch.empty(0)
 
-    def read(self, flat: Tensor) -> tuple[LayerSample, ...]:
-        """The samples of what `pack` gave, once it is on the CPU."""
-        found = flat.tolist()
+    def decode(self, flat: Tensor) -> tuple[LayerSample, ...]:
+        """Return the samples of the packed norms, once they are on the CPU."""
+        norms = flat.tolist()
 
         def together(rows: range) -> float | None:
-            return math.hypot(*found[rows.start : rows.stop]) if rows else None
+            return math.hypot(*norms[rows.start : rows.stop]) if rows else None
 
         return tuple(_layer_sample(layer, *map(together, rows)) for layer, rows in self._layers)
 
@@ -316,7 +372,7 @@ def _layer_sample(layer: str, gradient: float | None, weight: float | None, upda
 
 
 def _learns(parameter: nn.Parameter) -> bool:
-    """Whether it requires a gradient, and has values: those of lazy modules come with their first input."""
+    """Return True if a parameter requires a gradient and has values, which lazy modules get with their first input."""
     return parameter.requires_grad and not is_lazy(parameter)
 
 
@@ -326,4 +382,6 @@ def _finite(value: float | None) -> float | None:
 
 def _norms(tensors: Iterable[Tensor]) -> list[Tensor]:
     given = [tensor if tensor.dtype.itemsize >= 4 else tensor.float() for tensor in tensors]
+    # Private, but what torch.nn.utils.get_total_norm and clip_grad_norm_ are made of: one kernel for all tensors, where
+    # a loop of `norm` would start one for each parameter.
     return list(torch._foreach_norm(given)) if given else []

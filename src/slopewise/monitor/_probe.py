@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from slopewise.monitor._clock import Clock
+from slopewise.monitor._packet import Packet
 from slopewise.monitor._parameters import Parameters
 from slopewise.monitor._ranks import Ranks
 from slopewise.monitor._sharded import is_sharded
 from slopewise.monitor._sites import Sites
-from slopewise.monitor._transfer import Transfer
 from slopewise.recording import Sample, Thresholds
 from slopewise.trace import undisturbed
 
@@ -25,11 +25,11 @@ class Probe:
     batch after every epoch shows how the net changes, free of the noise of batches, dropout and batch statistics.
 
     Args:
-        model: the network, not wrapped.
-        activations: modules of it that are activations, beside those that are known.
+        model: Network, not wrapped.
+        activations: Modules of it that are activations, beside those that are known.
 
     Raises:
-        ValueError: the model is sharded.
+        ValueError: The model is sharded.
 
     Example:
         >>> dead = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
@@ -51,11 +51,11 @@ class Probe:
             )
 
     def __call__(self, loss: Callable[[], Tensor], *, step: int = 0) -> Sample:
-        """The sample of one forward and one backward pass.
+        """Return the sample of one forward and one backward pass.
 
         Args:
-            loss: computes the scalar loss of the batch with the model.
-            step: the sample's.
+            loss: Function that computes the scalar loss of the batch with the model.
+            step: Number of the step in the sample.
         """
         before, sites = self._clock.seconds, self._sites
         learned = self._parameters.learned
@@ -69,12 +69,20 @@ class Probe:
             begin.remove()
             passes, tallies = sites.passes, sites.finish()
         gradients = dict(zip(learned, found, strict=False))
-        counted, read_sites = Ranks(None).pack(tallies, alone=True)
-        own, read_parameters = self._parameters.pack(gradients)
-        parts = Transfer(counted, own, None).read()
-        slopes, layers = read_parameters(parts[len(counted) :])
-        seen = tuple(site for site, _ in read_sites(parts[: len(counted)]))
-        return Sample(step, passes, seen, tuple(slope for _, slope in slopes), layers, self._clock.seconds - before)
+        packet = Packet()
+        parameters = self._parameters.pack(packet, gradients)
+        parts = Ranks(None).pack(tallies, packet, alone=True)
+        transfer = packet.send(None)
+        readings = (transfer.read(part) for part in parts)
+        slopes, layers = parameters.read(transfer)
+        return Sample(
+            step,
+            passes,
+            tuple(reading.sample for reading in readings if reading),
+            tuple(sample for _, sample in slopes),
+            layers,
+            self._clock.seconds - before,
+        )
 
     def _on_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:  # noqa: ARG002
         if not self._sites.busy:

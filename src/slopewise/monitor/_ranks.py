@@ -1,8 +1,8 @@
-"""One model trained by several processes: whose numbers are added up."""
+"""Processes that train one model together, and add up their counts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 import torch.distributed
@@ -10,18 +10,16 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
 from slopewise.modules import unwrap
-from slopewise.monitor._tally import Tally, UnitStates, packed_length, reader
-from slopewise.recording import SiteSample
-
-_Site = tuple[str, str, int]  # its name, activation and number of units
+from slopewise.monitor._packet import Packet, Part
+from slopewise.monitor._tally import SiteLayout, SiteReading, Tally
 
 
 def unwrapped(model: nn.Module) -> tuple[nn.Module, ProcessGroup | None, bool]:
-    """The network within torch.compile and DistributedDataParallel, the latter's processes, whether it is compiled.
+    """Return the network within torch.compile and DistributedDataParallel, its processes, and True if it is compiled.
 
     Raises:
-        ValueError: torch.nn.DataParallel runs copies of modules in threads, which no hook can tell apart;
-            FullyShardedDataParallel keeps parts of parameters that do not say of what.
+        ValueError: The model is wrapped in torch.nn.DataParallel, which runs copies of modules in threads that no hook
+            can tell apart, or in FullyShardedDataParallel, whose pieces of parameters do not say which they are of.
     """
     if any(isinstance(module, nn.DataParallel) for module in model.modules()):
         raise ValueError(
@@ -40,50 +38,59 @@ def unwrapped(model: nn.Module) -> tuple[nn.Module, ProcessGroup | None, bool]:
 
 
 def _unsharded(wrapper: nn.Module) -> bool:
-    """Tell whether the older FSDP has left all parameters whole, each by itself, as for one process it can."""
+    """Return True if the older FSDP has left every parameter whole and by itself, as it can for one process."""
     return bool(getattr(wrapper, "_use_orig_params", False)) and wrapper.sharding_strategy.name == "NO_SHARD"  # type: ignore[union-attr]
 
 
 class Ranks:
-    """The processes whose counts are added up; with no group, this one alone."""
+    """Processes whose counts are added up.
+
+    Args:
+        group: The processes; None for this one alone.
+
+    Attributes:
+        group: The processes; None if there is only one.
+        first: True in the process that writes to sinks.
+        notes: Notes about call sites that are not counted.
+    """
 
     def __init__(self, group: ProcessGroup | None) -> None:
         self.group = group if group is not None and torch.distributed.get_world_size(group) > 1 else None
         self.first = self.group is None or torch.distributed.get_rank(self.group) == 0
         self.notes: dict[str, None] = {}
-        self._sites: list[_Site] | None = None
+        self._layouts: list[SiteLayout] | None = None
 
-    def pack(
-        self, tallies: Mapping[str, Tally], device: torch.device | None = None, *, alone: bool
-    ) -> tuple[list[Tensor], Callable[[Sequence[Tensor]], list[tuple[SiteSample, UnitStates]]]]:
-        """What is to be added up, and what reads the sums.
+    def pack(self, tallies: Mapping[str, Tally], packet: Packet, *, alone: bool) -> list[Part[SiteReading | None]]:
+        """Add the sums of call sites to a packet, which adds them up over the processes.
 
-        The first time, processes tell each other their call sites; from then on all send the same, in the same order,
-        on one `device` each: one that met no site has no other to go by.
+        In the first sampled step, the processes tell each other their call sites. From then on all of them send the
+        same ones in the same order, with zeros for a site that a process has not met.
+
+        Args:
+            tallies: Sums by call site.
+            packet: Packet of the step, with this model's parameters in it: a process that met no call site has no
+                other device to put zeros on.
+            alone: True if other processes do not take part.
         """
-        if self.group is None or alone:
-            sites = [(tally.site, tally.activation, tally.units) for tally in tallies.values()]
-        else:
-            sites = self._agreed(tallies)
-        device = next((tally.sums.device for tally in tallies.values()), device)
-        parts = [
-            tallies[site].pack()
-            if site in tallies and tallies[site].units == units
-            else torch.zeros(packed_length(units), device=device)
-            for site, _, units in sites
-        ]
-        readers = [reader(*site) for site in sites]
-        return parts, lambda sums: [found for read, part in zip(readers, sums, strict=True) if (found := read(part))]
+        layouts = [tally.layout for tally in tallies.values()]
+        if self.group is not None and not alone:
+            layouts = self._agreed(layouts)
+        device = next((tally.sums.device for tally in tallies.values()), packet.device)
+        return [packet.add_summed(self._sums(tallies, layout, device), layout.decode) for layout in layouts]
 
-    def _agreed(self, tallies: Mapping[str, Tally]) -> list[_Site]:
-        own = [(tally.site, tally.activation, tally.units) for tally in tallies.values()]
-        if self._sites is None:
-            all_sites: list[list[_Site]] = [[] for _ in range(torch.distributed.get_world_size(self.group))]
-            torch.distributed.all_gather_object(all_sites, own, group=self.group)
-            self._sites = list(dict.fromkeys(site for sites in all_sites for site in sites))
-        for site in own:
-            if site not in self._sites:
-                self.notes[f"'{site[0]}' was not met in the first step, and is not counted with several processes"] = (
-                    None
-                )
-        return self._sites
+    def _sums(self, tallies: Mapping[str, Tally], layout: SiteLayout, device: torch.device | None) -> Tensor:
+        tally = tallies.get(layout.site)
+        fits = tally is not None and tally.units == layout.units
+        return tally.pack() if tally is not None and fits else torch.zeros(layout.length, device=device)
+
+    def _agreed(self, own: list[SiteLayout]) -> list[SiteLayout]:
+        """Return the call sites that all processes send; those that were met later than in the first step are noted."""
+        if self._layouts is None:
+            of_all: list[list[SiteLayout]] = [[] for _ in range(torch.distributed.get_world_size(self.group))]
+            torch.distributed.all_gather_object(of_all, own, group=self.group)
+            self._layouts = list(dict.fromkeys(layout for layouts in of_all for layout in layouts))
+        for layout in own:
+            if layout not in self._layouts:
+                note = f"'{layout.site}' was not met in the first step, and is not counted with several processes"
+                self.notes[note] = None
+        return self._layouts

@@ -1,7 +1,7 @@
-"""Watching the call sites of a model's activations while it trains: which they are, and what arrives at each.
+"""Call sites of a model's activations while it trains: their names, and the counts at each.
 
-In a sampled step every module has hooks, and a torch-function mode sees the functions that modules call. Outside of one
-there is nothing. Gradients are seen by hooks on tensors and autograd nodes, which change neither of them.
+In a sampled step, every module has hooks, and a torch-function mode sees the functions that modules call. In other
+steps there are none of them. Gradients are seen by hooks on tensors and autograd nodes, which change neither of them.
 """
 
 from __future__ import annotations
@@ -30,18 +30,21 @@ from slopewise.nn import BatchNormPReLU
 from slopewise.optim import slope_name
 from slopewise.trace import tensors_in
 
-_Quiet = torch._C.DisableTorchFunction  # what the monitor computes is no part of the model
+# Private, but the public torch.overrides has no equivalent that is a plain context manager: without it, the mode would
+# see the monitor's own computations, and count them as the model's.
+_Quiet = torch._C.DisableTorchFunction
 
 
 @dataclass(eq=False)
 class _Frame:
-    """The call of a module that goes on.
+    """Call of a module that has not returned.
 
     Attributes:
-        applied: how often it has called each layer with slopes.
-        inside: it is, or is within, an activation: what it calls itself is no other one.
-        tally: of the activation that it is, if it is counted.
-        edge: where z's gradient goes; None where it has none.
+        module: The module.
+        applied: Number of times that the call has applied each layer with slopes.
+        inside: True if the module is an activation or within one, so that functions it calls are no other call sites.
+        tally: Sums of the activation that the module is; None if it is none, or is not counted.
+        edge: Edge of the autograd graph that takes the gradient of the pre-activation z; None if z has none.
     """
 
     module: nn.Module
@@ -52,14 +55,15 @@ class _Frame:
 
 
 class Sites(TorchFunctionMode):
-    """The call sites of one model.
+    """Call sites of one model.
 
     Attributes:
-        names: of all modules.
-        tallies: of the sampled step that goes on, in the order of the forward pass.
-        passes: counted forward passes in it.
-        tied: layers with slopes that one call of a module applies at several places, or that several modules apply.
-        notes: what cannot be seen, and why.
+        names: Names of all modules.
+        tallies: Sums of the present sampled step by call site, in the order of the forward pass.
+        passes: Number of counted forward passes in the step.
+        tied: Layers with slopes that one call of a module applies several times, or that several modules apply, each
+            with a description.
+        notes: Notes about what cannot be seen, with the reasons.
     """
 
     def __init__(
@@ -86,7 +90,7 @@ class Sites(TorchFunctionMode):
         self._callers: dict[nn.Module, nn.Module] = {}
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """A counted forward pass of the model begins."""
+        """Begin a counted forward pass of the model."""
         if not self.passes:
             self._install()
         self.passes += 1
@@ -105,7 +109,7 @@ class Sites(TorchFunctionMode):
         self.end()
 
     def end(self) -> None:
-        """It has ended, or was broken off by an error."""
+        """End the forward pass, whether it has returned or raised an error."""
         if self._pass is not None:
             self._pass.close()
         self._pass = None
@@ -113,16 +117,16 @@ class Sites(TorchFunctionMode):
 
     @property
     def within(self) -> bool:
-        """Whether a counted forward pass goes on."""
+        """True during a counted forward pass."""
         return self._pass is not None
 
     @property
     def busy(self) -> bool:
-        """Whether a call of the model now is a part of another pass, forward or backward."""
+        """True if a call of the model now is a part of another pass, forward or backward."""
         return self.within or _in_backward() or _transformed()
 
     def finish(self) -> dict[str, Tally]:
-        """The sampled step has ended: take the hooks out, and hand over what was counted."""
+        """End the sampled step: remove the hooks, and return the sums by call site."""
         self.end()
         self._again.close()
         self._hooks.close()
@@ -130,7 +134,7 @@ class Sites(TorchFunctionMode):
         return tallies
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
-        """See a function of torch's that some module calls."""
+        """Count the pre-activation of a function that a module calls, if the function is an activation."""
         kwargs = kwargs or {}
         if torch.compiler.is_compiling():
             return func(*args, **kwargs)
@@ -155,7 +159,7 @@ class Sites(TorchFunctionMode):
             self._hooks.callback(after.remove)
 
     def _look(self) -> set[nn.Module]:
-        """Which modules there are now, and those within compiled ones and scripts; `notes` names the outermost."""
+        """Look at all modules; return those within compiled ones and scripts, of which the outermost are noted."""
         if list(self.names) != list(self.model.modules()):
             modules = dict(self.model.named_modules())
             self.names = {module: plain(modules, path) for path, module in modules.items()}
@@ -217,7 +221,7 @@ class Sites(TorchFunctionMode):
                 result.register_hook(timed(self.clock, frame.tally.arrive))
 
     def _activation(self, module: nn.Module) -> str | None:
-        """What a module is called as an activation; None for anything else."""
+        """Return the name of a module's kind of activation; None if it is no activation."""
         kind = kind_of(module)
         if kind is not None:
             return kind.name
@@ -262,7 +266,7 @@ class Sites(TorchFunctionMode):
             tally.see(source)
 
     def _tally(self, site: str, activation: str, module: nn.Module | None, z: Tensor) -> Tally | None:
-        """The site's sums, new ones in its first pass; None where z cannot be counted."""
+        """Return the sums of a call site, new ones in its first pass; None where z cannot be counted."""
         if z.layout is not torch.strided or z.is_nested or not z.is_floating_point() or _transformed():
             self.notes.setdefault(f"'{site}' meets tensors that are sparse, nested, whole numbers or within torch.func")
             return None
@@ -279,7 +283,7 @@ class Sites(TorchFunctionMode):
         return None
 
     def _notice_tie(self, caller: _Frame, module: nn.Module) -> None:
-        """One slope at several places. A network that is itself applied twice shares more than slopes, on purpose."""
+        """Note slopes that are applied at several places, unless the network itself is applied twice, on purpose."""
         caller.applied[module] += 1
         times, first = caller.applied[module], self._callers.setdefault(module, caller.module)
         if times > 1:
@@ -291,7 +295,7 @@ class Sites(TorchFunctionMode):
         return f"'{self.names[module]}'" if self.names.get(module) else "the model"
 
     def _function_site(self, function: str) -> str:
-        """A module that does nothing but call the function gives the site its own name."""
+        """Return a function's call site: the module's own name, if the module does nothing but call the function."""
         owner = self._stack[-1].module
         name = self.names.get(owner, type(owner).__name__)
         alone = name and not owner._modules and (not owner._parameters or slope_name(owner) is not None)
@@ -307,7 +311,8 @@ class Sites(TorchFunctionMode):
 
 
 def _in_backward() -> bool:
-    """Whether a backward pass goes on in this thread: what is then computed forward is computed again."""
+    """Return True during a backward pass of this thread, where a forward pass is recomputation by checkpointing."""
+    # Private: PyTorch has no public way to ask. Without it, passes that checkpointing computes again count twice.
     return torch._C._current_graph_task_id() != -1
 
 
@@ -316,11 +321,17 @@ def _edge(z: Tensor) -> GradientEdge | None:
 
 
 def _transformed() -> bool:
-    """Whether this is within torch.func's vmap, grad and the like, whose tensors stand for others."""
+    """Return True within torch.func's vmap, grad and the like, whose tensors stand for others."""
+    # Private: PyTorch has no public way to ask. Without it, sums would hold wrappers that must not leave the transform.
     return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def _is_compiled(module: nn.Module) -> bool:
+    """Return True for a module that `torch.compile` runs, whichever of its three ways was taken.
+
+    The traces of `module.compile()`, `torch.compile(module)` and a compiled `forward` are private. Without them, hooks
+    would be traced into the compiled program, which would break its graph.
+    """
     return (
         module._compiled_call_impl is not None
         or hasattr(module, "_orig_mod")

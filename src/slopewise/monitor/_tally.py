@@ -1,9 +1,9 @@
-"""What is counted at one call site during one sampled step: sums on the device, read once at the end."""
+"""Counts of one call site during one sampled step: sums on the device, read once at the end."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +26,7 @@ class Tally:
         self.sums = torch.zeros(_ROWS, self.units, dtype=wide, device=z.device)
 
     def fits(self, z: Tensor) -> bool:
-        """Whether the units of z are those counted here."""
+        """Return True if the units of z are those counted here."""
         return z.ndim == self.dims and (not z.ndim or z.shape[self.axis] == self.units)
 
     @torch.no_grad()
@@ -37,46 +37,51 @@ class Tally:
 
     @torch.no_grad()
     def reach(self, gradient: Tensor) -> None:
-        """Notice the whole gradient that arrived at z, whatever ways it came by."""
+        """Count the units that the whole gradient at z reaches, by whatever paths it came."""
         self.sums[3] += units.reached(gradient.detach(), self.axis)
         self.gradients += 1
 
     @torch.no_grad()
     def pass_on(self, gradient_z: Tensor, gradient_y: Tensor) -> None:
-        """Add up the gradients behind and before the activation."""
+        """Add up the squared gradients behind and before the activation."""
         self.sums[4:] += units.squares(gradient_z.detach(), gradient_y.detach(), self.axis)
 
     @torch.no_grad()
     def leave(self, gradient_z: Tensor) -> None:
-        """Add up the gradient behind the activation alone."""
+        """Add up the squared gradient behind the activation alone."""
         self.sums[4] += units.squares(gradient_z.detach(), gradient_z.detach(), self.axis)[0]
 
     @torch.no_grad()
     def arrive(self, gradient_y: Tensor) -> None:
-        """Add up the gradient before the activation alone."""
+        """Add up the squared gradient before the activation alone."""
         self.sums[5] += units.squares(gradient_y.detach(), gradient_y.detach(), self.axis)[0]
 
     @torch.no_grad()
     def pass_back(self, source: Tensor, gradient_y: Tensor, slopes: Tensor) -> None:
-        """Both of these for a fused layer, which shows no dL/dz: it follows from dL/dy and the signs of z."""
+        """Do all three for a fused layer, which shows no dL/dz: it follows from dL/dy and the signs of z."""
         self.sums[3:] += units.behind(source, gradient_y.detach(), slopes, self.axis)
         self.gradients += 1
 
     def pack(self) -> Tensor:
-        """All sums as one flat tensor, which adds up over processes."""
+        """Return all sums as one flat tensor, which adds up over processes; `layout` says how to read it."""
         host = self.sums.new_tensor([float(self.values), float(self.gradients)])
         return torch.cat([self.sums.flatten(), host])
+
+    @property
+    def layout(self) -> SiteLayout:
+        """Layout of the packed sums."""
+        return SiteLayout(self.site, self.activation, self.units)
 
 
 @dataclass(frozen=True, eq=False)
 class UnitStates:
-    """One call site unit by unit in the latest sample; tensors of one value for each unit, on the CPU.
+    """One call site unit by unit in the latest sample: tensors with one value for each unit, on the CPU.
 
     Attributes:
-        site: its name.
-        positive: share of pre-activations above 0.
-        zero_gradient: whether no gradient reached the unit's incoming weights; None without gradients.
-        pass_through: ‖dL/dz‖₂ / ‖dL/dy‖₂, NaN where dL/dy is 0; None without gradients.
+        site: Name of the call site.
+        positive: Fraction of the pre-activations that are above 0.
+        zero_gradient: True for units whose incoming weights no gradient reached; None without gradients.
+        pass_through: Pass-through ‖dL/dz‖₂ / ‖dL/dy‖₂, NaN where dL/dy is 0; None without gradients.
     """
 
     site: str
@@ -85,42 +90,60 @@ class UnitStates:
     pass_through: Tensor | None
 
 
-def packed_length(units: int) -> int:
-    """How many numbers `Tally.pack` gives."""
-    return _ROWS * units + 2
+@dataclass(frozen=True, eq=False)
+class SiteReading:
+    """One call site in a sample, as a whole and unit by unit."""
+
+    sample: SiteSample
+    states: UnitStates
 
 
-def reader(site: str, activation: str, units: int) -> Callable[[Tensor], tuple[SiteSample, UnitStates] | None]:
-    """What reads the sums that `Tally.pack` gave, once they are on the CPU; None where nothing was counted."""
+@dataclass(frozen=True)
+class SiteLayout:
+    """Layout of the numbers that `Tally.pack` gives for a call site: the same in every process.
 
-    def read(flat: Tensor) -> tuple[SiteSample, UnitStates] | None:
-        sums = flat[:-2].reshape(_ROWS, units)
+    Attributes:
+        site: Name of the call site.
+        activation: Name of its activation.
+        units: Number of its units.
+    """
+
+    site: str
+    activation: str
+    units: int
+
+    @property
+    def length(self) -> int:
+        """Number of numbers."""
+        return _ROWS * self.units + 2
+
+    def decode(self, flat: Tensor) -> SiteReading | None:
+        """Return what the sums show, once they are on the CPU; None where nothing was counted."""
+        sums = flat[:-2].reshape(_ROWS, self.units)
         values, gradients = flat[-2:].tolist()
         if not values:
             return None
         learns = gradients > 0
         states = UnitStates(
-            site,
+            self.site,
             sums[0] / values,
             sums[3] == 0 if learns else None,
             (sums[4] / sums[5]).sqrt() if learns else None,
         )
         positive, nans, broken, reached, behind, before = sums.tolist()  # for so few numbers Python is quicker
         sample = SiteSample(
-            site=site,
-            activation=activation,
-            units=units,
+            site=self.site,
+            activation=self.activation,
+            units=self.units,
             values=int(values),
-            positive=sum(positive) / (values * units),
+            positive=sum(positive) / (values * self.units),
             never_positive=_where(count == nan == 0 for count, nan in zip(positive, nans, strict=True)),
             always_positive=_where(count == values for count in positive),
             zero_gradient=_where(count == 0 for count in reached) if learns else None,
             pass_through=_ratio(sum(behind), sum(before)) if learns else None,
             not_finite=_where(count > 0 for count in broken),
         )
-        return sample, states
-
-    return read
+        return SiteReading(sample, states)
 
 
 def _where(holds: Iterable[bool]) -> tuple[int, ...]:
@@ -128,6 +151,6 @@ def _where(holds: Iterable[bool]) -> tuple[int, ...]:
 
 
 def _ratio(behind: float, before: float) -> float | None:
-    """‖dL/dz‖ / ‖dL/dy‖ from their squares."""
-    found = math.sqrt(behind / before) if before > 0 else math.nan
-    return found if math.isfinite(found) else None
+    """Return ‖dL/dz‖ / ‖dL/dy‖ from their squares; None if it is not finite."""
+    ratio = math.sqrt(behind / before) if before > 0 else math.nan
+    return ratio if math.isfinite(ratio) else None

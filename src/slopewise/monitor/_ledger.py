@@ -1,0 +1,120 @@
+"""The ledger of a run: sampled steps on their way to the host, and the samples and alarms that have arrived."""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slopewise.errors import MonitorWarning
+from slopewise.monitor._clock import Clock
+from slopewise.monitor._packet import Part, Transfer
+from slopewise.monitor._parameters import ParameterParts, SlopeStates
+from slopewise.monitor._tally import SiteReading, UnitStates
+from slopewise.monitor.sinks import Sink
+from slopewise.recording import Alarm, End, Header, Sample
+from slopewise.recording.alarms import Facts, Judge
+
+
+@dataclass(frozen=True)
+class SentStep:
+    """A sampled step whose numbers are on their way to the host.
+
+    Attributes:
+        step: Number of the step.
+        passes: Number of its counted forward passes.
+        seconds: Time that measuring it took.
+        facts: Facts that alarms depend on beside the sample, as they were in the step.
+        transfer: The numbers.
+        sites, parameters: Parts of the transfer.
+    """
+
+    step: int
+    passes: int
+    seconds: float
+    facts: Facts
+    transfer: Transfer
+    sites: Sequence[Part[SiteReading | None]]
+    parameters: ParameterParts
+
+
+class Ledger:
+    """Samples and alarms of a run, in the order of its steps, and the sinks that hear of them.
+
+    Attributes:
+        samples: Samples that have arrived.
+        alarms: Alarms that they raised.
+        units: States of units by call site, as the latest sample has them.
+        slopes: States of slopes by layer, as the latest sample has them.
+        judge: Judge of the samples.
+    """
+
+    def __init__(self, judge: Judge, sinks: Sequence[Sink], clock: Clock) -> None:
+        self.samples: list[Sample] = []
+        self.alarms: list[Alarm] = []
+        self.units: dict[str, UnitStates] = {}
+        self.slopes: dict[str, SlopeStates] = {}
+        self.judge = judge
+        self._sinks, self._clock = list(sinks), clock
+        self._sent: deque[SentStep] = deque()
+
+    def start(self, header: Header) -> None:
+        """Tell the sinks that the run begins."""
+        self._tell_all(lambda sink: sink.start(header))
+
+    def close(self, end: End) -> None:
+        """Tell the sinks that the run has ended."""
+        self._tell_all(lambda sink: sink.close(end))
+
+    def add(self, sent: SentStep) -> None:
+        """Take a sampled step, and collect those that have arrived."""
+        self._sent.append(sent)
+        self.collect(wait=False)
+
+    def collect(self, *, wait: bool) -> None:
+        """Make samples of the steps that have arrived on the host.
+
+        Args:
+            wait: True to wait for those that have not.
+        """
+        while self._sent and (wait or self._sent[0].transfer.ready()):
+            sent = self._sent.popleft()
+            with self._clock:
+                sample = self._sample(sent)
+                alarms = self.judge.see(sample, sent.facts)
+                self.samples.append(sample)
+                self.alarms += alarms
+                self._tell_all(lambda sink, sample=sample, alarms=alarms: _report(sink, sample, alarms))  # type: ignore[misc]
+
+    def _sample(self, sent: SentStep) -> Sample:
+        read = sent.transfer.read
+        sites = [reading for part in sent.sites if (reading := read(part))]
+        slopes, layers = sent.parameters.read(sent.transfer)
+        self.units.update({reading.states.site: reading.states for reading in sites})
+        self.slopes.update({states.layer: states for states, _ in slopes})
+        return Sample(
+            sent.step,
+            sent.passes,
+            tuple(reading.sample for reading in sites),
+            tuple(sample for _, sample in slopes),
+            layers,
+            sent.seconds,
+        )
+
+    def _tell_all(self, tell: Callable[[Sink], Any]) -> None:
+        """Call each sink. Training does not die of its logging: a sink that fails is named once, and dropped."""
+        for sink in list(self._sinks):
+            try:
+                tell(sink)
+            except Exception as error:  # a tracker can raise anything
+                self._sinks.remove(sink)
+                message = f"{type(sink).__name__} failed and gets nothing more: {type(error).__name__}: {error}"
+                warnings.warn(message, MonitorWarning, stacklevel=2)
+
+
+def _report(sink: Sink, sample: Sample, alarms: Sequence[Alarm]) -> None:
+    sink.sample(sample)
+    for alarm in alarms:
+        sink.alarm(alarm)
