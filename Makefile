@@ -25,6 +25,7 @@ lint: $(VENV)/.dev ## ruff, ruff format --check, mypy, the contract of the rooms
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python tools/rooms.py --check
+	$(BIN)/python tools/prose.py
 	$(BIN)/python tools/alarms.py --check
 	PYTHONPATH=. $(BIN)/lint-imports --no-logo
 

@@ -10,8 +10,30 @@ from slopewise.study._spec import TaskSpec
 from slopewise.study.tasks._base import Scorer as Scorer
 from slopewise.study.tasks._base import Task as Task
 from slopewise.study.tasks._classification import Classification as Classification
+from slopewise.support import Registry
 
-TASKS: dict[str, Callable[..., Task]] = {"classification": Classification}
+TASKS: Registry[Callable[..., Task]] = Registry("slopewise.tasks", {"classification": Classification})
+
+
+def register_task(name: str, task: Callable[..., Task]) -> None:
+    """Make a task known by a name, as in ``task={"kind": name}``.
+
+    Worker processes look the name up, too: register it in a module that they import, or let an installed package do it
+    by an entry point of the group "slopewise.tasks". A task that is named `module:Class` need not be registered.
+
+    Args:
+        name: Name of the task.
+        task: Class of the task, or a function that returns one; called with `task.options`.
+
+    Raises:
+        ValueError: The name is one of slopewise's own, or holds one of : / and the backslash.
+
+    Example:
+        >>> register_task("labels", Classification)
+        >>> type(make_task(TaskSpec(kind="labels"))).__name__
+        'Classification'
+    """
+    TASKS.register(name, task)
 
 
 def make_task(spec: TaskSpec) -> Task:
@@ -24,9 +46,7 @@ def make_task(spec: TaskSpec) -> Task:
         >>> type(make_task(TaskSpec())).__name__
         'Classification'
     """
-    if not is_reference(spec.kind) and spec.kind not in TASKS:
-        raise SpecError(f"unknown task '{spec.kind}'; {nearest(spec.kind, [*TASKS, 'module:Class'])}")
-    make = TASKS.get(spec.kind) or resolve(spec.kind)
+    make = resolve(spec.kind) if is_reference(spec.kind) else _registered(spec.kind)
     try:
         task = make(**spec.options)
     except SpecError:
@@ -36,3 +56,13 @@ def make_task(spec: TaskSpec) -> Task:
     if not isinstance(task, Task):
         raise SpecError(f"task '{spec.kind}' is {type(task).__name__}, not a slopewise.study.tasks.Task")
     return task
+
+
+def _registered(kind: str) -> Callable[..., Task]:
+    try:
+        make = TASKS.find(kind)
+    except ImportError as error:
+        raise SpecError(f"task '{kind}': {error}") from error
+    if make is None:
+        raise SpecError(f"unknown task '{kind}'; {nearest(kind, [*TASKS.names(), 'module:Class'])}")
+    return make
