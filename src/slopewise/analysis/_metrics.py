@@ -93,7 +93,7 @@ def _exploratory(study: StudyRecord) -> Iterator[Metric]:
         "lower",
         primary.digits,
         _generalisation_gap(primary),
-        span=2 * primary.scale * primary.span,
+        span=2 * _span(primary),
     )
     yield Metric("seconds_per_step", "time per step", "ms", "lower", 2, _milliseconds_per_step, same_environment=True)
     yield Metric("zero_gradient", "zero-gradient units", "points", "lower", 1, _zero_gradient)
@@ -108,8 +108,13 @@ def _test_score(metric: MetricRecord) -> Metric:
         metric.better,
         metric.digits,
         _score("test", metric),
-        span=metric.scale * metric.span,
+        span=_span(metric),
     )
+
+
+def _span(metric: MetricRecord) -> float:
+    """Return the largest possible difference between two scores, in print's unit."""
+    return math.inf if metric.span is None else metric.scale * metric.span
 
 
 def _score(part: Part, metric: MetricRecord) -> Measure:

@@ -22,7 +22,7 @@ class MetricRecord:
         digits: Number of decimals in print.
         chance: Score of a model that knows nothing, which is what a diverged trial counts with; None where no such
             value is known, so that pairs with a diverged trial are left out.
-        span: Largest possible difference between two scores.
+        span: Largest possible difference between two scores; None for no limit.
         per_image: True if the score is the mean over the images of the part, each of which counts 0 or 1.
     """
 
@@ -33,7 +33,7 @@ class MetricRecord:
     scale: float = 1.0
     digits: int = 4
     chance: float | None = None
-    span: float = float("inf")
+    span: float | None = None
     per_image: bool = False
 
     def shown(self, score: float, *, fewer: int = 0) -> str:
