@@ -1,4 +1,4 @@
-"""What every benchmark shares: the machine's facts, results as JSON, and the frame of those that compare costs."""
+"""Common parts of the benchmarks: facts of the machine, results as JSON, and the frame of those that compare costs."""
 
 from __future__ import annotations
 

@@ -47,11 +47,11 @@ class Shape:
 
     Attributes:
         name: Name in the tables.
-        group: What it is an example of.
+        group: Group of shapes that it is an example of.
         arm: Noise of the arms, with mean 0.
         control: Noise of the control.
         images: Size of the test set, on whose grid accuracies lie; 0 for none.
-        ceiling: Whether errors are counts with a mean near 0 (Poisson) instead.
+        ceiling: True if errors are counts with a mean near 0 (Poisson) instead.
         arm_diverges, control_diverges: Probability that a trial diverges.
     """
 
@@ -98,7 +98,7 @@ class Shape:
 
     @property
     def exchangeable(self) -> bool:
-        """Whether arms and control are alike in all without a shift: an A/A study."""
+        """Return True if arms and control are alike without a shift: an A/A study."""
         return self.arm is self.control and self.arm_diverges == self.control_diverges
 
 

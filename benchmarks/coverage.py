@@ -1,4 +1,4 @@
-"""How often are the analysis's intervals and verdicts wrong? Simulated studies with known truth.
+"""Error rates of the analysis's intervals and verdicts, in simulated studies with known truth.
 
 Each simulated study has a control, four arms (or one) and 5 to 20 seeds; its accuracies have one of the shapes of
 `_shapes.py`. The first table compares candidates for the 95 % interval of the mean paired difference; the package

@@ -1,4 +1,4 @@
-"""Which learning rate and how many epochs should the default study have?
+"""Search for the learning rate and the number of epochs of the default study.
 
 A grid on seeds that no study uses (1000, 1001, ...), judged by final validation accuracy alone; the test set is not
 looked at. The rule, set before the search: the learning rate at which the CONTROL (ReLU) does best, ties to the

@@ -1,4 +1,4 @@
-"""What does one PReLU cost, alone and behind a BatchNorm?
+"""Cost of one PReLU, alone and behind a BatchNorm.
 
 Alone: slopewise's against F.relu, F.prelu, what torch.compile makes of F.prelu, and a copy of the same bytes, which is
 the floor that memory sets (forward: read one tensor, write one; backward: read two, write one; into memory that is

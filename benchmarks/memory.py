@@ -1,4 +1,4 @@
-"""What does a training step keep in memory with PReLU instead of ReLU?
+"""Memory that a training step keeps with PReLU instead of ReLU.
 
 Two figures a network. Bytes saved for backward: the storages of all tensors that autograd saves in one forward pass
 and loss, each counted once and whole, parameters and buffers excluded. Peak resident memory: in a fresh process that

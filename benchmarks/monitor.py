@@ -1,4 +1,4 @@
-"""What does it cost to watch training?
+"""Cost of watching training.
 
 ResNet-20 on a batch of 3 x 32 x 32 images: forward pass, loss, backward pass and SGD with momentum, in float32, with no
 monitor, with slopewise.Monitor sampling every step and one in fifty, between two samples of it, and with hooks written

@@ -1,4 +1,4 @@
-"""What does a training step cost with PReLU instead of ReLU?
+"""Cost of a training step with PReLU instead of ReLU.
 
 Forward pass, loss, backward pass and SGD with momentum, in float32; all slopes are one per channel.
 

@@ -1,4 +1,4 @@
-"""What keeps one slope for a whole layer from diverging where a slope for each channel trains?
+"""Remedies for one slope of a whole layer that diverges where a slope for each channel trains.
 
 The gradient of a shared slope is a sum over every element of the layer: over C times as many as that of a slope per
 channel. The candidates are one shared slope, each with a different way to hold it back.

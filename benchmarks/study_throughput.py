@@ -1,4 +1,4 @@
-"""How much faster is `slopewise run` than the script that one would write by hand?
+"""Speed of `slopewise run`, compared with a script written by hand.
 
 Both do the default study (same data, network, arms, seeds, epochs and batch), as whole processes, start-up included,
 in turn: ours, plain, ours, plain, ... The ratio of each pair is what counts, not either time.

@@ -23,8 +23,8 @@ class Kind:
         functions: functions that compute it, `torch.Tensor`'s methods included.
         settings: names of the arguments of both the class and the functions, in the functions' order after the input.
         slope: the negative slope that makes a PReLU of it, from a module; None for another shape of function.
-        differs: what a PReLU with that slope does not do, in words; empty for the very same function.
-        left: why it stays as it is unless it is named, in words; empty for a kind that is converted.
+        differs: Difference from a PReLU with that slope, in words; empty for the same function.
+        left: Reason why the kind is left unchanged unless it is named, in words; empty for a kind that is converted.
     """
 
     name: str

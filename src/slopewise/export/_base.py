@@ -43,7 +43,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Source:
-    """What an exporter writes.
+    """Model that an exporter writes.
 
     Attributes:
         program: Program that `torch.export` traced from the model in evaluation mode.

@@ -1,4 +1,4 @@
-"""The application: pages, and the few files that they load, all with GET and from here alone."""
+"""Application of the server: pages and the few files that they load, by GET and from this origin alone."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _HEADERS = {
 
 
 def make_app(folder: str | Path, hosts: Sequence[str] = ("127.0.0.1", "localhost", "::1", "[::1]")) -> Starlette:
-    """The ASGI application that shows what runs below a folder.
+    """Return the ASGI application that shows the runs below a folder.
 
     Args:
-        folder: where studies and recordings are.
-        hosts: names that requests may ask for in their Host header. Any other is refused: else a page of somebody
-            else's whose name is made to point here (DNS rebinding) could read what is served.
+        folder: Folder of studies and recordings.
+        hosts: Names that requests may have in their Host header. Others are refused, since a foreign page whose name
+            is made to point here (DNS rebinding) could read the answers.
 
     Example:
         >>> [route.path for route in make_app(".").routes]
@@ -87,7 +87,7 @@ def _page(request: Request, page: Page) -> Response:
 
 
 def _answer(request: Request, tag: str, data: bytes, kind: str) -> Response:
-    """The data, or that what the browser has is still the same."""
+    """Return the data, or 304 if the browser has them already."""
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
     known = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
     if tag in known:
@@ -96,7 +96,7 @@ def _answer(request: Request, tag: str, data: bytes, kind: str) -> Response:
 
 
 class _Guarded:
-    """Headers of every answer, refusals too, that keep other origins out."""
+    """Middleware that adds headers to every answer, refusals included, that keep other origins out."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""What lies below a folder: studies and recordings, each under an id that no path can be made of."""
+"""Studies and recordings below a folder, each under an id that cannot be turned into another path."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SKIPPED = frozenset({"node_modules", "site-packages", "__pycache__"})
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A study's folder or a recording's file; `name` is its path below the folder that is watched."""
+    """Folder of a study or file of a recording; `name` is its path below the watched folder."""
 
     id: str
     name: str
@@ -25,7 +25,7 @@ class Found:
 
 
 def find_runs(folder: Path) -> tuple[dict[str, Found], bool]:
-    """All runs below a folder by id, and whether there was too much to look at.
+    """Return all runs below a folder by id, and True if there was too much to look at.
 
     Links are not followed, and hidden folders are left out.
 

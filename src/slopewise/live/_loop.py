@@ -1,4 +1,4 @@
-"""A watched loop, followed through the file that `slopewise.monitor`'s JSON Lines sink writes."""
+"""Watched loop, followed through the file of `slopewise.monitor`'s JSON Lines sink."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST = 1 << 20  # bytes that are read at a time
 
 
 def holds_recording(path: Path) -> bool:
-    """Whether a file begins as a recording does."""
+    """Return True if a file begins like a recording."""
     try:
         with path.open("rb") as file:
             return file.read(len(_BEGINS)) == _BEGINS
@@ -25,14 +25,14 @@ def holds_recording(path: Path) -> bool:
 
 
 class Loop:
-    """The recording in a file so far.
+    """Recording in a file so far.
 
-    Samples are parsed only as far as they are kept: every `stride`-th one and the latest. The stride doubles whenever
+    Only samples that are kept are parsed: every `stride`-th one and the latest. The stride doubles whenever
     twice `keep` of them are there, so that a file of any length needs bounded memory, and little time.
 
     Args:
-        path: the file.
-        keep: samples; 0 where no more than the summary is asked for.
+        path: Path of the file.
+        keep: Number of samples to keep; 0 if only the summary is needed.
     """
 
     def __init__(self, path: Path, keep: int = 0) -> None:
@@ -52,7 +52,7 @@ class Loop:
         self.fault = ""  # the first line that is no recording's
 
     def update(self, seconds: float = 1.0) -> None:
-        """Read what was written since, for about as long as said; `behind` then says what is left."""
+        """Read what was written since the last call, for about so many seconds; `behind` then says how much is left."""
         deadline = monotonic() + seconds
         self.error = ""
         try:
@@ -70,17 +70,17 @@ class Loop:
 
     @property
     def behind(self) -> int:
-        """Bytes still to be read."""
+        """Number of bytes that are still to be read."""
         return self._tail.behind
 
     @property
     def key(self) -> Hashable:
-        """Changes with whatever a page shows of it."""
+        """Value that changes with everything that a page shows."""
         return (self.header, self.seen, len(self.alarms), self.end, self.fault, self.error, self.behind)
 
     @property
     def recording(self) -> Recording | None:
-        """What is kept; None before there is a header."""
+        """Recording with the samples that are kept; None before there is a header."""
         if self.header is None:
             return None
         samples = self._kept
@@ -89,7 +89,7 @@ class Loop:
         return Recording(self.header, tuple(samples), tuple(self.alarms), self.end)
 
     def state(self, now: float) -> State:
-        """What the loop does, as far as its file tells."""
+        """Return the state of the loop, as far as its file shows it."""
         if self.end is not None:
             return "ended"
         begun = self.header.started if self.header else self._changed
@@ -97,7 +97,7 @@ class Loop:
         return "stalled" if stalled(now - self._changed, usual) else "running"
 
     def summary(self, now: float) -> Summary:
-        """The loop's row in a listing."""
+        """Return the loop's row of the listing."""
         step = self.end.step if self.end else self.latest.step if self.latest else None
         progress = "cannot be read" if self.error else "no step yet" if step is None else f"step {step}"
         if self.end and self.end.error:
@@ -144,7 +144,7 @@ class Loop:
 
     @property
     def latest(self) -> Sample | None:
-        """The last sample, kept or not."""
+        """Latest sample, kept or not."""
         if self._latest is None and self._line:
             try:
                 self._latest = _sample(self._line)

@@ -1,4 +1,4 @@
-"""What is served: the listing, and a page for each run, whole and readable without scripts."""
+"""Pages of the server: the listing, and one for each run, complete and readable without scripts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from slopewise.report import STUDY_TEMPLATES, study_context, watch_context
 
 
 def index_page(folder: Path, rows: Sequence[tuple[Found, Summary]], *, cut: bool, there: bool) -> str:
-    """The listing: what goes on first."""
+    """Return the listing, with the runs that are going on first."""
     order = sorted(rows, key=lambda row: (STATES.index(row[1].state), row[0].name))
     return _render("index.html.j2", folder=folder.absolute(), rows=order, cut=cut, there=there)
 

@@ -1,4 +1,4 @@
-"""From an address to a server that answers there until Ctrl-C."""
+"""Server that answers at an address until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def serve(
     """Serve the pages of a folder until interrupted.
 
     Args:
-        folder: where studies and recordings are.
-        host: address or name of this machine to listen at; the default is reached from this machine alone.
-        port: 0 takes a free one; None 8460, or a free one where that is taken.
-        ready: called with the URL, and whether other machines may reach it, once requests are heard.
+        folder: Folder of studies and recordings.
+        host: Address or name of this machine to listen at; the default can be reached from this machine alone.
+        port: Port to listen at; 0 takes a free one, None takes 8460, or a free one if that is taken.
+        ready: Called with the URL, and True if other machines may reach it, as soon as requests are answered.
 
     Raises:
-        SlopewiseError: the folder is not there, or nothing can listen there.
+        SlopewiseError: The folder does not exist, or the address cannot be listened at.
     """
     if not Path(folder).is_dir():
         raise SlopewiseError(f"'{folder}' is no folder: give the one that holds studies or recordings")
@@ -59,10 +59,10 @@ def serve(
 
 
 def listen(host: str, port: int | None) -> socket.socket:
-    """A socket that listens at an address.
+    """Return a socket that listens at an address.
 
     Raises:
-        SlopewiseError: the address is unknown, not this machine's, or the port is taken or reserved.
+        SlopewiseError: The address is unknown or not this machine's, or the port is taken or reserved.
     """
     try:
         family, _, _, _, where = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
@@ -93,7 +93,7 @@ def _bound(family: int, where: tuple[object, ...]) -> socket.socket:
 
 
 def own_names(host: str, address: str) -> tuple[str, ...]:
-    """What a request to a server at this address may call it.
+    """Return the names by which requests may address a server at this address.
 
     Example:
         >>> own_names("127.0.0.1", "127.0.0.1")

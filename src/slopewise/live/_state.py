@@ -1,4 +1,4 @@
-"""What a run is doing, told from what it leaves behind."""
+"""State of a run, inferred from the files that it leaves."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _PATIENCE, _TIMES, _UNKNOWN = 60.0, 5.0, 600.0  # seconds; times its usual pause
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One row of the listing.
+    """Row of the listing.
 
     Attributes:
-        kind: "study" or "loop".
-        title: what its user calls it; may be empty.
-        state: "stopped" is a study that nobody works on, though it lacks trials.
-        changed: when something happened last, in seconds since 1970; None if that is not known.
-        progress: how far it is, in words.
-        alarms: how many, in words; empty if none.
+        kind: Kind of the run, "study" or "loop".
+        title: Title that the user gave; may be empty.
+        state: State of the run; a "stopped" study lacks trials, and no driver is at work on it.
+        changed: Time of the latest event, in seconds since 1970; None if it is unknown.
+        progress: Progress in words.
+        alarms: Number of alarms in words; empty if there are none.
     """
 
     kind: Literal["study", "loop"]
@@ -34,11 +34,11 @@ class Summary:
 
 
 def stalled(silent: float, usual: float | None) -> bool:
-    """Whether a run that should go on has been silent for too long.
+    """Return True if a run that should go on has been silent for too long.
 
     Args:
-        silent: seconds since something happened.
-        usual: seconds from one thing that happens to the next; None before that is known.
+        silent: Seconds since the latest event.
+        usual: Usual number of seconds between two events; None before it is known.
 
     Example:
         >>> stalled(90.0, 1.0), stalled(90.0, 60.0), stalled(90.0, None)

@@ -1,4 +1,4 @@
-"""A study, followed through its store and the file of its driver, without ever standing in the driver's way."""
+"""Study, followed through its store and the file of its driver, which is never made to wait."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REST, _MOST_REST = 9.0, 60.0  # times what reading took before it is read again
 
 
 class Study:
-    """What the study in a folder has found, and what it does now."""
+    """Results of the study in a folder so far, and its present state."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -30,7 +30,7 @@ class Study:
         self._cost, self._read = 0.0, -float("inf")
 
     def update(self, seconds: float = 1.0) -> None:  # noqa: ARG002 - a study is read whole
-        """Read what is new. A store that takes long to read is read the less often."""
+        """Read what is new. The longer a store takes to read, the less often it is read."""
         self.running = read_running(self.folder)
         try:
             found = last_change(self.folder / FILE)
@@ -58,33 +58,33 @@ class Study:
 
     @property
     def key(self) -> Hashable:
-        """Changes with whatever a page shows of it."""
+        """Value that changes with everything that a page shows."""
         return (self._stored, self.running and (self.running.started, self.running.changed), self.error)
 
     @property
     def ended(self) -> int:
-        """Trials that have ended."""
+        """Number of trials that have ended."""
         return len(self.record.trials) if self.record else 0
 
     @property
     def planned(self) -> int:
-        """Trials in all."""
+        """Number of trials in the plan."""
         return len(self.record.arms) * len(self.record.seeds) if self.record else 0
 
     @property
     def trials(self) -> tuple[RunningTrial, ...]:
-        """Those that run."""
+        """Trials that are running."""
         ended = {(trial.arm, trial.seed) for trial in (self.record.trials if self.record else ())}
         return tuple(t for t in (self.running.trials if self.running else ()) if (t.arm, t.seed) not in ended)
 
     @property
     def changed(self) -> float | None:
-        """When something happened last."""
+        """Time of the latest event."""
         stored = [time / 1e9 for time, _ in self._stored or ()]
         return max([*stored, *([self.running.changed] if self.running else [])], default=None)
 
     def state(self, now: float) -> State:
-        """What the study does."""
+        """Return the state of the study."""
         if self.running and not self.running.stale(now):
             return "stalled" if stalled(now - self.running.changed, self._usual()) else "running"
         if self.record and self.ended >= self.planned:
@@ -94,7 +94,7 @@ class Study:
         return "stalled"
 
     def _usual(self) -> float | None:
-        """Seconds that an epoch takes at most, as far as is known."""
+        """Return the largest known number of seconds of an epoch."""
         running = self.running.usual if self.running else None
         epochs = [] if running is None else [running]
         epochs += [
@@ -105,7 +105,7 @@ class Study:
         return max(epochs, default=None)
 
     def summary(self, now: float) -> Summary:
-        """The study's row in a listing."""
+        """Return the study's row of the listing."""
         if self.record is None:
             words = "cannot be read" if self.error else "no trial yet"
             return Summary("study", "", self.state(now), self.changed, words)

@@ -1,4 +1,4 @@
-"""The lines of a file that somebody else is writing, each read once."""
+"""Lines of a file that another program is writing, each read once."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Tail:
     r"""Reads a growing file on from where it was left.
 
     Attributes:
-        line: number of the last line that was handed out; the first is 1.
-        behind: bytes that were there at the last reading and are still to be read.
+        line: Number of the last line that was returned; the first is 1.
+        behind: Number of bytes that were there at the last reading and are still to be read.
 
     Example:
         >>> import tempfile
@@ -33,12 +33,12 @@ class Tail:
         self.line, self._offset, self._file, self._beginning = 0, 0, (0, 0), b""
 
     def read(self, most: int = 1 << 22) -> tuple[bool, list[bytes]]:
-        """The next whole lines, of about `most` bytes, and whether they are another file's than those before.
+        """Return the next whole lines, of about `most` bytes, and True if they are of another file than those before.
 
-        A line whose end is not there yet is left for the next time: its writer may cut it off again.
+        A line without its end is left for the next call: its writer may cut it off again.
 
         Raises:
-            OSError: the file is gone or cannot be read.
+            OSError: The file is gone or cannot be read.
         """
         with self.path.open("rb") as file:
             beginning = file.read(_BEGINNING)

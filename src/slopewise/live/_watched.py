@@ -1,4 +1,4 @@
-"""The folder that is watched, and the pages of what is in it, made again only when something has changed."""
+"""Watched folder and the pages of its runs, which are rendered again only if something has changed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REST, _MOST_REST = 9.0, 15.0  # times what making a page took before it is made
 
 
 class Page:
-    """A page with its entity tag, which is the same as long as its text is, over restarts, too."""
+    """Page with its entity tag, which is the same as long as its text is, also after a restart."""
 
     def __init__(self) -> None:
         self.text = self.tag = ""
@@ -30,7 +30,7 @@ class Page:
         self.lock = Lock()
 
     def refresh(self, key: Hashable, make: Callable[[], str]) -> Page:
-        """Make the page again if its key is another, and not too soon after the last time."""
+        """Render the page again if its key has changed, but not too soon after the last time."""
         start = time.monotonic()
         if not self.text or (key != self._key and start >= self._made + min(_REST * self._cost, _MOST_REST)):
             first = not self.text  # which loads what all others find loaded
@@ -55,7 +55,7 @@ class Watched:
         self._runs: OrderedDict[str, tuple[Loop | Study, Page]] = OrderedDict()
 
     def index(self) -> Page:
-        """The listing."""
+        """Return the listing."""
         with self._lock:
             self._scan()
             deadline = time.monotonic() + _BUDGET
@@ -71,7 +71,7 @@ class Watched:
             )
 
     def run(self, key: str) -> Page | None:
-        """The page of one run; None if there is no such run (any more)."""
+        """Return the page of a run; None if there is no such run (any more)."""
         with self._lock:
             if key not in self._found:
                 self._scan()
@@ -93,7 +93,7 @@ class Watched:
             )
 
     def _scan(self) -> None:
-        """Look for runs, unless that was done a moment ago."""
+        """Look for runs, unless the last look was a moment ago."""
         start = time.monotonic()
         if start >= self._scanned + max(1.0, 20 * self._cost):
             self._found, self._cut = find_runs(self.folder)

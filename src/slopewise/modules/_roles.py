@@ -1,4 +1,4 @@
-"""What a parameter is for, by the module that holds it: a slope, part of a normalisation, a bias, or a weight."""
+"""Roles of parameters, by the modules that hold them: a slope, part of a normalisation, a bias, or a weight."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
 def slope_name(module: torch.nn.Module) -> str | None:
-    """The name under which a module itself holds learned slopes; None if it holds none.
+    """Return the name under which a module itself holds learned slopes; None if it holds none.
 
     Example:
         >>> slope_name(torch.nn.PReLU()), slope_name(torch.nn.BatchNorm2d(3))
@@ -37,7 +37,7 @@ def slope_name(module: torch.nn.Module) -> str | None:
 
 
 def role(module: nn.Module, name: str) -> Role:
-    """What the parameter is that a module holds under a name."""
+    """Return the role of the parameter that a module holds under a name."""
     if name == slope_name(module):
         return "slope"
     biased = name == "bias" or ("bias" in name and isinstance(module, _SEVERAL_BIASES))
@@ -45,7 +45,7 @@ def role(module: nn.Module, name: str) -> Role:
 
 
 def held(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, nn.Parameter]]:
-    """Every parameter wherever it is held: the layer's path, the layer, the parameter's name in it, the parameter.
+    """Yield every parameter wherever it is held, as (path of the layer, layer, name in the layer, parameter).
 
     A parametrised tensor's parameters (`parametrizations.weight.original`) are the layer's, under the tensor's own
     name, and so are those that pruning and norms of the older kind make of it (`weight_orig`, `weight_g`). Wrappers
@@ -61,7 +61,7 @@ def held(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, nn.Parameter]]
 
 
 def _made_of(module: nn.Module, name: str) -> str:
-    """The tensor that is computed anew before each forward pass from a parameter; else the parameter's own name.
+    """Return the name of the tensor that is computed from a parameter before each forward pass, or the parameter's own.
 
     torch.nn.utils.prune, weight_norm and spectral_norm leave that tensor where the parameter was, as a mere attribute.
     """
@@ -71,7 +71,7 @@ def _made_of(module: nn.Module, name: str) -> str:
 
 
 def current(module: nn.Module, name: str) -> Tensor:
-    """A module's tensor as it is now; where it is pruned, not as it was in the latest forward pass."""
+    """Return a module's tensor as it is now; a pruned one is computed anew, not as the latest forward pass left it."""
     masked: Tensor = getattr(module, name)
     original, mask = module._parameters.get(f"{name}_orig"), module._buffers.get(f"{name}_mask")
     return masked if original is None or mask is None else mask.to(original.dtype) * original
@@ -86,7 +86,7 @@ def _is_norm(module: nn.Module) -> bool:
 
 
 def plain(modules: Mapping[str, nn.Module], path: str) -> str:
-    """The path without the parts that wrappers add."""
+    """Return the path without the parts that wrappers add."""
     parts = path.split(".")
     parents = [modules[".".join(parts[:depth])] for depth in range(len(parts))]
     return ".".join(

@@ -1,4 +1,4 @@
-"""What the callbacks of all trainers do: watch one run of training, and count its steps as the trainer does."""
+"""Common part of the callbacks of trainers: watch one run of training, and count its steps as the trainer does."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from slopewise.recording import Alarm, End, Header, Sample, Thresholds
 
 
 class Watching:
-    """A monitor that is made when training begins. The arguments are those of `WatchCallback`.
+    """Monitor that is made when training begins. The arguments are those of `WatchCallback`.
 
     Attributes:
-        monitor: of the latest run; None before the first.
+        monitor: Monitor of the latest run; None before the first.
     """
 
     monitor: Monitor | None
@@ -40,8 +40,8 @@ class Watching:
         self.monitor = None
 
     def begin(self, model: nn.Module, sinks: Sequence[Sink], steps: int, *, ranks: int) -> None:
-        """Watch a model that `steps` optimizer steps have trained already, on so many processes together."""
-        self.end(RuntimeError("training was broken off"))  # a run of which no end was heard
+        """Watch a model that was trained for `steps` optimizer steps already, on `ranks` processes together."""
+        self.end(RuntimeError("training was broken off"))  # a run whose end was not reported
         together = ranks > 1 and torch.distributed.is_available() and torch.distributed.is_initialized()
         counted = (*self.sinks, *sinks)
         self.monitor = Monitor(
@@ -53,18 +53,18 @@ class Watching:
             process_group=torch.distributed.group.WORLD if together else None,
             name=self.name,
         ).start()
-        # Trackers that write in the background lose what nobody closed.
+        # Trackers that write in the background lose data if nobody closes them.
         atexit.register(self.end, RuntimeError("the process ended before training did"))
 
     def end(self, error: BaseException | None = None) -> None:
-        """Close the monitor; nothing, if it is."""
+        """Close the monitor, if there is one that is open."""
         atexit.unregister(self.end)
         if self.monitor is not None:
             self.monitor.close(error)
 
 
 class _Counted(Sink):
-    """Another sink, told the steps since training first began, where a run goes on from a checkpoint."""
+    """Sink around another that adds the steps of earlier runs, where a run goes on from a checkpoint."""
 
     def __init__(self, sink: Sink, before: int) -> None:
         self.sink, self.before = sink, before

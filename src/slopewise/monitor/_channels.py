@@ -1,4 +1,4 @@
-"""In which dimension each call site has its channels: learnt by following a pass closely, once."""
+"""Channel dimension of each call site, found by tracing one forward pass."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from slopewise.trace import TraceRecorder
 
 
 class Channels:
-    """The channels' dimension of each call site of a model.
+    """Channel dimensions of a model's call sites.
 
-    The first counted pass is followed, and so are later ones while a site was met that is not known.
+    The first counted forward pass is traced, and so are later ones as long as an unknown call site was met.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -35,14 +35,14 @@ class Channels:
         *,
         functions: bool,
     ) -> None:
-        """Follow the pass that begins, if there is something to learn, until `within` is closed.
+        """Trace the forward pass that begins, if there are unknown call sites, until `within` is closed.
 
         Args:
-            within: of the pass.
-            args: of the model.
-            kwargs: likewise.
-            modules: that may be followed, without the model itself.
-            functions: may be followed, too.
+            within: Stack that is closed when the pass ends.
+            args: Positional arguments of the model.
+            kwargs: Keyword arguments of the model.
+            modules: Modules that may be traced, without the model itself.
+            functions: True to trace functions, too.
         """
         if not (self._first or self._unknown):
             return
@@ -54,9 +54,9 @@ class Channels:
         within.callback(self._forget)
 
     def axis(self, site: str, module: nn.Module | None, z: Tensor) -> int | None:
-        """Where z has its channels: the layer says it, or the layers before it do, else the second dimension.
+        """Return the channel dimension of z: that of its layer, or of the layers before it, else the second dimension.
 
-        None where the pass is not followed, and the site is new: the next one tells.
+        Return None if the call site is new and the pass is not traced; the next pass is.
         """
         if z.ndim < 2:
             return 0
@@ -79,7 +79,7 @@ class Channels:
 
 
 class _Tracker(TraceRecorder):
-    """Leaves what a compiler traces alone: it would trace this, too."""
+    """Recorder that does nothing while a compiler traces the model, since it would be traced, too."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         if torch.compiler.is_compiling():

@@ -1,4 +1,4 @@
-"""The monitor's own cost: the time that passes while it does something."""
+"""Clock of the monitor's own cost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import TracebackType
 
 
 class Clock:
-    """A context manager that adds up the time spent within it; blocks may be nested.
+    """Context manager that adds up the time spent within it; blocks may be nested.
 
     Example:
         >>> clock = Clock()

@@ -1,7 +1,7 @@
-"""Hooks on tensors and autograd nodes that add to a tally what the gradients at a call site show.
+"""Hooks on tensors and autograd nodes that add the gradients at a call site to a tally.
 
-They change neither gradients nor graph, live as long as the graph does, and hold neither model nor monitor: a model
-that keeps an output of its own would else keep itself.
+They change neither gradients nor graph, live as long as the graph does, and refer to neither model nor monitor, so
+that a model which keeps one of its outputs does not keep itself alive.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FEW = 8  # more operations than an activation has
 
 
 def timed(clock: Clock, see: Callable[[Tensor], None]) -> Callable[[Tensor], None]:
-    """A tensor's hook."""
+    """Return a tensor's hook that calls `see` and takes its time."""
 
     def hook(gradient: Tensor) -> None:
         with clock:
@@ -32,7 +32,7 @@ def timed(clock: Clock, see: Callable[[Tensor], None]) -> Callable[[Tensor], Non
 
 
 def watch_through(y: Tensor, edge: GradientEdge, tally: Tally, clock: Clock) -> None:
-    """Add up dL/dz and dL/dy of the gradient through this site alone. `edge` is z's, from before the call."""
+    """Add up dL/dz and dL/dy of the gradient through this call site alone; `edge` is that of z, before the call."""
     found = _operation(y, edge)
     if found is None:
         return
@@ -62,7 +62,7 @@ def watch_through(y: Tensor, edge: GradientEdge, tally: Tally, clock: Clock) -> 
 
 
 def _operation(y: Tensor, edge: GradientEdge) -> tuple[Node, int] | None:
-    """The operation that took z, and as which of its inputs; between it and y, dimensions may have been moved."""
+    """Return the node that took z and the number of that input; views between it and y are passed over."""
     node = y.grad_fn
     for _ in range(_FEW):
         if node is None or node is edge.node:  # then y is z
@@ -83,16 +83,17 @@ def watch_fused(
     clock: Clock,
     lost: Callable[[], None],
 ) -> Tensor:
-    """What has the signs of the z that a fused layer never shows, once dL/dz is told from them and from dL/dy.
+    """Return a tensor with the signs of the pre-activation z that a fused layer does not show, and watch its gradients.
 
-    The layer's output has them, unless a slope is negative. `lost` is called where that is written into before the
-    backward pass.
+    The gradient dL/dz follows from these signs and from dL/dy. The layer's output has them, unless a slope is negative.
+    `lost` is called if that output is changed in place before the backward pass.
     """
     # A layer that fully_shard has wrapped itself gives its parameters back before its own hooks are called.
     slopes = whole(slopes_in_use(layer.slope, layer.bounds, training=False).detach())
     # Looking at the slopes would make other devices wait; there z is computed again.
     same_signs = y.device.type == "cpu" and bool((slopes >= 0).all())
     source = y.detach() if same_signs else _pre_activation(layer, input.detach(), residual)
+    # Private: the counter by which autograd itself detects changes in place. Without it, sums would be of other values.
     version = source._version
 
     def arrived(gradient: Tensor) -> None:
@@ -109,7 +110,7 @@ def watch_fused(
 
 @torch.no_grad()
 def _pre_activation(layer: BatchNormPReLU, input: Tensor, residual: Tensor | None) -> Tensor:  # noqa: A002
-    """BatchNorm(x) + r as the call that just ended had it; running statistics stay as they are."""
+    """Return BatchNorm(x) + r of the call that has just ended, without a change of the running statistics."""
     own = layer.training or layer.running_mean is None
     return functional.batch_norm_add_prelu(
         input,

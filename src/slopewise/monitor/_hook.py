@@ -1,4 +1,4 @@
-"""A module's hook that does not go along when the module is copied or saved."""
+"""Hook of a module that is left behind when the module is copied or saved."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Hook:
-    """Calls what it was given; its copy, and what a pickle of it loads as, does nothing.
+    """Hook that calls a function; its copies and unpickled copies do nothing.
 
     Averages of weights copy models while they train (`torch.optim.swa_utils.AveragedModel`), and `torch.save` pickles
     them, hooks included: the copy is not watched, and must not carry the monitor with it.

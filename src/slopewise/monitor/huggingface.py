@@ -1,4 +1,4 @@
-"""Watching a training run of transformers' Trainer. Needs `pip install transformers accelerate`."""
+"""Callback that watches a training run of transformers' Trainer. Needs `pip install transformers accelerate`."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ else:
 
 
 class WatchCallback(Watching, TrainerCallback):
-    """Watches what `trainer.train` trains, with a `slopewise.Monitor`.
+    """Watches the model that `trainer.train` trains, with a `slopewise.Monitor`.
 
-    It starts when training does, after a checkpoint was loaded, and ends with it. What is measured goes to the trackers
+    It starts when training does, after a checkpoint was loaded, and ends with it. Samples go to the trackers
     in `report_to`: MLflow and Weights & Biases into the trainer's own run, TensorBoard as a run "slopewise" within the
     folder of the trainer's. Sinks count the trainer's steps (of a run that was resumed: since its first start). With
     several ranks, all are counted together and rank 0 alone logs.
 
-    The Trainer tells no callback of an exception. A run broken off by one is closed when the callback begins another,
-    or when the process ends; `callback.end(error)` does it at once.
+    The Trainer does not report exceptions to callbacks. A run that an exception ended is closed when the callback
+    begins another, or when the process ends; `callback.end(error)` closes it at once.
 
     Args:
-        every: sample one optimizer step in so many.
-        sinks: more of them, see `slopewise.monitor.sinks`.
-        trackers: log to the trackers in `report_to`.
-        thresholds: of the alarms.
-        evaluation: count passes in evaluation mode, too.
-        name: of the run, for reports.
+        every: Number of optimizer steps of which one is sampled.
+        sinks: Further sinks, see `slopewise.monitor.sinks`.
+        trackers: True to log to the trackers in `report_to`.
+        thresholds: Thresholds of the alarms; None takes the defaults.
+        evaluation: True to count forward passes in evaluation mode, too.
+        name: Name of the run, for reports.
 
     Attributes:
-        monitor: of the latest `train`; None before the first. `callback.monitor.report("watch.html")` writes its page.
+        monitor: Monitor of the latest `train`; None before the first. `callback.monitor.report("watch.html")` writes
+            its page.
 
     Example:
         >>> callback = WatchCallback(every=10)  # Trainer(callbacks=[callback])
@@ -68,7 +69,7 @@ class WatchCallback(Watching, TrainerCallback):
 
 
 def _sinks(args: TrainingArguments) -> Iterator[Sink]:
-    """Sinks for the trackers that the Trainer reports to: it has begun its runs before it calls other callbacks."""
+    """Return sinks for the trackers of the Trainer, whose runs it begins before it calls other callbacks."""
     names = args.report_to or ()
     if "tensorboard" in names:
         yield TensorBoard(_tensorboard_folder(args) / "slopewise")
@@ -79,7 +80,7 @@ def _sinks(args: TrainingArguments) -> Iterator[Sink]:
 
 
 def _tensorboard_folder(args: TrainingArguments) -> Path:
-    """Where the Trainer has just opened its event file. In one folder TensorBoard follows the latest file alone."""
+    """Return the folder of the Trainer's event file; in one folder, TensorBoard follows the latest file alone."""
     top = Path(os.environ.get("TENSORBOARD_LOGGING_DIR") or Path(args.output_dir or ".", "runs")).expanduser()
     latest = max(top.rglob("events.out.tfevents.*"), key=lambda file: file.stat().st_mtime, default=None)
     return top if latest is None else latest.parent

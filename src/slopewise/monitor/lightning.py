@@ -1,4 +1,4 @@
-"""Watching a training run of Lightning's Trainer. Needs `pip install slopewise[lightning]`, or pytorch-lightning."""
+"""Callback that watches a run of Lightning's Trainer. Needs `pip install slopewise[lightning]`, or pytorch-lightning."""
 
 from __future__ import annotations
 
@@ -28,26 +28,27 @@ else:
 
 
 class WatchCallback(Watching, Callback):
-    """Watches what `trainer.fit` trains, with a `slopewise.Monitor`.
+    """Watches the model that `trainer.fit` trains, with a `slopewise.Monitor`.
 
-    It starts when training does, after the sanity check and after a checkpoint was loaded, and ends with it, by an
-    exception, too. The trainer's loggers get what is measured: TensorBoard, MLflow and Weights & Biases as by the sinks
+    It starts when training does, after the sanity check and after a checkpoint was loaded, and ends with it, also
+    by an exception. Samples go to the trainer's loggers: TensorBoard, MLflow and Weights & Biases as by the sinks
     of these names, any other the same metrics. Sinks count the trainer's steps (of a run that was resumed: since its
     first start). With several ranks, all are counted together and rank 0 alone logs.
 
-    A forward pass that counts is a call of the LightningModule, or else all that `training_step` calls. Under manual
+    Counted as a forward pass is a call of the LightningModule, or else all that `training_step` calls. Under manual
     optimization only the first of several passes in one `training_step` is seen, unless each calls the module.
 
     Args:
-        every: sample one optimizer step in so many.
-        sinks: more of them, see `slopewise.monitor.sinks`.
-        trackers: log to the trainer's loggers.
-        thresholds: of the alarms.
-        evaluation: count passes in evaluation mode, too.
-        name: of the run, for reports.
+        every: Number of optimizer steps of which one is sampled.
+        sinks: Further sinks, see `slopewise.monitor.sinks`.
+        trackers: True to log to the trainer's loggers.
+        thresholds: Thresholds of the alarms; None takes the defaults.
+        evaluation: True to count forward passes in evaluation mode, too.
+        name: Name of the run, for reports.
 
     Attributes:
-        monitor: of the latest `fit`; None before the first. `callback.monitor.report("watch.html")` writes its page.
+        monitor: Monitor of the latest `fit`; None before the first. `callback.monitor.report("watch.html")` writes its
+            page.
 
     Example:
         >>> callback = WatchCallback(every=10)  # Trainer(callbacks=[callback])
@@ -61,17 +62,17 @@ class WatchCallback(Watching, Callback):
         self.begin(pl_module, [sink_of(logger) for logger in loggers], trainer.global_step, ranks=trainer.world_size)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """A forward pass begins, whether `training_step` calls the module or parts of it."""
+        """Begin a forward pass, whether `training_step` calls the module or parts of it."""
         if self.monitor is not None:
             self.monitor.pass_begins(batch)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Any) -> None:
-        """It has ended."""
+        """End the forward pass."""
         if self.monitor is not None:
             self.monitor.pass_ends()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        """It has ended if there was no backward pass."""
+        """End the forward pass if there was no backward pass."""
         if self.monitor is not None:
             self.monitor.pass_ends()
 
@@ -80,12 +81,12 @@ class WatchCallback(Watching, Callback):
         self.end()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Close, and record why."""
+        """Close, and record the exception."""
         self.end(exception)
 
 
 def sink_of(logger: Logger) -> Sink:
-    """The sink for a logger of Lightning's; of which package is not asked."""
+    """Return the sink for a logger of Lightning, of either of its packages."""
     kinds = {kind.__name__ for kind in type(logger).__mro__}
     found: Any = logger
     if "TensorBoardLogger" in kinds:
@@ -98,7 +99,7 @@ def sink_of(logger: Logger) -> Sink:
 
 
 class _Logged(Sink):
-    """Any other logger: it takes numbers."""
+    """Sink for any other logger, which takes numbers."""
 
     def __init__(self, logger: Logger) -> None:
         self.logger = logger

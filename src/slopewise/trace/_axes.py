@@ -1,4 +1,4 @@
-"""Which dimension of a tensor holds the channels: told from the layer that made it, followed through the operations.
+"""Channel dimension of tensors: known from the layer that made one, and followed through operations.
 
 A shape alone cannot tell: (8, 16, 64) is a batch of signals (N, C, L) behind a Conv1d, of tokens (N, L, C) behind a
 Linear. So the last layer that knows decides, and reshaping and permuting carry its dimension along.
@@ -67,7 +67,7 @@ def _scaled(op: OpCall, shape: tuple[int, ...]) -> int | None:
 
 
 def _moved(op: OpCall, before: tuple[int, ...], after: tuple[int, ...], axis: Axis) -> Axis | None:
-    """Where a permutation puts the dimension, by asking what it does to dimensions that are told apart."""
+    """Return the dimension to which a permutation moves one, by applying it to a tensor whose dimensions differ."""
     if op.function is None or len(before) != len(after):
         return None
     # On a tensor without storage whose strides name its dimensions, the operation itself says where each one goes.

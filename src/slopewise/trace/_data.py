@@ -1,7 +1,7 @@
-"""What happens in a forward pass: every operation, in which module it was called and from where, on which values.
+"""Record of a forward pass: every operation, the module and the line that called it, and its values.
 
-A symbolic trace sees the graph that a program would run; this is the one that it did run, whatever the program is.
-Conversion, folding and initialisation read their facts off it. `slopewise.trace._recorder` makes it.
+A symbolic trace has the graph that a program would run; this is the one that it did run, whatever the program is.
+Conversion, folding and initialisation take their facts from it. `slopewise.trace._recorder` makes it.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class Value:
     """A tensor at one moment of the pass: changed in place, it is another value.
 
     Attributes:
-        shape: its shape.
-        dtype: its dtype.
-        device: Device that it is on.
-        producer: the operation that returned or changed it; None for an input, and for what was there before the pass.
-        axis: the dimension that holds its channels, if something says it.
-        users: the operations that take it.
+        shape: Shape of the tensor.
+        dtype: Dtype of the tensor.
+        device: Device of the tensor.
+        producer: Operation that returned or changed it; None for an input, and for tensors from before the pass.
+        axis: Dimension of its channels, if it is known.
+        users: Operations that take it.
         data: True if it depends on the model's inputs, or on numbers drawn at random; parameters and buffers do not.
-        constant: the tensor itself if it was there before the pass, as a parameter or a buffer; else None.
+        constant: The tensor itself if it is from before the pass, as a parameter or a buffer; else None.
     """
 
     shape: tuple[int, ...]
@@ -165,7 +165,7 @@ class Inputs:
         return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
     def copies(self, *, requires_grad: bool = False, detach: bool = True) -> Inputs:
-        """The same with tensors of their own, which a model may change in place."""
+        """Return the arguments with copies of their tensors, which a model may change in place."""
 
         def copied(tensor: Tensor) -> Tensor:
             copy = tensor.detach().clone() if detach else tensor.clone()
@@ -176,7 +176,7 @@ class Inputs:
 
 
 def tensors_in(found: Any) -> Iterator[Tensor]:
-    """The tensors in what a model takes or returns: nested sequences, mappings and dataclasses.
+    """Yield the tensors in inputs or outputs of a model: nested sequences, mappings and dataclasses.
 
     Example:
         >>> [tensor.item() for tensor in tensors_in({"a": torch.tensor(1), "b": [torch.tensor(2), None]})]

@@ -44,7 +44,7 @@ DESCRIPTIONS = frozenset(
 
 
 def is_whole(module: nn.Module) -> bool:
-    """Whether a module is one operation: a layer of PyTorch's without children, or one of ours."""
+    """Return True if a module is one operation: a layer of PyTorch's without children, or one of ours."""
     if isinstance(module, (PReLU, BatchNormPReLU, torch.jit.ScriptModule)):
         return True
     return type(module).__module__.startswith("torch.nn.") and not module._modules and not _is_container(module)
@@ -271,7 +271,7 @@ def _shape(tensor: Tensor) -> tuple[int, ...]:
 
 
 def _where(owner: nn.Module) -> Where | None:
-    """Where in a method of `owner` the call was made that is being noticed now."""
+    """Return the place in a method of `owner` from which the present call was made."""
     frame, direct = sys._getframe(1), True
     while frame is not None:
         code = frame.f_code

@@ -1,7 +1,7 @@
-"""Where a monitor's samples and alarms go: a file, or the tracker that the run is already in.
+"""Receivers of a monitor's samples and alarms: a file, or the tracker that already follows the run.
 
-`Sink` is the contract for those who write their own. The libraries come with `pip install slopewise[trackers]` and are
-imported when a sink is made; `JsonLines` needs none. `replay` takes a recording to a sink afterwards.
+`Sink` is the contract for those who write their own. The trackers' libraries come with `pip install
+slopewise[trackers]` and are imported when a sink is made; `JsonLines` needs none. `replay` sends a finished recording to a sink.
 """
 
 from slopewise.monitor.sinks._base import Sink as Sink

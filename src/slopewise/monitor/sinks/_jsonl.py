@@ -18,17 +18,17 @@ Mode = Literal["x", "w", "a"]
 class JsonLines(Sink):
     """Writes a recording as the run goes; `slopewise.monitor.read_recording` reads it, also while it grows.
 
-    A line is a header, a sample, an alarm or the end, and is with the operating system before training goes on: if the
-    process dies, all lines are there. Missing folders are made when the first line is written.
+    A line is a header, a sample, an alarm or the end. It is handed to the operating system before training goes on, so
+    that no line is lost if the process dies. Missing folders are made when the first line is written.
 
     Args:
-        path: the file.
-        mode: what to do where the file exists and is not empty, as for `open`: "x" refuses, "w" replaces it, "a" adds
-            the run to it (readers take the last run of a file; a last line that was cut short is removed first).
+        path: Path of the file.
+        mode: Treatment of a file that exists and is not empty, as for `open`: "x" raises an error, "w" replaces it, "a"
+            appends the run (readers take the last run of a file; an incomplete last line is removed first).
 
     Raises:
-        SlopewiseError: the file exists and `mode` is "x".
-        ValueError: another mode.
+        SlopewiseError: The file exists and `mode` is "x".
+        ValueError: `mode` is another one.
 
     Example:
         >>> import tempfile
@@ -89,7 +89,7 @@ def _another_rank() -> bool:
 
 
 def _complete(path: Path) -> None:
-    """Cut a file back to its last whole line: one cut short, with more behind it, could not be read."""
+    """Cut a file back to its last whole line: an incomplete one in the middle of a file could not be read."""
     if path.exists():
         with path.open("rb+") as file:
             file.truncate(file.read().rfind(b"\n") + 1)

@@ -1,4 +1,4 @@
-"""What trackers are told of a sample, and under which name: one definition for all of them.
+"""Metrics of a sample for trackers, with their names: one definition for all trackers.
 
     slopewise/dead_max                   the largest over all layers
     slopewise_layers/dead/block1.relu    of one layer
@@ -25,13 +25,13 @@ Values = Iterable[tuple[str, float | None]]
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """Something measured of every layer or call site.
+    """Quantity that is measured of every layer or call site.
 
     Attributes:
-        name: within the names of metrics.
-        title: of its chart.
-        values: layer and value, in the order of the sample.
-        ends: which ends over all layers are metrics of the run.
+        name: Part of the names of its metrics.
+        title: Title of its chart.
+        values: Function that returns layers and their values, in the order of the sample.
+        ends: Extremes over all layers that are metrics of the run.
     """
 
     name: str
@@ -75,12 +75,12 @@ ALARM_COLUMNS = ("step", "alarm", "where", "since", "evidence", "advice")
 
 
 def alarm_row(alarm: Alarm) -> tuple[int, str, str, int, str, str]:
-    """An alarm under `ALARM_COLUMNS`."""
+    """Return the row of an alarm under `ALARM_COLUMNS`."""
     return alarm.step, alarm.id, alarm.where, alarm.since, alarm.evidence, alarm.advice
 
 
 def alarm_table(alarms: Iterable[Alarm]) -> str:
-    r"""Alarms as a table in Markdown.
+    r"""Return alarms as a table in Markdown.
 
     Example:
         >>> alarms = [Alarm("linear-site", "a|b", 9, 3, "all 16 units are always positive")]
@@ -92,9 +92,9 @@ def alarm_table(alarms: Iterable[Alarm]) -> str:
 
 
 def run_metrics(sample: Sample) -> dict[str, float]:
-    """A few numbers on a sample: the ends over all layers, and those of all slopes.
+    """Return a few numbers of a sample: the extremes over all layers, and those of all slopes.
 
-    NaN, where one layer has it, is the end.
+    If one layer has NaN, so has the extreme.
 
     Example:
         >>> from slopewise.testing import synthetic_recording
@@ -119,7 +119,7 @@ def run_metrics(sample: Sample) -> dict[str, float]:
 
 
 def layer_metrics(sample: Sample) -> dict[str, float]:
-    """Every quantity of every layer that has it.
+    """Return every quantity of every layer that has it.
 
     Example:
         >>> from slopewise.testing import synthetic_recording
@@ -136,7 +136,7 @@ def layer_metrics(sample: Sample) -> dict[str, float]:
 
 
 def layer_key(layer: str) -> str:
-    """A layer or call site as part of a metric's name.
+    """Return a layer or call site as part of a metric's name.
 
     Example:
         >>> layer_key("block.relu()"), layer_key("block.relu (2)"), layer_key("")
@@ -147,7 +147,7 @@ def layer_key(layer: str) -> str:
 
 
 def charts(sample: Sample) -> dict[str, str]:
-    """The charts with a line per layer that such samples fill, sooner or later: title, and how their metrics begin."""
+    """Return the charts with a line per layer that such samples fill: titles, and how their metrics' names begin."""
     return {quantity.title: f"{LAYERS}/{quantity.name}/" for quantity in QUANTITIES if list(quantity.values(sample))}
 
 

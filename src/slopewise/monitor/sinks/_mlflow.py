@@ -1,4 +1,4 @@
-"""A recording in MLflow."""
+"""Recording in MLflow."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class MLflow(Sink):
     - Artifacts in "slopewise", at the end: `recording.jsonl` for `read_recording`, `alarms.md`, `slopes.png`.
 
     Args:
-        run_id: of a run; None is the active one, or if there is none, one that is started, and ended with this sink.
-        client: of MLflow; None makes one for MLflow's tracking URI.
-        layers: log the metrics of single layers, too. They are up to 14 for each layer of the model.
+        run_id: Id of the run; None takes the active one, or else starts one and ends it with this sink.
+        client: Client of MLflow; None makes one for MLflow's tracking URI.
+        layers: True to log the metrics of single layers, too, up to 14 for each layer of the model.
 
     Raises:
         ModuleNotFoundError: MLflow is not installed: `pip install slopewise[trackers]`.
@@ -96,6 +96,6 @@ class MLflow(Sink):
 
 
 def _tag(alarms: Sequence[Alarm]) -> str:
-    """The first few in words: servers refuse long tags."""
+    """Return the first few alarms in words: servers refuse long tags."""
     more = f"; and {len(alarms) - 5} more" if len(alarms) > 5 else ""
     return "; ".join(f"step {alarm.step}: {alarm.where}: {alarm.evidence}" for alarm in alarms[:5]) + more

@@ -1,4 +1,4 @@
-"""A recording told again."""
+"""Recording, sent to a sink again."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from slopewise.recording import Recording
 
 
 def replay(recording: Recording, sink: Sink) -> None:
-    """Tell a sink all of a recording in its order, as the monitor did or would have: a file goes into a tracker later.
+    """Send a recording to a sink in its order, as the monitor would have, for instance from a file into a tracker.
 
-    Of a run that did not end, no end is told.
+    The sink is not closed if the run did not end.
 
     Example:
         >>> from slopewise.testing import synthetic_recording

@@ -1,4 +1,4 @@
-"""The slopes of a run as one picture: a row per layer in the model's order, a column per sampled step."""
+"""Slopes of a run as one picture: a row per layer in the model's order, a column per sampled step."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _INK = (26, 30, 36)
 
 
 class SlopeMap:
-    """Collects samples, and says when another picture is due: after 10 of them, 20, 40, ..."""
+    """Collector of samples that says when another picture is due: after 10 of them, 20, 40, ..."""
 
     def __init__(self) -> None:
         self._steps: list[int] = []
@@ -40,7 +40,7 @@ class SlopeMap:
         self._due = 10
 
     def add(self, sample: Sample) -> bool:
-        """Take a sample; whether a picture is due."""
+        """Add a sample, and return True if a picture is due."""
         if sample.slopes:
             self._steps.append(sample.step)
             self._medians.append({each.layer: each.summary.median for each in sample.slopes})
@@ -50,18 +50,18 @@ class SlopeMap:
         return True
 
     def picture(self) -> Image | None:
-        """All samples so far; None if no slope was seen."""
+        """Return the picture of all samples so far; None if no slope was seen."""
         rows = list(dict.fromkeys(layer for medians in self._medians for layer in medians))
         return draw(self._steps, rows, [[each.get(row) for each in self._medians] for row in rows]) if rows else None
 
 
 def draw(steps: Sequence[int], rows: Sequence[str], values: Sequence[Sequence[float | None]]) -> Image:
-    """The picture; its size depends on the rows alone, not on the number of steps.
+    """Return the picture; its size depends on the rows alone, not on the number of steps.
 
     Args:
-        steps: of the columns.
-        rows: names of layers.
-        values: a row of values for each; None leaves a gap.
+        steps: Steps of the columns.
+        rows: Names of layers.
+        values: Rows of values, one for each layer; None leaves a gap.
     """
     need("PIL.Image", what="a picture of slopes", extra="trackers")
     from PIL import Image, ImageDraw, ImageFont
@@ -100,7 +100,7 @@ def draw(steps: Sequence[int], rows: Sequence[str], values: Sequence[Sequence[fl
 
 
 def colour(slope: float | None) -> tuple[int, int, int]:
-    """Red, green and blue of a slope: blue below 0, grey from 0 to 1, orange above 1.
+    """Return red, green and blue of a slope: blue below 0, grey from 0 to 1, orange above 1.
 
     Example:
         >>> colour(-1.0), colour(5.0), colour(math.nan)

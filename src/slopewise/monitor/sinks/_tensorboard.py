@@ -1,4 +1,4 @@
-"""A recording in TensorBoard."""
+"""Recording in TensorBoard."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 class TensorBoard(Sink):
     """Logs to a TensorBoard event file: a dozen charts for the run, and one with a line per layer for each quantity.
 
-    - Time series, group "slopewise": the ends over all layers, such as the largest share of dead units.
+    - Time series, group "slopewise": the extremes over all layers, such as the largest fraction of dead units.
     - Custom scalars, category "slopewise": a chart per quantity, a line per layer. Their data are the group
       "slopewise_layers" of the time series.
     - Images, "slopewise/slopes": layers by steps, at the end and after 10, 20, 40, ... samples.
     - Text, "slopewise/alarms": the table of all alarms so far; "slopewise/notes": what could not be seen.
 
     Args:
-        writer: a `SummaryWriter` (it is flushed, not closed, at the end), or the folder of a new one.
-        layers: log the metrics of single layers, too. They are up to 14 for each layer of the model.
+        writer: A `SummaryWriter` (it is flushed, not closed, at the end), or the folder of a new one.
+        layers: True to log the metrics of single layers, too, up to 14 for each layer of the model.
 
     Raises:
         TypeError: `writer` is neither.
@@ -74,7 +74,7 @@ class TensorBoard(Sink):
             self._draw()
 
     def alarm(self, alarm: Alarm) -> None:
-        """Log the table of alarms: TensorBoard keeps ten texts of a tag, so each must hold all."""
+        """Log the table of all alarms: TensorBoard keeps only ten texts of a tag."""
         self._alarms.append(alarm)
         self._writer.add_text(f"{RUN}/alarms", alarm_table(self._alarms), alarm.step)
 

@@ -1,4 +1,4 @@
-"""A recording in Weights & Biases."""
+"""Recording in Weights & Biases."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class WandB(Sink):
     - "slopewise/alarms", a table, and "slopewise/slopes", a picture of layers by steps, at the end.
 
     Args:
-        run: None is the current run, or if there is none, one that is started, and finished with this sink.
-        alert: also send each alarm as an alert, that is as mail or to Slack.
-        layers: log the metrics of single layers, too. They are up to 14 for each layer of the model.
-        commit: each sample is a row of the run's history. Weights & Biases drops rows with a `step=` that is over, so
-            where your own loop calls `run.log(..., step=...)`, and with numbers smaller than that of its calls, pass
-            False: samples then go into the row that is open, and of several in one row the latest is kept.
+        run: Run to log to; None takes the current one, or else starts one and finishes it with this sink.
+        alert: True to send each alarm as an alert, too, by mail or to Slack.
+        layers: True to log the metrics of single layers, too, up to 14 for each layer of the model.
+        commit: True to make each sample a row of the run's history. Weights & Biases drops rows whose `step=` is over.
+            Where your own loop calls `run.log(..., step=...)`, and with smaller numbers than the number of its calls,
+            pass False: samples then go into the open row, and of several in one row the latest is kept.
 
     Raises:
         ModuleNotFoundError: wandb is not installed: `pip install slopewise[trackers]`.
@@ -59,7 +59,7 @@ class WandB(Sink):
         return f"WandB(alert={self._alert})"
 
     def start(self, header: Header) -> None:
-        """Find the run, and tell it of the axis."""
+        """Find the run, and define the axis."""
         self._own = self._given is None and self._wandb.run is None
         self._run: Any = self._given or self._wandb.run or self._wandb.init(name=header.name or None)
         self._run.define_metric(f"{RUN}/step", hidden=True)
@@ -96,7 +96,7 @@ class WandB(Sink):
             self._run.finish(exit_code=int(bool(end.error)))
 
     def _charts(self) -> dict[str, Any]:
-        """A chart per quantity with a line per layer, of as many samples as a table has room for."""
+        """Return a chart per quantity with a line per layer, of as many samples as a table has room for."""
         titles = {quantity.name: quantity.title for quantity in QUANTITIES}
         lines: dict[str, dict[str, list[tuple[int, float]]]] = {}
         for sample in self._samples:
