@@ -1,7 +1,8 @@
 """Receivers of a monitor's samples and alarms: a file, or the tracker that already follows the run.
 
 `Sink` is the contract for those who write their own. The trackers' libraries come with `pip install
-slopewise[trackers]` and are imported when a sink is made; `JsonLines` needs none. `replay` sends a finished recording to a sink.
+slopewise[trackers]` and are imported when a sink is made; `JsonLines` needs none. `replay` sends a finished recording
+to a sink.
 """
 
 from slopewise.monitor.sinks._base import Sink as Sink
