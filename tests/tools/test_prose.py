@@ -30,7 +30,9 @@ def test_a_docstring_that_starts_with_a_question_word_is_found(first: str, tmp_p
 @pytest.mark.parametrize("entry", ["of the run", "likewise", "which one", "what to do"])
 @pytest.mark.parametrize("section", ["Args", "Attributes"])
 def test_an_entry_without_a_subject_is_found(section: str, entry: str, tmp_path: Path) -> None:
-    text = f'class C:\n    """Thing.\n\n    {section}:\n        name: {entry}.\n        other: Name of it,\n            of two lines.\n    """\n'
+    lines = ["    name: " + entry + ".", "    other: Name of it,", "        of two lines."]
+    body = "\n".join(f"    {line}" for line in lines)
+    text = f'class C:\n    """Thing.\n\n    {section}:\n{body}\n    """\n'
     (tmp_path / "planted.py").write_text(text)
     ended = check(tmp_path)
     assert ended.returncode == 1

@@ -1,4 +1,4 @@
-"""Callback for Lightning's Trainer that watches a run. Needs `pip install slopewise[lightning]`, or pytorch-lightning."""
+"""Callback for Lightning's Trainer. Needs `pip install slopewise[lightning]`, or pytorch-lightning."""
 
 from __future__ import annotations
 
