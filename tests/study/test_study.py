@@ -141,3 +141,11 @@ def test_load_spec_reads_toml(tmp_path: Path) -> None:
     study = sw.load_spec(tmp_path / "s.toml")
     assert study.spec.train.lr == 0.125
     assert [trial.arm for trial in study.plan()] == ["relu", "gelu"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"), [(sw.Study(seeds=1), "not Study: it is a study already"), ({}, "not dict$")]
+)
+def test_a_spec_of_another_type_is_refused(spec: object, words: str) -> None:
+    with pytest.raises(SpecError, match=f"^spec must be a StudySpec, {words}"):
+        sw.Study(spec)  # type: ignore[arg-type]

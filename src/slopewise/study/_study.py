@@ -45,6 +45,9 @@ class Study:
     def __init__(self, spec: StudySpec | None = None, **fields: Any) -> None:
         if spec is not None and fields:
             raise SpecError(f"give Study a spec or fields, not both ({listed(list(fields))})")
+        if spec is not None and not isinstance(spec, StudySpec):
+            hint = ": it is a study already, call its run()" if isinstance(spec, Study) else ""
+            raise SpecError(f"spec must be a StudySpec, not {type(spec).__name__}{hint}")
         self.spec = parse_spec(fields) if spec is None else check_bounds(spec)
 
     def plan(self) -> tuple[TrialKey, ...]:
