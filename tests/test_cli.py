@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import slopewise as sw
+from slopewise.study import Store
 from slopewise.study._running import Telling
-from slopewise.study._store import Store
 from slopewise.testing import synthetic_study
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]

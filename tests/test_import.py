@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slopewise.study._spec_input import parse_spec
-from slopewise.study._store import Store
+from slopewise.study import Store, parse_spec
 from slopewise.testing import synthetic_study
 
 STUDY_ONLY = [

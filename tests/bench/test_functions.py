@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from slopewise.bench import kernel_jobs
-from slopewise.bench._functions import DTYPES, LAYOUTS, batch_norm_candidates, prelu_candidates
+from slopewise.bench import DTYPES, LAYOUTS, kernel_jobs
+from slopewise.bench._functions import batch_norm_candidates, prelu_candidates
 
 SIZE = (4, 6, 5, 7)
 TOLERANCE = {"float32": 1e-5, "bfloat16": 3e-2}

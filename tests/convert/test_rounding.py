@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import slopewise as sw
-from slopewise.convert import ConversionWarning, _install
-from slopewise.convert._proof import Difference, difference, tolerance
+from slopewise.convert import ConversionWarning, Difference, _install
+from slopewise.convert._proof import difference, tolerance
 from slopewise.ops import backend
 
 LARGE = 10 * 2**-11.5  # more than is taken for rounding in float32 without a further look

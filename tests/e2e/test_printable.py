@@ -18,8 +18,7 @@ from PIL import Image
 from slopewise.monitor import Recording
 from slopewise.monitor.sinks import JsonLines
 from slopewise.records import AlarmRecord
-from slopewise.study._spec_input import parse_spec
-from slopewise.study._store import Store
+from slopewise.study import Store, parse_spec
 from slopewise.testing import synthetic_recording, synthetic_study
 
 pytestmark = [

@@ -9,7 +9,7 @@ from torch import nn
 
 import slopewise as sw
 from slopewise.export import ExportError, export_model, quantize_onnx
-from slopewise.nn._batch_norm_prelu import BatchNormPReLU
+from slopewise.nn import BatchNormPReLU
 
 
 class Net(nn.Module):

@@ -8,8 +8,7 @@ from torch import nn
 
 import slopewise as sw
 from slopewise.export import ExportError, ExportWarning, export_model
-from slopewise.export.runtimes import RUNTIMES, _base
-from slopewise.export.runtimes._openvino import OpenVINO
+from slopewise.export.runtimes import RUNTIMES, OpenVINO, _base
 
 
 class Net(nn.Module):

@@ -17,7 +17,7 @@ import uvicorn
 
 from slopewise.live import make_app
 from slopewise.live._server import listen
-from slopewise.recording._recording import to_line
+from slopewise.recording import to_line
 from slopewise.testing import synthetic_recording
 
 

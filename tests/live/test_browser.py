@@ -9,7 +9,7 @@ import pytest
 
 from slopewise.live._folder import find_runs
 from slopewise.monitor import Alarm
-from slopewise.recording._recording import to_line
+from slopewise.recording import to_line
 
 pytestmark = pytest.mark.slow
 

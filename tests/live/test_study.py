@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from slopewise.live._study import Study
+from slopewise.live import Study
+from slopewise.study import FILE, Running, RunningTrial, Store, StudySpec
 from slopewise.study._origin import origin
 from slopewise.study._running import FILE as RUNNING
-from slopewise.study._running import STALE, Running, RunningTrial
-from slopewise.study._spec import StudySpec
-from slopewise.study._store import FILE, Store
+from slopewise.study._running import STALE
 from slopewise.testing import synthetic_study
 
 ARMS = ("relu", "prelu_shared")

@@ -1,7 +1,7 @@
 """What a trial ran on."""
 
 from slopewise import ops
-from slopewise.machine._environment import environment, environment_digest
+from slopewise.machine import environment, environment_digest
 
 
 def test_the_operators_are_part_of_the_environment() -> None:

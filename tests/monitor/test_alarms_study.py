@@ -2,8 +2,7 @@
 
 import pytest
 
-from slopewise.study._spec import DEFAULT_ARMS, StudySpec
-from slopewise.study._trial import run_trial
+from slopewise.study import DEFAULT_ARMS, StudySpec, run_trial
 from slopewise.study.data import load_data
 
 pytestmark = pytest.mark.slow

@@ -13,10 +13,10 @@ from rich.console import Console
 from slopewise.errors import SlopewiseError
 from slopewise.live._loop import Loop
 from slopewise.monitor import Recording, read_recording
-from slopewise.recording._file import is_recording
-from slopewise.recording._recording import to_line
+from slopewise.recording import is_recording, to_line
 from slopewise.report import print_recording
-from slopewise.study._running import FILE, read_running
+from slopewise.study import read_running
+from slopewise.study._running import FILE
 from slopewise.testing import synthetic_recording
 
 RUN = synthetic_recording(layers=3)

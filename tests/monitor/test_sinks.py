@@ -19,9 +19,18 @@ from slopewise.errors import SlopewiseError
 from slopewise.monitor.sinks import JsonLines, MLflow, Sink, TensorBoard, WandB, replay
 from slopewise.monitor.sinks._metrics import QUANTITIES, alarm_table, layer_metrics, run_metrics
 from slopewise.monitor.sinks._slope_map import SlopeMap, colour, draw
-from slopewise.recording import ALARM_IDS, Alarm
-from slopewise.recording._recording import End, Header, Recording, read_recording
-from slopewise.recording._sample import LayerSample, Sample, SiteSample, SlopeSample
+from slopewise.recording import (
+    ALARM_IDS,
+    Alarm,
+    End,
+    Header,
+    LayerSample,
+    Recording,
+    Sample,
+    SiteSample,
+    SlopeSample,
+    read_recording,
+)
 from slopewise.slopes import SlopeSummary
 from slopewise.testing import synthetic_recording
 

@@ -8,8 +8,7 @@ import pytest
 
 from slopewise.monitor.sinks import MLflow, replay
 from slopewise.monitor.sinks._metrics import layer_metrics, run_metrics
-from slopewise.recording import Alarm
-from slopewise.recording._recording import Recording, read_recording
+from slopewise.recording import Alarm, Recording, read_recording
 from slopewise.testing import synthetic_recording
 
 mlflow = pytest.importorskip("mlflow")

@@ -9,7 +9,7 @@ import pytest
 
 from slopewise.monitor.sinks import WandB, replay
 from slopewise.monitor.sinks._metrics import layer_metrics, run_metrics
-from slopewise.recording._recording import End
+from slopewise.recording import End
 from slopewise.testing import synthetic_recording
 
 wandb = pytest.importorskip("wandb")

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import slopewise as sw
-from slopewise.ops import _loading
-from slopewise.ops._loading import NOTE, Backend, KernelsWarning, backend, load, use_kernels, wanted
+from slopewise.ops import Backend, KernelsWarning, _loading, backend, use_kernels
+from slopewise.ops._loading import NOTE, load, wanted
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slopewise.records import TRIAL_PARTS, TrialRecord
-from slopewise.study import StudySpec
-from slopewise.study._store import FILE, Store
+from slopewise.study import FILE, Store, StudySpec
 from slopewise.study._store._packed import encode, seal
 
 METRICS = ("loss", "accuracy")

@@ -13,12 +13,23 @@ import pytest
 
 from slopewise.errors import SlopewiseWarning, SpecError, StoreError
 from slopewise.report import summary_text
-from slopewise.study import Study, load_spec, load_study
-from slopewise.study._preflight import preflight
+from slopewise.study import (
+    DEFAULT_ARMS,
+    ModelSpec,
+    Store,
+    Study,
+    StudySpec,
+    load_spec,
+    load_study,
+    override,
+    parse_spec,
+    preflight,
+    read_spec,
+    read_study,
+    toml_value,
+)
 from slopewise.study._resume import check_same
-from slopewise.study._spec import DEFAULT_ARMS, ModelSpec, StudySpec
-from slopewise.study._spec_input import override, parse_spec, read_spec, stored_spec, toml_value
-from slopewise.study._store import Store, read_study
+from slopewise.study._spec_input import stored_spec
 from slopewise.testing import synthetic_study
 
 from .stores import edit_spec

@@ -2,9 +2,7 @@
 
 from collections.abc import Callable
 
-from slopewise.study._preflight import preflight
-from slopewise.study._spec_input import parse_spec
-from slopewise.study._trial import run_trial
+from slopewise.study import parse_spec, preflight, run_trial
 
 MODULE = """
 from torch import nn

@@ -8,7 +8,7 @@ from torch import nn
 
 from slopewise.errors import ModelError, SpecError
 from slopewise.nn import PReLU
-from slopewise.study._spec import ArmSpec, ModelSpec
+from slopewise.study import ArmSpec, ModelSpec
 from slopewise.study.arms import ACTIVATIONS, activation_factory
 from slopewise.study.models import BuiltModel, build_model, resnet20
 

@@ -3,8 +3,7 @@
 import pytest
 
 from slopewise.errors import SpecError
-from slopewise.study._preflight import preflight
-from slopewise.study._spec import StudySpec
+from slopewise.study import StudySpec, preflight
 
 
 def spec(size: int, fraction: float) -> StudySpec:

@@ -13,9 +13,9 @@ import pytest
 import slopewise as sw
 from slopewise.events import Ended, Epoch, Started, TrialKey
 from slopewise.records import EpochRecord, ScoreRecord, TrialRecord
+from slopewise.study import Running, RunningTrial, Store, read_running
 from slopewise.study._origin import origin
-from slopewise.study._running import FILE, STALE, Running, RunningTrial, Telling, clear, read_running
-from slopewise.study._store import Store
+from slopewise.study._running import FILE, STALE, Telling, clear
 
 RELU, ELU = TrialKey("relu", 0), TrialKey("elu", 0)
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from slopewise.study._spec_input import parse_spec
-from slopewise.study._trial import run_trial
+from slopewise.study import parse_spec, run_trial
 
 TORCH = {"name": "torch", "activation": "prelu_shared", "shared_gradient": "sum"}
 

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slopewise.errors import SpecError
-from slopewise.study._spec import StudySpec
-from slopewise.study._spec_input import override, parse_spec, read_spec
+from slopewise.study import StudySpec, override, parse_spec, read_spec
 
 
 @pytest.mark.parametrize(

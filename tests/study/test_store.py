@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from slopewise.errors import StoreError
 from slopewise.records import AlarmRecord, EpochRecord, ScoreRecord, TrialRecord
+from slopewise.study import FILE, Store, StudySpec, holds_study, parse_spec, read_counts, read_study
 from slopewise.study._resume import spec_differences
-from slopewise.study._spec import StudySpec
-from slopewise.study._spec_input import parse_spec, stored_spec
-from slopewise.study._store import FILE, Store, holds_study, read_counts, read_study
+from slopewise.study._spec_input import stored_spec
 from slopewise.testing import synthetic_study
 
 from .stores import write_schema1, write_schema2

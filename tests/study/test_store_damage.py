@@ -14,10 +14,9 @@ import pytest
 from slopewise.errors import SlopewiseWarning, StoreError
 from slopewise.records import StudyRecord, TrialRecord
 from slopewise.report import render_html, status_json, summary_text, to_json
-from slopewise.study._spec import StudySpec
-from slopewise.study._store import FILE, Store, _store, read_counts, read_study
+from slopewise.study import FILE, Store, Study, StudySpec, read_counts, read_study
+from slopewise.study._store import _store
 from slopewise.study._store._packed import COLUMNS, seal
-from slopewise.study._study import Study
 from slopewise.testing import synthetic_study
 
 ARMS = ("relu", "prelu_shared")
@@ -237,9 +236,9 @@ def test_a_damaged_environment_is_named_and_a_run_makes_up_for_it(
 
 
 def test_a_live_page_and_a_listing_name_damage(stored: tuple[bytes, StudyRecord], tmp_path: Path) -> None:
+    from slopewise.live import Study as Followed
     from slopewise.live._folder import find_runs
     from slopewise.live._pages import study_page
-    from slopewise.live._study import Study as Followed
 
     (tmp_path / FILE).write_bytes(broken(stored))
     followed = Followed(tmp_path)

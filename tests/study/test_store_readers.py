@@ -17,9 +17,8 @@ import typer
 
 from slopewise.errors import StoreWarning
 from slopewise.records import TRIAL_PARTS
-from slopewise.study import Study, Terminated
-from slopewise.study._spec import StudySpec
-from slopewise.study._store import FILE, Store, _sqlite, _store, last_change, read_counts, read_study
+from slopewise.study import FILE, Store, Study, StudySpec, Terminated, last_change, read_counts, read_study
+from slopewise.study._store import _sqlite, _store
 from slopewise.study._store._sqlite import file_system
 from slopewise.testing import synthetic_study
 

@@ -9,9 +9,8 @@ import torch
 
 from slopewise import ops
 from slopewise.records import TrialRecord
-from slopewise.study._spec import StudySpec
-from slopewise.study._spec_input import parse_spec
-from slopewise.study._trial import make_fabric, run_trial
+from slopewise.study import StudySpec, parse_spec, run_trial
+from slopewise.study._trial import make_fabric
 from slopewise.study._trial._run import Trial
 from slopewise.study._trial._setup import still
 from slopewise.study.data import ImageData, load_data

@@ -23,7 +23,7 @@ from slopewise.init import kaiming
 from slopewise.monitor import Alarm, MonitorWarning
 from slopewise.optim import param_groups
 from slopewise.study.data import DataWarning
-from slopewise.support._text import printable, printed, quoted, shortened
+from slopewise.support import printable, printed, quoted, shortened
 
 WRITTEN = [  # as people write them, each with characters that a careless rule would take for control characters
     "caf\u00e9 e\u0301",

@@ -14,24 +14,50 @@ from slopewise.study._store import read_counts as read_counts
 from slopewise.support import importer
 
 if TYPE_CHECKING:
+    from slopewise.study._preflight import preflight as preflight
+    from slopewise.study._spec import DEFAULT_ARMS as DEFAULT_ARMS
+    from slopewise.study._spec import ArmSpec as ArmSpec
+    from slopewise.study._spec import AugmentSpec as AugmentSpec
+    from slopewise.study._spec import ConvertSpec as ConvertSpec
     from slopewise.study._spec import DataSpec as DataSpec
+    from slopewise.study._spec import HardwareSpec as HardwareSpec
+    from slopewise.study._spec import ModelSpec as ModelSpec
+    from slopewise.study._spec import MonitorSpec as MonitorSpec
     from slopewise.study._spec import StudySpec as StudySpec
+    from slopewise.study._spec import TaskSpec as TaskSpec
+    from slopewise.study._spec import TrainSpec as TrainSpec
     from slopewise.study._spec_input import override as override
     from slopewise.study._spec_input import parse_spec as parse_spec
     from slopewise.study._spec_input import read_spec as read_spec
     from slopewise.study._spec_input import toml_value as toml_value
     from slopewise.study._store import Store as Store
+    from slopewise.study._store import read_study as read_study
     from slopewise.study._study import Study as Study
     from slopewise.study._study import load_spec as load_spec
     from slopewise.study._study import load_study as load_study
     from slopewise.study._terminable import Terminated as Terminated
+    from slopewise.study._trial import run_trial as run_trial
 
 # A status counts trials in the file: it does not wait for what validates specs and writes stores.
 _NAMES = {
-    "_spec": ("DataSpec", "StudySpec"),
+    "_preflight": ("preflight",),
+    "_spec": (
+        "DEFAULT_ARMS",
+        "ArmSpec",
+        "AugmentSpec",
+        "ConvertSpec",
+        "DataSpec",
+        "HardwareSpec",
+        "ModelSpec",
+        "MonitorSpec",
+        "StudySpec",
+        "TaskSpec",
+        "TrainSpec",
+    ),
     "_spec_input": ("override", "parse_spec", "read_spec", "toml_value"),
-    "_store": ("Store",),
+    "_store": ("Store", "read_study"),
     "_study": ("Study", "load_spec", "load_study"),
     "_terminable": ("Terminated",),
+    "_trial": ("run_trial",),
 }
 __getattr__ = importer(__name__, _NAMES, extras=dict.fromkeys(_NAMES, "study"), renamed={"read_results": "load_study"})

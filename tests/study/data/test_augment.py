@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slopewise.study._spec import AugmentSpec
+from slopewise.study import AugmentSpec
 from slopewise.study.data import Augment
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slopewise.errors import DataError
-from slopewise.study._spec import DataSpec
+from slopewise.study import DataSpec
 from slopewise.study.data import RawData, load_data, read_data
 from slopewise.study.data._checks import check_pixels
 

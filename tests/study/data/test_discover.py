@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from slopewise.errors import DataError
-from slopewise.study._spec import DataSpec
+from slopewise.study import DataSpec
 from slopewise.study.data._classes import natural_key
 from slopewise.study.data._discover import Files, discover
 from slopewise.study.data._parts import part_roles

@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 from slopewise.errors import DataError
-from slopewise.study._spec import DataSpec
+from slopewise.study import DataSpec
 from slopewise.study.data import DataWarning, ImageData, load_data
 
 

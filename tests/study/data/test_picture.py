@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from slopewise.errors import DataError
-from slopewise.study._spec import DataSpec
+from slopewise.study import DataSpec
 from slopewise.study.data import ImageData, read_data
 from slopewise.study.data._picture import PictureMode, common_mode, is_picture, mode_of, opened, to_pixels
 

@@ -15,7 +15,7 @@ import torch
 
 from slopewise.errors import DataError
 from slopewise.events import Reading
-from slopewise.study._spec import DataSpec
+from slopewise.study import DataSpec
 from slopewise.study.data import ImageReader, StoredImages, load_data
 from slopewise.study.data._prepare import prepare
 from slopewise.study.data._stored import chunks

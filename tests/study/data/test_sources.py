@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from slopewise.errors import DataError
-from slopewise.study._spec import DataSpec
+from slopewise.study import DataSpec
 from slopewise.study.data import _fashion_mnist as fashion
 from slopewise.study.data import load_data
 from slopewise.study.data._picture import PictureMode, opened, to_pixels

@@ -17,8 +17,7 @@ import pytest
 from slopewise.errors import EngineError
 from slopewise.events import Ended, Epoch, Started, TrialKey
 from slopewise.records import TrialRecord
-from slopewise.study._spec import StudySpec
-from slopewise.study._spec_input import parse_spec
+from slopewise.study import StudySpec, parse_spec
 from slopewise.study.engines import LocalEngine, make_engine
 
 pytestmark = pytest.mark.slow

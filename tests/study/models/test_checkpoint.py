@@ -11,9 +11,8 @@ from safetensors.torch import save_file
 import slopewise as sw
 from slopewise.convert import ConversionWarning
 from slopewise.errors import ModelError, SpecError, StoreError
-from slopewise.study._preflight import check_names, preflight
-from slopewise.study._spec import ArmSpec, ModelSpec, StudySpec
-from slopewise.study._spec_input import parse_spec
+from slopewise.study import ArmSpec, ModelSpec, StudySpec, parse_spec, preflight
+from slopewise.study._preflight import check_names
 from slopewise.study.arms import activation_factory
 from slopewise.study.engines import Engine
 from slopewise.study.models import BuiltModel, build_model, checkpoint_facts

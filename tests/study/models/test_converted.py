@@ -12,12 +12,10 @@ from torch import nn
 import slopewise as sw
 from slopewise.convert import ConversionWarning
 from slopewise.errors import ModelError, SpecError
-from slopewise.study._preflight import check_names, preflight
-from slopewise.study._spec import ArmSpec, ConvertSpec, ModelSpec, StudySpec
-from slopewise.study._spec_input import parse_spec
+from slopewise.study import ArmSpec, ConvertSpec, ModelSpec, StudySpec, parse_spec, preflight
+from slopewise.study._preflight import check_names
 from slopewise.study.arms import ACTIVATIONS, activation_factory
-from slopewise.study.models import BuiltModel, build_model
-from slopewise.study.models._converted import converted
+from slopewise.study.models import BuiltModel, build_model, converted
 
 UserModule = Callable[[str, str], str]
 IMAGES = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -8,10 +8,8 @@ import torch
 
 from slopewise.errors import ModelError, SpecError
 from slopewise.records import TrialRecord
-from slopewise.study._preflight import check_names, preflight
-from slopewise.study._spec import ModelSpec, StudySpec
-from slopewise.study._spec_input import parse_spec
-from slopewise.study._trial import run_trial
+from slopewise.study import ModelSpec, StudySpec, parse_spec, preflight, run_trial
+from slopewise.study._preflight import check_names
 from slopewise.study.models import build_model
 
 RESNET = {"embedding_size": 4, "hidden_sizes": [4, 8], "depths": [1, 1], "layer_type": "basic"}

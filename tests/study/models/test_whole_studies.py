@@ -10,7 +10,7 @@ import torch
 
 import slopewise as sw
 from slopewise.records import TrialRecord
-from slopewise.study._trial import run_trial
+from slopewise.study import run_trial
 from slopewise.study.data import load_data
 
 
