@@ -1,8 +1,8 @@
 """Activations in a watched forward pass: as modules, as functions, and written out; and what they are there for."""
 
-from slopewise.activations._found import Activation as Activation
-from slopewise.activations._found import activation_of as activation_of
-from slopewise.activations._found import activations_in as activations_in
+from slopewise.activations._detection import Activation as Activation
+from slopewise.activations._detection import activation_of as activation_of
+from slopewise.activations._detection import activations_in as activations_in
 from slopewise.activations._kinds import KINDS as KINDS
 from slopewise.activations._kinds import Kind as Kind
 from slopewise.activations._kinds import kind_of as kind_of

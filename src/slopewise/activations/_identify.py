@@ -51,8 +51,8 @@ def identify(values: Tensor, *, inplace: bool = False) -> tuple[Kind, nn.Module]
     for name, module in _candidates(y):
         close = _CLOSE_GELU if name == "gelu" and y[240] == 0.0 else _CLOSE
         with torch.no_grad():
-            wanted = module(grid().clone())
-        if torch.allclose(y, wanted, rtol=close, atol=close):
+            target = module(grid().clone())
+        if torch.allclose(y, target, rtol=close, atol=close):
             new: Any = copy.deepcopy(module)
             if hasattr(new, "inplace"):
                 new.inplace = inplace

@@ -108,12 +108,12 @@ def replay(ops: Iterable[OpCall], source: Value) -> dict[Value, Tensor]:
     """
     numbers: dict[Value, Tensor] = {source: grid()}
 
-    def number(found: Any) -> Any:
-        if not isinstance(found, Value):
-            return found
-        if found not in numbers:
-            numbers[found] = constant(found)
-        return numbers[found].clone()  # which the operation may change
+    def number(argument: Any) -> Any:
+        if not isinstance(argument, Value):
+            return argument
+        if argument not in numbers:
+            numbers[argument] = constant(argument)
+        return numbers[argument].clone()  # which the operation may change
 
     with torch.no_grad():
         for op in ops:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from slopewise.activations._found import Activation
+from slopewise.activations._detection import Activation
 from slopewise.activations._pointwise import plain_name, words
 from slopewise.trace import OpCall, Value
 
@@ -49,56 +49,58 @@ class Role:
     quiet: bool
 
 
-def role_of(found: Activation) -> Role | None:
+def role_of(activation: Activation) -> Role | None:
     """Return the reason for which an activation had better stay as it is; None for one that is to be converted.
 
     Its input may depend on no data; it may be a gate, or a limit; or of a kind that is no relative of ReLU.
     """
-    if not found.input.data:
+    if not activation.input.data:
         return Role("its input depends on no data", quiet=True)
-    gate = _gate(found)
+    gate = _gate(activation)
     if gate:
         return Role(gate, quiet=True)
-    if found.fixed:
-        return Role(found.fixed, quiet=False)
-    if found.kind.left:
-        return Role(found.kind.left, quiet=not _between_layers(found))
-    if found.general and found.kind.name in _RECTIFIERS and not _between_layers(found):
+    if activation.fixed:
+        return Role(activation.fixed, quiet=False)
+    if activation.kind.left:
+        return Role(activation.kind.left, quiet=not _between_layers(activation))
+    if activation.general and activation.kind.name in _RECTIFIERS and not _between_layers(activation):
         return Role("it stands between no two layers, and so is taken for a limit", quiet=True)
     return None
 
 
-def is_activation(found: Activation) -> bool:
+def is_activation(activation: Activation) -> bool:
     """Return whether what was found is more than arithmetic such as limits of coordinates or codes of positions."""
-    return not (found.general and found.kind.left) or (found.input.data and _between_layers(found))
+    return not (activation.general and activation.kind.left) or (activation.input.data and _between_layers(activation))
 
 
-def sign_matters(found: Activation) -> str:
+def sign_matters(activation: Activation) -> str:
     """Return the uses for which a rectifier's output must not be negative, in words; empty if none is known."""
-    if found.kind.name not in _RECTIFIERS:
+    if activation.kind.name not in _RECTIFIERS:
         return ""
-    for op, value, mixed in _followed(found.output):
-        need = _need(op, value, found, mixed=mixed)
+    for op, value, mixed in _followed(activation.output):
+        need = _need(op, value, activation, mixed=mixed)
         if need:
             return f"{SIGN}: it feeds {need}"
     return ""
 
 
-def _gate(found: Activation) -> str:
-    if found.kind.name not in _GATES:
+def _gate(activation: Activation) -> str:
+    if activation.kind.name not in _GATES:
         return ""
     sources = None
-    for op, value, mixed in _followed(found.output):
+    for op, value, mixed in _followed(activation.output):
         name = plain_name(op)
         if mixed or name not in _SCALES:
             continue
-        if found.kind.name == "relu6" and _scale(op) in (6.0, 1.0 / 6.0):
+        if activation.kind.name == "relu6" and _scale(op) in (6.0, 1.0 / 6.0):
             return f"it is a gate, whose output is divided by 6 at {op.where}"
-        others = [other for other in op.inputs if other is not value and other.data]
-        if others and name in ("mul", "multiply"):
-            sources = _ancestors(found.input) if sources is None else sources
-            if any(other in sources or found.output not in _ancestors(other) for other in others):
-                if found.kind.name in ("relu6", "clipped_relu") and not any(other in sources for other in others):
+        factors = [factor for factor in op.inputs if factor is not value and factor.data]
+        if factors and name in ("mul", "multiply"):
+            sources = _ancestors(activation.input) if sources is None else sources
+            if any(factor in sources or activation.output not in _ancestors(factor) for factor in factors):
+                if activation.kind.name in ("relu6", "clipped_relu") and not any(
+                    factor in sources for factor in factors
+                ):
                     continue
                 return f"it is a gate, which is multiplied with what it lets through at {op.where}"
     return ""
@@ -106,13 +108,13 @@ def _gate(found: Activation) -> str:
 
 def _scale(op: OpCall) -> float | None:
     """The number that an operation multiplies with or divides by."""
-    for given in (*op.args[1:], *op.kwargs.values()):
-        if isinstance(given, (int, float)) and not isinstance(given, bool):
-            return 1.0 / 6.0 if abs(given - 1.0 / 6.0) < 1e-3 else float(given)
+    for argument in (*op.args[1:], *op.kwargs.values()):
+        if isinstance(argument, (int, float)) and not isinstance(argument, bool):
+            return 1.0 / 6.0 if abs(argument - 1.0 / 6.0) < 1e-3 else float(argument)
     return None
 
 
-def _need(op: OpCall, value: Value, found: Activation, *, mixed: bool) -> str:
+def _need(op: OpCall, value: Value, activation: Activation, *, mixed: bool) -> str:
     """Return the part of an operation that needs a value not to be negative; `mixed` if others went into it, too."""
     name = plain_name(op)
     if name in _NEEDS and op.inputs[:1] == [value]:
@@ -124,8 +126,8 @@ def _need(op: OpCall, value: Value, found: Activation, *, mixed: bool) -> str:
     if op.function is None and op.name == "output":
         return "the model's output"
     if name in ("mul", "multiply"):
-        others = [other for other in op.inputs if other is not value and other.data]
-        if any(found.output not in _ancestors(other) for other in others):
+        factors = [factor for factor in op.inputs if factor is not value and factor.data]
+        if any(activation.output not in _ancestors(factor) for factor in factors):
             return f"a product with another signal, as a mask does (multiplied at {op.where})"
     return ""
 
@@ -156,33 +158,33 @@ def _onward(op: OpCall, value: Value) -> bool | None:
             module, (nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AdaptiveAvgPoolNd, nn.Upsample)
         )
         return False if passes else None
-    name, others = plain_name(op), any(other is not value and other.data for other in op.inputs)
+    name, mixes = plain_name(op), any(operand is not value and operand.data for operand in op.inputs)
     if name in _SHAPES or name in _SUMS:
-        return others
+        return mixes
     if name in _PRODUCTS:
         return True
     if name in _ADDS:
-        return others
-    return False if name in _SCALES and not others and op.inputs[:1] == [value] else None
+        return mixes
+    return False if name in _SCALES and not mixes and op.inputs[:1] == [value] else None
 
 
 def _ancestors(value: Value) -> set[Value]:
     """A value, and all that it was computed from."""
-    found, ahead = {value}, [value]
+    ancestors, ahead = {value}, [value]
     while ahead:
         producer = ahead.pop().producer
         for source in producer.inputs if producer is not None else ():
-            if source not in found:
-                found.add(source)
+            if source not in ancestors:
+                ancestors.add(source)
                 ahead.append(source)
-    return found
+    return ancestors
 
 
-def _between_layers(found: Activation) -> bool:
+def _between_layers(activation: Activation) -> bool:
     """Return whether there is a layer before an activation, that tells the channels, and one with weights behind it."""
-    if found.input.axis is None:
+    if activation.input.axis is None:
         return False
-    seen, ahead = {found.output}, [found.output]
+    seen, ahead = {activation.output}, [activation.output]
     while ahead and len(seen) < _FAR:
         for op in ahead.pop(0).users:
             if op.name == "output":

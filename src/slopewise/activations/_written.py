@@ -49,22 +49,22 @@ class Written:
     own: bool
 
 
-def written_out(ops: Sequence[OpCall], is_one: Callable[[OpCall], bool]) -> Iterator[Written]:
+def written_out(ops: Sequence[OpCall], is_activation: Callable[[OpCall], bool]) -> Iterator[Written]:
     """The activations that are written out among the operations of one call, last ones first.
 
     Args:
         ops: Operations of the call, in order.
-        is_one: Predicate that tells whether an operation is an activation by itself.
+        is_activation: Predicate that tells whether an operation is an activation by itself.
     """
     usable = {op for op in ops if is_pointwise(op)}
     for op in reversed(ops):
-        if op not in usable or not op.outputs[0].data or is_one(op):
+        if op not in usable or not op.outputs[0].data or is_activation(op):
             continue
         regions = ((source, region_of(op, source, usable)) for source in _sources(op, usable))
-        found = next((w for source, region in regions if region and (w := written(region, source)) is not None), None)
-        if found is not None:
-            usable -= {*found.ops}
-            yield found
+        form = next((w for source, region in regions if region and (w := written(region, source)) is not None), None)
+        if form is not None:
+            usable -= {*form.ops}
+            yield form
 
 
 def region_of(last: OpCall, source: Value, usable: set[OpCall]) -> tuple[OpCall, ...]:
@@ -78,10 +78,10 @@ def region_of(last: OpCall, source: Value, usable: set[OpCall]) -> tuple[OpCall,
         if op not in usable or len(needed) == MOST or not is_pointwise(op):
             return ()
         needed.add(op)
-        taken = [value.producer for value in op.inputs if value is not source and value.data]
-        if None in taken:
+        producers = [value.producer for value in op.inputs if value is not source and value.data]
+        if None in producers:
             return ()
-        ahead += [producer for producer in taken if producer is not None]
+        ahead += [producer for producer in producers if producer is not None]
     return tuple(sorted(needed, key=lambda op: op.number))
 
 
@@ -103,16 +103,16 @@ def written(ops: Sequence[OpCall], source: Value) -> Written | None:
     """The activation that operations compute from one value, if each of them is needed and nothing else uses them."""
     numbers, result = curve(ops, source), ops[-1].outputs[0]
     inplace = _in_place(ops, source)
-    found = None if numbers is None or inplace is None else identify(numbers[result], inplace=inplace)
-    if found is None or numbers is None or inplace is None:
+    match = None if numbers is None or inplace is None else identify(numbers[result], inplace=inplace)
+    if match is None or numbers is None or inplace is None:
         return None
     inside = {*ops}
     for op in ops[:-1]:
-        done = _same(numbers[op.outputs[0]], numbers[result])  # what follows changes nothing
-        if done or any(user not in inside for user in op.outputs[0].users):
+        settled = _same(numbers[op.outputs[0]], numbers[result])  # what follows changes nothing
+        if settled or any(user not in inside for user in op.outputs[0].users):
             return None
     own = any(has_own_numbers(op) for op in ops)
-    return Written(*found, source, result, tuple(ops), inplace, own)
+    return Written(*match, source, result, tuple(ops), inplace, own)
 
 
 def _in_place(ops: Sequence[OpCall], source: Value) -> bool | None:
@@ -128,16 +128,16 @@ def _in_place(ops: Sequence[OpCall], source: Value) -> bool | None:
 
 def _sources(op: OpCall, usable: set[OpCall]) -> list[Value]:
     """The values that an operation's result may be a function of, nearest first."""
-    found: dict[Value, None] = {}
+    sources: dict[Value, None] = {}
     ahead = [op]
-    while ahead and len(found) < MOST:
+    while ahead and len(sources) < MOST:
         for value in ahead.pop(0).inputs:
-            if value.data and value not in found:
-                found[value] = None
+            if value.data and value not in sources:
+                sources[value] = None
                 if value.producer in usable:
                     ahead.append(value.producer)
-    return list(found)
+    return list(sources)
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.equal(one.double(), other.double())
+def _same(first: Tensor, second: Tensor) -> bool:
+    return first.shape == second.shape and torch.equal(first.double(), second.double())

@@ -15,7 +15,7 @@ from torch.nn.utils.parametrizations import _WeightNorm
 from slopewise.errors import ModelError
 from slopewise.init._expectation import fit
 from slopewise.init._reading import LAYERS
-from slopewise.modules import held, plain
+from slopewise.modules import parameters_of, plain
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -33,7 +33,7 @@ def layers_of(model: nn.Module) -> dict[nn.Module, str]:
         ModelError: there are none, or one has no shape or no values yet.
     """
     found: dict[nn.Module, str] = {}
-    for path, module, name, parameter in held(model):
+    for path, module, name, parameter in parameters_of(model):
         if not isinstance(module, LAYERS):
             continue
         if is_lazy(parameter):
@@ -53,7 +53,7 @@ def reasons_to_leave(
 ) -> dict[str, str]:
     """Return the reason for each layer that must not be changed, by its path."""
     holders: dict[int, str] = {}  # modules of other kinds, by the parameters that they hold
-    for path, module, _, parameter in held(model):
+    for path, module, _, parameter in parameters_of(model):
         if not isinstance(module, LAYERS):
             holders[id(parameter)] = f"{path} ({type(module).__name__})"
     reasons = {}

@@ -13,7 +13,7 @@ from slopewise.support import importer
 if TYPE_CHECKING:
     from slopewise.modules._roles import Role as Role
     from slopewise.modules._roles import current as current
-    from slopewise.modules._roles import held as held
+    from slopewise.modules._roles import parameters_of as parameters_of
     from slopewise.modules._roles import plain as plain
     from slopewise.modules._roles import role as role
     from slopewise.modules._roles import slope_name as slope_name
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __getattr__ = importer(
     __name__,
     {
-        "_roles": ("Role", "current", "held", "plain", "role", "slope_name"),
+        "_roles": ("Role", "current", "parameters_of", "plain", "role", "slope_name"),
         "_wrappers": ("Policy", "Unwrapped", "kind_of", "unwrap"),
     },
 )

@@ -44,7 +44,7 @@ def role(module: nn.Module, name: str) -> Role:
     return "norm or bias" if biased or _is_norm(module) else "weight"
 
 
-def held(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, nn.Parameter]]:
+def parameters_of(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, nn.Parameter]]:
     """Yield every parameter wherever it is held, as (path of the layer, layer, name in the layer, parameter).
 
     A parametrised tensor's parameters (`parametrizations.weight.original`) are the layer's, under the tensor's own

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from slopewise.modules import current, held
+from slopewise.modules import current, parameters_of
 from slopewise.monitor._packet import Packet, Part, Transfer
 from slopewise.monitor._sharded import Shards, is_sharded, local, whole
 from slopewise.optim import slope_name
@@ -103,7 +103,7 @@ class Parameters:
         self._sharded: dict[str, nn.Parameter] = {}
         self.notes: list[str] = []
         seen: set[nn.Parameter] = set()
-        for path, module, name, parameter in held(model):
+        for path, module, name, parameter in parameters_of(model):
             if parameter in seen:
                 continue
             seen.add(parameter)

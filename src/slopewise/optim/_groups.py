@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from slopewise.errors import SlopewiseWarning
-from slopewise.modules import Role, held, role
+from slopewise.modules import Role, parameters_of, role
 from slopewise.nn import SharedGradient
 from slopewise.optim._doubts import absurd_slope, all_zero, settings_to_doubt
 from slopewise.optim._shared import can_average, rule, set_shared_gradient, warn_of_sums
@@ -140,7 +140,7 @@ def param_groups(
     if shared_gradient is not None:
         deprecated("param_groups(shared_gradient=...)", "slopewise.set_shared_gradient(model, ...) before it")
         set_shared_gradient(model, shared_gradient)
-    entries = list(held(model))
+    entries = list(parameters_of(model))
     for path, module, name, parameter in entries:
         _check_groupable(parameter, f"{path}.{name}" if path else name, module)
     parameters = {id(parameter): parameter for *_, parameter in entries}

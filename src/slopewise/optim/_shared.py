@@ -8,7 +8,7 @@ from typing import get_args
 import torch
 
 from slopewise.errors import SlopewiseWarning
-from slopewise.modules import held, role
+from slopewise.modules import parameters_of, role
 from slopewise.nn import BatchNormPReLU, PReLU, SharedGradient
 
 _warned = False
@@ -46,7 +46,7 @@ def set_shared_gradient(model: torch.nn.Module, shared_gradient: SharedGradient)
         raise ValueError(f"shared_gradient must be 'mean' or 'sum', got {shared_gradient!r}")
     layers = {
         path: layer
-        for path, layer, name, _ in held(model)
+        for path, layer, name, _ in parameters_of(model)
         if role(layer, name) == "slope" and getattr(layer, "num_parameters", 0) == 1
     }
     global _warned  # noqa: PLW0603 - a caller who sets the rule needs no warning of it

@@ -32,9 +32,9 @@ _MOVES = frozenset(["permute", "transpose", "swapaxes", "swapdims", "movedim", "
 def axis_of(op: OpCall, shape: tuple[int, ...]) -> Axis | None:
     """The channels' dimension in an output of this shape; None if nothing says it."""
     dims = len(shape)
-    said = _said(op.name, dims)
-    if said is not None:
-        return Axis(said, op.name if isinstance(op.module, nn.Module) else f"{op.name}()")
+    dim = _natural_dim(op.name, dims)
+    if dim is not None:
+        return Axis(dim, op.name if isinstance(op.module, nn.Module) else f"{op.name}()")
     known = [(value, value.axis) for value in op.inputs if value.axis is not None]
     if not known:
         dim = _scaled(op, shape)
@@ -44,11 +44,11 @@ def axis_of(op: OpCall, shape: tuple[int, ...]) -> Axis | None:
         return _moved(op, source.shape, shape, axis)
     if len(source.shape) == dims and (op.name not in ("reshape", "view") or source.shape == shape):
         return axis  # elementwise, pooling, padding, slicing, concatenation, reductions that keep the dimension
-    kept = _kept(source.shape, shape, axis.dim)
-    return None if kept is None else Axis(kept, axis.evidence)
+    carried = _carried_dim(source.shape, shape, axis.dim)
+    return None if carried is None else Axis(carried, axis.evidence)
 
 
-def _said(name: str, dims: int) -> int | None:
+def _natural_dim(name: str, dims: int) -> int | None:
     """The dimension that a layer or function by its nature gives its channels in."""
     if name in _SPACE:
         return dims - 1 - _SPACE[name]
@@ -78,8 +78,8 @@ def _moved(op: OpCall, before: tuple[int, ...], after: tuple[int, ...], axis: Ax
     return Axis(dim, axis.evidence)
 
 
-def _kept(before: tuple[int, ...], after: tuple[int, ...], dim: int) -> int | None:
+def _carried_dim(before: tuple[int, ...], after: tuple[int, ...], dim: int) -> int | None:
     """The dimension that is as long, and has as many elements before it, as `dim` had."""
     ahead = prod(before[:dim])
-    found = [d for d, size in enumerate(after) if size == before[dim] and prod(after[:d]) == ahead]
-    return found[-1] if found else None
+    candidates = [d for d, size in enumerate(after) if size == before[dim] and prod(after[:d]) == ahead]
+    return candidates[-1] if candidates else None

@@ -175,21 +175,21 @@ class Inputs:
         return Inputs(args, kwargs)
 
 
-def tensors_in(found: Any) -> Iterator[Tensor]:
+def tensors_in(data: Any) -> Iterator[Tensor]:
     """Yield the tensors in inputs or outputs of a model: nested sequences, mappings and dataclasses.
 
     Example:
         >>> [tensor.item() for tensor in tensors_in({"a": torch.tensor(1), "b": [torch.tensor(2), None]})]
         [1, 2]
     """
-    if isinstance(found, Tensor):
-        yield found
-    elif isinstance(found, Mapping):
-        for item in found.values():
+    if isinstance(data, Tensor):
+        yield data
+    elif isinstance(data, Mapping):
+        for item in data.values():
             yield from tensors_in(item)
-    elif isinstance(found, (list, tuple, set, frozenset)):
-        for item in found:
+    elif isinstance(data, (list, tuple, set, frozenset)):
+        for item in data:
             yield from tensors_in(item)
-    elif dataclasses.is_dataclass(found) and not isinstance(found, type):
-        for part in dataclasses.fields(found):
-            yield from tensors_in(getattr(found, part.name))
+    elif dataclasses.is_dataclass(data) and not isinstance(data, type):
+        for part in dataclasses.fields(data):
+            yield from tensors_in(getattr(data, part.name))

@@ -207,13 +207,13 @@ class TraceRecorder(TorchFunctionMode):
 
     def _ends(self, op: OpCall, result: Any) -> None:
         op.number, self._count = self._count, self._count + 1
-        given = set(op.inputs)
+        operands = set(op.inputs)
         for value in op.inputs:
             value.users.append(op)
         plain = op.name.partition(".")[0].rstrip("_")
-        data = plain in _RANDOM or any(value.data for value in given)
+        data = plain in _RANDOM or any(value.data for value in operands)
         for tensor in tensors_in(result):
-            if data and self.values.get(tensor) in given:  # changed in place
+            if data and self.values.get(tensor) in operands:  # changed in place
                 self._write(tensor)
             value = Value(_shape(tensor), tensor.dtype, tensor.device, op, data=data)
             value.axis = None if tensor.is_nested else axis_of(op, value.shape)
@@ -229,8 +229,8 @@ class TraceRecorder(TorchFunctionMode):
             value = self.values[tensor] = dataclasses.replace(value, users=[], data=True, constant=None)
         return value  # type: ignore[no-any-return]
 
-    def _values(self, found: Any) -> list[Value]:
-        return [self._value(tensor) for tensor in tensors_in(found)]
+    def _values(self, data: Any) -> list[Value]:
+        return [self._value(tensor) for tensor in tensors_in(data)]
 
     def _write(self, tensor: Tensor) -> None:
         reference = _storage(tensor)

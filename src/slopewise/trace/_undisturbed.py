@@ -43,16 +43,16 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     Args:
         model: any module.
     """
-    buffers, left, restores = {id(buffer) for buffer in model.buffers()}, _MOST, []
-    for thing, outside in _held_by(model):
-        if isinstance(thing, Tensor):
-            size = 0 if id(thing) in buffers else thing.numel() * thing.element_size()
-            left -= size
-            restore = _keep_tensor(thing, values=size == 0 or left >= 0)
+    buffers, budget, restores = {id(buffer) for buffer in model.buffers()}, _MOST, []
+    for obj, outside in _objects_with_side(model):
+        if isinstance(obj, Tensor):
+            size = 0 if id(obj) in buffers else obj.numel() * obj.element_size()
+            budget -= size
+            restore = _keep_tensor(obj, values=size == 0 or budget >= 0)
         else:
-            restore = _kind_of(thing).keep(thing)
+            restore = _kind_of(obj).keep(obj)
             if restore is not None and outside:
-                restore = partial(_if_it_got_tensors, thing, set(map(id, _tensors_of(thing))), restore)
+                restore = partial(_if_it_got_tensors, obj, set(map(id, _tensors_of(obj))), restore)
         if restore is not None:
             restores.append(restore)
     draws = [_keep_draws(name) for name in ("random", "numpy.random") if name in sys.modules]
@@ -78,27 +78,27 @@ def held_by(model: nn.Module) -> Iterator[Any]:
         ...     def __init__(self):
         ...         super().__init__()
         ...         self.kept = {"features": [torch.ones(2)]}
-        >>> [thing for thing in held_by(Net()) if isinstance(thing, torch.Tensor)]
+        >>> [obj for obj in held_by(Net()) if isinstance(obj, torch.Tensor)]
         [tensor([1., 1.])]
     """
-    return (thing for thing, _ in _held_by(model))
+    return (obj for obj, _ in _objects_with_side(model))
 
 
-def _held_by(model: nn.Module) -> Iterator[tuple[Any, bool]]:
+def _objects_with_side(model: nn.Module) -> Iterator[tuple[Any, bool]]:
     """Yield the objects of `held_by`, each with whether only a function leads there."""
     seen: dict[int, Any] = {}
     inside: list[Any] = [model]
     outside: list[Any] = []
     while inside or outside:
         is_outside = not inside
-        thing = inside.pop() if inside else outside.pop()
-        if thing is None or isinstance(thing, _ATOMS) or id(thing) in seen:
+        obj = inside.pop() if inside else outside.pop()
+        if obj is None or isinstance(obj, _ATOMS) or id(obj) in seen:
             continue
-        seen[id(thing)] = thing  # kept, so that nothing else gets its id
-        kind = _kind_of(thing)
+        seen[id(obj)] = obj  # kept, so that nothing else gets its id
+        kind = _kind_of(obj)
         if kind is not _SKIPPED:
-            yield thing, is_outside
-            (outside if is_outside or kind.function else inside).extend(kind.parts(thing))
+            yield obj, is_outside
+            (outside if is_outside or kind.function else inside).extend(kind.parts(obj))
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ class _Kind:
     function: bool = False
 
 
-def _kind_of(thing: Any) -> _Kind:
-    return _kind(type(thing))  # type: ignore[arg-type]  # for mypy a class may have no hash
+def _kind_of(obj: Any) -> _Kind:
+    return _kind(type(obj))  # type: ignore[arg-type]  # for mypy a class may have no hash
 
 
 @cache
@@ -140,15 +140,15 @@ def _parts_of_function(function: FunctionType) -> Iterable[Any]:
     return (*(function.__closure__ or ()), *(function.__defaults__ or ()), function.__kwdefaults__)
 
 
-def _attributes(thing: Any) -> dict[str, Any]:
-    own = getattr(thing, "__dict__", None)
-    found = dict(own) if isinstance(own, dict) else {}
-    for base in type(thing).__mro__:
+def _attributes(obj: Any) -> dict[str, Any]:
+    own = getattr(obj, "__dict__", None)
+    attributes = dict(own) if isinstance(own, dict) else {}
+    for base in type(obj).__mro__:
         slots = vars(base).get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
-            if not name.startswith("__") and hasattr(thing, name):
-                found[name] = getattr(thing, name)
-    return found
+            if not name.startswith("__") and hasattr(obj, name):
+                attributes[name] = getattr(obj, name)
+    return attributes
 
 
 def _contents(cell: CellType) -> Any:
@@ -162,55 +162,57 @@ def _keep_tensor(tensor: Tensor, *, values: bool) -> _Restore | None:
     # A result with a graph is held, never written to; inference tensors cannot be written to outside inference mode.
     if tensor.grad_fn is not None or tensor.is_inference() or tensor.is_nested:
         return None
-    kept, requires_grad = tensor.detach().clone() if values else None, tensor.requires_grad
+    copy, requires_grad = tensor.detach().clone() if values else None, tensor.requires_grad
 
     def restore() -> None:
         if tensor.grad_fn is not None and not tensor._is_view():
             tensor.detach_()
         if tensor.is_leaf and tensor.requires_grad is not requires_grad:
             tensor.requires_grad_(requires_grad)
-        if kept is None:
+        if copy is None:
             return
-        if tensor.shape == kept.shape:
-            tensor.copy_(kept)
+        if tensor.shape == copy.shape:
+            tensor.copy_(copy)
         else:  # resized in place
-            tensor.data = kept
+            tensor.data = copy
 
     return restore
 
 
-def _tensors_of(thing: Any) -> list[Tensor]:
-    return list(tensors_in(list(_kind_of(thing).parts(thing))))
+def _tensors_of(obj: Any) -> list[Tensor]:
+    return list(tensors_in(list(_kind_of(obj).parts(obj))))
 
 
-def _if_it_got_tensors(thing: Any, before: set[int], restore: _Restore) -> None:
-    if any(id(tensor) not in before for tensor in _tensors_of(thing)):
+def _if_it_got_tensors(obj: Any, before: set[int], restore: _Restore) -> None:
+    if any(id(tensor) not in before for tensor in _tensors_of(obj)):
         restore()
 
 
-def _refill_dict(found: dict[Any, Any], kept: dict[Any, Any]) -> None:
-    if len(found) == len(kept) and all(a is b and found[a] is kept[b] for a, b in zip(found, kept, strict=True)):
+def _refill_dict(entries: dict[Any, Any], saved: dict[Any, Any]) -> None:
+    if len(entries) == len(saved) and all(
+        a is b and entries[a] is saved[b] for a, b in zip(entries, saved, strict=True)
+    ):
         return
-    base = OrderedDict if isinstance(found, OrderedDict) else dict  # not what a subclass makes of them
-    base.clear(found)
-    for key, value in kept.items():
-        base.__setitem__(found, key, value)
+    base = OrderedDict if isinstance(entries, OrderedDict) else dict  # not what a subclass makes of them
+    base.clear(entries)
+    for key, value in saved.items():
+        base.__setitem__(entries, key, value)
 
 
-def _refill(found: set[Any] | deque[Any], kept: list[Any]) -> None:
-    found.clear()
-    found.update(kept) if isinstance(found, set) else found.extend(kept)
+def _refill(items: set[Any] | deque[Any], saved: list[Any]) -> None:
+    items.clear()
+    items.update(saved) if isinstance(items, set) else items.extend(saved)
 
 
-def _refill_attributes(thing: Any, kept: dict[str, Any]) -> None:
-    own = getattr(thing, "__dict__", {})
-    for name in [name for name in own if name not in kept and name != _PARAMETERS]:
+def _refill_attributes(obj: Any, saved: dict[str, Any]) -> None:
+    own = getattr(obj, "__dict__", {})
+    for name in [name for name in own if name not in saved and name != _PARAMETERS]:
         del own[name]
-    for name, item in kept.items():
+    for name, item in saved.items():
         if name in own:
             own[name] = item
-        elif getattr(thing, name, _MISSING) is not item:  # a slot, or deleted
-            object.__setattr__(thing, name, item)
+        elif getattr(obj, name, _MISSING) is not item:  # a slot, or deleted
+            object.__setattr__(obj, name, item)
 
 
 def _without_hooks(module: nn.Module) -> list[dict[Any, Any]]:
@@ -218,8 +220,8 @@ def _without_hooks(module: nn.Module) -> list[dict[Any, Any]]:
     return [hooks for name, hooks in vars(module).items() if name in _HOOKS and not hooks]
 
 
-def _refill_module(module: nn.Module, kept: dict[str, Any], empty: list[dict[Any, Any]]) -> None:
-    _refill_attributes(module, kept)
+def _refill_module(module: nn.Module, saved: dict[str, Any], empty: list[dict[Any, Any]]) -> None:
+    _refill_attributes(module, saved)
     for hooks in empty:  # a first pass may register some, and a note elsewhere that it did
         hooks.clear()
 
@@ -238,10 +240,10 @@ def _keep_draws(module: str) -> _Restore:
 _KINDS = (
     _Kind((Tensor,), lambda _: ()),
     _Kind((torch.Generator,), lambda _: (), lambda draws: partial(draws.set_state, draws.get_state())),
-    _Kind((dict,), dict.values, lambda found: partial(_refill_dict, found, dict(found))),
-    _Kind((list,), lambda found: found, lambda found: partial(list.__setitem__, found, slice(None), list(found))),
-    _Kind((set, deque), lambda found: found, lambda found: partial(_refill, found, list(found))),
-    _Kind((tuple, frozenset), lambda found: found),
+    _Kind((dict,), dict.values, lambda items: partial(_refill_dict, items, dict(items))),
+    _Kind((list,), lambda items: items, lambda items: partial(list.__setitem__, items, slice(None), list(items))),
+    _Kind((set, deque), lambda items: items, lambda items: partial(_refill, items, list(items))),
+    _Kind((tuple, frozenset), lambda items: items),
     _Kind((CellType,), lambda cell: [_contents(cell)], lambda cell: partial(_refill_cell, cell, _contents(cell))),
     _Kind((FunctionType,), _parts_of_function, function=True),
     _Kind((MethodType,), lambda method: [method.__self__, method.__func__], function=True),
@@ -259,7 +261,7 @@ _KINDS = (
 )
 _OBJECT = _Kind(
     (object,),
-    lambda thing: _attributes(thing).values(),
-    lambda thing: partial(_refill_attributes, thing, _attributes(thing)),
+    lambda obj: _attributes(obj).values(),
+    lambda obj: partial(_refill_attributes, obj, _attributes(obj)),
 )
 _SKIPPED = _Kind((), lambda _: ())

@@ -62,23 +62,23 @@ class Activation:
 
 def activations_in(call: ModuleCall) -> Iterator[tuple[OpCall | ModuleCall, Activation]]:
     """Every activation that a call applies, with the step that gives its output."""
-    found = activation_of(call)
-    if found is not None:
-        yield call, found
+    activation = activation_of(call)
+    if activation is not None:
+        yield call, activation
         return
     own = [step for step in call.steps if isinstance(step, OpCall)]
     whole = {w.ops[-1]: w for w in written_out(own, lambda op: _of_function(op) is not None)}
     parts = {op for w in whole.values() for op in w.ops}
-    within: list[tuple[OpCall | ModuleCall, Activation]] = []
+    activations: list[tuple[OpCall | ModuleCall, Activation]] = []
     for step in call.steps:
         if isinstance(step, ModuleCall):
-            within += activations_in(step)
+            activations += activations_in(step)
         elif step in whole:
-            within.append((step, _of_written(whole[step])))
-        elif step not in parts and (found := activation_of(step)) is not None:
-            within.append((step, found))
-    unknown = None if within else _unknown(call)
-    yield from within if unknown is None else [(call, unknown)]
+            activations.append((step, _of_written(whole[step])))
+        elif step not in parts and (activation := activation_of(step)) is not None:
+            activations.append((step, activation))
+    unknown = None if activations else _unknown(call)
+    yield from activations if unknown is None else [(call, unknown)]
 
 
 def activation_of(step: OpCall | ModuleCall) -> Activation | None:
@@ -105,16 +105,16 @@ def _of_whole(call: ModuleCall) -> Activation | None:
 
 def _tried(call: ModuleCall, output: Value) -> tuple[Kind | None, nn.Module | None]:
     """The kind of a module that takes settings, or is a script, by what it computes, and one that computes the same."""
-    module, other = call.module, other_kind_of(call.module)
-    if not (other or isinstance(module, torch.jit.ScriptModule)) or _has_state(module):
-        return other, None
-    if call.inputs[0].shape != output.shape or other is NAMED["glu"]:
-        return other, None
+    module, known_kind = call.module, other_kind_of(call.module)
+    if not (known_kind or isinstance(module, torch.jit.ScriptModule)) or _has_state(module):
+        return known_kind, None
+    if call.inputs[0].shape != output.shape or known_kind is NAMED["glu"]:
+        return known_kind, None
     try:
-        found = of_function(lambda x: module(x) if other is None else type(module).forward(module, x))
+        match = of_function(lambda x: module(x) if known_kind is None else type(module).forward(module, x))
     except Exception:  # a script can raise anything on other shapes than it is made for
-        found = None
-    return (other, None) if found is None else found
+        match = None
+    return (known_kind, None) if match is None else match
 
 
 def _of_module(call: ModuleCall) -> Activation | None:
@@ -123,13 +123,19 @@ def _of_module(call: ModuleCall) -> Activation | None:
     if not any(isinstance(step, OpCall) for step in call.steps) or not call.inputs or len(call.outputs) != 1:
         return None
     source, result, module = call.inputs[0], call.outputs[0], call.module
-    found = _of_function(ops[0]) if len(ops) == 1 else None
-    if found is not None:
-        learned = found.kind.name == "prelu" and isinstance(module, nn.PReLU) and _takes_only(ops[0], module.weight)
-        whole = (found.input, found.output) == (source, result) and not found.fixed and not _has_state(module)
-        if not whole and not (learned and (found.input, found.output) == (source, result)):
+    activation = _of_function(ops[0]) if len(ops) == 1 else None
+    if activation is not None:
+        learned = (
+            activation.kind.name == "prelu" and isinstance(module, nn.PReLU) and _takes_only(ops[0], module.weight)
+        )
+        whole = (
+            (activation.input, activation.output) == (source, result)
+            and not activation.fixed
+            and not _has_state(module)
+        )
+        if not whole and not (learned and (activation.input, activation.output) == (source, result)):
             return None
-        return Activation(found.kind, module, source, result, found.inplace, same=found.module)
+        return Activation(activation.kind, module, source, result, activation.inplace, same=activation.module)
     region = _whole_region(call, ops)
     out = written(region, source) if region and not _has_state(module) else None
     if out is None:
@@ -147,8 +153,8 @@ def _whole_region(call: ModuleCall, ops: list[OpCall]) -> tuple[OpCall, ...]:
     if not 0 < len(ops) <= MOST or {value for value in call.inputs if value.data} != {call.inputs[0]}:
         return ()
     region = region_of(ops[-1], call.inputs[0], {*ops}) if ops[-1].outputs == call.outputs else ()
-    others = [op for op in ops if op not in region and any(value.data for value in op.outputs)]
-    return () if others else region
+    outside = [op for op in ops if op not in region and any(value.data for value in op.outputs)]
+    return () if outside else region
 
 
 def _unknown(call: ModuleCall) -> Activation | None:
@@ -161,10 +167,10 @@ def _unknown(call: ModuleCall) -> Activation | None:
     return Activation(kind, call.module, call.inputs[0], call.outputs[0], inplace=False, ops=region)
 
 
-def _of_written(found: Written) -> Activation:
-    owner = type(found.ops[-1].call.module).__name__
-    fixed = f"{owner} computes it with tensors of its own, which a torch.nn.PReLU could hold" if found.own else ""
-    return Activation(found.kind, found.module, found.input, found.output, found.inplace, found.ops, fixed)
+def _of_written(form: Written) -> Activation:
+    owner = type(form.ops[-1].call.module).__name__
+    fixed = f"{owner} computes it with tensors of its own, which a torch.nn.PReLU could hold" if form.own else ""
+    return Activation(form.kind, form.module, form.input, form.output, form.inplace, form.ops, fixed)
 
 
 def _ops_of(call: ModuleCall) -> list[OpCall]:
@@ -184,8 +190,8 @@ def _has_state(module: nn.Module) -> bool:
 
 
 def _of_function(op: OpCall) -> Activation | None:
-    kind, other = kind_of_function(op.function), other_kind_of_function(op.function)
-    known = kind or other
+    kind, unconverted = kind_of_function(op.function), other_kind_of_function(op.function)
+    known = kind or unconverted
     if known is None or not op.inputs or len(op.outputs) != 1:
         return None
     if known.name == "prelu":
@@ -194,15 +200,15 @@ def _of_function(op: OpCall) -> Activation | None:
     inplace = changes_input(op) or _flag(op, known)
     settings = _settings(op, known) | ({"inplace": True} if inplace and kind is not None else {})
     module = known.module(**settings)
-    if other is not None and other.name != "glu":
-        known, module = of_function(module, inplace=inplace) or (other, module)
+    if unconverted is not None and unconverted.name != "glu":
+        known, module = of_function(module, inplace=inplace) or (unconverted, module)
     return Activation(known, module, op.inputs[0], op.outputs[0], inplace, (op,))
 
 
 def _settings(op: OpCall, kind: Kind) -> dict[str, Any]:
-    given: dict[str, Any] = dict(zip(kind.settings, op.args[1:], strict=False))
-    given.update({key: value for key, value in op.kwargs.items() if key in kind.settings})
-    return given
+    settings: dict[str, Any] = dict(zip(kind.settings, op.args[1:], strict=False))
+    settings.update({key: value for key, value in op.kwargs.items() if key in kind.settings})
+    return settings
 
 
 def _flag(op: OpCall, kind: Kind) -> bool:
