@@ -23,11 +23,11 @@ from slopewise.recording import to_line as to_line
 from slopewise.support import importer
 
 if TYPE_CHECKING:
+    from slopewise.modules import learned_slopes as learned_slopes
     from slopewise.monitor import sinks as sinks
     from slopewise.monitor._monitor import Monitor as Monitor
     from slopewise.monitor._monitor import watch as watch
     from slopewise.monitor._parameters import SlopeStates as SlopeStates
-    from slopewise.monitor._parameters import learned_slopes as learned_slopes
     from slopewise.monitor._probe import Probe as Probe
     from slopewise.monitor._tally import UnitStates as UnitStates
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from slopewise.modules import current, parameters_of
+from slopewise.modules import applied_slopes, learned_slopes, parameters_of
 from slopewise.monitor._packet import Packet, Part, Transfer
 from slopewise.monitor._sharded import Shards, is_sharded, local, whole
 from slopewise.optim import slope_name
@@ -20,25 +20,6 @@ from slopewise.slopes import SlopeSummary, summarise
 
 _DECAY = 0.9  # of the averages behind signal-to-noise: about the latest ten samples count
 _FEWEST = 3  # samples that give a standard deviation
-
-
-def learned_slopes(module: nn.Module) -> Tensor:
-    """Return the slopes that a PReLU or a fused layer learns, detached and flat; of others, an empty tensor.
-
-    Example:
-        >>> learned_slopes(nn.PReLU(2)), learned_slopes(nn.ReLU())
-        (tensor([0.2500, 0.2500]), tensor([]))
-    """
-    name = slope_name(module)
-    if name is None:
-        return torch.empty(0)
-    return _applied(module, current(module, name))
-
-
-def _applied(module: nn.Module, slopes: Tensor) -> Tensor:
-    """Return the slopes as a layer applies them: within its bounds, which a step may have moved them out of."""
-    bounds, slopes = getattr(module, "bounds", None), slopes.detach().flatten()
-    return slopes if bounds is None else slopes.clamp(*bounds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +116,7 @@ class Parameters:
     def _values(self, path: str) -> Tensor:
         """Return the slopes of a layer; sharded ones are the optimizer's, which the layer itself may not hold now."""
         module, sharded = self._slopes[path], self._sharded.get(path)
-        return learned_slopes(module) if sharded is None else _applied(module, sharded)
+        return learned_slopes(module) if sharded is None else applied_slopes(module, sharded)
 
     @torch.no_grad()
     def before(self, optimizer: torch.optim.Optimizer) -> None:
