@@ -16,14 +16,16 @@ class MetricRecord:
     Attributes:
         name: Name in records, code and keys of JSON: `accuracy`, `loss`, `psnr`, ...
         title: Name in print, to follow "test" or "validation".
-        unit: Unit of `scale` times a score, and of differences between such: `points`, `dB`, `nats`.
+        unit: Unit of `scale` times a score, and of differences between such: `points`, `dB`, `nats`. Scores are printed
+            in "%" if it is "points", which are percentage points: `scale` is 100 then.
         better: Direction that is an improvement.
         scale: Factor from a stored score to the number in print; 100 turns a fraction into points.
         digits: Number of decimals in print.
-        chance: Score of a model that knows nothing, which is what a diverged trial counts with; None where no such
-            value is known, so that pairs with a diverged trial are left out.
-        span: Largest possible difference between two scores; None for no limit.
-        per_image: True if the score is the mean over the images of the part, each of which counts 0 or 1.
+        chance: Score, before `scale`, of a model that knows nothing, which is what a diverged trial counts with; None
+            where no such value is known, so that pairs with a diverged trial are left out.
+        span: Largest possible difference between two scores, before `scale`; None for no limit.
+        per_image: True if the score is the mean over the images of the part, each of which counts 0 or 1. Its sampling
+            error is then known, by which "did not learn" and the least width of intervals are judged.
     """
 
     name: str

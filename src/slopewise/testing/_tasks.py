@@ -63,6 +63,14 @@ def _check_metrics(task: Task, data: ImageData) -> None:
         assert metric.better in ("higher", "lower"), f"metric {metric.name}: better is {metric.better!r}"
         assert metric.scale > 0, f"metric {metric.name}: scale is {metric.scale}"
         assert metric.chance is None or math.isfinite(metric.chance), f"metric {metric.name}: chance is {metric.chance}"
+        assert metric.unit != "%", f"metric {metric.name}: its unit is 'points', in which differences are; % is printed"
+        points = metric.unit == "points"
+        assert (metric.scale == 100) == points, (
+            f"metric {metric.name}: unit {metric.unit!r} with scale {metric.scale:g}"
+        )
+        low, high = (0, metric.span) if metric.span is not None and points else (-math.inf, math.inf)
+        in_range = metric.chance is None or low <= metric.chance <= high
+        assert in_range, f"metric {metric.name}: chance {metric.chance} is before scale, so between {low} and {high:g}"
 
 
 def _check_shapes(task: Task, output: Tensor, targets: Tensor, data: ImageData) -> None:
@@ -100,5 +108,8 @@ def _check_scores(task: Task, output: Tensor, targets: Tensor, data: ImageData) 
     for name, score in scores.items():
         assert score.shape == (), f"score {name} must be one number"
         assert score.dtype == torch.float64, f"score {name} must be float64, not {score.dtype}"
+        whole_images = score.item() * len(targets)
+        if {metric.name: metric for metric in task.metrics(data)}[name].per_image:
+            assert abs(whole_images - round(whole_images)) < 1e-6, f"score {name} is per_image, but no count of images"
         message = f"score {name} depends on how the images are cut into batches"
         torch.testing.assert_close(cut.compute()[name], score, rtol=1e-9, atol=1e-9, msg=message)

@@ -15,6 +15,11 @@ its thresholds, made by `threshold`; subclasses are frozen dataclasses without b
 of a place, so a rule does not remember what it has raised. What earlier samples showed is in `past`: a rule holds no
 state, reads no clock and draws no random numbers, so that equal samples give equal alarms.
 
+Fields of samples are documented in `slopewise.recording.Sample` and the classes that it holds, slopes as a whole in
+`SlopeSummary`, past samples in `Past`. A figure that could not be measured is None, and may be NaN in a file: a rule
+checks that first. "In a row" counts sampled steps, which are `every` steps apart. Ids of alarms about slopes begin with
+"slope-".
+
 A module in the folder `rules` is found by itself, and its thresholds become fields of `Thresholds`. Rules from
 elsewhere are added by `register`. `slopewise.testing.check_alarm_rule` tells whether a rule keeps this contract.
 """
@@ -137,7 +142,8 @@ class AlarmRule(ABC, Generic[Subject]):
         """Return what the rule says of slopes whose history is unknown; None by default.
 
         `slopewise inspect` asks this. A rule that answers also sets `meaning`, and must agree with `judge`: it answers
-        if, and only if, `judge` finds fault with a layer that has had these slopes for long.
+        if, and only if, `judge` finds fault with a layer that has had these slopes for long. Leave it out if a verdict
+        needs the history of a run. The evidence of a rule that answers begins with "N of M slopes".
         """
         del summary
         return None

@@ -13,7 +13,7 @@ from slopewise.recording.alarms.rules import shipped
 from slopewise.support import Registry
 
 AlarmId = str
-SHIPPED: Mapping[AlarmId, AlarmRule[Any]] = {rule.id: rule for rule in shipped()}
+SHIPPED: Mapping[AlarmId, AlarmRule[Any]] = {rule.id: rule for rule in shipped()}  # `shipped` refuses equal ids
 ALARM_IDS: tuple[AlarmId, ...] = tuple(SHIPPED)  # the most serious first
 
 _SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

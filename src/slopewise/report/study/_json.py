@@ -15,11 +15,11 @@ from slopewise.report.study._status import status_json
 def to_json(study: StudyRecord) -> dict[str, Any]:
     """Return the object of `slopewise run --json`: plain data for strict JSON parsers, without NaN or infinity.
 
-    Keys: `name`, `control`, `margin` (points), `seeds`, `chance` (percent), `trials` (counts, in all and by arm, and
-    the names of damaged ones), `arms` (figures of each arm), `contrasts` (primary, then secondary), `converged`
-    (the primary ones without the pairs in which a trial diverged), `pairing`, `target`, `diverged` and `failed`
-    (trials), `cautions`, `alarms`, `data`, `environments`, `spec`. A contrast has the fields of
-    `slopewise.analysis.Contrast` and its `sentence`.
+    Keys: `name`, `control`, `metric` (the primary one: name, title, unit, ...), `margin`, `chance`, `target` and the
+    scores of `arms` (in the unit of that metric in print: percent or points of accuracy), `seeds`, `trials` (counts, in
+    all and by arm, and the names of damaged ones), `contrasts` (primary, then secondary), `converged` (the primary ones
+    without the pairs in which a trial diverged), `pairing`, `diverged` and `failed` (trials), `cautions`, `alarms`,
+    `data`, `environments`, `spec`. A contrast has the fields of `slopewise.analysis.Contrast` and its `sentence`.
 
     Example:
         >>> from slopewise.testing import synthetic_study
@@ -35,6 +35,7 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
     result = {
         "name": study.spec.get("name"),
         "control": study.control,
+        "metric": asdict(study.primary),
         "margin": study.margin,
         "seeds": study.seeds,
         "chance": None if study.primary.chance is None else study.primary.scale * study.primary.chance,

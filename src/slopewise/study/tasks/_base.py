@@ -4,6 +4,12 @@ A task states the loss of an output, the metrics that networks are scored by (th
 study's verdicts are about), the value of each for a network that knows nothing, and the shape of output that it
 expects. The training loop, the divergence guard and the recorder know nothing else of it.
 
+Metrics are `slopewise.records.MetricRecord`, which documents each field. `chance` and `span` are in the unit of the
+scores themselves, before `scale`: balanced accuracy over ten classes, a fraction that is printed in percent, is
+`MetricRecord("balanced_accuracy", "balanced accuracy", "points", "higher", scale=100, digits=2, chance=0.1, span=1)`.
+The primary metric is that of verdicts, margin, curves and the terminal; the others are exploratory contrasts, on the
+page and in JSON, without chance.
+
 A task is a class in a file of this folder, or a user's own, named in the spec as `module:Class`. It is made in every
 process from the spec's options, so it holds no state of a trial. `slopewise.testing.check_task` checks the contract.
 """

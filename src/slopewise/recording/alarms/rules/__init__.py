@@ -1,4 +1,8 @@
-"""The rules that come with slopewise, one file each. A new file in this folder is a new alarm."""
+"""The rules that come with slopewise, one file each. A new file in this folder is a new alarm.
+
+A file here imports `alarms._base`, `alarms._past` and `recording._sample` themselves: the public names of `recording`
+import this folder. Rules share pairs of thresholds in `_shared.py`; each has a `rank` of its own, which orders alarms.
+"""
 
 from __future__ import annotations
 
@@ -22,4 +26,8 @@ def shipped() -> tuple[AlarmRule[Any], ...]:
         and value.__module__ == module.__name__
         and not inspect.isabstract(value)
     ]
+    by_id: dict[str, type[AlarmRule[Any]]] = {}
+    for rule in classes:
+        if (other := by_id.setdefault(rule.id, rule)) is not rule:
+            raise ValueError(f"two rules have the id '{rule.id}': {other.__module__} and {rule.__module__}; rename one")
     return tuple(sorted((rule() for rule in classes), key=lambda rule: rule.rank))
