@@ -1,6 +1,7 @@
 """A Conv-BatchNorm-PReLU block from 3 to 16 channels: one shared slope, then one slope per channel.
 
-The gradient of the shared slope is the sum over all 16 channels, so that one step takes it about 16 times as far.
+The gradient of the shared slope is the mean over all 16 channels. With the sum, as in PyTorch, one step would take it
+16 times as far.
 """
 
 import torch
@@ -25,5 +26,5 @@ def rounded(slopes: torch.Tensor) -> list[float]:
 
 torch.manual_seed(0)
 images = torch.randn(1, 3, 32, 32)
-show("shared", sw.ConvBNPReLU(3, 16, num_parameters=1), images)
+show("shared", sw.ConvBNPReLU(3, 16, num_parameters=1, shared_gradient="mean"), images)
 show("per channel", sw.ConvBNPReLU(3, 16), images)

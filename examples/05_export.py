@@ -19,7 +19,7 @@ class Net(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = sw.ConvBNPReLU(3, 16)
-        self.block = sw.ConvBNPReLU(16, 16, num_parameters=1)
+        self.block = sw.ConvBNPReLU(16, 16, num_parameters=1, shared_gradient="mean")
         self.head = torch.nn.Linear(16, 4)
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:

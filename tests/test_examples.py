@@ -58,7 +58,7 @@ def conv_bn_prelu(output):
     assert per_channel == [0.25] * 16
     shared, per_channel = numbers("slopes after", output)
     # The loss is the mean of a²x² over x ≤ 0, and more: x is normalised, so its gradient is 2a·mean(x², x ≤ 0) ≈ a.
-    # Of the slope that 16 channels share it is their mean, which param_groups asks for.
+    # Of the slope that 16 channels share it is their mean, as the layer is told.
     assert shared == [pytest.approx(0.25 - 0.125 / 16, abs=0.001)]
     assert per_channel == [pytest.approx(0.25 - 0.125 / 16, abs=0.001)] * 16
     assert len(set(per_channel)) > 1

@@ -79,10 +79,12 @@ def batch_norm_candidates(size: Size, layout: str, dtype: str, residual: str, *,
 
     def fused(low_memory: bool) -> _Function:
         running = torch.zeros_like(scale), torch.ones_like(scale)
-        layer: _Function = functional.batch_norm_add_prelu if added else functional.batch_norm_prelu
 
         def function(x: Tensor, scale: Tensor, shift: Tensor, *added: Tensor) -> Tensor:
-            return layer(x, *added, slope, *running, scale, shift, training=True, low_memory=low_memory)
+            options: dict[str, Any] = {"slope": slope, "training": True, "low_memory": low_memory}
+            if added:
+                return functional.batch_norm_add_prelu(x, *running, scale, shift, residual=added[0], **options)
+            return functional.batch_norm_prelu(x, *running, scale, shift, **options)
 
         return function
 

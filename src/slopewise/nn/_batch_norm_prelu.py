@@ -177,7 +177,7 @@ class BatchNormPReLU(_BatchNorm):
         if all are equal, and otherwise a `slopewise.PReLU` that requires no gradient.
 
         Example:
-            >>> BatchNormPReLU2d(8, 1, init=0.0, learnable=False).unfuse()[1]
+            >>> BatchNormPReLU2d(8, num_parameters=1, init=0.0, learnable=False).unfuse()[1]
             ReLU()
         """
         bn = pair.plain(self, self.stock)

@@ -145,8 +145,7 @@ def use_kernels(enabled: bool) -> Iterator[None]:
         RuntimeError: `enabled` is True, but the kernels are not loaded.
 
     Example:
-        >>> from slopewise.errors import KernelsWarning
-    from slopewise.nn.functional import prelu
+        >>> from slopewise.nn.functional import prelu
         >>> with use_kernels(enabled=False):
         ...     prelu(torch.tensor([-2.0, 3.0]), torch.tensor([0.25]))
         tensor([-0.5000,  3.0000])
