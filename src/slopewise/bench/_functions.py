@@ -114,13 +114,13 @@ def _tensors(count: int, size: Size, layout: str, dtype: str) -> list[Tensor]:
 
 def _passes(function: _Function, inputs: tuple[Tensor, ...], grad: Tensor, *parameters: Tensor) -> ByPass:
     """Return the three passes of a function; it holds `parameters` itself, which get gradients like the inputs."""
-    wanted = (*inputs, *parameters)
+    differentiated = (*inputs, *parameters)
     # Built before its first backward pass: a forward pass in between may change running statistics that it has saved.
     graph = cache(lambda: function(*inputs))
     return {
         "forward": lambda: function(*inputs),
-        "backward": lambda: torch.autograd.grad(graph(), wanted, grad, retain_graph=True),
-        "both": lambda: torch.autograd.grad(function(*inputs), wanted, grad),
+        "backward": lambda: torch.autograd.grad(graph(), differentiated, grad, retain_graph=True),
+        "both": lambda: torch.autograd.grad(function(*inputs), differentiated, grad),
     }
 
 

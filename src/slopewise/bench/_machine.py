@@ -29,11 +29,11 @@ def caches(folder: Path) -> dict[str, str]:
         >>> caches(Path("no such folder"))
         {}
     """
-    found = {}
+    sizes = {}
     for index in sorted(folder.glob("index*")):
         level, kind, size = ((index / name).read_text(encoding="ascii").strip() for name in ("level", "type", "size"))
-        found[f"L{level}{'' if kind == 'Unified' else ' ' + kind.lower()}"] = size
-    return found
+        sizes[f"L{level}{'' if kind == 'Unified' else ' ' + kind.lower()}"] = size
+    return sizes
 
 
 def heading(facts: dict[str, Any]) -> str:

@@ -68,16 +68,16 @@ def run_jobs(jobs: Iterable[Job], say: Callable[[str], None]) -> list[Measuremen
     """Run the jobs one after another, and announce each with its number and description.
 
     Example:
-        >>> found = run_jobs([("nothing", list), ("nothing again", list)], print)
+        >>> measurements = run_jobs([("nothing", list), ("nothing again", list)], print)
         1/2 nothing
         2/2 nothing again
     """
     jobs = list(jobs)
-    found = []
+    measurements = []
     for number, (words, measure) in enumerate(jobs, start=1):
         say(f"{number}/{len(jobs)} {words}")
-        found += measure()
-    return found
+        measurements += measure()
+    return measurements
 
 
 def _rounded(value: float) -> float:

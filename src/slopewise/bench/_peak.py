@@ -22,12 +22,12 @@ from slopewise.bench._networks import batch_of, seeded, training_step
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def main(settings: str) -> None:
+def main(arguments: str) -> None:
     """Print the rise in this process's resident memory during one step, in bytes."""
-    wanted = json.loads(settings)
-    torch.set_num_threads(wanted["threads"])
-    model = seeded(wanted["network"], wanted["variant"], wanted["layout"], wanted["width"])
-    images, labels = batch_of(wanted["batch"], wanted["layout"])
+    settings = json.loads(arguments)
+    torch.set_num_threads(settings["threads"])
+    model = seeded(settings["network"], settings["variant"], settings["layout"], settings["width"])
+    images, labels = batch_of(settings["batch"], settings["layout"])
     step = training_step(model)
     step(images[:2], labels[:2])
     step(images[:2], labels[:2])

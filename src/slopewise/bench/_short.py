@@ -100,8 +100,8 @@ def answers(measurements: Iterable[Measurement]) -> list[str]:
         stock BatchNorm+PReLU 2.50.
     """
     by_question: dict[str, list[Measurement]] = {}
-    for found in measurements:
-        by_question.setdefault(found.question, []).append(found)
+    for measurement in measurements:
+        by_question.setdefault(measurement.question, []).append(measurement)
     return [_line(answer, *by_question[answer.question]) for answer in _ANSWERS if answer.question in by_question]
 
 
@@ -112,5 +112,5 @@ def _line(answer: _Answer, first: Measurement, *others: Measurement) -> str:
     return f"{answer.sentence.format(_times(first, answer.ours))} ({where}{elsewhere}); {beside}."
 
 
-def _times(found: Measurement, name: str) -> str:
-    return f"{found.ratio(name).median:.2f}"
+def _times(measurement: Measurement, name: str) -> str:
+    return f"{measurement.ratio(name).median:.2f}"

@@ -23,9 +23,9 @@ def print_measurements(measurements: Sequence[Measurement], console: Console) ->
     Up to four cases are shown side by side, with a row for each candidate and the interquartile range of the rounds'
     ratios. More cases get a row each.
     """
-    for _, group in groupby(measurements, key=lambda found: (found.question, tuple(found.case), tuple(found.values))):
-        found = list(group)
-        console.print(_beside(found) if len(found) <= _FEW else _under(found))
+    for _, group in groupby(measurements, key=lambda row: (row.question, tuple(row.case), tuple(row.values))):
+        cases = list(group)
+        console.print(_beside(cases) if len(cases) <= _FEW else _under(cases))
         console.print()
 
 
@@ -38,13 +38,13 @@ def print_findings(findings: Sequence[Finding], console: Console) -> None:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column(words("worst case, [middle half of the rounds]"))
     for target, group in groupby(findings, key=lambda finding: finding.target):
-        found = sorted(group, key=lambda finding: finding.ratio.median)
-        best, worst, kept = found[0].ratio.median, found[-1], sum(finding.holds for finding in found)
+        cases = sorted(group, key=lambda finding: finding.ratio.median)
+        best, worst, holding = cases[0].ratio.median, cases[-1], sum(finding.holds for finding in cases)
         table.add_row(
             words(target.words),
             f"{target.at_most:.2f}",
-            f"{best:.2f}" if len(found) == 1 else f"{best:.2f} to {worst.ratio.median:.2f}",
-            words(f"{kept} of {len(found)}", style="green" if worst.holds else "red"),
+            f"{best:.2f}" if len(cases) == 1 else f"{best:.2f} to {worst.ratio.median:.2f}",
+            words(f"{holding} of {len(cases)}", style="green" if worst.holds else "red"),
             words(f"{_words(worst.case)} [{worst.ratio.low:.2f}, {worst.ratio.high:.2f}]"),
         )
     console.print(table)
@@ -63,21 +63,21 @@ def quantity(value: float, unit: Unit) -> str:
     return f"{value / scale:.3g} {name}"
 
 
-def _beside(found: list[Measurement]) -> Table:
-    table = _table(found[0].question)
-    for measurement in found:
+def _beside(measurements: list[Measurement]) -> Table:
+    table = _table(measurements[0].question)
+    for measurement in measurements:
         table.add_column(words(_words(measurement.case)), justify="right")
-    for name in found[0].values:
-        table.add_row(name, *(_cell(measurement, name) for measurement in found))
+    for name in measurements[0].values:
+        table.add_row(name, *(_cell(measurement, name) for measurement in measurements))
     return table
 
 
-def _under(found: list[Measurement]) -> Table:
-    base, *others = found[0].values
-    table = _table(found[0].question)
+def _under(measurements: list[Measurement]) -> Table:
+    base, *others = measurements[0].values
+    table = _table(measurements[0].question)
     for name in (base, *others):
         table.add_column(name, justify="right")
-    for measurement in found:
+    for measurement in measurements:
         ratios = (f"{measurement.ratio(name).median:.2f}" for name in others)
         table.add_row(words(_words(measurement.case)), quantity(measurement.median(base), measurement.unit), *ratios)
     return table

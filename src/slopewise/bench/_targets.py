@@ -37,13 +37,13 @@ class Target:
     where: dict[str, str] = field(default_factory=dict)
     large: bool = False
 
-    def covers(self, found: Measurement) -> bool:
+    def covers(self, measurement: Measurement) -> bool:
         """Return True if the target applies to this case, and both candidates were measured in it."""
         return (
-            found.question == self.question
-            and {self.of, self.to} <= found.values.keys()
-            and self.where.items() <= found.case.items()
-            and (not self.large or prod(map(int, found.case["size"].split("x"))) > 1_000_000)
+            measurement.question == self.question
+            and {self.of, self.to} <= measurement.values.keys()
+            and self.where.items() <= measurement.case.items()
+            and (not self.large or prod(map(int, measurement.case["size"].split("x"))) > 1_000_000)
         )
 
 
@@ -100,8 +100,8 @@ def judge(measurements: Iterable[Measurement], targets: Iterable[Target] = TARGE
     """
     measurements = list(measurements)
     return [
-        Finding(target, dict(found.case), found.ratio(target.of, target.to))
+        Finding(target, dict(measurement.case), measurement.ratio(target.of, target.to))
         for target in targets
-        for found in measurements
-        if target.covers(found)
+        for measurement in measurements
+        if target.covers(measurement)
     ]

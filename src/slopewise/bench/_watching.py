@@ -65,8 +65,8 @@ def _measure(variant: str, layout: str, batch: int, width: int, rounds: int) -> 
     seconds: dict[str, tuple[float, ...]] = {}
     # The addresses of a network's tensors change the time of a step by about 1 %: build it several times.
     for number in range(builds):
-        found = _by_turns(build, images, labels, rounds=rounds // builds + (number < rounds % builds))
-        seconds = {name: seconds.get(name, ()) + times for name, times in found.items()}
+        turns = _by_turns(build, images, labels, rounds=rounds // builds + (number < rounds % builds))
+        seconds = {name: seconds.get(name, ()) + times for name, times in turns.items()}
     fifties = _fifties(build(), images, labels, rounds=max(3, rounds // 3))
     return [Measurement(STEP, case, seconds, "s"), Measurement(MANY, case, fifties, "s")]
 
@@ -111,22 +111,22 @@ def statistics_hooks(model: nn.Module) -> dict[str, list[tuple[float, float, flo
     Example:
         >>> import torch
         >>> net = nn.Sequential(nn.Flatten(), nn.ReLU())
-        >>> found = statistics_hooks(net)
+        >>> statistics = statistics_hooks(net)
         >>> _ = net(torch.tensor([[-1.0, 1.0]]))
-        >>> found["1"][0][2]
+        >>> statistics["1"][0][2]
         0.5
     """
-    found: dict[str, list[tuple[float, float, float]]] = {}
+    statistics: dict[str, list[tuple[float, float, float]]] = {}
 
     def record(name: str, module: nn.Module, args: Any, output: Tensor) -> None:  # noqa: ARG001
         output = output.detach().float()
         near = (output <= 0.05).sum().item() / output.numel()
-        found.setdefault(name, []).append((output.mean().item(), output.std().item(), near))
+        statistics.setdefault(name, []).append((output.mean().item(), output.std().item(), near))
 
     for name, module in model.named_modules():
         if not module._modules:
             module.register_forward_hook(partial(record, name))
-    return found
+    return statistics
 
 
 class NaiveHooks:
@@ -137,13 +137,13 @@ class NaiveHooks:
         >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
         >>> step = NaiveHooks(net, lambda: net(torch.ones(1, 2)).sum().backward())
         >>> step()
-        >>> sorted(step.found["1"])[:2], "update" in step.found["0.weight"]
+        >>> sorted(step.rows["1"])[:2], "update" in step.rows["0.weight"]
         (['always positive', 'gradient'], True)
     """
 
     def __init__(self, model: nn.Module, step: Step) -> None:
         self.model, self.step = model, step
-        self.found: dict[str, dict[str, Any]] = {}
+        self.rows: dict[str, dict[str, Any]] = {}
         for name, module in model.named_modules():
             if isinstance(module, (nn.ReLU, nn.PReLU)) or hasattr(module, "slope"):
                 module.register_forward_pre_hook(partial(self._before, name))
@@ -154,13 +154,13 @@ class NaiveHooks:
         before = {name: parameter.detach().clone() for name, parameter in self.model.named_parameters()}
         self.step()
         for name, parameter in self.model.named_parameters():
-            row = self.found.setdefault(name, {})
+            row = self.rows.setdefault(name, {})
             row["gradient"] = 0.0 if parameter.grad is None else parameter.grad.norm().item()
             row["weight"] = before[name].norm().item()
             row["update"] = (parameter.detach() - before[name]).norm().item()
 
     def _before(self, name: str, module: nn.Module, args: tuple[Tensor, ...]) -> None:  # noqa: ARG002
-        z, row = args[0], self.found.setdefault(name, {})
+        z, row = args[0], self.rows.setdefault(name, {})
         positive = _per_unit(z.detach() > 0)
         row["positive"] = positive.mean().item()
         row["never positive"] = (positive == 0).sum().item()
@@ -176,7 +176,7 @@ class NaiveHooks:
 
     def _after(self, name: str, module: nn.Module, args: Any, y: Tensor) -> None:  # noqa: ARG002
         def arrived(gradient: Tensor) -> None:
-            self.found[name]["gradient before"] = gradient.norm().item()
+            self.rows[name]["gradient before"] = gradient.norm().item()
 
         if y.requires_grad:
             y.register_hook(arrived)
