@@ -97,9 +97,9 @@ def test_pages_are_made_only_when_something_changed(folder: Path, monkeypatch: p
     watched, made = Watched(folder), []
     monkeypatch.setattr("slopewise.live._watched.loop_page", lambda *_: made.append(1) or f"page {len(made)}")
     watched.index()
-    key = next(iter(watched._found))
+    key = next(iter(watched._entries))
     assert [watched.run(key).text for _ in range(3)] == ["page 1"] * 3  # type: ignore[union-attr]
-    with watched._found[key].path.open("a") as file:
+    with watched._entries[key].path.open("a") as file:
         file.write("damage\n")
     page = watched.run(key)
     assert page
@@ -120,7 +120,7 @@ def test_only_so_many_runs_are_held(folder: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("slopewise.live._watched._KEPT", 1)
     watched = Watched(folder)
     watched.index()
-    for key in [*watched._found, *watched._found]:
+    for key in [*watched._entries, *watched._entries]:
         assert watched.run(key)
         assert list(watched._runs) == [key]
 

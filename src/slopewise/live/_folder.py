@@ -15,7 +15,7 @@ _SKIPPED = frozenset({"node_modules", "site-packages", "__pycache__"})
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Entry:
     """Folder of a study or file of a recording; `name` is its path below the watched folder."""
 
     id: str
@@ -24,7 +24,7 @@ class Found:
     study: bool
 
 
-def find_runs(folder: Path) -> tuple[dict[str, Found], bool]:
+def find_runs(folder: Path) -> tuple[dict[str, Entry], bool]:
     """Return all runs below a folder by id, and True if there was too much to look at.
 
     Links are not followed, and hidden folders are left out.
@@ -33,7 +33,7 @@ def find_runs(folder: Path) -> tuple[dict[str, Found], bool]:
         >>> find_runs(Path("no/such/folder"))
         ({}, False)
     """
-    runs: dict[str, Found] = {}
+    runs: dict[str, Entry] = {}
     looked = 0
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _SKIPPED)
@@ -45,8 +45,8 @@ def find_runs(folder: Path) -> tuple[dict[str, Found], bool]:
             study = file == FILE
             if path.is_symlink() or not (study or (file.endswith(".jsonl") and holds_recording(path))):
                 continue
-            found = path.parent if study else path
-            name = found.relative_to(folder).as_posix()
+            location = path.parent if study else path
+            name = location.relative_to(folder).as_posix()
             key = hashlib.sha256(f"{study} {name}".encode(errors="surrogateescape")).hexdigest()[:12]
-            runs[key] = Found(key, folder.resolve().name if name == "." else name, found, study)
+            runs[key] = Entry(key, folder.resolve().name if name == "." else name, location, study)
     return runs, False

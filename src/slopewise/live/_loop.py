@@ -46,7 +46,7 @@ class Loop:
         self.header = header
         self.end: End | None = None
         self.alarms: list[Alarm] = []
-        self.seen, self.stride, self._kept = 0, 1, list[Sample]()
+        self.seen, self.stride, self._samples = 0, 1, list[Sample]()
         self._line = b""
         self._latest: Sample | None = None  # the last sample, parsed when it is asked for
         self.fault = ""  # the first line that is no recording's
@@ -83,7 +83,7 @@ class Loop:
         """Recording with the samples that are kept; None before there is a header."""
         if self.header is None:
             return None
-        samples = self._kept
+        samples = self._samples
         if self.latest and not (samples and samples[-1] is self.latest):
             samples = [*samples, self.latest]
         return Recording(self.header, tuple(samples), tuple(self.alarms), self.end)
@@ -136,10 +136,10 @@ class Loop:
                 self.stride *= 2
         if self.keep and self.seen % self.stride == 0:
             self._latest = _sample(line)
-            self._kept.append(self._latest)
-            if len(self._kept) > 2 * self.keep:
+            self._samples.append(self._latest)
+            if len(self._samples) > 2 * self.keep:
                 self.stride *= 2
-                self._kept = self._kept[::2]
+                self._samples = self._samples[::2]
         self.seen += 1
 
     @property

@@ -12,37 +12,37 @@ from typing import Any
 from jinja2 import Environment
 
 from slopewise.drawing import templates
-from slopewise.live._folder import Found
+from slopewise.live._folder import Entry
 from slopewise.live._loop import Loop
 from slopewise.live._state import STATES, Summary
 from slopewise.live._study import Study
 from slopewise.report import STUDY_TEMPLATES, study_context, watch_context
 
 
-def index_page(folder: Path, rows: Sequence[tuple[Found, Summary]], *, cut: bool, there: bool) -> str:
+def index_page(folder: Path, rows: Sequence[tuple[Entry, Summary]], *, cut: bool, there: bool) -> str:
     """Return the listing, with the runs that are going on first."""
     order = sorted(rows, key=lambda row: (STATES.index(row[1].state), row[0].name))
     return _render("index.html.j2", folder=folder.absolute(), rows=order, cut=cut, there=there)
 
 
-def loop_page(found: Found, loop: Loop, now: float) -> str:
+def loop_page(entry: Entry, loop: Loop, now: float) -> str:
     """Return the page of a watched loop: its alarms and all charts of its recording."""
     recording = loop.recording
     return _render(
         "loop.html.j2",
-        found=found,
+        entry=entry,
         summary=loop.summary(now),
         run=loop,
         **(watch_context(recording, live=True) if recording else {"info": None}),
     )
 
 
-def study_page(found: Found, study: Study, now: float) -> str:
+def study_page(entry: Entry, study: Study, now: float) -> str:
     """Return the page of a study: its progress, its running trials, and the results of the ended ones."""
     info = study.info
     return _render(
         "study.html.j2",
-        found=found,
+        entry=entry,
         summary=study.summary(now),
         run=study,
         running=Counter(trial.arm for trial in study.trials),

@@ -103,7 +103,7 @@ def own_names(host: str, address: str) -> tuple[str, ...]:
     if ipaddress.ip_address(address.partition("%")[0]).is_unspecified:
         names += [socket.gethostname(), socket.getfqdn()]
         with suppress(OSError):
-            names += [str(found[4][0]) for found in socket.getaddrinfo(socket.gethostname(), None)]
+            names += [str(entry[4][0]) for entry in socket.getaddrinfo(socket.gethostname(), None)]
         with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as towards:
             towards.connect(("192.0.2.1", 9))  # sends nothing: asks which address would
             names.append(towards.getsockname()[0])

@@ -33,11 +33,11 @@ class Study:
         """Read what is new. The longer a store takes to read, the less often it is read."""
         self.running = read_running(self.folder)
         try:
-            found = last_change(self.folder / FILE)
+            changed = last_change(self.folder / FILE)
         except OSError as error:
             self.error = f"cannot read the store in '{self.folder}': {error.strerror}"
             return
-        self.behind = int(found != self._stored and holds_study(self.folder))
+        self.behind = int(changed != self._stored and holds_study(self.folder))
         start = monotonic()
         if not self.behind or start < self._read + min(_REST * self._cost, _MOST_REST):
             return
@@ -46,7 +46,7 @@ class Study:
         except (StoreError, OSError) as error:
             self.error = str(error)
         self.__dict__.pop("info", None)
-        self._stored, self.behind = found, 0
+        self._stored, self.behind = changed, 0
         first = self._read < 0
         self._read = monotonic()
         self._cost = 0.0 if first else self._read - start  # the first loads what all others find loaded
@@ -111,8 +111,8 @@ class Study:
             return Summary("study", "", self.state(now), self.changed, words)
         failed = sum(trial.status == "failed" for trial in self.record.trials)
         diverged = sum(trial.diverged for trial in self.record.trials)
-        found = {"diverged": diverged, "failed": failed, "damaged": len(self.record.damaged)}
-        alarms = [f"{n} {words}" for words, n in found.items() if n]
+        counts = {"diverged": diverged, "failed": failed, "damaged": len(self.record.damaged)}
+        alarms = [f"{n} {words}" for words, n in counts.items() if n]
         return Summary(
             "study",
             str(self.record.spec.get("name") or ""),

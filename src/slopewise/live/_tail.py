@@ -43,9 +43,9 @@ class Tail:
         with self.path.open("rb") as file:
             beginning = file.read(_BEGINNING)
             status = self.path.stat()
-            found = (status.st_dev, status.st_ino)
+            identity = (status.st_dev, status.st_ino)
             new = self._offset > 0 and (
-                found != self._file or status.st_size < self._offset or not beginning.startswith(self._beginning)
+                identity != self._file or status.st_size < self._offset or not beginning.startswith(self._beginning)
             )
             if new:
                 self._forget()
@@ -53,7 +53,7 @@ class Tail:
             data = file.read(most)
             while b"\n" not in data and (more := file.read(most)):
                 data += more
-        self._file = found
+        self._file = identity
         self.behind = max(status.st_size - self._offset - len(data), 0)
         *lines, cut = data.split(b"\n")
         self._offset += len(data) - len(cut)

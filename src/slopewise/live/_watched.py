@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 from threading import Lock
 
-from slopewise.live._folder import Found, find_runs
+from slopewise.live._folder import Entry, find_runs
 from slopewise.live._loop import Loop
 from slopewise.live._pages import index_page, loop_page, study_page
 from slopewise.live._study import Study
@@ -47,7 +47,7 @@ class Watched:
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self.folder, self._clock = folder, clock
         self._lock = Lock()
-        self._found: dict[str, Found] = {}
+        self._entries: dict[str, Entry] = {}
         self._cut = False
         self._cost, self._scanned = 0.0, -float("inf")
         self._rows: dict[str, Loop | Study] = {}
@@ -59,12 +59,12 @@ class Watched:
         with self._lock:
             self._scan()
             deadline = time.monotonic() + _BUDGET
-            self._rows = {key: self._rows.get(key) or _follow(found) for key, found in self._found.items()}
+            self._rows = {key: self._rows.get(key) or _follow(entry) for key, entry in self._entries.items()}
             for row in self._rows.values():
                 if (left := deadline - time.monotonic()) > 0:
                     row.update(left)
             now = self._clock()
-            rows = [(found, self._rows[key].summary(now)) for key, found in self._found.items()]
+            rows = [(entry, self._rows[key].summary(now)) for key, entry in self._entries.items()]
             there = self.folder.is_dir()
             return self._index.refresh(
                 (tuple(rows), self._cut, there), lambda: index_page(self.folder, rows, cut=self._cut, there=there)
@@ -73,13 +73,13 @@ class Watched:
     def run(self, key: str) -> Page | None:
         """Return the page of a run; None if there is no such run (any more)."""
         with self._lock:
-            if key not in self._found:
+            if key not in self._entries:
                 self._scan()
-            found = self._found.get(key)
-            if found is None or not found.path.exists():
+            entry = self._entries.get(key)
+            if entry is None or not entry.path.exists():
                 self._runs.pop(key, None)
                 return None
-            run, page = self._runs.setdefault(key, (_follow(found, _SAMPLES), Page()))
+            run, page = self._runs.setdefault(key, (_follow(entry, _SAMPLES), Page()))
             self._runs.move_to_end(key)
             while len(self._runs) > _KEPT:
                 self._runs.popitem(last=False)
@@ -89,17 +89,17 @@ class Watched:
             state = run.state(now)
             return page.refresh(
                 (run.key, state),
-                lambda: study_page(found, run, now) if isinstance(run, Study) else loop_page(found, run, now),
+                lambda: study_page(entry, run, now) if isinstance(run, Study) else loop_page(entry, run, now),
             )
 
     def _scan(self) -> None:
         """Look for runs, unless the last look was a moment ago."""
         start = time.monotonic()
         if start >= self._scanned + max(1.0, 20 * self._cost):
-            self._found, self._cut = find_runs(self.folder)
+            self._entries, self._cut = find_runs(self.folder)
             self._scanned = time.monotonic()
             self._cost = self._scanned - start
 
 
-def _follow(found: Found, keep: int = 0) -> Loop | Study:
-    return Study(found.path) if found.study else Loop(found.path, keep)
+def _follow(entry: Entry, keep: int = 0) -> Loop | Study:
+    return Study(entry.path) if entry.study else Loop(entry.path, keep)
