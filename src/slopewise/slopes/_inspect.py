@@ -155,17 +155,17 @@ def _nothing(state_dict: Mapping[str, Tensor]) -> str:
 
 
 def _layer_json(layer: InspectedLayer) -> dict[str, Any]:
-    found, summary = layer.found, asdict(layer.summary)
-    values = found.slopes.detach().double().flatten().tolist()
+    source, summary = layer.found, asdict(layer.summary)
+    values = source.slopes.detach().double().flatten().tolist()
     return {
-        "layer": found.layer,
-        "aliases": list(found.aliases),
-        "entry": found.entry,
-        "shape": list(found.slopes.shape),
-        "dtype": str(found.slopes.dtype).removeprefix("torch."),
-        "certainty": found.certainty,
-        "evidence": found.evidence,
-        "parametrised": found.raw,
+        "layer": source.layer,
+        "aliases": list(source.aliases),
+        "entry": source.entry,
+        "shape": list(source.slopes.shape),
+        "dtype": str(source.slopes.dtype).removeprefix("torch."),
+        "certainty": source.certainty,
+        "evidence": source.evidence,
+        "parametrised": source.raw,
         "remark": layer.remark,
         "alarms": [{"kind": a.kind, "slopes": a.slopes, "value": a.value} for a in layer.alarms],
         **{name: _strict(value) for name, value in summary.items()},

@@ -25,8 +25,8 @@ class SlopeStuck(SlopeRule):
 
     def judge(self, layer: SlopeSample, past: Past[SlopeSample], /) -> Finding | None:
         """Find fault with slopes that stand still, unless a learning rate of 0 holds them on purpose."""
-        held = past.facts.rates.get(layer.layer) == 0
-        cause = _cause(layer) if layer.from_start == 0 and not held else ""
+        fixed = past.facts.rates.get(layer.layer) == 0
+        cause = _cause(layer) if layer.from_start == 0 and not fixed else ""
         streak = past.streak(bool(cause))
         if streak is None or streak.samples < self.stuck:
             return None
