@@ -15,7 +15,7 @@ from slopewise.events import Ended, Epoch, Started, TrialKey
 from slopewise.records import EpochRecord, ScoreRecord, TrialRecord
 from slopewise.study import Running, RunningTrial, Store, read_running
 from slopewise.study._origin import origin
-from slopewise.study._running import FILE, STALE, Telling, clear
+from slopewise.study._running import FILE, STALE, StateFile, clear
 
 RELU, ELU = TrialKey("relu", 0), TrialKey("elu", 0)
 
@@ -61,9 +61,9 @@ def test_events_say_what_runs() -> None:
 
 
 def test_the_file_follows_and_goes(tmp_path: Path) -> None:
-    with Telling(tmp_path) as telling:
-        telling.tell(Started(RELU, 1))
-        telling.tell(epoch(RELU, 3, 0.5))
+    with StateFile(tmp_path) as state:
+        state.add(Started(RELU, 1))
+        state.add(epoch(RELU, 3, 0.5))
         eventually(lambda: (found := read_running(tmp_path)) and found.trials and found.trials[0].epoch == 3)
         found = read_running(tmp_path)
         assert found
@@ -80,9 +80,9 @@ def test_a_damaged_file_tells_nothing(tmp_path: Path, text: str) -> None:
 
 KILLED = """
 import pathlib, sys, time
-from slopewise.study._running import FILE, Telling
+from slopewise.study._running import FILE, StateFile
 folder = pathlib.Path(sys.argv[1])
-with Telling(folder):
+with StateFile(folder):
     while not (folder / FILE).exists(): time.sleep(0.01)
     print("there", flush=True)
     time.sleep(600)
@@ -155,10 +155,10 @@ def test_a_file_that_cannot_be_written_is_warned_of_once(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
 ) -> None:
     (tmp_path / FILE / "in the way").mkdir(parents=True)
-    with Telling(tmp_path) as telling:
+    with StateFile(tmp_path) as state:
         eventually(lambda: len(recwarn) == 1)
-        telling.tell(Started(RELU, 1))
-        eventually(lambda: not telling._news)
+        state.add(Started(RELU, 1))
+        eventually(lambda: not state._news)
         time.sleep(0.5)
     assert ["the study goes on" in str(warning.message) for warning in recwarn] == [True]
     assert [path.name for path in tmp_path.iterdir()] == [FILE]  # nothing half written

@@ -118,7 +118,7 @@ def clear(folder: Path) -> None:
                 path.write_bytes(b"")
 
 
-class Telling(AbstractContextManager["Telling"]):
+class StateFile(AbstractContextManager["StateFile"]):
     """Context manager that keeps the file up to date from a thread of its own, and removes it at the end.
 
     If the file cannot be written, one warning is issued.
@@ -131,7 +131,7 @@ class Telling(AbstractContextManager["Telling"]):
         self._lock, self._over, self._warned = Lock(), Event(), False
         self._thread = Thread(target=self._keep, name="slopewise-running", daemon=True)
 
-    def __enter__(self) -> Telling:
+    def __enter__(self) -> StateFile:
         self._thread.start()
         return self
 
@@ -140,7 +140,7 @@ class Telling(AbstractContextManager["Telling"]):
         self._thread.join()
         clear(self.path.parent)
 
-    def tell(self, event: events.TrialEvent) -> None:
+    def add(self, event: events.TrialEvent) -> None:
         """Add an event to the state."""
         with self._lock:
             self._now, self._news = self._now.after(event, time.time()), True

@@ -16,7 +16,7 @@ from slopewise.results import Results
 from slopewise.study._bounds import check_bounds
 from slopewise.study._references import describe
 from slopewise.study._resume import check_same
-from slopewise.study._running import Telling, clear
+from slopewise.study._running import StateFile, clear
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import parse_spec, read_spec, stored_spec
 from slopewise.study._store import FILE, holds_study, patiently, read_study
@@ -128,12 +128,12 @@ class Study:
             clear(folder)
             missing = self.missing(folder, retry_failed=retry_failed)
             if missing or self._to_be_written(folder):
-                with Telling(folder) as now:
-                    self._run(runner, folder, missing, now, on_event)
+                with StateFile(folder) as state:
+                    self._run(runner, folder, missing, state, on_event)
             return Results(patiently(folder / FILE, lambda: read_study(folder)))
 
     def _run(
-        self, runner: Engine, folder: Path, missing: tuple[TrialKey, ...], now: Telling, on_event: OnEvent | None
+        self, runner: Engine, folder: Path, missing: tuple[TrialKey, ...], state: StateFile, on_event: OnEvent | None
     ) -> None:
         from slopewise.study._outlook import prepare
         from slopewise.study._store import Store
@@ -149,7 +149,7 @@ class Study:
             for event in events:
                 if isinstance(event, Ended):
                     store.add(event.record, event.environment)
-                now.tell(event)
+                state.add(event)
                 if on_event:
                     on_event(event)
 

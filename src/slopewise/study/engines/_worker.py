@@ -19,10 +19,10 @@ def serve(pipe: Connection, spec: StudySpec, data: ImageData) -> None:
     os.dup2(2, 1)  # prints of a user's code must not mix with the lines of `--json`
     # Ctrl-C reaches the whole process group; the driver alone decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    tell = partial(_send, pipe)
-    tell(READY)
+    report = partial(_send, pipe)
+    report(READY)
     while (trial := _next(pipe)) is not None:
-        tell(attempt(spec, trial, data, tell))
+        report(attempt(spec, trial, data, report))
 
 
 def _send(pipe: Connection, message: object) -> None:
