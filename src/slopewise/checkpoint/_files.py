@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from slopewise.checkpoint._formats import GIT_LFS, what_else, what_folder
+from slopewise.checkpoint._formats import GIT_LFS, describe_folder, identify_file
 from slopewise.checkpoint._search import entries
 from slopewise.checkpoint._torch_files import is_zip_of_torch, open_torch
 from slopewise.errors import CheckpointError
@@ -56,12 +56,12 @@ def open_file(path: Path) -> Iterator[OpenFile]:
         with _telling_damage(path), open_torch(path) as content:
             yield OpenFile(content, ties=True)
     else:
-        raise _other(path, start)
+        raise _unreadable_error(path, start)
 
 
 def _start(path: Path) -> bytes:
     if path.is_dir():
-        raise CheckpointError(f"'{path}' is {what_folder(path)}")
+        raise CheckpointError(f"'{path}' is {describe_folder(path)}")
     try:
         with path.open("rb") as file:
             return file.read(_START)
@@ -93,10 +93,10 @@ def _telling_damage(path: Path) -> Iterator[None]:
         raise CheckpointError(message) from error
 
 
-def _other(path: Path, start: bytes) -> CheckpointError:
-    found = what_else(path, start)
-    if found is not None:
-        return CheckpointError(f"'{path}' is {found[0]}: {found[1]}")
+def _unreadable_error(path: Path, start: bytes) -> CheckpointError:
+    identified = identify_file(path, start)
+    if identified is not None:
+        return CheckpointError(f"'{path}' is {identified[0]}: {identified[1]}")
     if path.suffix == ".safetensors":
         return CheckpointError(f"'{path}' is no whole safetensors file: fetch or save it again")
     return CheckpointError(

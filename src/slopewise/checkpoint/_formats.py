@@ -69,7 +69,7 @@ _NAMES_OF_CHECKPOINTS = re.compile(r".*\.(safetensors|pth|pt|ckpt|bin|tar|pkl|pd
 _SHOWN = 4
 
 
-def what_else(path: Path, start: bytes) -> tuple[str, str] | None:
+def identify_file(path: Path, start: bytes) -> tuple[str, str] | None:
     """Return the kind of a file and the advice for it, or None if it is unknown.
 
     Args:
@@ -80,14 +80,14 @@ def what_else(path: Path, start: bytes) -> tuple[str, str] | None:
         return "empty", "fetch or save it again"
     if start.startswith(b"PK\x03\x04") and zipfile.is_zipfile(path):
         return _archive(path)
-    by_content = ((what, advice) for offset, sign, what, advice in _STARTS if start[offset:].startswith(sign))
-    found = next(by_content, None)
-    if found is None and _is_text(start):
+    by_content = ((kind, advice) for offset, sign, kind, advice in _STARTS if start[offset:].startswith(sign))
+    identified = next(by_content, None)
+    if identified is None and _is_text(start):
         return _text(start.lstrip(b"\xef\xbb\xbf \t\r\n"))
-    return found or _by_name(path, start)
+    return identified or _by_name(path, start)
 
 
-def what_folder(path: Path) -> str:
+def describe_folder(path: Path) -> str:
     """Return the kind of a folder and the advice for it, judged by its files."""
     names = sorted(entry.name for entry in path.iterdir())
     if "data.pkl" in names and "data" in names:
@@ -113,7 +113,7 @@ def _by_name(path: Path, start: bytes) -> tuple[str, str] | None:
         return "an ONNX model", _SOURCE
     if _DATA_OF_TENSORFLOW.fullmatch(path.name):
         return "the data of a TensorFlow checkpoint", _TENSORFLOW
-    return next(((what, advice) for suffix, what, advice in _SUFFIXES if path.name.endswith(suffix)), None)
+    return next(((kind, advice) for suffix, kind, advice in _SUFFIXES if path.name.endswith(suffix)), None)
 
 
 def _archive(path: Path) -> tuple[str, str]:

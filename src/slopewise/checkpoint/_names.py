@@ -38,8 +38,10 @@ class StateDict(dict[str, Tensor]):
         If two modules get the same name, the metadata of the later one is kept: a wrapper precedes its content.
         """
         metadata = metadata_of(self)
-        kept = None if metadata is None else {new: metadata[old] for old, new in modules.items() if old in metadata}
-        return StateDict({new: self[old] for old, new in names.items()}, kept)
+        new_metadata = (
+            None if metadata is None else {new: metadata[old] for old, new in modules.items() if old in metadata}
+        )
+        return StateDict({new: self[old] for old, new in names.items()}, new_metadata)
 
 
 def metadata_of(state_dict: Mapping[str, Any]) -> Mapping[str, Any] | None:

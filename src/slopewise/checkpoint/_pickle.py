@@ -1,7 +1,7 @@
 """Reading of a pickle as inert records: nothing that it names is imported, and nothing is called.
 
 `pickletools.genops` decodes the opcodes; the machine below keeps the stack. Instead of looking a class up and making an
-object, as `pickle` does, it keeps a `Name` and a `Thing`. So no content of a file can run code, whatever its classes.
+object, as `pickle` does, it keeps a `Name` and a `Record`. So no content of a file can run code, whatever its classes.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ class Name:
 
 
 @dataclass(slots=True, eq=False)
-class Thing:
+class Record:
     """An object as its pickle describes it.
 
     Attributes:
-        made: Class or function that would make it.
+        constructor: Class or function that would make it.
         args: Arguments of that call.
         values: Items appended to it, as to a list.
         items: Items set in it, as in a dict.
         state: Its attributes, or the state that its class would restore it from.
     """
 
-    made: Any
+    constructor: Any
     args: Any
     values: list[Any] = field(default_factory=list)
     items: dict[Any, Any] = field(default_factory=dict)
@@ -70,7 +70,7 @@ _EMPTY: dict[str, Callable[[], Any]] = {
 _LAST = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _MARKED: dict[str, Callable[[list[Any]], Any]] = {
     "TUPLE": tuple, "LIST": list, "FROZENSET": frozenset, "DICT": lambda items: dict(_pairs(items)),
-    "OBJ": lambda items: Thing(items[0], tuple(items[1:])),
+    "OBJ": lambda items: Record(items[0], tuple(items[1:])),
 }  # fmt: skip
 _NOTHING = {"PROTO", "FRAME", "STOP", "READONLY_BUFFER"}
 
@@ -147,8 +147,8 @@ class _Machine:
     _ext2 = _ext4 = _ext1
 
     def _reduce(self, _: None) -> None:
-        args, made = self._stack.pop(), self._stack.pop()
-        self._stack.append(Thing(made, args))
+        args, constructor = self._stack.pop(), self._stack.pop()
+        self._stack.append(Record(constructor, args))
 
     _newobj = _reduce
 
@@ -158,12 +158,12 @@ class _Machine:
 
     def _inst(self, argument: str) -> None:
         module, _, name = argument.partition(" ")
-        self._stack.append(Thing(Name(module, name), tuple(self._marked())))
+        self._stack.append(Record(Name(module, name), tuple(self._marked())))
 
     def _build(self, _: None) -> None:
         state = self._stack.pop()
-        if isinstance(thing := self._stack[-1], Thing):
-            thing.state = state
+        if isinstance(record := self._stack[-1], Record):
+            record.state = state
 
     def _append(self, _: None) -> None:
         self._extend([self._stack.pop()])
@@ -179,7 +179,7 @@ class _Machine:
         if isinstance(target, set):
             target.update(values)
         else:
-            (target.values if isinstance(target, Thing) else target).extend(values)
+            (target.values if isinstance(target, Record) else target).extend(values)
 
     def _setitem(self, _: None) -> None:
         value, key = self._stack.pop(), self._stack.pop()
@@ -190,7 +190,7 @@ class _Machine:
 
     def _set(self, items: list[Any]) -> None:
         target = self._stack[-1]
-        (target.items if isinstance(target, Thing) else target).update(_pairs(items))
+        (target.items if isinstance(target, Record) else target).update(_pairs(items))
 
     def _persid(self, argument: str) -> None:
         self._stack.append(self._persistent(argument))

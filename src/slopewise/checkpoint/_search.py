@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from slopewise.checkpoint._pickle import Thing
+from slopewise.checkpoint._pickle import Record
 from slopewise.checkpoint._tensors import SavedTensor, Unread, described, members
 
 _OF_LAYERS = {"weight", "bias", "slope", "running_mean", "running_var", "alpha", "gamma", "beta"}
@@ -26,7 +26,7 @@ class StateDictInFile:
     Attributes:
         path: Keys that lead to it.
         tensors: Its tensors, by name.
-        others: Descriptions of the tensors that cannot be read, by name.
+        unread: Descriptions of the tensors that cannot be read, by name.
         metadata: Versions of the modules that wrote it, by their names; None if the file has none.
         rank: Preference among several state dicts: 2 for a mapping with the names of parameters, 1 for a pickled
             module, 0 for other names.
@@ -34,7 +34,7 @@ class StateDictInFile:
 
     path: tuple[str, ...]
     tensors: Mapping[str, Tensor | SavedTensor]
-    others: Mapping[str, str] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
     metadata: dict[str, dict[str, Any]] | None = None
     rank: int = 2
 
@@ -46,13 +46,13 @@ def state_dicts(content: Any) -> list[StateDictInFile]:
     entries are tensors. A whole pickled module counts as its `state_dict()`. Optimizers are not searched. Mappings of
     other values above a state dict (scores, class weights) do not count, unless their names are those of parameters.
     """
-    found = list(_search(content))
-    ranked = [one.path for one in found if one.rank]
+    candidates = list(_search(content))
+    ranked = [candidate.path for candidate in candidates if candidate.rank]
 
-    def above(one: StateDictInFile) -> bool:
-        return any(path != one.path and path[: len(one.path)] == one.path for path in ranked)
+    def above(candidate: StateDictInFile) -> bool:
+        return any(path != candidate.path and path[: len(candidate.path)] == candidate.path for path in ranked)
 
-    return [one for one in found if _dotted(one.tensors) or not above(one)]
+    return [candidate for candidate in candidates if _dotted(candidate.tensors) or not above(candidate)]
 
 
 def _search(content: Any) -> Iterator[StateDictInFile]:
@@ -60,7 +60,7 @@ def _search(content: Any) -> Iterator[StateDictInFile]:
     known: dict[int, Tensor | SavedTensor | Unread | None] = {}  # one record with two names is one tensor
 
     def tensor(value: Any) -> Tensor | SavedTensor | Unread | None:
-        if not isinstance(value, Thing):
+        if not isinstance(value, Record):
             return value if isinstance(value, Tensor) else None
         if id(value) not in known:
             known[id(value)] = described(value)
@@ -70,33 +70,33 @@ def _search(content: Any) -> Iterator[StateDictInFile]:
     while waiting:
         path, value = waiting.pop()
         module = _as_module(value)
-        held = entries(value) if module is None else dict(_of_module(module))
-        named = ((name, tensor(item)) for name, item in held.items() if isinstance(name, str))
-        found = {name: one for name, one in named if one is not None}
-        if _is_optimizer(held, found):
+        items = entries(value) if module is None else dict(_of_module(module))
+        named = ((name, tensor(item)) for name, item in items.items() if isinstance(name, str))
+        tensors = {name: record for name, record in named if record is not None}
+        if _is_optimizer(items, tensors):
             continue
-        if _is_state_dict(found, len(held)):
-            rank = 0 if not (_dotted(found) or _OF_LAYERS & found.keys()) else 2 if module is None else 1
-            yield _state_dict(path, found, _metadata(value), rank)
+        if _is_state_dict(tensors, len(items)):
+            rank = 0 if not (_dotted(tensors) or _OF_LAYERS & tensors.keys()) else 2 if module is None else 1
+            yield _state_dict(path, tensors, _metadata(value), rank)
         if module is None and id(value) not in seen:
-            below = [(name, item) for name, item in held.items() if name not in found and _holds(name, item)]
+            below = [(name, item) for name, item in items.items() if name not in tensors and _holds(name, item)]
             waiting += [((*path, str(name)), item) for name, item in reversed(below)]
         seen.add(id(value))
 
 
-def _is_state_dict(found: Mapping[str, Tensor | SavedTensor | Unread], entries: int) -> bool:
-    return _dotted(found) or (2 * len(found) >= entries and any(map(_real, found.values())))
+def _is_state_dict(tensors: Mapping[str, Tensor | SavedTensor | Unread], entries: int) -> bool:
+    return _dotted(tensors) or (2 * len(tensors) >= entries and any(map(_real, tensors.values())))
 
 
 def _state_dict(
     path: tuple[str, ...],
-    found: Mapping[str, Tensor | SavedTensor | Unread],
+    records: Mapping[str, Tensor | SavedTensor | Unread],
     metadata: dict[str, dict[str, Any]] | None,
     rank: int,
 ) -> StateDictInFile:
-    tensors = {name: one for name, one in found.items() if not isinstance(one, Unread)}
-    others = {name: one.what for name, one in found.items() if isinstance(one, Unread)}
-    return StateDictInFile(path, tensors, others, metadata, rank)
+    tensors = {name: tensor for name, tensor in records.items() if not isinstance(tensor, Unread)}
+    unread = {name: tensor.description for name, tensor in records.items() if isinstance(tensor, Unread)}
+    return StateDictInFile(path, tensors, unread, metadata, rank)
 
 
 def _dotted(tensors: Mapping[str, Tensor | SavedTensor | Unread]) -> bool:
@@ -118,7 +118,7 @@ def _is_optimizer(entries: Mapping[Any, Any], tensors: Mapping[str, Any]) -> boo
 
 
 def _holds(name: Any, value: Any) -> bool:
-    return isinstance(value, dict | list | tuple | Thing) and not str(name).endswith("_extra_state")
+    return isinstance(value, dict | list | tuple | Record) and not str(name).endswith("_extra_state")
 
 
 def entries(value: Any) -> Mapping[Any, Any]:
@@ -127,7 +127,7 @@ def entries(value: Any) -> Mapping[Any, Any]:
         return value
     if isinstance(value, list | tuple):
         return dict(enumerate(value))
-    if not isinstance(value, Thing):
+    if not isinstance(value, Record):
         return {}
     states = value.state if isinstance(value.state, tuple) else (value.state,)  # attributes, and those of slots
     attributes = {name: item for state in states if isinstance(state, dict) for name, item in state.items()}
@@ -139,7 +139,7 @@ def entries(value: Any) -> Mapping[Any, Any]:
 
 def _as_module(value: Any) -> Mapping[str, Any] | None:
     """Return the attributes of a pickled module, or None if the value is not a module."""
-    if not isinstance(value, Thing) or not isinstance(value.state, dict):
+    if not isinstance(value, Record) or not isinstance(value.state, dict):
         return None
     return value.state if {"_parameters", "_buffers", "_modules"} <= value.state.keys() else None
 
@@ -159,7 +159,7 @@ def _of_module(module: Mapping[str, Any], prefix: str = "", above: tuple[int, ..
 
 def _metadata(value: Any) -> dict[str, dict[str, Any]] | None:
     """Return the plain values of a state dict's `_metadata`, or None if it has none."""
-    state = value.state if isinstance(value, Thing) else None
+    state = value.state if isinstance(value, Record) else None
     saved = state.get("_metadata") if isinstance(state, dict) else None
     if saved is None:
         return None

@@ -80,60 +80,62 @@ def read_checkpoint(path: str | PathLike[str], key: str | None = None, *, option
     """
     path = Path(path)
     with open_file(path) as file:
-        found = {".".join(one.path): one for one in state_dicts(file.content)}
-        if not found:
+        state_dicts_by_key = {".".join(state_dict.path): state_dict for state_dict in state_dicts(file.content)}
+        if not state_dicts_by_key:
             outline = _outline(file.content)
             raise CheckpointError(f"'{path}' holds no state dict: {outline} and no mapping of names to tensors")
-        chosen = _best(found) if key is None else _below(found, key)
+        chosen = _best(state_dicts_by_key) if key is None else _below(state_dicts_by_key, key)
         if not chosen:
-            raise CheckpointError(f"'{path}' has no state dict at '{key}'; {nearest(key or '', found)}")
+            raise CheckpointError(f"'{path}' has no state dict at '{key}'; {nearest(key or '', state_dicts_by_key)}")
         if len(chosen) > 1:
-            shown = [f"'{name}' ({len(one.tensors)} tensors)" for name, one in chosen.items()]
+            shown = [f"'{name}' ({len(state_dict.tensors)} tensors)" for name, state_dict in chosen.items()]
             raise CheckpointError(
                 f"'{path}' holds several state dicts, {_some(shown)}: pick one with {option}, as {option}="
                 f"{next(iter(chosen))}"
             )
-        where, one = next(iter(chosen.items()))
-        _check_whole(path, one)
-        return Checkpoint(where, StateDict(read_tensors(one.tensors), one.metadata), one.others, file.ties)
+        location, state_dict = next(iter(chosen.items()))
+        _check_whole(path, state_dict)
+        return Checkpoint(
+            location, StateDict(read_tensors(state_dict.tensors), state_dict.metadata), state_dict.unread, file.ties
+        )
 
 
-def _check_whole(path: Path, found: StateDictInFile) -> None:
-    shares = [name for name, what in found.others.items() if what == SHARE]
+def _check_whole(path: Path, state_dict: StateDictInFile) -> None:
+    shares = [name for name, description in state_dict.unread.items() if description == SHARE]
     if shares:
         raise CheckpointError(
             f"'{path}' holds one process's share of {len(shares)} tensors, such as {shares[0]}: save the whole state "
             "dict, of torch.distributed.checkpoint.state_dict.get_model_state_dict with full_state_dict=True"
         )
-    if not found.tensors:
-        name, what = next(iter(found.others.items()))
-        raise CheckpointError(f"'{path}' holds no tensor with values: {name} is {what}")
+    if not state_dict.tensors:
+        name, description = next(iter(state_dict.unread.items()))
+        raise CheckpointError(f"'{path}' holds no tensor with values: {name} is {description}")
 
 
-def _best(found: Mapping[str, StateDictInFile]) -> dict[str, StateDictInFile]:
-    highest = max(one.rank for one in found.values())
-    return {name: one for name, one in found.items() if one.rank == highest}
+def _best(candidates: Mapping[str, StateDictInFile]) -> dict[str, StateDictInFile]:
+    highest = max(candidate.rank for candidate in candidates.values())
+    return {name: candidate for name, candidate in candidates.items() if candidate.rank == highest}
 
 
-def _below(found: Mapping[str, StateDictInFile], key: str) -> dict[str, StateDictInFile]:
-    if key in found:
-        return {key: found[key]}
-    return _best_or_none({name: one for name, one in found.items() if name.startswith(f"{key}.")})
+def _below(candidates: Mapping[str, StateDictInFile], key: str) -> dict[str, StateDictInFile]:
+    if key in candidates:
+        return {key: candidates[key]}
+    return _best_or_none({name: candidate for name, candidate in candidates.items() if name.startswith(f"{key}.")})
 
 
-def _best_or_none(found: Mapping[str, StateDictInFile]) -> dict[str, StateDictInFile]:
-    return _best(found) if found else {}
+def _best_or_none(candidates: Mapping[str, StateDictInFile]) -> dict[str, StateDictInFile]:
+    return _best(candidates) if candidates else {}
 
 
 def _outline(content: Any) -> str:
-    held = entries(content)
-    if not held and isinstance(content, dict):
+    items = entries(content)
+    if not items and isinstance(content, dict):
         return "it is empty"
     if described(content) is not None:
         return "it is a tensor without a name"
-    if isinstance(content, list | tuple) or not held:
-        return f"it is a {getattr(content, 'made', type(content).__name__)}"
-    return f"its keys are {_some([str(key) for key in held])}"
+    if isinstance(content, list | tuple) or not items:
+        return f"it is a {getattr(content, 'constructor', type(content).__name__)}"
+    return f"its keys are {_some([str(key) for key in items])}"
 
 
 def _some(items: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slopewise.checkpoint._pickle import Name, Thing
+from slopewise.checkpoint._pickle import Name, Record
 from slopewise.checkpoint._torch_files import Storage, storage_in
 
 _DTYPES = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
@@ -42,7 +42,7 @@ class SavedTensor:
 class Unread:
     """A tensor that cannot be read, with a description."""
 
-    what: str
+    description: str
 
 
 def described(value: Any) -> Tensor | SavedTensor | Unread | None:
@@ -53,11 +53,11 @@ def described(value: Any) -> Tensor | SavedTensor | Unread | None:
     """
     if isinstance(value, Tensor | SavedTensor | Unread):
         return value
-    if isinstance(value, Thing) and isinstance(value.made, Name):
-        if value.made.module.startswith("numpy"):
+    if isinstance(value, Record) and isinstance(value.constructor, Name):
+        if value.constructor.module.startswith("numpy"):
             return _array(value)
-        if value.made.module in _MODULES and value.made.name in _REBUILD:
-            return _REBUILD[value.made.name](value.args)
+        if value.constructor.module in _MODULES and value.constructor.name in _REBUILD:
+            return _REBUILD[value.constructor.name](value.args)
     return None
 
 
@@ -79,13 +79,13 @@ def read_tensors(saved: Mapping[str, Tensor | SavedTensor]) -> dict[str, Tensor]
 
 def members(value: Any) -> list[Any]:
     """Return the items of a list, tuple or set, also if an old protocol wrote it as a call."""
-    if isinstance(value, Thing):
+    if isinstance(value, Record):
         return [*value.values, *(list(value.args[0]) if value.args and isinstance(value.args[0], list | tuple) else [])]
     return list(value) if isinstance(value, list | tuple | set | frozenset) else []
 
 
 def _storage(value: Any) -> Storage:
-    if isinstance(value, Thing) and value.made == Name("torch.storage", "_load_from_bytes"):
+    if isinstance(value, Record) and value.constructor == Name("torch.storage", "_load_from_bytes"):
         return storage_in(_raw(value.args[0]) or b"")
     if not isinstance(value, Storage):
         raise ValueError("a tensor without a storage")
@@ -93,10 +93,10 @@ def _storage(value: Any) -> Storage:
 
 
 def _bytes(storage: Storage) -> Tensor:
-    found = torch.frombuffer(storage.read(), dtype=torch.uint8)
+    data = torch.frombuffer(storage.read(), dtype=torch.uint8)
     if storage.byteorder != sys.byteorder:
-        found.untyped_storage().byteswap(storage.dtype)
-    return found
+        data.untyped_storage().byteswap(storage.dtype)
+    return data
 
 
 def _view(
@@ -113,10 +113,10 @@ def _view(
 
 
 def _sizes(numbers: Any) -> list[int]:
-    found = members(numbers)
-    if not all(isinstance(number, int) for number in found):
+    sizes = members(numbers)
+    if not all(isinstance(number, int) for number in sizes):
         raise ValueError("a tensor's size is no number")
-    return found
+    return sizes
 
 
 def _version_2(args: Any) -> SavedTensor | Unread:
@@ -135,23 +135,23 @@ def _subclass(args: Any) -> Tensor | SavedTensor | Unread | None:
     rebuild, kind, inner, state = args
     if isinstance(kind, Name) and kind.name == "DTensor":
         return _local(inner, state)
-    return described(Thing(rebuild, inner))
+    return described(Record(rebuild, inner))
 
 
 def _local(args: Any, state: Any) -> Tensor | SavedTensor | Unread | None:
     """Return the local tensor of a DTensor if one process holds all of it."""
     parts = state if isinstance(state, tuple) else (state,)  # attributes, and those of slots
-    found = {name: value for part in parts if isinstance(part, dict) for name, value in part.items()}
-    local = described(found.get("_local_tensor"))
+    attributes = {name: value for part in parts if isinstance(part, dict) for name, value in part.items()}
+    local = described(attributes.get("_local_tensor"))
     whole = isinstance(local, SavedTensor) and local.size == tuple(_sizes(args[2]))
-    return local if whole and not _partial(found.get("_spec")) else Unread(SHARE)
+    return local if whole and not _partial(attributes.get("_spec")) else Unread(SHARE)
 
 
 def _partial(spec: Any) -> bool:
     """Return True if the values of several processes are still to be summed, or if the placements are unknown."""
-    state = spec.state if isinstance(spec, Thing) else None
+    state = spec.state if isinstance(spec, Record) else None
     placements = members(state.get("placements")) if isinstance(state, dict) else []
-    kinds = [place.made for place in placements if isinstance(place, Thing)]
+    kinds = [place.constructor for place in placements if isinstance(place, Record)]
     return not kinds or any(isinstance(kind, Name) and "Partial" in kind.name for kind in kinds)
 
 
@@ -175,9 +175,9 @@ _REBUILD: dict[str, Callable[[Any], Tensor | SavedTensor | Unread | None]] = {
 }
 
 
-def _array(value: Thing) -> SavedTensor | Unread | None:
+def _array(value: Record) -> SavedTensor | Unread | None:
     """Read a NumPy array from the record of NumPy's own functions."""
-    name = value.made.name
+    name = value.constructor.name
     if name == "_reconstruct" and isinstance(value.state, tuple) and len(value.state) == 5:
         _, shape, dtype, by_columns, content = value.state
     elif name == "_frombuffer":
@@ -185,7 +185,7 @@ def _array(value: Thing) -> SavedTensor | Unread | None:
         by_columns = order == "F"
     else:
         return None
-    kind = _NUMPY.get(str(dtype.args[0])) if isinstance(dtype, Thing) and dtype.args else None
+    kind = _NUMPY.get(str(dtype.args[0])) if isinstance(dtype, Record) and dtype.args else None
     raw = _raw(content)
     if kind is None or raw is None:
         return Unread("a NumPy array of no numbers")
@@ -199,14 +199,14 @@ def _array(value: Thing) -> SavedTensor | Unread | None:
         step *= length
     if not by_columns:
         stride.reverse()
-    found = _DTYPES[kind]
-    storage = Storage(found, len(raw) // found.itemsize, lambda: bytearray(raw), byteorder)
-    return _view(storage, found, 0, size, tuple(stride), ())
+    element_type = _DTYPES[kind]
+    storage = Storage(element_type, len(raw) // element_type.itemsize, lambda: bytearray(raw), byteorder)
+    return _view(storage, element_type, 0, size, tuple(stride), ())
 
 
 def _raw(content: Any) -> bytes | None:
     """Return bytes, also if protocol 2 wrote them as text to be encoded; None for other content."""
-    if isinstance(content, Thing) and content.made == Name("_codecs", "encode"):
+    if isinstance(content, Record) and content.constructor == Name("_codecs", "encode"):
         content = content.args[0]
     if isinstance(content, str):
         return content.encode("latin-1")

@@ -73,10 +73,10 @@ def storage_in(content: bytes) -> Storage:
     Raises:
         ValueError: The content is not a storage.
     """
-    found = _in_a_row(io.BytesIO(content))
-    if not isinstance(found, Storage):
+    storage = _in_a_row(io.BytesIO(content))
+    if not isinstance(storage, Storage):
         raise ValueError("bytes of no storage")
-    return found
+    return storage
 
 
 def _unzipped(archive: zipfile.ZipFile) -> Any:
@@ -149,8 +149,8 @@ def _part(storage: Storage, offset: int, count: int) -> Storage:
 def _filled(content: bytearray, file: IO[bytes]) -> bytearray:
     """Fill `content` with bytes of the file, in chunks, since zip files are read through a copy."""
     filled = 0
-    while taken := file.readinto(memoryview(content)[filled : filled + _CHUNK]):  # type: ignore[attr-defined]
-        filled += taken
+    while count := file.readinto(memoryview(content)[filled : filled + _CHUNK]):  # type: ignore[attr-defined]
+        filled += count
     if filled < len(content):
         raise ValueError(f"a storage has {filled} bytes instead of {len(content)}")
     return content
