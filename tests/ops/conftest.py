@@ -21,7 +21,7 @@ def seeded():
 def kernels():
     """The kernels take every tensor that is theirs and has elements, where they would leave small ones to PyTorch."""
     setting = os.environ.get(_loading.SWITCH, "")
-    if not _loading.wanted(setting):
+    if not _loading.asks_for_kernels(setting):
         pytest.skip(f"{_loading.SWITCH}={setting}")
     assert sw.ops.backend().name == "kernels", str(sw.ops.backend())  # else these tests would compare PyTorch to itself
     with pytest.MonkeyPatch.context() as patch:

@@ -12,7 +12,7 @@ import torch
 
 import slopewise as sw
 from slopewise.ops import Backend, KernelsWarning, _loading, backend, use_kernels
-from slopewise.ops._loading import NOTE, load, wanted
+from slopewise.ops._loading import NOTE, asks_for_kernels, load
 
 
 @pytest.fixture
@@ -35,18 +35,18 @@ def python(code: str, setting: str | None) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("setting", ["", "1", "true", "on", "ON", " True "])
 def test_settings_that_want_the_kernels(setting: str) -> None:
-    assert wanted(setting)
+    assert asks_for_kernels(setting)
 
 
 @pytest.mark.parametrize("setting", ["0", "false", "off", "OFF", " False "])
 def test_settings_that_do_not(setting: str) -> None:
-    assert not wanted(setting)
+    assert not asks_for_kernels(setting)
 
 
 @pytest.mark.parametrize("setting", ["no", "2", "none", "0.0", "avx2"])
 def test_other_settings_are_refused_with_the_known_ones(setting: str) -> None:
     with pytest.raises(ValueError, match=f"SLOPEWISE_KERNELS must be 0, false, off, 1, true or on, got '{setting}'"):
-        wanted(setting)
+        asks_for_kernels(setting)
 
 
 def test_a_package_without_kernels_warns_once_and_says_what_to_do(unloaded: None, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from slopewise.ops import _loading
 
 OPERATORS = torch.ops.slopewise
 SHAPE = (2, 3, 4, 5)
-KERNELS = _loading.wanted(os.environ.get(_loading.SWITCH, ""))
+KERNELS = _loading.asks_for_kernels(os.environ.get(_loading.SWITCH, ""))
 
 
 @pytest.fixture(autouse=True)

@@ -168,11 +168,11 @@ def _differentiable_backward(ctx: Any, grad: Tensor, *saved: Any) -> tuple[Tenso
     output = _reference.batch_norm_prelu(
         given, residual, slope, running[0], running[1], weight, bias, ctx.training, momentum=0.0, eps=ctx.eps
     )
-    wanted = [t is not None and t.requires_grad for t in (given, residual, slope, None, None, weight, bias, None)]
+    needs = [t is not None and t.requires_grad for t in (given, residual, slope, None, None, weight, bias, None)]
     places = (given, residual, slope, None, None, weight, bias, None)
-    learned = [t for t, want in zip(places, wanted, strict=True) if want and t is not None]
+    learned = [t for t, need in zip(places, needs, strict=True) if need and t is not None]
     gradients = iter(torch.autograd.grad(output, learned, grad, create_graph=True))
-    return tuple(next(gradients) if want else None for want in wanted)
+    return tuple(next(gradients) if need else None for need in needs)
 
 
 @everywhere("batch_norm_prelu")
@@ -186,12 +186,12 @@ def _forward(
     bias: Tensor | None,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    kept_in = torch.float64 if input.dtype is torch.float64 else torch.float32
+    dtype = torch.float64 if input.dtype is torch.float64 else torch.float32
     if running_mean is None or running_var is None:
-        others = [d for d in range(input.ndim) if d != 1]
-        var, mean = torch.var_mean(input.to(kept_in), others, correction=0)
+        dims = [d for d in range(input.ndim) if d != 1]
+        var, mean = torch.var_mean(input.to(dtype), dims, correction=0)
     else:
-        mean, var = running_mean.to(kept_in, copy=True), running_var.to(kept_in, copy=True)
+        mean, var = running_mean.to(dtype, copy=True), running_var.to(dtype, copy=True)
     output = _reference.batch_norm_prelu(
         input, residual, slope, running_mean, running_var, weight, bias, running_mean is None, momentum=0.0, eps=eps
     )
@@ -212,9 +212,9 @@ def _gradients(
     eps: float,
     inverted: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    channels, kept_in = given.size(1), mean.dtype
-    source, g = given.to(kept_in), grad.to(kept_in)
-    added = torch.zeros_like(source) if residual is None else residual.to(kept_in)
+    channels, dtype = given.size(1), mean.dtype
+    source, g = given.to(dtype), grad.to(dtype)
+    added = torch.zeros_like(source) if residual is None else residual.to(dtype)
 
     def spread(values: Tensor | None, missing: float = 0.0) -> Tensor:
         return channel_values(values, missing, channels, source)

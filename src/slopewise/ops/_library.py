@@ -87,5 +87,5 @@ def summed_like(elements: Tensor, like: Tensor, axis: int = 1) -> Tensor:
     """Return the elements summed per channel, or over all if `like` has one entry, in the shape and dtype of `like`."""
     if like.numel() == 1:
         return elements.sum().to(like.dtype).reshape(like.shape)
-    others = [d for d in range(elements.ndim) if d != axis % elements.ndim]
-    return (elements.sum(others) if others else elements).to(like.dtype).reshape(like.shape)
+    dims = [d for d in range(elements.ndim) if d != axis % elements.ndim]
+    return (elements.sum(dims) if dims else elements).to(like.dtype).reshape(like.shape)

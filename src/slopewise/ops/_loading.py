@@ -74,10 +74,10 @@ def load(folder: Path = _PACKAGE) -> None:
     """
     if state.loaded or state.reason:
         return
-    if (asked := os.environ.get(CAPABILITY, "avx512")) not in {"baseline", "avx2", "avx512"}:
-        raise ValueError(f"the environment variable {CAPABILITY} must be baseline, avx2 or avx512, got {asked!r}")
+    if (capability := os.environ.get(CAPABILITY, "avx512")) not in {"baseline", "avx2", "avx512"}:
+        raise ValueError(f"the environment variable {CAPABILITY} must be baseline, avx2 or avx512, got {capability!r}")
     setting = os.environ.get(SWITCH, "")
-    if not wanted(setting):
+    if not asks_for_kernels(setting):
         state.reason = f"{SWITCH}={setting} turned the kernels off"
         return
     state.reason = _attempt(folder)
@@ -91,11 +91,11 @@ def load(folder: Path = _PACKAGE) -> None:
         )
 
 
-def wanted(setting: str) -> bool:
+def asks_for_kernels(setting: str) -> bool:
     """Return True if the environment variable's value asks for the kernels; empty means yes.
 
     Example:
-        >>> wanted(""), wanted("1"), wanted("Off")
+        >>> asks_for_kernels(""), asks_for_kernels("1"), asks_for_kernels("Off")
         (True, True, False)
     """
     word = setting.strip().lower()
@@ -109,11 +109,11 @@ def _attempt(folder: Path) -> str:
     note = folder / NOTE
     if note.exists():  # then any shared object beside it is from an earlier build
         return f"the kernels were not built when slopewise was installed ({note.read_text(encoding='utf-8').strip()})"
-    found = [path for suffix in EXTENSION_SUFFIXES if (path := folder / f"_kernels{suffix}").exists()]
-    if not found:
+    libraries = [path for suffix in EXTENSION_SUFFIXES if (path := folder / f"_kernels{suffix}").exists()]
+    if not libraries:
         return f"there is no _kernels{EXTENSION_SUFFIXES[-1]} in {folder}"
     try:
-        torch.ops.load_library(found[0])
+        torch.ops.load_library(libraries[0])
     except OSError as error:  # built for another platform, or for a PyTorch with other symbols
         return f"PyTorch {torch.__version__} cannot load the kernels ({error.__cause__ or error})"
     return ""

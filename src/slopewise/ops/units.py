@@ -82,8 +82,8 @@ def behind(source: Tensor, gradient_y: Tensor, slopes: Tensor, axis: int) -> Ten
         >>> behind(z, dy, torch.tensor([0.0, 0.5]), 1).tolist()
         [[1.0, 1.0], [1.0, 0.5], [2.0, 2.0]]
     """
-    one_type = source.dtype is gradient_y.dtype and slopes.dtype in KERNEL_DTYPES
-    if not (one_type and kernels_take(source, 0) and kernels_take(gradient_y, 0) and slopes.is_cpu):
+    same_type = source.dtype is gradient_y.dtype and slopes.dtype in KERNEL_DTYPES
+    if not (same_type and kernels_take(source, 0) and kernels_take(gradient_y, 0) and slopes.is_cpu):
         return _behind(source, gradient_y, slopes, axis)
     with below_autograd():
         return _behind_op(source, gradient_y, slopes, axis)  # type: ignore[no-any-return]
@@ -132,12 +132,12 @@ def _squared(gradient: Tensor, axis: int) -> Tensor:
 
 def _sum(values: Tensor, axis: int) -> Tensor:
     """Sum over all dimensions but `axis`, in float32 if that is exact for counts and the values need no more."""
-    others = [d for d in range(values.ndim) if d != axis % values.ndim] if values.ndim else []
-    if not others:
+    dims = [d for d in range(values.ndim) if d != axis % values.ndim] if values.ndim else []
+    if not dims:
         return values.reshape(-1).to(_wide(values))
     many = values.numel() >= _EXACT * max(1, values.shape[axis])
     narrow = values.dtype.itemsize <= 4 and not many
-    return values.sum(others, dtype=torch.float32 if narrow else _wide(values)).to(_wide(values))
+    return values.sum(dims, dtype=torch.float32 if narrow else _wide(values)).to(_wide(values))
 
 
 def _wide(tensor: Tensor) -> torch.dtype:
