@@ -83,12 +83,12 @@ def kaiming(
     flow = (
         symbolic(model) if example_inputs is None else trace_forward(model, Inputs.of(example_inputs), training=False)
     )
-    found = passes(flow, names_of(model))
-    left = reasons_to_leave(model, names, found.uses)
+    propagation = passes(flow, names_of(model))
+    reasons = reasons_to_leave(model, names, propagation.uses)
     # Everything is known before the first weight changes: an error leaves the model as it was.
     stds: list[tuple[list[nn.Module], Tensor]] = []
-    for sharers in _by_weight([layer for layer in found.uses if layer in names and names[layer] not in left]):
-        terms = torch.stack([_terms(layer, found.uses[layer], mode) for layer in sharers]).mean(0)
+    for sharers in _by_weight([layer for layer in propagation.uses if layer in names and names[layer] not in reasons]):
+        terms = torch.stack([_terms(layer, propagation.uses[layer], mode) for layer in sharers]).mean(0)
         if not bool((terms > 0).all() and terms.isfinite().all()):
             raise ModelError(
                 f"what '{names[sharers[0]]}' adds up has second moments with the sum {float(terms.min()):g}, and no "
@@ -99,14 +99,16 @@ def kaiming(
         for layer in sharers[::-1]:  # each draw replaces the last; biases are each layer's own
             draw_(layer, std, distribution, generator)
     entries = {
-        layer: _entry(layer, names, found.uses[layer], sharers, std, mode) for sharers, std in stds for layer in sharers
+        layer: _entry(layer, names, propagation.uses[layer], sharers, std, mode)
+        for sharers, std in stds
+        for layer in sharers
     }
     return Initialisation(
-        tuple(entries[layer] for layer in found.uses if layer in entries),
-        tuple(left.items()),
+        tuple(entries[layer] for layer in propagation.uses if layer in entries),
+        tuple(reasons.items()),
         mode,
         distribution,
-        found.unknown,
+        propagation.unknown,
     )
 
 

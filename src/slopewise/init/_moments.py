@@ -73,7 +73,7 @@ def passes(flow: ForwardTrace, names: Mapping[nn.Module, str]) -> Passes:
     after: dict[Value, tuple[str, ...]] = defaultdict(tuple)
     for value in flow.output.inputs:
         gradients[value], after[value] = gradients[value] + 1, ("the output",)
-    found = Passes()
+    propagation = Passes()
     rules = dict(steps)
     for op, rule in reversed(steps):
         used = [value for value in op.outputs if value in gradients]
@@ -86,16 +86,18 @@ def passes(flow: ForwardTrace, names: Mapping[nn.Module, str]) -> Passes:
             users = [user for user in output.users if user in rules or user is flow.output]
             normalised = bool(users) and all(_normalises(user, rules.get(user), output) for user in users)
             use = Use(moments[source][1], gradient, before[source], after[output], normalised)
-            found.uses.setdefault(layer, []).insert(0, use)
+            propagation.uses.setdefault(layer, []).insert(0, use)
         label = _label(op, rule, names) or _union(after[value] for value in used)
         for value, part in rule.backward(op, moments, gradient):
             count = max(len(part), len(gradients[value]))
             gradients[value] = fit(gradients[value], count) + fit(part, count)
             after[value] = _union([after[value], label])
     order = [layer_of(op) for op, _ in steps]
-    found.uses = {layer: found.uses[layer] for layer in order if layer is not None and layer in found.uses}
-    found.unknown = _union(_label(op, rule, names) for op, rule in steps if isinstance(rule, Unknown))
-    return found
+    propagation.uses = {
+        layer: propagation.uses[layer] for layer in order if layer is not None and layer in propagation.uses
+    }
+    propagation.unknown = _union(_label(op, rule, names) for op, rule in steps if isinstance(rule, Unknown))
+    return propagation
 
 
 def _in_order(call: ModuleCall) -> Iterator[OpCall]:

@@ -54,7 +54,7 @@ def layer_of(op: OpCall) -> nn.Module | None:
 
 def rule_of(op: OpCall) -> Rule:
     """Return the rule for an operation."""
-    for read in (_layer, _slopes, _curve, _norm, _arithmetic, _kept):
+    for read in (_layer, _slopes, _curve, _norm, _arithmetic, _keep):
         rule = read(op)
         if rule is not None:
             return rule
@@ -87,12 +87,14 @@ def _applied(slopes: Tensor, bounds: tuple[float, float] | None) -> Tensor:
 
 
 def _curve(op: OpCall) -> Rule | None:
-    found = activation_of(op.call if op.function is None else op)
-    if found is not None:
-        slope = found.slope
-        return Curve(_forward(found.module)) if slope is None else Slopes(torch.tensor([slope], dtype=torch.float64))
+    activation = activation_of(op.call if op.function is None else op)
+    if activation is not None:
+        slope = activation.slope
+        return (
+            Curve(_forward(activation.module)) if slope is None else Slopes(torch.tensor([slope], dtype=torch.float64))
+        )
     if _ELEMENTWISE.fullmatch(plain(op.name)) and len(op.inputs) == 1:
-        return Curve(_forward(op.call.module) if op.function is None else _of_one(op, op.function))
+        return Curve(_forward(op.call.module) if op.function is None else _with_arguments(op, op.function))
     return None
 
 
@@ -102,7 +104,7 @@ def _forward(module: nn.Module) -> Callable[[Tensor], Tensor]:
     return function
 
 
-def _of_one(op: OpCall, function: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
+def _with_arguments(op: OpCall, function: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
     args, kwargs = op.args[1:], {name: value for name, value in op.kwargs.items() if name != "input"}
     return lambda x: function(x, *args, **kwargs)
 
@@ -120,5 +122,5 @@ def _arithmetic(op: OpCall) -> Rule | None:
     return kind() if op.function is not None and len(op.inputs) <= most else None
 
 
-def _kept(op: OpCall) -> Rule | None:
+def _keep(op: OpCall) -> Rule | None:
     return Keep() if _KEEPS.fullmatch(plain(op.name)) else None

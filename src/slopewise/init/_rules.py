@@ -124,17 +124,17 @@ class Add:
 
     def _factors(self, op: OpCall, known: Known) -> dict[Value, float]:
         """Return the factor of each distinct term: x + x is 2·x, whose second moment is 4 times that of x."""
-        found: Counter[Value] = Counter()
+        factors: Counter[Value] = Counter()
         for argument, sign in self._signed(op):
             if argument in known:
-                found[argument] += sign  # type: ignore[assignment]
-        return dict(found)
+                factors[argument] += sign  # type: ignore[assignment]
+        return dict(factors)
 
     def _signed(self, op: OpCall) -> list[tuple[Any, float]]:
-        given = (*op.args, *(op.kwargs[key] for key in ("input", "other") if key in op.kwargs))[:2]
+        operands = (*op.args, *(op.kwargs[key] for key in ("input", "other") if key in op.kwargs))[:2]
         # A tensor changed in place appears in the arguments as it is afterwards, in the inputs as it was before.
         values = iter(op.inputs)
-        first, second = (next(values) if isinstance(argument, Value) else argument for argument in given)
+        first, second = (next(values) if isinstance(argument, Value) else argument for argument in operands)
         alpha = op.kwargs.get("alpha", 1)
         factor = float(alpha) if isinstance(alpha, (int, float)) else 1.0
         if "rsub" in op.name:
@@ -156,8 +156,8 @@ class Scale:
         present = [value for value in op.inputs if value in known]
         for place, value in enumerate(present):
             factor = torch.full((1,), self._number(op) ** 2, dtype=torch.float64)
-            for other in present[:place] + present[place + 1 :]:
-                factor = factor * known[other][1]
+            for operand in present[:place] + present[place + 1 :]:
+                factor = factor * known[operand][1]
             count = max(len(gradient), len(factor))
             yield value, fit(gradient, count) * fit(factor, count)
 
@@ -245,9 +245,9 @@ class Keep:
 Rule = Unit | Slopes | Curve | Add | Scale | Concatenate | Keep
 
 
-def _broadcast(one: Tensor, other: Tensor) -> Tensor:
-    count = max(one.shape[-1], other.shape[-1])
-    return fit(one, count) * fit(other, count)
+def _broadcast(first: Tensor, second: Tensor) -> Tensor:
+    count = max(first.shape[-1], second.shape[-1])
+    return fit(first, count) * fit(second, count)
 
 
 def _sum(*terms: tuple[Tensor, float]) -> Tensor:

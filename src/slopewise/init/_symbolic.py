@@ -81,13 +81,13 @@ def _op(model: nn.Module, root: ModuleCall, node: fx.Node) -> OpCall:
 
 
 def _connect(op: OpCall, node: fx.Node, values: dict[fx.Node, Value]) -> None:
-    def seen(argument: fx.Node) -> Value:
+    def value_of(argument: fx.Node) -> Value:
         value = values[argument]
         op.inputs.append(value)
         value.users.append(op)
         return value
 
-    op.args, op.kwargs = fx.node.map_arg((node.args, node.kwargs), seen)  # type: ignore[arg-type]
+    op.args, op.kwargs = fx.node.map_arg((node.args, node.kwargs), value_of)  # type: ignore[arg-type]
 
 
 def _is_inplace(op: OpCall) -> bool:

@@ -32,7 +32,7 @@ def layers_of(model: nn.Module) -> dict[nn.Module, str]:
     Raises:
         ModelError: there are none, or one has no shape or no values yet.
     """
-    found: dict[nn.Module, str] = {}
+    layers: dict[nn.Module, str] = {}
     for path, module, name, parameter in parameters_of(model):
         if not isinstance(module, LAYERS):
             continue
@@ -40,12 +40,12 @@ def layers_of(model: nn.Module) -> dict[nn.Module, str]:
             raise ModelError(f"'{path}.{name}' has no shape yet: pass a batch through the model first")
         if parameter.is_meta:
             raise ModelError(f"'{path}.{name}' has no values (meta device): call model.to_empty(device=...) first")
-        found.setdefault(module, path)
-    if not found:
+        layers.setdefault(module, path)
+    if not layers:
         raise ModelError(
             f"{type(model).__name__} has no convolution and no linear layer: there is nothing to initialise"
         )
-    return found
+    return layers
 
 
 def reasons_to_leave(
@@ -59,20 +59,24 @@ def reasons_to_leave(
     reasons = {}
     for layer, path in layers.items():
         own: Any = getattr(layer, "parametrizations", {})
-        made_by, tensors = [], [layer._parameters.get("weight")]
+        kinds, tensors = [], [layer._parameters.get("weight")]
         if "weight" in own:
-            made_by = [type(made).__name__ for made in own["weight"] if type(made) is not _WeightNorm]
+            kinds = [
+                type(parametrization).__name__
+                for parametrization in own["weight"]
+                if type(parametrization) is not _WeightNorm
+            ]
             tensors = list(own["weight"].parameters(recurse=False))
-        if made_by:
-            reasons[path] = f"its weight is parametrised ({', '.join(made_by)}), which need not give what is drawn"
+        if kinds:
+            reasons[path] = f"its weight is parametrised ({', '.join(kinds)}), which need not give what is drawn"
         elif not all(isinstance(tensor, nn.Parameter) for tensor in tensors):
             reasons[path] = "its weight is no parameter of its own"
         elif not all(tensor.requires_grad for tensor in tensors if tensor is not None):
             reasons[path] = "its weight is frozen"
         elif not all(tensor.is_floating_point() for tensor in tensors if tensor is not None):
             reasons[path] = "its weights are no real numbers"
-        elif others := [holders[id(tensor)] for tensor in tensors if id(tensor) in holders]:
-            reasons[path] = f"it shares its weight with {others[0]}"
+        elif sharers := [holders[id(tensor)] for tensor in tensors if id(tensor) in holders]:
+            reasons[path] = f"it shares its weight with {sharers[0]}"
         elif layer not in called:
             reasons[path] = "the forward pass does not call it, or nothing uses what it gives"
     return reasons

@@ -40,7 +40,7 @@ def aliases(state_dict: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         if isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided:
             groups.setdefault(memory(tensor), []).append(name)
     return {
-        name: tuple(other for other in group if other != name)
+        name: tuple(alias for alias in group if alias != name)
         for group in groups.values()
         if len(group) > 1
         for name in group

@@ -19,11 +19,11 @@ def prelu(input: Tensor, weight: Tensor, channel_dim: int) -> None:  # noqa: A00
     in_range = -len(shape) <= channel_dim < len(shape)
     if slopes == 1 or (in_range and shape[channel_dim] == slopes):
         return
-    found = f"{shape[channel_dim]} channels in" if in_range else "no"
+    channels = f"{shape[channel_dim]} channels in" if in_range else "no"
     per_channel = f"num_parameters={shape[channel_dim]} for one slope per channel, " if in_range else ""
     fitting = " or ".join(f"channel_dim={dim}" for dim, size in enumerate(shape) if size == slopes)
     raise ValueError(
-        f"{slopes} slopes do not fit an input of shape {shape}, which has {found} dimension {channel_dim}: pass "
+        f"{slopes} slopes do not fit an input of shape {shape}, which has {channels} dimension {channel_dim}: pass "
         f"{per_channel}num_parameters=1 for a shared slope, "
         + (f"or {fitting} if the channels are there" if fitting else "or the channel_dim of the channels")
     ) from None

@@ -21,12 +21,14 @@ __all__ = ["batch_norm_add_prelu", "batch_norm_prelu", "prelu"]
 _BATCH_NORM = ("running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
 
 
-def _has_slope(given: Sequence[Any], named: Mapping[str, Any]) -> bool:
+def _has_slope(positional: Sequence[Any], named: Mapping[str, Any]) -> bool:
     """Return True if arguments behind the input (and the residual) begin with a slope, as they once did.
 
     A call of today that lacks its slope is no such call, so that it raises an error: its fifth one is `training`.
     """
-    return len(given) > (0 if "running_mean" in named else 2) and not isinstance(dict(enumerate(given)).get(4), bool)
+    return len(positional) > (0 if "running_mean" in named else 2) and not isinstance(
+        dict(enumerate(positional)).get(4), bool
+    )
 
 
 def prelu(input: Tensor, weight: Tensor, *, channel_dim: int = 1, low_memory: bool = False) -> Tensor:  # noqa: A002

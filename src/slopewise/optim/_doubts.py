@@ -26,8 +26,8 @@ def absurd_slope(slopes: Tensor) -> float | None:
         return None
     values = _here(slopes).double()
     size = values.abs()
-    found = values[~(size <= LARGEST) | ((size > 0) & (size < _SMALLEST))]
-    return found[found.abs().argmax()].item() if found.numel() else None  # NaN counts as the largest
+    absurd = values[~(size <= LARGEST) | ((size > 0) & (size < _SMALLEST))]
+    return absurd[absurd.abs().argmax()].item() if absurd.numel() else None  # NaN counts as the largest
 
 
 def all_zero(slopes: Tensor) -> bool:

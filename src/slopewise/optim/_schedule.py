@@ -104,8 +104,8 @@ class SlopeSchedule:
     @property
     def factor(self) -> float:
         """Factor of the next step."""
-        done = self._groups()[0].get(_STEPS, 0)
-        return slope_factor(done, freeze=self.freeze, warmup=self.warmup)
+        steps = self._groups()[0].get(_STEPS, 0)
+        return slope_factor(steps, freeze=self.freeze, warmup=self.warmup)
 
     def remove(self) -> None:
         """Detach the schedule from the optimizer: slopes have their group's rate from now on."""
@@ -119,8 +119,8 @@ class SlopeSchedule:
     def _begin(self, optimizer: Optimizer) -> None:
         """Freeze slopes and scale rates as an optimizer's step begins."""
         slopes = {parameter: None for group in self._groups() for parameter in group["params"]}
-        held = [group for group in optimizer.param_groups if any(p in slopes for p in group["params"])]
-        if not held:
+        groups = [group for group in optimizer.param_groups if any(p in slopes for p in group["params"])]
+        if not groups:
             return
         calls = _calls()
         while self._going_on and self._going_on[-1][1] not in calls:  # ended by an error
@@ -135,7 +135,7 @@ class SlopeSchedule:
             self._seen.add(optimizer)
             self._hooks.append(optimizer.register_step_post_hook(_eagerly(self._finish)))
         scaled = [id(group) for group, _ in self._rates]
-        for group in held:  # the rate of a group that also has weights is not scaled
+        for group in groups:  # the rate of a group that also has weights is not scaled
             if id(group) not in scaled and group.get("lr") is not None and all(p in slopes for p in group["params"]):
                 self._rates.append((group, group["lr"]))
                 group["lr"] = group["lr"] * self.factor
@@ -200,19 +200,19 @@ def _named_slopes(optimizer: Optimizer) -> list[dict[str, Any]]:
 
 def _skipped(optimizer: Optimizer) -> bool:
     """Return True if a fused optimizer, which a GradScaler always steps, found an overflow and did nothing."""
-    found = getattr(optimizer, "found_inf", None)
-    return found is not None and bool(found)
+    overflow = getattr(optimizer, "found_inf", None)
+    return overflow is not None and bool(overflow)
 
 
 def _calls() -> list[FrameType]:
     """Return the frames of optimizers' steps that are running, innermost first. Steps that raised are not included."""
     frame: FrameType | None = sys._getframe()
-    found = []
+    frames = []
     while frame is not None:
         if frame.f_code is _STEP:
-            found.append(frame)
+            frames.append(frame)
         frame = frame.f_back
-    return found
+    return frames
 
 
 def _eagerly(call: Any) -> Any:
