@@ -69,6 +69,7 @@ class SlopeSchedule:
     Example:
         >>> import slopewise as sw
         >>> layer = sw.PReLU()
+        >>> _ = sw.set_shared_gradient(layer, "sum")
         >>> optimizer = torch.optim.SGD(sw.param_groups(layer, lr=0.5))
         >>> schedule = SlopeSchedule(optimizer, freeze=1, warmup=2)
         >>> for _ in range(4):
