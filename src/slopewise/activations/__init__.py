@@ -1,4 +1,4 @@
-"""Activations in a watched forward pass: as modules, as functions, and written out; and what they are there for."""
+"""Activations in a watched forward pass: as modules, as functions, and written out; and their roles."""
 
 from slopewise.activations._detection import Activation as Activation
 from slopewise.activations._detection import activation_of as activation_of

@@ -25,7 +25,7 @@ from slopewise.trace import ModuleCall, OpCall, Value
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation as it was found.
+    """Activation in a forward pass.
 
     Attributes:
         kind: Kind of the activation.
@@ -33,8 +33,8 @@ class Activation:
         input: Value that it was applied to.
         output: Value that it returned.
         inplace: True if it writes its output over its input.
-        ops: Operations that it consists of, if it is no whole module.
-        fixed: Reason for which it can only stay as it is; empty if it can be converted.
+        ops: Operations that it consists of, if it is not a module.
+        fixed: Reason why it cannot be converted; empty if it can.
         same: Module of PyTorch that computes the same, where `module` is of a foreign class.
     """
 
@@ -49,19 +49,19 @@ class Activation:
 
     @property
     def slope(self) -> float | Tensor | None:
-        """The negative slope, or slopes, that make a PReLU of it; None if none do."""
+        """Negative slope, or slopes, with which a PReLU computes the same; None if there is none."""
         if isinstance(self.module, nn.PReLU):
             return self.module.weight.detach().flatten()
         return None if self.kind.slope is None else self.kind.slope(self.same or self.module)
 
     @property
     def general(self) -> bool:
-        """Return whether it is made of operations alone that do much else besides, such as clamp and where."""
+        """True if it consists only of operations with many other uses, such as clamp and where."""
         return bool(self.ops) and all(op.function is not None and plain_name(op) in GENERAL for op in self.ops)
 
 
 def activations_in(call: ModuleCall) -> Iterator[tuple[OpCall | ModuleCall, Activation]]:
-    """Every activation that a call applies, with the step that gives its output."""
+    """Return every activation that a call applies, with the step that returns its output."""
     activation = activation_of(call)
     if activation is not None:
         yield call, activation
@@ -82,9 +82,9 @@ def activations_in(call: ModuleCall) -> Iterator[tuple[OpCall | ModuleCall, Acti
 
 
 def activation_of(step: OpCall | ModuleCall) -> Activation | None:
-    """The activation that an operation or a module's call is; None for anything else.
+    """Return the activation that an operation or a module's call is; None for anything else.
 
-    A module of somebody else's is one, too, if it does nothing but compute one, whatever its class.
+    A module of any other class is one, too, if it does nothing but compute one.
     """
     if isinstance(step, OpCall):
         return _of_function(step)
@@ -92,7 +92,7 @@ def activation_of(step: OpCall | ModuleCall) -> Activation | None:
 
 
 def _of_whole(call: ModuleCall) -> Activation | None:
-    """The activation that a layer of PyTorch's or ours, or a script, is."""
+    """Return the activation that a layer of PyTorch's or ours, or a script, is."""
     outputs, module = call.outputs if call.op is None else call.op.outputs, call.module
     if not call.inputs or len(outputs) != 1:
         return None
@@ -104,7 +104,7 @@ def _of_whole(call: ModuleCall) -> Activation | None:
 
 
 def _tried(call: ModuleCall, output: Value) -> tuple[Kind | None, nn.Module | None]:
-    """The kind of a module that takes settings, or is a script, by what it computes, and one that computes the same."""
+    """Return the kind of a module with settings, or of a script, by what it computes, and an equal module."""
     module, known_kind = call.module, other_kind_of(call.module)
     if not (known_kind or isinstance(module, torch.jit.ScriptModule)) or _has_state(module):
         return known_kind, None
@@ -118,7 +118,7 @@ def _tried(call: ModuleCall, output: Value) -> tuple[Kind | None, nn.Module | No
 
 
 def _of_module(call: ModuleCall) -> Activation | None:
-    """The activation that a module of somebody else's is, by all that happened in it."""
+    """Return the activation that a module of another class is, by the operations in it."""
     ops = _ops_of(call)
     if not any(isinstance(step, OpCall) for step in call.steps) or not call.inputs or len(call.outputs) != 1:
         return None
@@ -144,12 +144,12 @@ def _of_module(call: ModuleCall) -> Activation | None:
 
 
 def _takes_only(op: OpCall, weight: Tensor) -> bool:
-    """Return whether an operation takes a parameter as it is, besides its input."""
+    """Return True if an operation takes a parameter as it is, besides its input."""
     return len(op.inputs) == 2 and op.inputs[1].constant is weight
 
 
 def _whole_region(call: ModuleCall, ops: list[OpCall]) -> tuple[OpCall, ...]:
-    """A call's operations, if they compute its output from one input element by element, and do nothing else."""
+    """Return a call's operations, if they compute its output from one input element by element, and do nothing else."""
     if not 0 < len(ops) <= MOST or {value for value in call.inputs if value.data} != {call.inputs[0]}:
         return ()
     region = region_of(ops[-1], call.inputs[0], {*ops}) if ops[-1].outputs == call.outputs else ()

@@ -1,4 +1,4 @@
-"""The kind of a function of one number, told from what it computes, however it is written."""
+"""Kind of a function of one number, by what it computes, however it is written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CLOSE_GELU = 2e-5  # its constants are often rounded; its approximations are 5e
 
 @cache
 def grid() -> Tensor:
-    """The numbers that functions are tried on, 0 in their middle.
+    """Return the numbers that functions are tried on, with 0 in their middle.
 
     Example:
         >>> grid().shape, grid()[240].item()
@@ -31,11 +31,11 @@ def grid() -> Tensor:
 
 
 def identify(values: Tensor, *, inplace: bool = False) -> tuple[Kind, nn.Module] | None:
-    """The activation that has these values on `grid()`, as its kind and a module that computes it.
+    """Return the activation that has these values on `grid()`, as its kind and a module that computes it.
 
     Args:
         values: f(x) for every x of the grid.
-        inplace: flag that the module is to have, if there is one for it.
+        inplace: Flag of the new module, if its class has one.
 
     Returns:
         Kind and module; None for a function that is none of these.
@@ -61,7 +61,7 @@ def identify(values: Tensor, *, inplace: bool = False) -> tuple[Kind, nn.Module]
 
 
 def is_linear(values: Tensor) -> bool:
-    """Return whether values on `grid()` are those of a straight line, or constant.
+    """Return True if values on `grid()` are those of a straight line, or constant.
 
     Example:
         >>> is_linear(3 * grid() - 1), is_linear(grid().relu())
@@ -73,7 +73,7 @@ def is_linear(values: Tensor) -> bool:
 
 
 def of_function(function: Callable[[Tensor], Tensor], *, inplace: bool = False) -> tuple[Kind, nn.Module] | None:
-    """The activation that a function computes element by element.
+    """Return the activation that a function computes element by element.
 
     Example:
         >>> of_function(nn.Hardtanh(0.0, 6.0))[0].name
@@ -85,7 +85,7 @@ def of_function(function: Callable[[Tensor], Tensor], *, inplace: bool = False) 
 
 
 def _candidates(y: Tensor) -> Iterator[tuple[str, nn.Module]]:
-    """Activations, with the settings that these values ask for."""
+    """Yield activations with the settings that fit the values."""
     at = {n: float(y[240 + 20 * n]) for n in (-2, -1, 1, 2)}  # y at whole numbers
     yield "relu", nn.ReLU()
     # Not the identity, nor ReLU, nor abs: that is a size, as normalisations take it.

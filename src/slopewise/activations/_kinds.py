@@ -1,4 +1,4 @@
-"""The activations that conversion knows, as modules and as functions, and what a slope can say of each."""
+"""Activations that conversion knows, as modules and as functions, with the slope that makes a PReLU of each."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Kind:
 
     Attributes:
         name: PyTorch's name of the function.
-        module: class that computes it.
-        functions: functions that compute it, `torch.Tensor`'s methods included.
-        settings: names of the arguments of both the class and the functions, in the functions' order after the input.
-        slope: the negative slope that makes a PReLU of it, from a module; None for another shape of function.
+        module: Class that computes it.
+        functions: Functions that compute it, `torch.Tensor`'s methods included.
+        settings: Names of the arguments of both the class and the functions, in the functions' order after the input.
+        slope: Function (module) -> negative slope of an equal PReLU; None for another shape of function.
         differs: Difference from a PReLU with that slope, in words; empty for the same function.
         left: Reason why the kind is left unchanged unless it is named, in words; empty for a kind that is converted.
     """
@@ -44,7 +44,7 @@ class ScaledSiLU(nn.Module):
         self.beta = beta
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (PyTorch's name)
-        """Apply it."""
+        """Apply the activation."""
         return input * torch.sigmoid(self.beta * input)
 
 
@@ -52,10 +52,11 @@ class Sine(nn.Module):
     """sin(x), the activation of SIREN."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (PyTorch's name)
-        """Apply it."""
+        """Apply the activation."""
         return torch.sin(input)
 
 
+# Private: functions such as F.hardtanh call these, and code may call them itself. Without them, such calls are unknown.
 _C = torch._C._nn
 _T = torch.Tensor
 
@@ -129,7 +130,7 @@ _OTHER_MODULE_OF = {kind.module: kind for kind in OTHERS}
 
 
 def kind_of(module: nn.Module) -> Kind | None:
-    """The kind of an activation module of PyTorch's or ours that is converted; None for anything else.
+    """Return the kind of a module of PyTorch's or ours, if it is one that is converted; None for anything else.
 
     Example:
         >>> kind_of(nn.LeakyReLU(0.1)).name, kind_of(nn.Tanh()), kind_of(nn.Linear(1, 1))
@@ -141,7 +142,7 @@ def kind_of(module: nn.Module) -> Kind | None:
 
 
 def other_kind_of(module: nn.Module) -> Kind | None:
-    """The kind of an activation module of PyTorch's that is listed; None for anything else.
+    """Return the kind of a module of PyTorch's, if it is one that is only listed; None for anything else.
 
     Example:
         >>> other_kind_of(nn.Tanh()).left
@@ -151,7 +152,7 @@ def other_kind_of(module: nn.Module) -> Kind | None:
 
 
 def kind_of_function(function: object) -> Kind | None:
-    """The kind that a function, or a Tensor method's name, computes, if it is one that is converted.
+    """Return the kind that a function, or a Tensor method's name, computes, if it is one that is converted.
 
     Example:
         >>> kind_of_function(torch.relu).name, kind_of_function("relu_").name, kind_of_function(torch.exp)
@@ -161,7 +162,7 @@ def kind_of_function(function: object) -> Kind | None:
 
 
 def other_kind_of_function(function: object) -> Kind | None:
-    """The kind that a function, or a Tensor method's name, computes, if it is one that is listed.
+    """Return the kind that a function, or a Tensor method's name, computes, if it is one that is only listed.
 
     Example:
         >>> other_kind_of_function("sigmoid").name
@@ -171,6 +172,7 @@ def other_kind_of_function(function: object) -> Kind | None:
 
 
 def _looked_up(function: object, table: dict[Callable[..., Any], Kind]) -> Kind | None:
+    # Private, but the only classes of operators as exported and compiled programs call them.
     if isinstance(function, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
         library, _, name = str(function).partition(".")
         kind = NAMED.get(name.partition(".")[0].rstrip("_")) if library == "aten" else None

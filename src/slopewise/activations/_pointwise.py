@@ -1,4 +1,4 @@
-"""Computed again on other numbers: what a few recorded operations make of each element of one value."""
+"""Recorded operations, computed again on other numbers, as a function of each element of one value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slopewise.trace import OpCall, Value
 
 
 def words(text: str) -> frozenset[str]:
-    """The words of a text, as a set.
+    """Return the words of a text as a set.
 
     Example:
         >>> sorted(words("sub add"))
@@ -47,11 +47,11 @@ GENERAL = _CASTS | _ARITHMETIC
 
 
 class NotPointwiseError(Exception):
-    """Some operation is none of single elements."""
+    """Some operation does not compute each element by itself."""
 
 
 def plain_name(op: OpCall) -> str:
-    """An operation's name without what tells its variants apart.
+    """Return an operation's name without the marks of its variants.
 
     Example:
         >>> from types import SimpleNamespace
@@ -65,7 +65,7 @@ def plain_name(op: OpCall) -> str:
 
 
 def changes_input(op: OpCall) -> bool:
-    """Return whether an operation writes its result over its first input."""
+    """Return True if an operation writes its result over its first input."""
     name = op.name.partition(".")[0]
     if name.startswith("__"):
         return name == "__setitem__" or (name.startswith("__i") and name != "__invert__")
@@ -73,7 +73,7 @@ def changes_input(op: OpCall) -> bool:
 
 
 def is_pointwise(op: OpCall) -> bool:
-    """Return whether an operation computes each element from those at the same place, and keeps the shape."""
+    """Return True if an operation computes each element from those at the same place, and keeps the shape."""
     if op.function is None:
         if type(op.call.module) not in _MODULES:
             return False
@@ -97,14 +97,14 @@ def replay(ops: Iterable[OpCall], source: Value) -> dict[Value, Tensor]:
     """Return the values that operations give for `grid()` in the place of `source`.
 
     Args:
-        ops: Operations between, all of them, in order.
-        source: the only value that they take from elsewhere, constants apart.
+        ops: All operations between, in order.
+        source: Only value that they take from elsewhere, constants apart.
 
     Returns:
-        The numbers that each value has then.
+        Numbers of each value.
 
     Raises:
-        NotPointwiseError: some constant is not known.
+        NotPointwiseError: A constant is not known.
     """
     numbers: dict[Value, Tensor] = {source: grid()}
 
@@ -136,10 +136,10 @@ def _applied(op: OpCall, args: tuple[Any, ...], kwargs: dict[str, Any], numbers:
 
 
 def constant(value: Value) -> Tensor:
-    """The number that a value is, which no data lead to; of several numbers their mean.
+    """Return the number of a value that depends on no data; of several numbers, their mean.
 
     Raises:
-        NotPointwiseError: it is not known.
+        NotPointwiseError: The number is not known.
     """
     tensor, op = value.constant, value.producer
     if tensor is not None and tensor.numel() and not tensor.is_meta:
@@ -152,6 +152,6 @@ def constant(value: Value) -> Tensor:
 
 
 def has_own_numbers(op: OpCall) -> bool:
-    """Return whether an operation takes parameters, or constants for each channel."""
+    """Return True if an operation takes parameters, or constants for each channel."""
     known = [value.constant for value in op.inputs if value.constant is not None]
     return any(isinstance(tensor, nn.Parameter) or tensor.numel() > 1 for tensor in known)

@@ -43,16 +43,16 @@ _LAYERS = words(
 
 @dataclass(frozen=True)
 class Role:
-    """Reason to leave an activation as it is; `quiet` where that needs nobody's attention."""
+    """Reason to leave an activation unchanged; `quiet` if the user need not look at it."""
 
     reason: str
     quiet: bool
 
 
 def role_of(activation: Activation) -> Role | None:
-    """Return the reason for which an activation had better stay as it is; None for one that is to be converted.
+    """Return the reason to leave an activation unchanged; None if it is to be converted.
 
-    Its input may depend on no data; it may be a gate, or a limit; or of a kind that is no relative of ReLU.
+    Its input may depend on no data, it may be a gate or a limit, or its kind may be no relative of ReLU.
     """
     if not activation.input.data:
         return Role("its input depends on no data", quiet=True)
@@ -69,7 +69,7 @@ def role_of(activation: Activation) -> Role | None:
 
 
 def is_activation(activation: Activation) -> bool:
-    """Return whether what was found is more than arithmetic such as limits of coordinates or codes of positions."""
+    """Return True if a match is more than arithmetic, such as limits of coordinates or codes of positions."""
     return not (activation.general and activation.kind.left) or (activation.input.data and _between_layers(activation))
 
 
@@ -107,7 +107,7 @@ def _gate(activation: Activation) -> str:
 
 
 def _scale(op: OpCall) -> float | None:
-    """The number that an operation multiplies with or divides by."""
+    """Return the number that an operation multiplies with or divides by."""
     for argument in (*op.args[1:], *op.kwargs.values()):
         if isinstance(argument, (int, float)) and not isinstance(argument, bool):
             return 1.0 / 6.0 if abs(argument - 1.0 / 6.0) < 1e-3 else float(argument)
@@ -133,7 +133,7 @@ def _need(op: OpCall, value: Value, activation: Activation, *, mixed: bool) -> s
 
 
 def _followed(start: Value) -> Iterator[tuple[OpCall, Value, bool]]:
-    """The operations that use a value, and what comes of it by shapes, sums and scales, with what they take of it."""
+    """Yield the operations that use a value, or its results by shapes, sums and scales, each with its value."""
     ahead: list[tuple[Value, bool]] = [(start, False)]
     seen = {start}
     while ahead and len(seen) < _FAR:
@@ -150,7 +150,7 @@ def _followed(start: Value) -> Iterator[tuple[OpCall, Value, bool]]:
 
 
 def _onward(op: OpCall, value: Value) -> bool | None:
-    """Return whether an operation mixes a value with other data on its way; None if its result is another matter."""
+    """Return True if an operation mixes a value with other data; None if its result is no form of the value."""
     if op.function is None:
         module = op.call.module
         passes = isinstance(module, (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d, nn.modules.pooling._AvgPoolNd))
@@ -169,7 +169,7 @@ def _onward(op: OpCall, value: Value) -> bool | None:
 
 
 def _ancestors(value: Value) -> set[Value]:
-    """A value, and all that it was computed from."""
+    """Yield a value and all values that it was computed from."""
     ancestors, ahead = {value}, [value]
     while ahead:
         producer = ahead.pop().producer
@@ -181,7 +181,7 @@ def _ancestors(value: Value) -> set[Value]:
 
 
 def _between_layers(activation: Activation) -> bool:
-    """Return whether there is a layer before an activation, that tells the channels, and one with weights behind it."""
+    """Return True if a layer before an activation determines the channels, and one with weights is behind it."""
     if activation.input.axis is None:
         return False
     seen, ahead = {activation.output}, [activation.output]

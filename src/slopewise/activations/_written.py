@@ -1,4 +1,4 @@
-"""Activations that are written out: several operations that together compute one from a single value."""
+"""Activations that are written out: several operations that compute one from a single value."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _LINEAR = words("add sub rsub __rsub__ mul multiply div divide neg")
 
 @dataclass(frozen=True)
 class Written:
-    """An activation that operations write out.
+    """Activation that operations write out.
 
     Attributes:
         kind: Kind of the activation.
-        module: a new one, which computes the same.
-        input: the one value that the operations take from elsewhere, constants apart.
-        output: result of the last one.
-        ops: the operations, in order.
-        inplace: they write their result over their input.
-        own: they take parameters, or constants for each channel.
+        module: New module that computes the same.
+        input: Only value that the operations take from elsewhere, constants apart.
+        output: Result of the last operation.
+        ops: Operations, in order.
+        inplace: True if they write their result over their input.
+        own: True if they take parameters, or constants for each channel.
     """
 
     kind: Kind
@@ -50,7 +50,7 @@ class Written:
 
 
 def written_out(ops: Sequence[OpCall], is_activation: Callable[[OpCall], bool]) -> Iterator[Written]:
-    """The activations that are written out among the operations of one call, last ones first.
+    """Return the activations that are written out among the operations of one call, last ones first.
 
     Args:
         ops: Operations of the call, in order.
@@ -68,7 +68,7 @@ def written_out(ops: Sequence[OpCall], is_activation: Callable[[OpCall], bool]) 
 
 
 def region_of(last: OpCall, source: Value, usable: set[OpCall]) -> tuple[OpCall, ...]:
-    """The operations that make an operation's result of `source` and constants alone; none if others are needed."""
+    """Return the operations between `source` and an operation's result; none if they need more than constants."""
     needed: set[OpCall] = set()
     ahead = [last]
     while ahead:
@@ -100,7 +100,7 @@ def curve(ops: Sequence[OpCall], source: Value) -> dict[Value, Tensor] | None:
 
 
 def written(ops: Sequence[OpCall], source: Value) -> Written | None:
-    """The activation that operations compute from one value, if each of them is needed and nothing else uses them."""
+    """Return the activation that operations compute from one value, if all are needed and nothing else uses them."""
     numbers, result = curve(ops, source), ops[-1].outputs[0]
     inplace = _in_place(ops, source)
     match = None if numbers is None or inplace is None else identify(numbers[result], inplace=inplace)
@@ -116,7 +116,7 @@ def written(ops: Sequence[OpCall], source: Value) -> Written | None:
 
 
 def _in_place(ops: Sequence[OpCall], source: Value) -> bool | None:
-    """Return whether the result lies in the memory of the input; None where the input is lost but not replaced."""
+    """Return True if the result lies in the memory of the input; None if something else overwrites the input."""
     memory = {source}
     for op in ops:
         if changes_input(op) and op.inputs[0] in memory:
@@ -127,7 +127,7 @@ def _in_place(ops: Sequence[OpCall], source: Value) -> bool | None:
 
 
 def _sources(op: OpCall, usable: set[OpCall]) -> list[Value]:
-    """The values that an operation's result may be a function of, nearest first."""
+    """Yield the values that an operation's result may be a function of, nearest first."""
     sources: dict[Value, None] = {}
     ahead = [op]
     while ahead and len(sources) < MOST:

@@ -25,7 +25,7 @@ def holds_recording(path: Path) -> bool:
 
 
 class Loop:
-    """Recording in a file so far.
+    """Recording of a loop, as far as its file goes.
 
     Only samples that are kept are parsed: every `stride`-th one and the latest. The stride doubles whenever
     twice `keep` of them are there, so that a file of any length needs bounded memory, and little time.
@@ -52,7 +52,7 @@ class Loop:
         self.fault = ""  # the first line that is no recording's
 
     def update(self, seconds: float = 1.0) -> None:
-        """Read what was written since the last call, for about so many seconds; `behind` then says how much is left."""
+        """Read what was written since the last call, for about `seconds` seconds; `behind` is what is left."""
         deadline = monotonic() + seconds
         self.error = ""
         try:

@@ -73,6 +73,7 @@ def _made_of(module: nn.Module, name: str) -> str:
 def current(module: nn.Module, name: str) -> Tensor:
     """Return a module's tensor as it is now; a pruned one is computed anew, not as the latest forward pass left it."""
     masked: Tensor = getattr(module, name)
+    # By `_parameters` and `_buffers`: pruning keeps them under names that a network may use for attributes of its own.
     original, mask = module._parameters.get(f"{name}_orig"), module._buffers.get(f"{name}_mask")
     return masked if original is None or mask is None else mask.to(original.dtype) * original
 

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def memory(tensor: Tensor) -> tuple[object, ...]:
-    """Return where a tensor lies and how, equal for two tensors that are one.
+    """Return a key of a tensor's memory and layout, which is equal for two names of one tensor.
 
-    A tensor without elements, or of a subclass that may lie nowhere (DTensor), is one with itself alone.
+    A tensor without elements, or of a subclass that may have no memory of its own (DTensor), equals itself alone.
     """
     import torch
 

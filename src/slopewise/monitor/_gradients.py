@@ -22,7 +22,7 @@ _FEW = 8  # more operations than an activation has
 
 
 def timed(clock: Clock, see: Callable[[Tensor], None]) -> Callable[[Tensor], None]:
-    """Return a tensor's hook that calls `see` and takes its time."""
+    """Return a tensor's hook that calls `see`, and adds the time that it takes to the clock."""
 
     def hook(gradient: Tensor) -> None:
         with clock:
@@ -67,6 +67,7 @@ def _operation(y: Tensor, edge: GradientEdge) -> tuple[Node, int] | None:
     for _ in range(_FEW):
         if node is None or node is edge.node:  # then y is z
             return None
+        # Not documented for users, but autograd's own graph: without it, no node is known to belong to the call.
         inputs = node.next_functions
         if (edge.node, edge.output_nr) in inputs:
             return node, inputs.index((edge.node, edge.output_nr))
@@ -93,7 +94,8 @@ def watch_fused(
     # Looking at the slopes would make other devices wait; there z is computed again.
     same_signs = y.device.type == "cpu" and bool((slopes >= 0).all())
     source = y.detach() if same_signs else _pre_activation(layer, input.detach(), residual)
-    # Private: the counter by which autograd itself detects changes in place. Without it, sums would be of other values.
+    # Private: the counter by which autograd itself detects changes in place. Without it, the signs
+    # would be read from values that the pass did not have.
     version = source._version
 
     def arrived(gradient: Tensor) -> None:

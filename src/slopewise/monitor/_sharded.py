@@ -1,6 +1,6 @@
-"""Parameters of which each process holds a part (DTensor): the figures of the whole.
+"""Sharded parameters (DTensor), of which each process holds a part: figures of the whole.
 
-What is called a collective here must be called by every process, as the parts are of no use alone.
+Functions that are called collective must be called by every process, since each contributes its part.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from torch.distributed import ProcessGroup
 
 
 def is_sharded(tensor: Tensor) -> bool:
-    """Tell a DTensor, as `fully_shard` and tensor parallelism leave them, from a tensor that is all here."""
+    """Return True for a DTensor, which `fully_shard` and tensor parallelism make of parameters."""
     return hasattr(tensor, "full_tensor")
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """Return all values of a tensor; of a sharded one a collective."""
+    """Return all values of a tensor; collective for a sharded one."""
     return tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
 
 
 def local(tensor: Tensor) -> Tensor:
-    """Return the values that are here: this process's part, or what a sparse tensor holds."""
+    """Return the values in this process: its part of a sharded tensor, or the values of a sparse one."""
     tensor = tensor.detach()
     if is_sharded(tensor):
         return _summed(tensor).to_local()  # type: ignore[attr-defined, no-any-return]
@@ -32,7 +32,7 @@ def local(tensor: Tensor) -> Tensor:
 
 
 def _summed(tensor: Tensor) -> Tensor:
-    """Add up gradients that were left as terms of a sum, one in each process."""
+    """Add up gradients of which each process holds one term."""
     placements = tensor.placements  # type: ignore[attr-defined]
     if not any(placement.is_partial() for placement in placements):
         return tensor
@@ -43,10 +43,10 @@ def _summed(tensor: Tensor) -> Tensor:
 
 
 class Shards:
-    """The sharded ones among a model's parameters.
+    """Sharded parameters of a model.
 
-    All processes add up the same table, zeros where one has nothing to tell, so that it does not matter which of them
-    hold an empty part, or which parameters have met a gradient.
+    All processes add up a table of the same shape, with zeros for parameters that a process has no norm of, so that it
+    does not matter which of them hold an empty part, or which parameters have a gradient.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -59,10 +59,10 @@ class Shards:
         return bool(self._together)
 
     def combine(self, *kinds: dict[nn.Parameter, Tensor]) -> None:
-        """Make norms of parts norms of the whole, in place: collectives.
+        """Turn norms of parts into norms of the whole, in place; collective.
 
         Args:
-            kinds: norms by parameter, of as many kinds in every process.
+            kinds: Norms by parameter, of the same kinds in every process.
         """
         for groups, parameters in self._together.items():
             device = local(parameters[0]).device
@@ -83,6 +83,6 @@ def _fill(row: Tensor, parameters: Iterable[nn.Parameter], norms: Mapping[nn.Par
 
 
 def _parts_of(parameter: nn.Parameter) -> tuple[ProcessGroup, ...]:
-    """Return the groups of processes over which the parameter is cut; those that hold copies of it are none."""
+    """Return the groups of processes over which a parameter is sharded, without those over which it is replicated."""
     mesh, placements = parameter.device_mesh, parameter.placements  # type: ignore[attr-defined]
     return tuple(mesh.get_group(dim) for dim, placement in enumerate(placements) if not placement.is_replicate())

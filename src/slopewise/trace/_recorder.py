@@ -1,4 +1,4 @@
-"""Watching a forward pass: module calls by hooks, functions by PyTorch's own dispatch."""
+"""Recorder of a forward pass: module calls by hooks, functions by PyTorch's own dispatch."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from slopewise.trace._data import ForwardTrace, Inputs, ModuleCall, OpCall, Valu
 from slopewise.trace._undisturbed import undisturbed
 
 _TORCH = Path(torch.__file__).parent
-# What draws numbers: its results are data, though no input led to them.
+# Functions that draw numbers: their results are data, although they depend on no input.
 _RANDOM = frozenset(
     (
         *("rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "normal", "bernoulli"),
         *("poisson", "multinomial", "uniform", "exponential", "log_normal", "cauchy", "geometric", "random", "rrelu"),
     )
 )
-# Between the code that applies an activation and the place where it is noticed, nothing but these may stand.
+# Only frames of these files may stand between the code that applies an activation and the place that records it.
 _PASSED_THROUGH = {__file__, *(str(_TORCH / name) for name in ("nn/functional.py", "overrides.py", "_tensor.py"))} | {
     str(_TORCH / "nn/modules" / name) for name in ("module.py", "activation.py")
 }
-# What asks for a tensor's description, not for its values.
+# Functions that return a tensor's description, not its values.
 DESCRIPTIONS = frozenset(
     (
         *("__get__", "__len__", "size", "dim", "ndimension", "numel", "nelement", "stride", "is_contiguous", "type"),
@@ -55,9 +55,9 @@ def _is_container(module: nn.Module) -> bool:
 
 
 def trace_forward(model: nn.Module, inputs: Inputs, *, training: bool, gradients: bool = False) -> ForwardTrace:
-    """Run a model on copies of inputs and watch, with gradients on or off.
+    """Run a model on copies of inputs and record the pass, with gradients on or off.
 
-    The model is left as it was. Hooks of the model's are called.
+    The model is left as it was. Its own hooks are called.
     """
     flow, whole = _recorded(model, inputs, training=training, gradients=gradients, below=False)
     # Scripted functions keep what they do from the function mode; a second pass looks below it.
@@ -67,7 +67,7 @@ def trace_forward(model: nn.Module, inputs: Inputs, *, training: bool, gradients
 def _recorded(
     model: nn.Module, inputs: Inputs, *, training: bool, gradients: bool, below: bool
 ) -> tuple[ForwardTrace, bool]:
-    """One watched pass, and whether every tensor in it came from an operation that was seen."""
+    """Return the record of one pass, and True if every tensor in it came from a recorded operation."""
     watch = TraceRecorder(_there_before(model))
     with undisturbed(model):
         model.train(training)
@@ -82,14 +82,14 @@ def _recorded(
 
 
 def _there_before(model: nn.Module) -> Iterator[Tensor]:
-    """The tensors that a model holds: parameters, buffers, and attributes of its modules."""
+    """Yield the tensors that a model holds: parameters, buffers, and attributes of its modules."""
     for module in model.modules():
         yield from tensors_in([module._parameters, module._buffers])
         yield from tensors_in([item for name, item in vars(module).items() if not name.startswith("_")])
 
 
 class TraceRecorder(TorchFunctionMode):
-    """Watches one forward pass; its hooks must be in the model's modules meanwhile.
+    """Records one forward pass; its hooks must be in the model's modules meanwhile.
 
     Args:
         there_before: Tensors that depend on no input. Any others that no operation returned are taken for inputs.
@@ -112,7 +112,7 @@ class TraceRecorder(TorchFunctionMode):
         return self.notice(func, args, kwargs)
 
     def notice(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, hidden: bool = False) -> Any:
-        """Call a function, and add the operation that it is, unless it is a part of one."""
+        """Call a function, and record it as an operation, unless it is a part of one."""
         if self.busy or not self.stack or self.stack[-1].op is not None:
             return func(*args, **kwargs)
         inputs = self._values((args, kwargs))
@@ -137,7 +137,7 @@ class TraceRecorder(TorchFunctionMode):
 
     @contextmanager
     def hooked(self, modules: Iterable[nn.Module]) -> Iterator[None]:
-        """A block in which these modules' calls are noticed."""
+        """Return a context in which calls of these modules are recorded."""
         scripts: set[nn.Module] = set()  # which take no hooks of their own
         with ExitStack() as hooks:
             for module in modules:
@@ -170,13 +170,14 @@ class TraceRecorder(TorchFunctionMode):
             after.remove()
 
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Notice that a module is called."""
+        """Record that a module is called."""
         parent = self.stack[-1] if self.stack else None
-        if parent is not None and parent.op is not None:  # within a whole
+        if parent is not None and parent.op is not None:  # inside a module that is one operation
             self.stack.append(parent)
             return
         call = ModuleCall(module, parent, None if parent is None else _where(parent.module))
-        with torch._C.DisableTorchFunction():  # what is asked here is no part of the pass
+        # Private, but the public torch.overrides has no such context: the recorder would record its own questions.
+        with torch._C.DisableTorchFunction():
             call.inputs = self._values((args, kwargs))
         if parent is None:
             self.root, self.met_strangers = call, False
@@ -187,9 +188,9 @@ class TraceRecorder(TorchFunctionMode):
         self.stack.append(call)
 
     def leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:  # noqa: ARG002
-        """Notice what it returned."""
+        """Record the result of a module's call."""
         call = self.stack.pop()
-        if call.module is not module:  # within a whole
+        if call.module is not module:  # inside a module that is one operation
             return
         with torch._C.DisableTorchFunction():
             if call.op is not None:
@@ -197,7 +198,7 @@ class TraceRecorder(TorchFunctionMode):
             call.outputs = self._values(result)
 
     def finish(self, result: Any) -> ForwardTrace:
-        """The whole pass, once it has returned `result`."""
+        """Return the record of the pass, which has returned `result`."""
         if self.root is None:
             raise RuntimeError("the model's forward pass calls no module")
         output = OpCall("output", None, self.root, None, inputs=self._values(result))
@@ -245,7 +246,7 @@ class TraceRecorder(TorchFunctionMode):
 
 
 class _Below(TorchDispatchMode):
-    """Shows a `Watch` the operations that no function of Python's makes: those of scripted functions."""
+    """Mode that shows a recorder the operations that no Python function calls: those of scripted functions."""
 
     def __init__(self, watch: TraceRecorder) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -256,11 +257,11 @@ class _Below(TorchDispatchMode):
 
 
 def _storage(tensor: Tensor) -> StorageWeakRef | None:
-    """A tensor's memory; None where it has none of its own, as sparse and nested ones."""
+    """Return a tensor's memory; None where it has none of its own, like sparse and nested tensors."""
     if (
         tensor.layout is not torch.strided
         or tensor.is_nested
-        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # private: there is no public way to ask
     ):
         return None
     return StorageWeakRef(tensor.untyped_storage())

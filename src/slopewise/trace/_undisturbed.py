@@ -1,4 +1,4 @@
-"""Models that are run and are afterwards as they were: attributes, buffers, training modes and random states."""
+"""Models that are as they were after a run: attributes, buffers, training modes and random states."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ _HOOKS = frozenset(name for name in vars(nn.Module()) if "hooks" in name)
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Let a model be run within the block, and be as before afterwards.
+    """Put a model back, after the block, into the state that it had before.
 
-    Training modes, buffers, the attributes of modules, what lies in the lists, dicts and objects that these hold, and
-    the random states of PyTorch, Python and NumPy are put back. From the variables of hooks only tensors that the pass
-    left there are taken away: what else hooks count or write is theirs. Values of parameters and their gradients are
-    not put back.
+    Training modes, buffers, attributes of modules, the contents of the lists, dicts and objects that these hold, and
+    the random states of PyTorch, Python and NumPy are put back. From the variables of hooks, only tensors that the pass
+    left there are removed: other things that hooks count or write are theirs. Values of parameters and their gradients
+    are not put back.
 
     Args:
-        model: any module.
+        model: Any module.
     """
     buffers, budget, restores = {id(buffer) for buffer in model.buffers()}, _MOST, []
     for obj, outside in _objects_with_side(model):
@@ -66,12 +66,12 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
 
 def held_by(model: nn.Module) -> Iterator[Any]:
-    """Everything that a forward pass may change in a model, each thing once: modules, tensors, containers, objects.
+    """Yield every object that a forward pass may change in a model, once each: modules, tensors, containers, others.
 
-    Parameters are left out. Closures and bound methods, as hooks are, are looked into.
+    Parameters are left out. Closures and bound methods, such as hooks, are searched, too.
 
     Args:
-        model: any module.
+        model: Any module.
 
     Example:
         >>> class Net(nn.Module):
@@ -107,7 +107,7 @@ class _Kind:
 
     Attributes:
         types: Classes of the objects.
-        parts: Function that gives the things that one holds.
+        parts: Function that returns the objects that one holds.
         keep: Function that returns a way to put one back as it is now; None where nothing can change.
         function: True if it holds values that a function uses.
     """
@@ -216,7 +216,7 @@ def _refill_attributes(obj: Any, saved: dict[str, Any]) -> None:
 
 
 def _without_hooks(module: nn.Module) -> list[dict[Any, Any]]:
-    """Return the dicts of hooks that are empty: nearly all, so that they are no things of their own to be kept."""
+    """Return the dicts of hooks that are empty, which are nearly all, so that they need not be kept one by one."""
     return [hooks for name, hooks in vars(module).items() if name in _HOOKS and not hooks]
 
 
