@@ -139,7 +139,9 @@ class Normal:
         """Yield every activation that was applied, by a function or a module; in all modes by default."""
         for name, flow in self.flows.items():
             if mode in (None, name):
-                yield from ((step, found) for step, found in activations_in(flow.root) if is_activation(found))
+                yield from (
+                    (step, activation) for step, activation in activations_in(flow.root) if is_activation(activation)
+                )
 
 
 def first_name(names: Names, module: nn.Module) -> str:

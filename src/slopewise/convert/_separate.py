@@ -113,7 +113,7 @@ def _slot(call: ModuleCall) -> tuple[nn.Module, str] | None:
 
 def _kinds(normal: Normal, unit: nn.Module) -> str:
     inside = set(unit.modules())
-    return ", ".join(sorted({found.kind.name for _, found in normal.steps() if found.module in inside}))
+    return ", ".join(sorted({activation.kind.name for _, activation in normal.steps() if activation.module in inside}))
 
 
 def _copied(normal: Normal, unit: nn.Module) -> nn.Module:

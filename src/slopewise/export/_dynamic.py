@@ -21,17 +21,17 @@ DynamicShapes = Mapping[str, Any] | Sequence[Any]
 
 def freed(model: torch.nn.Module, call: Call, dynamic_shapes: DynamicShapes | None, *, dynamic_batch: bool) -> Call:
     """Return the call with its free dimensions: those in `dynamic_shapes`, and every dimension 0 that is the batch."""
-    said: dict[int, Mapping[int, Dimension | None]] = {}
+    given: dict[int, Mapping[int, Dimension | None]] = {}
     if dynamic_shapes is not None:
         for name, tensor, spec in _specs(_arguments(model, call), dynamic_shapes):
             dims = _by_dimension(name, tensor, spec)
-            said[id(tensor)] = {place: _dimension(value, name, place) for place, value in dims.items()}
+            given[id(tensor)] = {place: _dimension(value, name, place) for place, value in dims.items()}
     free = []
     for tensor in call.tensors:
         is_batched = dynamic_batch and tensor.ndim and len(tensor) == call.size
         batch = {0: Dimension(BATCH)} if is_batched else {}
-        all_said = batch | dict(said.get(id(tensor), {}))
-        free.append({place: dimension for place, dimension in sorted(all_said.items()) if dimension is not None})
+        dims = batch | dict(given.get(id(tensor), {}))
+        free.append({place: dimension for place, dimension in sorted(dims.items()) if dimension is not None})
     call = dataclasses.replace(call, free=free)
     if dynamic_batch and not any(0 in dims for dims in free):
         raise ExportError("no input has a dimension for the batch: pass dynamic_batch=False")

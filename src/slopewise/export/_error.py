@@ -18,11 +18,11 @@ def reason(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
-    said = lines[0]
-    if said.startswith("Constraints violated"):
-        said = next((line[2:].split(". ")[0] for line in lines if line.startswith("- ")), said)
+    message = lines[0]
+    if message.startswith("Constraints violated"):
+        message = next((line[2:].split(". ")[0] for line in lines if line.startswith("- ")), message)
     place = next((f", at {line}" for line in lines if line.startswith('File "')), "")
-    return f"{type(error).__name__}: {said}{place}"
+    return f"{type(error).__name__}: {message}{place}"
 
 
 def module_of(error: BaseException, model: torch.nn.Module) -> str:
@@ -38,13 +38,13 @@ def module_of(error: BaseException, model: torch.nn.Module) -> str:
         ", in '1' (Linear)"
     """
     names = {id(module): name for name, module in model.named_modules()}
-    found, traceback = "", error.__traceback__
+    place, traceback = "", error.__traceback__
     while traceback is not None:
         module = traceback.tb_frame.f_locals.get("self")
         if name := names.get(id(module)):
-            found = f", in '{name}' ({type(module).__name__})"
+            place = f", in '{name}' ({type(module).__name__})"
         traceback = traceback.tb_next
-    return found
+    return place
 
 
 def cannot_be_free(names: str, size: int, other: int, error: BaseException, model: torch.nn.Module) -> str:

@@ -120,7 +120,7 @@ def export_model(
     with as_deployed(model), new_files(path) as file, TemporaryDirectory() as folder, quiet(verbose):
         names, aliases = list(outputs(model, call)), first_names(model)  # the model's own errors come first
         program = captured(model, call)
-        calls, said = variants(model, program, call)
+        calls, size_notes = variants(model, program, call)
         source = Source(program, call, names, aliases)
         written = exporter.write(source, file, options)
         exported = Exported(
@@ -144,7 +144,7 @@ def export_model(
         measured,
         tolerance,
         size,
-        notes + said + written.notes,
+        notes + size_notes + written.notes,
         {name: runtime.version() for name, runtime in runtimes.items()},
         defaults,
     )

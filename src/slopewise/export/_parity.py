@@ -51,11 +51,11 @@ def check(
     return proved, tuple(measure(runtime, run, call, outputs(model, call)) for runtime, run in runs for call in calls)
 
 
-def rough(found: Sequence[Parity]) -> list[str]:
+def rough(parities: Sequence[Parity]) -> list[str]:
     """Return a warning for each runtime whose default precision is far off."""
     words = []
-    for name in dict.fromkeys(parity.runtime for parity in found):
-        worst = max((parity for parity in found if parity.runtime == name), key=lambda parity: parity.relative)
+    for name in dict.fromkeys(parity.runtime for parity in parities):
+        worst = max((parity for parity in parities if parity.runtime == name), key=lambda parity: parity.relative)
         if worst.relative > _ROUGH:
             words.append(
                 f"{RUNTIMES[name].title} is off by {worst.relative:.0%} on a batch of {worst.batch} at the precision "
@@ -80,7 +80,7 @@ def prove(
         calls: The example, and the same call with other sizes.
         tolerance: Largest relative difference allowed.
     """
-    found = []
+    parities = []
     for runtime, run in runs.items():
         for call in calls:
             ours = outputs(model, call)
@@ -91,8 +91,8 @@ def prove(
                     f"{measured.relative:.1e}, relative to its greatest magnitude, on {call}; {tolerance:g} is "
                     f"allowed. {_where(model, program, runtime, call, ours, tolerance)}"
                 )
-            found.append(measured)
-    return tuple(found)
+            parities.append(measured)
+    return tuple(parities)
 
 
 def measure(runtime: Runtime, run: Run, call: Call, ours: Mapping[str, Tensor]) -> Parity:
@@ -162,15 +162,15 @@ def parity(batch: int, names: Sequence[str], ours: Sequence[Tensor], theirs: Seq
         >>> parity(1, ["y"], [torch.tensor([0.0, 2.0])], [torch.tensor([0.5, 2.0])])
         Parity(batch=1, absolute=0.5, relative=0.25, output='y', runtime='', sizes={})
     """
-    found = Parity(batch, 0.0, 0.0, names[0] if names else "")
+    worst = Parity(batch, 0.0, 0.0, names[0] if names else "")
     absolute = 0.0
     for name, our, their in zip(names, ours, theirs, strict=True):
         difference, magnitude = _difference(_comparable(our), _comparable(their))
         absolute = max(absolute, difference)
         relative = difference / magnitude if magnitude else difference
-        if relative > found.relative:
-            found = Parity(batch, absolute, relative, name)
-    return Parity(batch, absolute, found.relative, found.output)
+        if relative > worst.relative:
+            worst = Parity(batch, absolute, relative, name)
+    return Parity(batch, absolute, worst.relative, worst.output)
 
 
 def _same_shape(ours: Tensor, theirs: Tensor) -> bool:

@@ -62,8 +62,8 @@ def first_names(model: torch.nn.Module) -> dict[str, str]:
 def slope_names(program: torch.export.ExportedProgram, aliases: Mapping[str, str]) -> dict[str, str]:
     """Map the name of each PReLU's node to that of the parameter or buffer that its slopes are computed from."""
     signature = program.graph_signature
-    held = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    found = {}
+    tensors = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    names = {}
     for call, slopes in prelu_calls(program).items():
         sources, waiting = set(), [slopes]
         while waiting:
@@ -71,9 +71,9 @@ def slope_names(program: torch.export.ExportedProgram, aliases: Mapping[str, str
             waiting += node.all_input_nodes
             if node.op == "placeholder":
                 sources.add(node.name)
-        if len(sources) == 1 and (name := held.get(sources.pop())):
-            found[call] = aliases.get(name, name)
-    return found
+        if len(sources) == 1 and (name := tensors.get(sources.pop())):
+            names[call] = aliases.get(name, name)
+    return names
 
 
 def run(program: torch.export.ExportedProgram, call: Call) -> list[Tensor]:
@@ -158,10 +158,10 @@ def _fixed(model: torch.nn.Module, call: Call, error: ExportError) -> ExportErro
         refused = refusal(model, call.resized({name: size + 1}))
         if refused is not None:  # which names the place better than torch.export
             return ExportError(cannot_be_free(f"'{name}'", size, size + 1, refused, model))
-    said = " and ".join(f"'{name}' at {call.sizes[name]}" for name in guilty or call.sizes)
+    sizes = " and ".join(f"'{name}' at {call.sizes[name]}" for name in guilty or call.sizes)
     why = reason(next(iter(guilty.values()), error.__cause__ or error))
     return ExportError(
-        f"the model's forward fixes {said} ({why}): mend that, or leave these dimensions out of dynamic_shapes"
+        f"the model's forward fixes {sizes} ({why}): mend that, or leave these dimensions out of dynamic_shapes"
     )
 
 

@@ -71,17 +71,17 @@ def variants(
 
 
 def _groups(program: torch.export.ExportedProgram, call: Call) -> list[_Group]:
-    found: dict[str, list[str]] = {}
+    names_of: dict[str, list[str]] = {}
     ranges, bounded = {str(symbol): interval for symbol, interval in program.range_constraints.items()}, set()
     for shape, dims in zip(input_shapes(program), call.free, strict=True):
         for place, dimension in dims.items():
             if not isinstance(shape[place], int):
-                names = found.setdefault(str(shape[place]), [])
+                names = names_of.setdefault(str(shape[place]), [])
                 names += [dimension.name] * (dimension.name not in names)
                 if getattr(dimension.hint, "max", None) is not None or getattr(dimension.hint, "min", None) is not None:
                     bounded.add(dimension.name)
     groups = []
-    for symbol, names in found.items():
+    for symbol, names in names_of.items():
         interval = ranges.get(symbol)
         low = int(interval.lower) if interval is not None else 0
         high = float(interval.upper) if interval is not None else math.inf
@@ -142,11 +142,11 @@ def _moved(model: torch.nn.Module, call: Call, groups: list[_Group], steps: list
             error = refusal(model, moved := call.resized(sizes))
             if error is None:
                 return moved
-    said = _words(groups)
+    words = _words(groups)
     if error is None:
-        raise ExportError(f"{said} have no other sizes in common in their ranges: widen these, or free fewer of them")
+        raise ExportError(f"{words} have no other sizes in common in their ranges: widen these, or free fewer of them")
     raise ExportError(
-        f"{said} cannot be free together, since the model does not take {call.resized(sizes)}"
+        f"{words} cannot be free together, since the model does not take {call.resized(sizes)}"
         f"{module_of(error, model)} ({reason(error)}): free fewer of them"
     )
 

@@ -33,10 +33,10 @@ def timed(clock: Clock, see: Callable[[Tensor], None]) -> Callable[[Tensor], Non
 
 def watch_through(y: Tensor, edge: GradientEdge, tally: Tally, clock: Clock) -> None:
     """Add up dL/dz and dL/dy of the gradient through this call site alone; `edge` is that of z, before the call."""
-    found = _operation(y, edge)
-    if found is None:
+    operation = _operation(y, edge)
+    if operation is None:
         return
-    node, place = found
+    node, place = operation
 
     def behind(gradients: tuple[Tensor | None, ...], _: tuple[Tensor | None, ...]) -> None:
         if (gradient := gradients[place]) is not None:
@@ -82,12 +82,12 @@ def watch_fused(
     residual: Tensor | None,
     tally: Tally,
     clock: Clock,
-    lost: Callable[[], None],
+    on_change: Callable[[], None],
 ) -> Tensor:
     """Return a tensor with the signs of the pre-activation z that a fused layer does not show, and watch its gradients.
 
     The gradient dL/dz follows from these signs and from dL/dy. The layer's output has them, unless a slope is negative.
-    `lost` is called if that output is changed in place before the backward pass.
+    `on_change` is called if that output is changed in place before the backward pass.
     """
     # A layer that fully_shard has wrapped itself gives its parameters back before its own hooks are called.
     slopes = whole(slopes_in_use(layer.slope, layer.bounds, training=False).detach())
@@ -100,7 +100,7 @@ def watch_fused(
 
     def arrived(gradient: Tensor) -> None:
         if source._version != version:
-            lost()
+            on_change()
             return
         with clock:
             tally.pass_back(source, gradient, slopes)

@@ -208,8 +208,8 @@ class Monitor:
         unseen = bool(samples) and not any(sample.passes for sample in samples)
         seen = self._sites.passes or samples
         others = seen and not self.step and self._parameters.all.isdisjoint(self.model.parameters())
-        found = [*self._sites.notes, *self._ranks.notes, *self._parameters.notes]
-        return (*found, *([replaced] if others else []), *([blind] if unseen and not self._sites.notes else []))
+        notes = [*self._sites.notes, *self._ranks.notes, *self._parameters.notes]
+        return (*notes, *([replaced] if others else []), *([blind] if unseen and not self._sites.notes else []))
 
     @property
     def recording(self) -> Recording:

@@ -64,11 +64,11 @@ class Probe:
             with self._clock, undisturbed(self._model), torch.enable_grad():
                 self._model.eval()
                 value = loss()
-                found = torch.autograd.grad(value, learned, allow_unused=True) if value.requires_grad else ()
+                computed = torch.autograd.grad(value, learned, allow_unused=True) if value.requires_grad else ()
         finally:
             begin.remove()
             passes, tallies = sites.passes, sites.finish()
-        gradients = dict(zip(learned, found, strict=False))
+        gradients = dict(zip(learned, computed, strict=False))
         packet = Packet()
         parameters = self._parameters.pack(packet, gradients)
         parts = Ranks(None).pack(tallies, packet, alone=True)

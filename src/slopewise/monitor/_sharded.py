@@ -77,9 +77,9 @@ class Shards:
 
 
 def _fill(row: Tensor, parameters: Iterable[nn.Parameter], norms: Mapping[nn.Parameter, Tensor]) -> None:
-    found = {place: norms[p] for place, p in enumerate(parameters) if p in norms}
-    if found:
-        row[list(found)] = torch.stack(list(found.values())).to(row.dtype)
+    known = {place: norms[p] for place, p in enumerate(parameters) if p in norms}
+    if known:
+        row[list(known)] = torch.stack(list(known.values())).to(row.dtype)
 
 
 def _parts_of(parameter: nn.Parameter) -> tuple[ProcessGroup, ...]:

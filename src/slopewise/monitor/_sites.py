@@ -260,8 +260,8 @@ class Sites(TorchFunctionMode):
         residual: Tensor | None = None,
     ) -> None:
         note = f"the output of '{tally.site}' is changed in place: its gradients are not seen"
-        lost = partial(self.notes.setdefault, note)
-        source = watch_fused(y, layer, input, residual, tally, self.clock, lost)
+        on_change = partial(self.notes.setdefault, note)
+        source = watch_fused(y, layer, input, residual, tally, self.clock, on_change)
         if not _in_backward():
             tally.see(source)
 

@@ -88,13 +88,13 @@ class WatchCallback(Watching, Callback):
 def sink_of(logger: Logger) -> Sink:
     """Return the sink for a logger of Lightning, of either of its packages."""
     kinds = {kind.__name__ for kind in type(logger).__mro__}
-    found: Any = logger
+    any_logger: Any = logger
     if "TensorBoardLogger" in kinds:
-        return TensorBoard(found.experiment)
+        return TensorBoard(any_logger.experiment)
     if "MLFlowLogger" in kinds:
-        return MLflow(found.run_id, client=found.experiment)
+        return MLflow(any_logger.run_id, client=any_logger.experiment)
     if "WandbLogger" in kinds:
-        return WandB(found.experiment)
+        return WandB(any_logger.experiment)
     return _Logged(logger)
 
 

@@ -76,7 +76,7 @@ def _outputs(net: Any, call: Call) -> list[Tensor]:
     import ncnn
     import numpy as np
 
-    found = []
+    tensors = []
     with net.create_extractor() as extractor:
         for place, array in enumerate(arrays(call)):
             row = array[0] if array.ndim and len(array) == 1 else array
@@ -85,5 +85,5 @@ def _outputs(net: Any, call: Call) -> list[Tensor]:
             status, output = extractor.extract(f"out{place}")
             if status:
                 raise ExportError(f"it cannot compute output {place} (status {status})")
-            found.append(torch.from_numpy(np.array(output)))
-    return found
+            tensors.append(torch.from_numpy(np.array(output)))
+    return tensors

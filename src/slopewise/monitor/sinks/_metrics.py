@@ -49,8 +49,8 @@ def _of(kind: Literal["sites", "slopes", "layers"], attribute: str) -> Callable[
 def _share(units: Callable[[SiteSample], Sequence[int] | None]) -> Callable[[Sample], Values]:
     def values(sample: Sample) -> Values:
         for site in sample.sites:
-            found = units(site)
-            yield site.site, None if found is None or not site.units else len(found) / site.units
+            members = units(site)
+            yield site.site, None if members is None or not site.units else len(members) / site.units
 
     return values
 
@@ -98,11 +98,11 @@ def run_metrics(sample: Sample) -> dict[str, float]:
 
     Example:
         >>> from slopewise.testing import synthetic_recording
-        >>> found = run_metrics(synthetic_recording().samples[-1])
-        >>> len(found), found["slopewise/dead_max"], round(found["slopewise/slope_max"], 2)
+        >>> metrics = run_metrics(synthetic_recording().samples[-1])
+        >>> len(metrics), metrics["slopewise/dead_max"], round(metrics["slopewise/slope_max"], 2)
         (11, 0.6875, 1.85)
     """
-    found = {
+    metrics = {
         f"{RUN}/{quantity.name}_{end}": value
         for quantity in QUANTITIES
         for end in quantity.ends
@@ -114,8 +114,8 @@ def run_metrics(sample: Sample) -> dict[str, float]:
         ("slope_max", _end("max", (each.maximum for each in slopes))),
     ):
         if value is not None:
-            found[f"{RUN}/{name}"] = value
-    return found
+            metrics[f"{RUN}/{name}"] = value
+    return metrics
 
 
 def layer_metrics(sample: Sample) -> dict[str, float]:
@@ -123,8 +123,8 @@ def layer_metrics(sample: Sample) -> dict[str, float]:
 
     Example:
         >>> from slopewise.testing import synthetic_recording
-        >>> found = layer_metrics(synthetic_recording().samples[0])
-        >>> found["slopewise_layers/slope/block0.act"], found["slopewise_layers/dead/block1.act"]
+        >>> metrics = layer_metrics(synthetic_recording().samples[0])
+        >>> metrics["slopewise_layers/slope/block0.act"], metrics["slopewise_layers/dead/block1.act"]
         (0.25, 0.0)
     """
     return {
@@ -152,7 +152,7 @@ def charts(sample: Sample) -> dict[str, str]:
 
 
 def _end(end: Literal["min", "max"], values: Iterable[float | None]) -> float | None:
-    found = [value for value in values if value is not None]
-    if any(map(math.isnan, found)):
+    known = [value for value in values if value is not None]
+    if any(map(math.isnan, known)):
         return math.nan
-    return (min if end == "min" else max)(found, default=None)
+    return (min if end == "min" else max)(known, default=None)

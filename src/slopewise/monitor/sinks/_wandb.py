@@ -103,14 +103,14 @@ class WandB(Sink):
             for name, value in layer_metrics(sample).items():
                 _, quantity, layer = name.split("/")
                 lines.setdefault(quantity, {}).setdefault(layer, []).append((sample.step, value))
-        found = {}
+        charts = {}
         for quantity, layers in lines.items():
             every = math.ceil(sum(map(len, layers.values())) / _ROWS)
-            found[f"{RUN}_charts/{quantity}"] = self._wandb.plot.line_series(
+            charts[f"{RUN}_charts/{quantity}"] = self._wandb.plot.line_series(
                 xs=[[step for step, _ in line[::every]] for line in layers.values()],
                 ys=[[value for _, value in line[::every]] for line in layers.values()],
                 keys=list(layers),
                 title=titles[quantity],
                 xname="step",
             )
-        return found
+        return charts
