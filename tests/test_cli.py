@@ -16,7 +16,7 @@ import pytest
 
 import slopewise as sw
 from slopewise.study import Store
-from slopewise.study._running import Telling
+from slopewise.study._running import StateFile
 from slopewise.testing import synthetic_study
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -218,7 +218,7 @@ def test_status_tells_a_driver_at_work_from_one_that_was_killed(cli: Cli, tmp_pa
     (tmp_path / "s").mkdir()
     with closing(Store.create(tmp_path / "s", study.spec, {"classes": ["0", "1"]})) as store:
         store.add(synthetic_study(("relu", "elu"), 2).trials[0], {"cpu": "x"})
-    with Telling(tmp_path / "s"), subprocess.Popen(["cat"], stdin=subprocess.PIPE) as other:
+    with StateFile(tmp_path / "s"), subprocess.Popen(["cat"], stdin=subprocess.PIPE) as other:
         file = tmp_path / "s" / "running.json"
         while not file.exists():
             time.sleep(0.01)

@@ -30,6 +30,7 @@ def register_exporter(exporter: type[Exporter]) -> None:
         >>> register_exporter(Program)
         >>> exporter_of("net.program").runtime.title
         'PyTorch'
+        >>> EXPORTERS.unregister(".program")
     """
     if not exporter.suffix.startswith(".") or len(exporter.suffix) < 2:
         raise ValueError(f"suffix '{exporter.suffix}' of {exporter.__name__} must start with a dot, as in '.onnx'")

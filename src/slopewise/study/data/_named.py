@@ -83,6 +83,7 @@ def register_source(name: str, source: Source | Load) -> None:
         >>> register_source("stripes", stripes)
         >>> load_data(StudySpec(data={"source": "stripes"}).data).facts()["shape"]
         [1, 8, 8]
+        >>> SOURCES.unregister("stripes")
     """
     SOURCES.register(name, source if isinstance(source, Source) else Source(source))
 

@@ -31,6 +31,7 @@ def register_engine(name: str, engine: type[Engine]) -> None:
         >>> register_engine("patient", Patient)
         >>> make_engine("patient", {"workers": "2"}).workers
         2
+        >>> ENGINES.unregister("patient")
     """
     ENGINES.register(name, engine)
 

@@ -32,6 +32,7 @@ def register_task(name: str, task: Callable[..., Task]) -> None:
         >>> register_task("labels", Classification)
         >>> type(make_task(TaskSpec(kind="labels"))).__name__
         'Classification'
+        >>> TASKS.unregister("labels")
     """
     TASKS.register(name, task)
 
