@@ -11,6 +11,8 @@ from torch import nn
 import slopewise as sw
 from slopewise.monitor import Monitor, Thresholds
 
+from .training import ids, only
+
 CHANNELS = 4
 
 
@@ -42,15 +44,6 @@ def net(activation=sw.PReLU, slopes=CHANNELS):
 
 def slope(value):
     return lambda x: F.leaky_relu(x, value)
-
-
-def ids(monitor):
-    return {alarm.id for alarm in monitor.alarms}
-
-
-def only(monitor, kind):
-    (alarm,) = [alarm for alarm in monitor.alarms if alarm.id == kind]
-    return alarm
 
 
 @pytest.mark.parametrize("build", [sw.PReLU, nn.PReLU, sw.BatchNormPReLU1d])
