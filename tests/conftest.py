@@ -16,7 +16,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from slopewise.optim import _shared
+from slopewise.optim import set_shared_gradient
 
 # Machines differ in speed: how long an example takes says nothing about the code.
 settings.register_profile("slopewise", deadline=None)
@@ -29,8 +29,8 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     os.environ.setdefault("OMP_NUM_THREADS", str(share))
     torch.set_num_threads(share)
 
-# Warnings that come once per process would fail whichever test is first: their own tests undo this.
-_shared._warned = True
+# A warning that comes once per process would fail whichever test is first; whoever sets the rule is not warned.
+set_shared_gradient(torch.nn.Identity(), "sum")
 
 
 # torchvision's compiled operators load in one build of PyTorch alone. Its Python parts, which timm and transformers

@@ -9,8 +9,11 @@ import bisect
 import difflib
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, islice
+from typing import TypeVar
 
-from slopewise.support import shortened
+from slopewise.support import Registry, shortened
+
+T = TypeVar("T")
 
 _LONGEST = 2000  # characters of a message
 _LONG_WORD, _LISTED = 60, 240  # characters of a quoted name, and of the list of known names
@@ -104,6 +107,48 @@ def nearest(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word[:_LONG_WORD], islice(known, _COMPARED), n=1, cutoff=0.5)
     listing = f"known: {listed(known)}"
     return f"did you mean '{close[0]}'? ({listing})" if close else listing
+
+
+def look_up(
+    registry: Registry[T],
+    name: str,
+    error: type[SlopewiseError],
+    *,
+    place: str,
+    unknown: str | None = None,
+    alternative: str | None = None,
+) -> T:
+    """Return the extension of a name, or raise an error that tells a user how to name one.
+
+    Args:
+        registry: Registry of the extensions.
+        name: Name that the user gave.
+        error: Class of the error to raise.
+        place: Kind and name of the extension, as in "engine 'local'", at the beginning of messages.
+        unknown: Sentence about an unknown name, followed by the nearest known one; default "unknown", then `place`.
+        alternative: Form of a name that needs no registration, such as "module:Class", listed after the known names.
+
+    Raises:
+        SlopewiseError: There is no extension of that name, or an installed package that brings it cannot be imported;
+            the error is of the class `error`.
+
+    Example:
+        >>> shapes = Registry("example.shapes", {"circle": 0, "square": 4})
+        >>> look_up(shapes, "square", SpecError, place="shape 'square'")
+        4
+        >>> look_up(shapes, "sqare", SpecError, place="shape 'sqare'")
+        Traceback (most recent call last):
+        ...
+        slopewise.errors.SpecError: unknown shape 'sqare'; did you mean 'square'? (known: circle, square)
+    """
+    try:
+        extension = registry.find(name)
+    except ImportError as fault:
+        raise error(f"{place}: {fault}") from fault
+    if extension is None:
+        known = [*registry.names(), *([alternative] if alternative else ())]
+        raise error(f"{unknown or f'unknown {place}'}; {nearest(name, known)}")
+    return extension
 
 
 def listed(names: Sequence[str], longest: int = _LISTED) -> str:

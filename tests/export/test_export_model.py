@@ -230,7 +230,8 @@ def test_dtypes_that_onnx_runtime_does_not_take(dtype, tmp_path):
         (pictures(), {"opset": 17}, ValueError, "opset must be 18 or newer, got 17"),
         (pictures(), {"opset": 99}, ExportError, "could not write opset 99"),
         (pictures(), {"tolerance": float("nan")}, ValueError, "tolerance must not be negative, got nan"),
-        (pictures(), {"path": "a.pth"}, ValueError, "'a.pth' must end in .onnx or .pt2"),
+        (pictures(), {"path": "a.pth"}, ValueError, r"'a.pth' must end in .* mean '.pt2'\?"),
+        (pictures(), {"path": "a"}, ValueError, "'a' must end in .* known: .onnx, .pt2"),
         (pictures(), {"path": "missing/a.onnx"}, FileNotFoundError, "no folder .*missing"),
     ],
 )

@@ -88,11 +88,9 @@ def test_with_bounds_the_slope_outside_still_gets_its_gradient():
 @pytest.fixture
 def unwarned(monkeypatch):
     """As in a new process, nobody has been warned."""
-    from slopewise.optim import _shared
-    from slopewise.support import _deprecated
+    from slopewise.support import _once
 
-    monkeypatch.setattr(_shared, "_warned", False)
-    monkeypatch.setattr(_deprecated, "_warned", set())
+    monkeypatch.setattr(_once, "_given", set())
 
 
 def test_param_groups_only_reads_and_a_call_sets_it(unwarned):

@@ -5,6 +5,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
+from slopewise.errors import EngineError, SpecError, look_up
 from slopewise.support import Registry, _registry
 
 
@@ -58,3 +59,20 @@ def test_no_installed_package_is_imported_to_list_names(installed: dict[str, str
     installed["late"] = "this:d"
     assert Registry("example.numbers", {}).names() == ("late",)
     assert "this" not in sys.modules
+
+
+def test_users_are_told_which_names_there_are(installed: dict[str, str]) -> None:
+    installed.update(tau="math:tau", broken="no_such_module:x")
+    numbers = Registry("example.numbers", {"one": 1.0})
+    assert look_up(numbers, "one", SpecError, place="number 'one'") == 1
+    with pytest.raises(SpecError, match=r"^unknown number 'tan'; did you mean 'tau'\? \(known: one, broken, tau\)$"):
+        look_up(numbers, "tan", SpecError, place="number 'tan'")
+    with pytest.raises(EngineError, match=r"^'x' is no number; known: one, broken, tau, module:name$"):
+        look_up(
+            numbers, "x", EngineError, place="number 'x'", unknown="'x' is no number", alternative="module:name"
+        )  # fmt: skip
+    with pytest.raises(
+        EngineError, match=r"^number 'broken': no_such_module:x \(example.numbers\) cannot be imp"
+    ) as got:
+        look_up(numbers, "broken", EngineError, place="number 'broken'")
+    assert isinstance(got.value.__cause__, ImportError)

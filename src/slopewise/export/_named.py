@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slopewise.errors import ExportError, nearest
+from slopewise.errors import ExportError, look_up
 from slopewise.export._base import Exporter
 from slopewise.export._onnx import OnnxExporter
 from slopewise.export._pt2 import ProgramExporter
@@ -41,15 +41,8 @@ def exporter_of(name: str) -> Exporter:
     """Return the exporter for a file of that name.
 
     Raises:
-        ExportError: No exporter writes files of its suffix.
+        ExportError: No exporter writes files of its suffix, or the installed package that brings it cannot be imported.
     """
     suffix = f".{name.rpartition('.')[2]}" if "." in name else ""
-    try:
-        exporter = EXPORTERS.find(suffix)
-    except ImportError as error:
-        raise ExportError(f"'{name}': {error}") from error
-    if exporter is None:
-        *others, last = EXPORTERS.names()
-        hint = f" ({nearest(suffix, EXPORTERS.names())})" if suffix else ""
-        raise ExportError(f"'{name}' must end in {', '.join(others)} or {last}, which says what to write{hint}")
-    return exporter()
+    unknown = f"'{name}' must end in a suffix that says what to write"
+    return look_up(EXPORTERS, suffix, ExportError, place=f"'{name}'", unknown=unknown)()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import get_args
 
 import torch
@@ -10,8 +9,9 @@ import torch
 from slopewise.errors import SlopewiseWarning
 from slopewise.modules import parameters_of, role
 from slopewise.nn import BatchNormPReLU, PReLU, SharedGradient
+from slopewise.support import need_not_warn, warn_once
 
-_warned = False
+_SUMS = "param_groups: gradients are summed"  # topic of the warning
 
 
 def set_shared_gradient(model: torch.nn.Module, shared_gradient: SharedGradient) -> dict[str, SharedGradient]:
@@ -49,8 +49,7 @@ def set_shared_gradient(model: torch.nn.Module, shared_gradient: SharedGradient)
         for path, layer, name, _ in parameters_of(model)
         if role(layer, name) == "slope" and getattr(layer, "num_parameters", 0) == 1
     }
-    global _warned  # noqa: PLW0603 - a caller who sets the rule needs no warning of it
-    _warned = True
+    need_not_warn(_SUMS)  # whoever sets the rule knows of it
     for layer in layers.values():
         if isinstance(layer, PReLU | BatchNormPReLU):
             layer.shared_gradient = shared_gradient
@@ -69,11 +68,8 @@ def rule(layer: torch.nn.Module) -> SharedGradient:
 
 def warn_of_sums(path: str, stacklevel: int) -> None:
     """Warn once per process of a layer that sums its gradient, where earlier versions set the mean unasked."""
-    global _warned  # noqa: PLW0603 - once per process
-    if _warned:
-        return
-    _warned = True
-    warnings.warn(
+    warn_once(
+        _SUMS,
         f"'{path}' sums the gradient of its one slope over all channels, which can diverge; earlier versions of "
         "param_groups set the mean. Call slopewise.set_shared_gradient(model, 'mean') first, or with 'sum' to keep the "
         "sum",

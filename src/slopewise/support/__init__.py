@@ -4,6 +4,8 @@ from slopewise.support._deprecated import deprecated as deprecated
 from slopewise.support._deprecated import old_order as old_order
 from slopewise.support._lazy import importer as importer
 from slopewise.support._lazy import need as need
+from slopewise.support._once import need_not_warn as need_not_warn
+from slopewise.support._once import warn_once as warn_once
 from slopewise.support._registry import Registry as Registry
 from slopewise.support._table import grouped as grouped
 from slopewise.support._table import section as section

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
+from slopewise.support._once import warn_once
+
 P = ParamSpec("P")
 R = TypeVar("R")
-_warned: set[str] = set()
 
 
 def deprecated(old: str, new: str, *, stacklevel: int = 3) -> None:
@@ -30,11 +30,8 @@ def deprecated(old: str, new: str, *, stacklevel: int = 3) -> None:
         >>> [str(warning.message) for warning in caught]
         ['Layer.gone is deprecated and will be removed in the next version: use Layer.here']
     """
-    if old in _warned:
-        return
-    _warned.add(old)
     message = f"{old} is deprecated and will be removed in the next version: use {new}"
-    warnings.warn(message, DeprecationWarning, stacklevel=stacklevel)
+    warn_once(old, message, DeprecationWarning, stacklevel=stacklevel)
 
 
 def old_order(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slopewise.errors import DataError, nearest
+from slopewise.errors import DataError, look_up
 from slopewise.study._references import is_reference, resolve
 from slopewise.support import Registry
 
@@ -96,16 +96,9 @@ def source_of(spec: DataSpec) -> Source:
     """
     if is_reference(spec.source):
         return _USERS
-    try:
-        source = SOURCES.find(spec.source)
-    except ImportError as error:
-        raise DataError(f"data '{spec.source}': {error}") from error
-    if source is None:
-        raise DataError(
-            f"unknown data '{spec.source}', which is no folder and no .npz file either; "
-            f"{nearest(spec.source, [*SOURCES.names(), 'module:callable'])}"
-        )
-    return source
+    place = f"data '{spec.source}'"
+    unknown = f"unknown {place}, which is no folder and no .npz file either"
+    return look_up(SOURCES, spec.source, DataError, place=place, unknown=unknown, alternative="module:callable")
 
 
 def source_of_path(text: str | Path) -> str | None:

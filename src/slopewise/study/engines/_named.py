@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slopewise.errors import EngineError, nearest
+from slopewise.errors import EngineError, look_up
 from slopewise.study._references import is_reference, resolve
 from slopewise.study.engines._base import Engine
 from slopewise.study.engines._local import LocalEngine
@@ -51,17 +51,11 @@ def make_engine(engine: str | Engine, options: dict[str, Any] | None = None) -> 
         if options:
             raise EngineError(f"{', '.join(options)}: give options to the engine where it is made, not beside it")
         return engine
-    extension = resolve(engine) if is_reference(engine) else _registered(engine)
+    extension: object = (
+        resolve(engine)
+        if is_reference(engine)
+        else look_up(ENGINES, engine, EngineError, place=f"engine '{engine}'", alternative="module:Class")
+    )
     if not (isinstance(extension, type) and issubclass(extension, Engine)):
         raise EngineError(f"engine '{engine}' is no class derived from slopewise.study.engines.Engine")
     return extension(**extension.validated(options))
-
-
-def _registered(name: str) -> object:
-    try:
-        extension = ENGINES.find(name)
-    except ImportError as error:
-        raise EngineError(f"engine '{name}': {error}") from error
-    if extension is None:
-        raise EngineError(f"unknown engine '{name}'; {nearest(name, [*ENGINES.names(), 'module:Class'])}")
-    return extension

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from slopewise.errors import SpecError, nearest
+from slopewise.errors import SpecError, look_up
 from slopewise.study._references import describe, is_reference, resolve
 from slopewise.study._spec import TaskSpec
 from slopewise.study.tasks._base import Scorer as Scorer
@@ -47,7 +47,11 @@ def make_task(spec: TaskSpec) -> Task:
         >>> type(make_task(TaskSpec())).__name__
         'Classification'
     """
-    make = resolve(spec.kind) if is_reference(spec.kind) else _registered(spec.kind)
+    make = (
+        resolve(spec.kind)
+        if is_reference(spec.kind)
+        else look_up(TASKS, spec.kind, SpecError, place=f"task '{spec.kind}'", alternative="module:Class")
+    )
     try:
         task = make(**spec.options)
     except SpecError:
@@ -57,13 +61,3 @@ def make_task(spec: TaskSpec) -> Task:
     if not isinstance(task, Task):
         raise SpecError(f"task '{spec.kind}' is {type(task).__name__}, not a slopewise.study.tasks.Task")
     return task
-
-
-def _registered(kind: str) -> Callable[..., Task]:
-    try:
-        make = TASKS.find(kind)
-    except ImportError as error:
-        raise SpecError(f"task '{kind}': {error}") from error
-    if make is None:
-        raise SpecError(f"unknown task '{kind}'; {nearest(kind, [*TASKS.names(), 'module:Class'])}")
-    return make
