@@ -62,11 +62,11 @@ class Ledger:
 
     def start(self, header: Header) -> None:
         """Tell the sinks that the run begins."""
-        self._tell_all(lambda sink: sink.start(header))
+        self._call_sinks(lambda sink: sink.start(header))
 
     def close(self, end: End) -> None:
         """Tell the sinks that the run has ended."""
-        self._tell_all(lambda sink: sink.close(end))
+        self._call_sinks(lambda sink: sink.close(end))
 
     def add(self, sent: SentStep) -> None:
         """Take a sampled step, and collect those that have arrived."""
@@ -86,7 +86,7 @@ class Ledger:
                 alarms = self.judge.see(sample, sent.facts)
                 self.samples.append(sample)
                 self.alarms += alarms
-                self._tell_all(lambda sink, sample=sample, alarms=alarms: _report(sink, sample, alarms))  # type: ignore[misc]
+                self._call_sinks(lambda sink, sample=sample, alarms=alarms: _report(sink, sample, alarms))  # type: ignore[misc]
 
     def _sample(self, sent: SentStep) -> Sample:
         read = sent.transfer.read
@@ -103,11 +103,11 @@ class Ledger:
             sent.seconds,
         )
 
-    def _tell_all(self, tell: Callable[[Sink], Any]) -> None:
+    def _call_sinks(self, call: Callable[[Sink], Any]) -> None:
         """Call each sink. Training does not die of its logging: a sink that fails is named once, and dropped."""
         for sink in list(self._sinks):
             try:
-                tell(sink)
+                call(sink)
             except Exception as error:  # a tracker can raise anything
                 self._sinks.remove(sink)
                 message = f"{type(sink).__name__} failed and gets nothing more: {type(error).__name__}: {error}"

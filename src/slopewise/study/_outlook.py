@@ -27,7 +27,7 @@ def prepare(
     trials: int,
     side_by_side: int,
     folder: Path | None = None,
-    tell: Callable[[Reading], None] | None = None,
+    on_event: Callable[[Reading], None] | None = None,
 ) -> tuple[Preflight, Prepared]:
     """Check a study before its first trial, and collect the facts that `Prepared` reports.
 
@@ -36,12 +36,12 @@ def prepare(
         trials: Number of trials to run.
         side_by_side: Number of trials that run at a time.
         folder: Directory for images that do not fit in memory; None is the system's for temporary files.
-        tell: Called with the progress while images are read.
+        on_event: Called with the progress while images are read.
 
     Raises:
         SlopewiseError: The data, a model or an arm cannot be used.
     """
-    checked = preflight(spec, folder=folder, tell=tell)
+    checked = preflight(spec, folder=folder, on_event=on_event)
     augment = Augment.resolve(spec.data.augment, height=checked.data.train_images.shape[2], flip=checked.data.flip)
     seconds, unknown = _seconds_per_step(spec, checked) if trials else (None, None)
     prepared = Prepared(

@@ -42,21 +42,21 @@ class Preflight:
 
 
 def preflight(
-    spec: StudySpec, *, folder: Path | None = None, tell: Callable[[Reading], None] | None = None
+    spec: StudySpec, *, folder: Path | None = None, on_event: Callable[[Reading], None] | None = None
 ) -> Preflight:
     """Load the data, and rehearse the trials of every arm on a few images.
 
     Args:
         spec: Spec of the study.
         folder: Directory for images that do not fit in memory; None is the system's for temporary files.
-        tell: Called with the progress while images are read.
+        on_event: Called with the progress while images are read.
 
     Raises:
         SlopewiseError: A fault was found; the message describes the first one in one line.
     """
     checkpoint = check_names(spec)
     _check_hardware(spec.hardware)
-    data = load_data(spec.data, folder=folder, tell=tell)
+    data = load_data(spec.data, folder=folder, on_event=on_event)
     _check_sizes(spec, data)
     starts = [_rehearse(spec, arm, data) for arm in spec.arms]
     if recipe(spec.model).ordinary and len({start.digest for start in starts}) > 1:

@@ -98,7 +98,7 @@ def test_moments_do_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
 
 def test_threads_read_each_image_once_and_progress_is_told() -> None:
     told: list[Reading] = []
-    reader = ImageReader(DataSpec(), tell=told.append)
+    reader = ImageReader(DataSpec(), on_event=told.append)
     numbers: list[int] = []
     threads: set[int] = set()
 

@@ -16,7 +16,7 @@ from slopewise.study.data._reader import ImageReader
 
 
 def load_data(
-    spec: DataSpec, *, folder: Path | None = None, tell: Callable[[Reading], None] | None = None
+    spec: DataSpec, *, folder: Path | None = None, on_event: Callable[[Reading], None] | None = None
 ) -> ImageData:
     """Load, check and normalise the images that a spec names, and issue each of the data's notes as a warning.
 
@@ -24,7 +24,7 @@ def load_data(
         spec: Data section of a study.
         folder: Directory for images that do not fit in `data.memory_gib`; they take space on its disk, in a file
             without a name, while they are in use. None is the system's directory for temporary files.
-        tell: Called with a `slopewise.events.Reading` from time to time while images are read.
+        on_event: Called with a `slopewise.events.Reading` from time to time while images are read.
 
     Raises:
         DataError: There is no such source, or its data cannot be used.
@@ -34,19 +34,19 @@ def load_data(
         >>> tuple(data.train_images.shape), len(data.test_labels)
         ((100, 1, 8, 8), 808)
     """
-    data = read_data(spec, folder=folder, tell=tell)
+    data = read_data(spec, folder=folder, on_event=on_event)
     for note in data.notes:
         warnings.warn(f"data: {note}", DataWarning, stacklevel=2)
     return data
 
 
 def read_data(
-    spec: DataSpec, *, folder: Path | None = None, tell: Callable[[Reading], None] | None = None
+    spec: DataSpec, *, folder: Path | None = None, on_event: Callable[[Reading], None] | None = None
 ) -> ImageData:
     """Load, check and normalise the images that a spec names, as `load_data` does, but issue no warnings.
 
     Raises:
         DataError: There is no such source, or its data cannot be used.
     """
-    reader = ImageReader(spec, folder, tell)
+    reader = ImageReader(spec, folder, on_event)
     return prepare(source_of(spec).function()(spec, reader), spec, reader)

@@ -30,18 +30,18 @@ class ImageReader:
     Args:
         spec: Data section of the study.
         folder: Directory for images that do not fit in memory; None is the system's directory for temporary files.
-        tell: Called with a `Reading` from time to time while images are read.
+        on_event: Called with a `Reading` from time to time while images are read.
     """
 
     def __init__(
-        self, spec: DataSpec, folder: Path | None = None, tell: Callable[[Reading], None] | None = None
+        self, spec: DataSpec, folder: Path | None = None, on_event: Callable[[Reading], None] | None = None
     ) -> None:
         self._spec, self._room = spec, int(spec.memory_gib * 2**30)
-        self._folder, self._on_reading = folder or Path(tempfile.gettempdir()), tell
+        self._folder, self._on_event = folder or Path(tempfile.gettempdir()), on_event
 
     def anew(self) -> ImageReader:
         """Return a reader with the full memory limit, for images that replace those read so far."""
-        return ImageReader(self._spec, self._folder, self._on_reading)
+        return ImageReader(self._spec, self._folder, self._on_event)
 
     def each(self, do: Callable[[int], T], count: int, *, what: str, threads: int | None = None) -> list[T]:
         """Do something for each number below `count`, and return the results in order.
@@ -62,8 +62,8 @@ class ImageReader:
         try:
             for block_results in pool.map(block, starts) if pool else map(block, starts):
                 results += block_results
-                if self._on_reading:
-                    self._on_reading(Reading(what, len(results), count))
+                if self._on_event:
+                    self._on_event(Reading(what, len(results), count))
         finally:
             if pool:
                 pool.shutdown(cancel_futures=True)

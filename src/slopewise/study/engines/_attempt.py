@@ -15,7 +15,7 @@ from slopewise.study.engines._base import Begun
 
 
 def attempt(
-    spec: StudySpec, trial: TrialKey, data: ImageData, tell: Callable[[Begun | Epoch], object] = lambda _: None
+    spec: StudySpec, trial: TrialKey, data: ImageData, on_event: Callable[[Begun | Epoch], object] = lambda _: None
 ) -> Ended:
     """Run a trial in this process, and return its end, with a failed record if it raises.
 
@@ -23,7 +23,7 @@ def attempt(
         spec: Spec of the study.
         trial: The trial.
         data: Images of the study.
-        tell: Called with `Begun` at once, and with an `Epoch` after each epoch.
+        on_event: Called with `Begun` at once, and with an `Epoch` after each epoch.
 
     Example:
         >>> from slopewise.study import StudySpec
@@ -36,9 +36,9 @@ def attempt(
     """
 
     def on_epoch(epoch: EpochRecord, scores: Sequence[ScoreRecord]) -> None:
-        tell(Epoch(trial, epoch, tuple(scores)))
+        on_event(Epoch(trial, epoch, tuple(scores)))
 
-    tell(Begun(trial))
+    on_event(Begun(trial))
     try:
         record = run_trial(spec, trial.arm, trial.seed, data, on_epoch=on_epoch)
     except (Exception, SystemExit):  # a user's model can raise anything; its traceback is the result

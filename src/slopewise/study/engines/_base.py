@@ -6,8 +6,8 @@ numbers its attempts, retries it, and counts the trials that have ended:
     driver                                    session (of an engine)           worker process
     ------                                    ----------------------           --------------
     free(unended) -> 2                        start workers, count free ones
-    place(trial, attempt=1), twice            hand each trial to a worker      attempt(spec, trial, data, tell)
-    reports() -> Begun, Epoch, Ended | Lost   pass on what workers report        tell(Begun), tell(Epoch), ...
+    place(trial, attempt=1), twice            hand each trial to a worker      attempt(spec, trial, data, on_event)
+    reports() -> Begun, Epoch, Ended | Lost   pass on what workers report        on_event(Begun), ...
                                                                                  return Ended
 
 Rules for a session:
