@@ -119,9 +119,9 @@ INPUT: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
     "memory": (lambda: {"data": {"memory_gib": 1e308}}, "data.memory_gib: at most 1,048,576 GiB"),
     "threads": (lambda: {"hardware": {"threads": 10**6}}, "hardware.threads: at most 1,024"),
     "channel": (lambda: {"model": {"convert": {"channel_dim": HUGE}}}, "model.convert.channel_dim: input should be"),
-    "small margin": (lambda: {"margin": 1e-12}, "margin: 1e-12 points are less than 0.001, the least margin"),
-    "smallest margin": (lambda: {"margin": 5e-324}, "are less than 0.001, the least margin"),
-    "large margin": (lambda: {"margin": 101}, "margin: at most 100 points"),
+    "small margin": (lambda: {"margin": 1e-12}, "margin: 1e-12 is less than 0.001, the least margin"),
+    "smallest margin": (lambda: {"margin": 5e-324}, "is less than 0.001, the least margin"),
+    "large margin": (lambda: {"margin": 101}, "margin: at most 100 in the primary metric's unit, but it is 101"),
     # depth
     "deep options": (lambda: {"model": {"options": nested(100_000)}}, "model.options.a.a"),
     "deep arm": (lambda: {"arms": [{"activation": "elu", "options": nested(40)}]}, "arms.0.options.a"),
@@ -294,9 +294,7 @@ def test_a_study_whose_margin_is_none_goes_on_with_another(tmp_path: Path) -> No
     with pytest.raises(SpecError, match=r"the least margin: give the smallest difference"):
         Study(arms="relu,elu", seeds=10, margin=1e-12)
     study = Study(arms="relu,elu", seeds=10, margin=0.5)
-    with pytest.warns(
-        SlopewiseWarning, match=r"had a margin of 1e-12 points, less than the least of 0\.001; it is 0\.5"
-    ):
+    with pytest.warns(SlopewiseWarning, match=r"had a margin of 1e-12, less than the least of 0\.001; it is 0\.5"):
         assert study.missing(tmp_path) == ()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -68,9 +68,11 @@ def study_cautions(
         named = ", ".join(repr(name) for name in missing[:3]) + (f" and {len(missing) - 3} more" * (len(missing) > 3))
         text = f"the test set has no image of class {named}: the verdicts are about the other classes"
         cautions.append(Caution("test-class-missing", text, f"no test image of class {named}"))
-    if (image := points_per_image(study)) and reaches(image, study.margin):
-        text = f"one test image is worth {image:.3g} points, and {study.margin:g} or more matter: add test images"
-        cautions.append(Caution("coarse-test-set", text, f"one test image is worth {image:.3g} points"))
+    if (image := worth_of_an_image(study)) and reaches(image, study.margin):
+        brief = f"one test image is worth {image:.3g} {study.primary.unit}"
+        cautions.append(
+            Caution("coarse-test-set", f"{brief}, and {study.margin:g} or more matter: add test images", brief)
+        )
     scores = [trial.score("test", study.primary.name) for trial in trials[study.control].values()]
     if study.primary.per_image and scores and all(score == 1.0 for score in scores):
         brief = f"{study.control} is right on every test image"
@@ -161,8 +163,11 @@ def _guessing(study: StudyRecord, chance: float) -> tuple[float, float]:
     return share, math.sqrt(share * (1 - share) / images) if images else 0.0
 
 
-def points_per_image(study: StudyRecord) -> float:
-    """Return the points that one test image is worth; 0 if their number is not recorded, or images share points."""
+def worth_of_an_image(study: StudyRecord) -> float:
+    """Return the difference in the primary metric, in its unit, that one test image makes.
+
+    It is 0 if the number of test images is not recorded, or if images do not count one by one.
+    """
     images = study.data.get("test_images")
     return study.primary.scale / images if images and study.primary.per_image else 0.0
 

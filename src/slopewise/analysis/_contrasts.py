@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 
-from slopewise.analysis._cautions import contrast_cautions, points_per_image, study_cautions, untrained_arms
+from slopewise.analysis._cautions import contrast_cautions, study_cautions, untrained_arms, worth_of_an_image
 from slopewise.analysis._environments import environment_caution
 from slopewise.analysis._intervals import mean_interval
 from slopewise.analysis._metrics import Metric, primary_metric
@@ -65,7 +65,7 @@ def contrasts(
             margin=margin,
             chance=chance,
             tests=len(arms),
-            resolution=points_per_image(study) if metric.key == primary_metric(study).key else 0.0,
+            resolution=worth_of_an_image(study) if metric.key == primary_metric(study).key else 0.0,
             can_show=bool(can_show),
             learned=not {arm, study.control} <= untrained.keys(),
             cautions=cautions(arm, each, can_show=bool(can_show)),

@@ -40,7 +40,10 @@ def run(
     seeds: Annotated[str | None, typer.Option(help="A count (10), a list (3,5,8) or a range (10-19).")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training part.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    margin: Annotated[float | None, typer.Option(help="Smallest difference that matters, in points.")] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(help="Smallest difference that matters, in the primary metric's unit (accuracy: points)."),
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the spec; repeatable.")
     ] = None,

@@ -35,7 +35,7 @@ def check_same(old: StudySpec, new: StudySpec, folder: str | Path) -> None:
         )
     if old.margin != new.margin:
         warnings.warn(
-            f"the study in '{folder}' had a margin of {old.margin:g} points, less than the least of {LEAST_MARGIN:g}; "
+            f"the study in '{folder}' had a margin of {old.margin:g}, less than the least of {LEAST_MARGIN:g}; "
             f"it is {new.margin:g} from now on, which was not chosen before the study: say so where you report it",
             SlopewiseWarning,
             stacklevel=2,

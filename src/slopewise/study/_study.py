@@ -139,7 +139,9 @@ class Study:
         from slopewise.study._store import Store
 
         count = runner.side_by_side(self.spec, len(missing))
-        checked, prepared = prepare(self.spec, trials=len(missing), side_by_side=count, folder=folder, on_event=on_event)
+        checked, prepared = prepare(
+            self.spec, trials=len(missing), side_by_side=count, folder=folder, on_event=on_event
+        )
         if on_event:
             on_event(prepared)
         with (
