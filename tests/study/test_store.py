@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slopewise.errors import StoreError
-from slopewise.records import AlarmRecord, EpochRecord, ScoreRecord, TrialRecord
+from slopewise.records import AlarmRecord, EpochRecord, ScoreRecord, TrialRecord, classification_metrics
 from slopewise.study import FILE, Store, StudySpec, holds_study, parse_spec, read_counts, read_study
 from slopewise.study._resume import spec_differences
 from slopewise.study._spec_input import stored_spec
@@ -21,6 +21,7 @@ from .stores import write_schema1, write_schema2
 
 DATA = {"digest": "d", "classes": ["0", "1"]}
 SPEC = StudySpec(arms="relu,prelu_shared", seeds=2)
+ACCURACY = classification_metrics(10)[0]
 
 
 def test_a_study_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -162,12 +163,12 @@ def test_a_study_may_gain_arms_and_seeds(tmp_path: Path) -> None:
 def test_any_other_change_is_named(change: dict[str, object], words: str) -> None:
     new = parse_spec({"arms": "relu,prelu_shared", "seeds": 2, "train": {"lr": 0.05}, **change})
     old = parse_spec({"arms": "relu,prelu_shared", "seeds": 2, "train": {"lr": 0.05}})
-    assert any(difference.startswith(words) for difference in spec_differences(old, new))
+    assert any(difference.startswith(words) for difference in spec_differences(old, new, ACCURACY))
 
 
 def test_where_the_data_lie_may_change() -> None:
     paths = [parse_spec({"data": {"source": "npz", "path": path}}) for path in ("a.npz", "b/a.npz")]
-    assert spec_differences(*paths) == []
+    assert spec_differences(*paths, ACCURACY) == []
 
 
 def test_a_file_from_before_a_field_is_read_and_goes_on(tmp_path: Path) -> None:

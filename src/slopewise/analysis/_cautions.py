@@ -77,6 +77,14 @@ def study_cautions(
     if study.primary.per_image and scores and all(score == 1.0 for score in scores):
         brief = f"{study.control} is right on every test image"
         cautions.append(Caution("ceiling", f"{brief} in every seed, so that nothing can do better", brief))
+    diverged = sum(trial.diverged for by_seed in trials.values() for trial in by_seed.values())
+    if diverged and study.primary.chance is None:
+        brief = f"{diverged} diverged {'trial is' if diverged == 1 else 'trials are'} left out"
+        text = (
+            f"{brief}, which flatters arms that diverge: nothing tells what {study.primary.title} a model that knows "
+            "nothing has; state it as the floor (`floor` in the spec, `--floor`), and diverged trials count with it"
+        )
+        cautions.append(Caution("no-floor", text, brief))
     if broken := [(t, name) for t in study.trials if t.status == "finished" for name in not_finite(t)]:
         first, name = broken[0]
         more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""

@@ -13,6 +13,7 @@ CautionId = Literal[
     "test-class-missing",
     "coarse-test-set",
     "ceiling",
+    "no-floor",
     "not-finite",
     "other-environment",
     "lost-pairs",

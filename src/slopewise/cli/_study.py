@@ -41,8 +41,11 @@ def run(
     epochs: Annotated[int | None, typer.Option(help="Passes over the training part.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     margin: Annotated[
+        float | None, typer.Option(help="Smallest difference in the primary metric that matters, in its unit.")
+    ] = None,
+    floor: Annotated[
         float | None,
-        typer.Option(help="Smallest difference that matters, in the primary metric's unit (accuracy: points)."),
+        typer.Option(help="Score that a diverged trial counts with, where the metric has none of its own."),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the spec; repeatable.")
@@ -88,6 +91,7 @@ def run(
         "train.epochs": epochs,
         "train.lr": lr,
         "margin": margin,
+        "floor": floor,
     }
     study = _study(spec, flags, settings or [])
     placing: dict[str, Any] = {

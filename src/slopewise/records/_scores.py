@@ -26,6 +26,10 @@ class MetricRecord:
         span: Largest possible difference between two scores, before `scale`; None for no limit.
         per_image: True if the score is the mean over the images of the part, each of which counts 0 or 1. Its sampling
             error is then known, by which "did not learn" and the least width of intervals are judged.
+        margin: Default of the smallest difference that is of practical interest, in `unit`; None where there is no
+            sensible one, so that the user must choose.
+        definition: Phrase that defines the metric and says what it is taken over, for the page; empty if it is not
+            recorded.
     """
 
     name: str
@@ -37,6 +41,8 @@ class MetricRecord:
     chance: float | None = None
     span: float | None = None
     per_image: bool = False
+    margin: float | None = None
+    definition: str = ""
 
     def shown(self, score: float, *, fewer: int = 0) -> str:
         """Return a score as print shows it.
@@ -85,8 +91,12 @@ def metrics_in(data: Mapping[str, Any]) -> tuple[MetricRecord, ...]:
         return classification_metrics(len(data["classes"]))
     known = {f.name for f in fields(MetricRecord)}
     return tuple(
-        MetricRecord(**{key: value for key, value in metric.items() if key in known}) for metric in data["metrics"]
+        MetricRecord(**_EARLIER.get(metric["name"], {}) | {key: metric[key] for key in metric.keys() & known})
+        for metric in data["metrics"]
     )
+
+
+_EARLIER = {"accuracy": {"margin": 0.5}}  # fields that earlier versions did not store, with their values then
 
 
 def classification_metrics(classes: int) -> tuple[MetricRecord, ...]:
@@ -101,7 +111,17 @@ def classification_metrics(classes: int) -> tuple[MetricRecord, ...]:
     """
     return (
         MetricRecord(
-            "accuracy", "accuracy", "points", "higher", 100.0, 2, chance=1 / classes, span=1.0, per_image=True
+            "accuracy",
+            "accuracy",
+            "points",
+            "higher",
+            100.0,
+            2,
+            chance=1 / classes,
+            span=1.0,
+            per_image=True,
+            margin=0.5,
+            definition="share of the images of the part whose largest logit is that of their class",
         ),
-        MetricRecord("loss", "loss", "nats", "lower"),
+        MetricRecord("loss", "loss", "nats", "lower", definition="mean cross-entropy over the images of the part"),
     )

@@ -19,6 +19,8 @@ class StudyRecord:
         seeds: All seeds of the plan.
         margin: Smallest difference in the primary metric on the test part that is of practical interest, in the
             metric's unit.
+        margin_chosen: True if the user chose the margin, False if it is the metric's default; None in studies of
+            earlier versions, which did not record it.
         metrics: Metrics of the study's task; the first is the primary one.
         spec: The whole spec as plain data (the contents of `study.toml` with defaults filled in).
         data: Facts of the data: name, digest, shape, sizes of the train, validation and test parts, classes.
@@ -37,6 +39,7 @@ class StudyRecord:
     environments: dict[str, dict[str, Any]] = field(default_factory=dict)
     trials: tuple[TrialRecord, ...] = ()
     damaged: tuple[str, ...] = ()
+    margin_chosen: bool | None = None
 
     @property
     def primary(self) -> MetricRecord:

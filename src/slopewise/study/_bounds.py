@@ -17,15 +17,11 @@ if TYPE_CHECKING:
 
 DEEPEST = 32  # nested tables and lists; the spec's own keys need 4
 MOST_SEEDS, MOST_ARMS, MOST_TRIALS = 10_000, 1_000, 100_000
-# In the primary metric's unit. In points of accuracy: one image in 100,000; to show less takes hundreds of thousands of
-# seeds.
-LEAST_MARGIN = 0.001
 _MOST_VALUES, _LONGEST = 200_000, 100_000  # values in a spec; characters of one of its strings
 _ROOM = 400  # characters of all faults in a message
 
 # The greatest number of a key, and its unit.
 _GREATEST = {
-    "margin": (100, "in the primary metric's unit"),
     "data.image_size": (16_384, "pixels a side"),
     "data.memory_gib": (2**20, "GiB"),
     "data.augment.shift": (16_384, "pixels"),
@@ -126,11 +122,10 @@ def check_bounds(spec: StudySpec) -> StudySpec:
 
     Example:
         >>> from slopewise.study._spec import StudySpec
-        >>> check_bounds(StudySpec(margin=1e-12))
+        >>> check_bounds(StudySpec(hardware={"threads": 4096}))
         Traceback (most recent call last):
         ...
-        slopewise.errors.SpecError: margin: 1e-12 is less than 0.001, the least margin: give the smallest \
-difference in the primary metric that matters to you, in its unit
+        slopewise.errors.SpecError: hardware.threads: at most 1,024, but it is 4096
     """
     if faults := [*_counts(spec), *_numbers(spec), *_texts(spec), *_options(spec)]:
         raise SpecError(one_line(faults, len(faults)))
@@ -148,11 +143,6 @@ def _counts(spec: StudySpec) -> Iterator[str]:
 
 
 def _numbers(spec: StudySpec) -> Iterator[str]:
-    if spec.margin < LEAST_MARGIN:
-        yield (
-            f"margin: {spec.margin:g} is less than {LEAST_MARGIN:g}, the least margin: give the smallest difference in "
-            "the primary metric that matters to you, in its unit"
-        )
     for key, (greatest, unit) in _GREATEST.items():
         yield from _above(key, _value(spec, key), greatest, unit)
     for number, arm in enumerate(spec.arms):

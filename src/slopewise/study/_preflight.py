@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from slopewise.errors import ConversionWarning, ModelError, SlopewiseError, SpecError
 from slopewise.events import Reading
 from slopewise.monitor import Probe
+from slopewise.study._margin import check_margin, with_floor
 from slopewise.study._optimizer import build_optimizer
 from slopewise.study._references import describe
 from slopewise.study._spec import ArmSpec, ConvertSpec, HardwareSpec, StudySpec
@@ -57,6 +58,7 @@ def preflight(
     checkpoint = check_names(spec)
     _check_hardware(spec.hardware)
     data = load_data(spec.data, folder=folder, on_event=on_event)
+    metrics = _metrics(spec, data)
     _check_sizes(spec, data)
     starts = [_rehearse(spec, arm, data) for arm in spec.arms]
     if recipe(spec.model).ordinary and len({start.digest for start in starts}) > 1:
@@ -68,14 +70,15 @@ def preflight(
         more = f"; and {len(notes) - _NOTES} more" if len(notes) > _NOTES else ""
         message = f"model '{spec.model.name}': {'; '.join(notes[:_NOTES])}{more}"
         warnings.warn(message, ConversionWarning, stacklevel=2)
-    return Preflight(data, data.facts() | _metrics(spec, data) | checkpoint | starts[0].facts)
+    return Preflight(data, data.facts() | metrics | checkpoint | starts[0].facts)
 
 
 def _metrics(spec: StudySpec, data: ImageData) -> dict[str, Any]:
-    """Return the metrics of the study's task as plain data, the loss after the primary one."""
+    """Return the metrics of the study's task as plain data, the loss after the primary one, and check the margin."""
     task = make_task(spec.task)
     primary, *others = task.metrics(data)
-    return {"metrics": [asdict(metric) for metric in (primary, task.loss_metric, *others)]}
+    check_margin(spec, primary)
+    return {"metrics": [asdict(metric) for metric in (with_floor(spec, primary), task.loss_metric, *others)]}
 
 
 def _same_start(spec: StudySpec, data: ImageData, first: _Start) -> tuple[str, ...]:

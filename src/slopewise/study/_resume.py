@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from slopewise.errors import SlopewiseWarning, StoreError, listed
-from slopewise.study._bounds import LEAST_MARGIN, one_line
+from slopewise.records import MetricRecord
+from slopewise.study._bounds import one_line
+from slopewise.study._margin import least_margin, margin_of
 from slopewise.study._spec import StudySpec
 from slopewise.support import quoted
 
@@ -16,11 +18,18 @@ from slopewise.support import quoted
 _FREE = {"name", "data.path", "data.memory_gib", "model.checkpoint"}
 
 
-def check_same(old: StudySpec, new: StudySpec, folder: str | Path) -> None:
+def check_same(old: StudySpec, new: StudySpec, folder: str | Path, metric: MetricRecord) -> None:
     """Refuse a spec that would mix two studies in one folder.
 
     The margin is chosen before the study and must stay. The exception is a margin below the least one, which earlier
-    versions of slopewise accepted, although no difference could lie within it: it may change, with a warning.
+    versions of slopewise accepted, although no difference could lie within it: it may change, with a warning. A floor
+    may be added, since the need for it shows when a trial diverges.
+
+    Args:
+        old: Spec of the study in the folder.
+        new: Spec of the study that is to go on there.
+        folder: The folder.
+        metric: Primary metric of the study in the folder.
 
     Raises:
         StoreError: The specs differ in other ways; the message lists the differences.
@@ -28,35 +37,41 @@ def check_same(old: StudySpec, new: StudySpec, folder: str | Path) -> None:
     Warns:
         SlopewiseWarning: The margin has changed.
     """
-    if differences := spec_differences(old, new):
+    if differences := spec_differences(old, new, metric):
         raise StoreError(
             f"'{folder}' holds another study: {one_line(differences, len(differences))}. Only new arms and seeds can "
             "be added to it: choose another folder, or give the old settings"
         )
-    if old.margin != new.margin:
+    was, now = margin_of(old, metric), margin_of(new, metric)
+    if was != now:
         warnings.warn(
-            f"the study in '{folder}' had a margin of {old.margin:g}, less than the least of {LEAST_MARGIN:g}; "
-            f"it is {new.margin:g} from now on, which was not chosen before the study: say so where you report it",
+            f"the study in '{folder}' had a margin of {was:g} {metric.unit}, less than the least of "
+            f"{least_margin(metric):g}; it is {now:g} from now on, which was not chosen before the study: say so where "
+            "you report it",
             SlopewiseWarning,
             stacklevel=2,
         )
 
 
-def spec_differences(old: StudySpec, new: StudySpec) -> list[str]:
+def spec_differences(old: StudySpec, new: StudySpec, metric: MetricRecord) -> list[str]:
     """Return descriptions of the differences that keep two specs from being one study.
 
+    A margin that is not given is the default of the metric.
+
     Example:
-        >>> old = StudySpec(arms="relu", seeds=2)
-        >>> spec_differences(old, StudySpec(arms="relu,elu", seeds=3))
+        >>> from slopewise.records import classification_metrics
+        >>> old, accuracy = StudySpec(arms="relu", seeds=2), classification_metrics(10)[0]
+        >>> spec_differences(old, StudySpec(arms="relu,elu", seeds=3, margin=0.5), accuracy)
         []
-        >>> spec_differences(old, StudySpec(arms="relu", seeds=1, margin=0.1))
+        >>> spec_differences(old, StudySpec(arms="relu", seeds=1, margin=0.1), accuracy)
         ['margin was 0.5, now 0.1', 'seed 1 is gone']
     """
-    before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
+    before, after = ({**spec.model_dump(mode="json"), "margin": margin_of(spec, metric)} for spec in (old, new))
     arms_before, arms_after = ({arm["name"]: arm for arm in side.pop("arms")} for side in (before, after))
     seeds_before, seeds_after = (side.pop("seeds") for side in (before, after))
     was, now = _flat(before), _flat(after)
-    free = _FREE | ({"margin"} if old.margin < LEAST_MARGIN else set())
+    free = _FREE | ({"margin"} if before["margin"] < least_margin(metric) else set())
+    free |= {"floor"} if old.floor is None else set()
     words = [
         f"{key} was {quoted(was.get(key))}, now {quoted(now.get(key))}"
         for key in sorted(was.keys() | now.keys())

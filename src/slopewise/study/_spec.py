@@ -347,7 +347,10 @@ class StudySpec(_Table):
         control: Name of the arm that the others are compared with; by default the first one.
         seeds: Seeds of the study, with one trial per arm and seed. A number n stands for 0 to n - 1.
         margin: Smallest difference in the primary metric on the test part that is of practical interest, in the
-            metric's unit: percentage points of accuracy.
+            metric's unit; None takes the metric's default (accuracy: 0.5 percentage points), if it has one.
+        floor: Score of the primary metric that a diverged trial counts with, in the metric's unit: that of a model that
+            knows nothing. None takes the metric's own (accuracy: 100 / number of classes); where there is none either,
+            pairs with a diverged trial are left out.
         data, task, model, train, hardware, monitor: Tables of further settings; see their classes.
     """
 
@@ -359,7 +362,8 @@ class StudySpec(_Table):
     seeds: Annotated[
         tuple[Annotated[Whole, Field(ge=0, le=_LARGEST_SEED)], ...], BeforeValidator(_expand_seeds), Field(min_length=1)
     ] = Field(default=10, validate_default=True)
-    margin: Annotated[Real, Field(gt=0)] = 0.5
+    margin: Annotated[Real, Field(gt=0)] | None = None
+    floor: Real | None = None
     data: DataSpec = DataSpec()
     task: TaskSpec = TaskSpec()
     model: ModelSpec = ModelSpec()

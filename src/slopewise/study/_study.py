@@ -63,7 +63,7 @@ class Study:
         record = _stored(out)
         if record is None:
             return self.plan()
-        check_same(stored_spec(record.spec), self.spec, out)
+        check_same(stored_spec(record.spec), self.spec, out, record.primary)
         done = {(trial.arm, trial.seed): trial.status for trial in record.trials}
         settled = {"finished"} if retry_failed else {"finished", "failed"}
         return tuple(trial for trial in self.plan() if done.get((trial.arm, trial.seed)) not in settled)

@@ -61,7 +61,12 @@ def test_it_keeps_the_contract() -> None:
 def test_a_study_of_it_is_judged_shown_and_stored_by_its_own_metric(tmp_path: Path) -> None:
     task = {"kind": f"{__name__}:Counting", "options": {"scale": 0.5}}
     study = Study(
-        arms="relu,prelu_channel", seeds=2, task=task, data={"train_size": 200}, train={"epochs": 2, "lr": 0.002}
+        arms="relu,prelu_channel",
+        seeds=2,
+        margin=0.1,
+        task=task,
+        data={"train_size": 200},
+        train={"epochs": 2, "lr": 0.002},
     )
     results = study.run(tmp_path / "s", workers=1)
     contrast, page = results.contrasts()[0], results.report(tmp_path / "page.html").read_text()

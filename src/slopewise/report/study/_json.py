@@ -15,11 +15,12 @@ from slopewise.report.study._status import status_json
 def to_json(study: StudyRecord) -> dict[str, Any]:
     """Return the object of `slopewise run --json`: plain data for strict JSON parsers, without NaN or infinity.
 
-    Keys: `name`, `control`, `metric` (the primary one: name, title, unit, ...), `margin`, `chance`, `target` and the
-    scores of `arms` (in the unit of that metric in print: percent or points of accuracy), `seeds`, `trials` (counts, in
-    all and by arm, and the names of damaged ones), `contrasts` (primary, then secondary), `converged` (the primary ones
-    without the pairs in which a trial diverged), `pairing`, `diverged` and `failed` (trials), `cautions`, `alarms`,
-    `data`, `environments`, `spec`. A contrast has the fields of `slopewise.analysis.Contrast` and its `sentence`.
+    Keys: `name`, `control`, `metric` (the primary one: name, title, unit, ...), `margin`, `margin_chosen`, `chance`,
+    `target` and the scores of `arms` (in the unit of that metric in print: percent or points of accuracy), `seeds`,
+    `trials` (counts, in all and by arm, and the names of damaged ones), `contrasts` (primary, then secondary),
+    `converged` (the primary ones without the pairs in which a trial diverged), `pairing`, `diverged` and `failed`
+    (trials), `cautions`, `alarms`, `data`, `environments`, `spec`. A contrast has the fields of
+    `slopewise.analysis.Contrast` and its `sentence`.
 
     Example:
         >>> from slopewise.testing import synthetic_study
@@ -37,6 +38,7 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
         "control": study.control,
         "metric": asdict(study.primary),
         "margin": study.margin,
+        "margin_chosen": study.margin_chosen,
         "seeds": study.seeds,
         "chance": None if study.primary.chance is None else study.primary.scale * study.primary.chance,
         "trials": status_json(counts),

@@ -32,7 +32,7 @@ def print_summary(study: StudyRecord, console: Console) -> None:
     """
     info = study_info(study)
     size = f": {count(len(study.arms), 'arm')}, {count(len(study.seeds), 'seed')}"
-    rule = f", control {study.control}, margin {study.margin:g} {study.primary.unit}"
+    rule = f", control {study.control}, margin {study.margin:g} {study.primary.unit}{_origin_of_margin(study)}"
     console.print(words((info.title, "bold"), size, rule))
     for note in _notes(info):
         console.print(words(note, style="bold red"))
@@ -45,6 +45,10 @@ def print_summary(study: StudyRecord, console: Console) -> None:
     for note in (*info.operators, *info.alarm_notes):
         sentences.add_row("-", words(note))
     console.print(sentences)
+
+
+def _origin_of_margin(study: StudyRecord) -> str:
+    return {True: " (chosen)", False: " (default)", None: ""}[study.margin_chosen]
 
 
 def summary_text(study: StudyRecord, width: int = 100) -> str:

@@ -208,12 +208,17 @@ def make_record(
     """Return the record of a study, made from the plain data of its spec and its trials in any order."""
     arms = {arm["name"]: place for place, arm in enumerate(spec["arms"])}
     seeds = {seed: place for place, seed in enumerate(spec["seeds"])}
+    metrics, chosen = metrics_in(data), spec.get("margin")
+    if (margin := metrics[0].margin if chosen is None else chosen) is None:
+        raise StoreError(f"the study has no margin, and its metric {metrics[0].title} has no default: it is damaged")
+    recorded = "margin" in spec and "floor" in spec  # earlier versions stored the default as if it were chosen
     return StudyRecord(
         arms=tuple(arms),
         control=spec["control"],
         seeds=tuple(seeds),
-        margin=spec["margin"],
-        metrics=metrics_in(data),
+        margin=margin,
+        margin_chosen=chosen is not None if recorded else None,
+        metrics=metrics,
         spec=spec,
         data=data,
         environments=environments,

@@ -91,7 +91,7 @@ class Store:
         path = Path(folder) / FILE
         old = patiently(path, lambda: read_study(folder)) if holds_study(folder) else None
         if old:
-            check_same(stored_spec(old.spec), spec, folder)
+            check_same(stored_spec(old.spec), spec, folder, old.primary)
             _check_data(old.data, data, folder)
             if old.damaged or not patiently(path, lambda: is_sound(path)):
                 _replace(path, old)
