@@ -13,7 +13,6 @@ from torch import nn
 
 import slopewise as sw
 from slopewise.convert import fold
-from slopewise.convert._swap import WriteBack
 
 
 def relative(one, other):
@@ -188,22 +187,22 @@ def test_what_is_written_over_its_input_stays_so(slope, expected):
     class InPlace(nn.Module):
         def __init__(self):
             super().__init__()
-            self.act = WriteBack(sw.PReLU(4, slope))
+            self.act = nn.ReLU(inplace=True)
 
         def forward(self, x):
             y = x + 1
             z = self.act(y)
             return y * 2 + z
 
-    net, x = InPlace().eval(), example()
+    x = example()
+    net = sw.convert(InPlace().eval(), x, init=slope).model
     folding = fold(net, x, tolerance=0)
     assert type(folding.model.act) is expected
     assert getattr(folding.model.act, "inplace", True)
     assert folding.steps[0].name == "act"
     assert torch.equal(folding.model(x), net(x))
-    stays = InPlace()
-    nn.init.constant_(stays.act.act.weight, -0.5)
-    assert isinstance(fold(stays, x).model.act, WriteBack)
+    stays = sw.convert(InPlace().eval(), x, init=-0.5).model
+    assert type(fold(stays, x).model.act) is type(stays.act) is type(net.act)
 
 
 class AddsTo(nn.Module):

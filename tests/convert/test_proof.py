@@ -7,8 +7,6 @@ import torch
 from torch import nn
 
 import slopewise as sw
-from slopewise.convert._proof import prove
-from slopewise.trace import Inputs
 
 X = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 
@@ -45,9 +43,7 @@ def test_a_wrong_gradient_of_one_slope_of_many_is_seen():
             return sw.nn.functional.prelu(x, slope)
 
     given = nn.Sequential(nn.Conv2d(3, 4, 3), nn.PReLU())
-    new = nn.Sequential(given[0], Halved(4))
-    slopes_of = {"1.weight": ("1.weight",)}
-    proof = prove(given, new, Inputs.of(X), {"1": (given[1], given[1].weight.detach())}, slopes_of, ["evaluation"])
+    proof = sw.convert(given, X, to=Halved).proof
     assert proof.output.largest == 0
     assert proof.gradient.relative > 0.01
 

@@ -6,8 +6,7 @@ import math
 
 import pytest
 
-from slopewise.monitor.sinks import MLflow, replay
-from slopewise.monitor.sinks._metrics import layer_metrics, run_metrics
+from slopewise.monitor.sinks import MLflow, layer_metrics, replay, run_metrics
 from slopewise.recording import Alarm, Recording, read_recording
 from slopewise.testing import synthetic_recording
 

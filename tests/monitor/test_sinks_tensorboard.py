@@ -12,8 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar import layout_pb2
 from torch.utils.tensorboard import SummaryWriter
 
-from slopewise.monitor.sinks import TensorBoard, replay
-from slopewise.monitor.sinks._metrics import layer_metrics, run_metrics
+from slopewise.monitor.sinks import TensorBoard, layer_metrics, replay, run_metrics
 from slopewise.testing import synthetic_recording
 
 

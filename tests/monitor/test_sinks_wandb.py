@@ -7,8 +7,7 @@ import struct
 
 import pytest
 
-from slopewise.monitor.sinks import WandB, replay
-from slopewise.monitor.sinks._metrics import layer_metrics, run_metrics
+from slopewise.monitor.sinks import WandB, layer_metrics, replay, run_metrics
 from slopewise.recording import End
 from slopewise.testing import synthetic_recording
 

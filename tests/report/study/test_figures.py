@@ -9,12 +9,8 @@ import pytest
 
 from slopewise.analysis import curves
 from slopewise.report import study_info
-from slopewise.report.study.charts._cost import cost_chart
-from slopewise.report.study.charts._curves import curve_chart
-from slopewise.report.study.charts._differences import difference_chart
-from slopewise.report.study.charts._gradients import gradient_chart
-from slopewise.report.study.charts._slopes import slope_charts
-from slopewise.report.study.info._slopes import slope_table
+from slopewise.report.study.charts import cost_chart, curve_chart, difference_chart, gradient_chart, slope_charts
+from slopewise.report.study.info import slope_table
 from slopewise.testing import synthetic_study
 
 

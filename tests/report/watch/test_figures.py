@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from slopewise.drawing import Scale
 from slopewise.monitor import Alarm, Header, LayerSample, Recording, Sample, SiteSample, SlopeSample
+from slopewise.report.watch import thinned, watch_charts
 from slopewise.report.watch._cells import SLOPES, STATES
-from slopewise.report.watch._figures import thinned, watch_charts
 from slopewise.slopes import summarise
 from slopewise.testing import synthetic_recording
 

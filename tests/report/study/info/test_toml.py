@@ -5,7 +5,7 @@ import tomllib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slopewise.report.study.info._toml import to_toml
+from slopewise.report.study.info import to_toml
 from slopewise.study import parse_spec
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
