@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from slopewise.recording import to_line
 from slopewise.study import Store, parse_spec
-from slopewise.testing import synthetic_study
+from slopewise.testing import synthetic_recording, synthetic_study
 
 STUDY_ONLY = [
     "numpy", "scipy", "pydantic", "sqlalchemy", "rich", "typer", "jinja2", "plotly", "sklearn", "PIL",
@@ -34,7 +35,9 @@ def test_the_package_alone_does_not_wait_for_torch() -> None:
     assert run("import sys, slopewise; print('torch' in sys.modules)") == "False"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["status", "study"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["status", "study"], ["inspect", "run.jsonl"]], ids=" ".join
+)
 def test_commands_that_need_no_tensors_do_not_wait_for_torch(arguments: list[str], tmp_path: Path) -> None:
     record = synthetic_study(("relu", "elu"), seeds=2)
     spec = parse_spec({"arms": list(record.arms), "control": record.control, "seeds": list(record.seeds)})
@@ -42,6 +45,9 @@ def test_commands_that_need_no_tensors_do_not_wait_for_torch(arguments: list[str
     with closing(Store.create(tmp_path / "study", spec, record.data)) as store:
         for trial in record.trials:
             store.add(trial, record.environments["synthetic"])
+    recording = synthetic_recording(layers=2, samples=3)
+    lines = map(to_line, (recording.header, *recording.samples))
+    (tmp_path / "run.jsonl").write_text("\n".join([*lines, ""]), encoding="utf-8")
     code = f"""
 import sys
 sys.argv = ["slopewise", *{arguments!r}]

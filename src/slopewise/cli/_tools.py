@@ -157,7 +157,7 @@ def _inspect_run(
     file: Path, page: Path | None, for_checkpoints: list[str], *, fail_on_alarm: bool, as_json: bool
 ) -> None:
     from slopewise.recording import read_recording, recording_json
-    from slopewise.report import print_recording, write_watch_html
+    from slopewise.report import print_recording
 
     if for_checkpoints:
         raise SlopewiseError(f"{for_checkpoints[0]} is for checkpoints, and '{file}' is a recording of the monitor")
@@ -167,6 +167,8 @@ def _inspect_run(
     else:
         print_recording(recording, Console())
     if page is not None:
+        from slopewise.report import write_watch_html
+
         with writing(page):
             write_watch_html(recording, page)
         say(f"page: {page}")

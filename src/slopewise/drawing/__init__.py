@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from slopewise.drawing._cells import Cell as Cell
+from slopewise.drawing._cells import Mark as Mark
+from slopewise.drawing._cells import spaced as spaced
 from slopewise.drawing._format import NOTHING as NOTHING
+from slopewise.drawing._format import compact as compact
 from slopewise.drawing._format import count as count
 from slopewise.drawing._format import interval as interval
 from slopewise.drawing._format import listing as listing
@@ -29,14 +33,11 @@ if TYPE_CHECKING:
     from slopewise.drawing._chart import add_curve as add_curve
     from slopewise.drawing._chart import base_figure as base_figure
     from slopewise.drawing._chart import log_ticks as log_ticks
-    from slopewise.drawing._heat_map import Cell as Cell
-    from slopewise.drawing._heat_map import Mark as Mark
     from slopewise.drawing._heat_map import Scale as Scale
     from slopewise.drawing._heat_map import depth_axis as depth_axis
     from slopewise.drawing._heat_map import heat_map as heat_map
     from slopewise.drawing._heat_map import row_height as row_height
     from slopewise.drawing._heat_map import row_labels as row_labels
-    from slopewise.drawing._heat_map import spaced as spaced
     from slopewise.drawing._heat_map import tail as tail
     from slopewise.drawing._lanes import lane_figure as lane_figure
     from slopewise.drawing._lanes import spread_dots as spread_dots
@@ -51,14 +52,11 @@ __getattr__ = importer(
     {
         "_chart": ("Chart", "add_curve", "base_figure", "log_ticks"),
         "_heat_map": (
-            "Cell",
-            "Mark",
             "Scale",
             "depth_axis",
             "heat_map",
             "row_height",
             "row_labels",
-            "spaced",
             "tail",
         ),
         "_lanes": ("lane_figure", "spread_dots"),

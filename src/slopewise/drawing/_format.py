@@ -24,6 +24,18 @@ def number(value: float | None, digits: int | None = None) -> str:
     return text.replace("-", "−") if float(text) else text.lstrip("-")
 
 
+def compact(value: float | None) -> str:
+    """Return a number of any size in few characters; `NOTHING` for None.
+
+    Example:
+        >>> compact(0.0123), compact(3.21e-7), compact(math.nan), compact(None)
+        ('0.0123', '3.2e-07', 'nan', '–')
+    """
+    if value is None or value == 0 or 1e-3 <= abs(value) < 1e4:
+        return number(value)
+    return f"{value:.1e}"
+
+
 def signed(value: float | None, digits: int) -> str:
     """Return the same as `number`, with a plus sign before positive values.
 

@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 
 import plotly.graph_objects as go
 
+from slopewise.drawing._cells import Cell, Mark, spaced
 from slopewise.drawing._chart import Chart, base_figure
 from slopewise.drawing._format import NOTHING, shared_module
 from slopewise.drawing._style import chart_text
@@ -45,32 +46,6 @@ class Scale:
         """Return the stops in the form that Plotly takes."""
         low, high = self.stops[0][0], self.stops[-1][0]
         return [[(value - low) / (high - low), f"var(--{colour})"] for value, colour in self.stops]
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """Cell of a heat map: one layer at one step.
-
-    Attributes:
-        row: Name of the layer or call site.
-        value: Value that is drawn. None leaves a gap; NaN and infinities have a colour of their own.
-        text: Value as the table shows it.
-        hover: Value in words, with its details, for the label under the pointer.
-    """
-
-    row: str
-    value: float | None
-    text: str
-    hover: str
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Mark on a heat map, in a row at a step, with the text of its hover label."""
-
-    row: str
-    step: int
-    text: str
 
 
 def heat_map(
@@ -168,18 +143,6 @@ def row_labels(rows: Sequence[str], longest: int = 20) -> list[str]:
         return left
     begin, end = (longest - 1) // 2, longest // 2
     return [row if len(row) <= longest else f"{row[:begin]}…{row[-end:]}" for row in short]
-
-
-def spaced(count: int, most: int) -> list[int]:
-    """Return at most `most` of the indices below `count`, evenly spaced, with the first and the last.
-
-    Example:
-        >>> spaced(11, 3), spaced(2, 3)
-        ([0, 5, 10], [0, 1])
-    """
-    if count <= most:
-        return list(range(count))
-    return [round(k * (count - 1) / (most - 1)) for k in range(most)]
 
 
 def tail(name: str, longest: int) -> str:

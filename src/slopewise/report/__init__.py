@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from slopewise.report.study._text import summary_text as summary_text
     from slopewise.report.study.info._study import StudyInfo as StudyInfo
     from slopewise.report.study.info._study import study_info as study_info
-    from slopewise.report.watch._info import WatchInfo as WatchInfo
-    from slopewise.report.watch._info import watch_info as watch_info
     from slopewise.report.watch._page import render_watch_html as render_watch_html
     from slopewise.report.watch._page import watch_context as watch_context
     from slopewise.report.watch._page import write_watch_html as write_watch_html
     from slopewise.report.watch._text import WatchSummary as WatchSummary
     from slopewise.report.watch._text import print_recording as print_recording
     from slopewise.report.watch._text import watch_summary as watch_summary
+    from slopewise.report.watch.info import WatchInfo as WatchInfo
+    from slopewise.report.watch.info import watch_info as watch_info
 
 # Modules that analyse and draw are imported on first use: a table of counts does not need them.
 __getattr__ = importer(
@@ -51,8 +51,8 @@ __getattr__ = importer(
         "study._progress": ("StudyProgress",),
         "study._text": ("print_summary", "summary_text"),
         "study.info._study": ("StudyInfo", "study_info"),
-        "watch._info": ("WatchInfo", "watch_info"),
         "watch._page": ("render_watch_html", "watch_context", "write_watch_html"),
+        "watch.info": ("WatchInfo", "watch_info"),
         "watch._text": ("WatchSummary", "print_recording", "watch_summary"),
     },
 )

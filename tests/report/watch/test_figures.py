@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from slopewise.drawing import Scale
 from slopewise.monitor import Alarm, Header, LayerSample, Recording, Sample, SiteSample, SlopeSample
-from slopewise.report.watch import thinned, watch_charts
-from slopewise.report.watch._cells import SLOPES, STATES
+from slopewise.report.watch.charts import SCALES, watch_charts
+from slopewise.report.watch.info import thinned, watch_maps
 from slopewise.slopes import summarise
 from slopewise.testing import synthetic_recording
 
@@ -69,6 +69,18 @@ def test_the_input_is_at_the_top():
     assert axis.ticktext[0] == "block0.act"
 
 
+def test_what_a_map_shows_is_plain_data_and_has_colours():
+    maps = watch_maps(run(([site("a", never=(0,), zero=(0,)), site("b")], [slopes("a", -0.5)], [])))
+    assert set(maps) == set(SCALES)
+    dead = maps["dead"]
+    assert [(cell.row, cell.value, cell.hover) for cell in dead.columns[1]] == [
+        ("a", 1 / 8, "1 of 8 units dead"),
+        ("b", 0, "0 of 8 units dead"),
+    ]
+    assert [key for key, each in maps.items() if each.all_zero] == ["always-positive"]  # not what was never measured
+    assert [cell.value for cell in maps["slopes"].columns[1]] == [-0.5]
+
+
 def test_what_is_not_known_is_blank_and_not_said_to_be_none():
     recording = run(([site("a", zero=None)], [], []))
     found = charts(recording)
@@ -114,16 +126,18 @@ def test_slopes_are_coloured_by_their_median_and_the_pointer_tells_the_rest():
 @given(st.floats(-5, 5, allow_nan=False))
 def test_the_colour_of_a_slope_tells_its_band(value):
     """Blue below 0, grey from 0 to 1, orange above 1, as read off the scale at the position that is drawn."""
-    place = SLOPES.place(value)
-    colour = next(colour for stop, colour in reversed(SLOPES.stops) if stop <= place)
+    scale = SCALES["slopes"]
+    place = scale.place(value)
+    colour = next(colour for stop, colour in reversed(scale.stops) if stop <= place)
     kind = "cold" if value < -0.0101 else "warm" if value > 1.051 else "calm" if -0.0099 < value < 1.049 else None
     assert kind is None or colour.startswith(kind)
 
 
 def test_one_unit_of_thousands_is_seen():
-    assert STATES.place(1 / 4096) > STATES.stops[2][0]
-    assert STATES.stops[2][1] != STATES.stops[0][1]
-    assert STATES.place(0.0) == 0
+    scale = SCALES["dead"]
+    assert scale.place(1 / 4096) > scale.stops[2][0]
+    assert scale.stops[2][1] != scale.stops[0][1]
+    assert scale.place(0.0) == 0
 
 
 def test_logarithmic_scales_end_at_their_ends():

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from slopewise.monitor import ADVICE, Alarm, End, Header, Recording, Sample, SiteSample
 from slopewise.report import print_recording, watch_summary
-from slopewise.report.watch.tables import extent, not_finite_rows, overhead, site_rows, slope_rows, verdict
+from slopewise.report.watch.info.tables import extent, not_finite_rows, overhead, site_rows, slope_rows, verdict
 from slopewise.testing import synthetic_recording
 
 DEEP = synthetic_recording(layers=8, prefix="encoder.stages.0.blocks.", diverged=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 from slopewise.drawing import render_page, write_page
 from slopewise.recording import Recording
-from slopewise.report.watch._figures import watch_charts
-from slopewise.report.watch._info import watch_info
+from slopewise.report.watch.charts import watch_charts
+from slopewise.report.watch.info import watch_info
 
 
 def watch_context(recording: Recording, *, live: bool = False) -> dict[str, Any]:

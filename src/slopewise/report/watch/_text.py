@@ -13,8 +13,7 @@ from rich.table import Table
 
 from slopewise.drawing import plain, shared_module
 from slopewise.recording import Alarm, Recording
-from slopewise.report.watch import tables
-from slopewise.report.watch._info import WatchInfo, watch_info
+from slopewise.report.watch.info import WatchInfo, tables, watch_info
 from slopewise.support.terminal import words
 
 _NARROW = 76  # columns of the terminal below which tables have only their most important columns

@@ -1,4 +1,4 @@
-"""Cells of the heat maps of a watched run, and their colours."""
+"""Cells of the heat maps of a watched run: values, and what they mean in words."""
 
 from __future__ import annotations
 
@@ -6,57 +6,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from slopewise.drawing import NOTHING, Cell, Scale, count, listing, number
-from slopewise.recording import NEAR_0, NEAR_1, Sample, SiteSample, SlopeSummary
+from slopewise.drawing import NOTHING, Cell, compact, count, listing, number
+from slopewise.recording import Sample, SiteSample, SlopeSummary
 
 Cells = Callable[[Sample], Iterable[Cell]]
 Units = Callable[[SiteSample], tuple[int, ...] | None]
-
-STATES = Scale(
-    ((0, "calm-0"), (1e-9, "calm-0"), (1e-9, "warm-0"), (0.1, "warm-1"), (1, "warm-2")),
-    ((0.1, "10 %"), (0.5, "50 %"), (0.97, "all")),
-)
-HARMLESS = Scale(
-    ((0, "calm-0"), (1e-9, "calm-0"), (1e-9, "cold-1"), (1, "cold-2")), ((0.1, "10 %"), (0.5, "50 %"), (0.97, "all"))
-)
-SLOPES = Scale(
-    (
-        (-1, "cold-2"),
-        (-NEAR_0, "cold-1"),
-        (-NEAR_0, "calm-0"),
-        (1 + NEAR_1, "calm-1"),
-        (1 + NEAR_1, "warm-1"),
-        (2, "warm-2"),
-    ),
-    ((-0.55, "negative"), (0, "0"), (1, "1"), (1.55, "above 1")),
-)
-PASSES = Scale(
-    ((0, "cold-2"), (0.3, "cold-1"), (0.6, "calm-0"), (1.05, "calm-1"), (1.05, "warm-1"), (2, "warm-2")),
-    ((0, "0"), (0.5, "0.5"), (1, "1"), (2, "2")),
-)
-UPDATES = Scale(
-    ((-6, "cold-2"), (-4.5, "cold-1"), (-4, "calm-0"), (-2, "calm-0"), (-1.5, "warm-1"), (0, "warm-2")),
-    ((-6, "1e-6"), (-4.5, "slow"), (-3, "1e-3"), (-1.5, "fast"), (0, "1")),
-    log=True,
-)
-RATIOS = Scale(
-    ((-3, "cold-2"), (-1.5, "cold-1"), (-1, "calm-0"), (1, "calm-0"), (1.5, "warm-1"), (3, "warm-2")),
-    ((-3, "0.001"), (-1.5, "slower"), (0, "1"), (1.5, "faster"), (3, "1000")),
-    log=True,
-)
-SIGNALS = Scale(
-    ((-3, "cold-2"), (-1, "cold-1"), (-1, "calm-0"), (1, "calm-1")),
-    ((-3, "0.001"), (-1.8, "noise"), (-1, "0.1"), (0, "1"), (1, "10")),
-    log=True,
-)
-DISTANCES = Scale(
-    ((0, "calm-0"), (0.75, "calm-1"), (0.75, "warm-1"), (2, "warm-2")), ((0, "0"), (0.75, "0.75"), (2, "2"))
-)
-GRADIENTS = Scale(
-    ((-6, "cold-2"), (-3, "cold-1"), (-3, "calm-0"), (0, "calm-1")),
-    ((-6, "1e-6"), (-4.5, "starved"), (-3, "0.001"), (0, "1")),
-    log=True,
-)
 
 
 def dead(site: SiteSample) -> tuple[int, ...] | None:
@@ -152,16 +106,5 @@ def updates(sample: Sample) -> Iterator[Cell]:
 def _cell(row: str, value: float | None, words: str, *, not_finite: bool = False) -> Cell:
     """Return a cell; with `not_finite`, a missing value is NaN, which the file of a recording cannot hold."""
     value = math.nan if not_finite and value is None else value
-    text = NOTHING if value is None else figure(value)
+    text = compact(value)
     return Cell(row, value, text, f"{words} {text}")
-
-
-def figure(value: float) -> str:
-    """Return a number of any size in few characters.
-
-    Example:
-        >>> figure(0.0123), figure(3.21e-7), figure(math.nan)
-        ('0.0123', '3.2e-07', 'nan')
-    """
-    plain = value == 0 or 1e-3 <= abs(value) < 1e4
-    return number(value) if plain else f"{value:.1e}"

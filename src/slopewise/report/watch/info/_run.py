@@ -1,11 +1,11 @@
-"""Facts that the views of a watched run show, as plain data computed from its recording: no markup, no colours."""
+"""Facts about a watched run in words and tables, for its page and for the terminal."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from slopewise.recording import Alarm, AlarmId, Recording
-from slopewise.report.watch import tables
+from slopewise.report.watch.info import tables
 
 Table = tuple[tables.Row, tuple[tables.Row, ...]]  # columns and rows
 

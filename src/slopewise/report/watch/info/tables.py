@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-from slopewise.drawing import NOTHING, count, listing, number
+from slopewise.drawing import NOTHING, compact, count, listing, number
 from slopewise.recording import Alarm, AlarmId, Recording
-from slopewise.report.watch._cells import figure
 
 Row = tuple[str, ...]
 SITES: Row = (
@@ -71,10 +70,10 @@ def slope_rows(recording: Recording) -> tuple[Row, ...]:
             layer.layer,
             str(layer.summary.count),
             *(_slope(value) for value in (layer.summary.median, layer.summary.minimum, layer.summary.maximum)),
-            _figure(layer.signal_to_noise),
-            _figure(layer.update_ratio),
-            _figure(layer.against_weights),
-            _figure(layer.from_start),
+            compact(layer.signal_to_noise),
+            compact(layer.update_ratio),
+            compact(layer.against_weights),
+            compact(layer.from_start),
         )
         for layer in latest.values()
     )
@@ -84,7 +83,7 @@ def layer_rows(recording: Recording) -> tuple[Row, ...]:
     """Return the latest sample of each layer's weights under the columns `LAYERS`."""
     latest = {layer.layer: layer for sample in recording.samples for layer in sample.layers}
     return tuple(
-        (layer.layer, *map(_figure, (layer.gradient, layer.weight, layer.update, layer.update_ratio)))
+        (layer.layer, *map(compact, (layer.gradient, layer.weight, layer.update, layer.update_ratio)))
         for layer in latest.values()
     )
 
@@ -175,9 +174,5 @@ def _length(units: tuple[int, ...] | None) -> str:
     return NOTHING if units is None else str(len(units))
 
 
-def _figure(value: float | None) -> str:
-    return NOTHING if value is None else figure(value)
-
-
 def _slope(value: float) -> str:
-    return number(value, 3) if math.isfinite(value) else figure(value)
+    return number(value, 3) if math.isfinite(value) else compact(value)
