@@ -65,8 +65,8 @@ def test_validation_loss_at_the_start_is_that_of_the_model_in_evaluation(data: I
     spec = tiny(arms=arm, model={"options": {"width": 4, "batch_norm": True}})
     trial = run_trial(spec, arm, 1, data)
     model = build_arm(spec, spec.arm(arm), 1, data).model.double().eval()
-    _, held_out = stratified_split(data.train_labels, 0.15, stream(1, "split"))
-    loss = torch.nn.functional.cross_entropy(model(data.train_images[held_out].double()), data.train_labels[held_out])
+    _, held_out = stratified_split(data.train_targets, 0.15, stream(1, "split"))
+    loss = torch.nn.functional.cross_entropy(model(data.train_images[held_out].double()), data.train_targets[held_out])
     assert trial.score("validation", "loss", 0) == pytest.approx(loss.item(), rel=1e-5)
 
 

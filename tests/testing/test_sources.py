@@ -70,9 +70,9 @@ def wrong() -> Iterator[None]:
     [
         (lambda: replace(right(), train_images=torch.rand(30, 1, 8, 8)), "train_images differ in a second load"),
         (lambda: replace(right(), classes=("a", "b", "b")), "two classes have one name"),
-        (lambda: replace(right(), train_labels=LABELS + 1), "training labels run to 3, but there are 3 classes"),
-        (lambda: replace(right(), test_labels=LABELS.double()), "test labels are torch.float64, not integers"),
-        (lambda: replace(right(), train_labels=LABELS[:9]), r"training labels have shape \(9,\), not \(30,\)"),
+        (lambda: replace(right(), train_targets=LABELS + 1), "training labels run to 3, but there are 3 classes"),
+        (lambda: replace(right(), test_targets=LABELS.double()), "test labels are torch.float64, not integers"),
+        (lambda: replace(right(), train_targets=LABELS[:9]), r"training labels have shape \(9,\), not \(30,\)"),
         (lambda: replace(right(), test_images=torch.rand(30, 8, 8)), r"not \(N, C, H, W\)"),
         (lambda: replace(right(), names=(["1"], ["2"])), "1 names of 30 images"),
         (lambda: right().train_images, "returned Tensor, not RawData"),

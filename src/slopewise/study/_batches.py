@@ -32,7 +32,10 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         order = self.index[torch.randperm(len(self.index), generator=self.order)]
         for chosen in torch.split(order, self.size)[: len(self)]:
-            images, targets = self.augment(self.data.train_images[chosen], self.changes), self.data.train_labels[chosen]
+            images, targets = (
+                self.augment(self.data.train_images[chosen], self.changes),
+                self.data.train_targets[chosen],
+            )
             if self._on_first:
                 self._on_first(images, targets)
                 self._on_first = None

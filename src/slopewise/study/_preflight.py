@@ -57,7 +57,7 @@ def preflight(
     """
     checkpoint = check_names(spec)
     _check_hardware(spec.hardware)
-    data = load_data(spec.data, folder=folder, on_event=on_event)
+    data = load_data(spec.data, make_task(spec.task).targets, folder=folder, on_event=on_event)
     metrics = _metrics(spec, data)
     _check_sizes(spec, data)
     starts = [_rehearse(spec, arm, data) for arm in spec.arms]
@@ -124,8 +124,8 @@ class _Start:
 
 
 def _rehearse(spec: StudySpec, arm: ArmSpec, data: ImageData) -> _Start:
-    index = torch.arange(min(_IMAGES, len(data.train_labels)))
-    images, labels = data.train_images[index], data.train_labels[index]
+    index = torch.arange(min(_IMAGES, len(data.train_targets)))
+    images, labels = data.train_images[index], data.train_targets[index]
     built = build_arm(spec, arm, spec.seeds[0], data)
 
     def loss(model: nn.Module) -> Tensor:
@@ -172,7 +172,10 @@ def _check_sizes(spec: StudySpec, data: ImageData) -> None:
         raise SpecError(
             f"data.augment.shift: {shift} pixels push all of an image of {height} x {width} out of it: give fewer"
         )
-    counts = torch.bincount(data.train_labels, minlength=len(data.classes))
+    if data.kind != "labels":
+        _check_parts(spec.data.validation_fraction, len(data.train_targets))
+        return
+    counts = torch.bincount(data.train_targets[torch.arange(len(data.train_targets))], minlength=len(data.classes))
     fewest, fraction = int(counts.min()), spec.data.validation_fraction
     held_out = round(fraction * fewest)
     if held_out < 1 or fewest - held_out < 1:
@@ -182,4 +185,12 @@ def _check_sizes(spec: StudySpec, data: ImageData) -> None:
             f"data.validation_fraction: {fraction} of class '{data.classes[int(counts.argmin())]}', the smallest, with "
             f"{fewest} training image{'s' * (fewest != 1)}, {trouble}: add images, leave the class out (of a folder: "
             f"name the others in data.classes){another}"
+        )
+
+
+def _check_parts(fraction: float, images: int) -> None:
+    if not 1 <= round(fraction * images) < images:
+        raise SpecError(
+            f"data.validation_fraction: {fraction} of {images} training images leaves none to "
+            f"{'validate' if round(fraction * images) < 1 else 'train'} on: add images, or set another fraction"
         )

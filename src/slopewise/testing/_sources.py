@@ -74,7 +74,7 @@ def _check_raw(raw: RawData) -> None:
     assert len(raw.classes) > 1, f"there must be 2 classes or more, not {raw.classes}"
     assert len(set(raw.classes)) == len(raw.classes), f"two classes have one name: {raw.classes}"
     assert all(isinstance(name, str) and name for name in raw.classes), f"names of classes: {raw.classes}"
-    parts = {"training": (raw.train_images, raw.train_labels), "test": (raw.test_images, raw.test_labels)}
+    parts = {"training": (raw.train_images, raw.train_targets), "test": (raw.test_images, raw.test_targets)}
     for part, (images, labels) in parts.items():
         shape, dtype = tuple(images.shape), images.dtype
         assert len(shape) == 4, f"{part} images have shape {shape}, not (N, C, H, W)"
@@ -86,12 +86,12 @@ def _check_raw(raw: RawData) -> None:
         assert low >= 0, f"{part} labels begin at {low}"
         assert high < len(raw.classes), f"{part} labels run to {high}, but there are {len(raw.classes)} classes"
     assert raw.train_images.shape[1:] == raw.test_images.shape[1:], "images of the two parts differ in shape"
-    for names, labels in zip(raw.names or (), (raw.train_labels, raw.test_labels), strict=raw.names is not None):
+    for names, labels in zip(raw.names or (), (raw.train_targets, raw.test_targets), strict=raw.names is not None):
         assert len(names) == len(labels), f"{len(names)} names of {len(labels)} images"
 
 
 def _check_same(first: RawData, second: RawData) -> None:
-    for field in ("train_images", "test_images", "train_labels", "test_labels"):
+    for field in ("train_images", "test_images", "train_targets", "test_targets"):
         one, other = _pixels(getattr(first, field)), _pixels(getattr(second, field))
         assert torch.equal(one, other), f"{field} differ in a second load: random choices need a generator of their own"
     for field in ("classes", "flip", "notes", "reading", "names"):
@@ -105,7 +105,7 @@ def _prepared(spec: DataSpec) -> ImageData:
 
 
 def _check_prepared(data: ImageData) -> None:
-    count = len(data.train_labels)
+    count = len(data.train_targets)
     images = data.train_images[torch.arange(count)]
     assert images.dtype == torch.float32, f"prepared images are {images.dtype}"
     mean, deviation = images.double().mean(dim=(0, 2, 3)), images.double().std(dim=(0, 2, 3), correction=0)

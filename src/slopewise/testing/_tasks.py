@@ -37,7 +37,7 @@ def check_task(task: Task, data: ImageData) -> None:
         >>> from slopewise.study import StudySpec
         >>> check_task(Classification(), load_data(StudySpec().data))
     """
-    targets = data.train_labels[:_IMAGES]
+    targets = data.train_targets[torch.arange(min(_IMAGES, len(data.train_targets)))]
     output = _fitting_output(task, targets, data)
     _check_metrics(task, data)
     _check_shapes(task, output, targets, data)

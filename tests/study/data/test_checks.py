@@ -116,7 +116,7 @@ def read(tmp_path: Path) -> Callable[..., Any]:
 )
 def test_arrays_are_known_by_any_usual_name(read: Callable[..., Any], names: Names) -> None:
     data = read(*names)
-    assert (len(data.train_labels), len(data.test_labels), data.notes) == (20, 6, ())
+    assert (len(data.train_targets), len(data.test_targets), data.notes) == (20, 6, ())
 
 
 def test_other_arrays_are_left_out_and_said(read: Callable[..., Any]) -> None:
@@ -129,8 +129,8 @@ def test_other_arrays_are_left_out_and_said(read: Callable[..., Any]) -> None:
 def test_one_pair_of_arrays_gives_a_fifth_of_each_class_to_the_test(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", X=noise(0, 30), y=np.arange(30) % 3)
     data = load_data(DataSpec(source=str(tmp_path / "a.npz"), layout="CHW"))
-    assert data.train_labels.bincount().tolist() == [8, 8, 8]
-    assert data.test_labels.bincount().tolist() == [2, 2, 2]
+    assert data.train_targets.bincount().tolist() == [8, 8, 8]
+    assert data.test_targets.bincount().tolist() == [2, 2, 2]
 
 
 @pytest.mark.parametrize(

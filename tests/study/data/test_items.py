@@ -69,7 +69,7 @@ class Sample(NamedTuple):
 def test_items_of_any_form_are_the_same_images(load: Callable[..., ImageData], make: Callable[[int], Any]) -> None:
     data = load(*both(make))
     assert data.facts()["shape"] == [3, 8, 9]
-    assert data.train_labels.tolist() == [0, 1] * 6
+    assert data.train_targets.tolist() == [0, 1] * 6
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_text_labels_need_the_order_of_classes(load: Callable[..., ImageData]) -
     sets = both(lambda i: (noise(i, 8, 8), ["cat", "dog"][i % 2]))
     with pytest.raises(DataError, match=r"training labels are text \('cat', 'dog', ...\)"):
         load(*sets)
-    assert load(*sets, classes=["dog", "cat"]).train_labels.tolist() == [1, 0] * 6
+    assert load(*sets, classes=["dog", "cat"]).train_targets.tolist() == [1, 0] * 6
 
 
 def test_arrays_will_do_for_a_data_set(load: Callable[..., ImageData]) -> None:

@@ -143,7 +143,7 @@ def test_formats_that_pillow_reads_are_read(folder: Callable[..., ImageData], su
     if suffix == "avif" and not pytest.importorskip("PIL.features").check("avif"):
         pytest.skip("this Pillow has no AVIF")
     data = folder(suffix)
-    assert len(data.train_labels) + len(data.test_labels) == 10
+    assert len(data.train_targets) + len(data.test_targets) == 10
     assert data.notes == ()
 
 

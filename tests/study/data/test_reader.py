@@ -183,14 +183,14 @@ def test_a_process_that_is_started_maps_the_same_file(tmp_path: Path) -> None:
     images, labels, inode = ours.recv()
     process.join()
     assert np.array_equal(images, data.train_images[torch.arange(20)].numpy())
-    assert labels == data.train_labels.tolist()
+    assert labels == data.train_targets.tolist()
     assert inode == os.fstat(data.train_images._pixels._file).st_ino
 
 
 def _answer(pipe, data) -> None:
     images = data.train_images
     inode = os.fstat(images._pixels._file).st_ino
-    pipe.send((images[torch.arange(20)].numpy(), data.train_labels.tolist(), inode))
+    pipe.send((images[torch.arange(20)].numpy(), data.train_targets.tolist(), inode))
 
 
 def test_where_files_cannot_be_handed_over_images_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,22 +26,22 @@ def test_digits_are_scikit_learns() -> None:
 
     data = load_data(DataSpec())
     assert tuple(data.train_images.shape[1:]) == (1, 8, 8)
-    assert len(data.train_labels) + len(data.test_labels) == 1797
-    together = torch.cat([data.train_labels, data.test_labels]).bincount()
+    assert len(data.train_targets) + len(data.test_targets) == 1797
+    together = torch.cat([data.train_targets, data.test_targets]).bincount()
     assert together.tolist() == np.bincount(load_digits().target).tolist()
-    shares = data.test_labels.bincount() / together
+    shares = data.test_targets.bincount() / together
     assert shares.min() > 0.44
     assert shares.max() < 0.46
     assert not data.flip
-    everything = data.train_images[torch.arange(len(data.train_labels))]
+    everything = data.train_images[torch.arange(len(data.train_targets))]
     assert everything.mean().abs() < 1e-5
     assert everything.std(correction=0).item() == pytest.approx(1, abs=1e-5)
 
 
 def test_the_test_set_is_the_same_whatever_the_subset() -> None:
     whole, part = load_data(DataSpec()), load_data(DataSpec(train_size=200))
-    assert torch.equal(whole.test_labels, part.test_labels)
-    assert part.train_labels.bincount().tolist() == [20] * 10
+    assert torch.equal(whole.test_targets, part.test_targets)
+    assert part.train_targets.bincount().tolist() == [20] * 10
     assert whole.digest != part.digest
 
 
@@ -69,7 +69,7 @@ def test_fashion_mnist_reads_idx_files(tmp_path: Path, zipped: bool) -> None:
     write_fashion(tmp_path, zipped=zipped)
     data = load_data(DataSpec(source="fashion-mnist", path=str(tmp_path)))
     assert tuple(data.train_images.shape) == (40, 1, 28, 28)
-    assert data.test_labels.tolist() == [k % 10 for k in range(20)]
+    assert data.test_targets.tolist() == [k % 10 for k in range(20)]
     assert data.flip
     expected = np.random.default_rng(0).integers(0, 256, (40, 28, 28))
     expected = (expected - expected.mean()) / expected.std()
@@ -86,7 +86,7 @@ def test_fashion_mnist_is_found_in_the_cache_and_named_when_absent(
     for place in ("data.path", str(tmp_path / "debian"), str(tmp_path / "cache")):
         assert place in str(caught.value)
     write_fashion(tmp_path / "cache" / "slopewise" / "fashion-mnist")
-    assert len(load_data(DataSpec(source="fashion-mnist")).train_labels) == 40
+    assert len(load_data(DataSpec(source="fashion-mnist")).train_targets) == 40
 
 
 def test_fashion_mnist_of_the_debian_package_is_the_published_one() -> None:
@@ -95,8 +95,8 @@ def test_fashion_mnist_of_the_debian_package_is_the_published_one() -> None:
             pytest.fail("CI needs the Debian package dataset-fashion-mnist")
         pytest.skip("the Debian package dataset-fashion-mnist is not installed")
     data = load_data(DataSpec(source="fashion-mnist", train_size=1000))
-    assert data.train_labels.bincount().tolist() == [100] * 10
-    assert data.test_labels.bincount().tolist() == [1000] * 10
+    assert data.train_targets.bincount().tolist() == [100] * 10
+    assert data.test_targets.bincount().tolist() == [1000] * 10
     images = fashion.read_idx(DEBIAN / "train-images-idx3-ubyte.gz")
     assert tuple(images.shape) == (60000, 28, 28)
     assert images.double().mean().item() / 255 == pytest.approx(0.2860, abs=1e-4)  # the published mean
@@ -138,7 +138,7 @@ def test_a_folder_is_read_resized_and_split(tmp_path: Path, mode: str, channels:
     root = write_folder(tmp_path / "pets", mode=mode)
     data = load_data(DataSpec(source=str(root), image_size=(16, 8)))
     assert tuple(data.train_images.shape) == (16, channels, 16, 8)
-    assert data.test_labels.tolist() == [0, 0, 1, 1]
+    assert data.test_targets.tolist() == [0, 0, 1, 1]
     assert data.classes == ("cat", "dog")
 
 
@@ -146,7 +146,7 @@ def test_train_and_test_folders_are_kept_apart(tmp_path: Path) -> None:
     write_folder(tmp_path / "train", count=3)
     write_folder(tmp_path / "test", count=2, seed=1)
     data = load_data(DataSpec(source=str(tmp_path)))
-    assert (len(data.train_labels), len(data.test_labels)) == (6, 4)
+    assert (len(data.train_targets), len(data.test_targets)) == (6, 4)
     (tmp_path / "test" / "dog").rename(tmp_path / "test" / "wolf")
     with pytest.raises(DataError, match="train and test differ in classes: dog, wolf"):
         load_data(DataSpec(source=str(tmp_path)))
@@ -170,7 +170,7 @@ def test_hidden_files_and_directories_are_no_images_and_capitals_are(tmp_path: P
     (root / ".cache").mkdir()
     (root / "cat" / "0.jpg").rename(root / "cat" / "0.JPG")
     data = load_data(DataSpec(source=str(root)))
-    assert len(data.train_labels) + len(data.test_labels) == 10
+    assert len(data.train_targets) + len(data.test_targets) == 10
 
 
 def test_parts_of_a_data_set_are_not_taken_for_classes(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_large_jpegs_are_decoded_small_and_look_the_same(
 def test_a_folder_called_digits_does_not_hide_the_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_folder(tmp_path / "digits")
     monkeypatch.chdir(tmp_path)
-    assert len(load_data(DataSpec(source="digits")).test_labels) == 808
+    assert len(load_data(DataSpec(source="digits")).test_targets) == 808
 
 
 def test_a_folder_too_small_for_a_test_set_is_refused(tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ def stream(): return iter([]), iter([])
 
 def test_a_users_own_data(user_module: Callable[[str, str], str]) -> None:
     name = user_module("user_data", USERS)
-    assert len(load_data(DataSpec(source=f"{name}:tensors", options={"count": 12})).train_labels) == 12
+    assert len(load_data(DataSpec(source=f"{name}:tensors", options={"count": 12})).train_targets) == 12
     kinds = [load_data(DataSpec(source=f"{name}:pictures", options={"kind": k})) for k in ("pil", "array", "tensor")]
     assert len({data.digest for data in kinds}) == 1
     assert kinds[0].classes == ("ant", "bee")
@@ -377,5 +377,5 @@ def test_a_picture_unlike_the_sample_has_all_read_in_its_mode(tmp_path: Path) ->
             Image.fromarray(numbers.integers(0, 256, shape).astype(np.uint8)).save(tmp_path / name / f"{number:03}.png")
     data = load_data(DataSpec(source="folder", path=str(tmp_path), image_size=(4, 4), memory_gib=2e-5))
     assert data.facts()["shape"] == [3, 4, 4]
-    assert len(data.train_labels) + len(data.test_labels) == 200
+    assert len(data.train_targets) + len(data.test_targets) == 200
     assert "colour" in data.reading

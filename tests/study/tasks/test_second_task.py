@@ -25,7 +25,7 @@ class Counting(Task):
         self.scale = scale
 
     def metrics(self, data: ImageData) -> tuple[MetricRecord, ...]:
-        labels = data.train_labels.double()
+        labels = data.train_targets.double()
         chance = self.scale * (labels - labels.median()).abs().mean().item()
         return (MetricRecord("mae", "absolute error", "steps", "lower", digits=3, chance=chance),)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from slopewise.study._trial._guard import DivergenceGuard, over_ranks
 from slopewise.study._trial._setup import Setup
-from slopewise.study.data import Images
+from slopewise.study.data import Images, Targets
 
 _EVALUATION_BATCH = 512
 _LOSS_CHECK = 50  # steps between checks of the loss on devices that a check would synchronise
@@ -96,7 +96,7 @@ class Loop:
         return output.detach(), targets
 
     @torch.no_grad()
-    def evaluate(self, images: Images, targets: Tensor, index: Tensor) -> Scores:
+    def evaluate(self, images: Images, targets: Targets, index: Tensor) -> Scores:
         """Return the loss and the scores in evaluation mode; every rank scores all images."""
         setup, device = self._setup, self._setup.fabric.device
         setup.built.model.eval()

@@ -34,7 +34,7 @@ class Recorder:
         self._setup, self._loop, self._monitor = setup, loop, monitor
         device, data = setup.fabric.device, setup.data
         chosen = setup.kept[torch.randperm(len(setup.kept), generator=stream(setup.seed, "probe"))[:PROBE_SIZE]]
-        self._probe_batch = data.train_images[chosen].to(device), data.train_labels[chosen].to(device)
+        self._probe_batch = data.train_images[chosen].to(device), data.train_targets[chosen].to(device)
         self._probe = Probe(setup.built.model, setup.built.sites.values())
         self.epochs: list[EpochRecord] = []
         self.scores: list[ScoreRecord] = []

@@ -21,6 +21,7 @@ from slopewise.study._trial._loop import Loop, Scores
 from slopewise.study._trial._recorder import Recorder
 from slopewise.study._trial._setup import Setup, make_fabric, still
 from slopewise.study.data import ImageData, read_data
+from slopewise.study.tasks import make_task
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -48,7 +49,7 @@ def run_trial(
     hardware = spec.hardware
     torch.set_num_threads(hardware.threads)
     fabric = make_fabric(hardware)
-    data = data or read_data(spec.data)
+    data = data or read_data(spec.data, make_task(spec.task).targets)
     if hardware.devices == 1:
         return _run_and_compare(fabric, spec, spec.arm(arm), seed, data, on_epoch)
     # Every rank is a process of its own, which maps the same images. Fabric searches the objects that it moves between
@@ -137,14 +138,14 @@ class Trial:
 
     def _validate(self) -> Scores:
         data = self.setup.data
-        return self.loop.evaluate(data.train_images, data.train_labels, self.setup.held_out)
+        return self.loop.evaluate(data.train_images, data.train_targets, self.setup.held_out)
 
     def _final_scores(self) -> dict[Part, Scores]:
         data, setup, final = self.setup.data, self.setup, dict[Part, Scores]()
         parts: tuple[tuple[Part, Any, Any, Any], ...] = (
-            ("train", data.train_images, data.train_labels, setup.kept),
-            ("validation", data.train_images, data.train_labels, setup.held_out),
-            ("test", data.test_images, data.test_labels, torch.arange(len(data.test_labels))),
+            ("train", data.train_images, data.train_targets, setup.kept),
+            ("validation", data.train_images, data.train_targets, setup.held_out),
+            ("test", data.test_images, data.test_targets, torch.arange(len(data.test_targets))),
         )
         for part, images, targets, index in parts:
             final[part] = self.loop.evaluate(images, targets, index)

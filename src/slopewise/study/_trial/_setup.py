@@ -11,7 +11,7 @@ from slopewise.study._optimizer import build_optimizer
 from slopewise.study._spec import ArmSpec, HardwareSpec, StudySpec
 from slopewise.study._streams import stream
 from slopewise.study.arms import activation_factory
-from slopewise.study.data import ImageData, stratified_split
+from slopewise.study.data import ImageData, split
 from slopewise.study.models import BuiltModel, build_model
 from slopewise.study.tasks import make_task
 
@@ -39,7 +39,7 @@ class Setup:
         self.fabric, self.spec, self.arm, self.seed, self.data = fabric, spec, arm, seed, data
         self.task = make_task(spec.task)
         fraction = spec.data.validation_fraction
-        self.kept, self.held_out = stratified_split(data.train_labels, fraction, stream(seed, "split"))
+        self.kept, self.held_out = split(data.train_targets, data.kind, fraction, stream(seed, "split"))
         self.batches = Batches(data, self.kept, spec, seed)
         self.built = build_arm(spec, arm, seed, data)
         self.init_digest = self.built.init_digest()
@@ -67,7 +67,7 @@ def build_arm(spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> Buil
         num_classes=make_task(spec.task).outputs(data),
         in_channels=data.in_channels,
         seed=seed,
-        example=data.train_images[torch.arange(min(_EXAMPLES, len(data.train_labels)))],
+        example=data.train_images[torch.arange(min(_EXAMPLES, len(data.train_targets)))],
     )
 
 

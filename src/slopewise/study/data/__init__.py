@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from slopewise.study.data._base import RawData as RawData
     from slopewise.study.data._load import load_data as load_data
     from slopewise.study.data._load import read_data as read_data
-    from slopewise.study.data._prepare import balanced_subset as balanced_subset
-    from slopewise.study.data._prepare import stratified_split as stratified_split
     from slopewise.study.data._reader import ImageReader as ImageReader
     from slopewise.study.data._stored import StoredImages as StoredImages
+    from slopewise.study.data._targets import TargetKind as TargetKind
+    from slopewise.study.data._targets import Targets as Targets
+    from slopewise.study.data._targets import balanced_subset as balanced_subset
+    from slopewise.study.data._targets import split as split
+    from slopewise.study.data._targets import stratified_split as stratified_split
 
 # A spec asks which source a path stands for, before torch is loaded.
 __getattr__ = importer(
@@ -31,8 +34,8 @@ __getattr__ = importer(
         "_augment": ("Augment",),
         "_base": ("ImageData", "Images", "RawData"),
         "_load": ("load_data", "read_data"),
-        "_prepare": ("balanced_subset", "stratified_split"),
         "_reader": ("ImageReader",),
         "_stored": ("StoredImages",),
+        "_targets": ("TargetKind", "Targets", "balanced_subset", "split", "stratified_split"),
     },
 )

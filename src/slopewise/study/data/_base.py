@@ -1,11 +1,13 @@
 """The contract of a data source, and the data that a trial gets from any source.
 
 A source is a function `load(spec: DataSpec, reader: ImageReader) -> RawData` with a name (`register_source`), and
-perhaps suffixes of files that stand for it. It returns images and labels unchanged: images that are read one by one
-go through `reader.read`, which reads them in parallel and stores them; a source that has a whole tensor may return the
-tensor. Settings of its own are in `spec.options`. Checks, the class-balanced subset and normalisation are done once,
-for all sources, by `prepare`. Two loads return the same data, whatever the state of random generators. A source raises
-`DataError` with a message that names the file and says what to do. `slopewise.testing.check_data_source` checks this.
+perhaps suffixes of files that stand for it. It returns images and targets unchanged; the kind of targets that the
+study's task asks for is `reader.targets` (see `_targets`), and a source that has no such targets raises `DataError`.
+Images that are read one by one go through `reader.read`, which reads them in parallel and stores them; a source that
+has a whole tensor may return the tensor. Settings of its own are in `spec.options`. Checks, the class-balanced subset
+and normalisation are done once, for all sources, by `prepare`. Two loads return the same data, whatever the state of
+random generators. A source raises `DataError` with a message that names the file and says what to do.
+`slopewise.testing.check_data_source` checks this.
 
 Trials get images as an object with `len()` and a `shape` of (N, C, H, W) that returns a float tensor (B, C, H, W) for
 an index tensor (B,): `NormalisedImages`, or a tensor.
@@ -22,6 +24,7 @@ import torch
 from torch import Tensor
 
 from slopewise.study.data._stored import StoredImages
+from slopewise.study.data._targets import TargetKind, Targets
 
 
 class Images(Protocol):
@@ -76,7 +79,7 @@ class NormalisedImages:
 
 @dataclass(frozen=True)
 class RawData:
-    """Data as a source returns them: images of any number type, integer labels 0..K-1 and class names.
+    """Data as a source returns them: images of any number type, targets of the kind `kind`, and names of classes.
 
     `flip` is True if a mirrored image still belongs to its class. `notes` are sentences about data that were left out
     or may be misinterpreted, and `reading` is a phrase that describes how the images were read. `names` are the names
@@ -84,34 +87,38 @@ class RawData:
     """
 
     train_images: Tensor | StoredImages
-    train_labels: Tensor
+    train_targets: Tensor
     test_images: Tensor | StoredImages
-    test_labels: Tensor
+    test_targets: Tensor
     classes: tuple[str, ...]
     flip: bool = False
     notes: tuple[str, ...] = ()
     reading: str = ""
     names: tuple[Sequence[str], Sequence[str]] | None = None
+    kind: TargetKind = "labels"
 
 
 @dataclass(frozen=True)
 class ImageData:
-    """Data of a trial: float32 images of zero mean and unit deviation per channel, and int64 labels.
+    """Data of a trial: float32 images of zero mean and unit deviation per channel, and targets of the kind `kind`.
 
+    `classes` are the names that the kind of targets has (see `TargetKind`); `flip` is True if a mirrored image still
+    belongs to its target.
     `notes` are sentences for the user about data that were left out, or are perhaps not as intended. `reading` is a
     phrase that describes how the images were read.
     """
 
     name: str
     train_images: Images
-    train_labels: Tensor
+    train_targets: Targets
     test_images: Images
-    test_labels: Tensor
+    test_targets: Targets
     classes: tuple[str, ...]
     flip: bool
     digest: str
     notes: tuple[str, ...] = ()
     reading: str = ""
+    kind: TargetKind = "labels"
 
     def __getstate__(self) -> dict[str, Any]:
         return _without_tensors(self.__dict__)
@@ -130,19 +137,22 @@ class ImageData:
             "name": self.name,
             "digest": self.digest,
             "shape": list(self.train_images.shape[1:]),
-            "train_and_validation_images": len(self.train_labels),
-            "test_images": len(self.test_labels),
+            "train_and_validation_images": len(self.train_targets),
+            "test_images": len(self.test_targets),
             "classes": list(self.classes),
             "reading": self.reading,
             "notes": list(self.notes),
-            "train_and_validation_images_by_class": _by_class(self.train_labels, len(self.classes)),
-            "test_images_by_class": _by_class(self.test_labels, len(self.classes)),
+            **self._by_class(),
         }
 
-
-def _by_class(labels: Tensor, classes: int) -> list[int]:
-    counts: list[int] = torch.bincount(labels, minlength=classes).tolist()
-    return counts
+    def _by_class(self) -> dict[str, list[int]]:
+        if self.kind != "labels":
+            return {}
+        parts = {"train_and_validation_images": self.train_targets, "test_images": self.test_targets}
+        return {
+            f"{part}_by_class": torch.bincount(labels[torch.arange(len(labels))], minlength=len(self.classes)).tolist()
+            for part, labels in parts.items()
+        }
 
 
 # PyTorch pickles tensors for other processes through files in /dev/shm, which is small in containers.

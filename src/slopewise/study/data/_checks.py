@@ -132,7 +132,9 @@ def _about_scales(raw: RawData, train: _Part, test: _Part) -> list[str]:
 def _about_copies(raw: RawData) -> list[str]:
     """Return notes on images that are identical across two classes, or across both parts."""
     places: dict[bytes, list[tuple[int, int, int]]] = defaultdict(list)  # (part, index, label) by content
-    for part, (images, labels) in enumerate(((raw.train_images, raw.train_labels), (raw.test_images, raw.test_labels))):
+    for part, (images, labels) in enumerate(
+        ((raw.train_images, raw.train_targets), (raw.test_images, raw.test_targets))
+    ):
         for index, (image, label) in enumerate(zip(pixels_of(images).numpy(), labels.tolist(), strict=True)):
             places[hashlib.blake2b(image.tobytes(), digest_size=16).digest()].append((part, index, label))
     several = [group for group in places.values() if len(group) > 1]
@@ -148,7 +150,7 @@ def _about_copies(raw: RawData) -> list[str]:
         count = sum(part for group in shared for part, _, _ in group)
         one, other = shared[0][0], next(place for place in shared[0] if place[0] == 1)
         notes.append(
-            f"{count} of {len(raw.test_labels)} test images are identical to training images: "
+            f"{count} of {len(raw.test_targets)} test images are identical to training images: "
             f"{_place(raw, *other[:2])} and {_place(raw, *one[:2])}"
         )
     return notes

@@ -7,8 +7,8 @@ import torch
 from slopewise.study._spec import DataSpec
 from slopewise.study._streams import stream
 from slopewise.study.data._base import RawData
-from slopewise.study.data._prepare import stratified_split
 from slopewise.study.data._reader import ImageReader
+from slopewise.study.data._targets import stratified_split
 
 _TEST_FRACTION = 0.45  # 808 images: a grid of 0.12 points, fine enough for a margin of 0.5
 

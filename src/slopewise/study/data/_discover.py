@@ -14,7 +14,8 @@ from slopewise.study._spec import DataSpec
 from slopewise.study._streams import stream
 from slopewise.study.data._classes import about_classes, class_directories
 from slopewise.study.data._parts import arrange, listed
-from slopewise.study.data._prepare import TEST_FRACTION, stratified_split
+from slopewise.study.data._prepare import TEST_FRACTION
+from slopewise.study.data._targets import stratified_split
 from slopewise.study.data._tree import Tree, kinds, scan
 
 

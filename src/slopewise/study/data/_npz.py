@@ -18,8 +18,9 @@ from slopewise.study._streams import stream
 from slopewise.study.data._arrays import from_arrays
 from slopewise.study.data._base import RawData
 from slopewise.study.data._labels import class_numbers
-from slopewise.study.data._prepare import TEST_FRACTION, stratified_split
+from slopewise.study.data._prepare import TEST_FRACTION
 from slopewise.study.data._reader import ImageReader
+from slopewise.study.data._targets import stratified_split
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test")
 _KINDS = {

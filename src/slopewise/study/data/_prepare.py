@@ -18,6 +18,7 @@ from slopewise.study.data._checks import check_pixels
 from slopewise.study.data._parts import listed
 from slopewise.study.data._reader import ImageReader
 from slopewise.study.data._stored import StoredImages, bytes_of, chunks
+from slopewise.study.data._targets import subset
 from slopewise.timing import using_threads
 
 TEST_FRACTION = 0.2  # of each class, where a source has no test set of its own
@@ -34,92 +35,48 @@ def prepare(raw: RawData, spec: DataSpec, reader: ImageReader) -> ImageData:
         raise DataError(f"data: there is {len(raw.classes)} class, and nothing to tell apart: give at least 2 classes")
     train, test = reader.store(raw.train_images), reader.store(raw.test_images)
     raw = replace(raw, train_images=train, test_images=test)  # releases the tensors of the source
-    _check(train, raw.train_labels, len(raw.classes), "training")
-    _check(test, raw.test_labels, len(raw.classes), "test")
+    _check(train, raw.train_targets, len(raw.classes), "training")
+    _check(test, raw.test_targets, len(raw.classes), "test")
     if train.shape[1:] != test.shape[1:]:
         shapes = f"{train.shape[1:]} and {test.shape[1:]}"
         raise DataError(f"data: training and test images have different shapes, {shapes}: make them equal")
-    counts = torch.bincount(raw.train_labels, minlength=len(raw.classes))
+    counts = torch.bincount(raw.train_targets, minlength=len(raw.classes))
     if missing := (counts == 0).nonzero().flatten().tolist():
         names = [raw.classes[k] for k in missing]
         which = f"class '{names[0]}'" if len(names) == 1 else f"classes {listed(names)}"
         raise DataError(f"data: no training image of {which}: {_remedy(raw, missing)}")
     notes = [*raw.notes, *check_pixels(raw), *_about_test(raw)]
 
-    keep = torch.arange(len(raw.train_labels))
+    keep = torch.arange(len(raw.train_targets))
     if spec.train_size is not None:
-        keep = balanced_subset(raw.train_labels, spec.train_size, stream(0, "subset"))
-    labels = raw.train_labels[keep]
-    index = keep if len(keep) < len(raw.train_labels) else None
+        keep = subset(raw.train_targets, raw.kind, spec.train_size, stream(0, "subset"))
+    labels = raw.train_targets[keep]
+    index = keep if len(keep) < len(raw.train_targets) else None
     mean, deviation = _moments(train, index)
     return ImageData(
         name=spec.source,
         train_images=NormalisedImages(train, mean=mean, deviation=deviation, index=index),
-        train_labels=labels,
+        train_targets=labels,
         test_images=NormalisedImages(test, mean=mean, deviation=deviation),
-        test_labels=raw.test_labels,
+        test_targets=raw.test_targets,
         classes=raw.classes,
         flip=raw.flip,
-        digest=_digest((train.tensor, index), (labels, None), (test.tensor, None), (raw.test_labels, None)),
+        digest=_digest((train.tensor, index), (labels, None), (test.tensor, None), (raw.test_targets, None)),
         notes=tuple(notes),
         reading=raw.reading,
     )
 
 
-def balanced_subset(labels: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Return ascending indices of a random subset with the same number of images of each class, give or take one.
-
-    Raises:
-        DataError: A class has fewer images than its share.
-
-    Example:
-        >>> labels = torch.tensor([0, 0, 0, 1, 1, 1, 1, 1])
-        >>> labels[balanced_subset(labels, 4, torch.Generator())].tolist()
-        [0, 0, 1, 1]
-    """
-    classes = int(labels.max()) + 1
-    shares = [size // classes + (k < size % classes) for k in range(classes)]
-    chosen = []
-    for k, share in enumerate(shares):
-        members = (labels == k).nonzero().flatten()
-        if len(members) < share:
-            raise DataError(
-                f"data.train_size: {size} images of {classes} classes need {share} of class {k}, which has only "
-                f"{len(members)}; at most {len(members) * classes} will do"
-            )
-        chosen.append(members[torch.randperm(len(members), generator=generator)[:share]])
-    return torch.cat(chosen).sort().values
-
-
-def stratified_split(labels: Tensor, fraction: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return ascending indices (kept, held out): the same fraction of each class, of which at least one image is kept.
-
-    Example:
-        >>> kept, held_out = stratified_split(torch.tensor([0] * 10 + [1] * 20), 0.2, torch.Generator())
-        >>> len(kept), len(held_out)
-        (24, 6)
-    """
-    held_out_parts = []
-    for k in range(int(labels.max()) + 1):
-        members = (labels == k).nonzero().flatten()
-        share = min(round(fraction * len(members)), max(len(members) - 1, 0))
-        held_out_parts.append(members[torch.randperm(len(members), generator=generator)[:share]])
-    held_out = torch.cat(held_out_parts).sort().values
-    is_kept = torch.ones(len(labels), dtype=torch.bool)
-    is_kept[held_out] = False
-    return is_kept.nonzero().flatten(), held_out
-
-
 def _remedy(raw: RawData, missing: Sequence[int]) -> str:
-    if least := int(raw.train_labels.min()):
+    if least := int(raw.train_targets.min()):
         return f"subtract {least} from the labels, which start at {least}, or add images"
-    if set(missing) & set(raw.test_labels.tolist()):
+    if set(missing) & set(raw.test_targets.tolist()):
         return "the test set has some; if the images are sorted by class, shuffle them before splitting"
     return "add some, or leave the class out"
 
 
 def _about_test(raw: RawData) -> list[str]:
-    counts = torch.bincount(raw.test_labels, minlength=len(raw.classes)).tolist()
+    counts = torch.bincount(raw.test_targets, minlength=len(raw.classes)).tolist()
     if missing := [name for name, count in zip(raw.classes, counts, strict=True) if not count]:
         return [f"{len(missing)} of {len(raw.classes)} classes have no test image: {', '.join(missing[:6])}"]
     return []

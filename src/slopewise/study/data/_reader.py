@@ -18,6 +18,7 @@ from slopewise.events import Reading
 from slopewise.machine import cores
 from slopewise.study._spec import DataSpec
 from slopewise.study.data._stored import StoredImages, chunks
+from slopewise.study.data._targets import TargetKind
 
 _BLOCK = 32  # items that a thread takes at once
 
@@ -31,17 +32,27 @@ class ImageReader:
         spec: Data section of the study.
         folder: Directory for images that do not fit in memory; None is the system's directory for temporary files.
         on_event: Called with a `Reading` from time to time while images are read.
+        targets: Kind of targets that the study's task asks for.
+
+    Attributes:
+        targets: The argument.
     """
 
     def __init__(
-        self, spec: DataSpec, folder: Path | None = None, on_event: Callable[[Reading], None] | None = None
+        self,
+        spec: DataSpec,
+        folder: Path | None = None,
+        on_event: Callable[[Reading], None] | None = None,
+        *,
+        targets: TargetKind = "labels",
     ) -> None:
+        self.targets = targets
         self._spec, self._room = spec, int(spec.memory_gib * 2**30)
         self._folder, self._on_event = folder or Path(tempfile.gettempdir()), on_event
 
     def anew(self) -> ImageReader:
         """Return a reader with the full memory limit, for images that replace those read so far."""
-        return ImageReader(self._spec, self._folder, self._on_event)
+        return ImageReader(self._spec, self._folder, self._on_event, targets=self.targets)
 
     def each(self, do: Callable[[int], T], count: int, *, what: str, threads: int | None = None) -> list[T]:
         """Do something for each number below `count`, and return the results in order.

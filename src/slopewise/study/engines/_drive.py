@@ -39,8 +39,9 @@ def drive(
 
 def _read(spec: StudySpec) -> ImageData:
     from slopewise.study.data import read_data  # with torch, which the command line does not wait for
+    from slopewise.study.tasks import make_task
 
-    return read_data(spec.data)
+    return read_data(spec.data, make_task(spec.task).targets)
 
 
 class Progress:

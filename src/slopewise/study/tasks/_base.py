@@ -17,14 +17,14 @@ process from the spec's options, so it holds no state of a trial. `slopewise.tes
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import Tensor
 
 from slopewise.records import MetricRecord
 
 if TYPE_CHECKING:
-    from slopewise.study.data import ImageData
+    from slopewise.study.data import ImageData, TargetKind
 
 
 class Scorer(ABC):
@@ -48,7 +48,12 @@ class Task(ABC):
     """Base class of tasks; the module's docstring states the contract.
 
     Args of a subclass's constructor are the spec's `task.options`; a wrong one raises `SpecError`.
+
+    Attributes:
+        targets: Kind of targets that the task needs; "labels" by default.
     """
+
+    targets: ClassVar[TargetKind] = "labels"
 
     @abstractmethod
     def metrics(self, data: ImageData) -> tuple[MetricRecord, ...]:
