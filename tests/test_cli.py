@@ -9,14 +9,14 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import slopewise as sw
-from slopewise.study import Store
-from slopewise.study._running import StateFile
+from slopewise.study import Running, Store, origin
 from slopewise.testing import synthetic_study
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -57,7 +57,7 @@ BAD_INPUT = [
     (("--workers", "0"), "workers: at least 1"),
     (("--lr", "-1"), "train.lr: input should be greater than 0"),
     (("--seeds", "0-2000000000"), "are 2,000,000,001 seeds; a study takes at most 10,000"),
-    (("--margin", "1e-12"), "margin: 1e-12 is less than 0.001, the least margin"),
+    (("--margin", "1e-12"), "margin: 1e-12 points are less than 0.001, the least margin"),
     (("--set", f"model.options.x={'[' * 900}"), "model.options.x: more than 32 tables or lists inside each other"),
     (("absent.toml",), "cannot read the spec 'absent.toml'"),
 ]
@@ -218,16 +218,15 @@ def test_status_tells_a_driver_at_work_from_one_that_was_killed(cli: Cli, tmp_pa
     (tmp_path / "s").mkdir()
     with closing(Store.create(tmp_path / "s", study.spec, {"classes": ["0", "1"]})) as store:
         store.add(synthetic_study(("relu", "elu"), 2).trials[0], {"cpu": "x"})
-    with StateFile(tmp_path / "s"), subprocess.Popen(["cat"], stdin=subprocess.PIPE) as other:
-        file = tmp_path / "s" / "running.json"
-        while not file.exists():
-            time.sleep(0.01)
-        assert cli("status", "s").stdout.startswith("running: 1 of 4 trials\n")
-        other.kill()
-        other.wait()
-        left = json.loads(file.read_text()) | {"pid": other.pid}
     assert cli("status", "s").stdout.startswith("stopped: 1 of 4 trials\n")
-    file.write_text(json.dumps(left))  # a driver that was killed does not remove it
+    now = time.time()
+    state = asdict(Running(os.getpid(), now, now, now, origin=origin()))
+    file = tmp_path / "s" / "running.json"
+    file.write_text(json.dumps(state))
+    assert cli("status", "s").stdout.startswith("running: 1 of 4 trials\n")
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as other:
+        other.kill()
+    file.write_text(json.dumps(state | {"pid": other.pid}))  # a driver that was killed does not remove it
     assert cli("status", "s").stdout.startswith("stopped: 1 of 4 trials\n")
 
 

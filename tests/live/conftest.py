@@ -4,6 +4,7 @@ import dataclasses
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,7 +17,6 @@ import pytest
 import uvicorn
 
 from slopewise.live import make_app
-from slopewise.live._server import listen
 from slopewise.recording import to_line
 from slopewise.testing import synthetic_recording
 
@@ -90,7 +90,7 @@ class Serving:
         self.start()
 
     def start(self) -> None:
-        heard = listen("127.0.0.1", self.port)
+        heard = socket.create_server(("127.0.0.1", self.port))
         self.port = heard.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
         config = uvicorn.Config(make_app(self.folder), log_level="warning", lifespan="off", timeout_graceful_shutdown=1)

@@ -1,13 +1,13 @@
 """What is served, to whom, and how often it is made."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
 from slopewise.live import make_app
-from slopewise.live._folder import find_runs
 from slopewise.live._server import own_names
 from slopewise.live._watched import Page, Watched
 
@@ -33,17 +33,18 @@ def links(text: str) -> list[str]:
     return [part.split('"')[0] for part in text.split('href="')[1:] if part.startswith("/runs/")]
 
 
-def test_runs_are_found_by_what_they_hold(folder: Path) -> None:
-    runs, cut = find_runs(folder)
-    assert not cut
-    assert sorted(found.name for found in runs.values()) == ["a.jsonl", "below/<b>&amp;.jsonl"]
-    assert all(len(key) == 12 and key.isalnum() for key in runs)
-    assert find_runs(folder)[0].keys() == runs.keys()
+def test_runs_are_found_by_what_they_hold(folder: Path, client: TestClient) -> None:
+    listing = client.get("/").text
+    assert "too much below this folder" not in listing
+    assert ">a.jsonl<" in listing
+    assert len(links(listing)) == 2
+    assert all(re.fullmatch(r"/runs/[0-9a-z]{12}", link) for link in links(listing))
+    again = TestClient(make_app(folder), base_url="http://localhost").get("/").text
+    assert links(again) == links(listing)
 
 
 def test_too_large_a_folder_is_said_to_be(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("slopewise.live._folder._MOST", 3)
-    assert find_runs(folder)[1]
     assert "too much below this folder" in TestClient(make_app(folder), base_url="http://localhost").get("/").text
 
 

@@ -1,13 +1,15 @@
 """The pages in a real Chromium, while what they show goes on."""
 
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
-from slopewise.live._folder import find_runs
+from slopewise.live import make_app
 from slopewise.monitor import Alarm
 from slopewise.recording import to_line
 
@@ -40,8 +42,9 @@ def until(page, expression: str, seconds: float = 30) -> None:
 
 
 def run_path(folder: Path) -> str:
-    (key,) = find_runs(folder)[0]
-    return f"runs/{key}"
+    listing = TestClient(make_app(folder), base_url="http://127.0.0.1").get("/").text
+    (path,) = re.findall(r'href="/(runs/\w+)"', listing)
+    return path
 
 
 def test_new_samples_come_without_a_reload_and_disturb_nobody(looking, growing, tmp_path: Path) -> None:

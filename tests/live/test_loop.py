@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slopewise.live import stalled
-from slopewise.live._loop import Loop, holds_recording
+from slopewise.live import Loop, stalled
+from slopewise.live._loop import holds_recording
 from slopewise.live._tail import Tail
 from slopewise.recording import read_recording, to_line
 from slopewise.testing import synthetic_recording

@@ -2,13 +2,13 @@
 
 import socket
 import urllib.request
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from slopewise.errors import SlopewiseError
 from slopewise.live import serve
-from slopewise.live._server import listen
 
 
 def listening(port: int) -> set[str]:
@@ -58,17 +58,26 @@ def test_a_taken_port_is_one_line_and_status_2(cli, tmp_path: Path) -> None:
     assert ended.stderr == f"error: port {port} of 127.0.0.1 is taken: give another, or --port 0 for a free one\n"
 
 
-def test_where_the_default_port_is_taken_a_free_one_serves(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        monkeypatch.setattr("slopewise.live._server.PORT", taken.getsockname()[1])
-        with listen("127.0.0.1", None) as heard:
-            assert heard.getsockname()[1] != taken.getsockname()[1]
+def test_where_the_default_port_is_taken_a_free_one_serves(tmp_path: Path) -> None:
+    urls = []
+
+    def interrupt(url: str, reachable: bool) -> None:
+        urls.append(url)
+        raise KeyboardInterrupt
+
+    with ExitStack() as stack:
+        with suppress(OSError):  # another process has it: as good
+            stack.enter_context(socket.create_server(("127.0.0.1", 8460)))
+        serve(tmp_path, ready=interrupt)
+    (url,) = urls
+    assert url.startswith("http://127.0.0.1:")
+    assert url != "http://127.0.0.1:8460/"
 
 
 def test_bad_input_is_said_in_words(tmp_path: Path) -> None:
     with pytest.raises(SlopewiseError, match="absent' is no folder"):
         serve(tmp_path / "absent")
     with pytest.raises(SlopewiseError, match=r"cannot listen at 192\.0\.2\.1, port 0: "):
-        listen("192.0.2.1", 0)
+        serve(tmp_path, host="192.0.2.1", port=0)
     with pytest.raises(SlopewiseError, match="--host no such host: no such address"):
-        listen("no such host", 0)
+        serve(tmp_path, host="no such host", port=0)

@@ -11,12 +11,10 @@ from pathlib import Path
 import pytest
 
 from slopewise.live import Study
-from slopewise.study import FILE, Running, RunningTrial, Store, StudySpec
-from slopewise.study._origin import origin
-from slopewise.study._running import FILE as RUNNING
-from slopewise.study._running import STALE
+from slopewise.study import FILE, Running, RunningTrial, Store, StudySpec, origin
 from slopewise.testing import synthetic_study
 
+RUNNING = "running.json"
 ARMS = ("relu", "prelu_shared")
 STUDY = synthetic_study(ARMS, 2, epochs=3, diverged={"prelu_shared": 1})
 TRIALS, ENVIRONMENT = STUDY.trials, STUDY.environments["synthetic"]
@@ -87,7 +85,7 @@ def test_it_goes_from_nothing_to_the_end(tmp_path: Path) -> None:
 
 def test_a_driver_that_was_killed_or_hangs_is_told(folder: Path) -> None:
     study = Study(folder)
-    now = runs(folder, STALE + 1)
+    now = runs(folder, 3600)
     study.update()
     assert study.state(now) == "stalled"
     now = runs(folder)

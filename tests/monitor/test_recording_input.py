@@ -11,12 +11,11 @@ import pytest
 from rich.console import Console
 
 from slopewise.errors import SlopewiseError
-from slopewise.live._loop import Loop
+from slopewise.live import Loop
 from slopewise.monitor import Recording, read_recording
 from slopewise.recording import is_recording, to_line
 from slopewise.report import print_recording
 from slopewise.study import read_running
-from slopewise.study._running import FILE
 from slopewise.testing import synthetic_recording
 
 RUN = synthetic_recording(layers=3)
@@ -68,7 +67,7 @@ def test_a_page_that_follows_it_says_so(case: str, tmp_path: Path) -> None:
 def test_what_is_nested_without_end_is_no_recording_and_no_run(tmp_path: Path) -> None:
     (tmp_path / "file.bin").write_text(DEEP)
     assert not is_recording(tmp_path / "file.bin")
-    (tmp_path / FILE).write_text(DEEP)
+    (tmp_path / "running.json").write_text(DEEP)
     assert read_running(tmp_path) is None
 
 

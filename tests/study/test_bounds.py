@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from slopewise.errors import SlopewiseWarning, SpecError, StoreError
-from slopewise.records import classification_metrics
 from slopewise.report import summary_text
 from slopewise.study import (
     DEFAULT_ARMS,
@@ -29,8 +28,6 @@ from slopewise.study import (
     read_study,
     toml_value,
 )
-from slopewise.study._resume import check_same
-from slopewise.study._spec_input import stored_spec
 from slopewise.testing import synthetic_study
 
 from .stores import edit_spec
@@ -296,12 +293,8 @@ def test_a_study_whose_margin_is_none_goes_on_with_another(tmp_path: Path) -> No
         assert study.missing(tmp_path) == ()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_same(
-            stored_spec(read_study(tmp_path).spec),
-            stored_spec({"arms": "relu,elu", "seeds": 10, "margin": 1e-12}),
-            tmp_path,
-            read_study(tmp_path).primary,
-        )
+        same = StudySpec(arms="relu,elu", seeds=10, margin=1e-12)
+        Store.create(tmp_path, same, read_study(tmp_path).data).close()
 
 
 def test_a_margin_that_is_one_stays(tmp_path: Path) -> None:
@@ -310,11 +303,12 @@ def test_a_margin_that_is_one_stays(tmp_path: Path) -> None:
         Study(arms="relu,elu", seeds=10).missing(tmp_path)
 
 
-def test_differences_of_studies_are_told_in_one_short_line() -> None:
+def test_differences_of_studies_are_one_short_line(tmp_path: Path) -> None:
     old = parse_spec(
         {"arms": ",".join(f"a{n}=relu" for n in range(900)), "seeds": "0-99", "model": {"options": {"x": "y" * 9_000}}}
     )
+    Store.create(tmp_path, old, {"classes": ["0", "1"]}).close()
     with pytest.raises(StoreError) as caught:
-        check_same(old, parse_spec({"arms": DEFAULT_ARMS, "seeds": 1}), "folder", classification_metrics(10)[0])
+        Study(arms=DEFAULT_ARMS, seeds=1).missing(tmp_path)
     assert "; and 885 more. Only new arms and seeds" in str(caught.value)
     assert len(str(caught.value)) < 700

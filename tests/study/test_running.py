@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,10 +14,11 @@ import pytest
 import slopewise as sw
 from slopewise.events import Ended, Epoch, Started, TrialKey
 from slopewise.records import EpochRecord, ScoreRecord, TrialRecord
-from slopewise.study import Running, RunningTrial, Store, read_running
-from slopewise.study._origin import origin
-from slopewise.study._running import FILE, STALE, StateFile, clear
+from slopewise.study import Running, RunningTrial, Store, StudySpec, origin, read_running
+from slopewise.study._running import StateFile, clear
 
+FILE = "running.json"
+STALE = 20.0  # seconds: four times the pause between two writes
 RELU, ELU = TrialKey("relu", 0), TrialKey("elu", 0)
 
 
@@ -32,18 +34,17 @@ def eventually(holds, seconds: float = 20.0) -> None:  # type: ignore[no-untyped
         time.sleep(0.02)
 
 
-def test_status_takes_a_driver_for_stalled_by_the_pace_of_its_trials(tmp_path: Path) -> None:
-    from slopewise.cli._study import _state
-    from slopewise.records import ArmCounts, StudyCounts
-
-    counts = StudyCounts("", (ArmCounts("relu", finished=0, diverged=0, failed=0, missing=1),))
+def test_status_takes_a_driver_for_stalled_by_the_pace_of_its_trials(
+    tmp_path: Path, cli: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    Store.create(tmp_path, StudySpec(arms="relu", seeds=1), {"classes": ["0", "1"]}).close()
     now = time.time()
     for epochs, state in ((60, "stalled"), (None, "running"), (2, "running")):  # 5 s, unknown, 150 s an epoch
         trial = RunningTrial("relu", 0, 1, now - 600, now - 300, epochs)
         running = Running(1, now - 600, now - 300, now, (trial,))
         assert running.usual == (None if epochs is None else 300 / epochs)
         (tmp_path / FILE).write_text(json.dumps(asdict(running)))
-        assert _state(tmp_path, counts) == state
+        assert cli("status", tmp_path).stdout.startswith(f"{state}: 0 of 1 trial\n")
 
 
 def test_events_say_what_runs() -> None:

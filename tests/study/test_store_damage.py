@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -236,17 +237,19 @@ def test_a_damaged_environment_is_named_and_a_run_makes_up_for_it(
 
 
 def test_a_live_page_and_a_listing_name_damage(stored: tuple[bytes, StudyRecord], tmp_path: Path) -> None:
+    from starlette.testclient import TestClient
+
     from slopewise.live import Study as Followed
-    from slopewise.live._folder import find_runs
-    from slopewise.live._pages import study_page
+    from slopewise.live import make_app
 
     (tmp_path / FILE).write_bytes(broken(stored))
     followed = Followed(tmp_path)
     followed.update()
     (name,) = read_study(tmp_path).damaged
     assert "1 damaged" in followed.summary(0.0).alarms
-    (found,) = find_runs(tmp_path)[0].values()
-    assert f"left out: {name}" in study_page(found, followed, 0.0)
+    client = TestClient(make_app(tmp_path), base_url="http://localhost")
+    (path,) = re.findall(r'href="(/runs/\w+)"', client.get("/").text)
+    assert f"left out: {name}" in client.get(path).text
 
 
 def test_a_trial_that_was_read_is_like_any_other(stored: tuple[bytes, StudyRecord]) -> None:

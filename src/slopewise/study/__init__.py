@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from slopewise.study._origin import Origin as Origin
+from slopewise.study._origin import origin as origin
 from slopewise.study._running import Running as Running
 from slopewise.study._running import RunningTrial as RunningTrial
 from slopewise.study._running import read_running as read_running

@@ -12,7 +12,6 @@ import slopewise as sw
 from slopewise.convert import ConversionWarning
 from slopewise.errors import ModelError, SpecError, StoreError
 from slopewise.study import ArmSpec, ModelSpec, StudySpec, parse_spec, preflight
-from slopewise.study._preflight import check_names
 from slopewise.study.arms import activation_factory
 from slopewise.study.engines import Engine
 from slopewise.study.models import BuiltModel, build_model, checkpoint_facts
@@ -269,15 +268,17 @@ def test_a_file_that_cannot_be_read_is_found_before_anything_runs(own: str, tmp_
         return parse_spec({"model": {"name": f"{own}:net", **model}, "arms": "relu"})
 
     with pytest.raises(ModelError, match=r"model.checkpoint: cannot read the checkpoint 'absent.pt': No such file"):
-        check_names(spec(checkpoint="absent.pt"))
+        preflight(spec(checkpoint="absent.pt"))
     (tmp_path / "text.pt").write_text("no tensors")
     with pytest.raises(ModelError, match=r"model.checkpoint: .* is text: fetch the checkpoint itself"):
-        check_names(spec(checkpoint=tmp_path / "text.pt"))
-    both = {name: {"weight": torch.ones(2)} for name in ("model", "ema")}
+        preflight(spec(checkpoint=tmp_path / "text.pt"))
+    from own_net import net
+
+    both = {name: net(10, 1).state_dict() for name in ("model", "ema")}
     torch.save(both, tmp_path / "two.pt")
     with pytest.raises(ModelError, match="holds several state dicts, 'model'"):
         preflight(spec(checkpoint=tmp_path / "two.pt"))
-    check_names(spec(checkpoint=tmp_path / "two.pt", checkpoint_key="ema"))
+    preflight(spec(checkpoint=tmp_path / "two.pt", checkpoint_key="ema"))
 
 
 def test_a_checkpoint_is_told_by_its_content(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import slopewise as sw
 from slopewise.convert import ConversionWarning
 from slopewise.errors import ModelError, SpecError
 from slopewise.study import ArmSpec, ConvertSpec, ModelSpec, StudySpec, parse_spec, preflight
-from slopewise.study._preflight import check_names
 from slopewise.study.arms import ACTIVATIONS, activation_factory
 from slopewise.study.models import BuiltModel, build_model, converted
 
@@ -90,9 +89,9 @@ def test_a_builder_is_called_with_what_it_names(own: str, user_module: UserModul
     )
     assert built(f"{fixed}:any_options", options={"width": 2}).model.fc.in_features == 2
     with pytest.raises(SpecError, match=r"missing a required argument: 'backbone'\. It gets `activation` if"):
-        check_names(study(f"{fixed}:needy"))
+        preflight(study(f"{fixed}:needy"))
     with pytest.raises(SpecError, match="got an unexpected keyword argument 'depth'"):
-        check_names(study(f"{own}:Net", options={"depth": 3}))
+        preflight(study(f"{own}:Net", options={"depth": 3}))
     message = r"must return logits \(8, 10\) .* in training, not \(8, 3\): it has no num_classes to set, but"
     with pytest.raises(ModelError, match=message):
         preflight(study(f"{fixed}:three"))
@@ -108,7 +107,7 @@ def test_which_activations_are_replaced_is_chosen_by_pattern(own: str) -> None:
     with pytest.raises(ModelError, match="skip='blok' matches no activation"):
         built(f"{own}:net", convert={"skip": "blok"})
     with pytest.raises(SpecError, match=r"model.convert: model 'cnn' is built with the arm's activation"):
-        check_names(study("cnn", convert={"skip": "act1"}))
+        preflight(study("cnn", convert={"skip": "act1"}))
 
 
 OTHERS = """
@@ -230,7 +229,7 @@ def test_an_activation_that_does_not_run_is_named(own: str, user_module: UserMod
 
 def test_as_is_is_for_networks_that_have_activations() -> None:
     with pytest.raises(SpecError, match="arm 'as_is': model 'cnn' has no activations of its own"):
-        check_names(study("cnn", "relu,as_is"))
+        preflight(study("cnn", "relu,as_is"))
     with pytest.raises(SpecError, match="'as_is' takes no options"):
         activation_factory(ArmSpec(name="mine", activation="as_is", options={"init": 0.0}))
 

@@ -9,7 +9,6 @@ import torch
 from slopewise.errors import ModelError, SpecError
 from slopewise.records import TrialRecord
 from slopewise.study import ModelSpec, StudySpec, parse_spec, preflight, run_trial
-from slopewise.study._preflight import check_names
 from slopewise.study.models import build_model
 
 RESNET = {"embedding_size": 4, "hidden_sizes": [4, 8], "depths": [1, 1], "layer_type": "basic"}
@@ -97,11 +96,11 @@ def test_a_classifier_of_torchvision_sees_grey_as_three_channels() -> None:
 )
 def test_unknown_names_are_refused(name: str, options: dict[str, object], message: str) -> None:
     with pytest.raises(SpecError, match=re.escape(message)):
-        check_names(study(name, "relu", **options))
+        preflight(study(name, "relu", **options))
 
 
 @pytest.mark.parametrize("library", ["transformers", "timm", "torchvision"])
 def test_a_library_that_is_not_installed_is_named(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(SpecError, match=f"model '{library}:resnet18' needs {library}: pip install {library}"):
-        check_names(study(f"{library}:resnet18", "relu"))
+        preflight(study(f"{library}:resnet18", "relu"))
