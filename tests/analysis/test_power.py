@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from slopewise.analysis import holm, mean_interval, seeds_floor, seeds_needed, sign_flip_p, smallest_detectable, verdict
-from slopewise.analysis._power import attainable_level, can_be_shown, detectable, largest_rate
+from slopewise.analysis._power import Design, attainable_level, can_be_shown, detectable, largest_rate
 
 tests = st.integers(1, 12)
 pairs = st.lists(st.integers(0, 12), min_size=1, max_size=5)
@@ -14,13 +14,13 @@ pairs = st.lists(st.integers(0, 12), min_size=1, max_size=5)
 @pytest.mark.parametrize(("n", "sds"), [(3, 3.26), (5, 1.68), (8, 1.16), (10, 1.00), (20, 0.66)])
 def test_paired_t_tables(n, sds):
     # Standard tables of the paired t test: 80 % power at the two-sided 5 % level.
-    assert round(detectable(n, 0.05), 2) == sds
+    assert round(detectable(n - 1, n, 0.05), 2) == sds
 
 
 @given(st.integers(2, 2000), st.sampled_from([0.05, 0.0125, 0.001]))
 def test_power_is_80_percent_by_scipys_noncentral_t(n, level):
     critical = stats.t.isf(level / 2, n - 1)
-    assert stats.nct.sf(critical, n - 1, detectable(n, level) * np.sqrt(n)) == pytest.approx(0.8, abs=1e-4)
+    assert stats.nct.sf(critical, n - 1, detectable(n - 1, n, level) * np.sqrt(n)) == pytest.approx(0.8, abs=1e-4)
 
 
 @given(tests)
@@ -36,12 +36,12 @@ def test_floor_is_the_first_number_of_seeds_that_can_show_anything(k):
 def test_what_can_be_shown_is_what_holm_lets_pass_at_its_best(pairs):
     """An arm that can be significant is so if all differences have one sign, the most extreme outcome."""
     p = [float(sign_flip_p(np.ones(n))) if n else 1.0 for n in pairs]
-    assert can_be_shown(pairs) == [q <= 0.05 for q in holm(p)]
+    assert can_be_shown([Design(n) for n in pairs]) == [q <= 0.05 for q in holm(p)]
 
 
 @given(pairs)
 def test_what_cannot_be_shown_has_fewer_pairs_than_the_floor(pairs):
-    for n, shown in zip(pairs, can_be_shown(pairs), strict=True):
+    for n, shown in zip(pairs, can_be_shown([Design(n) for n in pairs]), strict=True):
         assert shown or n < seeds_floor(len(pairs))
         assert not (shown and n < 6)
 
@@ -61,7 +61,7 @@ def test_the_largest_rate_at_its_ends():
 def test_attainable_level_is_a_p_value_that_occurs(n, k):
     occurring = {2 * count / 2**n for count in range(2 ** (n - 1) + 1)}
     accepted = [p for p in occurring if p * k <= 0.05]
-    assert attainable_level(n, k) == max(accepted)
+    assert attainable_level(Design(n), k) == max(accepted)
 
 
 @pytest.mark.parametrize("k", [1, 4])

@@ -1,11 +1,13 @@
-"""Analysis of a study, a pure function of its records: paired contrasts, exact tests, verdicts."""
+"""Analysis of a study, a pure function of its records: contrasts with the control, exact tests, verdicts."""
 
 from slopewise.analysis._analyse import analyse as analyse
 from slopewise.analysis._arms import summarise as summarise
 from slopewise.analysis._curves import curves as curves
+from slopewise.analysis._intervals import difference_interval as difference_interval
 from slopewise.analysis._intervals import mean_interval as mean_interval
 from slopewise.analysis._metrics import Metric as Metric
 from slopewise.analysis._metrics import metrics_of as metrics_of
+from slopewise.analysis._permutation import permutation_p as permutation_p
 from slopewise.analysis._power import seeds_floor as seeds_floor
 from slopewise.analysis._power import seeds_needed as seeds_needed
 from slopewise.analysis._power import smallest_detectable as smallest_detectable

@@ -5,10 +5,11 @@ from __future__ import annotations
 import statistics
 
 from slopewise.analysis._alarms import arm_alarms
-from slopewise.analysis._arms import pairing, summarise
+from slopewise.analysis._arms import summarise
 from slopewise.analysis._cautions import study_cautions, untrained_arms
 from slopewise.analysis._contrasts import contrasts
 from slopewise.analysis._metrics import metrics_of, primary_metric
+from slopewise.analysis._pairing import pairing
 from slopewise.analysis._pairs import finished_trials
 from slopewise.analysis._results import Analysis
 from slopewise.records import StudyRecord

@@ -1,4 +1,4 @@
-"""Figures of each arm alone, and a check that the arms are paired."""
+"""Figures of each arm alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from slopewise.analysis._pairs import finished_trials
-from slopewise.analysis._results import ArmSummary, LayerSlopes, Pairing
+from slopewise.analysis._results import ArmSummary, LayerSlopes
 from slopewise.records import SiteRecord, StudyRecord, TrialRecord
 
 
@@ -15,29 +15,6 @@ def summarise(study: StudyRecord) -> tuple[ArmSummary, ...]:
     """Return a summary of each arm, in the study's order."""
     trials = finished_trials(study)
     return tuple(_summary(study, arm, trials[arm], trials[study.control]) for arm in study.arms)
-
-
-def pairing(study: StudyRecord) -> Pairing:
-    """Compare the digests of initial weights and data over the arms of each seed."""
-    seeds: dict[int, list[TrialRecord]] = defaultdict(list)
-    for trial in study.trials:
-        if trial.status == "finished":
-            seeds[trial.seed].append(trial)
-    checked = sorted(seed for seed, trials in seeds.items() if len(trials) > 1)
-    return Pairing(
-        checked=len(checked),
-        broken=tuple(
-            seed
-            for seed in checked
-            if _differ(trial.init_digest for trial in seeds[seed])
-            or _differ(trial.data_digest for trial in seeds[seed])
-        ),
-        apart=tuple(seed for seed in checked if _differ(trial.environment for trial in seeds[seed])),
-    )
-
-
-def _differ(digests: Iterable[str | None]) -> bool:
-    return len(set(digests)) > 1
 
 
 def _summary(
@@ -66,7 +43,7 @@ def _summary(
         finished=len(trials),
         failed=failed,
         diverged=diverged,
-        missing=len(study.seeds) - len(trials) - failed,
+        missing=len(study.seeds) - len(trials) - failed if study.paired else 0,
         score_mean=statistics.fmean(with_chance) if with_chance else None,
         score_sd=statistics.stdev(with_chance) if len(with_chance) > 1 else None,
         converged_score_mean=statistics.fmean(scores) if scores else None,

@@ -6,8 +6,8 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from slopewise.analysis._pairs import Pairs, not_finite
-from slopewise.analysis._power import seeds_floor
+from slopewise.analysis._pairs import Sample, not_finite
+from slopewise.analysis._power import Design, seeds_floor
 from slopewise.analysis._results import Caution
 from slopewise.analysis._verdict import reaches
 from slopewise.records import StudyRecord, TrialRecord
@@ -97,7 +97,7 @@ def contrast_cautions(
     arm: str,
     control: str,
     trials: Sequence[tuple[TrialRecord, TrialRecord]],
-    pairs: Pairs,
+    sample: Sample,
     *,
     tests: int,
     can_show: bool,
@@ -107,55 +107,65 @@ def contrast_cautions(
     Args:
         arm: Name of the arm.
         control: Name of the control.
-        trials: Trials of the arm and of the control in each seed of the pairs.
-        pairs: Values of the pairs.
+        trials: Trials of the arm and of the control in each seed of the pairs; empty without pairs.
+        sample: Values of the contrast.
         tests: Number of contrasts that share the error rate.
-        can_show: True if this number of pairs could be enough, given that other arms are significant.
+        can_show: True if this number of values could be enough, given that other arms are significant.
     """
-    differences = pairs.differences
-    n, cautions = len(differences), []
-    if pairs.both_diverged:
-        diverged = f"both {arm} and {control} diverged in {pairs.both_diverged} of {pairs.finished} seeds"
-        text = f"{diverged}, which say nothing of the difference: {n} {'pair is' if n == 1 else 'pairs are'} left"
+    design, cautions = sample.design, []
+    if sample.both_diverged:
+        diverged = f"both {arm} and {control} diverged in {sample.both_diverged} of {sample.finished} seeds"
+        left = f"{design.arm} {'pair is' if design.arm == 1 else 'pairs are'} left"
+        text = f"{diverged}, which say nothing of the difference: {left}"
         cautions.append(Caution("lost-pairs", text, text))
-    if n > 1 and min(differences) == max(differences):
-        if all(_training(one) == _training(other) for one, other in trials):
+    if sample.sd == 0.0:
+        if trials and all(_training(one) == _training(other) for one, other in trials):
             text = (
-                f"{arm} and {control} trained identically, to the last bit, in all {n} seeds: they are one function, "
-                "or the activation is never applied"
+                f"{arm} and {control} trained identically, to the last bit, in all {design.arm} seeds: they are one "
+                "function, or the activation is never applied"
             )
             cautions.append(Caution("identical", text, text))
         else:
-            text = f"all {n} differences are the same number: their spread is taken to be that of one test image"
+            what = f"all {design.arm} differences are" if trials else f"all runs of {arm}, and all of {control}, are"
+            text = f"{what} the same number: their spread is taken to be that of one test image"
             cautions.append(Caution("no-spread", text, text))
-    if 0 < n < (floor := seeds_floor(tests)):
-        text = f"{too_few(n, floor, can_show=can_show)}, nor that there is no practical effect"
+    if design.arm and not design.enough(tests):
+        text = f"{too_few(design, tests, can_show=can_show)}, nor that there is no practical effect"
         cautions.append(Caution("too-few-seeds", text, text))
-    elif n and pairs.converged < floor:
-        text = (
-            f"only in {pairs.converged} of {n} pairs did both train, and below {floor} nothing shows that there is no "
-            "practical effect"
-        )
+    elif design.arm and not sample.converged.enough(tests):
+        floor = seeds_floor(tests, paired=design.control is None)
+        if design.control is None:
+            few = f"only in {sample.converged.arm} of {design.arm} pairs did both train, and below {floor}"
+        else:
+            trained = f"{sample.converged.arm} runs of {arm} and {sample.converged.control} of {control}"
+            few = f"only {trained} trained, and below {floor} of each"
+        text = f"{few} nothing shows that there is no practical effect"
         cautions.append(Caution("too-few-converged", text, text))
     return tuple(cautions)
 
 
-def too_few(n: int, floor: int, *, can_show: bool) -> str:
-    """Return in words what fewer pairs than the floor cannot show.
+def too_few(design: Design, tests: int, *, can_show: bool) -> str:
+    """Return in words what fewer pairs or runs than the floor cannot show.
 
     Args:
-        n: Number of pairs.
-        floor: Number of pairs that is enough for some effect in any case.
-        can_show: True if this number of pairs could be enough, given that other arms are significant.
+        design: Number of pairs, or of runs of both arms.
+        tests: Number of contrasts that share the error rate.
+        can_show: True if so many could be enough, given that other arms are significant.
 
     Example:
-        >>> too_few(5, 8, can_show=False)
+        >>> too_few(Design(5), 4, can_show=False)
         '5 seeds cannot show help or harm, however large (8 can)'
+        >>> too_few(Design(3, 4), 4, can_show=False)
+        '3 and 4 runs cannot show help or harm, however large (5 of each can)'
     """
-    seeds = "1 seed" if n == 1 else f"{n} seeds"
+    floor = seeds_floor(tests, paired=design.control is None)
+    if design.control is None:
+        seeds, enough = "1 seed" if design.arm == 1 else f"{design.arm} seeds", f"{floor}"
+    else:
+        seeds, enough = f"{design.arm} and {design.control} runs", f"{floor} of each"
     if not can_show:
-        return f"{seeds} cannot show help or harm, however large ({floor} can)"
-    return f"{seeds} can show help or harm, however large, only if other arms are shown first ({floor} can alone)"
+        return f"{seeds} cannot show help or harm, however large ({enough} can)"
+    return f"{seeds} can show help or harm, however large, only if other arms are shown first ({enough} can alone)"
 
 
 def _guessing(study: StudyRecord, chance: float) -> tuple[float, float]:

@@ -1,18 +1,17 @@
-"""Contrasts of the arms with the control, paired by seed."""
+"""Contrasts of the arms with the control, paired by seed where the arms of a seed started alike."""
 
 from __future__ import annotations
 
 import math
-import statistics
 from typing import cast
 
 import numpy as np
 
 from slopewise.analysis._cautions import contrast_cautions, study_cautions, untrained_arms, worth_of_an_image
 from slopewise.analysis._environments import environment_caution
-from slopewise.analysis._intervals import mean_interval
 from slopewise.analysis._metrics import Metric, primary_metric
-from slopewise.analysis._pairs import Pairs, finished_trials, pair
+from slopewise.analysis._pairing import unlike, unpaired_caution
+from slopewise.analysis._pairs import Pairs, Sample, finished_trials, pair, runs
 from slopewise.analysis._power import (
     can_be_shown,
     largest_rate,
@@ -21,7 +20,6 @@ from slopewise.analysis._power import (
     smallest_detectable,
 )
 from slopewise.analysis._results import Caution, Contrast, Verdict
-from slopewise.analysis._signflip import sign_flip_p
 from slopewise.analysis._verdict import holm, verdict, within
 from slopewise.records import StudyRecord
 
@@ -36,30 +34,41 @@ def contrasts(
 ) -> tuple[Contrast, ...]:
     """Compare each arm with the control, with one correction over the arms; see `Contrast` for the arguments.
 
-    An arm without a pair enters the correction with p = 1, so that leaving an arm unfinished makes no verdict easier.
-    "No practical effect" needs as many converged pairs as "helps" and "hurts" do (`seeds_floor`), and networks of
-    which at least one has learned and which are not the same function.
+    An arm without a value enters the correction with p = 1, so that leaving an arm unfinished makes no verdict easier.
+    "No practical effect" needs as many converged pairs, or runs, as "helps" and "hurts" do (`seeds_floor`), and
+    networks of which at least one has learned and which are not the same function.
     """
     trials = finished_trials(study)
+    control = trials[study.control]
     arms = [arm for arm in study.arms if arm != study.control]
-    pairs = [pair(trials[arm], trials[study.control], metric, chance=chance, target=target) for arm in arms]
-    p = [float(sign_flip_p(each.differences)) if each.seeds else 1.0 for each in pairs]
-    showable = can_be_shown([len(each.seeds) for each in pairs])
+    broken = {arm: unlike(trials[arm], control) if study.paired else () for arm in arms}
+    samples: dict[str, Sample] = {
+        arm: (pair if study.paired and not broken[arm] else runs)(
+            trials[arm], control, metric, chance=chance, target=target
+        )
+        for arm in arms
+    }
+    p = [sample.p() for sample in samples.values()]
+    showable = can_be_shown([sample.design for sample in samples.values()])
     untrained = untrained_arms(study, trials)
     of_study = study_cautions(study, trials, untrained)
 
-    def cautions(arm: str, each: Pairs, *, can_show: bool) -> tuple[Caution, ...]:
-        both = [(trials[arm][seed], trials[study.control][seed]) for seed in each.seeds]
-        own = contrast_cautions(arm, study.control, both, each, tests=len(arms), can_show=can_show)
-        apart = environment_caution(study, arm, trials)
-        return (*of_study, *((untrained[arm],) if arm in untrained else ()), *apart, *own)
+    def cautions(arm: str, sample: Sample, *, can_show: bool) -> tuple[Caution, ...]:
+        both = [(trials[arm][seed], control[seed]) for seed in sample.seeds] if isinstance(sample, Pairs) else []
+        return (
+            *of_study,
+            *((untrained[arm],) if arm in untrained else ()),
+            *environment_caution(study, arm, trials),
+            *unpaired_caution(arm, study.control, broken[arm]),
+            *contrast_cautions(arm, study.control, both, sample, tests=len(arms), can_show=can_show),
+        )
 
     return tuple(
         _contrast(
             arm,
             study.control,
             metric,
-            each,
+            sample,
             p=p_,
             p_holm=float(q),
             margin=margin,
@@ -68,9 +77,9 @@ def contrasts(
             resolution=worth_of_an_image(study) if metric.key == primary_metric(study).key else 0.0,
             can_show=bool(can_show),
             learned=not {arm, study.control} <= untrained.keys(),
-            cautions=cautions(arm, each, can_show=bool(can_show)),
+            cautions=cautions(arm, sample, can_show=bool(can_show)),
         )
-        for arm, each, p_, q, can_show in zip(arms, pairs, p, holm(p), showable, strict=True)
+        for (arm, sample), p_, q, can_show in zip(samples.items(), p, holm(p), showable, strict=True)
     )
 
 
@@ -78,7 +87,7 @@ def _contrast(
     arm: str,
     control: str,
     metric: Metric,
-    pairs: Pairs,
+    sample: Sample,
     *,
     p: float,
     p_holm: float,
@@ -90,16 +99,14 @@ def _contrast(
     learned: bool,
     cautions: tuple[Caution, ...],
 ) -> Contrast:
-    differences, n, floor = pairs.differences, len(pairs.seeds), seeds_floor(tests)
+    design, paired, sd, n = sample.design, isinstance(sample, Pairs), sample.sd, len(sample.seeds)
     one_function = any(caution.id == "identical" for caution in cautions)
     resolution = 0.0 if one_function else resolution  # networks that are one function differ by 0 on any test set
-    sd = statistics.stdev(differences) if n > 1 else None
     spread = None if sd is None else max(sd, resolution)
     low, high = math.nan, math.nan
-    if n > 1:
-        ends = mean_interval(differences, resolution=resolution)
-        low, high = (min(max(float(end), -metric.span), metric.span) for end in ends)
-    enough = learned and not one_function and pairs.converged >= floor
+    if sd is not None:
+        low, high = (min(max(end, -metric.span), metric.span) for end in sample.interval(resolution))
+    enough = learned and not one_function and sample.converged.enough(tests)
     words = verdict(low, high, p_holm, margin=margin, better=metric.better, enough=enough)
     return Contrast(
         arm=arm,
@@ -112,30 +119,36 @@ def _contrast(
         margin=margin,
         chance=chance,
         tests=tests,
-        seeds=pairs.seeds,
-        arm_values=pairs.arm,
-        control_values=pairs.control,
-        differences=differences,
-        difference=statistics.fmean(differences) if n else None,
+        paired=paired,
+        seeds=sample.seeds,
+        control_seeds=sample.control_seeds,
+        arm_values=sample.arm,
+        control_values=sample.control,
+        differences=sample.differences,
+        difference=sample.difference if n else None,
         sd=sd,
-        interval=(low, high) if n > 1 else None,
+        interval=None if sd is None else (low, high),
         p=p if n else None,
         p_holm=p_holm if n else None,
         verdict=cast("Verdict", str(words)),
         negligible=enough and bool(within(low, high, margin)),
-        correlation=_correlation(pairs.arm, pairs.control),
-        smallest_detectable=None if spread is None else smallest_detectable(n, spread, tests),
-        seeds_needed=None if spread is None or not margin else seeds_needed(margin, spread, tests),
-        seeds_floor=floor,
+        correlation=_correlation(sample.arm, sample.control) if paired else None,
+        smallest_detectable=None
+        if spread is None
+        else smallest_detectable(design.arm, spread, tests, control=design.control),
+        seeds_needed=None if spread is None or not margin else seeds_needed(margin, spread, tests, paired=paired),
+        seeds_floor=seeds_floor(tests, paired=paired),
         can_be_shown=can_show,
-        converged=pairs.converged,
-        finished=pairs.finished,
-        diverged=pairs.diverged,
-        control_diverged=pairs.control_diverged,
-        both_diverged=pairs.both_diverged,
-        divergence_bound=largest_rate(pairs.diverged, pairs.finished),
-        control_divergence_bound=largest_rate(pairs.control_diverged, pairs.finished),
-        censored=pairs.censored,
+        converged=sample.converged.arm,
+        control_converged=sample.converged.arm if paired else sample.converged.control or 0,
+        finished=sample.finished,
+        control_finished=sample.control_finished,
+        diverged=sample.diverged,
+        control_diverged=sample.control_diverged,
+        both_diverged=sample.both_diverged,
+        divergence_bound=largest_rate(sample.diverged, sample.finished),
+        control_divergence_bound=largest_rate(sample.control_diverged, sample.control_finished),
+        censored=sample.censored,
         cautions=cautions,
     )
 

@@ -1,8 +1,10 @@
-"""Values of an arm and the control in each seed, the values of diverged trials, and the seeds that are no pairs."""
+"""Values of an arm and the control behind a contrast: in pairs by seed, or as runs that have nothing in common."""
 
 from __future__ import annotations
 
 import math
+import statistics
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -10,40 +12,129 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from slopewise.analysis._intervals import difference_interval, mean_interval
 from slopewise.analysis._metrics import Metric
+from slopewise.analysis._permutation import permutation_p
+from slopewise.analysis._power import Design
+from slopewise.analysis._signflip import sign_flip_p
 from slopewise.records import StudyRecord, TrialRecord
 
 Trials = Mapping[str, Mapping[int, TrialRecord]]
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
-    """Pairs of one contrast.
+class Sample(ABC):
+    """Values of one contrast, and what follows from their design: test, interval, spread.
 
     Attributes:
-        seeds: Seeds of the pairs, ascending; in each at least one of the two trials has a value of its own.
-        arm, control: Values of the arm and of the control, one for each seed.
-        converged: Number of these seeds in which neither trial diverged.
-        finished: Number of seeds in which both trials finished, diverged or not.
-        diverged, control_diverged: Number of the finished seeds in which the arm's, or the control's, trial diverged.
-        both_diverged: Number of the finished seeds in which both trials diverged.
-        censored: Number of pairs in which a value is only a bound.
+        seeds, control_seeds: Seeds of the values, ascending.
+        arm, control: Values of the arm and of the control, one for each of these seeds.
+        converged: Numbers of values whose trials did not diverge.
+        finished, control_finished: Numbers of trials that finished, diverged or not.
+        diverged, control_diverged: Numbers of these trials that diverged.
+        both_diverged: Number of seeds in which both trials diverged; 0 for runs, which have no partners.
+        censored: Number of pairs, or of runs, in which a value is only a bound.
     """
 
     seeds: tuple[int, ...]
+    control_seeds: tuple[int, ...]
     arm: tuple[float, ...]
     control: tuple[float, ...]
-    converged: int
+    converged: Design
     finished: int
+    control_finished: int
     diverged: int
     control_diverged: int
     both_diverged: int
     censored: int
 
     @property
+    @abstractmethod
+    def design(self) -> Design:
+        """Numbers of values."""
+
+    @property
+    @abstractmethod
     def differences(self) -> tuple[float, ...]:
-        """Arm minus control in each seed."""
+        """Arm minus control in each seed; none for runs."""
+
+    @property
+    @abstractmethod
+    def difference(self) -> float:
+        """Mean difference. There is at least one value of each arm."""
+
+    @property
+    @abstractmethod
+    def sd(self) -> float | None:
+        """Standard deviation of a difference; None if there are too few values."""
+
+    @abstractmethod
+    def p(self) -> float:
+        """Return the p value of the exact test; 1 without values."""
+
+    @abstractmethod
+    def interval(self, resolution: float) -> tuple[float, float]:
+        """Return the 95 % interval of the mean difference; `sd` is not None."""
+
+
+class Pairs(Sample):
+    """Pairs by seed; in each at least one of the two trials has a value of its own."""
+
+    __slots__ = ()
+
+    @property
+    def design(self) -> Design:
+        return Design(len(self.seeds))
+
+    @property
+    def differences(self) -> tuple[float, ...]:
         return tuple(arm - control for arm, control in zip(self.arm, self.control, strict=True))
+
+    @property
+    def difference(self) -> float:
+        return statistics.fmean(self.differences)
+
+    @property
+    def sd(self) -> float | None:
+        return statistics.stdev(self.differences) if len(self.seeds) > 1 else None
+
+    def p(self) -> float:
+        return float(sign_flip_p(self.differences)) if self.seeds else 1.0
+
+    def interval(self, resolution: float) -> tuple[float, float]:
+        low, high = mean_interval(self.differences, resolution=resolution)
+        return float(low), float(high)
+
+
+class Runs(Sample):
+    """Runs of the arm and of the control, not paired; both have some, or neither."""
+
+    __slots__ = ()
+
+    @property
+    def design(self) -> Design:
+        return Design(len(self.arm), len(self.control))
+
+    @property
+    def differences(self) -> tuple[float, ...]:
+        return ()
+
+    @property
+    def difference(self) -> float:
+        return statistics.fmean(self.arm) - statistics.fmean(self.control)
+
+    @property
+    def sd(self) -> float | None:
+        if min(len(self.arm), len(self.control)) < 2:
+            return None
+        return math.hypot(statistics.stdev(self.arm), statistics.stdev(self.control))
+
+    def p(self) -> float:
+        return float(permutation_p(self.arm, self.control)) if self.seeds else 1.0
+
+    def interval(self, resolution: float) -> tuple[float, float]:
+        low, high = difference_interval(self.arm, self.control, resolution=resolution)
+        return float(low), float(high)
 
 
 def finished_trials(study: StudyRecord) -> dict[str, dict[int, TrialRecord]]:
@@ -120,16 +211,9 @@ def pair(
         chance: Value of a diverged trial, see `with_losses`; None leaves out pairs with such a trial.
         target: Validation score that `steps_to_target` waits for.
     """
-
-    def value(trial: TrialRecord) -> float | None:
-        return math.nan if trial.diverged else metric.measure(trial, target)
-
-    def bounded(trial: TrialRecord, measured: float) -> bool:
-        return metric.limit is not None and measured > metric.limit(trial)
-
     both = sorted(arm.keys() & control.keys())
     measured = [
-        (seed, value(arm[seed]), value(control[seed]))
+        (seed, _value(arm[seed], metric, target), _value(control[seed], metric, target))
         for seed in both
         if not (metric.same_environment and arm[seed].environment != control[seed].environment)
     ]
@@ -144,12 +228,74 @@ def pair(
     ]
     return Pairs(
         seeds=tuple(seed for seed, _, _ in pairs),
+        control_seeds=tuple(seed for seed, _, _ in pairs),
         arm=tuple(a for _, a, _ in pairs),
         control=tuple(c for _, _, c in pairs),
-        converged=sum(not (arm[seed].diverged or control[seed].diverged) for seed, _, _ in pairs),
+        converged=Design(sum(not (arm[seed].diverged or control[seed].diverged) for seed, _, _ in pairs)),
         finished=len(both),
+        control_finished=len(both),
         diverged=sum(arm[seed].diverged for seed in both),
         control_diverged=sum(control[seed].diverged for seed in both),
         both_diverged=sum(arm[seed].diverged and control[seed].diverged for seed in both),
-        censored=sum(bounded(arm[seed], a) or bounded(control[seed], c) for seed, a, c in pairs),
+        censored=sum(_bounded(arm[seed], a, metric) or _bounded(control[seed], c, metric) for seed, a, c in pairs),
     )
+
+
+def runs(
+    arm: Mapping[int, TrialRecord],
+    control: Mapping[int, TrialRecord],
+    metric: Metric,
+    *,
+    chance: float | None,
+    target: float | None,
+) -> Runs:
+    """Return the values of an arm and its control as runs that are not paired; see `pair` for the arguments.
+
+    A diverged trial counts as chance, or as the worst value of a trial that trained, of either arm, if that is worse:
+    that rule treats both arms alike, so that the permutation test stays exact. Without a trial that trained, nothing
+    is known of either arm. Metrics that only compare within an environment need one environment in all runs.
+    """
+    trained = [_measured(trials, metric, target) for trials in (arm, control)]
+    environments = {trial.environment for trials in (arm, control) for trial in trials.values()}
+    known = [value for values in trained for value in values.values()]
+    if not known or (metric.same_environment and len(environments) > 1):
+        trained, known = [{}, {}], []
+    values = [dict(each) for each in trained]
+    if chance is not None and known:
+        worst = min(chance, *known) if metric.better == "higher" else max(chance, *known)
+        for each, trials in zip(values, (arm, control), strict=True):
+            each |= {seed: worst for seed, trial in trials.items() if trial.diverged}
+    if not all(values):
+        values, trained = [{}, {}], [{}, {}]
+    ones, others = (dict(sorted(each.items())) for each in values)
+    return Runs(
+        seeds=tuple(ones),
+        control_seeds=tuple(others),
+        arm=tuple(ones.values()),
+        control=tuple(others.values()),
+        converged=Design(len(trained[0]), len(trained[1])),
+        finished=len(arm),
+        control_finished=len(control),
+        diverged=sum(trial.diverged for trial in arm.values()),
+        control_diverged=sum(trial.diverged for trial in control.values()),
+        both_diverged=0,
+        censored=sum(
+            _bounded(trials[seed], value, metric)
+            for trials, each in zip((arm, control), trained, strict=True)
+            for seed, value in each.items()
+        ),
+    )
+
+
+def _measured(trials: Mapping[int, TrialRecord], metric: Metric, target: float | None) -> dict[int, float]:
+    """Return the values of the trials that trained, by seed."""
+    values = {seed: metric.measure(trial, target) for seed, trial in trials.items() if not trial.diverged}
+    return {seed: value for seed, value in values.items() if value is not None}
+
+
+def _value(trial: TrialRecord, metric: Metric, target: float | None) -> float | None:
+    return math.nan if trial.diverged else metric.measure(trial, target)
+
+
+def _bounded(trial: TrialRecord, measured: float, metric: Metric) -> bool:
+    return metric.limit is not None and measured > metric.limit(trial)

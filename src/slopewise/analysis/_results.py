@@ -16,6 +16,7 @@ CautionId = Literal[
     "no-floor",
     "not-finite",
     "other-environment",
+    "unpaired",
     "lost-pairs",
     "identical",
     "no-spread",
@@ -41,22 +42,29 @@ class Caution:
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """Arm minus control on one metric, paired by seed.
+    """Arm minus control on one metric, paired by seed where the arms of a seed started alike.
 
     Attributes:
         arm, control, metric: Names of the arms and of the metric; `metric` is a key of `metrics_of`.
         title, unit, better, digits: Fields of the metric; `better` is "higher" or "lower".
         margin: Smallest difference of practical interest, in `unit`; None for a metric without one.
-        chance: Value of a diverged trial, or its partner's value if that is lower; None if pairs with a diverged trial
-            are left out.
+        chance: Value of a diverged trial, or its partner's value (without pairs, the worst value of all) if that is
+            worse; None if diverged trials are left out.
         tests: Number of contrasts that share the error rate in Holm's correction, one per arm but the control.
-        seeds: Seeds in which both have a value, ascending; never one in which both diverged.
-        arm_values, control_values, differences: Values per seed, in `unit`; differences = arm - control.
-        difference: Mean of the differences. None without pairs.
-        sd: Standard deviation of the differences (n - 1). None below two pairs.
-        interval: 95 % confidence interval of the mean difference (`mean_interval`). For accuracies, the standard
-            deviation counts as one test image at least. None below two pairs.
-        p: Two-sided exact sign-flip p value. None without pairs.
+        paired: True if arm and control are compared pair by pair. Else their runs have nothing in common: because the
+            study says so, or because the digests of some seed differ.
+        seeds: Seeds in which both have a value, ascending; never one in which both diverged. Without pairs, the seeds
+            of the arm's values.
+        control_seeds: Seeds of the control's values; those of the pairs, too.
+        arm_values, control_values: Values in these seeds, in `unit`.
+        differences: arm - control in each pair.
+        difference: Mean of the differences, or difference of the means. None without a value of either.
+        sd: Standard deviation of the differences (n - 1); without pairs, of the difference of a run of the arm and one
+            of the control. None below two pairs, or two runs of either arm.
+        interval: 95 % confidence interval of the mean difference (`mean_interval`, `difference_interval`). For
+            accuracies, the standard deviation counts as one test image at least. None where `sd` is.
+        p: Two-sided exact p value, of the sign-flip test or, without pairs, of the permutation test. None without
+            values.
         p_holm: p value after Holm's correction over the arms of this metric.
         verdict: Verdict by the rule in docs/statistics.md; without a margin never "no practical effect".
         negligible: True if the interval lies inside the margin and there are enough pairs to conclude that. Possible
@@ -64,17 +72,21 @@ class Contrast:
         correlation: Pearson correlation of the paired values, the gain from pairing. None where undefined.
         smallest_detectable: Effect that this number of seeds would show with 80 % power, in `unit`. None below
             `seeds_floor` pairs, which alone show no effect, however large.
-        seeds_needed: Number of seeds that would show an effect as large as the margin with 80 % power, at least
-            `seeds_floor`. None without a margin, below two pairs (`sd` is None), and above a million.
-        seeds_floor: Fewest pairs whose smallest possible p value survives the correction; 8 with 4 tests.
-        can_be_shown: True if some outcome of these pairs could be significant, given that other arms are.
-        converged: Number of pairs in which neither trial diverged.
-        finished: Number of seeds in which both trials finished, diverged or not.
-        diverged, control_diverged: Number of those seeds in which the arm's, or the control's, trial diverged.
-        both_diverged: Number of those seeds in which both diverged; they are no pairs.
+        seeds_needed: Number of seeds (without pairs, of runs of each arm) that would show an effect as large as the
+            margin with 80 % power, at least `seeds_floor`. None without a margin, where `sd` is None, and above a
+            million.
+        seeds_floor: Fewest pairs, or runs of each arm, whose smallest possible p value survives the correction; 8 pairs
+            or 5 runs with 4 tests.
+        can_be_shown: True if some outcome of these pairs or runs could be significant, given that other arms are.
+        converged, control_converged: Number of pairs in which neither trial diverged; without pairs, of the values of
+            trials that did not diverge.
+        finished, control_finished: Number of seeds in which both trials finished, diverged or not; without pairs, of
+            the finished trials of the arm and of the control.
+        diverged, control_diverged: Number of those trials of the arm, and of the control, that diverged.
+        both_diverged: Number of seeds in which both diverged; they are no pairs.
         divergence_bound, control_divergence_bound: Largest rate of divergence, as a fraction, that these trials do not
-            exclude (95 % confidence). None without a seed in which both trials finished.
-        censored: Number of pairs in which a value is only a bound, because the target was never reached.
+            exclude (95 % confidence). None without such trials.
+        censored: Number of pairs, or of runs, in which a value is only a bound, because the target was never reached.
         cautions: Reasons not to trust the verdict as it stands, starting with those about the whole study.
     """
 
@@ -113,6 +125,23 @@ class Contrast:
     control_divergence_bound: float | None
     censored: int
     cautions: tuple[Caution, ...] = ()
+    paired: bool = True
+    control_seeds: tuple[int, ...] = ()
+    control_finished: int = 0
+    control_converged: int = 0
+
+    @property
+    def size(self) -> int:
+        """Number of values of both arms."""
+        return len(self.seeds) + len(self.control_seeds)
+
+    @property
+    def basis(self) -> str:
+        """Number of values in words: "10 seeds", or "8 and 10 runs" if they are not paired."""
+        n, m = len(self.seeds), len(self.control_seeds)
+        if self.paired:
+            return f"{n} seed{'s' if n != 1 else ''}"
+        return f"{n} and {m} runs"
 
     @property
     def value_unit(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 
 from slopewise.analysis._cautions import too_few
-from slopewise.analysis._power import MOST_PAIRS
+from slopewise.analysis._power import MOST_PAIRS, Design
 from slopewise.analysis._results import CautionId, Contrast
 
 _OPENINGS = {
@@ -59,10 +59,10 @@ def verdict_words(contrast: Contrast) -> str:
 
 def _figures(contrast: Contrast) -> str:
     if contrast.difference is None:
-        return f"no seed gives both arms a figure for {contrast.title}"
+        lacking = "no seed gives both arms" if contrast.paired else "the runs do not give both arms"
+        return f"{lacking} a figure for {contrast.title}"
     digits = contrast.digits
-    n = len(contrast.seeds)
-    basis = [f"{n} seed{'s' if n > 1 else ''}"]
+    basis = [contrast.basis]
     if contrast.interval is not None:
         low, high = contrast.interval
         basis.insert(0, f"95 % interval {low:+z.{digits}f} to {high:+z.{digits}f}")
@@ -76,38 +76,45 @@ def _figures(contrast: Contrast) -> str:
 
 def _power(contrast: Contrast) -> str:
     n, unit, digits = len(contrast.seeds), contrast.unit, contrast.digits
-    if contrast.smallest_detectable is None:
-        few = too_few(n, contrast.seeds_floor, can_show=contrast.can_be_shown)
+    design = Design(n, None if contrast.paired else len(contrast.control_seeds))
+    if not design.enough(contrast.tests):
+        few = too_few(design, contrast.tests, can_show=contrast.can_be_shown)
         shown = few[0].upper() + few[1:]
+    elif contrast.smallest_detectable is None:
+        shown = "A single run has no interval, and can show nothing"
     else:
-        shown = f"{n} seeds show an effect of {contrast.smallest_detectable:.{digits}f} {unit} with 80 % power"
+        effect = f"{contrast.smallest_detectable:.{digits}f} {unit}"
+        shown = f"{contrast.basis} show an effect of {effect} with 80 % power"
     if contrast.margin is None or contrast.sd is None:
         return f"{shown}."
     needed = contrast.seeds_needed
-    if needed is not None and needed <= n:
+    if needed is not None and needed <= min(n, len(contrast.control_seeds) or n):
         return f"{shown}."
     seeds = f"more than {MOST_PAIRS:,}" if needed is None else f"{needed:,}"
-    return f"{shown}; one of {contrast.margin:g} {unit} needs {seeds} seeds."
+    each = "seeds" if contrast.paired else "runs of each"
+    return f"{shown}; one of {contrast.margin:g} {unit} needs {seeds} {each}."
 
 
 def _divergences(contrast: Contrast) -> list[str]:
     """Return sentences about diverged trials: their number, their value, and the rate that is not excluded."""
     counts = [(contrast.diverged, contrast.arm), (contrast.control_diverged, contrast.control)]
     who = " and ".join(f"{count} of {arm}" for count, arm in counts if count)
+    seeds = "seeds" if contrast.paired else "runs"
     if contrast.chance is None:
-        return [f"Seeds that diverged ({who}) are left out."] if who else []
+        return [f"{seeds.capitalize()} that diverged ({who}) are left out."] if who else []
     decided = contrast.verdict != "inconclusive"
     one, other = contrast.divergence_bound, contrast.control_divergence_bound
+    rates = f"{_percent(one)} of {contrast.arm} and {_percent(other)} of {contrast.control}"
+    of = f"{contrast.finished} {'' if contrast.paired else f'and {contrast.control_finished} '}{seeds}"
     if not who:
-        rate = f"divergence of up to {_percent(one)} of the trials of either arm is not excluded"
-        return [f"All {contrast.finished} seeds trained; {rate}."] if decided else []
-    counted = f"Of {contrast.finished} seeds, {who} diverged"
+        rate = f"{_percent(one)} of the trials of either arm" if contrast.paired else rates
+        return [f"All {of} trained; divergence of up to {rate} is not excluded."] if decided else []
+    counted = f"Of {of}, {who} diverged"
     if contrast.both_diverged < max(contrast.diverged, contrast.control_diverged):
         counted += f"; each counts as chance ({contrast.chance:.3g} {contrast.value_unit})"
     if contrast.both_diverged:
         counted += f"; the {_those(contrast.both_diverged)} nothing of {contrast.title.removeprefix('test ')}"
     if decided:
-        rates = f"{_percent(one)} of {contrast.arm} and {_percent(other)} of {contrast.control}"
         counted += f"; divergence of up to {rates} is not excluded"
     return [f"{counted}."]
 
@@ -123,7 +130,8 @@ def _percent(rate: float | None) -> str:
 def _censoring(contrast: Contrast) -> list[str]:
     if not contrast.censored:
         return []
-    of = f"{contrast.censored} of {len(contrast.seeds)} pairs"
+    runs = len(contrast.seeds) + len(contrast.control_seeds)
+    of = f"{contrast.censored} of {f'{len(contrast.seeds)} pairs' if contrast.paired else f'{runs} runs'}"
     return [f"The target was never reached in {of}; there one epoch beyond the end counts."]
 
 

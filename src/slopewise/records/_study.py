@@ -27,6 +27,8 @@ class StudyRecord:
         environments: Versions, CPU, operators and threads of every environment that trials ran in, by digest.
         trials: Finished and failed trials, in the plan's order; missing ones are absent.
         damaged: Names of stored items that are damaged; trials among them are absent from `trials`, too.
+        paired: True if the trials of a seed started alike in all arms, so that they are compared pair by pair; False
+            if seeds only number the runs of each arm.
     """
 
     arms: tuple[str, ...]
@@ -40,6 +42,7 @@ class StudyRecord:
     trials: tuple[TrialRecord, ...] = ()
     damaged: tuple[str, ...] = ()
     margin_chosen: bool | None = None
+    paired: bool = True
 
     @property
     def primary(self) -> MetricRecord:

@@ -13,7 +13,7 @@ from slopewise.report.study._verdicts import VERDICT_SYMBOLS
 from slopewise.report.study.charts import StudyCharts
 from slopewise.report.study.info._protocol import protocol
 from slopewise.report.study.info._slopes import slope_table
-from slopewise.report.study.info._study import StudyInfo, study_info
+from slopewise.report.study.info._study import StudyInfo, pairs_words, study_info
 
 STUDY_TEMPLATES = "slopewise.report.study"  # package of the templates
 
@@ -34,6 +34,7 @@ def study_context(info: StudyInfo, *, live: bool = False) -> dict[str, Any]:
         "sentence": sentence,
         "verdict_words": verdict_words,
         "symbols": VERDICT_SYMBOLS,
+        "pairs_words": pairs_words,
     }
 
 

@@ -16,7 +16,7 @@ from rich.text import Text
 from slopewise.analysis import Contrast, sentence, verdict_words
 from slopewise.drawing import count, interval, listing, number, plain, signed, spread
 from slopewise.records import StudyRecord
-from slopewise.report.study.info._study import StudyInfo, study_info
+from slopewise.report.study.info._study import StudyInfo, pairs_words, study_info
 from slopewise.support.terminal import words
 
 _WIDE = 104  # columns from which on a row needs one line only
@@ -77,7 +77,8 @@ def _notes(info: StudyInfo) -> list[str]:
     notes += [f"Caution: {caution.text}." for caution in analysis.cautions]
     if analysis.pairing.broken:
         notes.append(
-            f"The pairing is broken in seeds {listing(analysis.pairing.broken)}: do not trust their differences."
+            f"The pairing is broken in seeds {listing(analysis.pairing.broken)}: arms that did not start as the "
+            "control did are compared with it as unpaired runs."
         )
     if analysis.pairing.apart:
         notes.append(
@@ -115,7 +116,7 @@ def _table(info: StudyInfo, join: str) -> Table:
                 plain(number(arm.converged_score_mean, metric.digits)),
                 _difference(converged, join),
                 _verdict(converged, join) if converged.seeds else "",
-                count(len(converged.seeds), "pair"),
+                pairs_words(converged),
                 style="dim",
             )
     return table

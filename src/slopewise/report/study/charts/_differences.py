@@ -8,6 +8,7 @@ from slopewise.analysis import Contrast, verdict_words
 from slopewise.drawing import (
     Chart,
     chart_text,
+    count,
     interval,
     lane_figure,
     number,
@@ -15,6 +16,7 @@ from slopewise.drawing import (
     signed,
     spread_dots,
 )
+from slopewise.records import MetricRecord
 from slopewise.report.study._verdicts import VERDICT_SYMBOLS
 from slopewise.report.study.info._differences import DifferenceInfo, Lane, Seed, difference_info
 from slopewise.report.study.info._study import StudyInfo
@@ -24,7 +26,9 @@ _STRIP = 0.2  # share of the width of a strip at an edge, for seeds beyond the s
 
 
 def difference_chart(info: StudyInfo) -> Chart | None:
-    """Return the difference of every seed from the control, per arm, with mean and interval; None without a pair.
+    """Return the difference of every seed from the control, per arm, with mean and interval; None without any.
+
+    Runs that have no partners are shown as differences from the mean of the control's runs, beside those runs.
 
     A diverged trial counts as chance. If that is off the scale of the other seeds, its dot stands in a strip at the
     edge: on one scale with it, all others would shrink to a line.
@@ -42,27 +46,32 @@ def difference_chart(info: StudyInfo) -> Chart | None:
     study, metric, lanes = info.study, info.analysis.metric, differences.lanes
     unit = f"{metric.unit} of {metric.title}"
     styles = series_styles(study.arms, study.control)
-    figure = lane_figure([_label(lane.contrast) for lane in lanes], _LANE, top=24)
+    figure = lane_figure([_label(lane) for lane in lanes], _LANE, top=24)
     _axes(figure, differences, unit)
     for position, lane in enumerate(lanes):
-        colour = styles[lane.contrast.arm].colour
+        colour = styles[lane.arm].colour
         _ground(figure, position, differences.margin)
-        _dots(figure, position, lane, differences, colour)
-        _mean(figure, position + 0.76, lane.contrast, differences, colour, "all seeds")
+        _dots(figure, position, lane, differences, colour, metric)
+        values, trained = ("all seeds", "converged pairs") if differences.paired else ("all runs", "converged runs")
+        if lane.contrast:
+            _mean(figure, position + 0.76, lane.contrast, differences, colour, values)
         if lane.converged:
-            _mean(figure, position + 0.9, lane.converged, differences, colour, "converged pairs", hollow=True)
+            _mean(figure, position + 0.9, lane.converged, differences, colour, trained, hollow=True)
+    each = "seed" if differences.paired else "run"
     return Chart(
         "differences",
-        f"Difference in test {metric.title} from {study.control}, seed by seed",
-        f"Dot chart, one lane per arm: the difference of every seed from the control, in {unit}, with the mean and its "
-        "95 % interval.",
+        f"Difference in test {metric.title} from {study.control}, {each} by {each}",
+        f"Dot chart, one lane per arm: the difference of every {each} from the control, in {unit}, with the mean and "
+        "its 95 % interval.",
         figure,
-        ("seed", *(lane.contrast.arm for lane in lanes)),
+        (each, *(lane.arm for lane in lanes)),
         tuple((str(seed), *(_cell(seed, lane, info) for lane in lanes)) for seed in study.seeds),
     )
 
 
-def _label(contrast: Contrast) -> str:
+def _label(lane: Lane) -> str:
+    if (contrast := lane.contrast) is None:
+        return f"<b>{chart_text(lane.arm)}</b>  control<br>{count(len(lane.seeds), 'run')} about their mean"
     verdict = f"{VERDICT_SYMBOLS[contrast.verdict]} {verdict_words(contrast)}{'*' if contrast.cautions else ''}"
     diverged = f" · {contrast.diverged} of {contrast.finished} diverged" if contrast.diverged else ""
     figures = f"{signed(contrast.difference, contrast.digits)} {interval(contrast.interval, contrast.digits)}"
@@ -71,9 +80,10 @@ def _label(contrast: Contrast) -> str:
 
 def _cell(seed: int, lane: Lane, info: StudyInfo) -> str:
     difference = next((each.difference for each in lane.seeds if each.seed == seed), None)
-    arms = (lane.contrast.arm, info.study.control)
+    paired = lane.contrast is not None and lane.contrast.paired
+    arms = {lane.arm, *((info.study.control,) if paired else ())}
     diverged = any(trial.seed == seed and trial.arm in arms for trial in info.diverged)
-    return signed(difference, lane.contrast.digits) + (" (diverged)" if diverged else "")
+    return signed(difference, info.study.primary.digits) + (" (diverged)" if diverged else "")
 
 
 def _axes(figure: go.Figure, differences: DifferenceInfo, unit: str) -> None:
@@ -103,9 +113,10 @@ def _axis(differences: DifferenceInfo, difference: float) -> str:
     return "x2" if difference < differences.low else "x3" if difference > differences.high else "x"
 
 
-def _dots(figure: go.Figure, position: int, lane: Lane, differences: DifferenceInfo, colour: str) -> None:
+def _dots(
+    figure: go.Figure, position: int, lane: Lane, differences: DifferenceInfo, colour: str, metric: MetricRecord
+) -> None:
     """Draw every seed, to scale or in a box at the edge that gives the number of seeds in it."""
-    contrast = lane.contrast
     by_axis: dict[str, list[Seed]] = {"x": [], "x2": [], "x3": []}
     for seed in lane.seeds:
         by_axis[_axis(differences, seed.difference)].append(seed)
@@ -136,16 +147,20 @@ def _dots(figure: go.Figure, position: int, lane: Lane, differences: DifferenceI
                     "width": [2 if seed.diverged else 1 for seed in seeds],
                 },
             },
-            hovertext=[_hover(seed, contrast) for seed in seeds],
+            hovertext=[_hover(seed, metric) for seed in seeds],
             hoverinfo="text",
         )
 
 
-def _hover(seed: Seed, contrast: Contrast) -> str:
-    digits, unit = contrast.digits, contrast.value_unit
+def _hover(seed: Seed, metric: MetricRecord) -> str:
+    digits, unit = metric.digits, metric.value_unit
     diverged = "<br>diverged: counts as chance" if seed.diverged else ""
+    difference = f"{signed(seed.difference, digits)} {metric.unit}"
+    if seed.control_value is None:
+        value = f"{number(seed.arm_value, digits)} {unit}"
+        return f"run {seed.seed}: {value}<br>{difference} from the control’s mean{diverged}"
     return (
-        f"seed {seed.seed}: {signed(seed.difference, digits)} {contrast.unit}<br>"
+        f"seed {seed.seed}: {difference}<br>"
         f"arm {number(seed.arm_value, digits)} {unit}, control {number(seed.control_value, digits)} {unit}{diverged}"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slopewise.analysis import ArmSummary
+from slopewise.analysis import ArmSummary, Contrast
 from slopewise.report.study.info._study import StudyInfo
 
 
@@ -32,14 +32,17 @@ def cost_info(info: StudyInfo) -> CostInfo | None:
         (['relu', 'prelu_shared'], [0, 1, 2])
     """
     ratios = {
-        contrast.arm: {
-            seed: arm / control
-            for seed, arm, control in zip(contrast.seeds, contrast.arm_values, contrast.control_values, strict=True)
-            if control > 0
-        }
+        contrast.arm: _ratios(contrast)
         for contrast in info.analysis.secondary
         if contrast.metric == "seconds_per_step" and contrast.seeds
     }
     if not ratios:
         return None
     return CostInfo(tuple(arm for arm in info.analysis.arms if arm.cost_ratio is not None), ratios)
+
+
+def _ratios(contrast: Contrast) -> dict[int, float]:
+    """Return arm / control in each seed that both have."""
+    arm = dict(zip(contrast.seeds, contrast.arm_values, strict=True))
+    control = dict(zip(contrast.control_seeds, contrast.control_values, strict=True))
+    return {seed: time / control[seed] for seed, time in arm.items() if control.get(seed, 0) > 0}

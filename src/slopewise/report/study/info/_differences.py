@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from statistics import fmean
 
 from slopewise.analysis import Contrast
 from slopewise.report.study.info._study import StudyInfo
@@ -11,12 +12,20 @@ from slopewise.report.study.info._study import StudyInfo
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """Seed of one lane: the difference, the values behind it, and whether the arm or the control diverged."""
+    """Dot of one lane: a seed, or a run that has no partner.
+
+    Attributes:
+        seed: Seed of the trials, or number of the run.
+        difference: Difference from the control in the same seed; for a run, from the mean of the control's runs.
+        arm_value: Value of the arm.
+        control_value: Value of the control in the same seed; None for a run.
+        diverged: True if the arm's or the control's trial diverged; for a run, if it did itself.
+    """
 
     seed: int
     difference: float
     arm_value: float
-    control_value: float
+    control_value: float | None
     diverged: bool
 
 
@@ -25,12 +34,14 @@ class Lane:
     """One arm of the chart.
 
     Attributes:
-        contrast: Contrast over all pairs.
-        converged: Contrast over the pairs in which neither trial diverged; None if that is all of them, or none.
+        arm: Name of the arm.
+        contrast: Contrast over all values; None for the control, whose own runs are shown beside unpaired arms.
+        converged: Contrast without diverged trials; None if that is all of them, or none.
         seeds: Differences, in the contrast's order.
     """
 
-    contrast: Contrast
+    arm: str
+    contrast: Contrast | None
     converged: Contrast | None
     seeds: tuple[Seed, ...]
 
@@ -40,15 +51,17 @@ class DifferenceInfo:
     """Lanes of the chart, and its axis.
 
     Attributes:
-        lanes: Arms that have pairs.
+        lanes: Arms that have values.
         low, high: Ends of the part of the axis that is drawn to scale.
         margin: Smallest difference that matters.
+        paired: True if every lane holds differences within a seed.
     """
 
     lanes: tuple[Lane, ...]
     low: float
     high: float
     margin: float
+    paired: bool
 
     @property
     def below(self) -> bool:
@@ -62,7 +75,7 @@ class DifferenceInfo:
 
 
 def difference_info(info: StudyInfo) -> DifferenceInfo | None:
-    """Return the differences of a study; None if no arm has a pair.
+    """Return the differences of a study; None if no arm has a value beside the control.
 
     A diverged trial counts as chance, so its difference may be far from all others. The scale is as wide as the
     margin, the pairs without a diverged trial, and their intervals.
@@ -74,23 +87,45 @@ def difference_info(info: StudyInfo) -> DifferenceInfo | None:
         >>> [seed.diverged for seed in differences.lanes[0].seeds], differences.below
         ([True, False, False, False], True)
     """
-    analysis, control = info.analysis, info.study.control
+    analysis = info.analysis
     diverged = {arm: {trial.seed for trial in info.diverged if trial.arm == arm} for arm in info.study.arms}
-    converged = {contrast.arm: contrast for contrast in analysis.converged}
-    lanes = []
-    for contrast in analysis.primary:
-        if not contrast.seeds:
-            continue
-        either = diverged[contrast.arm] | diverged[control]
-        pairs = zip(contrast.seeds, contrast.differences, contrast.arm_values, contrast.control_values, strict=True)
-        without = converged.get(contrast.arm)
-        some = without is not None and 0 < len(without.seeds) < len(contrast.seeds)
-        seeds = tuple(Seed(seed, gap, arm, other, seed in either) for seed, gap, arm, other in pairs)
-        lanes.append(Lane(contrast, without if some else None, seeds))
+    lanes = tuple(_lanes([c for c in analysis.primary if c.seeds], analysis.converged, diverged))
     if not lanes:
         return None
     low, high = _scale(lanes, analysis.converged, analysis.margin)
-    return DifferenceInfo(tuple(lanes), low, high, analysis.margin)
+    paired = all(lane.contrast is not None and lane.contrast.paired for lane in lanes)
+    return DifferenceInfo(lanes, low, high, analysis.margin, paired)
+
+
+def _lanes(
+    contrasts: Sequence[Contrast], converged: Sequence[Contrast], diverged: Mapping[str, Set[int]]
+) -> Iterator[Lane]:
+    without = {contrast.arm: contrast for contrast in converged}
+    alone = [contrast for contrast in contrasts if not contrast.paired]
+    if alone:
+        values = dict(zip(alone[0].control_seeds, alone[0].control_values, strict=True))
+        control = alone[0].control
+        yield Lane(control, None, None, tuple(_runs(values, fmean(values.values()), diverged[control])))
+    for contrast in contrasts:
+        other = without.get(contrast.arm)
+        some = other is not None and 0 < other.size < contrast.size
+        yield Lane(contrast.arm, contrast, other if some else None, tuple(_dots(contrast, diverged)))
+
+
+def _dots(contrast: Contrast, diverged: Mapping[str, Set[int]]) -> Iterator[Seed]:
+    if not contrast.paired:
+        values = dict(zip(contrast.seeds, contrast.arm_values, strict=True))
+        yield from _runs(values, fmean(contrast.control_values), diverged[contrast.arm])
+        return
+    either = diverged[contrast.arm] | diverged[contrast.control]
+    pairs = zip(contrast.seeds, contrast.differences, contrast.arm_values, contrast.control_values, strict=True)
+    for seed, difference, arm, control in pairs:
+        yield Seed(seed, difference, arm, control, seed in either)
+
+
+def _runs(values: Mapping[int, float], mean: float, diverged: Set[int]) -> Iterator[Seed]:
+    for seed, value in values.items():
+        yield Seed(seed, value - mean, value, None, seed in diverged)
 
 
 def _scale(lanes: Sequence[Lane], converged: Sequence[Contrast], margin: float) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slopewise.analysis import Analysis, ArmSummary, Contrast, analyse
+from slopewise.drawing import count
 from slopewise.records import StudyRecord, TrialRecord
 from slopewise.report.study.info._alarms import AlarmRow, alarm_notes, alarm_rows
 from slopewise.report.study.info._damage import damage_note
@@ -83,12 +84,17 @@ def study_info(study: StudyRecord) -> StudyInfo:
     )
 
 
+def pairs_words(contrast: Contrast) -> str:
+    """Return the number of values of a contrast as tables show it: "9 pairs", or "9 and 8 runs"."""
+    return count(len(contrast.seeds), "pair") if contrast.paired else contrast.basis
+
+
 def _arm_rows(analysis: Analysis) -> tuple[ArmRow, ...]:
     primary = {contrast.arm: contrast for contrast in analysis.primary}
     converged = {contrast.arm: contrast for contrast in analysis.converged}
     rows = []
     for arm in analysis.arms:
         contrast, without = primary.get(arm.arm), converged.get(arm.arm)
-        fewer = contrast is not None and without is not None and len(without.seeds) < len(contrast.seeds)
+        fewer = contrast is not None and without is not None and without.size < contrast.size
         rows.append(ArmRow(arm, contrast, without if fewer else None))
     return tuple(rows)
