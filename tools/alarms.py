@@ -1,7 +1,7 @@
-"""The tables of alarms in docs/, written from the rules.
+"""The parts of docs/ that come from the rules of alarms: tables, and when each alarm is raised.
 
-python tools/alarms.py           # writes the tables, and the first draft of a page that is missing
-python tools/alarms.py --check   # fails if a table is not what this would write
+python tools/alarms.py           # writes these parts, and the first draft of a page that is missing
+python tools/alarms.py --check   # fails if a part is not what this would write
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from slopewise.recording.alarms import AlarmRule, rules, threshold_fields
 from slopewise.slopes import alarm_kind
 
 DOCS = Path(__file__).parents[1] / "docs"
-BEGIN, END = "<!-- tools/alarms.py writes this table: {} -->\n", "<!-- end of the table -->\n"
+BEGIN, END = "<!-- tools/alarms.py writes this: {} -->\n", "<!-- end -->\n"
 
 
 def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -36,6 +36,12 @@ def thresholds(chosen: Iterable[Field[Any]]) -> str:
     return table(("threshold", "default", "meaning"), rows)
 
 
+def condition(rule: AlarmRule[Any]) -> str:
+    """Return when a rule raises its alarm, with the table of its thresholds if it has any."""
+    sentence = f"It is raised when {rule.raised_when}.\n"
+    return f"{sentence}\n{thresholds(fields(rule))}" if fields(rule) else sentence
+
+
 def slopes_alone() -> str:
     """Return the table of the alarms that a checkpoint can raise."""
     rows = (
@@ -49,14 +55,13 @@ def number(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:f}".rstrip("0")
 
 
-def tables() -> dict[Path, dict[str, str]]:
-    """Return the tables of each page by name."""
-    of_rules = {page(rule): {f"thresholds of {rule.id}": thresholds(fields(rule))} for rule in rules() if fields(rule)}
+def parts() -> dict[Path, dict[str, str]]:
+    """Return the parts of each page by name."""
     shared = thresholds(each for each, _ in threshold_fields().values())
     return {
         DOCS / "alarms" / "README.md": {"alarms": alarms(), "thresholds": shared},
         DOCS / "inspect.md": {"alarms about slopes": slopes_alone()},
-        **of_rules,
+        **{page(rule): {f"condition of {rule.id}": condition(rule)} for rule in rules()},
     }
 
 
@@ -67,11 +72,8 @@ def page(rule: AlarmRule[Any]) -> Path:
 
 def draft(rule: AlarmRule[Any]) -> str:
     """Return the first draft of a page, with the sections that every page has."""
-    begin = BEGIN.format(f"thresholds of {rule.id}")
-    raised = f"{begin}{END}" if fields(rule) else "There is no threshold.\n"
+    begin = BEGIN.format(f"condition of {rule.id}")
     return f"""# {rule.id}
-
-It is raised when {rule.raised_when}.
 
 ## What it means
 
@@ -85,7 +87,7 @@ step 1: {rule.id} at LAYER: EVIDENCE
 
 ## When it is raised
 
-{raised}
+{begin}{END}
 ## What to do
 
 {rule.advice}
@@ -95,14 +97,14 @@ step 1: {rule.id} at LAYER: EVIDENCE
 
 
 def written(path: Path, named: dict[str, str]) -> str:
-    """Return a page with its tables as they are now."""
+    """Return a page with its parts as the rules have them now."""
     text = path.read_text(encoding="utf-8")
-    for name, rows in named.items():
+    for name, part in named.items():
         begin = BEGIN.format(name)
         before, mark, rest = text.partition(begin)
         if not mark or END not in rest:
-            raise SystemExit(f"{path.relative_to(DOCS.parent)}: no place for the table '{name}': add {begin}{END}")
-        text = f"{before}{begin}{rows}{END}{rest.partition(END)[2]}"
+            raise SystemExit(f"{path.relative_to(DOCS.parent)}: no place for '{name}': add {begin}{END}")
+        text = f"{before}{begin}{part}{END}{rest.partition(END)[2]}"
     return text
 
 
@@ -114,12 +116,12 @@ def main() -> None:
             if check:
                 raise SystemExit(f"docs/alarms/{rule.id}.md is missing: run python tools/alarms.py")
             page(rule).write_text(draft(rule), encoding="utf-8")
-    for path, named in tables().items():
+    for path, named in parts().items():
         text = written(path, named)
         if not check:
             path.write_text(text, encoding="utf-8")
         elif text != path.read_text(encoding="utf-8"):
-            raise SystemExit(f"{path.relative_to(DOCS.parent)}: a table is out of date: run python tools/alarms.py")
+            raise SystemExit(f"{path.relative_to(DOCS.parent)}: differs from the rules: run python tools/alarms.py")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Rules about the share of a layer's slopes that lies in a band: below 0, near 0, near 1, above 1."""
+"""Rules about the fraction of a layer's slopes in a band: below 0, near 0, near 1, above 1."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class BandRule(SlopeRule):
     """Base of the rules about a band.
 
     Attributes:
-        entered: True if slopes must have come into the band; a layer that began there then raises no alarm.
+        entered: True if slopes must have moved into the band: a layer that began there raises no alarm.
     """
 
     charts: ClassVar[tuple[Chart, ...]] = ("slopes",)
@@ -38,7 +38,7 @@ class BandRule(SlopeRule):
         """The band, in words."""
 
     def judge(self, layer: SlopeSample, past: Past[SlopeSample], /) -> Finding | None:
-        """Find fault with a layer of which enough slopes have been in the band for long enough."""
+        """Judge a layer by how many of its slopes are in the band, and for how long."""
         summary = layer.summary
         streak = past.streak(self._full(summary) and not (self.entered and self._full(past.first.summary)))
         if streak is None or streak.samples < self.patience:
@@ -47,7 +47,7 @@ class BandRule(SlopeRule):
         return Finding(streak.since, evidence)
 
     def from_slopes(self, summary: SlopeSummary, /) -> Concerned | None:
-        """Judge by the slopes alone: those that never moved began where they are."""
+        """Judge by the slopes alone. Slopes that never moved began in the band."""
         if not self._full(summary) or (self.entered and summary.untrained):
             return None
         return Concerned(self.inside(summary))

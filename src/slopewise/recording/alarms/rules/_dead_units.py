@@ -1,4 +1,4 @@
-"""Alarm dead-units: units of a call site that get no positive input and no gradient any more."""
+"""Alarm dead-units: units of a call site that no longer get a positive input or a gradient."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _LISTED = 8  # units that the evidence names
 
 
 class DeadUnits(SiteRule):
-    """Blames a call site of which enough units have been dead for long enough, each for itself."""
+    """Raise if enough units of a call site have been dead for long enough. Each unit has its own streak."""
 
     id = "dead-units"
-    raised_when = "at least the fraction `dead` of a site's units gets no positive input and no gradient"
+    raised_when = "at least the fraction `dead` of a site's units gets neither a positive input nor a gradient"
     advice = (
         "They seldom come back: only a change in the layers below can wake them. Lower the learning rate or warm it "
         "up, look at large negative biases, or give the units a negative slope: those of PReLU and LeakyReLU go on "
@@ -30,7 +30,7 @@ class DeadUnits(SiteRule):
     values: int = threshold(*VALUES)
 
     def judge(self, site: SiteSample, past: Past[SiteSample], /) -> Finding | None:
-        """Find fault with a site by the units whose streaks are long enough."""
+        """Judge a site by the units whose streaks are long enough."""
         streaks = past.streaks_of(site.dead, site.values)
         lasting = [
             unit for unit in site.dead if streaks[unit].samples >= self.patience and streaks[unit].values >= self.values

@@ -1,4 +1,4 @@
-"""Alarm linear-site: an activation whose inputs all lie where it is linear."""
+"""Alarm linear-site: an activation whose inputs all lie in a range where it is linear."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _LINEAR_BELOW = frozenset({"leaky_relu", "prelu"})
 
 
 class LinearSite(SiteRule):
-    """Blames a call site of which enough units have had inputs of one sign for long enough."""
+    """Raise if enough units of a call site have had inputs of one sign for long enough."""
 
     id = "linear-site"
-    raised_when = "at least the fraction `linear` of a site's units gets inputs of one sign, and is linear there"
+    raised_when = "at least the fraction `linear` of a site's units is linear, because its inputs have one sign"
     advice = (
-        "The activation bends nothing there: with the layers around it, it is one linear map. Look for an input of one "
-        "sign (after a sigmoid or a softplus, say), and for large biases."
+        "The activation and the layers around it are one linear map. Look for an input of one sign (after a sigmoid or "
+        "a softplus, for example), and for large biases."
     )
     rank = 60
     charts = ("always-positive",)
@@ -29,7 +29,7 @@ class LinearSite(SiteRule):
     values: int = threshold(*VALUES)
 
     def judge(self, site: SiteSample, past: Past[SiteSample], /) -> Finding | None:
-        """Find fault with a site by its units that learn: dead-units is about those without a gradient."""
+        """Judge a site by its units that get a gradient: dead-units covers the others."""
         stopped = set(site.zero_gradient or ())
         above = set(site.always_positive) - stopped if site.activation in _LINEAR_ABOVE else set()
         below = set(site.never_positive) - stopped if site.activation in _LINEAR_BELOW else set()

@@ -1,4 +1,4 @@
-"""Alarm not-finite: NaN or an infinity, and where it was first."""
+"""Alarm not-finite: NaN or infinity, with the first place."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from slopewise.recording.alarms._past import Past
 
 
 class NotFinite(RunRule):
-    """Blames the first place in the order of a step: weights before it, pre-activations, gradients, slopes after it.
+    """Raise at the first place in the order of a step: weights before it, pre-activations, gradients, slopes after it.
 
-    Among gradients the first is where the backward pass begins, which is the model's end.
+    The first gradient is that of the last layer, where the backward pass begins.
     """
 
     id = "not-finite"
     raised_when = "a number is NaN or infinite; the alarm names the first place"
     advice = (
-        "Look at the first place named: what comes after it is its echo. Lower the learning rate, clip gradients, and "
-        "check the input for NaN."
+        "Look at the first place named: the others follow from it. Lower the learning rate, clip gradients, and check "
+        "the input for NaN."
     )
     rank = 10
     charts = ("dead", "slopes", "gradients")
     meaning = "NaN or infinite: training has diverged"
 
     def judge(self, sample: Sample, past: Past[Sample], /) -> Finding | None:
-        """Find fault with the first place that is not finite."""
+        """Judge by the first place that is not finite."""
         weights = [layer.layer for layer in sample.layers if "weight" in layer.not_finite]
         sites = [site for site in sample.sites if site.not_finite]
         # An update of 0 is a GradScaler at work: it lets a fused optimizer leave out a step whose gradients overflowed.

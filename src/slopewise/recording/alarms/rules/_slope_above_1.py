@@ -1,4 +1,4 @@
-"""Alarm slope-above-1: a layer whose slopes have gone above 1."""
+"""Alarm slope-above-1: a layer whose slopes have risen above 1."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from slopewise.recording.alarms._shared import BAND_1
 
 
 class SlopeAbove1(BandRule):
-    """Blames a layer of which enough slopes are above 1."""
+    """Raise if enough slopes of a layer are above 1."""
 
     id = "slope-above-1"
     raised_when = "at least the fraction `above_1` of a layer's slopes is above 1 + `near_1`"

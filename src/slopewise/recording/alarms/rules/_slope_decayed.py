@@ -8,7 +8,7 @@ from slopewise.recording.alarms._past import Past
 
 
 class SlopeDecayed(SlopeRule):
-    """Blames a layer whose optimizer applies weight decay to its slopes."""
+    """Raise if an optimizer applies weight decay to the slopes of a layer."""
 
     id = "slope-decayed"
     raised_when = "the optimizer applies weight decay to slopes"
@@ -18,7 +18,7 @@ class SlopeDecayed(SlopeRule):
     setup = True
 
     def judge(self, layer: SlopeSample, past: Past[SlopeSample], /) -> Finding | None:
-        """Find fault with any decay, unless a learning rate of 0 holds the slopes on purpose."""
+        """Judge any decay a fault, unless a learning rate of 0 freezes the slopes on purpose."""
         decay = past.facts.decays.get(layer.layer)
         if decay is None or past.facts.rates.get(layer.layer) == 0:
             return None

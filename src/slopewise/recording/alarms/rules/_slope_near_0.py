@@ -9,7 +9,7 @@ from slopewise.recording.alarms._shared import BAND_0, MAJORITY
 
 
 class SlopeNear0(BandRule):
-    """Blames a layer of which enough slopes have come near 0."""
+    """Raise if enough slopes of a layer have come near 0."""
 
     id = "slope-near-0"
     raised_when = "at least the fraction `most` of a layer's slopes has come within `near_0` of 0"

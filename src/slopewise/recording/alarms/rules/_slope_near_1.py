@@ -9,7 +9,7 @@ from slopewise.recording.alarms._shared import BAND_1, MAJORITY
 
 
 class SlopeNear1(BandRule):
-    """Blames a layer of which enough slopes have come near 1."""
+    """Raise if enough slopes of a layer have come near 1."""
 
     id = "slope-near-1"
     raised_when = "at least the fraction `most` of a layer's slopes has come within `near_1` of 1"

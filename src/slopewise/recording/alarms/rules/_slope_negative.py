@@ -1,4 +1,4 @@
-"""Alarm slope-negative: a layer whose slopes have gone below 0."""
+"""Alarm slope-negative: a layer whose slopes have fallen below 0."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from slopewise.recording.alarms._shared import BAND_0
 
 
 class SlopeNegative(BandRule):
-    """Blames a layer of which enough slopes are below 0."""
+    """Raise if enough slopes of a layer are below 0."""
 
     id = "slope-negative"
     raised_when = "at least the fraction `negative` of a layer's slopes is below −`near_0`"

@@ -1,4 +1,4 @@
-"""Alarm slope-runaway: a slope that has moved so far in one step that it will soon be anywhere."""
+"""Alarm slope-runaway: a slope that has moved so far in one step that it is about to diverge."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slopewise.recording.alarms._past import Past
 
 
 class SlopeRunaway(SlopeRule):
-    """Blames a layer for its largest move of a slope in one step."""
+    """Raise if the largest move of a slope in one step is too large."""
 
     id = "slope-runaway"
     raised_when = "a slope moves by more than `runaway` in one step"
@@ -21,10 +21,10 @@ class SlopeRunaway(SlopeRule):
     rank = 30
     charts = ("slopes",)
 
-    runaway: float = threshold(0.06, "move of a slope in one step beyond which it runs away")
+    runaway: float = threshold(0.06, "largest ordinary move of a slope in one step")
 
     def judge(self, layer: SlopeSample, past: Past[SlopeSample], /) -> Finding | None:
-        """Find fault with a large move; not-finite is about one that is not finite."""
+        """Judge finite moves only; not-finite covers the others."""
         move = layer.update
         if move is None or not self.runaway < move < math.inf:
             return None

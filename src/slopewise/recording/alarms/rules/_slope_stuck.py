@@ -1,4 +1,4 @@
-"""Alarm slope-stuck: slopes that are exactly where they began, and nobody holds them there."""
+"""Alarm slope-stuck: slopes that have not moved at all, though they are not frozen on purpose."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from slopewise.recording.alarms._past import Past
 
 
 class SlopeStuck(SlopeRule):
-    """Blames a layer that does not learn its slopes, though they require gradients."""
+    """Raise if a layer does not learn its slopes, though they require gradients."""
 
     id = "slope-stuck"
-    raised_when = "a layer's slopes are exactly where they began for `stuck` samples"
+    raised_when = "a layer's slopes have exactly their initial values for `stuck` samples"
     advice = (
         "Most often the optimizer does not hold the slopes, or no gradient reaches them: print "
         "slopewise.param_groups(model, ...) to see which slopes there are."
@@ -21,10 +21,10 @@ class SlopeStuck(SlopeRule):
     charts = ("slopes",)
     meaning = "all slopes are exactly one number: no gradient reached them, or they are frozen or at a bound"
 
-    stuck: int = threshold(5, "samples after which a slope that has not moved is stuck")
+    stuck: int = threshold(5, "consecutive samples after which slopes that have not moved are stuck")
 
     def judge(self, layer: SlopeSample, past: Past[SlopeSample], /) -> Finding | None:
-        """Find fault with slopes that stand still, unless a learning rate of 0 holds them on purpose."""
+        """Judge slopes that do not move a fault, unless a learning rate of 0 freezes them on purpose."""
         fixed = past.facts.rates.get(layer.layer) == 0
         cause = _cause(layer) if layer.from_start == 0 and not fixed else ""
         streak = past.streak(bool(cause))
@@ -34,12 +34,12 @@ class SlopeStuck(SlopeRule):
         return Finding(streak.since, f"all {summary.count} at {summary.median:g}, where they began: {cause}")
 
     def from_slopes(self, summary: SlopeSummary, /) -> Concerned | None:
-        """Judge by exact equality, the one trace that slopes leave which never moved."""
+        """Judge by exact equality, the only trace in a checkpoint of slopes that never moved."""
         return Concerned(summary.count, summary.same) if summary.untrained else None
 
 
 def _cause(layer: SlopeSample) -> str:
-    """Return what holds slopes where they began; empty where somebody may want it so."""
+    """Return the reason why slopes do not move; empty if it may be intended."""
     if layer.update is None:
         return "no optimizer moves them"
     if not layer.gradient:

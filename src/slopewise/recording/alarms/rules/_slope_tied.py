@@ -1,4 +1,4 @@
-"""Alarm slope-tied: one PReLU at several places."""
+"""Alarm slope-tied: one PReLU at several call sites."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from slopewise.recording.alarms._past import Past
 
 
 class SlopeTied(SlopeRule):
-    """Blames a layer that several call sites share."""
+    """Raise if several call sites share a layer."""
 
     id = "slope-tied"
     raised_when = "one PReLU is applied at several places"
@@ -21,6 +21,6 @@ class SlopeTied(SlopeRule):
     setup = True
 
     def judge(self, layer: SlopeSample, past: Past[SlopeSample], /) -> Finding | None:
-        """Find fault with a layer that the monitor has seen at several places."""
+        """Judge a layer that the monitor has seen at several places a fault."""
         tie = past.facts.tied.get(layer.layer)
         return None if tie is None else Finding(past.step, tie)

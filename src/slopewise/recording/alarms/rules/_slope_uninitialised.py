@@ -1,4 +1,4 @@
-"""Alarm slope-uninitialised: slopes that nobody has set."""
+"""Alarm slope-uninitialised: slopes that were never initialised."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from slopewise.recording.alarms._past import Past
 
 
 class SlopeUninitialised(SlopeRule):
-    """Blames slopes that are larger, without the move of the first step, than any that is initialised or trained."""
+    """Raise if a slope, before the first sampled step, is larger than any initial or trained value."""
 
     id = "slope-uninitialised"
-    raised_when = f"a slope was beyond ±{LARGEST:g} when watching began"
+    raised_when = f"a slope was beyond ±{LARGEST:g} before the first sampled step"
     advice = (
-        "Load slopes, or call reset_parameters() of each PReLU: transformers' from_pretrained leaves those that a "
-        "checkpoint lacks as memory happens to be."
+        "Load slopes, or call reset_parameters() of each PReLU: transformers' from_pretrained leaves slopes that a "
+        "checkpoint lacks uninitialised."
     )
     rank = 20
     charts = ("slopes",)
     setup = True
 
     def judge(self, layer: SlopeSample, past: Past[SlopeSample], /) -> Finding | None:
-        """Find fault with a layer's first sample."""
+        """Judge a layer by its first sample."""
         if not past.begins:
             return None
         furthest = max(layer.summary.minimum, layer.summary.maximum, key=abs)

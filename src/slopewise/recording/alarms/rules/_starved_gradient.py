@@ -1,4 +1,4 @@
-"""Alarm starved-gradient: layers below some place that get next to nothing of the gradient above it."""
+"""Alarm starved-gradient: layers that get almost no gradient, compared with those above them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _ABOVE = 3  # layers that give a median: a new head alone, with weights near 0, 
 
 
 class StarvedGradient(RunRule):
-    """Blames the highest layer up to which everything from the input on is starved."""
+    """Raise at the highest layer up to which all layers from the input on are starved."""
 
     id = "starved-gradient"
-    raised_when = "below some layer, gradients over weights are less than `starved` of those above"
+    raised_when = "up to some layer, gradients over weights are less than `starved` times those above it"
     advice = (
-        "The layers below learn next to nothing. Normalise, add shortcuts, or initialise with slopewise.init.kaiming; "
+        "The layers below learn almost nothing. Normalise, add shortcuts, or initialise with slopewise.init.kaiming; "
         "a larger negative slope passes more gradient."
     )
     rank = 50
@@ -28,10 +28,9 @@ class StarvedGradient(RunRule):
     patience: int = threshold(*PATIENCE)
 
     def judge(self, sample: Sample, past: Past[Sample], /) -> Finding | None:
-        """Find fault with the highest starved layer.
+        """Judge by the highest starved layer.
 
-        A sample with a norm that is not finite leaves the question open: the layers that are left are no measure of
-        all.
+        A sample with a norm that is not finite is not judged, because the other layers say little about the whole.
         """
         if any(layer.not_finite for layer in sample.layers):
             return None
