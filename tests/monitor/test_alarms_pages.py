@@ -1,6 +1,9 @@
 """Every alarm has a page, and what pages say of thresholds is so."""
 
 import re
+import runpy
+import shutil
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -53,3 +56,15 @@ def test_the_table_of_all():
     assert re.findall(r"^\| \[([\w-]+)\]\(\1\.md\) \|", text, re.MULTILINE) == list(ALARM_IDS)
     assert table(text) == DEFAULTS
     assert {path.stem for path in (ROOT / "docs" / "alarms").glob("*.md")} == {*ALARM_IDS, "README"}
+
+
+def test_the_tool_that_writes_the_pages_notices_a_stale_sentence(tmp_path, monkeypatch):
+    for folder in ("docs", "tools"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    monkeypatch.setattr(sys, "argv", ["alarms.py", "--check"])
+    runpy.run_path(str(tmp_path / "tools" / "alarms.py"), run_name="__main__")
+    page = tmp_path / "docs" / "alarms" / "dead-units.md"
+    text = page.read_text(encoding="utf-8")
+    page.write_text(text.replace("It is raised when at least", "It is raised if about"), encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"dead-units\.md: differs from the rules"):
+        runpy.run_path(str(tmp_path / "tools" / "alarms.py"), run_name="__main__")
