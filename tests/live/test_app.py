@@ -198,7 +198,7 @@ def test_pages_load_nothing_from_elsewhere(client: TestClient) -> None:
 def test_a_folder_that_is_gone_or_empty_is_said_to_be(tmp_path: Path) -> None:
     folder = tmp_path / "runs"
     client = TestClient(make_app(folder), base_url="http://localhost")
-    assert "The folder is not there" in client.get("/").text
+    assert "The folder does not exist" in client.get("/").text
     folder.mkdir()
     assert "Nothing here yet" in TestClient(make_app(folder), base_url="http://localhost").get("/").text
 

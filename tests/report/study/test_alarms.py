@@ -26,4 +26,4 @@ def test_the_page_has_them_with_advice_or_says_that_there_are_none() -> None:
     page = render_html(WILD)
     assert "<code>slope-runaway</code>" in page
     assert "Lower the learning rate" in page
-    assert "No trial raised one." in render_html(CALM)
+    assert "No trial raised an alarm." in render_html(CALM)

@@ -52,7 +52,7 @@ def test_every_alarm_has_its_place_its_evidence_its_advice_and_its_page(parse):
 def test_without_alarms_it_says_so(parse):
     text = " ".join(parse(render_watch_html(small(alarms=False))).text.split())
     assert "No alarms." in text
-    assert "Nothing that was looked for was found in 12 samples." in text
+    assert "No alarm was raised in 12 samples." in text
 
 
 def test_says_how_it_ended_what_was_not_seen_and_what_it_took(parse):
@@ -67,7 +67,7 @@ def test_says_how_it_ended_what_was_not_seen_and_what_it_took(parse):
 def test_every_site_and_layer_is_in_the_tables_of_the_latest_state(parse):
     recording = small()
     text = parse(render_watch_html(recording)).text
-    latest = text[text.index("As each was last seen") :]
+    latest = text[text.index("Each row shows the latest sample") :]
     sample = recording.samples[-1]
     for name in (*(x.site for x in sample.sites), *(x.layer for x in sample.slopes), *(x.layer for x in sample.layers)):
         assert name in latest

@@ -126,7 +126,7 @@
   // ---- Requests
   function showLost(words) {
     lostAt ??= new Date();
-    connection.textContent = `${words} since ${clock(lostAt)}. What is shown is from before; trying again.`;
+    connection.textContent = `${words} since ${clock(lostAt)}. The page shows the state before that; trying again.`;
   }
 
   function showConnected() {
@@ -150,7 +150,7 @@
         tag = answer.headers.get("ETag") || "";
       }
       if (answer.ok || answer.status === 304) showConnected();
-      else if (answer.status === 404) showLost("This run is not in the folder any more,");
+      else if (answer.status === 404) showLost("This run is no longer in the folder,");
       else showLost(`slopewise watch answers with an error (${answer.status}; its terminal says more)`);
     } catch (error) {
       if (!(error instanceof TypeError) && error.name !== "TimeoutError" && error.name !== "AbortError") throw error;
