@@ -45,7 +45,7 @@ def test_runs_are_found_by_what_they_hold(folder: Path, client: TestClient) -> N
 
 def test_too_large_a_folder_is_said_to_be(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("slopewise.live._folder._MOST", 3)
-    assert "too much below this folder" in TestClient(make_app(folder), base_url="http://localhost").get("/").text
+    assert "too much to search all of it" in TestClient(make_app(folder), base_url="http://localhost").get("/").text
 
 
 def test_the_listing_leads_to_every_run(client: TestClient) -> None:
