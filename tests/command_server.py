@@ -8,15 +8,22 @@ status, one line on stdout.
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import os
+import pkgutil
 import runpy
 import sys
 from pathlib import Path
 
 # Those that cost most. None of them may start a thread: a fork has none but its own.
-HEAVY = ("lightning_fabric", "sklearn.datasets", "sqlalchemy", "slopewise.study._outlook", "slopewise.cli")
+HEAVY = (
+    "lightning_fabric",
+    "sklearn.datasets",
+    "sqlalchemy",
+    "slopewise.study:preflight",
+    "slopewise.study:run_trial",
+    "slopewise.cli",
+)
 
 
 def become(request: dict[str, object]) -> None:
@@ -48,6 +55,6 @@ def serve() -> dict[str, object]:
 
 if __name__ == "__main__":
     for name in HEAVY:
-        importlib.import_module(name)
+        pkgutil.resolve_name(name)
     gc.freeze()  # a fork's end would visit all that was loaded, which costs more than its command
     become(serve())

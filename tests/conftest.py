@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -17,6 +17,7 @@ import torch
 from hypothesis import settings
 
 from slopewise.optim import set_shared_gradient
+from slopewise.support import _once
 
 # Machines differ in speed: how long an example takes says nothing about the code.
 settings.register_profile("slopewise", deadline=None)
@@ -135,6 +136,27 @@ def cli(tmp_path: Path, command_server: Callable[[], CommandServer]) -> Callable
         )
 
     return run
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Mapping[str, str]], None]:
+    """Make entry points known, as an installed package does."""
+
+    def write(group: str, entries: Mapping[str, str]) -> None:
+        folder = tmp_path / "site" / "installed-1.0.dist-info"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: installed\nVersion: 1.0\n")
+        lines = (f"{name} = {value}" for name, value in entries.items())
+        (folder / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines]) + "\n")
+        monkeypatch.syspath_prepend(folder.parent)
+
+    return write
+
+
+@pytest.fixture
+def as_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget which warnings were given: they come once per process."""
+    monkeypatch.setattr(_once, "_given", set())
 
 
 @pytest.fixture

@@ -10,16 +10,13 @@ from torch import nn
 
 import slopewise as sw
 from slopewise import errors, functional
-from slopewise.support import _once
 from slopewise.testing import synthetic_study
 
 X, R = torch.randn(6, 4), torch.randn(6, 4)
 MEAN, VAR, WEIGHT, BIAS = torch.randn(4), torch.rand(4) + 0.5, torch.randn(4), torch.randn(4)
 
 
-@pytest.fixture(autouse=True)
-def new_process(monkeypatch):
-    monkeypatch.setattr(_once, "_given", set())
+pytestmark = pytest.mark.usefixtures("as_new_process")
 
 
 @pytest.mark.parametrize("slope", [0.5, torch.tensor([0.1, 0.2, 0.3, 0.4])], ids=["number", "tensor"])

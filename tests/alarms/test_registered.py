@@ -2,8 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Iterator
-from importlib.metadata import EntryPoint
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,6 @@ from slopewise.recording.alarms import (
     unregister,
 )
 from slopewise.slopes import MEANINGS, alarms
-from slopewise.support import _registry
 from slopewise.testing import synthetic_recording
 
 SUMMARY = SlopeSummary(4, 4, 0.1, 0.2, 0.25, 0.3, 0.4, 0.26, 0, 0, 0, 0, None, rounded=False)
@@ -136,9 +134,8 @@ def test_a_file_tells_what_a_reader_without_the_rule_needs(tmp_path: Path) -> No
         Alarm("slope-lov", "act", 1, 1, "low")
 
 
-def test_an_installed_package_brings_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = EntryPoint("slope-low", f"{__name__}:INSTALLED", "slopewise.alarms")
-    monkeypatch.setattr(_registry, "entry_points", lambda group: [entry] if group == entry.group else [])
+def test_an_installed_package_brings_a_rule(install: Callable[..., None]) -> None:
+    install("slopewise.alarms", {"slope-low": f"{__name__}:INSTALLED"})
     assert [alarm.id for alarm in judge(SAMPLES)] == ["slope-low"]
 
 

@@ -7,9 +7,17 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from slopewise.bench import Measurement, answers, judge, print_findings, print_measurements, run_jobs, short_jobs
+from slopewise.bench import (
+    TARGETS,
+    Measurement,
+    answers,
+    judge,
+    print_findings,
+    print_measurements,
+    run_jobs,
+    short_jobs,
+)
 from slopewise.bench._machine import caches
-from slopewise.bench._targets import TARGETS
 
 
 def prelu(size="64x64x32x32", ours=(1.0, 1.0, 1.0), **case):

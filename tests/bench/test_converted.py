@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 import slopewise.nn as swnn
-from slopewise.bench import CONVERTED
+from slopewise.bench import CONVERTED, FUSED, FUSED_LOW_MEMORY, PRELU, RELU, UNFUSED
 from slopewise.bench._converted import _without_torchvision_of_another_torch, images_and_labels, variants
-from slopewise.bench._models import FUSED, FUSED_LOW_MEMORY, PRELU, RELU, UNFUSED
 from slopewise.bench._networks import training_step
 
 SITES = 17  # of a ResNet-18: one after the first convolution, two in each of eight blocks

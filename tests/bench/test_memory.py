@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from slopewise import ops
+from slopewise.bench import CONVOLUTIONS, FUSED, FUSED_LOW_MEMORY, PRELU, RELU
 from slopewise.bench._memory import peak_bytes, saved_bytes, step_bytes
-from slopewise.bench._models import CONVOLUTIONS, FUSED, FUSED_LOW_MEMORY, PRELU, RELU
 from slopewise.bench._networks import batch_of, seeded
 
 

@@ -5,8 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from slopewise.bench import NETWORKS, build
-from slopewise.bench._models import CONVOLUTIONS, FUSED, FUSED_LOW_MEMORY, PRELU, RELU, UNFUSED
+from slopewise.bench import CONVOLUTIONS, FUSED, FUSED_LOW_MEMORY, NETWORKS, PRELU, RELU, UNFUSED, build
 from slopewise.bench._networks import batch_of, seeded, training_step
 from slopewise.study.models import resnet20
 

@@ -8,7 +8,7 @@ from torch import nn
 
 import slopewise as sw
 from slopewise.export import ExportError, ExportWarning, export_model
-from slopewise.export.runtimes import RUNTIMES, OpenVINO, _base
+from slopewise.export.runtimes import RUNTIMES, Loaded, OpenVINO
 
 
 class Net(nn.Module):
@@ -75,7 +75,7 @@ class Rough(OpenVINO):
 
     def load(self, exported):
         program = exported.program().module()
-        return _base.Loaded(lambda call: [program(*call.args)], lambda call: [1.4 * program(*call.args)])
+        return Loaded(lambda call: [program(*call.args)], lambda call: [1.4 * program(*call.args)])
 
 
 def test_a_rough_default_precision_is_a_warning_and_no_refusal(tmp_path, monkeypatch):

@@ -85,15 +85,7 @@ def test_with_bounds_the_slope_outside_still_gets_its_gradient():
     assert layer.weight.grad.item() == -2
 
 
-@pytest.fixture
-def unwarned(monkeypatch):
-    """As in a new process, nobody has been warned."""
-    from slopewise.support import _once
-
-    monkeypatch.setattr(_once, "_given", set())
-
-
-def test_param_groups_only_reads_and_a_call_sets_it(unwarned):
+def test_param_groups_only_reads_and_a_call_sets_it(as_new_process):
     model = torch.nn.Sequential(
         sw.PReLU(), sw.PReLU(3), torch.nn.PReLU(), sw.BatchNormPReLU1d(3, num_parameters=1), sw.PReLU()
     )

@@ -9,11 +9,10 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
-import typer
 
 from slopewise.errors import StoreWarning
 from slopewise.records import TRIAL_PARTS
@@ -144,17 +143,20 @@ def test_who_ends_a_command_does_not_wait_for_a_lock(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from slopewise.cli._study import _run
-
-    def end(*_: object, **__: object) -> None:
-        raise signalled
+    from slopewise.cli import app
 
     rest(store)
     monkeypatch.setattr(_sqlite, "_WAIT", 0.1)
-    monkeypatch.setattr(Study, "run", end)
-    with locked(tmp_path / FILE, "BEGIN EXCLUSIVE", seconds=3600), pytest.raises(typer.Exit) as ended:
-        _run(Study(SPEC), tmp_path, (), engine="local", workers=None, retry_failed=False)
-    assert ended.value.exit_code == (130 if signalled is KeyboardInterrupt else 143)
+    with ExitStack() as stack:
+
+        def end(*_: object, **__: object) -> None:
+            stack.enter_context(locked(tmp_path / FILE, "BEGIN EXCLUSIVE", seconds=3600))
+            raise signalled
+
+        monkeypatch.setattr(Study, "run", end)
+        command = ["run", "--arms", ",".join(ARMS), "--seeds", "4", "--out", str(tmp_path)]
+        status = app(command, standalone_mode=False)
+    assert status == (130 if signalled is KeyboardInterrupt else 143)
     assert "the same command goes on" in capsys.readouterr().err
 
 

@@ -1,35 +1,25 @@
 """Extensions by name."""
 
 import sys
-from importlib.metadata import EntryPoint
+from collections.abc import Callable, Mapping
 
 import pytest
 
 from slopewise.errors import EngineError, SpecError, look_up
-from slopewise.support import Registry, _registry
+from slopewise.support import Registry
+
+Install = Callable[[str, Mapping[str, str]], None]
 
 
-@pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Entry points of installed packages, as name and value."""
-    entries: dict[str, str] = {}
-
-    def entry_points(group: str) -> list[EntryPoint]:
-        return [EntryPoint(name, value, group) for name, value in entries.items()]
-
-    monkeypatch.setattr(_registry, "entry_points", entry_points)
-    return entries
-
-
-def test_an_installed_package_brings_an_extension_that_is_loaded_on_use(installed: dict[str, str]) -> None:
-    installed.update(tau="math:tau", broken="no_such_module:x", own="math:pi")
+def test_an_installed_package_brings_an_extension_that_is_loaded_on_use(install: Install) -> None:
+    install("example.numbers", {"tau": "math:tau", "broken": "no_such_module:x", "own": "math:pi"})
     numbers = Registry("example.numbers", {"own": 1.0})
     assert numbers.names() == ("own", "broken", "tau")
     assert numbers.find("own") == 1.0
     assert round(numbers.find("tau"), 3) == 6.283
     with pytest.raises(ImportError, match=r"no_such_module:x \(example.numbers\) cannot be imported: ModuleNotFound"):
         numbers.find("broken")
-    del installed["broken"]
+    install("example.numbers", {"tau": "math:tau", "own": "math:pi"})
     assert [round(number, 3) for _, number in numbers.items()] == [1.0, 6.283]
     assert "tau" in numbers
     assert "broken" not in numbers
@@ -55,14 +45,14 @@ def test_what_was_registered_can_be_removed() -> None:
             numbers.unregister(name)
 
 
-def test_no_installed_package_is_imported_to_list_names(installed: dict[str, str]) -> None:
-    installed["late"] = "this:d"
+def test_no_installed_package_is_imported_to_list_names(install: Install) -> None:
+    install("example.numbers", {"late": "this:d"})
     assert Registry("example.numbers", {}).names() == ("late",)
     assert "this" not in sys.modules
 
 
-def test_users_are_told_which_names_there_are(installed: dict[str, str]) -> None:
-    installed.update(tau="math:tau", broken="no_such_module:x")
+def test_users_are_told_which_names_there_are(install: Install) -> None:
+    install("example.numbers", {"tau": "math:tau", "broken": "no_such_module:x"})
     numbers = Registry("example.numbers", {"one": 1.0})
     assert look_up(numbers, "one", SpecError, place="number 'one'") == 1
     with pytest.raises(SpecError, match=r"^unknown number 'tan'; did you mean 'tau'\? \(known: one, broken, tau\)$"):

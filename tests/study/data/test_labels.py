@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slopewise.errors import DataError
-from slopewise.study.data._labels import class_numbers
+from slopewise.study.data import class_numbers
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=20))

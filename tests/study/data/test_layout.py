@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from slopewise.errors import DataError
-from slopewise.study.data._layout import channels_first, find_layout
+from slopewise.study.data import channels_first, find_layout
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from slopewise.study.data._base import ImageData as ImageData
     from slopewise.study.data._base import Images as Images
     from slopewise.study.data._base import RawData as RawData
+    from slopewise.study.data._labels import class_numbers as class_numbers
+    from slopewise.study.data._layout import channels_first as channels_first
+    from slopewise.study.data._layout import find_layout as find_layout
     from slopewise.study.data._load import load_data as load_data
     from slopewise.study.data._load import read_data as read_data
     from slopewise.study.data._reader import ImageReader as ImageReader
@@ -33,6 +36,8 @@ __getattr__ = importer(
     {
         "_augment": ("Augment",),
         "_base": ("ImageData", "Images", "RawData"),
+        "_labels": ("class_numbers",),
+        "_layout": ("channels_first", "find_layout"),
         "_load": ("load_data", "read_data"),
         "_reader": ("ImageReader",),
         "_stored": ("StoredImages",),
