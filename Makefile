@@ -20,13 +20,14 @@ test: $(VENV)/.dev $(VENV)/.kernels $(VENV)/.system ## set up, then every test, 
 test-fast: $(VENV)/.dev $(VENV)/.kernels ## the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
-lint: $(VENV)/.dev ## ruff, ruff format --check, mypy, the contract of the rooms
+lint: $(VENV)/.dev ## ruff, ruff format --check, mypy, the contracts of rooms and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python tools/rooms.py --check
 	$(BIN)/python tools/prose.py
 	$(BIN)/python tools/alarms.py --check
+	$(BIN)/python tools/private_imports.py
 	PYTHONPATH=. $(BIN)/lint-imports --no-logo
 
 bench: $(VENV)/.dev $(VENV)/.kernels ## every benchmark; tables on the screen, JSON in benchmarks/results
