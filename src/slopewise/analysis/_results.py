@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from slopewise.records import MetricRecord
+from slopewise.records import MetricRecord, value_unit
 
 Verdict = Literal["helps", "hurts", "no practical effect", "inconclusive"]
 CautionId = Literal[
@@ -145,8 +145,8 @@ class Contrast:
 
     @property
     def value_unit(self) -> str:
-        """Unit of the values: "%" where differences are points, else `unit`."""
-        return "%" if self.unit == "points" else self.unit
+        """Unit of the values, as `slopewise.records.value_unit` gives it."""
+        return value_unit(self.unit)
 
 
 @dataclass(frozen=True, slots=True)

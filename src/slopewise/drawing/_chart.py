@@ -35,6 +35,10 @@ class Chart:
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
 
+    def keep_view(self) -> None:
+        """Let the figure keep the part that its reader has zoomed to when an open page draws it anew."""
+        self.figure.layout.uirevision = self.key
+
 
 def base_figure(height: int = 320) -> go.Figure:
     """Return an empty figure in the style of the page."""

@@ -15,6 +15,7 @@ from slopewise.records._scores import Part as Part
 from slopewise.records._scores import ScoreRecord as ScoreRecord
 from slopewise.records._scores import classification_metrics as classification_metrics
 from slopewise.records._scores import metrics_in as metrics_in
+from slopewise.records._scores import value_unit as value_unit
 from slopewise.records._study import ArmCounts as ArmCounts
 from slopewise.records._study import StudyCounts as StudyCounts
 from slopewise.records._study import StudyRecord as StudyRecord

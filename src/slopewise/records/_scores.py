@@ -59,8 +59,18 @@ class MetricRecord:
 
     @property
     def value_unit(self) -> str:
-        """Unit of a score in print: "%" where differences are points, else `unit`."""
-        return "%" if self.unit == "points" else self.unit
+        """Unit of a score in print, as `value_unit` gives it."""
+        return value_unit(self.unit)
+
+
+def value_unit(unit: str) -> str:
+    """Return the unit of values whose differences have a unit: values are in percent if differences are in points.
+
+    Example:
+        >>> value_unit("points"), value_unit("nats")
+        ('%', 'nats')
+    """
+    return "%" if unit == "points" else unit
 
 
 @dataclass(frozen=True, slots=True)

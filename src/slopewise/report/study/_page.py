@@ -41,11 +41,9 @@ def study_context(info: StudyInfo, *, live: bool = False) -> dict[str, Any]:
 def write_html(study: StudyRecord, path: str | os.PathLike[str]) -> Path:
     """Write the page of a study: one file that needs no network, no server and no other file.
 
-    The file is written beside its place and then moved there, so that it appears whole or not at all.
-
     Args:
         study: Records so far; the page of a partial study says what is missing.
-        path: File to write; an existing one is replaced.
+        path: File to write. It appears whole or not at all; an existing one is replaced.
 
     Returns:
         The path.

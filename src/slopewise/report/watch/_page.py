@@ -22,18 +22,16 @@ def watch_context(recording: Recording, *, live: bool = False) -> dict[str, Any]
     sections = watch_charts(recording)
     if live:
         for chart in (chart for section in sections for chart in section.charts):
-            chart.figure.layout.uirevision = chart.key
+            chart.keep_view()
     return {"info": watch_info(recording), "recording": recording, "sections": sections}
 
 
 def write_watch_html(recording: Recording, path: str | os.PathLike[str]) -> Path:
     """Write the page of a watched run: one file that needs no network, no server and no other file.
 
-    The file is written beside its place and then moved there, so that it appears whole or not at all.
-
     Args:
         recording: Recording of a run that has ended, or of one that goes on.
-        path: File to write; an existing one is replaced.
+        path: File to write. It appears whole or not at all; an existing one is replaced.
 
     Returns:
         The path.

@@ -41,7 +41,22 @@ class Images(Protocol):
         """Return the number N of images."""
 
 
-class NormalisedImages:
+class _PickledAsArrays:
+    """Base of classes whose tensors are pickled as NumPy arrays.
+
+    PyTorch pickles tensors for other processes through files in /dev/shm, which is small in containers.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value.numpy() if isinstance(value, Tensor) else value for name, value in self.__dict__.items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(
+            (name, torch.from_numpy(value) if isinstance(value, np.ndarray) else value) for name, value in state.items()
+        )
+
+
+class NormalisedImages(_PickledAsArrays):
     """Stored images, or the selection of an index, normalised on access.
 
     The pixels of an image are gathered from the store, converted to float32, reduced by the mean of their channel and
@@ -70,12 +85,6 @@ class NormalisedImages:
         chosen = index if self._index is None else self._index[index]
         return self._pixels.tensor[chosen].to(torch.float32).sub(self._mean).div_(self._deviation)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return _without_tensors(self.__dict__)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(_with_tensors(state))
-
 
 @dataclass(frozen=True)
 class RawData:
@@ -99,7 +108,7 @@ class RawData:
 
 
 @dataclass(frozen=True)
-class ImageData:
+class ImageData(_PickledAsArrays):
     """Data of a trial: float32 images of zero mean and unit deviation per channel, and targets of the kind `kind`.
 
     `classes` are the names that the kind of targets has (see `TargetKind`); `flip` is True if a mirrored image still
@@ -119,12 +128,6 @@ class ImageData:
     notes: tuple[str, ...] = ()
     reading: str = ""
     kind: TargetKind = "labels"
-
-    def __getstate__(self) -> dict[str, Any]:
-        return _without_tensors(self.__dict__)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(_with_tensors(state))
 
     @property
     def in_channels(self) -> int:
@@ -153,12 +156,3 @@ class ImageData:
             f"{part}_by_class": torch.bincount(labels[torch.arange(len(labels))], minlength=len(self.classes)).tolist()
             for part, labels in parts.items()
         }
-
-
-# PyTorch pickles tensors for other processes through files in /dev/shm, which is small in containers.
-def _without_tensors(state: dict[str, Any]) -> dict[str, Any]:
-    return {name: value.numpy() if isinstance(value, Tensor) else value for name, value in state.items()}
-
-
-def _with_tensors(state: dict[str, Any]) -> dict[str, Any]:
-    return {name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for name, value in state.items()}

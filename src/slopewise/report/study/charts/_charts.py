@@ -49,5 +49,5 @@ class StudyCharts:
 
     def _ready(self, chart: Chart | None) -> Chart | None:
         if chart and self._live:
-            chart.figure.layout.uirevision = chart.key
+            chart.keep_view()
         return chart
