@@ -267,9 +267,9 @@ def test_bench_as_json(cli: Cli) -> None:
     assert len(result["answers"]) == 5
     assert result["facts"]["cpu_operators"]["reason"]
     step = next(m for m in result["measurements"] if m["question"] == "training step")
-    said = re.match(r"PReLU costs (\d+\.\d\d) of ReLU here", result["answers"][0])
-    assert said
-    assert float(said[1]) == pytest.approx(step["ratio_to_base"]["slopewise fused"][0], abs=0.006)
+    answer = re.match(r"PReLU costs (\d+\.\d\d) of ReLU here", result["answers"][0])
+    assert answer
+    assert float(answer[1]) == pytest.approx(step["ratio_to_base"]["slopewise fused"][0], abs=0.006)
     assert {m["question"] for m in result["measurements"]} == {
         "training step", "prelu", "batch_norm_prelu", "bytes saved for backward", "peak resident memory",
     }  # fmt: skip

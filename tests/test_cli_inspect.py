@@ -46,9 +46,9 @@ def test_json_is_one_strict_object_with_the_slopes(cli: Cli, tmp_path: Path) -> 
     save_file(model.state_dict(), tmp_path / "x.safetensors")
     ended = cli("inspect", "x.safetensors", "--json", "--init", "0.25")
     assert (ended.returncode, ended.stderr) == (0, "")
-    found = json.loads(ended.stdout, parse_constant=pytest.fail)
-    assert (found["file"], found["key"], found["alarms"], found["not_taken"]) == ("x.safetensors", "", 1, [])
-    fused, prelu = found["layers"]
+    fields = json.loads(ended.stdout, parse_constant=pytest.fail)
+    assert (fields["file"], fields["key"], fields["alarms"], fields["not_taken"]) == ("x.safetensors", "", 1, [])
+    fused, prelu = fields["layers"]
     assert (fused["entry"], fused["certainty"], fused["values"][:3]) == ("0.bn.slope", "certain", [0.25, None, 0.25])
     assert fused["alarms"] == [{"kind": "not finite", "slopes": 1, "value": None}]
     assert (prelu["layer"], prelu["shape"], prelu["dtype"], prelu["certainty"]) == ("2", [4], "float32", "likely")
@@ -124,16 +124,16 @@ def test_a_recording_as_json_is_one_strict_object(cli: Cli, tmp_path: Path) -> N
     recording = recorded(tmp_path / "run.jsonl")
     ended = cli("inspect", "run.jsonl", "--json", "--fail-on-alarm")
     assert (ended.returncode, ended.stderr) == (1, "")
-    found = json.loads(ended.stdout, parse_constant=pytest.fail)
-    assert (found["file"], found["samples"], found["alarms"]) == ("run.jsonl", 12, len(recording.alarms))
-    assert found["header"] == {"model": "SyntheticNet", "every": 50, "started": 1.75e9, "name": "synthetic"}
-    assert [(a["id"], a["where"], a["advice"]) for a in found["raised"]] == [
+    fields = json.loads(ended.stdout, parse_constant=pytest.fail)
+    assert (fields["file"], fields["samples"], fields["alarms"]) == ("run.jsonl", 12, len(recording.alarms))
+    assert fields["header"] == {"model": "SyntheticNet", "every": 50, "started": 1.75e9, "name": "synthetic"}
+    assert [(a["id"], a["where"], a["advice"]) for a in fields["raised"]] == [
         (a.id, a.where, ADVICE[a.id]) for a in recording.alarms
     ]
-    assert found["latest"]["step"] == 551
-    assert len(found["latest"]["sites"]) == 4
-    assert found["latest"]["layers"][2]["gradient"] is None  # NaN
-    assert found["end"]["step"] == 600
+    assert fields["latest"]["step"] == 551
+    assert len(fields["latest"]["sites"]) == 4
+    assert fields["latest"]["layers"][2]["gradient"] is None  # NaN
+    assert fields["end"]["step"] == 600
 
 
 def test_what_fits_one_kind_of_file_only_is_refused_for_the_other(cli: Cli, tmp_path: Path) -> None:

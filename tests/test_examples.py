@@ -36,7 +36,7 @@ def run(path):
 
 def numbers(pattern, output):
     """For each line that matches, the number or the list of numbers at its end."""
-    return [ast.literal_eval(found) for found in re.findall(rf"{pattern}[^:]*: +(.+)", output)]
+    return [ast.literal_eval(text) for text in re.findall(rf"{pattern}[^:]*: +(.+)", output)]
 
 
 def shared_slope(output):
@@ -68,11 +68,11 @@ def slope_per_channel(output):
     assert "PReLU(num_parameters=3)" in output
     assert "input (8, 3, 32, 32) -> output (8, 3, 32, 32), slopes (3,)" in output
     (before,), (after, final) = numbers("slopes before", output), numbers("slopes after", output)
-    wanted = [-0.1, 0.1, 0.6]
+    expected = [-0.1, 0.1, 0.6]
     assert before == [0.25] * 3
     # As for a shared slope, but each channel has a third of the elements that the loss is a mean of.
-    assert after == pytest.approx([0.25 + (slope - 0.25) / 3 for slope in wanted], abs=0.005)
-    assert final == pytest.approx(wanted, abs=1e-3)
+    assert after == pytest.approx([0.25 + (slope - 0.25) / 3 for slope in expected], abs=0.005)
+    assert final == pytest.approx(expected, abs=1e-3)
 
 
 def fused_residual_net(output):
@@ -100,7 +100,7 @@ def export(output):
     assert output.count("  input   images (batch, 3, 16, 16)") == output.count("  output  logits (batch, 4)") == 2
     assert "PReLU   2 nodes; slopes (1, 16, 1, 1), (1, 1, 1, 1)" in output
     assert output.count("batch 16 (the example): ") == output.count("batch 17: ") == 2
-    relative = [float(found) for found in re.findall(r"relative ([\d.e+-]+)$", output, re.MULTILINE)]
+    relative = [float(text) for text in re.findall(r"relative ([\d.e+-]+)$", output, re.MULTILINE)]
     assert len(relative) == 6
     assert max(relative) <= 1e-5
     (noise,) = re.findall(r"signal to noise ([\d.]+) dB", output)
@@ -128,7 +128,7 @@ def swap_into_your_model(output):
     assert -0.3 < least < 0 < greatest < 0.3
     ((first, last),) = numbers("loss before", output)
     assert last < first / 2
-    relative = [float(found) for found in re.findall(r"relative ([\d.e+-]+)$", output, re.MULTILINE)]
+    relative = [float(text) for text in re.findall(r"relative ([\d.e+-]+)$", output, re.MULTILINE)]
     assert len(relative) == 3
     assert max(relative) <= 1e-5
 
@@ -162,9 +162,9 @@ def lightning(output):
     assert "block1.bn" in page(output)
     (folder,) = re.findall(r"--logdir (.+)", output)
     (run,) = Path(folder).iterdir()
-    found = scalars(run)
-    assert found["slopewise/dead_max"] == found["slopewise_layers/slope/block1.bn"] == list(range(1, 88, 10))
-    assert "loss" in found
+    logged = scalars(run)
+    assert logged["slopewise/dead_max"] == logged["slopewise_layers/slope/block1.bn"] == list(range(1, 88, 10))
+    assert "loss" in logged
     (table,) = re.findall(r"as a table: (.+)", output)
     assert "slopewise/dead_max" in Path(table).read_text(encoding="utf-8").splitlines()[0]
 

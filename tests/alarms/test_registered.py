@@ -105,8 +105,8 @@ def test_a_rule_that_fails_is_left_out_and_the_others_go_on() -> None:
         register(rule)
     judgement = Judge()
     with warnings.catch_warnings(record=True, action="always") as caught:
-        found = [alarm.id for sample in SAMPLES for alarm in judgement.see(sample)]
-    assert found == ["slope-low"]
+        ids = [alarm.id for sample in SAMPLES for alarm in judgement.see(sample)]
+    assert ids == ["slope-low"]
     assert [str(warning.message) for warning in caught] == [
         "alarm rule 'broken' failed and judges nothing more: ZeroDivisionError: by zero",
         "alarm rule 'wordy' failed and judges nothing more: TypeError: judge must return a Finding or None, got 'low'",

@@ -21,8 +21,8 @@ def test_alarms_are_counted_by_arm_and_kind_with_the_earliest_in_full() -> None:
         ("relu", 1): (AlarmRecord("dead-units", "act3", 7, 7, "z"),),
     }
     trials = tuple(replace(trial, alarms=raised.get((trial.arm, trial.seed), ())) for trial in study.trials)
-    found = analyse(replace(study, trials=trials)).alarms
-    assert found == (
+    summaries = analyse(replace(study, trials=trials)).alarms
+    assert summaries == (
         ArmAlarm("relu", "dead-units", (1,), ("act3",), 7, 1, "z"),
         ArmAlarm("elu", "dead-units", (0, 2), ("act2", "act1"), 40, 2, "8 of 16"),
         ArmAlarm("elu", "linear-site", (2,), ("act1",), 5, 2, "y"),

@@ -222,12 +222,12 @@ def test_a_figure_that_is_no_number_counts_as_missing_and_is_named(name, value):
         )
         for put in (value, None)
     )
-    found, expected = analyse(broken), analyse(missing)
-    assert f"{name} of elu, seed 2, is {value}" in found.cautions[-1].text
-    assert dataclasses.replace(found, cautions=()).arms == expected.arms
-    for one, other in zip(found.primary + found.secondary, expected.primary + expected.secondary, strict=True):
+    analysis, expected = analyse(broken), analyse(missing)
+    assert f"{name} of elu, seed 2, is {value}" in analysis.cautions[-1].text
+    assert dataclasses.replace(analysis, cautions=()).arms == expected.arms
+    for one, other in zip(analysis.primary + analysis.secondary, expected.primary + expected.secondary, strict=True):
         assert dataclasses.replace(one, cautions=()) == dataclasses.replace(other, cautions=())
-    json.dumps(dataclasses.asdict(found), allow_nan=False)
+    json.dumps(dataclasses.asdict(analysis), allow_nan=False)
 
 
 def elsewhere(study: StudyRecord, arm: str, seeds: range, facts: dict[str, str]) -> StudyRecord:

@@ -37,7 +37,7 @@ def test_pitman_1937_by_hand():
 def test_counts_every_split(arm, control):
     pooled, n = arm + control, len(arm)
     scaled = [len(pooled) * sum(pooled[i] for i in s) - n * sum(pooled) for s in combinations(len(pooled), n)]
-    assert permutation_p(arm, control) == sum(abs(each) >= abs(scaled[0]) for each in scaled) / len(scaled)
+    assert permutation_p(arm, control) == sum(abs(difference) >= abs(scaled[0]) for difference in scaled) / len(scaled)
 
 
 def combinations(items: int, size: int):
@@ -47,7 +47,7 @@ def combinations(items: int, size: int):
 @given(small, small, st.sampled_from([(360, 0), (1000, 95), (7, 1e6)]))
 def test_rounding_cannot_change_p(arm, control, grid):
     steps, base = grid
-    noisy = [[base + 100 * (value / steps) for value in each] for each in (arm, control)]
+    noisy = [[base + 100 * (value / steps) for value in values] for values in (arm, control)]
     assert permutation_p(*noisy) == permutation_p(arm, control)
 
 

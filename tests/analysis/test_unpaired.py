@@ -76,9 +76,9 @@ def test_arms_that_did_not_start_alike_are_compared_as_unpaired(digest):
     elu, prelu = analyse(replace(record, trials=trials)).primary
     assert (elu.paired, prelu.paired) == (False, True)
     assert elu.p == permutation_p(elu.arm_values, elu.control_values)
-    (caution,) = (each for each in elu.cautions if each.id == "unpaired")
+    (caution,) = (item for item in elu.cautions if item.id == "unpaired")
     assert caution.brief == "elu and relu did not start alike in seeds 2, 4, so that no runs are paired"
-    assert not [each for each in prelu.cautions if each.id == "unpaired"]
+    assert not [item for item in prelu.cautions if item.id == "unpaired"]
     assert all(not c.paired for c in analyse(replace(record, trials=trials)).secondary if c.arm == "elu")
 
 

@@ -35,9 +35,9 @@ def verdicts(*measurements):
     return {finding.target.words: finding.holds for finding in judge(measurements)}
 
 
-def shown(print_them, things, width=140):
+def shown(print_them, items, width=140):
     stream = io.StringIO()
-    print_them(things, Console(file=stream, width=width, color_system=None))
+    print_them(items, Console(file=stream, width=width, color_system=None))
     return stream.getvalue()
 
 
@@ -113,18 +113,18 @@ def test_answers_are_one_sentence_a_question():
 
 
 def test_json_has_medians_and_quartiles_of_ratios():
-    found = json.loads(json.dumps(prelu(ours=(1.2, 1.3, 1.4)).to_json()))
-    assert found["median"]["slopewise prelu"] == 1.3
-    assert found["ratio_to_base"]["slopewise prelu"] == [1.3, 1.25, 1.35]
-    assert (found["base"], found["rounds"], found["unit"]) == ("F.relu", 3, "s")
+    fields = json.loads(json.dumps(prelu(ours=(1.2, 1.3, 1.4)).to_json()))
+    assert fields["median"]["slopewise prelu"] == 1.3
+    assert fields["ratio_to_base"]["slopewise prelu"] == [1.3, 1.25, 1.35]
+    assert (fields["base"], fields["rounds"], fields["unit"]) == ("F.relu", 3, "s")
     assert judge([prelu()])[0].to_json()["holds"] is True
 
 
 def test_jobs_are_announced_and_done_in_order():
-    said, done = [], []
+    announced, done = [], []
     jobs = [(word, lambda word=word: done.append(word) or [prelu(word)]) for word in ("1x1x1x1", "2x2x2x2")]
-    assert [m.case["size"] for m in run_jobs(jobs, said.append)] == done == ["1x1x1x1", "2x2x2x2"]
-    assert said == ["1/2 1x1x1x1", "2/2 2x2x2x2"]
+    assert [m.case["size"] for m in run_jobs(jobs, announced.append)] == done == ["1x1x1x1", "2x2x2x2"]
+    assert announced == ["1/2 1x1x1x1", "2/2 2x2x2x2"]
 
 
 def test_the_short_form_asks_all_three_benchmarks():

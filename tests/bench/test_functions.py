@@ -28,9 +28,9 @@ def inputs(count, layout, dtype):
     return [t.to(DTYPES[dtype], memory_format=LAYOUTS[layout]).double() for t in tensors]
 
 
-def close(found, expected, dtype):
+def close(actual, expected, dtype):
     scale = max(expected.abs().max().item(), 1.0)
-    torch.testing.assert_close(found.double(), expected, rtol=0, atol=TOLERANCE[dtype] * scale)
+    torch.testing.assert_close(actual.double(), expected, rtol=0, atol=TOLERANCE[dtype] * scale)
 
 
 @pytest.mark.parametrize("slopes", ["shared", "per channel"])
@@ -41,10 +41,10 @@ def test_prelu_candidates_compute_prelu_and_its_gradients(layout, dtype, slopes)
     gradients = torch.autograd.grad(expected, (x, slope), grad)
     candidates = prelu_candidates(SIZE, layout, dtype, slopes, compiled=False)
     for name in ("F.prelu", "slopewise prelu"):
-        found = candidates[name]["forward"]()
-        assert found.dtype == DTYPES[dtype]
-        assert found.is_contiguous(memory_format=LAYOUTS[layout])
-        close(found, expected.detach(), dtype)
+        output = candidates[name]["forward"]()
+        assert output.dtype == DTYPES[dtype]
+        assert output.is_contiguous(memory_format=LAYOUTS[layout])
+        close(output, expected.detach(), dtype)
         for name_of_pass in ("backward", "backward", "both"):  # the graph serves again and again
             for a, b in zip(candidates[name][name_of_pass](), gradients, strict=True):
                 close(a, b, dtype)
@@ -77,14 +77,14 @@ def test_batch_norm_candidates_compute_the_same(layout, dtype, residual):
     for name, by_pass in candidates.items():
         relu = name == "BatchNorm+ReLU(inplace)"
         expected = summed.relu() if relu else torch.where(summed > 0, summed, slope[:, None, None] * summed)
-        wanted = leaves if relu else [*leaves, slope]
-        gradients = torch.autograd.grad(expected, wanted, grad, retain_graph=True)
+        inputs_of_gradients = leaves if relu else [*leaves, slope]
+        gradients = torch.autograd.grad(expected, inputs_of_gradients, grad, retain_graph=True)
         close(by_pass["forward"](), expected.detach(), dtype)
         for name_of_pass in ("backward", "backward", "both"):
-            found = by_pass[name_of_pass]()
-            assert len(found) == len(gradients)
+            actual = by_pass[name_of_pass]()
+            assert len(actual) == len(gradients)
             if dtype == "float32":  # bfloat16 signs near 0 differ from float64's
-                for a, b in zip(found, gradients, strict=True):
+                for a, b in zip(actual, gradients, strict=True):
                     close(a, b, dtype)
 
 
@@ -100,9 +100,9 @@ def test_a_job_measures_every_candidate_in_every_pass():
         sizes=[SIZE], layouts=["contiguous"], dtypes=["float32"], slopes=["shared"], residuals=[], compiled=False,
         rounds=2,
     )  # fmt: skip
-    found = measure()
-    assert [m.case["pass"] for m in found] == ["forward", "backward", "both"]
-    for measurement in found:
+    measurements = measure()
+    assert [m.case["pass"] for m in measurements] == ["forward", "backward", "both"]
+    for measurement in measurements:
         assert measurement.base == "F.relu"
         assert {"F.prelu", "slopewise prelu", "copy"} < measurement.values.keys()
         assert all(len(times) == 2 and min(times) > 0 for times in measurement.values.values())

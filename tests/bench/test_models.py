@@ -36,8 +36,8 @@ def test_with_slope_0_every_variant_is_the_relu_network(network, layout):
     x = images(layout)
     expected = learn(model_of(network, RELU, 0.0, layout), x)
     for variant in PRELUS:
-        found = learn(model_of(network, variant, 0.0, layout), x)
-        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9, msg=lambda text, v=variant: f"{v}: {text}")
+        actual = learn(model_of(network, variant, 0.0, layout), x)
+        torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9, msg=lambda text, v=variant: f"{v}: {text}")
 
 
 @pytest.mark.parametrize("network", NETWORKS)

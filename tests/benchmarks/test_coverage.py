@@ -105,6 +105,6 @@ def test_the_true_differences_are_true(benchmark):
         for shift in (-0.5, 0.5):
             arm, control = shape.accuracies(rng, 20_000, 1, 10, shift)
             lost = np.isnan(arm) & np.isnan(control)
-            values = [np.where(np.isnan(each), shapes.CHANCE, each) for each in (arm, control)]
+            values = [np.where(np.isnan(scores), shapes.CHANCE, scores) for scores in (arm, control)]
             d = (values[0] - values[1])[~lost]
             assert d.mean() == pytest.approx(shape.truth(shift), abs=4 * d.std() / np.sqrt(d.size))

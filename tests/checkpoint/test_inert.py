@@ -79,9 +79,9 @@ def net() -> nn.Module:
 def test_tensors_beside_any_objects(tmp_path: Path, save: str) -> None:
     for name, item in OBJECTS.items():
         SAVE[save]({"extra": item, "more": [item, {"k": item}], "model": net().state_dict()}, tmp_path / "x.pt")
-        found = load_state_dict(tmp_path / "x.pt")
-        assert list(found) == list(net().state_dict()), name
-        assert all(torch.equal(found[key], tensor) for key, tensor in net().state_dict().items()), name
+        tensors = load_state_dict(tmp_path / "x.pt")
+        assert list(tensors) == list(net().state_dict()), name
+        assert all(torch.equal(tensors[key], tensor) for key, tensor in net().state_dict().items()), name
 
 
 class Runs:
@@ -138,9 +138,9 @@ def test_a_pickled_module_is_its_state_dict(tmp_path: Path, save: str) -> None:
         (tmp_path / "x.pt").write_bytes(pickle.dumps(content))
     else:
         SAVE[save](content, tmp_path / "x.pt")
-    found = load_state_dict(tmp_path / "x.pt")
-    assert list(found) == list(model.state_dict())
-    assert all(torch.equal(found[key], tensor) for key, tensor in model.state_dict().items())
+    tensors = load_state_dict(tmp_path / "x.pt")
+    assert list(tensors) == list(model.state_dict())
+    assert all(torch.equal(tensors[key], tensor) for key, tensor in model.state_dict().items())
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))
@@ -153,10 +153,10 @@ def test_arrays_of_a_plain_pickle_are_tensors(tmp_path: Path, protocol: int) -> 
         "bn.mask": np.array([True, False]),
     }
     (tmp_path / "x.pdparams").write_bytes(pickle.dumps(arrays, protocol=protocol))
-    found = load_state_dict(tmp_path / "x.pdparams")
-    assert list(found) == list(arrays)
+    tensors = load_state_dict(tmp_path / "x.pdparams")
+    assert list(tensors) == list(arrays)
     for name, array in arrays.items():
-        assert torch.equal(found[name], torch.from_numpy(array.astype(array.dtype.newbyteorder("="))))
+        assert torch.equal(tensors[name], torch.from_numpy(array.astype(array.dtype.newbyteorder("="))))
 
 
 def test_every_sort_of_tensor(tmp_path: Path) -> None:
@@ -177,13 +177,13 @@ def test_every_sort_of_tensor(tmp_path: Path) -> None:
     torch.save(tensors | {"sparse": torch.eye(2).to_sparse()}, tmp_path / "x.pt")
     checkpoint = read_checkpoint(tmp_path / "x.pt")
     assert checkpoint.left_out == {"sparse": "a sparse tensor"}
-    found = checkpoint.tensors
-    assert list(found) == list(tensors)
+    read = checkpoint.tensors
+    assert list(read) == list(tensors)
     for name, tensor in tensors.items():
-        assert (found[name].dtype, found[name].stride()) == (tensor.dtype, tensor.stride())
-        assert torch.equal(found[name].to(torch.complex64), tensor.detach().to(torch.complex64)), name
-    found["memory"].zero_()
-    assert not found["view"].any()  # one memory, as in the file
+        assert (read[name].dtype, read[name].stride()) == (tensor.dtype, tensor.stride())
+        assert torch.equal(read[name].to(torch.complex64), tensor.detach().to(torch.complex64)), name
+    read["memory"].zero_()
+    assert not read["view"].any()  # one memory, as in the file
 
 
 def test_a_share_of_a_sharded_tensor_is_refused(tmp_path: Path) -> None:

@@ -19,20 +19,20 @@ def net() -> nn.Module:
     return nn.Sequential(sw.ConvBNPReLU(3, 4), nn.Conv2d(4, 6, 1), nn.PReLU(6))
 
 
-def same(found: dict[str, torch.Tensor], model: nn.Module, *, ordered: bool = True) -> None:
+def same(tensors: dict[str, torch.Tensor], model: nn.Module, *, ordered: bool = True) -> None:
     expected = model.state_dict()
-    assert (list(found) if ordered else sorted(found)) == (list(expected) if ordered else sorted(expected))
+    assert (list(tensors) if ordered else sorted(tensors)) == (list(expected) if ordered else sorted(expected))
     for name, tensor in expected.items():
-        assert torch.equal(found[name], tensor)
-        assert found[name].device.type == "cpu"
+        assert torch.equal(tensors[name], tensor)
+        assert tensors[name].device.type == "cpu"
 
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_state_dict_of_torch_save(tmp_path: Path, zipped: bool) -> None:
     torch.save(net().state_dict(), tmp_path / "x.bin", _use_new_zipfile_serialization=zipped)
-    found = read_checkpoint(tmp_path / "x.bin")
-    assert found.key == ""
-    same(found.tensors, net())
+    checkpoint = read_checkpoint(tmp_path / "x.bin")
+    assert checkpoint.key == ""
+    same(checkpoint.tensors, net())
 
 
 @pytest.mark.parametrize("name", ["x.safetensors", "renamed.pt"])
@@ -101,9 +101,9 @@ def test_finds_the_state_dict_and_says_where(tmp_path: Path, key: str) -> None:
     model = net()
     saved = NESTED[key](model)
     torch.save(saved, tmp_path / "x.ckpt")
-    found = read_checkpoint(tmp_path / "x.ckpt")
-    assert found.key == key
-    same(found.tensors, model)
+    checkpoint = read_checkpoint(tmp_path / "x.ckpt")
+    assert checkpoint.key == key
+    same(checkpoint.tensors, model)
 
 
 BESIDE = {
@@ -120,9 +120,9 @@ BESIDE = {
 @pytest.mark.parametrize("what", BESIDE)
 def test_other_tensors_beside_a_state_dict_are_none(tmp_path: Path, what: str) -> None:
     torch.save(BESIDE[what](net()), tmp_path / "x.pt")
-    found = read_checkpoint(tmp_path / "x.pt")
-    assert found.key == "state_dict"
-    same(found.tensors, net())
+    checkpoint = read_checkpoint(tmp_path / "x.pt")
+    assert checkpoint.key == "state_dict"
+    same(checkpoint.tensors, net())
 
 
 def test_what_is_beside_can_be_picked_by_its_key(tmp_path: Path) -> None:
@@ -152,16 +152,16 @@ def tied() -> nn.Module:
 
 def test_names_that_safetensors_left_out_are_read(tmp_path: Path) -> None:
     save_model(tied(), str(tmp_path / "x.safetensors"))
-    found = load_state_dict(tmp_path / "x.safetensors")
-    assert sorted(found) == sorted(tied().state_dict())
-    assert found["1.weight"] is found["3.weight"] is found["4.0.weight"]
+    tensors = load_state_dict(tmp_path / "x.safetensors")
+    assert sorted(tensors) == sorted(tied().state_dict())
+    assert tensors["1.weight"] is tensors["3.weight"] is tensors["4.0.weight"]
 
 
 def test_one_tensor_is_one_in_memory(tmp_path: Path) -> None:
     torch.save(tied().state_dict(), tmp_path / "x.pt")
-    found = load_state_dict(tmp_path / "x.pt")
-    assert len({found[name].data_ptr() for name in ("1.weight", "3.weight", "4.0.weight")}) == 1
-    assert found["0.weight"].data_ptr() != found["2.weight"].data_ptr()
+    tensors = load_state_dict(tmp_path / "x.pt")
+    assert len({tensors[name].data_ptr() for name in ("1.weight", "3.weight", "4.0.weight")}) == 1
+    assert tensors["0.weight"].data_ptr() != tensors["2.weight"].data_ptr()
 
 
 def test_a_key_picks_one_of_several(tmp_path: Path) -> None:

@@ -174,8 +174,8 @@ def test_modules_of_any_class_are_told_by_what_they_compute(act, kind, slope):
     assert not conversion.rewritten
     assert conversion.proof.output.relative < 1e-6
     assert conversion.proof.gradient.relative < 1e-6
-    wanted = net[4](F.leaky_relu(net[2](F.leaky_relu(net[0](X), slope)), 0.1))
-    torch.testing.assert_close(conversion.model(X), wanted, rtol=1e-6, atol=1e-6)
+    expected = net[4](F.leaky_relu(net[2](F.leaky_relu(net[0](X), slope)), 0.1))
+    torch.testing.assert_close(conversion.model(X), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_slopes_of_a_subclass_of_prelu_follow_its_checkpoint():
@@ -191,8 +191,8 @@ def test_a_subclass_that_does_something_besides_keeps_it():
     net = between(Doubled())
     conversion = sw.convert(net, X, init=0.1)
     assert [site.name for site in conversion.sites] == ["1.relu_1", "3"]
-    wanted = net[4](F.leaky_relu(net[2](2 * F.leaky_relu(net[0](X), 0.1)), 0.1))
-    torch.testing.assert_close(conversion.model(X), wanted, rtol=1e-6, atol=1e-6)
+    expected = net[4](F.leaky_relu(net[2](2 * F.leaky_relu(net[0](X), 0.1)), 0.1))
+    torch.testing.assert_close(conversion.model(X), expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -227,8 +227,8 @@ def test_scripts():
     net = between(swish)
     conversion = sw.convert(net, X, init=0.1)
     assert [(site.name, site.kind) for site in conversion.sites] == [("1", "silu"), ("3", "relu")]
-    wanted = net[4](F.leaky_relu(net[2](F.leaky_relu(net[0](X), 0.1)), 0.1))
-    torch.testing.assert_close(conversion.model(X), wanted, rtol=1e-6, atol=1e-6)
+    expected = net[4](F.leaky_relu(net[2](F.leaky_relu(net[0](X), 0.1)), 0.1))
+    torch.testing.assert_close(conversion.model(X), expected, rtol=1e-6, atol=1e-6)
     opaque = between(torch.jit.script(nn.Sequential(nn.Conv1d(4, 4, 1), nn.ReLU())))
     with pytest.warns(sw.ConversionWarning, match=r"such as 1 \(script\): it is a script"):
         assert len(sw.convert(opaque, X).sites) == 1

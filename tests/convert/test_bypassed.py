@@ -161,8 +161,8 @@ class Auxiliary(nn.Module):
 
     def forward(self, x):
         h = self.act(self.body(x))
-        wanted = self.training if self.needs == "training" else torch.is_grad_enabled()
-        return (self.head(h), self.aux(h)) if wanted else self.head(h)
+        auxiliary = self.training if self.needs == "training" else torch.is_grad_enabled()
+        return (self.head(h), self.aux(h)) if auxiliary else self.head(h)
 
 
 @pytest.mark.parametrize("needs", ["training", "gradients"])
@@ -190,9 +190,9 @@ def test_padded_batches_of_a_transformer_encoder(skip, activation):
     conversion = sw.convert(Padded(activation=activation), (X, padding), init=0.6, skip=skip)
     assert conversion.proof.slopes.relative < 1e-5
     model = conversion.model.eval()
-    wanted = model(X, padding)
+    expected = model(X, padding)
     with torch.inference_mode():
-        torch.testing.assert_close(model(X, padding), wanted, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(model(X, padding), expected, rtol=1e-4, atol=1e-5)
 
 
 class Recurrent(nn.Module):

@@ -71,8 +71,8 @@ def test_it_un_converts(fuse, to, x):
 def test_other_slopes_become_what_they_were(fuse, x):
     net = spread(Block(0.25))
     folding = fold(sw.convert(net, x, fuse=fuse).model, x, batch_norm=False)
-    found = [m.negative_slope for m in folding.model.modules() if isinstance(m, nn.LeakyReLU)]
-    assert found == [0.25, 0.25]
+    slopes = [m.negative_slope for m in folding.model.modules() if isinstance(m, nn.LeakyReLU)]
+    assert slopes == [0.25, 0.25]
     assert torch.equal(folding.model(x), net(x))
 
 

@@ -86,8 +86,8 @@ def trained(net, shape):
 
 def output(net, x):
     with torch.no_grad():
-        found = net(x)
-    return (found if isinstance(found, torch.Tensor) else found.logits).double()
+        outputs = net(x)
+    return (outputs if isinstance(outputs, torch.Tensor) else outputs.logits).double()
 
 
 def relative(one, other):
@@ -105,7 +105,7 @@ def test_a_network_is_folded_and_un_converted(name, fuse):
     x, another = torch.randn(shape), torch.randn(shape)
     # MONAI's UNet has PReLUs of its own, which conversion leaves at their slope.
     own = [m for m in net.modules() if isinstance(m, nn.PReLU)]
-    found = sum(isinstance(m, _BatchNorm) for m in net.modules())
+    layers = sum(isinstance(m, _BatchNorm) for m in net.modules())
     conversion = sw.convert(net, x, init=0.0, fuse=fuse)
     assert sum(type(m) is nn.PReLU for m in conversion.model.modules()) == 0
 
@@ -120,10 +120,10 @@ def test_a_network_is_folded_and_un_converted(name, fuse):
     assert relative(output(net, another), output(folding.model, another)) < 1e-5
     assert relative(output(net, x), output(folding.model, x)) == pytest.approx(folding.change.relative, abs=1e-6)
     folded = len(folding.of("fold"))
-    assert found - folded == sum(isinstance(m, _BatchNorm) for m in folding.model.modules())
-    assert (found, folded) == ((norms, foldable) if norms is not None else (found, found))
+    assert layers - folded == sum(isinstance(m, _BatchNorm) for m in folding.model.modules())
+    assert (layers, folded) == ((norms, foldable) if norms is not None else (layers, layers))
     per_sample = sum(isinstance(m, nn.InstanceNorm3d) for m in net.modules())
-    assert len(folding.skipped) == found - folded + per_sample
+    assert len(folding.skipped) == layers - folded + per_sample
 
 
 @pytest.mark.parametrize("name", ["transformers resnet, basic", "monai unet, batch"])

@@ -224,9 +224,9 @@ def test_nothing_that_is_changed_in_place_is_passed_on_as_it_is(first):
     net, x = AddsTo(1.0, first).eval(), example()
     folding = fold(net, x, tolerance=0)
     assert str(folding.model.act) == "LeakyReLU(negative_slope=1.0)"
-    kept = x.clone()
+    before = x.clone()
     assert torch.equal(folding.model(x), net(x))
-    assert torch.equal(x, kept)
+    assert torch.equal(x, before)
 
 
 def test_a_prelu_at_several_places_is_one():

@@ -140,8 +140,8 @@ def converted(name, **arguments):
 
 
 def call(net, x):
-    found = net(x.clone())
-    return found if isinstance(found, torch.Tensor) else found.logits
+    outputs = net(x.clone())
+    return outputs if isinstance(outputs, torch.Tensor) else outputs.logits
 
 
 def output(net, x, *, training=False):
@@ -149,24 +149,24 @@ def output(net, x, *, training=False):
         return call(copy.deepcopy(net).train(training), x)
 
 
-def relative(wanted, got):
-    return float((wanted - got).detach().abs().max() / wanted.detach().abs().max())
+def relative(expected, got):
+    return float((expected - got).detach().abs().max() / expected.detach().abs().max())
 
 
 def gradients(net, x):
     """Of a fixed random weighting of the outputs, by parameter; the outputs first."""
     net.zero_grad()
-    found = call(net, x)
-    (found * torch.randn(found.shape, generator=torch.Generator().manual_seed(2)).to(found)).sum().backward()
-    return {"": found} | {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+    outputs = call(net, x)
+    (outputs * torch.randn(outputs.shape, generator=torch.Generator().manual_seed(2)).to(outputs)).sum().backward()
+    return {"": outputs} | {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
 
 
-def same(wanted, got, tolerance):
+def same(expected, got, tolerance):
     """Whether tensors agree, relative to the largest of those that are not the outputs; names only in one are."""
-    largest = max(float(tensor.detach().abs().max()) for name, tensor in wanted.items() if name)
-    assert relative(wanted[""], got[""]) < tolerance
-    for name in wanted.keys() & got.keys() - {""}:
-        assert (wanted[name] - got[name]).abs().max() < tolerance * largest, name
+    largest = max(float(tensor.detach().abs().max()) for name, tensor in expected.items() if name)
+    assert relative(expected[""], got[""]) < tolerance
+    for name in expected.keys() & got.keys() - {""}:
+        assert (expected[name] - got[name]).abs().max() < tolerance * largest, name
 
 
 def slopes(conversion, model):
@@ -209,12 +209,12 @@ def test_slope_zero_preserves_the_outputs_bit_for_bit(name, training, oracle):
     assert (conversion.proof.exact, conversion.proof.others) == ((len(conversion.sites), 0)[:: 1 if exact else -1])
     x = NETWORKS[name].inputs(3, seed=1)
     with oracle(kinds=(kind,)) as watched:
-        wanted = output(network(name), x, training=training)
+        expected = output(network(name), x, training=training)
     got = output(conversion.model, x, training=training)
     if exact or (kind == "relu6" and watched.largest <= 6):
-        assert torch.equal(wanted, got)
+        assert torch.equal(expected, got)
     else:  # GELU is curved, and ReLU6 caps: the proof above compares with these themselves
-        assert not torch.equal(wanted, got)
+        assert not torch.equal(expected, got)
 
 
 @EVERY
@@ -222,8 +222,8 @@ def test_slope_zero_preserves_the_outputs_bit_for_bit(name, training, oracle):
 def test_another_slope_is_what_a_leaky_relu_at_every_site_would_be(name, training, oracle):
     kind, x = NETWORKS[name].kind, NETWORKS[name].inputs(3, seed=1)
     with oracle(0.0 if kind == "prelu" else 0.25, kinds=(kind,)):
-        wanted = output(network(name), x, training=training)
-    assert relative(wanted, output(converted(name, init=0.25).model, x, training=training)) < 1e-5
+        expected = output(network(name), x, training=training)
+    assert relative(expected, output(converted(name, init=0.25).model, x, training=training)) < 1e-5
 
 
 @EVERY
@@ -239,12 +239,12 @@ def test_every_site_has_slopes_of_its_own_that_get_their_gradient(name, oracle):
         shape = [-1 if dim % len(dims) == given.channel_dim % len(dims) else 1 for dim in dims]
         expected.append(slope.detach().clone().view(shape).requires_grad_())
     with oracle(expected, kinds=(given.kind,)):
-        wanted = gradients(original, x)
+        original_gradients = gradients(original, x)
     got = gradients(model, x)
     for want, slope in zip(expected, slopes(conversion, model), strict=True):
         assert (want.grad.flatten() - slope.grad).abs().max() < 1e-10 * want.grad.abs().max()
-    assert wanted.keys() <= got.keys()
-    same(wanted, got, 1e-10)
+    assert original_gradients.keys() <= got.keys()
+    same(original_gradients, got, 1e-10)
 
 
 @EVERY_TWICE
@@ -327,20 +327,20 @@ def test_fusing_keeps_outputs_gradients_and_statistics(name, low_memory):
     for a, b in zip(slopes(one, plain), slopes(other, fused), strict=True):
         nn.init.uniform_(a, 0.05, 1.2)
         b.data.copy_(a.detach())
-    wanted, got = gradients(plain, x), gradients(fused, x)
+    expected, got = gradients(plain, x), gradients(fused, x)
     assert network(name).state_dict().keys() <= plain.state_dict().keys() & fused.state_dict().keys()
-    assert {name for name, _ in network(name).named_parameters()} <= wanted.keys() & got.keys()
-    same(wanted, got, 1e-11)
+    assert {name for name, _ in network(name).named_parameters()} <= expected.keys() & got.keys()
+    same(expected, got, 1e-11)
     for a, b in zip(slopes(one, plain), slopes(other, fused), strict=True):
         assert (a.grad - b.grad).abs().max() < 1e-11 * a.grad.abs().max()
     for key, value in fused.state_dict().items():
         if key in network(name).state_dict():  # running statistics have moved
             torch.testing.assert_close(value, plain.state_dict()[key], rtol=1e-11, atol=1e-11)
     if low_memory:
-        assert kept(fused, x.float()) < 0.8 * kept(plain, x.float())
+        assert saved_bytes(fused, x.float()) < 0.8 * saved_bytes(plain, x.float())
 
 
-def kept(model, x):
+def saved_bytes(model, x):
     """Bytes that a float32 forward pass keeps for the backward pass, weights apart."""
     model = copy.deepcopy(model).float()
     storages = {p.untyped_storage().data_ptr(): 0 for p in model.parameters()}

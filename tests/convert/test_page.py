@@ -136,7 +136,7 @@ def test_low_memory_keeps_less_from_slopes_that_can_be_divided_by():
     net = nn.Sequential(nn.Conv2d(3, 16, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 4, 1))
     images = torch.randn(8, 3, 32, 32)
 
-    def kept(init, *, low_memory):
+    def saved_bytes(init, *, low_memory):
         model = sw.convert(net, images, init=init, fuse=True, low_memory=low_memory).model
         own, storages = {p.untyped_storage().data_ptr() for p in model.parameters()}, {}
 
@@ -148,9 +148,9 @@ def test_low_memory_keeps_less_from_slopes_that_can_be_divided_by():
             model(images).sum().backward()
         return sum(size for pointer, size in storages.items() if pointer not in own)
 
-    assert kept(0.0, low_memory=True) == kept(0.0, low_memory=False)
+    assert saved_bytes(0.0, low_memory=True) == saved_bytes(0.0, low_memory=False)
     if sw.ops.backend().name == "kernels":
-        assert kept(0.01, low_memory=True) < kept(0.01, low_memory=False)
+        assert saved_bytes(0.01, low_memory=True) < saved_bytes(0.01, low_memory=False)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")

@@ -152,10 +152,10 @@ def test_a_site_says_where_its_sign_matters(need):
             return NEEDS[need](x)
 
     conversion = sw.convert(Net(), X, init=0.0)
-    said = [note for site in conversion.sites for note in site.notes if "sign matters" in note]
-    assert bool(said) == bool(need)
-    assert all(note.startswith(f"its sign matters: it feeds {need} ") for note in said)
-    assert all("test_roles.py:" in note and note in str(conversion) for note in said)
+    notes = [note for site in conversion.sites for note in site.notes if "sign matters" in note]
+    assert bool(notes) == bool(need)
+    assert all(note.startswith(f"its sign matters: it feeds {need} ") for note in notes)
+    assert all("test_roles.py:" in note and note in str(conversion) for note in notes)
     assert not [note for note in conversion.sites[0].notes if "sign matters" in note]
 
 

@@ -72,9 +72,9 @@ def spoilt(when, fault=off):
         def add(module, args, output):
             return fault(output) if when(module, output) else None
 
-        found = fuse(model, flows, **options)
+        fused = fuse(model, flows, **options)
         model.register_forward_hook(add)
-        return found
+        return fused
 
     return spoil
 
@@ -91,9 +91,9 @@ FAULTS = {
 @pytest.mark.parametrize(("depth", "spread"), [(1, 1.0), ALIKE], ids=["ordinary", "alike"])
 def test_rounding_excuses_no_fault(depth, spread, when, monkeypatch):
     monkeypatch.setattr(_install, "fuse_", spoilt(FAULTS[when]))
-    with pytest.warns(ConversionWarning, match="look at the proof") as told:
+    with pytest.warns(ConversionWarning, match="look at the proof") as warned:
         conversion = sw.convert(Network(depth), images(spread), fuse=True)
-    assert when.removesuffix(" in float32 alone").split()[1] in str(told[0].message)
+    assert when.removesuffix(" in float32 alone").split()[1] in str(warned[0].message)
     assert conversion.proof.slopes_in_float64 is None
 
 

@@ -32,10 +32,10 @@ def conversion_of(network, init):
     return sw.convert(model, x, init=init)
 
 
-def leaves(found):
-    if isinstance(found, torch.Tensor):
-        return [found]
-    return [leaf for item in (found.values() if isinstance(found, dict) else found) for leaf in leaves(item)]
+def leaves(output):
+    if isinstance(output, torch.Tensor):
+        return [output]
+    return [leaf for item in (output.values() if isinstance(output, dict) else output) for leaf in leaves(item)]
 
 
 def run(model, x, *, training):
@@ -73,12 +73,12 @@ def test_slope_zero_preserves_the_function_bit_for_bit(trap, training):
     assert converted.proof.output.largest == 0
     assert converted.proof.start.largest == 0
     assert converted.proof.slopes.largest == 0
-    for wanted, got in zip(run(model, x, training=training), run(converted.model, x, training=training), strict=True):
-        torch.testing.assert_close(got, wanted, rtol=0, atol=0)
+    for expected, got in zip(run(model, x, training=training), run(converted.model, x, training=training), strict=True):
+        torch.testing.assert_close(got, expected, rtol=0, atol=0)
     if not training:
-        wanted, got = gradients(model, x), gradients(converted.model, x)
-        assert wanted.keys() <= got.keys()
-        for name, gradient in wanted.items():
+        expected, got = gradients(model, x), gradients(converted.model, x)
+        assert expected.keys() <= got.keys()
+        for name, gradient in expected.items():
             torch.testing.assert_close(got[name], gradient, rtol=1e-5, atol=1e-6)
 
 
@@ -87,8 +87,8 @@ def test_another_slope_is_what_a_leaky_relu_at_every_site_would_be(trap, oracle,
     model, x, _ = trap
     converted = conversion_of(type(model), 0.25).model
     with oracle(0.25):
-        wanted = run(model, x, training=training)
-    for one, other in zip(wanted, run(converted, x, training=training), strict=True):
+        expected = run(model, x, training=training)
+    for one, other in zip(expected, run(converted, x, training=training), strict=True):
         torch.testing.assert_close(other, one, rtol=1e-6, atol=1e-6)
 
 
@@ -118,5 +118,5 @@ def test_slopes_learn_and_copies_and_pickles_are_the_same_network(trap):
     assert sorted(s.numel() for s in slopes) == sorted(channels)
     assert all((s != 0.25).any() for s in slopes)
     for other in (copy.deepcopy(converted), pickle.loads(pickle.dumps(converted))):
-        for wanted, got in zip(run(converted, x, training=False), run(other, x, training=False), strict=True):
-            torch.testing.assert_close(got, wanted, rtol=0, atol=0)
+        for expected, got in zip(run(converted, x, training=False), run(other, x, training=False), strict=True):
+            torch.testing.assert_close(got, expected, rtol=0, atol=0)

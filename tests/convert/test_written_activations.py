@@ -136,8 +136,8 @@ def test_in_a_helper_function_and_in_a_loop_by_the_graph(net_of, expression):
     assert len(conversion.sites) == 2
     assert "by its graph" in conversion.rewritten[""]
     assert conversion.proof.output.relative < 1e-6
-    wanted = net.b(F.leaky_relu(F.leaky_relu(net.a(X), 0.3), 0.3))
-    torch.testing.assert_close(conversion.model(X), wanted, rtol=1e-6, atol=1e-6)
+    expected = net.b(F.leaky_relu(F.leaky_relu(net.a(X), 0.3), 0.3))
+    torch.testing.assert_close(conversion.model(X), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_several_in_one_line_each_have_their_own(net_of):
@@ -145,8 +145,8 @@ def test_several_in_one_line_each_have_their_own(net_of):
     conversion = sw.convert(net, X, init=0.3)
     assert [site.kind for site in conversion.sites] == ["silu", "relu", "relu"]
     x = net.a(X)
-    wanted = net.b(F.leaky_relu(F.leaky_relu(x, 0.3), 0.3) - F.leaky_relu(x, 0.3))
-    torch.testing.assert_close(conversion.model(X), wanted, rtol=1e-6, atol=1e-6)
+    expected = net.b(F.leaky_relu(F.leaky_relu(x, 0.3), 0.3) - F.leaky_relu(x, 0.3))
+    torch.testing.assert_close(conversion.model(X), expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -98,10 +98,10 @@ def test_without_a_compiler_the_package_installs_and_works_and_says_once_what_is
     missing = f"no C++ compiler: '{COMPILER}' was not found"
     log = install(tree, tmp_path / "target", PATH=nothing)
     assert f"installed without its compiled kernels, and works slower: {missing}" in log
-    said = run(program, cwd=tmp_path, PYTHONPATH=str(tmp_path / "target"), PATH=nothing)
-    assert said.count("KernelsWarning: ") == 1
-    assert missing in said.split("KernelsWarning: ")[1]
-    uses = [line.split("|") for line in said.splitlines() if "|" in line]
+    printed = run(program, cwd=tmp_path, PYTHONPATH=str(tmp_path / "target"), PATH=nothing)
+    assert printed.count("KernelsWarning: ") == 1
+    assert missing in printed.split("KernelsWarning: ")[1]
+    uses = [line.split("|") for line in printed.splitlines() if "|" in line]
     assert len(uses) == 2
     for place, backend, values in uses:
         assert place == str(tmp_path / "target/slopewise/__init__.py")
@@ -136,9 +136,9 @@ def test_the_source_archive_makes_a_wheel_for_every_python_that_loads_its_kernel
     ]
 
     install(wheel, tmp_path / "target")
-    said = run("-W", "error", program, cwd=tmp_path, PYTHONPATH=str(tmp_path / "target"))
-    assert len(said.splitlines()) == 2
-    for place, backend, values in (line.split("|") for line in said.splitlines()):
+    printed = run("-W", "error", program, cwd=tmp_path, PYTHONPATH=str(tmp_path / "target"))
+    assert len(printed.splitlines()) == 2
+    for place, backend, values in (line.split("|") for line in printed.splitlines()):
         assert place == str(tmp_path / "target/slopewise/__init__.py")
         assert backend.startswith("the compiled kernels are in use")
         assert values == "[-0.5, 3.0]"

@@ -49,13 +49,13 @@ def records(folder: Path) -> object:
 
 def session(leader: int) -> list[int]:
     """Processes of a session that have not ended: a driver, and workers in process groups of their own."""
-    found = []
+    processes = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(FileNotFoundError, ProcessLookupError):
             state, _, _, number = path.read_text().rpartition(")")[2].split()[:4]
             if int(number) == leader and state not in "ZX":
-                found.append(int(path.parent.name))
-    return found
+                processes.append(int(path.parent.name))
+    return processes
 
 
 def expect_end(leader: int) -> None:
@@ -108,10 +108,10 @@ def test_killed_and_repeated_is_bitwise_the_uninterrupted_run(tmp_path: Path, wh
     process = start(tmp_path / "out")
     kill(process.pid, signal.SIGKILL)
     process.communicate()
-    kept = finished(tmp_path / "out")
-    assert 1 <= kept < TRIALS
+    trials = finished(tmp_path / "out")
+    assert 1 <= trials < TRIALS
     ended = subprocess.run([*COMMAND, "--out", str(tmp_path / "out")], check=True, text=True, capture_output=True)
-    assert f"{TRIALS - kept}/{TRIALS - kept} trials done" in ended.stderr
+    assert f"{TRIALS - trials}/{TRIALS - trials} trials done" in ended.stderr
     assert session(process.pid) == []
     assert records(tmp_path / "out") == whole[0]
     assert primary(json.loads(ended.stdout)) == primary(whole[1])
@@ -133,9 +133,9 @@ def test_a_signal_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path, kill,
     assert process.returncode == status
     assert output == ""
     assert "Traceback" not in errors
-    kept = finished(tmp_path / "out")
-    assert 1 <= kept < TRIALS
-    assert f"{word}: {kept} of {TRIALS} trials are kept" in errors
+    trials = finished(tmp_path / "out")
+    assert 1 <= trials < TRIALS
+    assert f"{word}: {trials} of {TRIALS} trials are kept" in errors
     assert "the same command goes on" in errors
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"study.db", ".lock"}
 

@@ -78,13 +78,13 @@ def test_slopes_stay_in_float_and_weights_become_int8(symmetric, exported, tmp_p
 
 def test_no_worse_than_relu_by_more_than_six_decibels(exported, tmp_path):
     # Six decibels are one of the eight bits. PReLU's outputs have two signs, so that their steps are wider.
-    found = {}
+    noise = {}
     for kind in ("relu", "shared", "per channel"):
         _, path = exported(kind)
-        found[kind] = quantize_onnx(path, batches(), tmp_path / "int8.onnx").sqnr["output"]
-    assert min(found.values()) > 20
-    assert found["shared"] > found["relu"] - 6
-    assert found["per channel"] > found["relu"] - 6
+        noise[kind] = quantize_onnx(path, batches(), tmp_path / "int8.onnx").sqnr["output"]
+    assert min(noise.values()) > 20
+    assert noise["shared"] > noise["relu"] - 6
+    assert noise["per channel"] > noise["relu"] - 6
 
 
 def test_several_inputs_by_name_or_place(tmp_path):

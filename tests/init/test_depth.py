@@ -78,11 +78,11 @@ def test_values_keep_their_scale_and_drift_with_relus_gain(activation):
     assert error < 0.15
 
     def measured(initialise):
-        found = []
+        scales = []
         for _ in range(DRAWS):
             initialise()
-            found.append(mean_square(model, x))
-        return sum(found) / DRAWS
+            scales.append(mean_square(model, x))
+        return sum(scales) / DRAWS
 
     ours = measured(lambda: init.kaiming(model, generator=generator))
     assert ours == pytest.approx(1, abs=4 * error)
@@ -104,19 +104,19 @@ def test_gradients_keep_their_scale_with_fan_out(activation):
     generator = torch.Generator().manual_seed(1)
     model = network(activation, generator)
     x = torch.randn(4, WIDTH, generator=generator)
-    found = []
+    scales = []
     for _ in range(DRAWS):
         init.kaiming(model, mode="fan_out", generator=generator)
-        found.append(gradient_square(model, x, generator))
-    mean, deviation = torch.tensor(found).mean().item(), torch.tensor(found).std().item()
+        scales.append(gradient_square(model, x, generator))
+    mean, deviation = torch.tensor(scales).mean().item(), torch.tensor(scales).std().item()
     error = deviation / math.sqrt(DRAWS)
     assert error < 0.15
     assert mean == pytest.approx(1, abs=4 * error)
-    found = []
+    scales = []
     for _ in range(DRAWS):
         relu_gain_(model, generator)
-        found.append(gradient_square(model, x, generator))
-    assert sum(found) / DRAWS > 1 + 20 * error
+        scales.append(gradient_square(model, x, generator))
+    assert sum(scales) / DRAWS > 1 + 20 * error
 
 
 def test_each_group_of_a_convolution_has_the_scale_for_its_own_channels():
@@ -129,14 +129,14 @@ def test_each_group_of_a_convolution_has_the_scale_for_its_own_channels():
         nn.Conv2d(32, 64, 1, groups=32),
     ):
         model = nn.Sequential(nn.Conv2d(3, 32, 1), sw.PReLU(32, slopes), conv)
-        found = []
+        scales = []
         for _ in range(40):
             init.kaiming(model, generator=generator)
             z = torch.randn(8, 32, 12, 12, generator=generator)
             with torch.no_grad():
                 y = conv(model[1](z))[:, :, 2:-2, 2:-2]
-            found.append(y.square().mean((0, 2, 3)).view(4, 16).mean(1))
-        groups = torch.stack(found)
+            scales.append(y.square().mean((0, 2, 3)).view(4, 16).mean(1))
+        groups = torch.stack(scales)
         error = groups.std(0) / math.sqrt(len(groups))
         assert error.max() < 0.09
         assert ((groups.mean(0) - 1).abs() < 4 * error).all()
@@ -188,11 +188,11 @@ def test_branches_that_are_concatenated_added_and_scaled():
 
     generator = torch.Generator().manual_seed(4)
     model = Branches()
-    found = []
+    scales = []
     for _ in range(40):
         report = init.kaiming(model, generator=generator)
-        found.append(mean_square(model, torch.randn(16, 64, generator=generator)))
-    measured = torch.tensor(found)
+        scales.append(mean_square(model, torch.randn(16, 64, generator=generator)))
+    measured = torch.tensor(scales)
     assert measured.mean().item() == pytest.approx(1, abs=4 * measured.std().item() / math.sqrt(40))
     assert measured.std() < 0.3
     total = 128 * (1 + 0.8**2) / 2 + 256 * (9 / 2 + 1)

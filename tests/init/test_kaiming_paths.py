@@ -52,10 +52,10 @@ class Collecting(nn.Module):
         self.head = nn.Conv2d(7, 5, 1)
 
     def forward(self, x):
-        found = torch.tensor([])
+        features = torch.tensor([])
         for part in (self.pool(x), self.act(self.stem(x))):
-            found = torch.cat([found, part], 1)
-        return self.head(found)
+            features = torch.cat([features, part], 1)
+        return self.head(features)
 
 
 def test_the_image_itself_counts_by_its_channels_in_a_concatenation():

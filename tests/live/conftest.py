@@ -77,9 +77,9 @@ def watching() -> Iterator[Callable[..., Process]]:
         return started[-1]
 
     yield start
-    for each in started:
-        if each.process.poll() is None:
-            each.stop(signal.SIGKILL)
+    for command in started:
+        if command.process.poll() is None:
+            command.stop(signal.SIGKILL)
 
 
 class Serving:
@@ -154,6 +154,6 @@ def looking(chromium: Callable, serving: Serving) -> Callable:
                 context.close()
 
         chromium(inside)
-        assert [each for each in trouble if not allowed or allowed not in each] == []
+        assert [line for line in trouble if not allowed or allowed not in line] == []
 
     return look

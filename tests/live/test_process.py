@@ -13,15 +13,15 @@ from slopewise.live import serve
 
 def listening(port: int) -> set[str]:
     """Addresses at which somebody listens on a port, as the kernel prints them."""
-    found = set()
+    addresses = set()
     for table in ("tcp", "tcp6"):
         path = Path("/proc/net") / table
         for line in path.read_text().splitlines()[1:] if path.exists() else ():
             local, _, state = line.split()[1:4]
             address, _, number = local.rpartition(":")
             if state == "0A" and int(number, 16) == port:
-                found.add(address)
-    return found
+                addresses.add(address)
+    return addresses
 
 
 @pytest.mark.slow

@@ -22,13 +22,13 @@ def test_a_healthy_run_raises_nothing():
 @given(st.lists(st.booleans(), max_size=30), st.integers(1, 6))
 def test_an_alarm_is_raised_once_when_its_state_has_lasted(states, patience):
     judge = Judge(Thresholds(patience=patience, values=1))
-    found = []
+    raised = []
     for index, dead in enumerate(states):
         units = (0,) if dead else ()
         site = SiteSample("act", "relu", 1, 10, 0.5, units, (), units, 0.5)
-        found += judge.see(Sample(1 + 50 * index, 1, (site,), (), ()), Facts())
+        raised += judge.see(Sample(1 + 50 * index, 1, (site,), (), ()), Facts())
     ends = [i for i in range(patience - 1, len(states)) if all(states[i - patience + 1 : i + 1])]
-    steps = [(alarm.since, alarm.step) for alarm in found]
+    steps = [(alarm.since, alarm.step) for alarm in raised]
     assert steps == [(1 + 50 * (end - patience + 1), 1 + 50 * end) for end in ends[:1]]
 
 

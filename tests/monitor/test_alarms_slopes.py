@@ -87,7 +87,7 @@ def test_slopes_that_learn_to_leave_the_ordinary(kind, count):
     assert "slope-runaway" not in ids(monitor)
     alarm = only(monitor, kind)
     inside = [int(within(values.double()).sum()) for values in slopes]
-    enough = [found >= 0.5 * count for found in inside]
+    enough = [number >= 0.5 * count for number in inside]
     first = next(i for i in range(2, len(enough)) if all(enough[i - 2 : i + 1]))
     assert (alarm.where, alarm.step, alarm.since) == ("1", first + 1, first - 1)
     median = slopes[first].double().quantile(0.5).item()

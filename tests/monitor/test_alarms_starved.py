@@ -15,7 +15,7 @@ from .training import mlp, only, train
 
 
 def numbers(text):
-    return [float(found) for found in re.findall(r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?", text)]
+    return [float(digits) for digits in re.findall(r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?", text)]
 
 
 def test_a_deep_sigmoid_net_starves():

@@ -163,9 +163,9 @@ LIBRARIES = {
 
 
 def library_loss(model):
-    found = model(torch.randn(4, 3, 32, 32))
-    found = found if isinstance(found, torch.Tensor) else found.logits
-    return found.square().mean()
+    output = model(torch.randn(4, 3, 32, 32))
+    output = output if isinstance(output, torch.Tensor) else output.logits
+    return output.square().mean()
 
 
 @pytest.mark.slow
@@ -179,6 +179,6 @@ def test_networks_of_libraries_train_the_same_and_all_their_sites_are_found(name
     with sw.Monitor(copy.deepcopy(model), every=1) as monitor:
         library_loss(monitor.model).backward()
     assert monitor.notes == ()
-    found = [(site.site, site.activation, site.units) for site in monitor.samples[0].sites]
-    assert found == [(site.name, site.kind, site.shape[site.channel_dim]) for site in table]
+    sites = [(site.site, site.activation, site.units) for site in monitor.samples[0].sites]
+    assert sites == [(site.name, site.kind, site.shape[site.channel_dim]) for site in table]
     assert train(model, library_loss, 1, steps=2) == plain

@@ -94,7 +94,7 @@ def train(net, call, monitor=None):
 def test_compiled_models_train_the_same_and_are_not_compiled_again(compiling):
     torch._dynamo.reset()
     net = Net()
-    wanted, _ = train(net, compiling(net))
+    expected, _ = train(net, compiling(net))
     for watched in ("before", "after", "inside"):
         torch._dynamo.reset()
         counters.clear()
@@ -105,7 +105,7 @@ def test_compiled_models_train_the_same_and_are_not_compiled_again(compiling):
         if watched != "before":
             monitor = sw.watch(call if watched == "after" else net, every=2)
         weights, compiled = train(net, call, monitor)
-        assert all(torch.equal(a, b) for a, b in zip(weights, wanted, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(weights, expected, strict=True))
         assert len(set(compiled[2:])) == 1  # at most one more for sampled steps
         assert compiled[-1] > 0
         assert [sample.step for sample in monitor.samples] == [1, 3, 5, 7]
@@ -133,9 +133,9 @@ def test_a_compiled_step_of_the_optimizer():
             step()
         return [p.detach().clone() for p in net.parameters()], monitor
 
-    wanted, _ = run(watched=False)
+    expected, _ = run(watched=False)
     weights, monitor = run(watched=True)
     assert counters["stats"]["unique_graphs"] <= 2  # with the first step's, which makes the momentum
-    assert all(torch.equal(a, b) for a, b in zip(weights, wanted, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(weights, expected, strict=True))
     assert monitor.step == 4
     monitor.close()

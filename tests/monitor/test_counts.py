@@ -149,25 +149,25 @@ def test_counts_and_gradients_are_those_of_a_plain_recomputation(data):
     net = Net(layer, scales, act)
     with sw.Monitor(net, every=1) as monitor:
         (net(x) * unseen).square().sum().backward()
-    (found,) = monitor.samples[0].sites
-    assert (found.site, found.activation, found.units) == (site, kind, channels)
+    (measured,) = monitor.samples[0].sites
+    assert (measured.site, measured.activation, measured.units) == (site, kind, channels)
     assert monitor.notes == ()
 
     z = plain * scales
     positive = (z > 0).movedim(axis, 0).flatten(1).double().mean(1)
-    assert found.values == z.numel() // channels
-    assert found.positive == pytest.approx(positive.mean().item())
+    assert measured.values == z.numel() // channels
+    assert measured.positive == pytest.approx(positive.mean().item())
     assert monitor.units(site).positive.tolist() == pytest.approx(positive.tolist())
-    assert found.never_positive == units(positive == 0)
-    assert found.always_positive == units(positive == 1)
+    assert measured.never_positive == units(positive == 0)
+    assert measured.always_positive == units(positive == 1)
 
     whole, _ = gradients(act, z, unseen, torch.float32)  # in float64 fewer gradients are so small that they are 0
-    assert found.zero_gradient == units((whole == 0).movedim(axis, 0).flatten(1).all(1))
+    assert measured.zero_gradient == units((whole == 0).movedim(axis, 0).flatten(1).all(1))
     _, passed = gradients(act, z, unseen, torch.float64)
     if passed.isnan():  # 0 / 0
-        assert found.pass_through is None
+        assert measured.pass_through is None
     else:
-        assert found.pass_through == pytest.approx(passed.item(), rel=1e-4, abs=1e-6)
+        assert measured.pass_through == pytest.approx(passed.item(), rel=1e-4, abs=1e-6)
 
 
 def units(which):

@@ -32,8 +32,8 @@ def results(tmp_path_factory):
     for worker in workers:
         _, complaints = worker.communicate(timeout=120)
         assert worker.returncode == 0, complaints
-    found = [torch.load(folder / f"{size}-{rank}.pt", weights_only=False) for rank, size in places]
-    return (*found, folder)
+    ranks = [torch.load(folder / f"{size}-{rank}.pt", weights_only=False) for rank, size in places]
+    return (*ranks, folder)
 
 
 def test_counts_are_those_of_the_whole_batch_in_every_process(results):
@@ -73,16 +73,16 @@ def test_weights_are_those_of_a_run_that_is_not_watched(results):
         assert torch.equal(weight, second["weights"][name])
 
 
-def check_figures(found, expected):
+def check_figures(actual, expected):
     """Slopes, layers and what follows from them, up to the order of sums."""
-    assert (found.step, found.passes) == (expected.step, expected.passes)
-    assert [layer.layer for layer in found.layers] == ["first", "norm", "head", "last"]
-    assert [layer.layer for layer in found.slopes] == ["shared", "norm", "few"]
-    for ours, theirs in zip(found.layers, expected.layers, strict=True):
+    assert (actual.step, actual.passes) == (expected.step, expected.passes)
+    assert [layer.layer for layer in actual.layers] == ["first", "norm", "head", "last"]
+    assert [layer.layer for layer in actual.slopes] == ["shared", "norm", "few"]
+    for ours, theirs in zip(actual.layers, expected.layers, strict=True):
         assert (ours.gradient, ours.weight, ours.update) == pytest.approx(
             (theirs.gradient, theirs.weight, theirs.update), rel=1e-4
         )
-    for ours, theirs in zip(found.slopes, expected.slopes, strict=True):
+    for ours, theirs in zip(actual.slopes, expected.slopes, strict=True):
         assert numbers(ours) == pytest.approx(numbers(theirs), rel=1e-4, abs=1e-7)
         assert numbers(ours.summary) == pytest.approx(numbers(theirs.summary), rel=1e-5)
 
@@ -97,18 +97,18 @@ def test_figures_of_a_sharded_model_are_those_of_the_whole_in_every_process(resu
     expected = alone["sharded"]["records"]
     assert [sample.step for sample in expected] == [1, 3]
     for rank, result in enumerate((first, second)):
-        found = result[which]["records"]
+        records = result[which]["records"]
         assert result[which]["notes"] == ()
-        for ours, theirs in zip(found[:2], expected, strict=True):
+        for ours, theirs in zip(records[:2], expected, strict=True):
             check_figures(ours, theirs)
             counts = [(site.site, site.values * (1 if which == "sharded" else 2)) for site in ours.sites]
             assert counts == [(site.site, site.values) for site in theirs.sites]
             if which == "sharded":
                 assert [site.positive for site in ours.sites] == [site.positive for site in theirs.sites]
         if rank == 0:  # closed in the middle of a step: what others would have to tell is left out
-            assert [(sample.step, sample.slopes, sample.layers) for sample in found[2:]] == [(5, (), ())]
+            assert [(sample.step, sample.slopes, sample.layers) for sample in records[2:]] == [(5, (), ())]
         else:
-            assert not found[2:]
+            assert not records[2:]
 
 
 def test_a_sharded_model_is_trained_as_if_nobody_watched(results):

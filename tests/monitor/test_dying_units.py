@@ -70,11 +70,11 @@ def test_dead_relus_are_those_whose_weights_stand_still(normalise):
     for layer in range(3):
         site = f"acts.{layer}"
         history = [next(s for s in sample.sites if s.site == site) for sample in monitor.samples]
-        for sample, found in zip(monitor.samples, history, strict=True):
+        for sample, measured in zip(monitor.samples, history, strict=True):
             units = (~moved[sample.step - 1][layer]).nonzero().flatten().tolist()
-            assert list(found.zero_gradient) == units
-            assert set(found.dead) <= set(units)
-            assert set(found.never_positive) <= set(units)  # of a ReLU
+            assert list(measured.zero_gradient) == units
+            assert set(measured.dead) <= set(units)
+            assert set(measured.never_positive) <= set(units)  # of a ReLU
         # Since when: the first of the samples without a break up to the last in which the weights stood still.
         last = history[-1].dead
         assert set(last) >= {1, 5}
@@ -96,8 +96,8 @@ def test_the_same_units_go_on_moving_with_prelu(normalise):
     monitor, moved = train(lambda c: sw.PReLU(c, 0.25), normalise=normalise, rate=0.05)
     for layer in range(3):
         for sample in monitor.samples:
-            found = next(s for s in sample.sites if s.site == f"acts.{layer}")
-            assert {1, 5} <= set(found.never_positive)
-            assert found.zero_gradient == found.dead == ()
+            site = next(s for s in sample.sites if s.site == f"acts.{layer}")
+            assert {1, 5} <= set(site.never_positive)
+            assert site.zero_gradient == site.dead == ()
             assert moved[sample.step - 1][layer].all()
         assert monitor.dead_since(f"acts.{layer}") == {}

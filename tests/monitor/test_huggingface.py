@@ -108,8 +108,8 @@ def test_what_is_measured_is_what_a_plain_loop_measures(train):
             net(**batch)["loss"].backward()
             optimizer.step()
     assert len(batches) == 8
-    for found, wanted in zip(callback.monitor.samples, monitor.samples, strict=True):
-        assert (found.sites, found.slopes, found.layers) == (wanted.sites, wanted.slopes, wanted.layers)
+    for sample, expected in zip(callback.monitor.samples, monitor.samples, strict=True):
+        assert (sample.sites, sample.slopes, sample.layers) == (expected.sites, expected.slopes, expected.layers)
 
 
 def test_accumulated_gradients_are_one_step_and_evaluation_does_not_count(train):

@@ -112,9 +112,9 @@ def test_what_is_measured_is_what_a_plain_loop_measures():
                 optimizer.zero_grad()
                 (net(x) - y).square().mean().backward()
                 optimizer.step()
-        found, wanted = callback.monitor.samples, monitor.samples
-        assert len(found) == len(wanted) == 8
-        for one, other in zip(found, wanted, strict=True):
+        samples, expected = callback.monitor.samples, monitor.samples
+        assert len(samples) == len(expected) == 8
+        for one, other in zip(samples, expected, strict=True):
             assert (one.step, one.passes) == (other.step, other.passes)
             assert one.sites[0] == other.sites[0]
             assert one.slopes == other.slopes
@@ -290,10 +290,10 @@ with open(f"rank{{trainer.global_rank}}.json", "w") as file:
         [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240
     )
     assert process.returncode == 0, process.stderr
-    found = json.loads((tmp_path / "rank0.json").read_text())
-    assert [step for step, _, _ in found] == [1, 3]  # 64 images by two ranks in batches of eight: four steps
-    assert all(values == 16 for _, values, _ in found)
+    facts = json.loads((tmp_path / "rank0.json").read_text())
+    assert [step for step, _, _ in facts] == [1, 3]  # 64 images by two ranks in batches of eight: four steps
+    assert all(values == 16 for _, values, _ in facts)
     assert [sample.step for sample in read_recording(tmp_path / "run.jsonl").samples] == [1, 3]
     other = json.loads((tmp_path / "rank1.json").read_text())
-    assert other == found
-    assert all(math.isfinite(positive) for _, _, positive in found)
+    assert other == facts
+    assert all(math.isfinite(positive) for _, _, positive in facts)

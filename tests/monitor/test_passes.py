@@ -59,14 +59,14 @@ def test_what_checkpointing_computes_again_is_not_counted_again(how, act):
 @pytest.mark.parametrize("how", [True, False])
 def test_checkpointed_passes_accumulate(how):
     plain, checkpointed = Net(None), Net(how)
-    found = []
+    samples = []
     for model in (plain, checkpointed):
         with sw.Monitor(model, every=1) as monitor:
             for part in batch().chunk(2):
                 model(part).square().mean().backward()
-        found.append(monitor.samples[0].sites)
-    assert found[0] == found[1]
-    assert found[0][0].values == 16
+        samples.append(monitor.samples[0].sites)
+    assert samples[0] == samples[1]
+    assert samples[0][0].values == 16
 
 
 def test_passes_that_do_not_train_count_only_when_asked():
@@ -152,10 +152,10 @@ def test_control_flow_that_differs_from_pass_to_pass():
         for step, rare in enumerate([False, True, False, True, True]):
             model(torch.randn(2, 5 + step, 3), rare=rare).mean().backward()
             monitor.step_done()
-    found = [{site.site: (site.units, site.values) for site in sample.sites} for sample in monitor.samples]
-    assert [f["act"] for f in found] == [(5, 2 * (5 + step)) for step in range(5)]
+    counts = [{site.site: (site.units, site.values) for site in sample.sites} for sample in monitor.samples]
+    assert [f["act"] for f in counts] == [(5, 2 * (5 + step)) for step in range(5)]
     # A site that is met late is counted once a pass was followed that tells where its channels are.
-    assert [f.get("rare") for f in found] == [None, None, None, (5, 16), (5, 18)]
+    assert [f.get("rare") for f in counts] == [None, None, None, (5, 16), (5, 18)]
     assert monitor.notes == ()
 
 
@@ -201,8 +201,8 @@ def test_a_backward_pass_twice_and_one_of_gradients():
         loss.backward(retain_graph=True)
         return loss
 
-    found, _ = sampled(model, loss=twice)
-    assert found.sites == once.sites  # ratios and places are the same
+    sample, _ = sampled(model, loss=twice)
+    assert sample.sites == once.sites  # ratios and places are the same
 
     def penalty(m):
         x = batch().requires_grad_()
@@ -213,10 +213,10 @@ def test_a_backward_pass_twice_and_one_of_gradients():
     model = Net(act=nn.Softplus)
     plain = Net(act=nn.Softplus)
     penalty(plain).backward()
-    found, _ = sampled(model, loss=penalty)
-    assert found.passes == 1
-    wanted = [p.grad for p in plain.parameters()]
-    assert all(torch.equal(p.grad, w) for p, w in zip(model.parameters(), wanted, strict=True))
+    sample, _ = sampled(model, loss=penalty)
+    assert sample.passes == 1
+    gradients = [p.grad for p in plain.parameters()]
+    assert all(torch.equal(p.grad, w) for p, w in zip(model.parameters(), gradients, strict=True))
 
 
 def test_what_cannot_be_counted_is_noted_and_does_no_harm():

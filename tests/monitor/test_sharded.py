@@ -42,9 +42,9 @@ def watch(model, steps=4, kind=torch.optim.AdamW, **options):
     return monitor
 
 
-def check(found, expected):
-    assert (found.sites, found.slopes) == (expected.sites, expected.slopes)
-    for ours, theirs in zip(found.layers, expected.layers, strict=True):
+def check(actual, expected):
+    assert (actual.sites, actual.slopes) == (expected.sites, expected.slopes)
+    for ours, theirs in zip(actual.layers, expected.layers, strict=True):
         assert (ours.layer, ours.gradient, ours.weight, ours.update) == (
             theirs.layer,
             pytest.approx(theirs.gradient),
@@ -60,8 +60,8 @@ def test_figures_are_those_of_the_whole_model(kind, group, settings):
     expected = watch(network(), kind=kind)
     monitor = watch(sharded(network(), **settings), kind=kind, process_group=dist.group.WORLD if group else None)
     assert monitor.notes == ()
-    for found, sample in zip(monitor.samples, expected.samples, strict=True):
-        check(found, sample)
+    for actual, sample in zip(monitor.samples, expected.samples, strict=True):
+        check(actual, sample)
     assert monitor.slopes("1").value.tolist() == expected.slopes("1").value.tolist()
     assert [str(alarm) for alarm in monitor.alarms] == [str(alarm) for alarm in expected.alarms]
 

@@ -100,9 +100,9 @@ def test_lines_are_there_before_training_goes_on(tmp_path):
     sink.start(recording.header)
     for number, sample in enumerate(recording.samples, start=1):
         sink.sample(sample)
-        found = read_recording(sink.path)
-        assert len(found.samples) == number
-        assert found.end is None
+        recording_so_far = read_recording(sink.path)
+        assert len(recording_so_far.samples) == number
+        assert recording_so_far.end is None
     sink.close(recording.end)
     assert read_recording(sink.path).end == recording.end
 
@@ -183,18 +183,18 @@ def test_a_sink_needs_nothing_but_sample():
 
 
 def test_replay_keeps_the_order(tmp_path):
-    told = []
+    calls = []
 
     class Told(Sink):
-        start = sample = alarm = close = lambda self, item: told.append(item)
+        start = sample = alarm = close = lambda self, item: calls.append(item)
 
     recording = synthetic_recording(diverged=True)
     replay(recording, Told())
-    assert told[0] == recording.header
-    assert told[-1] == recording.end
-    assert [item for item in told if isinstance(item, Alarm)] == list(recording.alarms)
+    assert calls[0] == recording.header
+    assert calls[-1] == recording.end
+    assert [item for item in calls if isinstance(item, Alarm)] == list(recording.alarms)
     assert len(recording.alarms) > 3
-    for before, item in pairwise(told):
+    for before, item in pairwise(calls):
         if isinstance(item, Alarm):
             assert before.step == item.step
 
@@ -262,9 +262,9 @@ def test_the_page_has_every_name():
 def test_names_are_what_all_trackers_take():
     odd = ["block.relu()", "block.relu() (2)", "block.relu (2)", "block.relu", "", "größe", "a b", "x/y:z"]
     sample = Sample(1, 1, tuple(site(name) for name in odd), (), ())
-    found = [name for name in layer_metrics(sample) if "/positive/" in name]
-    assert len(found) == len(odd)
-    assert all(re.fullmatch(r"[A-Za-z0-9_./-]+", name) for name in found)
+    metrics = [name for name in layer_metrics(sample) if "/positive/" in name]
+    assert len(metrics) == len(odd)
+    assert all(re.fullmatch(r"[A-Za-z0-9_./-]+", name) for name in metrics)
 
 
 def test_evidence_cannot_break_the_table():

@@ -31,22 +31,22 @@ def new_run(client):
 def test_metrics_are_the_recording(client):
     recording, run = synthetic_recording(samples=5), new_run(client)
     replay(recording, MLflow(run))
-    wanted = {}
+    expected = {}
     for sample in recording.samples:
         for name, value in (run_metrics(sample) | layer_metrics(sample)).items():
-            wanted.setdefault(name, []).append((sample.step, value))
-    assert set(client.get_run(run).data.metrics) == set(wanted)
-    for name, values in wanted.items():
+            expected.setdefault(name, []).append((sample.step, value))
+    assert set(client.get_run(run).data.metrics) == set(expected)
+    for name, values in expected.items():
         assert [(m.step, m.value) for m in client.get_metric_history(run, name)] == values
     assert client.get_run(run).info.status == "RUNNING"  # whose run it is ends it
 
 
 def test_more_metrics_than_a_request_takes(client):
     recording, run = synthetic_recording(layers=120, samples=1), new_run(client)
-    wanted = run_metrics(recording.samples[0]) | layer_metrics(recording.samples[0])
-    assert len(wanted) > 1000
+    expected = run_metrics(recording.samples[0]) | layer_metrics(recording.samples[0])
+    assert len(expected) > 1000
     replay(recording, MLflow(run, client=client))
-    assert client.get_run(run).data.metrics == wanted
+    assert client.get_run(run).data.metrics == expected
 
 
 def test_without_layers(client):

@@ -17,8 +17,8 @@ from slopewise.testing import synthetic_recording
 
 
 def read(folder):
-    found = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
-    return found.Reload()
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
+    return events.Reload()
 
 
 def text(events, tag):
@@ -40,12 +40,12 @@ def test_scalars_are_the_recording(tmp_path):
     recording = synthetic_recording(layers=8)
     replay(recording, TensorBoard(tmp_path))
     events = read(tmp_path)
-    wanted = {}
+    expected = {}
     for sample in recording.samples:
         for name, value in (run_metrics(sample) | layer_metrics(sample)).items():
-            wanted.setdefault(name, []).append((sample.step, np.float32(value)))
-    found = {name: [(e.step, np.float32(e.value)) for e in events.Scalars(name)] for name in events.Tags()["scalars"]}
-    assert found == wanted
+            expected.setdefault(name, []).append((sample.step, np.float32(value)))
+    scalars = {name: [(e.step, np.float32(e.value)) for e in events.Scalars(name)] for name in events.Tags()["scalars"]}
+    assert scalars == expected
 
 
 def test_few_charts_with_a_line_per_layer(tmp_path):

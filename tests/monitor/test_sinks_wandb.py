@@ -31,7 +31,7 @@ def records(folder):
 
     wandb.teardown()  # its process has then written all
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
-    data, at, part, found = path.read_bytes(), 7, b"", []
+    data, at, part, messages = path.read_bytes(), 7, b"", []
     while at < len(data):
         if (left := 32768 - at % 32768) < 7:
             at += left
@@ -40,9 +40,9 @@ def records(folder):
         part += data[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):  # a whole record, or its last part
-            found.append(Record.FromString(part))
+            messages.append(Record.FromString(part))
             part = b""
-    return found
+    return messages
 
 
 def history(folder):
@@ -68,28 +68,28 @@ def test_history_is_the_recording(offline):
     recording = synthetic_recording(samples=5)
     replay(recording, WandB())
     rows = [row for row in history(offline) if "slopewise/dead_max" in row]
-    wanted = [
+    expected = [
         {"slopewise/step": sample.step, **run_metrics(sample), **layer_metrics(sample)} for sample in recording.samples
     ]
-    assert [{key: value for key, value in row.items() if not key.startswith("_")} for row in rows] == wanted
+    assert [{key: value for key, value in row.items() if not key.startswith("_")} for row in rows] == expected
 
 
 def test_the_axis_is_the_optimizer_step_and_layers_are_no_panels(offline):
     replay(synthetic_recording(samples=2), WandB())
     metrics = [record.metric for record in records(offline) if record.WhichOneof("record_type") == "metric"]
-    found = {metric.name or metric.glob_name: metric for metric in metrics}
-    assert found["slopewise/*"].step_metric == found["slopewise_layers/*"].step_metric == "slopewise/step"
-    assert found["slopewise_layers/*"].options.hidden
-    assert not found["slopewise/*"].options.hidden
+    by_name = {metric.name or metric.glob_name: metric for metric in metrics}
+    assert by_name["slopewise/*"].step_metric == by_name["slopewise_layers/*"].step_metric == "slopewise/step"
+    assert by_name["slopewise_layers/*"].options.hidden
+    assert not by_name["slopewise/*"].options.hidden
 
 
 def test_alarms_are_a_table_and_the_slopes_a_picture(offline):
     recording = synthetic_recording()
     replay(recording, WandB())
     (table,) = files(offline, "alarms")
-    found = json.loads(table.read_text())
-    assert found["columns"] == ["step", "alarm", "where", "since", "evidence", "advice"]
-    assert [row[:4] for row in found["data"]] == [[a.step, a.id, a.where, a.since] for a in recording.alarms]
+    content = json.loads(table.read_text())
+    assert content["columns"] == ["step", "alarm", "where", "since", "evidence", "advice"]
+    assert [row[:4] for row in content["data"]] == [[a.step, a.id, a.where, a.since] for a in recording.alarms]
     assert files(offline, "slopes")[0].suffix == ".png"
     assert not [r for r in records(offline) if r.WhichOneof("record_type") == "alert"]
 
@@ -99,8 +99,8 @@ def test_a_chart_has_a_line_per_layer(offline):
     replay(recording, WandB())
     (table,) = files(offline, "slope_table")
     data = json.loads(table.read_text())["data"]
-    wanted = {(s.step, slope.layer, slope.summary.median) for s in recording.samples for slope in s.slopes}
-    assert {(step, layer, value) for step, layer, value in data} == wanted
+    expected = {(s.step, slope.layer, slope.summary.median) for s in recording.samples for slope in s.slopes}
+    assert {(step, layer, value) for step, layer, value in data} == expected
     assert len(files(offline, "*_table")) == 14
 
 

@@ -56,7 +56,7 @@ def test_accumulation_is_one_step_that_counts_all_passes():
 
 def test_each_optimizer_may_drop_its_gradients_before_the_next_one_steps():
     model = network()
-    wanted = expected_gradients(model)
+    expected = expected_gradients(model)
     optimizers = [sgd(model[:2]), sgd(model[2:])]
     with sw.Monitor(model, every=3) as monitor:
         for _ in range(6):
@@ -66,7 +66,7 @@ def test_each_optimizer_may_drop_its_gradients_before_the_next_one_steps():
                 optimizer.zero_grad()
     assert monitor.step == 6
     assert [sample.step for sample in monitor.samples] == [1, 4]
-    assert gradients(monitor.samples[0]) == wanted
+    assert gradients(monitor.samples[0]) == expected
     assert all(layer.update > 0 for sample in monitor.samples for layer in sample.layers)
     assert all(slopes.gradient > 0 for sample in monitor.samples for slopes in sample.slopes)
 
@@ -74,7 +74,7 @@ def test_each_optimizer_may_drop_its_gradients_before_the_next_one_steps():
 @pytest.mark.parametrize("at_root", [True, False])
 def test_a_parameter_that_no_optimizer_holds_delays_one_sample_and_no_count(at_root):
     model = network()
-    wanted = expected_gradients(model)
+    expected = expected_gradients(model)
     optimizer = sgd(model[:4])
     with sw.Monitor(model, every=1) as monitor:
         for step in range(3):
@@ -85,7 +85,7 @@ def test_a_parameter_that_no_optimizer_holds_delays_one_sample_and_no_count(at_r
             assert (monitor.step, len(monitor.samples)) == ((0, 0) if step == 0 else (step + 1,) * 2)
     first, *_, last = monitor.samples
     assert (first.step, last.step) == (1, 3)
-    assert gradients(first)[:2] == pytest.approx(wanted.expected[:2])
+    assert gradients(first)[:2] == pytest.approx(expected.expected[:2])
     assert [layer.update is None for layer in last.layers] == [False, False, True]
     assert gradients(last)[2] > 0
 
@@ -101,7 +101,7 @@ def test_a_step_that_still_waits_when_the_monitor_closes_is_counted():
 
 def test_optimizers_that_step_within_the_backward_pass():
     model = network()
-    wanted = expected_gradients(model)
+    expected = expected_gradients(model)
     optimizers = {p: torch.optim.SGD([p], lr=0.1) for p in model.parameters()}
 
     def update(parameter):
@@ -114,7 +114,7 @@ def test_optimizers_that_step_within_the_backward_pass():
         for _ in range(6):
             backward(model)
     assert (monitor.step, [s.step for s in monitor.samples]) == (6, [1, 3, 5])
-    assert gradients(monitor.samples[0]) == wanted
+    assert gradients(monitor.samples[0]) == expected
     assert {sample.passes for sample in monitor.samples} == {1}
 
 

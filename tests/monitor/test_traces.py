@@ -42,13 +42,13 @@ class Net(nn.Module):
 
 def hooks(model, *, own=False):
     """How many are registered, the root's for the next pass apart."""
-    found = {(name, type(m).__name__): len(getattr(m, name)) for m in model.modules() for name in HOOKS}
+    counts = {(name, type(m).__name__): len(getattr(m, name)) for m in model.modules() for name in HOOKS}
     if own:
-        assert (found.pop(("_forward_pre_hooks", "Net")), found.pop(("_forward_pre_hooks_with_kwargs", "Net"))) == (
+        assert (counts.pop(("_forward_pre_hooks", "Net")), counts.pop(("_forward_pre_hooks_with_kwargs", "Net"))) == (
             1,
             1,
         )
-    return sum(found.values()) + sum(len(p._backward_hooks or ()) for p in model.parameters())
+    return sum(counts.values()) + sum(len(p._backward_hooks or ()) for p in model.parameters())
 
 
 def step(model, optimizer=None):
@@ -208,17 +208,17 @@ def test_its_size_does_not_grow_with_the_steps():
     assert len(monitor.samples) == 51
 
 
-def _count(found, seen):
+def _count(holder, seen):
     """How many objects are reachable through containers and the package's own objects."""
-    if id(found) in seen:
+    if id(holder) in seen:
         return 0
-    seen.add(id(found))
-    if isinstance(found, dict):
-        inner = [*found.keys(), *found.values()]
-    elif isinstance(found, (list, tuple, set, frozenset)) or type(found).__name__ == "deque":
-        inner = list(found)
-    elif type(found).__module__.startswith("slopewise.monitor") and hasattr(found, "__dict__"):
-        inner = list(vars(found).values())
+    seen.add(id(holder))
+    if isinstance(holder, dict):
+        inner = [*holder.keys(), *holder.values()]
+    elif isinstance(holder, (list, tuple, set, frozenset)) or type(holder).__name__ == "deque":
+        inner = list(holder)
+    elif type(holder).__module__.startswith("slopewise.monitor") and hasattr(holder, "__dict__"):
+        inner = list(vars(holder).values())
     else:
         inner = []
     return 1 + sum(_count(item, seen) for item in inner)
@@ -249,17 +249,17 @@ def test_slopes_one_by_one_are_those_of_the_model_and_its_step():
             model(torch.randn(8, 3, dtype=torch.float64)).square().mean().backward()
             gradients.append(model[1].weight.grad.clone())
             optimizer.step()
-        found = monitor.slopes("1")
+        states = monitor.slopes("1")
         with pytest.raises(KeyError, match="no slopes of '7' were seen; there are: 1"):
             monitor.slopes("7")
     after = model[1].weight.detach()
-    for mine, expected in ((found.value, after), (found.gradient, gradients[-1]), (found.update, after - before)):
+    for mine, expected in ((states.value, after), (states.gradient, gradients[-1]), (states.update, after - before)):
         torch.testing.assert_close(mine, expected)
-    torch.testing.assert_close(found.from_start, after - start)
+    torch.testing.assert_close(states.from_start, after - start)
     decay = torch.tensor([0.9**k for k in (3, 2, 1, 0)], dtype=torch.float64)
     all_of_them = torch.stack(gradients)
     mean, square = ((decay[:, None] * g).sum(0) / decay.sum() for g in (all_of_them, all_of_them.square()))
-    torch.testing.assert_close(found.signal_to_noise, mean.abs() / (square - mean.square()).sqrt())
+    torch.testing.assert_close(states.signal_to_noise, mean.abs() / (square - mean.square()).sqrt())
 
 
 def test_a_learning_rate_may_be_a_tensor():

@@ -99,7 +99,7 @@ def pair():
 def right_slope_gradient():
     """Check a slope gradient of the kernels against the sum in float64, within what rounding may lose."""
 
-    def check(found, x, slope, upstream, channel_dim=1):
+    def check(gradient, x, slope, upstream, channel_dim=1):
         terms = torch.where(x > 0, 0.0, x.double() * upstream.double()).detach()
         by_slope = terms.reshape(1, -1) if slope.numel() == 1 else terms.movedim(channel_dim, 0).flatten(1)
         exact, magnitude = by_slope.sum(1).reshape(slope.shape), by_slope.abs().sum(1).reshape(slope.shape)
@@ -107,11 +107,11 @@ def right_slope_gradient():
         lost = 512 * torch.finfo(torch.promote_types(x.dtype, torch.float32)).eps * magnitude
         kind = torch.finfo(slope.dtype)
         rounded = kind.eps * exact.abs().clamp(min=kind.tiny)  # below which the next number is no nearer
-        assert found.shape == slope.shape
-        assert found.dtype == slope.dtype
-        assert torch.equal(found.isnan(), exact.isnan())
-        assert torch.equal(found.isinf(), exact.isinf())
-        assert ((found - exact).nan_to_num().abs() <= (lost + rounded).nan_to_num()).all()
+        assert gradient.shape == slope.shape
+        assert gradient.dtype == slope.dtype
+        assert torch.equal(gradient.isnan(), exact.isnan())
+        assert torch.equal(gradient.isinf(), exact.isinf())
+        assert ((gradient - exact).nan_to_num().abs() <= (lost + rounded).nan_to_num()).all()
 
     return check
 

@@ -30,15 +30,15 @@ def main(rank: int, size: int, folder: Path) -> None:
     if size > 1:
         dist.init_process_group("gloo", f"file://{folder / 'meeting'}", rank=rank, world_size=size)
     batch = torch.randn(32, 3, 16, 16, generator=torch.Generator().manual_seed(1)).chunk(size)[rank]
-    found = {"kernels": sw.ops.backend().name == "kernels"}
+    results = {"kernels": sw.ops.backend().name == "kernels"}
     for name, network in networks():
         call = network if size == 1 else DistributedDataParallel(network)
         for _ in range(2):  # the second step finds the buckets of the first
             network.zero_grad()
             y = call(batch)
             y.square().mean().backward()
-        found[name] = [p.grad for p in network.parameters()], list(network.buffers()), type(y.grad_fn).__name__
-    torch.save(found, folder / f"{size}-{rank}.pt")
+        results[name] = [p.grad for p in network.parameters()], list(network.buffers()), type(y.grad_fn).__name__
+    torch.save(results, folder / f"{size}-{rank}.pt")
     if size > 1:
         dist.destroy_process_group()
 

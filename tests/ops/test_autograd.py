@@ -121,10 +121,10 @@ def test_gradients_of_some_inputs_only(case):
         alone[number].requires_grad_()
         y = function(*alone)
         assert y.grad_fn is not None
-        (found,) = grad(y.square().sum(), alone[number])
-        assert torch.equal(found, everything[number])
-        (found,) = grad(function(*tensors).square().sum(), tensor)  # of one among many that require it
-        assert torch.equal(found, everything[number])
+        (gradient,) = grad(y.square().sum(), alone[number])
+        assert torch.equal(gradient, everything[number])
+        (gradient,) = grad(function(*tensors).square().sum(), tensor)  # of one among many that require it
+        assert torch.equal(gradient, everything[number])
 
 
 def test_no_graph_where_none_is_wanted(case, operators):
@@ -133,13 +133,13 @@ def test_no_graph_where_none_is_wanted(case, operators):
     assert expected.requires_grad
     with operators() as used:
         with torch.no_grad():
-            found = [function(*tensors)]
+            outputs = [function(*tensors)]
         with torch.inference_mode():
-            found.append(function(*tensors))
-        found.append(function(*(t.detach() for t in tensors)))
-        assert found[1].is_inference()
+            outputs.append(function(*tensors))
+        outputs.append(function(*(t.detach() for t in tensors)))
+        assert outputs[1].is_inference()
     assert len(used) == 3
-    for y in found:
+    for y in outputs:
         assert not y.requires_grad
         assert torch.equal(y, expected)
 

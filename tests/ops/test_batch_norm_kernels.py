@@ -40,8 +40,8 @@ def test_values_gradients_and_statistics(large, dtype, with_residual, training, 
     upstream = torch.where(z.abs() < 1e-5, 0, upstream)  # there, rounding may end on either side of the kink
     results = run(fused_add, inputs, upstream, training)
     assert results[0].stride() == results[3].stride() == x.stride()
-    for found, exact in zip(results, run(pair, wide, upstream.double(), training), strict=True):
-        assert (found.double() - exact).norm() <= CLOSE[dtype] * exact.norm()
+    for result, exact in zip(results, run(pair, wide, upstream.double(), training), strict=True):
+        assert (result.double() - exact).norm() <= CLOSE[dtype] * exact.norm()
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

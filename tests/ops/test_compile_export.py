@@ -42,8 +42,8 @@ def pictures(count=4):
 
 
 def names(graph):
-    found = {node.target for node in graph.nodes if isinstance(node.target, torch._ops.OpOverload)}
-    return {target._schema.name.removeprefix("slopewise::") for target in found if target.namespace == "slopewise"}
+    operators = {node.target for node in graph.nodes if isinstance(node.target, torch._ops.OpOverload)}
+    return {target._schema.name.removeprefix("slopewise::") for target in operators if target.namespace == "slopewise"}
 
 
 def train(model, call, batches):

@@ -93,8 +93,8 @@ def test_every_way(way, size):
     for layer in (sw.PReLU(3, init=SLOPES), *(() if compiles else (fused(),))):
         x = SIZES[size]
         expected = torch.where(x > 0, 1.0, SLOPES.reshape(3, 1, 1)).expand_as(x)
-        found = WAYS[way](layer, x, torch.ones_like(x))
-        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+        tangent_out = WAYS[way](layer, x, torch.ones_like(x))
+        torch.testing.assert_close(tangent_out, expected, rtol=0, atol=0)
 
 
 def test_the_block_and_a_residual():
@@ -116,8 +116,8 @@ def test_jacobian_and_hessian_at_0():
 def test_of_the_slope_it_is_the_input_that_is_not_positive():
     x, slopes = VALUES[:6].reshape(-1, 1).expand(-1, 3).clone(), SLOPES.clone()
     for tangent in (torch.ones(3), torch.tensor([0.0, 1.0, -2.0])):
-        found = jvp(lambda a: sw.functional.prelu(x, a), (slopes,), (tangent,))[1]
-        assert torch.equal(found, torch.where(x > 0, 0.0, x * tangent))
+        tangent_out = jvp(lambda a: sw.functional.prelu(x, a), (slopes,), (tangent,))[1]
+        assert torch.equal(tangent_out, torch.where(x > 0, 0.0, x * tangent))
 
 
 @pytest.mark.parametrize("gradient", ["sum", "mean"])

@@ -58,12 +58,12 @@ def test_gradients(layer, x, operators):
         return functional_call(layer, parameters, (x,)).square().sum()
 
     with operators() as used:
-        found = grad(loss, argnums=(0, 1))(parameters(layer), x)
+        gradients = grad(loss, argnums=(0, 1))(parameters(layer), x)
         output, pull = vjp(lambda parameters, x: functional_call(layer, parameters, (x,)), parameters(layer), x)
         again = pull(2 * output)
     assert used == []
     close(output, y)
-    for one in (found, again):
+    for one in (gradients, again):
         close(one[0], grads)
         close(one[1], grad_x)
 

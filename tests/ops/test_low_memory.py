@@ -20,10 +20,10 @@ RATIO = {torch.float32: 512, torch.bfloat16: 8, torch.float64: 2**20}  # the doc
 def run(function, inputs, upstream, **options):
     """The output, the gradients, and which of output and input the graph between holds."""
     inputs = [None if t is None else t.detach().requires_grad_() for t in inputs]
-    held = set()
-    with saved_tensors_hooks(lambda t: held.add(t.data_ptr()) or t, lambda t: t):
+    storages = set()
+    with saved_tensors_hooks(lambda t: storages.add(t.data_ptr()) or t, lambda t: t):
         y = function(*inputs, **options)
-    holds = {name for name, t in {"output": y, "input": inputs[0]}.items() if t.data_ptr() in held}
+    holds = {name for name, t in {"output": y, "input": inputs[0]}.items() if t.data_ptr() in storages}
     return y.detach(), grad(y, [t for t in inputs if t is not None], upstream), holds
 
 

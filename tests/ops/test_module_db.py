@@ -86,9 +86,9 @@ def test_values_gradients_and_buffers_in_every_memory_format(info, training, sam
     for x_ in formats(x.detach()):
         for residual in residuals:
             with operators() as used:
-                found = step(ours, [x_, *residual])
+                results = step(ours, [x_, *residual])
             assert len(used) == 2 * bool(x.numel())
-            for one, other in zip(found, step(stock, [x_, *residual]), strict=True):
+            for one, other in zip(results, step(stock, [x_, *residual]), strict=True):
                 torch.testing.assert_close(one, other, **CLOSE)
 
 

@@ -39,10 +39,10 @@ def test_prelu(dtype, operators, right_slope_gradient):
         upstream = [dense, torch.ones((), dtype=dtype).expand_as(x)]
         with operators() as used:
             ours = sw.functional.prelu(x, slope)
-            found = [grad(ours, inputs, g, retain_graph=True) for g in upstream]
+            gradients = [grad(ours, inputs, g, retain_graph=True) for g in upstream]
         theirs = F.prelu(x, slope)
         equal(ours, theirs)
-        for g, (grad_x, grad_slope) in zip(upstream, found, strict=True):
+        for g, (grad_x, grad_slope) in zip(upstream, gradients, strict=True):
             expected = grad(theirs, inputs, g, retain_graph=True)
             equal(grad_x, expected[0])
             if used:

@@ -123,6 +123,6 @@ def test_batch_norm_prelu_is_that_of_pytorch_in_float64(pair, data, shape, dtype
     exact = [None if t is None else t.double() for t in inputs]
     z = pair(*exact[:2], torch.ones(1).double(), *(t.clone() for t in exact[3:5]), *exact[5:], training)
     upstream = torch.where(z.abs() <= CLOSE[dtype], 0, upstream)
-    found = run(fused_add, inputs, low_memory=low_memory)
-    for ours, theirs in zip(found, run(pair, exact), strict=True):
+    results = run(fused_add, inputs, low_memory=low_memory)
+    for ours, theirs in zip(results, run(pair, exact), strict=True):
         assert (ours - theirs).abs().max() <= CLOSE[dtype] * (1 + theirs.abs().max())

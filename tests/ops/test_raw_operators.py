@@ -119,9 +119,9 @@ def test_no_elements(shape):
     assert torch.equal(grad_slope, torch.zeros(3))
     assert OPERATORS.batch_norm_prelu(x, x, slope, *moments, None, None, 1e-5)[0].shape == shape
     options = {"training": False, "eps": 1e-5, "inverted": False}
-    found = OPERATORS.batch_norm_prelu_backward(x, x, x, slope, *moments, slope, slope, **options)
-    assert [t.shape for t in found[:2]] == [shape, shape]
-    assert torch.equal(torch.stack(found[2:]), torch.zeros(3, 3))
+    gradients = OPERATORS.batch_norm_prelu_backward(x, x, x, slope, *moments, slope, slope, **options)
+    assert [t.shape for t in gradients[:2]] == [shape, shape]
+    assert torch.equal(torch.stack(gradients[2:]), torch.zeros(3, 3))
 
 
 def test_no_channels():

@@ -59,11 +59,11 @@ def test_taken(call, operators):
 @pytest.mark.parametrize("call", LEFT.values(), ids=LEFT)
 def test_left_to_pytorch(call, operators):
     with operators() as used:
-        found = call()
+        output = call()
     assert used == []
     with sw.ops.use_kernels(enabled=False):
         expected = call()
-    assert (type(found), found.shape, found.dtype) == (type(expected), expected.shape, expected.dtype)
+    assert (type(output), output.shape, output.dtype) == (type(expected), expected.shape, expected.dtype)
 
 
 @pytest.mark.parametrize(

@@ -45,9 +45,9 @@ def by_unit(x, axis):
     return np.moveaxis(x.double().numpy(), axis, 0).reshape(x.shape[axis], x.numel() // max(1, x.shape[axis]))
 
 
-def close(found, expected):
+def close(actual, expected):
     """Up to what float32 loses in a sum of squares, all of one sign; those below its range count as 0."""
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-36)
+    np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-4, atol=1e-36)
 
 
 def check_all(z, dz, dy, slopes, axis):
@@ -55,18 +55,18 @@ def check_all(z, dz, dy, slopes, axis):
     values, behind, before = by_unit(z, axis), by_unit(dz, axis), by_unit(dy, axis)
     positive = (values > 0).sum(1)
     broken = ~np.isfinite(values).all(1)
-    for found, expected in (
+    for actual, expected in (
         (units.signs(z, axis), [positive, np.isnan(values).sum(1), broken]),
         (units.reached(dz, axis), (behind != 0).any(1)),
         (units.reached(z, axis), (values != 0).any(1)),
     ):
-        assert found.dtype == torch.float64
-        np.testing.assert_array_equal(found.numpy(), expected)
+        assert actual.dtype == torch.float64
+        np.testing.assert_array_equal(actual.numpy(), expected)
     close(units.squares(dz, dy, axis), [(behind**2).sum(1), (before**2).sum(1)])
     rectified = np.where(values > 0, 1.0, slopes.double().numpy().reshape(-1, 1)) * before
-    found = units.behind(z, dy, slopes, axis)
-    np.testing.assert_array_equal(found[0].numpy(), (rectified != 0).any(1))
-    close(found[1:], [(rectified**2).sum(1), (before**2).sum(1)])
+    actual = units.behind(z, dy, slopes, axis)
+    np.testing.assert_array_equal(actual[0].numpy(), (rectified != 0).any(1))
+    close(actual[1:], [(rectified**2).sum(1), (before**2).sum(1)])
 
 
 @st.composite
@@ -144,9 +144,9 @@ def test_gradients_that_are_not_finite_reach_a_unit_and_show_in_its_sums(value, 
     gradient[3, 1, 2] = value
     assert units.reached(gradient, 1).tolist() == [0, 1]
     assert units.squares(gradient, gradient, 1).isfinite().tolist() == [[True, False]] * 2
-    found = units.behind(z, gradient, torch.ones(1), 1)
-    assert found[0].tolist() == [0, 1]
-    assert found.isfinite().tolist() == [[True, True], [True, False], [True, False]]
+    sums = units.behind(z, gradient, torch.ones(1), 1)
+    assert sums[0].tolist() == [0, 1]
+    assert sums.isfinite().tolist() == [[True, True], [True, False], [True, False]]
 
 
 def test_one_value_without_dimensions(implementation):
@@ -170,10 +170,10 @@ def test_plain_float_tensors_take_the_kernels(operators):
         pytest.skip(_loading.state.reason)
     z = torch.randn(4, 3, requires_grad=True)
     with operators() as used:
-        found = [units.signs(z, 1), units.reached(z, 1), units.squares(z, z.detach().bfloat16(), 1)]
-        found.append(units.behind(z, z, torch.ones(3), 1))
+        counts = [units.signs(z, 1), units.reached(z, 1), units.squares(z, z.detach().bfloat16(), 1)]
+        counts.append(units.behind(z, z, torch.ones(3), 1))
     assert used == ["unit_signs", "unit_reached", "unit_squares", "unit_behind"]
-    assert not any(t.requires_grad for t in found)
+    assert not any(t.requires_grad for t in counts)
 
 
 def arguments(x):

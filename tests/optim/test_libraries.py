@@ -17,14 +17,14 @@ def prelu(*, inplace=False):
 
 def check(model, norms, slopes):
     """Norms and biases, counted by class and attribute, are together; slopes are the PReLUs; all else is a weight."""
-    weights, others, found = sw.param_groups(model, lr=0.1, weight_decay=0.1)
+    weights, others, slope_group = sw.param_groups(model, lr=0.1, weight_decay=0.1)
     expected = {id(p) for m in model.modules() if type(m).__name__ in norms for p in m.parameters(recurse=False)}
     expected |= {id(m.bias) for m in model.modules() if isinstance(getattr(m, "bias", None), nn.Parameter)}
     assert expected
     assert {id(p) for p in others["params"]} == expected
-    assert {id(p) for p in found["params"]} == {id(m.weight) for m in model.modules() if isinstance(m, nn.PReLU)}
-    assert len(found["params"]) == slopes
-    assert sum(len(group["params"]) for group in (weights, others, found)) == len(list(model.parameters()))
+    assert {id(p) for p in slope_group["params"]} == {id(m.weight) for m in model.modules() if isinstance(m, nn.PReLU)}
+    assert len(slope_group["params"]) == slopes
+    assert sum(len(group["params"]) for group in (weights, others, slope_group)) == len(list(model.parameters()))
 
 
 @pytest.mark.parametrize(

@@ -48,11 +48,11 @@ def slopes_over(steps, model, optimizer, drive=plain):
     def now():
         return torch.cat([model[1].weight.detach(), model[3].weight.detach()]).clone()
 
-    found = [now()]
+    rates = [now()]
     for _ in range(steps):
         drive(optimizer, closure_of(model, optimizer))
-        found.append(now())
-    return found
+        rates.append(now())
+    return rates
 
 
 def check_frozen(model, optimizer, drive=plain, on=None, warmup=0):

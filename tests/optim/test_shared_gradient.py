@@ -50,14 +50,14 @@ def test_on_the_kernels(low_memory, autocast):
     """Large enough for them, channels last, with the output kept or the input."""
     torch.manual_seed(0)
     x = torch.randn(4, 32, 16, 16).to(memory_format=torch.channels_last)
-    layer, found = sw.PReLU(low_memory=low_memory), {}
+    layer, by_rule = sw.PReLU(low_memory=low_memory), {}
     for kind in ("sum", "mean"):
         layer.shared_gradient = kind
         with torch.autocast("cpu", enabled=autocast):
-            found[kind] = gradients(layer, x)
-    assert torch.equal(found["mean"][0], found["sum"][0])
-    assert torch.equal(found["mean"][1], found["sum"][1])
-    torch.testing.assert_close(found["mean"][2], found["sum"][2] / 32)
+            by_rule[kind] = gradients(layer, x)
+    assert torch.equal(by_rule["mean"][0], by_rule["sum"][0])
+    assert torch.equal(by_rule["mean"][1], by_rule["sum"][1])
+    torch.testing.assert_close(by_rule["mean"][2], by_rule["sum"][2] / 32)
 
 
 @pytest.mark.parametrize("bounds", [None, (0.0, 1.0)])
@@ -66,12 +66,12 @@ def test_of_a_fused_layer_with_bounds_residual_and_without(bounds):
     x, residual = torch.randn(2, 4, 6, 3, 3).unbind()
     layer = sw.BatchNormPReLU2d(6, num_parameters=1, bounds=bounds)
     for arguments in ((x,), (x, residual)):
-        found = {}
+        by_rule = {}
         for kind in ("sum", "mean"):
             layer.shared_gradient = kind
             y = layer(*arguments)
-            found[kind] = y, *torch.autograd.grad(y.square().sum(), (layer.slope, layer.weight, layer.bias))
-        for name, one, other in zip(("y", "slope", "weight", "bias"), found["sum"], found["mean"], strict=True):
+            by_rule[kind] = y, *torch.autograd.grad(y.square().sum(), (layer.slope, layer.weight, layer.bias))
+        for name, one, other in zip(("y", "slope", "weight", "bias"), by_rule["sum"], by_rule["mean"], strict=True):
             torch.testing.assert_close(other, one / 6 if name == "slope" else one)
 
 
@@ -160,7 +160,7 @@ def test_sgd_moves_a_shared_slope_like_the_mean_of_slopes_per_channel(channels, 
 
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RMSprop])
 def test_adaptive_optimizers_take_the_same_steps_either_way(kind):
-    found = []
+    slopes = []
     for gradient in ("mean", "sum"):
         torch.manual_seed(0)
         layer = sw.PReLU(dtype=torch.float64, shared_gradient=gradient)
@@ -169,9 +169,9 @@ def test_adaptive_optimizers_take_the_same_steps_either_way(kind):
             optimizer.zero_grad()
             layer(torch.randn(4, 8, 3, 3, dtype=torch.float64)).square().sum().backward()
             optimizer.step()
-        found.append(layer.weight.item())
-    assert found[0] == pytest.approx(found[1], rel=1e-6)
-    assert found[0] != 0.25
+        slopes.append(layer.weight.item())
+    assert slopes[0] == pytest.approx(slopes[1], rel=1e-6)
+    assert slopes[0] != 0.25
 
 
 def mean_layer():

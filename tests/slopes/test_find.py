@@ -14,8 +14,8 @@ def holders(model: nn.Module) -> list[str]:
     return [name for name, module in model.named_modules() if slope_name(module)]
 
 
-def certainties(found: FoundSlopes) -> dict[str, str]:
-    return {layer.layer: layer.certainty for layer in found.layers}
+def certainties(slopes: FoundSlopes) -> dict[str, str]:
+    return {layer.layer: layer.certainty for layer in slopes.layers}
 
 
 def unet() -> nn.Module:
@@ -79,9 +79,9 @@ def test_finds_all_slopes_and_nothing_else(name: str) -> None:
 
 @pytest.mark.parametrize("name", WITHOUT)
 def test_a_scale_is_no_slope(name: str) -> None:
-    found = find_slopes(WITHOUT[name]().state_dict())
-    assert set(certainties(found).values()) <= {"unclear"}
-    assert all("scale of" in layer.evidence for layer in found.layers)
+    slopes = find_slopes(WITHOUT[name]().state_dict())
+    assert set(certainties(slopes).values()) <= {"unclear"}
+    assert all("scale of" in layer.evidence for layer in slopes.layers)
 
 
 @pytest.mark.parametrize("name", ["RMSNorm of images", "RMSNorm of tokens"])
@@ -130,9 +130,9 @@ def test_what_has_another_shape_or_company_is_no_slope() -> None:
         "f.slope": torch.ones(2, 4),
         "g.weight": torch.ones(8, device="meta"),
     }  # fmt: skip
-    found = find_slopes(state)
-    assert not found.layers
-    assert not found.rejected
+    slopes = find_slopes(state)
+    assert not slopes.layers
+    assert not slopes.rejected
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (8,), (1, 8, 1, 1)])
@@ -175,13 +175,13 @@ def test_slopes_of_other_libraries_are_told_by_the_layers_name() -> None:
         "prelu2.weight": torch.rand(4), "prelu2.bias": torch.rand(4),
         "elsewhere.alpha": torch.rand(4),
     }  # fmt: skip
-    found = find_slopes(state)
-    assert certainties(found) == {
+    slopes = find_slopes(state)
+    assert certainties(slopes) == {
         "prelu1": "likely", "features.prelu": "likely", "model/p_re_lu_1": "likely", "act": "unclear",
     }  # fmt: skip
-    assert "a 5 x 6 x 4 weight" in found.layers[0].evidence
-    assert "one for each pixel" in found.layers[0].evidence
-    assert "pixel" not in found.layers[1].evidence
+    assert "a 5 x 6 x 4 weight" in slopes.layers[0].evidence
+    assert "one for each pixel" in slopes.layers[0].evidence
+    assert "pixel" not in slopes.layers[1].evidence
 
 
 def test_a_layer_of_several_names_is_one() -> None:

@@ -13,21 +13,21 @@ from slopewise.slopes import ALARM_KINDS, MEANINGS, alarms, summarise
 FLOATS = st.floats(-3, 3, width=32)
 
 
-def said(slopes: list[float] | torch.Tensor, **options: float) -> list[str]:
+def kinds_of(slopes: list[float] | torch.Tensor, **options: float) -> list[str]:
     return [str(alarm) for alarm in alarms(summarise(torch.as_tensor(slopes), **options))]
 
 
 @given(st.lists(FLOATS, min_size=1, max_size=40))
 def test_the_summary_agrees_with_numpy(values: list[float]) -> None:
-    found = summarise(torch.tensor(values))
+    summary = summarise(torch.tensor(values))
     numbers = np.array(values, dtype=np.float64)
-    five = (found.minimum, found.lower_quartile, found.median, found.upper_quartile, found.maximum)
+    five = (summary.minimum, summary.lower_quartile, summary.median, summary.upper_quartile, summary.maximum)
     np.testing.assert_allclose(five, np.quantile(numbers, [0, 0.25, 0.5, 0.75, 1]), rtol=1e-12, atol=1e-12)
-    assert found.mean == pytest.approx(numbers.mean(), abs=1e-12)
+    assert summary.mean == pytest.approx(numbers.mean(), abs=1e-12)
     edges = [-np.inf, -0.01, np.nextafter(0.01, 1), 0.95, np.nextafter(1.05, 2), np.inf]
     negative, near_0, between, near_1, above_1 = np.histogram(numbers, edges)[0].tolist()
-    assert (found.negative, found.near_0, found.near_1, found.above_1) == (negative, near_0, near_1, above_1)
-    assert between == found.count - negative - near_0 - near_1 - above_1
+    assert (summary.negative, summary.near_0, summary.near_1, summary.above_1) == (negative, near_0, near_1, above_1)
+    assert between == summary.count - negative - near_0 - near_1 - above_1
 
 
 @given(st.lists(FLOATS, min_size=1, max_size=20), st.randoms())
@@ -69,7 +69,7 @@ MADE = {
 @pytest.mark.parametrize("case", MADE)
 def test_alarms(case: str) -> None:
     slopes, expected = MADE[case]
-    assert said(slopes) == expected
+    assert kinds_of(slopes) == expected
 
 
 def test_an_alarm_counts_its_slopes() -> None:
@@ -80,32 +80,32 @@ def test_an_alarm_counts_its_slopes() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_known_initial_value_is_compared_as_the_dtype_rounds_it(dtype: torch.dtype) -> None:
     slopes = torch.full((4,), 0.1, dtype=dtype)
-    assert said(slopes, init=0.1) == ["stuck at 0.1"]
-    assert said(slopes, init=0.25) == []
-    assert said(torch.tensor([0.123456]), init=0.123456) == ["stuck at 0.123456"]
-    assert said(torch.tensor([0.25]), init=0.1) == []
+    assert kinds_of(slopes, init=0.1) == ["stuck at 0.1"]
+    assert kinds_of(slopes, init=0.25) == []
+    assert kinds_of(torch.tensor([0.123456]), init=0.123456) == ["stuck at 0.123456"]
+    assert kinds_of(torch.tensor([0.25]), init=0.1) == []
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_rounding_raises_no_alarm(dtype: torch.dtype) -> None:
     moved = 0.25 + torch.linspace(-1e-4, 1e-4, 64)
-    assert said(moved) == []
+    assert kinds_of(moved) == []
     rounded = summarise(moved.to(torch.bfloat16))
     assert rounded.same == 0.25
     assert rounded.rounded
     assert alarms(rounded) == ()
-    assert said(torch.tensor([0.3101]).to(dtype)) == []
+    assert kinds_of(torch.tensor([0.3101]).to(dtype)) == []
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @given(values=st.lists(st.floats(0.011, 0.945), min_size=1, max_size=20))
 def test_a_healthy_layer_stays_so_in_half_precision(dtype: torch.dtype, values: list[float]) -> None:
-    assert said(torch.tensor(values).to(dtype)) == []
+    assert kinds_of(torch.tensor(values).to(dtype)) == []
 
 
 def test_eight_bits_are_read() -> None:
-    found = summarise(torch.tensor([0.25, 0.5]).to(torch.float8_e4m3fn))
-    assert (found.minimum, found.maximum, found.rounded) == (0.25, 0.5, True)
+    summary = summarise(torch.tensor([0.25, 0.5]).to(torch.float8_e4m3fn))
+    assert (summary.minimum, summary.maximum, summary.rounded) == (0.25, 0.5, True)
 
 
 def test_no_slopes_is_an_error() -> None:

@@ -65,11 +65,11 @@ def test_the_file_follows_and_goes(tmp_path: Path) -> None:
     with StateFile(tmp_path) as state:
         state.add(Started(RELU, 1))
         state.add(epoch(RELU, 3, 0.5))
-        eventually(lambda: (found := read_running(tmp_path)) and found.trials and found.trials[0].epoch == 3)
-        found = read_running(tmp_path)
-        assert found
-        assert not found.stale(time.time())
-        assert found.stale(found.time + STALE + 1)
+        eventually(lambda: (running := read_running(tmp_path)) and running.trials and running.trials[0].epoch == 3)
+        running = read_running(tmp_path)
+        assert running
+        assert not running.stale(time.time())
+        assert running.stale(running.time + STALE + 1)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -119,9 +119,9 @@ def test_of_a_driver_elsewhere_the_age_of_the_file_tells(tmp_path: Path) -> None
         write(tmp_path, replace(fresh, origin=place))
         assert read_running(tmp_path)
         write(tmp_path, replace(old, origin=place))
-        found = read_running(tmp_path)
-        assert (found is None) == (place is booted)  # this machine has been booted since
-        assert found is None or found.stale(now)
+        running = read_running(tmp_path)
+        assert (running is None) == (place is booted)  # this machine has been booted since
+        assert running is None or running.stale(now)
 
 
 def test_leftovers_go_even_if_they_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,13 +173,13 @@ def test_a_study_tells_and_survives_that_it_cannot(tmp_path: Path) -> None:
     )
     seen: list[object] = []
 
-    def told() -> list[int | None]:
+    def epochs_in_file() -> list[int | None]:
         now = read_running(tmp_path / "a")
         return [trial.epoch for trial in now.trials] if now else []
 
     def look(event: object) -> None:
         if isinstance(event, Epoch):
-            eventually(lambda: told() == [event.record.epoch])
+            eventually(lambda: epochs_in_file() == [event.record.epoch])
             seen.append(json.loads((tmp_path / "a" / FILE).read_text())["trials"][0]["scores"]["accuracy"])
 
     results = study.run(tmp_path / "a", on_event=look)

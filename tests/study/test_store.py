@@ -128,8 +128,8 @@ def test_a_file_with_a_column_for_each_score_is_read_and_goes_on(tmp_path: Path)
         store.add(prelu, None)
     assert read_study(tmp_path).trials == (relu, prelu)
     with closing(sqlite3.connect(tmp_path / FILE)) as tool:
-        found = tool.execute("SELECT count(*), max(value) FROM scores WHERE part = 'test' AND metric = 'accuracy'")
-        assert found.fetchone() == (2, max(trial.score("test", "accuracy") for trial in (relu, prelu)))
+        rows = tool.execute("SELECT count(*), max(value) FROM scores WHERE part = 'test' AND metric = 'accuracy'")
+        assert rows.fetchone() == (2, max(trial.score("test", "accuracy") for trial in (relu, prelu)))
 
 
 def test_other_data_under_an_old_study_are_refused(tmp_path: Path) -> None:

@@ -57,9 +57,9 @@ def check(folder: Path, whole: StudyRecord) -> str:
     try:
         record = read_study(folder)
     except StoreError as error:
-        said = str(error)
-        assert str(folder) in said
-        assert "\n" not in said
+        message = str(error)
+        assert str(folder) in message
+        assert "\n" not in message
         with pytest.raises(StoreError):
             read_counts(folder)
         return "refused"
@@ -67,9 +67,9 @@ def check(folder: Path, whole: StudyRecord) -> str:
     assert counts.damaged == record.damaged
     assert counts.ended == len(record.trials)
     expected = {(trial.arm, trial.seed): trial for trial in whole.trials}
-    found = {(trial.arm, trial.seed): trial for trial in record.trials}
-    assert all(expected[key] == trial for key, trial in found.items())
-    named = {f"{arm} seed {seed}" for arm, seed in expected.keys() - found.keys()}
+    read = {(trial.arm, trial.seed): trial for trial in record.trials}
+    assert all(expected[key] == trial for key, trial in read.items())
+    named = {f"{arm} seed {seed}" for arm, seed in expected.keys() - read.keys()}
     assert named <= set(record.damaged) or "trials that can no longer be told" in record.damaged
     assert (record.spec, record.data, record.margin) == (whole.spec, whole.data, whole.margin)
     assert record.environments in ({}, whole.environments)
@@ -165,16 +165,16 @@ def test_a_file_of_which_pages_are_lost_goes_on_with_the_others(
     for page in range(len(whole) // size - 1, 1, -1):  # the last page whose loss leaves something
         (tmp_path / FILE).write_bytes(whole[: page * size] + b"\xaa" * size + whole[(page + 1) * size :])
         try:
-            found = read_study(tmp_path)
+            damaged = read_study(tmp_path)
         except StoreError:
             continue
-        if found.damaged and found.trials:
+        if damaged.damaged and damaged.trials:
             break
-    kept = found.trials
+    whole_trials = damaged.trials
     with pytest.warns(SlopewiseWarning, match="was damaged"):
         Store.create(tmp_path, SPEC, record.data).close()
     again = read_study(tmp_path)
-    assert (again.damaged, again.trials) == ((), kept)
+    assert (again.damaged, again.trials) == ((), whole_trials)
 
 
 def change(folder: Path, table: str, **texts: str) -> None:

@@ -108,9 +108,9 @@ def test_a_foreign_lock_is_waited_for_and_told_once(
     store: Store, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_sqlite, "_QUIET", 0.1)
-    with locked(tmp_path / FILE, lock), pytest.warns(StoreWarning, match="has locked .*waiting until") as said:
+    with locked(tmp_path / FILE, lock), pytest.warns(StoreWarning, match="has locked .*waiting until") as warned:
         rest(store)
-    assert len(said) == 1
+    assert len(warned) == 1
     assert len(read_study(tmp_path).trials) == 8
 
 
@@ -236,9 +236,9 @@ def test_without_a_log_a_reader_makes_the_driver_wait(tmp_path: Path, monkeypatc
     store = Store.create(tmp_path, SPEC, STUDY.data)
     with closing(sqlite3.connect(tmp_path / FILE)) as reader:
         assert reader.execute("PRAGMA journal_mode").fetchone() == ("delete",)
-    with locked(tmp_path / FILE, SHARED), pytest.warns(StoreWarning, match="waiting until") as said:
+    with locked(tmp_path / FILE, SHARED), pytest.warns(StoreWarning, match="waiting until") as warned:
         rest(store)
-    assert len(said) == 1
+    assert len(warned) == 1
     assert len(read_study(tmp_path).trials) == 7
 
 

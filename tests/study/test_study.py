@@ -35,18 +35,18 @@ def test_the_plan_keeps_the_arms_of_a_seed_together() -> None:
 @pytest.mark.slow
 def test_a_study_grows_by_arms_and_seeds_and_repeats_nothing(tmp_path: Path) -> None:
     small = sw.Study(arms="relu,elu", seeds=1, **TINY).run(tmp_path, workers=1)
-    told: list[object] = []
+    events: list[object] = []
     grown = sw.Study(arms="relu,elu,silu", seeds=2, **TINY)
     assert len(grown.missing(tmp_path)) == 4
-    results = grown.run(tmp_path, on_event=told.append)
-    assert len([event for event in told if type(event).__name__ == "Ended"]) == 4
+    results = grown.run(tmp_path, on_event=events.append)
+    assert len([event for event in events if type(event).__name__ == "Ended"]) == 4
     assert len(results.record.trials) == 6
     assert metrics(small.record) == metrics(results.record)[:2]
     whole = grown.run(tmp_path / "whole", workers=1)
     assert metrics(whole.record) == metrics(results.record)
-    told.clear()
-    assert grown.run(tmp_path, on_event=told.append).record == results.record
-    assert told == []
+    events.clear()
+    assert grown.run(tmp_path, on_event=events.append).record == results.record
+    assert events == []
     with pytest.raises(StoreError, match="arm silu is gone"):
         sw.Study(arms="relu,elu", seeds=2, **TINY).run(tmp_path)
 

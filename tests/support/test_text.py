@@ -178,9 +178,9 @@ PRINTS = {
 
 
 def test_what_is_printed_goes_through_few_doors() -> None:
-    found: dict[str, set[str]] = {name: set() for name in PRINTS}
+    printing: dict[str, set[str]] = {name: set() for name in PRINTS}
     places = ("*.py", "cli/*.py", "drawing/*.py", "report/**/*.py", "bench/_table.py")
-    for path in sorted(path for each in places for path in SOURCE.glob(each)):
+    for path in sorted(path for pattern in places for path in SOURCE.glob(pattern)):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call):
                 continue
@@ -188,5 +188,5 @@ def test_what_is_printed_goes_through_few_doors() -> None:
             name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
             of_console = isinstance(function, ast.Attribute) and "console" in ast.unparse(function.value).lower()
             if name in PRINTS and not of_console and not (name == "echo" and isinstance(function, ast.Name)):
-                found[name].add(place)
-    assert not {name: places - PRINTS[name] for name, places in found.items() if places - PRINTS[name]}
+                printing[name].add(place)
+    assert not {name: places - PRINTS[name] for name, places in printing.items() if places - PRINTS[name]}

@@ -28,14 +28,14 @@ def test_there_are_slopes_of_every_kind_and_alarms_about_them():
     assert last["block2.act"].summary.above_1 == 1
     assert last["block4.act"].summary.negative > 8
     assert last["block5.act"].from_start == 0
-    found = {(alarm.id, alarm.where) for alarm in recording.alarms}
+    raised = {(alarm.id, alarm.where) for alarm in recording.alarms}
     assert {
         ("dead-units", "block1.act"),
         ("slope-runaway", "block2.act"),
         ("slope-negative", "block4.act"),
         ("linear-site", "block5.act"),
         ("slope-stuck", "block5.act"),
-    } <= found
+    } <= raised
 
 
 def test_without_slopes_and_alarms():

@@ -117,9 +117,9 @@ def test_no_round_is_refused():
 @given(st.lists(st.tuples(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3)), min_size=1, max_size=30))
 def test_ratio_is_numpys_quartiles_of_the_rounds_ratios(pairs):
     of, to = zip(*pairs, strict=True)
-    found = ratio(of, to)
+    measured = ratio(of, to)
     expected = np.percentile(np.array(of) / np.array(to), (25, 50, 75))
-    np.testing.assert_allclose((found.low, found.median, found.high), expected, rtol=1e-9)
+    np.testing.assert_allclose((measured.low, measured.median, measured.high), expected, rtol=1e-9)
 
 
 def test_ratio_is_not_the_ratio_of_the_medians():

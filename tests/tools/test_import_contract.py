@@ -34,7 +34,7 @@ def test_the_contract_is_kept(copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "planted", "told"),
+    ("module", "planted", "message"),
     [
         (
             "nn/functional.py",
@@ -50,7 +50,7 @@ def test_the_contract_is_kept(copy: Path) -> None:
     ],
     ids=["a higher room", "torch", "a private module"],
 )
-def test_a_planted_import_breaks_it(copy: Path, module: str, planted: str, told: str) -> None:
+def test_a_planted_import_breaks_it(copy: Path, module: str, planted: str, message: str) -> None:
     path = copy / "src" / "slopewise" / module
     before = path.read_text()
     path.write_text(f"{before}\n\n{planted}\n")
@@ -59,7 +59,7 @@ def test_a_planted_import_breaks_it(copy: Path, module: str, planted: str, told:
     finally:
         path.write_text(before)
     assert ended.returncode == 1
-    assert told in " ".join(ended.stdout.split())
+    assert message in " ".join(ended.stdout.split())
 
 
 def test_the_table_of_rooms_is_that_of_the_contract() -> None:

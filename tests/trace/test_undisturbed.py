@@ -152,8 +152,8 @@ class ByPartialHook(Keeps):
         self.a.register_forward_hook(partial(self.store, self.kept))
 
     @staticmethod
-    def store(kept, module, args, output):
-        kept[module] = output
+    def store(storage, module, args, output):
+        storage[module] = output
 
     def keep(self, h, y):
         pass
@@ -181,20 +181,20 @@ NETWORKS = [
 ]
 
 
-def contents(thing):
+def contents(value):
     """All of a model's attributes as plain data, to compare."""
-    if isinstance(thing, torch.Tensor):
-        return (tuple(thing.shape), thing.requires_grad, thing.grad_fn is None, thing.detach().flatten().tolist())
-    if isinstance(thing, dict):
-        return [(str(name), contents(item)) for name, item in thing.items()]
-    if isinstance(thing, (list, tuple, deque)):
-        return [contents(item) for item in thing]
-    if callable(thing) and getattr(thing, "__name__", "") == "<lambda>":
-        return contents(thing())
-    if isinstance(thing, nn.Module) or type(thing).__module__ in (__name__, "types"):
-        slots = {name: getattr(thing, name) for name in getattr(type(thing), "__slots__", ())}
-        return contents({**getattr(thing, "__dict__", {}), **slots})
-    return repr(thing)
+    if isinstance(value, torch.Tensor):
+        return (tuple(value.shape), value.requires_grad, value.grad_fn is None, value.detach().flatten().tolist())
+    if isinstance(value, dict):
+        return [(str(name), contents(item)) for name, item in value.items()]
+    if isinstance(value, (list, tuple, deque)):
+        return [contents(item) for item in value]
+    if callable(value) and getattr(value, "__name__", "") == "<lambda>":
+        return contents(value())
+    if isinstance(value, nn.Module) or type(value).__module__ in (__name__, "types"):
+        slots = {name: getattr(value, name) for name in getattr(type(value), "__slots__", ())}
+        return contents({**getattr(value, "__dict__", {}), **slots})
+    return repr(value)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -224,12 +224,12 @@ USES = {
 def test_the_model_given_is_as_it_was_after_every_use_of_it(network, use, tmp_path):
     torch.manual_seed(0)
     net = network()
-    kept = [name for name in vars(net) if name not in ("_parameters", "_modules")]
-    before, hooks = contents({name: vars(net)[name] for name in kept}), len(net.act._forward_hooks)
+    attributes = [name for name in vars(net) if name not in ("_parameters", "_modules")]
+    before, hooks = contents({name: vars(net)[name] for name in attributes}), len(net.act._forward_hooks)
     USES[use](net, tmp_path)
     assert len(net.act._forward_hooks) == hooks
-    assert [name for name in vars(net) if name not in ("_parameters", "_modules")] == kept
-    assert contents({name: vars(net)[name] for name in kept}) == before
+    assert [name for name in vars(net) if name not in ("_parameters", "_modules")] == attributes
+    assert contents({name: vars(net)[name] for name in attributes}) == before
     copy.deepcopy(net)
 
 

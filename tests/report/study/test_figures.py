@@ -105,10 +105,10 @@ def test_slopes_are_medians_and_extremes_over_converged_seeds():
     charts = slope_charts(study)
     assert [chart.title for chart in charts] == [f"act{k}" for k in range(1, 7)]
     band, line = charts[0].figure.data
-    kept = [t for t in study.trials if t.arm == "prelu_channel" and not t.diverged]
-    sites = {(t.seed, s.epoch): s for t in kept for s in t.sites if s.layer == "act1"}
+    converged = [t for t in study.trials if t.arm == "prelu_channel" and not t.diverged]
+    sites = {(t.seed, s.epoch): s for t in converged for s in t.sites if s.layer == "act1"}
     for epoch in range(4):
-        of_epoch = [sites[t.seed, epoch] for t in kept]
+        of_epoch = [sites[t.seed, epoch] for t in converged]
         assert line.y[epoch] == pytest.approx(np.median([s.slope_median for s in of_epoch]))
         assert band.y[epoch] == max(s.slope_max for s in of_epoch)  # the band runs along its upper edge, then back
         assert band.y[-1 - epoch] == min(s.slope_min for s in of_epoch)

@@ -206,8 +206,8 @@ def contrast_ratio(one, other):
 def test_colours_have_the_contrast_that_wcag_asks_for(theme):
     css = (files("slopewise.drawing") / "templates/style.css").read_text(encoding="utf-8")
     blocks = re.findall(r":root[^{]*\{(.*?)\}", css, re.DOTALL)
-    found = dict(re.findall(r"(--[\w-]+): (#[0-9a-f]{6})", blocks[theme]))
+    colours = dict(re.findall(r"(--[\w-]+): (#[0-9a-f]{6})", blocks[theme]))
     for text, ground in [("text", "bg"), ("muted", "bg"), ("accent", "bg"), ("good", "good-bg"), ("bad", "bad-bg")]:
-        assert contrast_ratio(found[f"--{text}"], found[f"--{ground}"]) >= 4.5, text
+        assert contrast_ratio(colours[f"--{text}"], colours[f"--{ground}"]) >= 4.5, text
     for arm in range(8):
-        assert contrast_ratio(found[f"--arm-{arm}"], found["--bg"]) >= 3, arm
+        assert contrast_ratio(colours[f"--arm-{arm}"], colours["--bg"]) >= 3, arm

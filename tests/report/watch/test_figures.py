@@ -50,16 +50,16 @@ def test_shares_of_units_stand_in_the_row_of_their_site_and_the_column_of_their_
         ([site("a"), site("b", never=(0,), zero=(0,))], [], []),
         ([site("a"), site("b", never=(0, 1, 2), zero=(1, 2, 3))], [], []),
     )
-    found = charts(recording)
-    assert labels(found["dead"]) == ["a", "b"]
-    assert list(found["dead"].figure.data[0].x) == [1, 11]
-    assert grid(found["dead"]) == [[0, 0], [1 / 8, 2 / 8]]
-    assert grid(found["zero-gradient"]) == [[0, 0], [1 / 8, 3 / 8]]
-    assert grid(found["never-positive"]) == [[0, 0], [1 / 8, 3 / 8]]
-    assert "always-positive" not in found
-    assert found["dead"].columns == ("layer", "step 1", "step 11")
-    assert found["dead"].rows[1] == ("b", "12 %", "25 %")
-    assert "2 of 8 units dead" in found["dead"].figure.data[0].hovertext[1][1]
+    drawn = charts(recording)
+    assert labels(drawn["dead"]) == ["a", "b"]
+    assert list(drawn["dead"].figure.data[0].x) == [1, 11]
+    assert grid(drawn["dead"]) == [[0, 0], [1 / 8, 2 / 8]]
+    assert grid(drawn["zero-gradient"]) == [[0, 0], [1 / 8, 3 / 8]]
+    assert grid(drawn["never-positive"]) == [[0, 0], [1 / 8, 3 / 8]]
+    assert "always-positive" not in drawn
+    assert drawn["dead"].columns == ("layer", "step 1", "step 11")
+    assert drawn["dead"].rows[1] == ("b", "12 %", "25 %")
+    assert "2 of 8 units dead" in drawn["dead"].figure.data[0].hovertext[1][1]
     assert watch_charts(recording)[0].notes == ("At none of the steps drawn is a unit always positive.",)
 
 
@@ -77,14 +77,14 @@ def test_what_a_map_shows_is_plain_data_and_has_colours():
         ("a", 1 / 8, "1 of 8 units dead"),
         ("b", 0, "0 of 8 units dead"),
     ]
-    assert [key for key, each in maps.items() if each.all_zero] == ["always-positive"]  # not what was never measured
+    assert [key for key, info in maps.items() if info.all_zero] == ["always-positive"]  # not what was never measured
     assert [cell.value for cell in maps["slopes"].columns[1]] == [-0.5]
 
 
 def test_what_is_not_known_is_blank_and_not_said_to_be_none():
     recording = run(([site("a", zero=None)], [], []))
-    found = charts(recording)
-    assert "dead" not in found
+    drawn = charts(recording)
+    assert "dead" not in drawn
     assert "dead" not in watch_charts(recording)[0].notes[0]
     both = charts(run(([site("a", zero=None), site("b", never=(1,), zero=(1,))], [], [])))["dead"]
     assert grid(both) == [[None], [1 / 8]]
@@ -100,13 +100,13 @@ def test_what_is_not_finite_has_a_colour_of_its_own():
             [LayerSample("c", None, 1.0, 0.1, ("gradient",)), LayerSample("d", 0.5, 1.0, 0.1)],
         )
     )
-    found = charts(recording)
+    by_key = charts(recording)
     for key, rows in (("dead", 1), ("slopes", 2), ("distance", 2), ("gradients", 2)):
-        drawn, lost = found[key].figure.data[:2]
+        drawn, lost = by_key[key].figure.data[:2]
         assert lost.colorscale[0][1] == "var(--lost)"
         assert [list(row) for row in lost.z] == [[1]] + [[None]] * (rows - 1), key
         assert drawn.z[0][0] is None
-    assert "2 of 8 units NaN or infinite" in found["dead"].figure.data[1].hovertext[0][0]
+    assert "2 of 8 units NaN or infinite" in by_key["dead"].figure.data[1].hovertext[0][0]
 
 
 def test_slopes_are_coloured_by_their_median_and_the_pointer_tells_the_rest():
@@ -152,11 +152,11 @@ def test_gradients_are_coloured_by_their_share_of_the_steps_largest():
         LayerSample("zero", 0.0, 1.0, None),
         LayerSample("top", 10.0, 1.0, None),
     ]
-    found = charts(run(([], [], layers), ([], [], [replace(each, gradient=each.gradient * 7) for each in layers])))
-    assert grid(found["gradients"]) == [[-6, -6], [-6, -6], [0, 0]]
-    assert found["gradients"].rows[0] == ("low", "1.0e-06", "7.0e-06")
-    assert "updates" not in found
-    profile = found["gradient-profile"]
+    drawn = charts(run(([], [], layers), ([], [], [replace(layer, gradient=layer.gradient * 7) for layer in layers])))
+    assert grid(drawn["gradients"]) == [[-6, -6], [-6, -6], [0, 0]]
+    assert drawn["gradients"].rows[0] == ("low", "1.0e-06", "7.0e-06")
+    assert "updates" not in drawn
+    profile = drawn["gradient-profile"]
     assert profile.rows == (("low", "1.0e-06", "7.0e-06"), ("zero", "–", "–"), ("top", "10.0", "70.0"))
     assert [list(trace.x) for trace in profile.figure.data] == [[1e-6, 10.0], [7e-6, 70.0]]
 
@@ -176,14 +176,14 @@ def test_alarms_are_marked_since_when_they_hold_on_the_chart_they_are_about():
             Alarm("dead-units", "gone", 21, 1, "four"),
         ),
     )
-    found = charts(recording)
-    (mark,) = [trace for trace in found["dead"].figure.data if trace.type == "scatter"]
+    drawn = charts(recording)
+    (mark,) = [trace for trace in drawn["dead"].figure.data if trace.type == "scatter"]
     assert (list(mark.x), list(mark.y)) == ([11], [0])
     assert "dead-units at a: one, since step 11" in mark.hovertext[0]
-    (mark,) = [trace for trace in found["slopes"].figure.data if trace.type == "scatter"]
+    (mark,) = [trace for trace in drawn["slopes"].figure.data if trace.type == "scatter"]
     assert (list(mark.x), list(mark.y)) == ([1], [0])
     assert mark.hovertext[0].count("<br>") == 1
-    assert not [trace for trace in found["never-positive"].figure.data if trace.type == "scatter"]
+    assert not [trace for trace in drawn["never-positive"].figure.data if trace.type == "scatter"]
 
 
 def test_layers_that_come_and_go_keep_their_rows():
@@ -234,13 +234,13 @@ def test_a_long_and_deep_run_is_thinned_and_keeps_its_ends_and_its_alarms():
 @given(st.integers(0, 400), st.integers(0, 200))
 def test_thinning_keeps_order_and_ends(count, rows):
     samples = [Sample(3 * k + 1, 1, (), (), ()) for k in range(count)]
-    kept = thinned(samples, rows)
-    steps = [sample.step for sample in kept]
+    thinner = thinned(samples, rows)
+    steps = [sample.step for sample in thinner]
     assert steps == sorted(set(steps))
     assert len(steps) <= 120
     if samples:
-        assert kept[0] is samples[0]
-        assert kept[-1] is samples[-1]
+        assert thinner[0] is samples[0]
+        assert thinner[-1] is samples[-1]
 
 
 def test_names_of_layers_are_cut_and_inert():

@@ -141,4 +141,4 @@ def test_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         write_watch_html(synthetic_recording(layers=1, samples=1), path)
     assert path.read_text(encoding="utf-8") == before
-    assert [each.name for each in tmp_path.iterdir()] == ["watch.html"]
+    assert [file.name for file in tmp_path.iterdir()] == ["watch.html"]

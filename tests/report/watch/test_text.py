@@ -43,9 +43,9 @@ def test_a_row_has_the_sites_figures():
     dead = recording.samples[-1].sites[1]
     count = str(len(dead.dead))
     since = next(s.step for s in recording.samples if s.sites[1].dead)  # once dead it stays so here
-    found = row(shown(recording, 160), "block1.act")
+    cells = row(shown(recording, 160), "block1.act")
     share = f"{100 * dead.positive:.0f}"
-    assert found == [
+    assert cells == [
         "block1.act",
         "relu",
         "16",
@@ -57,8 +57,8 @@ def test_a_row_has_the_sites_figures():
         str(since),
         f"{dead.pass_through:.2f}",
     ]
-    assert row(shown(recording, 80), "block1.act") == found
-    assert row(shown(recording, 60), "block1.act") == ["block1.act", "16", count, count, found[-1]]
+    assert row(shown(recording, 80), "block1.act") == cells
+    assert row(shown(recording, 60), "block1.act") == ["block1.act", "16", count, count, cells[-1]]
 
 
 def test_units_that_came_back_are_dead_since_they_died_again():
@@ -66,10 +66,10 @@ def test_units_that_came_back_are_dead_since_they_died_again():
         return Sample(step, 1, (SiteSample("act", "relu", 4, 9, 0.5, dead, (), dead, 0.5),), (), ())
 
     samples = (sample(1, 0), sample(11), sample(21, 2), sample(31, 1, 2))
-    (found,) = site_rows(Recording(Header("Net", 10, 0.0), samples))
-    assert found[7:9] == ("2", "21")
-    (found,) = site_rows(Recording(Header("Net", 10, 0.0), samples[:2]))
-    assert found[7:9] == ("0", "")
+    (cells,) = site_rows(Recording(Header("Net", 10, 0.0), samples))
+    assert cells[7:9] == ("2", "21")
+    (cells,) = site_rows(Recording(Header("Net", 10, 0.0), samples[:2]))
+    assert cells[7:9] == ("0", "")
 
 
 def test_a_site_that_is_not_in_the_latest_sample_is_shown_as_it_was():
@@ -81,10 +81,10 @@ def test_a_site_that_is_not_in_the_latest_sample_is_shown_as_it_was():
 def test_slopes_are_those_of_the_latest_sample():
     recording = synthetic_recording(layers=3)
     latest = recording.samples[-1].slopes[0]
-    found = slope_rows(recording)[0]
-    assert found[:2] == ("block0.act", "16")
-    assert float(found[2]) == pytest.approx(latest.summary.median, abs=5e-4)
-    assert float(found[-1]) == pytest.approx(latest.from_start, rel=1e-2)
+    cells = slope_rows(recording)[0]
+    assert cells[:2] == ("block0.act", "16")
+    assert float(cells[2]) == pytest.approx(latest.summary.median, abs=5e-4)
+    assert float(cells[-1]) == pytest.approx(latest.from_start, rel=1e-2)
 
 
 def test_each_kind_of_alarm_is_explained_once_and_the_most_serious_first():
@@ -103,8 +103,8 @@ def test_each_kind_of_alarm_is_explained_once_and_the_most_serious_first():
 
 
 def test_what_is_not_finite_is_said():
-    found = dict(not_finite_rows(DEEP))
-    assert found["encoder.stages.0.blocks.2.conv"] == "gradient and weight"
+    rows = dict(not_finite_rows(DEEP))
+    assert rows["encoder.stages.0.blocks.2.conv"] == "gradient and weight"
     assert "Not finite: encoder.stages.0.blocks.2.act (16 of 16 units)" in " ".join(shown(DEEP, 200).split())
     assert "Not finite" not in shown(synthetic_recording())
 

@@ -46,8 +46,8 @@ def test_a_flip_mirrors_about_half_the_images() -> None:
     images = torch.rand(2000, 1, 3, 4)
     flipped = Augment(0, flip=True, erase=0.0)(images, generator())
     mirrored = (flipped == images.flip(3)).flatten(1).all(dim=1)
-    kept = (flipped == images).flatten(1).all(dim=1)
-    assert (mirrored ^ kept).all()
+    unflipped = (flipped == images).flatten(1).all(dim=1)
+    assert (mirrored ^ unflipped).all()
     assert 900 < mirrored.sum() < 1100
 
 

@@ -24,7 +24,7 @@ def plant(root: Path, folders: Iterable[str], count: int = 6) -> Path:
     return root
 
 
-def found(root: Path, **spec: object) -> Files:
+def files_below(root: Path, **spec: object) -> Files:
     return discover(DataSpec.model_validate({"source": "folder", "path": str(root), **spec}))
 
 
@@ -49,7 +49,7 @@ def under(parts: Iterable[str], classes: str = "ab") -> list[str]:
 def test_parts_are_known_by_their_names(tmp_path: Path, parts: tuple[str, str]) -> None:
     plant(tmp_path, under([parts[0]]), 5)
     plant(tmp_path, under([parts[1]]), 2)
-    files = found(tmp_path)
+    files = files_below(tmp_path)
     assert files.classes == ("a", "b")
     assert (len(files.train), len(files.test)) == (10, 4)
     assert files.notes == ()
@@ -74,21 +74,21 @@ def test_parts_are_known_by_their_names(tmp_path: Path, parts: tuple[str, str]) 
 def test_trees_of_two_readings_are_asked_about(tmp_path: Path, parts: tuple[str, ...]) -> None:
     plant(tmp_path, under(parts))
     with pytest.raises(DataError) as caught:
-        found(tmp_path)
+        files_below(tmp_path)
     assert f"{parts[0]}, {parts[1]}" in str(caught.value) if len(parts) > 1 else parts[0] in str(caught.value)
     assert "data.parts=" in str(caught.value)
 
 
 def test_the_question_about_parts_can_be_answered_either_way(tmp_path: Path) -> None:
     plant(tmp_path, under(["images/train", "images/val"]))
-    parts = found(tmp_path, parts=["images/train", "images/val"])
+    parts = files_below(tmp_path, parts=["images/train", "images/val"])
     assert (parts.classes, len(parts.test)) == (("a", "b"), 12)
     assert all("images/val" in str(path) for path in parts.test)
-    classes = found(tmp_path / "images", classes=["val", "train"])
+    classes = files_below(tmp_path / "images", classes=["val", "train"])
     assert classes.classes == ("val", "train")
     assert classes.test_labels.unique().tolist() == [0, 1]
     with pytest.raises(DataError, match=r"data\.parts: .*'.*/images/test' is not a directory; .* are images"):
-        found(tmp_path, parts=["images/train", "images/test"])
+        files_below(tmp_path, parts=["images/train", "images/test"])
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_trees_that_cannot_be_read_say_why(tmp_path: Path, folders: list[str], m
     plant(tmp_path, [folder for folder in folders if folder != "labels"])
     (tmp_path / "labels").mkdir(exist_ok=True)
     with pytest.raises(DataError, match=message):
-        found(tmp_path)
+        files_below(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -131,12 +131,12 @@ def test_a_refusal_counts_the_files_that_are_no_pictures(
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_bytes(b"no picture")
     with pytest.raises(DataError, match=message):
-        found(tmp_path)
+        files_below(tmp_path)
 
 
 def test_a_class_may_be_called_like_a_part_if_nothing_else_says_so(tmp_path: Path) -> None:
     plant(tmp_path, ["crash test", "training shoes", "dress shoes", "valuables"])
-    assert len(found(tmp_path).classes) == 4
+    assert len(files_below(tmp_path).classes) == 4
     assert part_roles(["train_val", "test"]) == {"train_val": "train", "test": "test"}
     assert part_roles(["protest", "detrained", "contest"]) == {}
 
@@ -144,7 +144,7 @@ def test_a_class_may_be_called_like_a_part_if_nothing_else_says_so(tmp_path: Pat
 def test_other_parts_are_left_out_and_said(tmp_path: Path) -> None:
     plant(tmp_path, [*under(["train", "test", "val"]), "unlabelled"])
     (tmp_path / "annotations").mkdir()
-    files = found(tmp_path)
+    files = files_below(tmp_path)
     assert len(files.train) == len(files.test) == 12
     assert len(files.notes) == 1
     assert "unlabelled (6 pictures), val (12 pictures), left out" in files.notes[0]
@@ -152,13 +152,13 @@ def test_other_parts_are_left_out_and_said(tmp_path: Path) -> None:
 
 def test_what_systems_and_tools_leave_is_no_data(tmp_path: Path) -> None:
     plant(tmp_path, ["a", "b", "a/inner"])
-    expected = found(tmp_path)
+    expected = files_below(tmp_path)
     plant(tmp_path, ["__MACOSX/a", "@eaDir", "$RECYCLE.BIN", "lost+found", "__pycache__", ".ipynb_checkpoints"])
     plant(tmp_path, ["a/@eaDir", "a/.thumbnails", "b/System Volume Information", "b/inner/__MACOSX"])
     for name in ("Thumbs.db", ".DS_Store", "desktop.ini", "._0.bmp"):
         (tmp_path / "a" / name).write_bytes(b"no data")
-    assert found(tmp_path).train == expected.train
-    assert found(tmp_path).notes == ()
+    assert files_below(tmp_path).train == expected.train
+    assert files_below(tmp_path).notes == ()
 
 
 def test_files_that_are_no_pictures_are_counted(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_files_that_are_no_pictures_are_counted(tmp_path: Path) -> None:
     for name in ("1.heic", "2.heic", "scan.DCM", "array.npy", "notes.txt", "figure.eps", "README"):
         (tmp_path / "b" / name).write_bytes(b"\x00\x01 something else")
     (tmp_path / "a" / "gone.png").symlink_to(tmp_path / "nowhere.png")
-    (note,) = found(tmp_path).notes
+    (note,) = files_below(tmp_path).notes
     assert note.startswith("8 files are left out of 2 classes")
     for words in ("2 .heic", "1 .dcm", "1 .npy", "1 .txt", "1 .eps", "1 without a suffix", "1 broken links"):
         assert words in note
@@ -176,7 +176,7 @@ def test_pictures_are_known_by_what_they_hold_where_the_suffix_says_nothing(tmp_
     plant(tmp_path, ["a", "b"])
     Image.new("L", (2, 2)).save(tmp_path / "a" / "no_suffix", format="PNG")
     Image.new("L", (2, 2)).save(tmp_path / "a" / "tweet.jpg_large", format="JPEG")
-    files = found(tmp_path)
+    files = files_below(tmp_path)
     assert len(files.train) + len(files.test) == 14
     assert files.notes == ()
 
@@ -188,40 +188,40 @@ def test_links_are_followed_and_end(tmp_path: Path) -> None:
     (root / "b" / "again").symlink_to(tmp_path / "elsewhere" / "more", target_is_directory=True)
     (root / "b" / "inner" / "loop").symlink_to(root / "b", target_is_directory=True)
     (root / "self").symlink_to(root, target_is_directory=True)
-    files = found(root, classes=["a", "b"])
+    files = files_below(root, classes=["a", "b"])
     assert len(files.train) + len(files.test) == 6 + 6 + 3
     assert any("1 linked directories that lead back up" in note for note in files.notes)
 
 
 def test_the_order_of_classes_is_that_of_text_said_and_settable(tmp_path: Path) -> None:
     plant(tmp_path, map(str, range(11)), count=5)
-    files = found(tmp_path)
+    files = files_below(tmp_path)
     assert files.classes[:3] == ("0", "1", "10")
     (note,) = files.notes
     assert "'0', '1', '10', '2'" in note
     assert "data.classes" in note
-    ordered = found(tmp_path, classes=list(range(11)))
+    ordered = files_below(tmp_path, classes=list(range(11)))
     assert ordered.classes == tuple(map(str, range(11)))
     assert ordered.notes == ()
     assert {
         path.parent.name for path, label in zip(ordered.train, ordered.train_labels, strict=True) if label == 2
     } == {"2"}
-    some = found(tmp_path, classes=["3", "1"])
+    some = files_below(tmp_path, classes=["3", "1"])
     assert "data.classes leaves out 0, 10, 2" in some.notes[0]
     with pytest.raises(DataError, match=r"data\.classes: .* has no directory '12'"):
-        found(tmp_path, classes=["1", "12"])
+        files_below(tmp_path, classes=["1", "12"])
 
 
 def test_classes_of_both_parts_take_the_order_that_is_given(tmp_path: Path) -> None:
     plant(tmp_path, under(["train", "test"]), count=2)
-    files = found(tmp_path, classes=["b", "a"])
+    files = files_below(tmp_path, classes=["b", "a"])
     assert [path.parent.name for path in files.test] == ["b", "b", "a", "a"]
     assert files.test_labels.tolist() == [0, 0, 1, 1]
 
 
 def test_pictures_beside_and_below_classes_are_said(tmp_path: Path) -> None:
     plant(tmp_path, ["animals/cat", "animals/dog", "vehicles/bus", "."], count=5)
-    beside, below = found(tmp_path).notes
+    beside, below = files_below(tmp_path).notes
     assert beside.startswith("5 pictures lie beside the classes")
     assert re.search("all pictures below one are of that class .*'animals' holds cat, dog", below)
 

@@ -46,7 +46,7 @@ def test_sizes_tell_the_axes_or_are_asked_about(shape: tuple[int, ...], layout: 
 def test_no_shape_is_read_in_two_ways(channels: int, height: int, width: int) -> None:
     """An image and the same image with its channels moved are never both taken for other than they are."""
     assume(not (channels == height == width))
-    found = []
+    layouts = []
     for shape in ((channels, height, width), (height, width, channels)):
         try:
             layout = find_layout(shape, "auto", "images")
@@ -54,8 +54,8 @@ def test_no_shape_is_read_in_two_ways(channels: int, height: int, width: int) ->
             continue
         image = torch.arange(channels * height * width).reshape(channels, height, width)
         given_as = image if shape == (channels, height, width) else image.permute(1, 2, 0)
-        found.append(torch.equal(channels_first(given_as, layout), image))
-    assert len(set(found)) <= 1  # right both times, or wrong both: (32, 3, 32) is another image
+        layouts.append(torch.equal(channels_first(given_as, layout), image))
+    assert len(set(layouts)) <= 1  # right both times, or wrong both: (32, 3, 32) is another image
 
 
 @given(st.integers(1, 4), st.integers(5, 99), st.integers(5, 99), st.integers(1, 3))

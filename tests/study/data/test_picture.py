@@ -85,9 +85,9 @@ def test_every_mode_shows_the_same_picture(mode: str) -> None:
         picture = ImageCms.buildTransform(*profiles, "RGB", "LAB").apply(source)
     else:
         picture = source.convert("LA").convert("La") if mode == "La" else source.convert(mode)
-    found = to_pixels(picture, PictureMode(3, mode_of(picture).depth)).float()
-    assert (found.mean() - expected.mean()).abs() < 5  # dithering of mode 1 keeps the mean
-    assert mode == "1" or (found - expected).abs().max() < 8
+    pixels = to_pixels(picture, PictureMode(3, mode_of(picture).depth)).float()
+    assert (pixels.mean() - expected.mean()).abs() < 5  # dithering of mode 1 keeps the mean
+    assert mode == "1" or (pixels - expected).abs().max() < 8
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])

@@ -14,11 +14,11 @@ labels_lists = st.lists(st.integers(0, 3), min_size=8, max_size=60)
 @given(labels_lists, st.floats(0.05, 0.9), st.integers(0, 5))
 def test_a_split_parts_every_class_by_the_same_fraction(labels: list[int], fraction: float, seed: int) -> None:
     tensor = torch.tensor(labels)
-    kept, held_out = stratified_split(tensor, fraction, torch.Generator().manual_seed(seed))
-    assert sorted(kept.tolist() + held_out.tolist()) == list(range(len(labels)))
+    training, held_out = stratified_split(tensor, fraction, torch.Generator().manual_seed(seed))
+    assert sorted(training.tolist() + held_out.tolist()) == list(range(len(labels)))
     for k in set(labels):
-        members, held = labels.count(k), int((tensor[held_out] == k).sum())
-        assert held == min(round(fraction * members), members - 1)
+        members, validated = labels.count(k), int((tensor[held_out] == k).sum())
+        assert validated == min(round(fraction * members), members - 1)
 
 
 @given(labels_lists, st.integers(1, 30), st.integers(0, 5))

@@ -28,9 +28,9 @@ def write_archive(path: Path, pixels: np.ndarray, labels: np.ndarray, test: int 
 
 def open_files() -> set[str]:
     """What the kernel calls the files that this process holds open or mapped."""
-    held = {str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()}
+    opened = {str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()}
     mapped = re.findall(r"(/\S+ \(deleted\))$", Path("/proc/self/maps").read_text(), re.MULTILINE)
-    return {name for name in held | set(mapped) if "images" in name}
+    return {name for name in opened | set(mapped) if "images" in name}
 
 
 def place(images: StoredImages) -> str:
@@ -87,18 +87,18 @@ def test_moments_are_exact_far_from_zero(tmp_path: Path) -> None:
 def test_moments_do_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
     pixels = np.random.default_rng(4).random((3000, 28, 28), dtype=np.float32)
     spec = write_archive(tmp_path / "a.npz", pixels, np.arange(3000) % 2)
-    before, found = torch.get_num_threads(), set()
+    before, moments = torch.get_num_threads(), set()
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
         images = load_data(spec).train_images
-        found.add((images._mean.item(), images._deviation.item()))
+        moments.add((images._mean.item(), images._deviation.item()))
     torch.set_num_threads(before)
-    assert len(found) == 1
+    assert len(moments) == 1
 
 
 def test_threads_read_each_image_once_and_progress_is_told() -> None:
-    told: list[Reading] = []
-    reader = ImageReader(DataSpec(), on_event=told.append)
+    reports: list[Reading] = []
+    reader = ImageReader(DataSpec(), on_event=reports.append)
     numbers: list[int] = []
     threads: set[int] = set()
 
@@ -111,8 +111,8 @@ def test_threads_read_each_image_once_and_progress_is_told() -> None:
     assert sorted(numbers) == list(range(100))
     assert threading.get_ident() not in threads
     assert torch.equal(images.tensor[:, 0, 1, 1], torch.arange(100, dtype=torch.int32))
-    assert told[-1] == Reading("cats", 100, 100)
-    assert [news.done for news in told] == sorted({news.done for news in told})
+    assert reports[-1] == Reading("cats", 100, 100)
+    assert [news.done for news in reports] == sorted({news.done for news in reports})
     numbers.clear(), threads.clear()
     reader.read(item, (100, 1, 2, 2), torch.int32, what="cats", threads=1)
     assert numbers == list(range(100))
@@ -209,7 +209,7 @@ def test_a_pickle_that_no_new_process_is_made_with_is_a_copy_that_can_be_read_tw
     first, second = pickle.loads(pickled), pickle.loads(pickled)
     first.write(0, torch.ones(1, 2, 2, dtype=torch.uint8))
     assert torch.equal(second.tensor, images.tensor)
-    assert len({os.fstat(each._file).st_ino for each in (images, first, second)}) == 3
+    assert len({os.fstat(copy._file).st_ino for copy in (images, first, second)}) == 3
 
 
 def test_chunks_are_all_of_it_in_order() -> None:

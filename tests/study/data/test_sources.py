@@ -201,12 +201,12 @@ def test_large_jpegs_are_decoded_small_and_look_the_same(
     load = JpegImagePlugin.JpegImageFile.load
     monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", lambda self: (load(self), decoded.append(self.size))[0])
     with opened(tmp_path / "a.jpg") as image:
-        found = to_pixels(image, PictureMode(3, "8 bits"), size=size)
+        pixels = to_pixels(image, PictureMode(3, "8 bits"), size=size)
     whole = Image.fromarray((waves * 255).astype(np.uint8))
     whole = whole.transpose(Image.Transpose.ROTATE_270) if orientation == 6 else whole
     expected = np.asarray(whole.resize(size[::-1], Image.Resampling.BILINEAR)).transpose(2, 0, 1)
-    assert np.abs(found.numpy().astype(int) - expected).max() <= 8
-    assert np.abs(found.numpy().astype(int) - expected).mean() < 1
+    assert np.abs(pixels.numpy().astype(int) - expected).max() <= 8
+    assert np.abs(pixels.numpy().astype(int) - expected).mean() < 1
     assert decoded[0] == ((125, 94) if orientation == 1 else (250, 188))
     wide, high = decoded[0] if orientation == 1 else decoded[0][::-1]
     assert wide >= 2 * size[1]

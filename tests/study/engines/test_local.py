@@ -207,23 +207,23 @@ if __name__ == "__main__":
     ) as driver:
         try:
             worker = int(driver.stdout.readline())
-            held, shared = images_of(driver.pid), images_of(worker)
+            private, shared = images_of(driver.pid), images_of(worker)
             os.kill(worker, signal.SIGKILL)
         finally:
             driver.kill()
-    assert len(held) == 2  # training and test images
-    assert held <= shared
-    kept = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {name.partition("-")[0] for name in kept} <= {"study.db", ".lock", "running.json", ".running.json"}
+    assert len(private) == 2  # training and test images
+    assert private <= shared
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {name.partition("-")[0] for name in names} <= {"study.db", ".lock", "running.json", ".running.json"}
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["driver.py"]
 
 
 def images_of(process: int) -> set[int]:
     """Numbers of the regular files without a name that a process holds open."""
-    found = set()
+    files = set()
     for link in Path(f"/proc/{process}/fd").iterdir():
         with suppress(FileNotFoundError):
             status = link.stat()
             if stat.S_ISREG(status.st_mode) and status.st_nlink == 0:
-                found.add(status.st_ino)
-    return found
+                files.add(status.st_ino)
+    return files

@@ -59,11 +59,11 @@ def study(tmp_path: Path, alive: Callable) -> Callable[..., tuple[subprocess.Pop
         driver = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
         try:
             deadline = time.monotonic() + 120
-            while len(found := [*tmp_path.glob("pids-*")]) < count:
+            while len(files := [*tmp_path.glob("pids-*")]) < count:
                 assert driver.poll() is None, driver.stderr.read()
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-            pids |= {int(pid) for path in found for pid in path.name.split("-")[1:]}
+            pids |= {int(pid) for path in files for pid in path.name.split("-")[1:]}
             yield driver, pids - {driver.pid}
         finally:
             driver.kill()

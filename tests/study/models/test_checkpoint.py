@@ -59,8 +59,8 @@ def test_every_arm_starts_from_it(own: str, state: State, tmp_path: Path, save: 
     spec = ModelSpec(name=f"{own}:net", checkpoint=tmp_path / "best")
     arms = {arm: built(spec, arm) for arm in ("relu", "prelu_channel_0", "prelu_channel", "as_is")}
     for model in arms.values():
-        found = model.model.state_dict()
-        assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
+        weights = model.model.state_dict()
+        assert all(torch.equal(weights[name], tensor) for name, tensor in state.items())
     from own_net import net
 
     theirs = net(5, 1).eval()
@@ -96,8 +96,8 @@ def others(state: State) -> State:
     return {name: torch.zeros_like(tensor) for name, tensor in state.items()}
 
 
-def started(found: BuiltModel, state: State) -> bool:
-    own = found.model.state_dict()
+def started(model: BuiltModel, state: State) -> bool:
+    own = model.model.state_dict()
     return all(torch.equal(own[name], tensor) for name, tensor in state.items())
 
 
@@ -132,9 +132,9 @@ WRAPPED: dict[str, tuple[Callable[[State], State], tuple[str, ...]]] = {
 def test_the_network_is_found_in_what_was_saved(own: str, state: State, tmp_path: Path, wrapper: str) -> None:
     wrap, notes = WRAPPED[wrapper]
     torch.save(wrap(state), tmp_path / "x.pt")
-    found = built(ModelSpec(name=f"{own}:net", checkpoint=tmp_path / "x.pt"))
-    assert started(found, state)
-    assert found.notes == notes
+    model = built(ModelSpec(name=f"{own}:net", checkpoint=tmp_path / "x.pt"))
+    assert started(model, state)
+    assert model.notes == notes
 
 
 def test_of_two_networks_one_must_be_named(own: str, state: State, tmp_path: Path) -> None:
@@ -194,9 +194,9 @@ def test_tied_tensors_and_versions(user_module: Callable[[str, str], str], tmp_p
     saved = OrderedDict((f"{prefix}{name}", t) for name, t in state.items() if "conv2" not in name)
     saved._metadata = {f"{prefix}{name}".removesuffix("."): facts for name, facts in state._metadata.items()}
     torch.save(saved, tmp_path / "x.pt")
-    found = built(spec)
-    assert started(found, state)
-    assert found.model.read == 2
+    loaded = built(spec)
+    assert started(loaded, state)
+    assert loaded.model.read == 2
     del saved[f"{prefix}conv1.weight"]
     torch.save(saved, tmp_path / "x.pt")
     with pytest.raises(ModelError, match=r"it lacks conv1\.weight, conv2\.weight\. "):

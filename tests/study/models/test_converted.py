@@ -246,9 +246,9 @@ def test_what_conversion_leaves_or_assumes_is_said(user_module: UserModule) -> N
         "        return self.fc(torch.relu(x).flatten(1))\n",
     )
     with pytest.warns(ConversionWarning, match=r"model 'odd_nets:Odd': never .*; relu_1: .* says it$"):
-        found = preflight(study(f"{name}:Odd"))
-    assert found.facts["activations_replaced"] == "1 relu"
-    left, assumed = found.facts["conversion_notes"]
+        checked = preflight(study(f"{name}:Odd"))
+    assert checked.facts["activations_replaced"] == "1 relu"
+    left, assumed = checked.facts["conversion_notes"]
     assert left == "never (relu) stays as it is: the example does not reach it"
     assert "1 is assumed" in assumed
     assert built(f"{name}:Odd", convert={"only": "relu_1", "channel_dim": {"relu_*": 1}}).notes == (left,)
