@@ -63,6 +63,10 @@ class ExportError(ArgumentError):
     """The model cannot be exported, or the file does not compute what the model computes."""
 
 
+class FunctionError(ArgumentError):
+    """Misuse of the study by a user's training function; the message goes on from the function's name."""
+
+
 class StoreError(SlopewiseError):
     """The study folder or its database cannot be used."""
 

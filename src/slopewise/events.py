@@ -69,10 +69,17 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Ended:
-    """End of a trial; `record.environment` is the digest of the facts in `environment`."""
+    """End of a trial.
+
+    Attributes:
+        record: Record of the trial.
+        environment: Facts whose digest is `record.environment`; None for a trial that failed.
+        fault: Error of the user's, in one line, that other trials will have, too; None if there is none.
+    """
 
     record: TrialRecord
     environment: dict[str, Any] | None
+    fault: str | None = None
 
 
 TrialEvent = Started | Epoch | Ended

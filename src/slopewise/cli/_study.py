@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from slopewise.cli._app import Folder, Json, app, echo, print_json, say, writing
+from slopewise.cli._metrics import stated_metrics
 from slopewise.errors import SpecError, StoreError, nearest
 from slopewise.support import shortened
 
@@ -27,6 +28,9 @@ def run(
     spec: Annotated[Path | None, typer.Argument(metavar="SPEC.toml", help="A spec; flags beat it.")] = None,
     data: Annotated[
         str | None, typer.Option(help="digits, fashion-mnist, a folder of images, an .npz file, or module:callable.")
+    ] = None,
+    train: Annotated[
+        str | None, typer.Option(help="Your own training function, module:function, instead of the study's loop.")
     ] = None,
     train_size: Annotated[int | None, typer.Option(help="Class-balanced subset of the training images.")] = None,
     model: Annotated[
@@ -43,6 +47,13 @@ def run(
     margin: Annotated[
         float | None, typer.Option(help="Smallest difference in the primary metric that matters, in its unit.")
     ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Metrics that --train returns, comma-separated; the first decides the verdicts.")
+    ] = None,
+    better: Annotated[
+        str | None, typer.Option(help="higher or lower: the direction that is better; or psnr=higher,mae=lower.")
+    ] = None,
+    unit: Annotated[str | None, typer.Option(help="Unit of the metrics, such as dB; or psnr=dB,mae=mm.")] = None,
     floor: Annotated[
         float | None,
         typer.Option(help="Score that a diverged trial counts with, where the metric has none of its own."),
@@ -78,10 +89,14 @@ def run(
 
       slopewise run --data ~/photos --model mypackage.nets:build --checkpoint best.pt --arms as_is,prelu_channel_0
 
+      slopewise run --train mytrain:train --arms relu,prelu_channel --metric psnr --better higher --margin 0.1
+
       slopewise run --arms relu,again=relu      (A/A: the differences are exactly 0)
     """
     flags = {
         "data.source": data,
+        "train.function": train,
+        "metrics": stated_metrics(metric, better, unit),
         "data.train_size": train_size,
         "model.name": model,
         "model.checkpoint": checkpoint,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -46,7 +46,7 @@ def study_page(entry: Entry, study: Study, now: float) -> str:
         summary=study.summary(now),
         run=study,
         running=Counter(trial.arm for trial in study.trials),
-        epochs=(info.study.spec.get("train") or {}).get("epochs") if info else None,
+        epochs=_epochs(info.study.spec.get("train") or {}) if info else None,
         **(study_context(info, live=True) if info else {"info": None}),
     )
 
@@ -62,3 +62,8 @@ def _templates() -> Environment:
 
 def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _epochs(train: Mapping[str, Any]) -> int | None:
+    """Return the number of epochs of each trial; None for a training function, whose end only it knows."""
+    return None if train.get("function") else train.get("epochs")

@@ -55,7 +55,7 @@ class MetricRecord:
             >>> classification_metrics(10)[0].shown(0.9731, fewer=1)
             '97.3 %'
         """
-        return f"{self.scale * score:.{max(self.digits - fewer, 0)}f} {self.value_unit}"
+        return f"{self.scale * score:.{max(self.digits - fewer, 0)}f} {self.value_unit}".rstrip()
 
     @property
     def value_unit(self) -> str:

@@ -16,6 +16,7 @@ from slopewise.study._store import read_counts as read_counts
 from slopewise.support import importer
 
 if TYPE_CHECKING:
+    from slopewise.study._function import TrialContext as TrialContext
     from slopewise.study._preflight import preflight as preflight
     from slopewise.study._spec import DEFAULT_ARMS as DEFAULT_ARMS
     from slopewise.study._spec import ArmSpec as ArmSpec
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from slopewise.study._spec import ConvertSpec as ConvertSpec
     from slopewise.study._spec import DataSpec as DataSpec
     from slopewise.study._spec import HardwareSpec as HardwareSpec
+    from slopewise.study._spec import MetricSpec as MetricSpec
     from slopewise.study._spec import ModelSpec as ModelSpec
     from slopewise.study._spec import MonitorSpec as MonitorSpec
     from slopewise.study._spec import StudySpec as StudySpec
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
 # A status counts trials in the file: it does not wait for what validates specs and writes stores.
 _NAMES = {
+    "_function": ("TrialContext",),
     "_preflight": ("preflight",),
     "_spec": (
         "DEFAULT_ARMS",
@@ -50,6 +53,7 @@ _NAMES = {
         "ConvertSpec",
         "DataSpec",
         "HardwareSpec",
+        "MetricSpec",
         "ModelSpec",
         "MonitorSpec",
         "StudySpec",

@@ -168,7 +168,7 @@ def _texts(spec: StudySpec) -> Iterator[str]:
 
 
 def _options(spec: StudySpec) -> Iterator[str]:
-    tables = {name: getattr(spec, name).options for name in ("data", "task", "model")}
+    tables = {name: getattr(spec, name).options for name in ("data", "task", "model", "train")}
     tables = {f"{name}.options": table for name, table in tables.items()}
     tables |= {f"arms.{number}.options": arm.options for number, arm in enumerate(spec.arms) if arm.options}
     check_size(tables)  # the spec may have been made by its class, unchecked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from slopewise.errors import SpecError
@@ -67,3 +68,13 @@ difference in accuracy that matters to you
 def with_floor(spec: StudySpec, metric: MetricRecord) -> MetricRecord:
     """Return the primary metric with the spec's floor, if it gives one, as the score of a model that knows nothing."""
     return metric if spec.floor is None else replace(metric, chance=spec.floor / metric.scale)
+
+
+def decimals(margin: float) -> int:
+    """Return the number of decimals that show a tenth of a margin.
+
+    Example:
+        >>> decimals(0.5), decimals(0.1), decimals(25), decimals(0.002)
+        (2, 2, 0, 4)
+    """
+    return max(0, 1 - math.floor(math.log10(margin)))

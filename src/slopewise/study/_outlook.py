@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 
@@ -15,7 +16,8 @@ from slopewise.study._preflight import Preflight, preflight
 from slopewise.study._references import describe
 from slopewise.study._spec import StudySpec
 from slopewise.study._trial import training_steps
-from slopewise.study.data import Augment
+from slopewise.study._workplace import Workplace
+from slopewise.study.data import Augment, ImageData
 
 _STEPS = 6  # maximum number of timed steps, after one that warms up
 _BUDGET = 1.5  # seconds after which no further step is timed
@@ -42,12 +44,19 @@ def prepare(
         SlopewiseError: The data, a model or an arm cannot be used.
     """
     checked = preflight(spec, folder=folder, on_event=on_event)
-    augment = Augment.resolve(spec.data.augment, height=checked.data.train_images.shape[2], flip=checked.data.flip)
-    seconds, unknown = _seconds_per_step(spec, checked) if trials else (None, None)
+    data, augmentation = checked.data, dict[str, Any]()
+    seconds: float | None = None
+    unknown: str | None = None
+    if isinstance(data, Workplace):
+        unknown = "the training is your own"
+    else:
+        if trials:
+            seconds, unknown = _seconds_per_step(spec, data)
+        augmentation = asdict(Augment.resolve(spec.data.augment, height=data.train_images.shape[2], flip=data.flip))
     prepared = Prepared(
         facts=checked.facts,
         spec=spec.model_dump(mode="json"),
-        augmentation=asdict(augment),
+        augmentation=augmentation,
         trials=trials,
         side_by_side=side_by_side,
         seconds_per_step=seconds,
@@ -57,7 +66,7 @@ def prepare(
     return checked, prepared
 
 
-def _seconds_per_step(spec: StudySpec, checked: Preflight) -> tuple[float | None, str | None]:
+def _seconds_per_step(spec: StudySpec, data: ImageData) -> tuple[float | None, str | None]:
     """Return the median time of the control's first training steps, or None and the reason why there is none."""
     if spec.hardware.devices > 1:
         return None, "steps of several devices are not timed beforehand"
@@ -65,7 +74,7 @@ def _seconds_per_step(spec: StudySpec, checked: Preflight) -> tuple[float | None
     torch.set_num_threads(spec.hardware.threads)
     try:
         with torch.random.fork_rng():
-            steps = training_steps(spec, spec.arm(spec.control), spec.seeds[0], checked.data)
+            steps = training_steps(spec, spec.arm(spec.control), spec.seeds[0], data)
             next(steps)
             seconds: list[float] = []
             while len(seconds) < _STEPS and sum(seconds) < _BUDGET:

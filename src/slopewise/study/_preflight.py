@@ -15,11 +15,13 @@ from torch import Tensor, nn
 from slopewise.errors import ConversionWarning, ModelError, SlopewiseError, SpecError
 from slopewise.events import Reading
 from slopewise.monitor import Probe
+from slopewise.study._function import function_preflight
 from slopewise.study._margin import check_margin, with_floor
 from slopewise.study._optimizer import build_optimizer
 from slopewise.study._references import describe
 from slopewise.study._spec import ArmSpec, ConvertSpec, HardwareSpec, StudySpec
 from slopewise.study._trial import build_arm, make_fabric
+from slopewise.study._workplace import TrialData
 from slopewise.study.arms import AS_IS, activation_factory
 from slopewise.study.data import ImageData, load_data, source_of
 from slopewise.study.models import checkpoint_facts, hint_for_size, recipe
@@ -34,11 +36,11 @@ class Preflight:
     """Result of the checks.
 
     Attributes:
-        data: Loaded data.
+        data: Loaded images, or the folders of a training function's trials.
         facts: Facts of the data, the checkpoint and the model, for the store and the report.
     """
 
-    data: ImageData
+    data: TrialData
     facts: dict[str, Any]
 
 
@@ -55,6 +57,9 @@ def preflight(
     Raises:
         SlopewiseError: A fault was found; the message describes the first one in one line.
     """
+    if spec.train.function is not None:
+        _check_arms(spec, ordinary=True)
+        return Preflight(*function_preflight(spec, folder))
     checkpoint = check_names(spec)
     _check_hardware(spec.hardware)
     data = load_data(spec.data, make_task(spec.task).targets, folder=folder, on_event=on_event)
@@ -103,15 +108,19 @@ def check_names(spec: StudySpec) -> dict[str, Any]:
         SlopewiseError: There is no such activation, model, checkpoint or source of data.
     """
     ordinary = recipe(spec.model).ordinary
-    for arm in spec.arms:
-        activation_factory(arm)
-        if arm.activation == AS_IS and not ordinary:
-            raise SpecError(f"arm '{arm.name}': model '{spec.model.name}' has no activations of its own to keep as_is")
+    _check_arms(spec, ordinary=ordinary)
     if spec.model.convert != ConvertSpec() and not ordinary:
         raise SpecError(f"model.convert: model '{spec.model.name}' is built with the arm's activation, not converted")
     source_of(spec.data)
     make_task(spec.task)
     return checkpoint_facts(spec.model)
+
+
+def _check_arms(spec: StudySpec, *, ordinary: bool) -> None:
+    for arm in spec.arms:
+        activation_factory(arm)
+        if arm.activation == AS_IS and not ordinary:
+            raise SpecError(f"arm '{arm.name}': model '{spec.model.name}' has no activations of its own to keep as_is")
 
 
 @dataclass(frozen=True)

@@ -187,10 +187,32 @@ class ModelSpec(_Table):
         return self
 
 
+class MetricSpec(_Table):
+    """A metric that the user's own training function returns; the first one of a study is primary.
+
+    Attributes:
+        name: Key of the returned mapping.
+        better: Direction that is an improvement.
+        unit: Unit of `scale` times a value, such as `dB`; `points` for percentages.
+        title: Name in print; by default the name.
+        scale: Factor from a value to the number in print; 100 turns a fraction into points.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z_]\w*$")]
+    better: Literal["higher", "lower"]
+    unit: Annotated[str, Field(max_length=20)] = ""
+    title: Annotated[str, Field(min_length=1, max_length=60)] | None = None
+    scale: Annotated[Real, Field(gt=0)] = 1.0
+
+
 class TrainSpec(_Table):
     """Training settings of every arm.
 
     Attributes:
+        function: Training function of your own as `module:function`, called with a `slopewise.study.TrialContext`; None
+            trains in the study's own loop, by the settings below. With a function, `slope_lr_scale` and
+            `shared_gradient` alone apply.
+        options: Keyword arguments of the function.
         epochs: Number of passes over the training part.
         batch_size: Number of images per step; the last, smaller batch of an epoch is dropped.
         optimizer: Name of the optimizer: `sgd` (Nesterov momentum) or `adamw`.
@@ -204,6 +226,8 @@ class TrainSpec(_Table):
             `constant`.
     """
 
+    function: Reference | None = None
+    options: dict[str, Any] = {}
     epochs: Annotated[Whole, Field(gt=0)] = 40
     batch_size: Annotated[Whole, Field(gt=0)] = 64
     optimizer: Literal["sgd", "adamw"] = "sgd"
@@ -338,6 +362,17 @@ def _ranges(text: str) -> Iterator[range]:
         yield range(low, high + 1)
 
 
+# Settings that apply to a training function, too.
+_OF_FUNCTIONS = {
+    "train.function",
+    "train.options",
+    "train.slope_lr_scale",
+    "train.shared_gradient",
+    "model.convert",
+    "hardware.threads",
+}
+
+
 class StudySpec(_Table):
     """Complete spec of a study.
 
@@ -351,6 +386,7 @@ class StudySpec(_Table):
         floor: Score of the primary metric that a diverged trial counts with, in the metric's unit: that of a model that
             knows nothing. None takes the metric's own (accuracy: 100 / number of classes); where there is none either,
             pairs with a diverged trial are left out.
+        metrics: Metrics that `train.function` returns, the primary one first; a task has its own.
         data, task, model, train, hardware, monitor: Tables of further settings; see their classes.
     """
 
@@ -364,6 +400,7 @@ class StudySpec(_Table):
     ] = Field(default=10, validate_default=True)
     margin: Annotated[Real, Field(gt=0)] | None = None
     floor: Real | None = None
+    metrics: tuple[MetricSpec, ...] = ()
     data: DataSpec = DataSpec()
     task: TaskSpec = TaskSpec()
     model: ModelSpec = ModelSpec()
@@ -396,7 +433,30 @@ class StudySpec(_Table):
             raise ValueError("hardware.strategy: several devices a trial need 'ddp_spawn'")
         if self.train.batch_size % self.hardware.devices:
             raise ValueError("train.batch_size: must be a multiple of hardware.devices, which share each batch")
+        if self.train.function is None and self.metrics:
+            raise ValueError("metrics: those of a task are its own; name metrics for a train.function")
+        if self.train.function is not None:
+            self._check_function()
         return self
+
+    def _check_function(self) -> None:
+        if not self.metrics:
+            raise ValueError(
+                "metrics: a train.function needs at least one, as in `--metric psnr --better higher`: the name under "
+                "which it returns the value, and the direction that is an improvement"
+            )
+        names = [metric.name for metric in self.metrics]
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            raise ValueError(f"metrics: {quoted(twice[0])} stands twice")
+        unused = {"data": self.data, "task": self.task, "model": self.model, "train": self.train}
+        for table, settings in {**unused, "hardware": self.hardware}.items():
+            for key, value in settings:
+                default = type(settings).model_fields[key].get_default()
+                if value != default and f"{table}.{key}" not in _OF_FUNCTIONS:
+                    raise ValueError(
+                        f"{table}.{key}: has no effect with a train.function, which has its own; train.options "
+                        "are its arguments"
+                    )
 
     def arm(self, name: str) -> ArmSpec:
         """Return the arm of that name."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from slopewise.errors import SpecError, nearest
 from slopewise.study._bounds import DEEPEST, check_bounds, check_size, one_line, too_deep, where
-from slopewise.study._spec import ArmSpec, StudySpec
+from slopewise.study._spec import ArmSpec, MetricSpec, StudySpec
 from slopewise.support import quoted, shortened
 
 _LARGEST_FILE = 2**20  # bytes
@@ -70,9 +70,11 @@ def _words(location: tuple[int | str, ...], kind: str, message: str, value: Any)
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:
     table: type[BaseModel] = StudySpec
     for step in location:
-        if isinstance(step, int):
+        if step == "metrics":
+            table = MetricSpec
+        elif step == "arms":
             table = ArmSpec
-        elif step in ("data", "model", "train", "hardware", "augment", "convert"):
+        elif step in ("data", "task", "model", "train", "hardware", "monitor", "augment", "convert"):
             table = table.model_fields[step].annotation  # type: ignore[assignment]
     return list(table.model_fields)
 

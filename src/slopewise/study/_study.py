@@ -148,8 +148,12 @@ class Study:
             closing(Store.create(folder, self.spec, checked.facts)) as store,
             closing(runner.run(self.spec, missing, checked.data)) as events,
         ):
+            any_finished = len(missing) < len(self.plan())
             for event in events:
                 if isinstance(event, Ended):
+                    any_finished |= event.record.status == "finished"
+                    if event.fault and not any_finished:  # every trial would have it, and none is worth keeping
+                        raise SpecError(event.fault)
                     store.add(event.record, event.environment)
                 state.add(event)
                 if on_event:

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 
 from slopewise.events import Ended, Epoch, TrialKey
 from slopewise.study import StudySpec
-from slopewise.study.data import ImageData
-from slopewise.study.engines import Begun, Engine, Session, attempt
+from slopewise.study.engines import Begun, Engine, Session, TrialData, attempt
 
 
 class InProcessEngine(Engine):
@@ -27,13 +26,13 @@ class InProcessEngine(Engine):
         return 1
 
     @contextmanager
-    def open(self, spec: StudySpec, data: ImageData) -> Iterator[Session]:
+    def open(self, spec: StudySpec, data: TrialData) -> Iterator[Session]:
         """Return a session that runs each trial when its reports are asked for."""
         yield _Session(spec, data)
 
 
 class _Session(Session):
-    def __init__(self, spec: StudySpec, data: ImageData) -> None:
+    def __init__(self, spec: StudySpec, data: TrialData) -> None:
         self._spec, self._data = spec, data
         self._trial: TrialKey | None = None
 

@@ -36,6 +36,8 @@ time: about 2 minutes. 6 seeds show, with 80 % power, a difference of 1.9 times 
 
 def _data(prepared: Prepared) -> str:
     facts, data = prepared.facts, prepared.spec["data"]
+    if "shape" not in facts:  # a training function reads its own
+        return ""
     names = [str(name) for name in facts["classes"]]
     named = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
     source = data.get("path") or facts["name"]
@@ -50,6 +52,8 @@ def _data(prepared: Prepared) -> str:
 
 
 def _augmentation(prepared: Prepared) -> str:
+    if not prepared.augmentation:
+        return ""
     shift, flip, erase = (prepared.augmentation[key] for key in ("shift", "flip", "erase"))
     effects = [
         f"shifts of up to {count(shift, 'pixel')}" if shift else "",
@@ -63,6 +67,10 @@ def _trials(prepared: Prepared) -> str:
     if not prepared.trials:
         return "All trials have ended."
     train, hardware = prepared.spec["train"], prepared.spec["hardware"]
+    if function := train.get("function"):
+        metrics = ", ".join(f"{metric['name']} ({metric['better']} is better)" for metric in prepared.spec["metrics"])
+        trials = f"{count(prepared.trials, 'trial')} of {function}, {prepared.side_by_side} at a time"
+        return f"{trials}, each of which returns {metrics}."
     images = round(prepared.facts["train_and_validation_images"] * (1 - prepared.spec["data"]["validation_fraction"]))
     steps = images // min(train["batch_size"], images)
     where = "the CPU" if hardware["accelerator"] == "cpu" else hardware["accelerator"]

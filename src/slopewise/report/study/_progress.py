@@ -94,7 +94,8 @@ class StudyProgress:
             self.diverged[record.arm] += record.diverged
             if record.status == "failed":
                 last = (record.error or "").strip().splitlines()[-1:]
-                self._say(f"{record.arm}, seed {record.seed}: failed twice, recorded ({''.join(last)})")
+                times = "failed twice" if record.attempts > 1 else "failed"
+                self._say(f"{record.arm}, seed {record.seed}: {times}, recorded ({''.join(last)})")
             self._bar.update(self._task, completed=self.done, left=self._left())
         if not self.console.is_terminal and (self.clock() >= self._next_line or self.done == self.total):
             self._next_line = self.clock() + _LINE_EVERY

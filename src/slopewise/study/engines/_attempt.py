@@ -5,24 +5,26 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 
+from slopewise.errors import FunctionError
 from slopewise.events import Ended, Epoch, TrialKey
 from slopewise.machine import environment
 from slopewise.records import EpochRecord, ScoreRecord, TrialRecord
+from slopewise.study._function import run_function
 from slopewise.study._spec import StudySpec
 from slopewise.study._trial import run_trial
-from slopewise.study.data import ImageData
+from slopewise.study._workplace import TrialData, Workplace
 from slopewise.study.engines._base import Begun
 
 
 def attempt(
-    spec: StudySpec, trial: TrialKey, data: ImageData, on_event: Callable[[Begun | Epoch], object] = lambda _: None
+    spec: StudySpec, trial: TrialKey, data: TrialData, on_event: Callable[[Begun | Epoch], object] = lambda _: None
 ) -> Ended:
     """Run a trial in this process, and return its end, with a failed record if it raises.
 
     Args:
         spec: Spec of the study.
         trial: The trial.
-        data: Images of the study.
+        data: Images of the study, or the folders of a training function's trials.
         on_event: Called with `Begun` at once, and with an `Epoch` after each epoch.
 
     Example:
@@ -40,8 +42,11 @@ def attempt(
 
     on_event(Begun(trial))
     try:
-        record = run_trial(spec, trial.arm, trial.seed, data, on_epoch=on_epoch)
+        if isinstance(data, Workplace):
+            return Ended(*run_function(spec, trial.arm, trial.seed, data, on_epoch=on_epoch))
+        return Ended(run_trial(spec, trial.arm, trial.seed, data, on_epoch=on_epoch), environment())
+    except FunctionError as error:
+        return Ended(TrialRecord(trial.arm, trial.seed, "failed", error=str(error)), None, fault=str(error))
     except (Exception, SystemExit):  # a user's model can raise anything; its traceback is the result
         # As text: another process may lack the exception's class, or fail to unpickle it.
         return Ended(TrialRecord(trial.arm, trial.seed, "failed", error=traceback.format_exc()), None)
-    return Ended(record, environment())

@@ -40,7 +40,7 @@ from slopewise.study._spec import StudySpec
 from slopewise.study.engines._option import Option
 
 if TYPE_CHECKING:
-    from slopewise.study.data import ImageData
+    from slopewise.study._workplace import TrialData
 
 
 @dataclass(frozen=True)
@@ -133,13 +133,14 @@ class Engine(ABC):
         """Return the number of trials that can run at a time, at least 1; `Needs.of(spec)` is what one takes."""
 
     @abstractmethod
-    def open(self, spec: StudySpec, data: ImageData) -> AbstractContextManager[Session]:
+    def open(self, spec: StudySpec, data: TrialData) -> AbstractContextManager[Session]:
         """Return a context manager that gives a session, and ends all of its workers when the block is left.
 
         Args:
             spec: Spec of the study, as plain data would give it: it can be pickled.
-            data: Images of the study. Processes that are spawned with them map the same memory; pickled otherwise,
-                they hold a copy of the pixels, so send them once to each machine and not with each trial.
+            data: Images of the study, or the folders of a training function's trials. Processes that are spawned with
+                images map the same memory; pickled otherwise, they hold a copy of the pixels, so send them once to each
+                machine and not with each trial.
         """
 
     def side_by_side(self, spec: StudySpec, trials: int) -> int:
@@ -147,14 +148,15 @@ class Engine(ABC):
         return min(self.capacity(spec), trials)
 
     def run(
-        self, spec: StudySpec, trials: Sequence[TrialKey], data: ImageData | None = None
+        self, spec: StudySpec, trials: Sequence[TrialKey], data: TrialData | None = None
     ) -> Generator[TrialEvent, None, None]:
         """Run the trials, and yield their events until each one has ended; closing the generator ends all workers.
 
         Args:
             spec: Spec of the study.
             trials: Trials to run; they start in this order.
-            data: Images of the study; None reads those that the spec names.
+            data: Images of the study, or the folders of a training function's trials; None reads the images that the
+                spec names, and takes folders in the working directory.
 
         Yields:
             `Started` when a trial begins, again if it is tried again; `Epoch` after each epoch; `Ended` exactly once

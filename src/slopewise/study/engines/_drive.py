@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Generator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from slopewise.errors import EngineError
 from slopewise.events import Ended, Started, TrialEvent, TrialKey
 from slopewise.records import TrialRecord
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import stored_spec
+from slopewise.study._workplace import TrialData, Workplace
 from slopewise.study.engines._base import Begun, Engine, Lost, Report
-
-if TYPE_CHECKING:
-    from slopewise.study.data import ImageData
 
 ATTEMPTS = 2  # the first one and a retry
 _LOSSES = 10  # losses of one trial before it has begun, after which the engine is taken to be broken
 
 
 def drive(
-    engine: Engine, spec: StudySpec, trials: Sequence[TrialKey], data: ImageData | None
+    engine: Engine, spec: StudySpec, trials: Sequence[TrialKey], data: TrialData | None
 ) -> Generator[TrialEvent, None, None]:
     """Run the trials on an engine; see `Engine.run`."""
     spec = stored_spec(spec.model_dump(mode="json"))  # trials depend on what the store keeps of a spec, and no more
@@ -37,7 +35,9 @@ def drive(
                     yield event
 
 
-def _read(spec: StudySpec) -> ImageData:
+def _read(spec: StudySpec) -> TrialData:
+    if spec.train.function is not None:
+        return Workplace(Path.cwd())
     from slopewise.study.data import read_data  # with torch, which the command line does not wait for
     from slopewise.study.tasks import make_task
 
@@ -96,7 +96,7 @@ class Progress:
 
     def _end(self, trial: TrialKey, ended: Ended) -> Ended | None:
         attempt = self._placed[trial]
-        if ended.record.status == "failed" and attempt < ATTEMPTS:
+        if ended.record.status == "failed" and ended.fault is None and attempt < ATTEMPTS:
             self._wait(trial, attempt + 1)
             return None
         del self._placed[trial]

@@ -22,7 +22,7 @@ from slopewise.study.engines._option import Option
 from slopewise.study.engines._process import Worker
 
 if TYPE_CHECKING:
-    from slopewise.study.data import ImageData
+    from slopewise.study._workplace import TrialData
 
 
 class LocalEngine(Engine):
@@ -48,7 +48,7 @@ class LocalEngine(Engine):
         return self.workers or max(1, cores() // Needs.of(spec).cores)
 
     @contextmanager
-    def open(self, spec: StudySpec, data: ImageData) -> Iterator[Crew]:
+    def open(self, spec: StudySpec, data: TrialData) -> Iterator[Crew]:
         """Start workers as they are needed, and end them when the block is left."""
 
         def start(row: int) -> Worker:
@@ -58,7 +58,7 @@ class LocalEngine(Engine):
             yield crew
 
 
-def _serve(pipe: Connection, spec: StudySpec, data: ImageData) -> None:
+def _serve(pipe: Connection, spec: StudySpec, data: TrialData) -> None:
     from slopewise.study.engines._worker import serve  # what trains is loaded by workers alone
 
     serve(pipe, spec, data)

@@ -9,12 +9,12 @@ from multiprocessing.connection import Connection
 
 from slopewise.events import TrialKey
 from slopewise.study._spec import StudySpec
-from slopewise.study.data import ImageData
+from slopewise.study._workplace import TrialData
 from slopewise.study.engines._attempt import attempt
 from slopewise.study.engines._process import READY
 
 
-def serve(pipe: Connection, spec: StudySpec, data: ImageData) -> None:
+def serve(pipe: Connection, spec: StudySpec, data: TrialData) -> None:
     """Run trials from the pipe until it delivers None or the driver is gone."""
     os.dup2(2, 1)  # prints of a user's code must not mix with the lines of `--json`
     # Ctrl-C reaches the whole process group; the driver alone decides when its workers end.

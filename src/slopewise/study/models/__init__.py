@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from slopewise.errors import ModelError, SlopewiseError, SpecError
 from slopewise.study._references import describe
-from slopewise.study._spec import ModelSpec
+from slopewise.study._spec import ConvertSpec, ModelSpec
 from slopewise.study._streams import derive
 from slopewise.study.models._built import BuiltModel as BuiltModel
 from slopewise.study.models._checkpoint import checkpoint_facts as checkpoint_facts
 from slopewise.study.models._checkpoint import load_checkpoint_
 from slopewise.study.models._cnn import cnn as cnn
-from slopewise.study.models._converted import converted
+from slopewise.study.models._converted import Make, converted
 from slopewise.study.models._converted import hint_for_size as hint_for_size
 from slopewise.study.models._recipe import MODELS as MODELS
 from slopewise.study.models._recipe import Activation as Activation
@@ -53,12 +54,7 @@ def build_model(
     """
     making = recipe(spec)
     made: list[nn.Module] = []
-
-    def make(factory: Activation, channels: int) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive(seed, f"activation-{len(made)}"))
-            made.append(factory(channels))
-        return made[-1]
+    make = _maker(seed, made)
 
     def recording(channels: int) -> nn.Module:
         if activation is None:
@@ -93,6 +89,37 @@ def build_model(
         raise ModelError(f"model '{spec.name}' {error}") from error
     built.model.register_forward_hook(_logits)
     return replace(built, notes=(*notes, *built.notes))
+
+
+def convert_for_arm(
+    model: nn.Module, activation: Activation | None, example: Any, options: ConvertSpec, *, seed: int
+) -> BuiltModel:
+    """Convert a network that a user has built to an arm, and leave torch's random generators as they were.
+
+    Args:
+        model: Network with its initial weights; must not be used afterwards.
+        activation: Factory of the arm's activation; None keeps the network's own.
+        example: Input for a forward pass: a tensor, or a tuple or dict of arguments.
+        options: Selection of the activations to convert.
+        seed: Seed of the trial.
+
+    Raises:
+        ModelError: The network does not run on the example, or has no activations to convert.
+    """
+    with torch.random.fork_rng():
+        return converted(model, activation, _maker(seed, []), example, options)
+
+
+def _maker(seed: int, made: list[nn.Module]) -> Make:
+    """Return a function that makes activations, each with random numbers of its own, and adds them to `made`."""
+
+    def make(factory: Activation, channels: int) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(seed, f"activation-{len(made)}"))
+            made.append(factory(channels))
+        return made[-1]
+
+    return make
 
 
 def _with_sites(model: nn.Module, spec: ModelSpec, made: list[nn.Module]) -> BuiltModel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ _SMALL = 32  # pixels; deep networks halve their images five times
 
 
 def converted(
-    model: nn.Module, activation: Activation | None, make: Make, example: Tensor, options: ConvertSpec
+    model: nn.Module, activation: Activation | None, make: Make, example: Any, options: ConvertSpec
 ) -> BuiltModel:
     """Return the network with an arm's activation at every site; None puts a separate copy of the site's own there.
 
@@ -30,7 +31,7 @@ def converted(
         model: Network with its initial weights; must not be used afterwards.
         activation: Factory of the arm's activation, called with the number of channels; None keeps the network's own.
         make: Function that calls the factory in a random stream of its own.
-        example: Images on which the network is run.
+        example: Images on which the network is run, or a tuple or dict of its arguments.
         options: Selection of the activations to convert.
 
     Raises:
@@ -59,10 +60,11 @@ def converted(
                 channel_dim=options.channel_dim,
             )
     except ConversionError as error:
-        where = f"on images {tuple(example.shape)}"
+        images = isinstance(example, Tensor) and example.ndim == 4
+        where = f"on images {tuple(example.shape)}" if images else "on the example"
         if sites:  # they were built before it failed
             where += f", with {', '.join(sorted({type(site).__name__ for site in sites.values()}))} as its activation"
-        raise ModelError(f"{where}: {error}{hint_for_size(example)}") from error
+        raise ModelError(f"{where}: {error}{hint_for_size(example) if images else ''}") from error
     return BuiltModel(conversion.model, sites, replaced, _notes(conversion))
 
 

@@ -1,0 +1,112 @@
+"""Notes of a trial of a training function, from which its record is made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from statistics import median
+from typing import TYPE_CHECKING
+
+from slopewise.errors import FunctionError
+from slopewise.records import EpochRecord, Part, ScoreRecord, SiteRecord
+from slopewise.study._measured import site_records
+
+if TYPE_CHECKING:
+    from slopewise.monitor import Monitor
+    from slopewise.study.models import BuiltModel
+
+_RATES = ("lr", "learning_rate")
+
+
+class Notes:
+    """What a training function has logged, applied and watched so far.
+
+    Attributes:
+        metrics: Names of the study's metrics.
+        epochs, scores: Records of the logged steps; the first one after step 0 counts as epoch 1.
+        built: The model with the arm's activations; None before `apply`.
+        digest: Digest of the weights outside the activations, as they were at `apply`.
+        monitor: The latest monitor; None if nothing is watched.
+        diverged: Step and cause of a divergence.
+    """
+
+    def __init__(self, metrics: tuple[str, ...]) -> None:
+        self.metrics = metrics
+        self.epochs: list[EpochRecord] = []
+        self.scores: list[ScoreRecord] = []
+        self.built: BuiltModel | None = None
+        self.digest: str | None = None
+        self.monitor: Monitor | None = None
+        self.diverged: tuple[int, str] | None = None
+        self._watched: list[int] = []  # steps of the monitor, one for each epoch
+        self._aside = 0.0  # seconds that were not spent on training
+        self._last = self._clock()  # at the latest logged step
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Add values after a step.
+
+        Raises:
+            FunctionError: The step is no whole number from 0, or less than the one before.
+        """
+        last = self.epochs[-1].step if self.epochs else -1
+        if isinstance(step, bool) or not isinstance(step, int) or step < max(last, 0):
+            raise FunctionError(
+                f"called trial.log with step {step!r}: steps are whole numbers that do not decrease, and the "
+                f"last one was {max(last, 0)}"
+            )
+        if step > last:
+            self._begin(step, max(last, 0))
+        epoch = self.epochs[-1]
+        for name, value in values.items():
+            if name in _RATES:
+                self.epochs[-1] = replace(self.epochs[-1], learning_rate=value)
+            else:
+                part, metric = self.place(name, "validation")
+                self.scores.append(ScoreRecord(epoch.epoch, part, metric, value))
+
+    def place(self, name: str, part: Part) -> tuple[Part, str]:
+        """Return the part and the metric that a name stands for; names without a part are of `part`."""
+        if name in self.metrics:
+            return part, name
+        if name == "loss":
+            return "train", name
+        prefix, _, metric = name.partition("_")
+        parts: dict[str, Part] = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+        if prefix in parts and (metric in self.metrics or metric == "loss"):
+            return parts[prefix], metric
+        return part, name
+
+    def pause(self, seconds: float) -> None:
+        """Leave seconds that were not spent on training out of the time of a step."""
+        self._aside += seconds
+
+    def seconds_per_step(self) -> float | None:
+        """Return the median time of a step between two logged ones; the first, which warms up, is left out."""
+        times = [epoch.seconds_per_step for epoch in self.epochs if epoch.seconds_per_step is not None]
+        return median(times) if times else None
+
+    def sites(self) -> Iterator[SiteRecord]:
+        """Yield the records of the arm's call sites: for each logged step those of the latest sample."""
+        if self.monitor is None or self.built is None:
+            return
+        ours = set(map(id, self.built.sites.values()))
+        layers = [name for name, module in self.monitor.model.named_modules() if id(module) in ours]
+        before = 0
+        for epoch, step in zip(self.epochs, self._watched, strict=True):
+            samples = [sample for sample in self.monitor.samples if before < sample.step <= step]
+            if samples:
+                yield from site_records(epoch.epoch, samples[-1], layers)
+            before = step
+
+    def _begin(self, step: int, last: int) -> None:
+        number = self.epochs[-1].epoch + 1 if self.epochs else min(step, 1)
+        now = self._clock()
+        warm = any(epoch.step for epoch in self.epochs)
+        self.epochs.append(EpochRecord(number, step, None, (now - self._last) / (step - last) if warm else None))
+        self._watched.append(self.monitor.step if self.monitor else 0)
+        self._last = now
+
+    def _clock(self) -> float:
+        """Return a time that stands still while the trial is monitored or logged."""
+        return time.perf_counter() - self._aside - (self.monitor.overhead if self.monitor else 0.0)

@@ -1,0 +1,76 @@
+"""Running of a training function as one trial."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slopewise.errors import FunctionError
+from slopewise.records import EpochRecord, ScoreRecord, TrialRecord
+from slopewise.study._function._context import Diverged, TrialContext
+from slopewise.study._function._output import output_to
+from slopewise.study._function._preflight import training_function
+from slopewise.study._function._record import record_of, scores_of
+from slopewise.study._spec import StudySpec
+from slopewise.study._workplace import Workplace
+
+LOG = "log.txt"
+
+OnEpoch = Callable[[EpochRecord, Sequence[ScoreRecord]], None]
+
+
+def run_function(
+    spec: StudySpec, arm: str, seed: int, workplace: Workplace, on_epoch: OnEpoch | None = None
+) -> tuple[TrialRecord, dict[str, Any]]:
+    """Call the training function of a spec for one trial, and return its record and the facts of its environment.
+
+    Args:
+        spec: Spec of the study.
+        arm: Name of the arm.
+        seed: Seed of the trial.
+        workplace: Folders of the trials.
+        on_epoch: Called after each `TrialContext.log`.
+
+    Raises:
+        FunctionError: The function misuses the trial, or returns something else than its metrics; the message begins
+            with its name. Its other exceptions propagate unchanged.
+    """
+    torch.set_num_threads(spec.hardware.threads)
+    function = training_function(spec)
+    folder = workplace.of(arm, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    trial = TrialContext(spec, arm, seed, folder, on_epoch)
+    started, final = time.perf_counter(), list[ScoreRecord]()
+    try:
+        with output_to(folder / LOG):
+            with suppress(Diverged):
+                returned = function(trial, **spec.train.options)
+                if trial.notes.diverged is None:
+                    final = scores_of(returned, spec, trial)
+            seconds = time.perf_counter() - started
+            if trial.notes.monitor:
+                trial.notes.monitor.close()
+            return record_of(trial, final, seconds=seconds, source=_digest(function))
+    except FunctionError as error:
+        raise FunctionError(f"train function '{spec.train.function}' {error}") from error
+    finally:
+        if trial.notes.monitor:
+            trial.notes.monitor.close()
+
+
+def _digest(function: Callable[..., Any]) -> str | None:
+    """Return a short digest of the file that a function stands in; None if it has none."""
+    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    try:
+        path = inspect.getsourcefile(module or inspect.unwrap(function))
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] if path else None
+    except (OSError, TypeError):
+        return None

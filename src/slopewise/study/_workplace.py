@@ -1,0 +1,39 @@
+"""What trials get beside their spec: the images of the study, or folders for a training function of the user's own."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Union
+
+if TYPE_CHECKING:
+    from slopewise.study.data import ImageData
+
+_LONGEST = 60  # characters of an arm's name in a path
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What the trials of a training function get in the place of images: a folder each.
+
+    Attributes:
+        folder: Folder of the study.
+
+    Example:
+        >>> Workplace(Path("out")).of("relu", 3).as_posix()
+        'out/trials/relu/seed-3'
+    """
+
+    folder: Path
+
+    def of(self, arm: str, seed: int) -> Path:
+        """Return the folder of a trial, which differs for any two trials."""
+        name = re.sub(r"[^A-Za-z0-9._-]", "_", arm)[:_LONGEST]
+        if name != arm or name.startswith("."):  # characters that some file systems refuse
+            name = f"{name.lstrip('.')}-{hashlib.sha256(arm.encode()).hexdigest()[:8]}"
+        return self.folder / "trials" / name / f"seed-{seed}"
+
+
+TrialData = Union["ImageData", Workplace]
