@@ -136,8 +136,9 @@ class Study:
         self, runner: Engine, folder: Path, missing: tuple[TrialKey, ...], state: StateFile, on_event: OnEvent | None
     ) -> None:
         from slopewise.study._outlook import prepare
-        from slopewise.study._store import Store
+        from slopewise.study._store import Store, discard
 
+        new, fault = not holds_study(folder), None
         count = runner.side_by_side(self.spec, len(missing))
         checked, prepared = prepare(
             self.spec, trials=len(missing), side_by_side=count, folder=folder, on_event=on_event
@@ -152,12 +153,17 @@ class Study:
             for event in events:
                 if isinstance(event, Ended):
                     any_finished |= event.record.status == "finished"
-                    if event.fault and not any_finished:  # every trial would have it, and none is worth keeping
-                        raise SpecError(event.fault)
+                    if event.fault and not any_finished:  # every trial would have it
+                        fault = event.fault
+                        break
                     store.add(event.record, event.environment)
                 state.add(event)
                 if on_event:
                     on_event(event)
+        if fault:
+            if new:  # it holds no trial, and would keep the user from another function or metric
+                discard(folder)
+            raise SpecError(fault)
 
     def _to_be_written(self, folder: Path) -> bool:
         """Return True if a folder's store describes another plan, or is damaged outside its trials."""

@@ -164,6 +164,8 @@ class TrialContext:
             Diverged: A value is NaN or infinite: the training ends here, and the trial counts as diverged.
         """
         started = time.perf_counter()
+        if self.notes.diverged:  # the function caught the exception and went on
+            raise Diverged(self.notes.diverged[1])
         numbers = {name: number(value, f"trial.log({name}=...)") for name, value in values.items()}
         self.notes.log(step, numbers)
         if bad := {name: value for name, value in numbers.items() if not math.isfinite(value)}:

@@ -18,5 +18,6 @@ from slopewise.support import importer
 
 if TYPE_CHECKING:
     from slopewise.study._store._store import Store as Store
+    from slopewise.study._store._store import discard as discard
 
-__getattr__ = importer(__name__, {"_store": ("Store",)})
+__getattr__ = importer(__name__, {"_store": ("Store", "discard")})

@@ -251,6 +251,13 @@ def _replace(path: Path, record: StudyRecord) -> None:
     )
 
 
+def discard(folder: str | Path) -> None:
+    """Remove the store of a folder, in which no trial has ended; the folder stays."""
+    path = Path(folder) / FILE
+    for suffix in ("", *BESIDE):
+        beside(path, suffix).unlink(missing_ok=True)
+
+
 def _unused(path: Path) -> Path:
     """Return an unused path for the copy of a damaged file, with the time in its name."""
     name = f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
