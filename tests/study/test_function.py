@@ -288,7 +288,7 @@ def test_the_command_reports_misuse_and_runs(
     assert done.returncode == 0
     result = json.loads(done.stdout)
     assert result["metric"]["unit"] == "dB"
-    assert result["trials"]["ended"] == 2
+    assert result["trials"]["finished"] == 2
 
 
 @pytest.mark.slow
