@@ -1,4 +1,4 @@
-"""What trials get beside their spec: the images of the study, or folders for a training function of the user's own."""
+"""Data of trials: the images of the study, or folders for a training function of the user's own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST = 60  # characters of an arm's name in a path
 
 @dataclass(frozen=True)
 class Workplace:
-    """What the trials of a training function get in the place of images: a folder each.
+    """Folders of the trials of a training function, which get them in the place of images.
 
     Attributes:
         folder: Folder of the study.

@@ -20,7 +20,7 @@ _RATES = ("lr", "learning_rate")
 
 
 class Notes:
-    """What a training function has logged, applied and watched so far.
+    """Log of a training function so far, the arm's model, and the monitor.
 
     Attributes:
         metrics: Names of the study's metrics.
