@@ -12,13 +12,18 @@ from slopewise.study._streams import stream
 from slopewise.study.data import Augment, ImageData
 
 
+def augmentation(spec: StudySpec, data: ImageData) -> Augment:
+    """Return the augmentation of a study's training batches."""
+    return Augment.resolve(spec.data.augment, height=data.train_images.shape[-2], flip=data.flip, kind=data.kind)
+
+
 class Batches:
     """Shuffled, augmented training batches of one seed: the same for every arm and any number of devices."""
 
     def __init__(self, data: ImageData, index: Tensor, spec: StudySpec, seed: int) -> None:
         self.data, self.index = data, index
         self.size = min(spec.train.batch_size, len(index))
-        self.augment = Augment.resolve(spec.data.augment, height=data.train_images.shape[2], flip=data.flip)
+        self.augment = augmentation(spec, data)
         self.order, self.changes = stream(seed, "order"), stream(seed, "augment")
         self._on_first: Callable[[Tensor, Tensor], None] | None = None
 
@@ -32,9 +37,8 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         order = self.index[torch.randperm(len(self.index), generator=self.order)]
         for chosen in torch.split(order, self.size)[: len(self)]:
-            images, targets = (
-                self.augment(self.data.train_images[chosen], self.changes),
-                self.data.train_targets[chosen],
+            images, targets = self.augment(
+                self.data.train_images[chosen], self.data.train_targets[chosen], self.changes
             )
             if self._on_first:
                 self._on_first(images, targets)

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 
 from slopewise.events import Prepared, Reading
+from slopewise.study._batches import augmentation
 from slopewise.study._preflight import Preflight, preflight
 from slopewise.study._references import describe
 from slopewise.study._spec import StudySpec
 from slopewise.study._trial import training_steps
 from slopewise.study._workplace import Workplace
-from slopewise.study.data import Augment, ImageData
+from slopewise.study.data import ImageData
 
 _STEPS = 6  # maximum number of timed steps, after one that warms up
 _BUDGET = 1.5  # seconds after which no further step is timed
@@ -44,7 +45,7 @@ def prepare(
         SlopewiseError: The data, a model or an arm cannot be used.
     """
     checked = preflight(spec, folder=folder, on_event=on_event)
-    data, augmentation = checked.data, dict[str, Any]()
+    data, augment = checked.data, dict[str, Any]()
     seconds: float | None = None
     unknown: str | None = None
     if isinstance(data, Workplace):
@@ -52,11 +53,11 @@ def prepare(
     else:
         if trials:
             seconds, unknown = _seconds_per_step(spec, data)
-        augmentation = asdict(Augment.resolve(spec.data.augment, height=data.train_images.shape[2], flip=data.flip))
+        augment = asdict(augmentation(spec, data))
     prepared = Prepared(
         facts=checked.facts,
         spec=spec.model_dump(mode="json"),
-        augmentation=augmentation,
+        augmentation=augment,
         trials=trials,
         side_by_side=side_by_side,
         seconds_per_step=seconds,

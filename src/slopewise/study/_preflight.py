@@ -175,7 +175,7 @@ def _check_hardware(hardware: HardwareSpec) -> None:
 
 
 def _check_sizes(spec: StudySpec, data: ImageData) -> None:
-    height, width = data.train_images.shape[2:]
+    height, width = data.train_images.shape[-2:]
     shift = spec.data.augment.shift or 0
     if shift >= min(height, width):
         raise SpecError(

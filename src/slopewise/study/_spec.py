@@ -83,12 +83,15 @@ ClassName = Annotated[str, Field(min_length=1), BeforeValidator(lambda name: str
 class AugmentSpec(_Table):
     """Random changes to training batches, drawn from their own seeded stream.
 
+    Targets that are masks or images are shifted and mirrored with their image.
+
     Attributes:
         shift: Maximum shift of an image in each direction, in pixels; edges are repeated. None is an eighth of its
             height.
         flip: True to mirror images left-right with probability 1/2. None uses the data set's own setting (digits: no;
             clothes: yes).
-        erase: Probability that a random rectangle (a fiftieth to a third of the area) is set to the mean.
+        erase: Probability that a random rectangle (a fiftieth to a third of the area) of the image, not of its target,
+            is set to the mean.
     """
 
     shift: Annotated[Whole, Field(ge=0)] | None = None
@@ -110,7 +113,12 @@ class DataSpec(_Table):
             finds them by their names.
         classes: Names of the classes in the order of their labels. None sorts a folder's directories by name as text,
             so that '10' comes before '2'.
-        layout: Axes of an image in arrays: `CHW`, `HWC` or `HW`. `auto` infers them if the sizes are unambiguous.
+        layout: Axes of an image in arrays: `CHW`, `HWC` or `HW`, of a volume `CDHW`, `DHWC` or `DHW`. `auto` infers
+            them if the sizes are unambiguous.
+        ignore_index: Value of pixels in masks that belong to no class: neither loss nor scores count them. None: every
+            value is a class.
+        data_range: Largest possible value of a pixel where targets are images; inputs and targets are divided by it.
+            None takes 255 for 8 bits, 65535 for 16 bits, 1 for floating-point numbers.
         memory_gib: Memory limit in GiB. Images that take more, in their own number type, are kept on disk while they
             are in use.
         options: Keyword arguments for a `module:callable`, or settings of a registered source.
@@ -124,7 +132,9 @@ class DataSpec(_Table):
     image_size: ImageSize = (32, 32)
     parts: tuple[DirectoryName, DirectoryName] | None = None
     classes: Annotated[tuple[ClassName, ...], Field(min_length=2), AfterValidator(_distinct)] | None = None
-    layout: Literal["auto", "CHW", "HWC", "HW"] = "auto"
+    layout: Literal["auto", "CHW", "HWC", "HW", "CDHW", "DHWC", "DHW"] = "auto"
+    ignore_index: Whole | None = None
+    data_range: Annotated[Real, Field(gt=0)] | None = None
     memory_gib: Annotated[Real, Field(gt=0)] = 2.0
     options: dict[str, Any] = {}
     augment: AugmentSpec = AugmentSpec()

@@ -145,10 +145,19 @@ def test_one_pair_of_arrays_gives_a_fifth_of_each_class_to_the_test(tmp_path: Pa
         ({"x": np.array(["a", "b"]), "y": np.arange(2)}, "training images are <U1, but must be real numbers"),
         ({"x": noise(0, 4), "y": np.arange(3)}, "4 images but 3 labels"),
         ({"x": noise(0, 8), "y": np.arange(8) % 2 + 1}, "no training image of class '0'.*subtract 1 from the labels"),
-        ({"x": noise(0, 8)[..., None], "y": np.arange(8) % 2}, "volumes or videos"),
+        ({"x": noise(0, 8)[..., None, None, None], "y": np.arange(8) % 2}, "videos or more"),
     ],
 )
 def test_archives_that_cannot_be_read_say_why(tmp_path: Path, content: dict[str, Any], message: str) -> None:
     np.savez(tmp_path / "a.npz", **content)
     with pytest.raises(DataError, match=message):
-        load_data(DataSpec(source=str(tmp_path / "a.npz"), layout="auto" if "volumes" in message else "CHW"))
+        load_data(DataSpec(source=str(tmp_path / "a.npz"), layout="auto" if "videos" in message else "CHW"))
+
+
+def test_volumes_are_images_too(tmp_path: Path) -> None:
+    volumes, labels = np.random.default_rng(0).random((12, 6, 10, 11)), np.arange(12) % 2
+    np.savez(tmp_path / "a.npz", x_train=volumes[:8], y_train=labels[:8], x_test=volumes[8:], y_test=labels[8:])
+    data = load_data(DataSpec(source=str(tmp_path / "a.npz"), layout="DHW"))
+    assert data.facts()["shape"] == [1, 6, 10, 11]
+    expected = (volumes[:8] - volumes[:8].mean()) / volumes[:8].std()
+    assert np.allclose(data.train_images[torch.arange(8)][:, 0].numpy(), expected, atol=1e-5)

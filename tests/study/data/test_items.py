@@ -83,7 +83,7 @@ def test_items_of_any_form_are_the_same_images(load: Callable[..., ImageData], m
         (("a/b.png", 1), "open the file"),
         (([[1, 2], [3, 4]], 1), "must be a tensor, an array or a Pillow image"),
         ((noise(0, 9, 128), 1), r'may be 9 channels of a series.*data\.layout = "HW"'),
-        ((noise(0, 8, 8, 8, 1), 1), "volumes or videos"),
+        ((noise(0, 2, 8, 8, 8, 1), 1), "videos or more"),
         (noise(0, 8, 8), r"ndarray \(8, 8\): return \(image, label\)"),
         ((noise(0, 8, 8).astype(object), 1), "must be real numbers"),
         ((np.ma.masked_less(noise(0, 8, 8), 9), 1), "masked pixels"),

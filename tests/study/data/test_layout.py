@@ -22,6 +22,12 @@ from slopewise.study.data import channels_first, find_layout
         ((12, 64, 64), "CHW"),
         ((64, 64, 12), "HWC"),
         ((8, 8, 8, 8), None),
+        ((1, 20, 30, 40), "CDHW"),
+        ((20, 30, 40, 2), "DHWC"),
+        ((6, 20, 20, 20), "CDHW"),
+        ((20, 30, 40, 50), None),
+        ((4, 20, 20, 4), None),
+        ((2, 3, 8, 8, 8), None),
         ((8, 8, 8), None),  # or a volume
         ((3, 3, 16), None),  # three rows of three bands of sixteen, or sixteen bands of 3 x 3
         ((13, 120, 160), None),
@@ -38,7 +44,7 @@ def test_sizes_tell_the_axes_or_are_asked_about(shape: tuple[int, ...], layout: 
     if layout:
         assert find_layout(shape, "auto", "images") == layout
     else:
-        with pytest.raises(DataError, match=r"layout|vectors|volumes"):
+        with pytest.raises(DataError, match=r"layout|vectors|videos"):
             find_layout(shape, "auto", "images")
 
 
@@ -75,7 +81,38 @@ def test_the_question_is_answered_by_the_layout() -> None:
 
 
 def test_a_cube_may_be_a_volume_and_a_square_of_bands_may_not() -> None:
-    with pytest.raises(DataError, match=r"or a volume, .*: say which"):
+    with pytest.raises(DataError, match=r'or a volume: say which by data.layout = "CHW", "HWC" .* or "DHW"'):
         find_layout((28, 28, 28), "auto", "images")
     with pytest.raises(DataError, match=r"of 13 x 120: say which"):
         find_layout((13, 120, 160), "auto", "images")
+
+
+@pytest.mark.parametrize(
+    ("shape", "mask", "layout"),
+    [
+        ((13, 120, 160), (120, 160), "CHW"),
+        ((13, 120, 160), (13, 120), "HWC"),
+        ((13, 120, 160), (13, 120, 160), "DHW"),
+        ((13, 120, 160), (13, 120, 160, 1), "DHW"),
+        ((13, 120, 160), (1, 120, 160), "CHW"),
+        ((8, 8, 8), (8, 8, 8), "DHW"),
+        ((8, 8, 8), (8, 8), None),
+        ((5, 6, 7, 8), (6, 7, 8), "CDHW"),
+        ((5, 6, 7, 8), (5, 6, 7), "DHWC"),
+        ((32, 32, 3), (30, 30), "HWC"),  # refused later, with both sizes
+    ],
+)
+def test_a_mask_tells_the_axes(shape: tuple[int, ...], mask: tuple[int, ...], layout: str | None) -> None:
+    if layout:
+        assert find_layout(shape, "auto", "images", mask=mask) == layout
+    else:
+        with pytest.raises(DataError, match="say which"):
+            find_layout(shape, "auto", "images", mask=mask)
+
+
+@pytest.mark.parametrize("layout", ["CDHW", "DHWC", "DHW"])
+def test_volumes_have_their_channels_first(layout: str) -> None:
+    volumes = torch.arange(2 * 5 * 6 * 7).reshape(2, 1, 5, 6, 7)
+    given_as = {"CDHW": volumes, "DHWC": volumes.movedim(1, -1), "DHW": volumes[:, 0]}[layout]
+    assert torch.equal(channels_first(given_as, layout), volumes)
+    assert find_layout(given_as.shape[1:], layout, "volumes") == layout

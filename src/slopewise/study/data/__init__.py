@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from slopewise.study.data._load import read_data as read_data
     from slopewise.study.data._reader import ImageReader as ImageReader
     from slopewise.study.data._stored import StoredImages as StoredImages
+    from slopewise.study.data._targets import IGNORED as IGNORED
     from slopewise.study.data._targets import TargetKind as TargetKind
     from slopewise.study.data._targets import Targets as Targets
     from slopewise.study.data._targets import balanced_subset as balanced_subset
@@ -41,6 +42,6 @@ __getattr__ = importer(
         "_load": ("load_data", "read_data"),
         "_reader": ("ImageReader",),
         "_stored": ("StoredImages",),
-        "_targets": ("TargetKind", "Targets", "balanced_subset", "split", "stratified_split"),
+        "_targets": ("IGNORED", "TargetKind", "Targets", "balanced_subset", "split", "stratified_split"),
     },
 )

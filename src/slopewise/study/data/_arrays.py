@@ -19,7 +19,7 @@ def from_arrays(x_train: Any, y_train: Any, x_test: Any, y_test: Any, spec: Data
     """Make raw data from arrays or tensors, with classes named by `data.classes` or else by their numbers.
 
     Raises:
-        DataError: The labels are not integers, or the images are none of (N, H, W), (N, C, H, W) and (N, H, W, C).
+        DataError: The labels are not integers, or the axes of the images are ambiguous.
     """
     train_labels = class_numbers(y_train, "training labels", spec.classes)
     test_labels = class_numbers(y_test, "test labels", spec.classes)
@@ -31,7 +31,7 @@ def from_arrays(x_train: Any, y_train: Any, x_test: Any, y_test: Any, spec: Data
 
 
 def images_of(array: Any, part: str, spec: DataSpec) -> tuple[Tensor, str]:
-    """Return the images (N, C, H, W) of an array, and a phrase that describes how the array was read.
+    """Return the images (N, C, *spatial sizes) of an array, and a phrase that describes how the array was read.
 
     Raises:
         DataError: The array holds no images, or its axes are ambiguous.

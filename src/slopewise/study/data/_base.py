@@ -10,7 +10,7 @@ random generators. A source raises `DataError` with a message that names the fil
 `slopewise.testing.check_data_source` checks this.
 
 Trials get images as an object with `len()` and a `shape` of (N, C, H, W) that returns a float tensor (B, C, H, W) for
-an index tensor (B,): `NormalisedImages`, or a tensor.
+an index tensor (B,): `NormalisedImages`, or a tensor. Images may be volumes, (N, C, D, H, W).
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class NormalisedImages(_PickledAsArrays):
 
     def __init__(self, pixels: StoredImages, *, mean: Tensor, deviation: Tensor, index: Tensor | None = None) -> None:
         self._pixels, self._index = pixels, index
-        self._mean, self._deviation = mean.view(-1, 1, 1), deviation.view(-1, 1, 1)
+        channels = (-1, *[1] * (len(pixels.shape) - 2))
+        self._mean, self._deviation = mean.view(channels), deviation.view(channels)
 
     @property
     def shape(self) -> tuple[int, ...]:

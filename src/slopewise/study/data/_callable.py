@@ -129,7 +129,7 @@ class _Items:
             self.compare(first, now, index)
             if len(now.pixels) > channels:
                 raise _MoreChannelsError(len(now.pixels))
-            return now.pixels.expand(channels, -1, -1)
+            return now.pixels.expand(channels, *now.pixels.shape[1:])
 
         def read_all() -> StoredImages:
             shape = (len(labels), channels, *first.pixels.shape[1:])
@@ -189,8 +189,8 @@ class _Items:
 
 
 def _size(image: Picture) -> str:
-    channels, height, width = image.pixels.shape
-    return f"{height} x {width} with {channels} channel{'s' * (channels != 1)}"
+    channels, *sizes = image.pixels.shape
+    return f"{' x '.join(map(str, sizes))} with {channels} channel{'s' * (channels != 1)}"
 
 
 def _classes(train: Any, test: Any, train_labels: Tensor, test_labels: Tensor, spec: DataSpec) -> tuple[str, ...]:

@@ -83,8 +83,8 @@ def _about_test(raw: RawData) -> list[str]:
 
 
 def _check(images: StoredImages, labels: Tensor, classes: int, part: str) -> None:
-    if len(images.shape) != 4:
-        raise DataError(f"data: {part} images have shape {images.shape}, but must be (N, C, H, W)")
+    if len(images.shape) not in (4, 5):
+        raise DataError(f"data: {part} images have shape {images.shape}, but must be (N, C, H, W) or (N, C, D, H, W)")
     if len(images) != len(labels):
         elsewhere = ": the images must lie along the first axis, transpose them" if len(labels) in images.shape else ""
         raise DataError(

@@ -3,10 +3,14 @@
 | kind | targets of N images | classes |
 | --- | --- | --- |
 | `labels` | int64 (N,), 0 to K - 1 | names of the K classes |
-| `multilabel` | 0 or 1, (N, K) | names of the K labels |
-| `masks` | int64 (N, *spatial sizes of the images), 0 to K - 1 or `ignore_index` | names of the K classes |
+| `multilabel` | float32 (N, K), 0 or 1 | names of the K labels |
+| `masks` | int64 (N, *spatial sizes of the images), 0 to K - 1 or `IGNORED` | names of the K classes |
 | `values` | float32 (N, D) | names of the D values |
-| `images` | float32 (N, C, *spatial sizes*) | none |
+| `images` | float32 (N, C, *spatial sizes) from 0 to 1, of the images' sizes times one whole factor | none |
+
+The table describes targets as trials get them. Sources return them in the number type of their files; `IGNORED` stands
+for pixels of the value `data.ignore_index`. Images are standardised per channel, except where the targets are images:
+there, both are divided by the range of the data, since networks add their output to their input.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from torch import Tensor
 from slopewise.errors import DataError
 
 TargetKind = Literal["labels", "multilabel", "masks", "values", "images"]
+IGNORED = -100  # in masks: a pixel without a class, which F.cross_entropy leaves out by default
 
 
 class Targets(Protocol):
