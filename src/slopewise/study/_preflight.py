@@ -25,7 +25,7 @@ from slopewise.study._workplace import TrialData
 from slopewise.study.arms import AS_IS, activation_factory
 from slopewise.study.data import ImageData, load_data, source_of
 from slopewise.study.models import checkpoint_facts, hint_for_size, recipe
-from slopewise.study.tasks import make_task
+from slopewise.study.tasks import Task, bound_task, make_task
 
 _IMAGES = 8
 _NOTES = 3  # notes that a warning shows; the report shows all
@@ -80,7 +80,7 @@ def preflight(
 
 def _metrics(spec: StudySpec, data: ImageData) -> dict[str, Any]:
     """Return the metrics of the study's task as plain data, the loss after the primary one, and check the margin."""
-    task = make_task(spec.task)
+    task = bound_task(spec.task, data)
     primary, *others = task.metrics(data)
     check_margin(spec, primary)
     return {"metrics": [asdict(metric) for metric in (with_floor(spec, primary), task.loss_metric, *others)]}
@@ -143,9 +143,11 @@ def _rehearse(spec: StudySpec, arm: ArmSpec, data: ImageData) -> _Start:
             got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             mode = "training" if model.training else "evaluation"
             raise ModelError(f"{where} must return {expected} in {mode}, not {got}{hint}")
-        return task.loss(output, labels)
+        loss = task.loss(output, labels)
+        _check_task(spec, task, output, labels, loss)
+        return loss
 
-    task = make_task(spec.task)
+    task = bound_task(spec.task, data)
     where = f"model '{spec.model.name}' with arm '{arm.name}', on images {tuple(images.shape)},"
     hint = "" if "num_classes" in recipe(spec.model).takes else ": it has no num_classes to set, but model.options may"
     try:
@@ -163,6 +165,28 @@ def _rehearse(spec: StudySpec, arm: ArmSpec, data: ImageData) -> _Start:
             "activation(channels) returned"
         )
     return _Start(digest, built.facts(), built.notes)
+
+
+def _check_task(spec: StudySpec, task: Task, output: Tensor, target: Tensor, loss: Tensor) -> None:
+    """Check the loss and the scores of a few images, which may be a user's own code."""
+    place = f"task '{spec.task.kind}'"
+    if not isinstance(loss, Tensor) or loss.shape != ():
+        got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+        raise SpecError(f"{place}: the loss must be a scalar tensor, not {got}")
+    if not loss.requires_grad:
+        raise SpecError(f"{place}: the loss has no gradient: compute it from the output with torch's operations alone")
+    scorer = task.scorer()
+    try:
+        scorer.update(output.detach(), target)
+        scores = scorer.compute()
+    except SlopewiseError:
+        raise
+    except Exception as error:  # a user's metric can raise anything
+        raise SpecError(f"{place}: scoring {len(target)} images raised {describe(error)}") from error
+    for name, score in scores.items():
+        if not isinstance(score, Tensor) or score.shape != ():
+            got = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
+            raise SpecError(f"{place}: metric '{name}' must be one number, not {got}")
 
 
 def _check_hardware(hardware: HardwareSpec) -> None:

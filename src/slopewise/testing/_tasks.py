@@ -37,6 +37,7 @@ def check_task(task: Task, data: ImageData) -> None:
         >>> from slopewise.study import StudySpec
         >>> check_task(Classification(), load_data(StudySpec().data))
     """
+    task = task.bind(data)
     targets = data.train_targets[torch.arange(min(_IMAGES, len(data.train_targets)))]
     output = _fitting_output(task, targets, data)
     _check_metrics(task, data)
@@ -50,7 +51,8 @@ def _fitting_output(task: Task, targets: Tensor, data: ImageData) -> Tensor:
     assert isinstance(outputs, int), f"outputs() is {outputs!r}, not a number"
     assert outputs >= 1, f"outputs() is {outputs}: it must be 1 or more"
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(len(targets), outputs, generator=generator)
+    sizes = {"masks": targets.shape[1:], "images": targets.shape[2:]}.get(task.targets, ())
+    return torch.randn(len(targets), outputs, *sizes, generator=generator)
 
 
 def _check_metrics(task: Task, data: ImageData) -> None:

@@ -44,6 +44,8 @@ class Loop:
     def __init__(self, setup: Setup, guard: DivergenceGuard) -> None:
         self._setup, self._guard = setup, guard
         self.step = 0
+        dense = setup.data.kind in ("masks", "images")  # outputs as large as images take memory as training does
+        self._evaluation_batch = setup.batches.size if dense else _EVALUATION_BATCH
 
     def train_epoch(self, seconds_aside: Callable[[], float]) -> TrainedEpoch:
         """Train for one epoch.
@@ -57,7 +59,7 @@ class Loop:
         setup, device = self._setup, self._setup.fabric.device
         setup.model.train()
         losses: list[Tensor] = []
-        scorer = setup.task.scorer()
+        scorer = setup.task.training_scorer()
         _wait_for(device)
         started, aside, first = time.perf_counter(), seconds_aside(), self.step + 1
         for images, targets in setup.batches:
@@ -66,6 +68,8 @@ class Loop:
         _wait_for(device)
         seconds = time.perf_counter() - started - (seconds_aside() - aside)
         self._guard.check_steps(losses, first)
+        if setup.fabric.world_size > 1:
+            scorer.pool()
         scores = {"loss": torch.stack(losses).double().mean(), **scorer.compute()}
         means = over_ranks(setup.fabric, torch.stack(list(scores.values()))).tolist()
         return TrainedEpoch(dict(zip(scores, means, strict=True)), learning_rate, seconds / len(losses))
@@ -96,18 +100,27 @@ class Loop:
         return output.detach(), targets
 
     @torch.no_grad()
-    def evaluate(self, images: Images, targets: Targets, index: Tensor) -> Scores:
-        """Return the loss and the scores in evaluation mode; every rank scores all images."""
+    def evaluate(self, images: Images, targets: Targets, index: Tensor, *, by_class: bool = False) -> Scores:
+        """Return the loss and the scores in evaluation mode; every rank scores all images.
+
+        Args:
+            images: Images of the part.
+            targets: Targets of the images.
+            index: Index of those to score.
+            by_class: True to return the scores of each class k as well, as `recall[k]`.
+        """
         setup, device = self._setup, self._setup.fabric.device
         setup.built.model.eval()
         loss, scorer = 0.0, setup.task.scorer()
         with setup.fabric.autocast():
-            for chosen in torch.split(index, _EVALUATION_BATCH):
+            for chosen in torch.split(index, self._evaluation_batch):
                 batch_targets = targets[chosen].to(device)
                 output = setup.built.model(self._cast(images[chosen].to(device))).float()
                 loss += setup.task.loss(output, batch_targets, reduction="sum").item()
                 scorer.update(output, batch_targets)
-        return {"loss": loss / len(index), **{name: score.item() for name, score in scorer.compute().items()}}
+        scores = {"loss": loss / len(index), **{name: score.item() for name, score in scorer.compute().items()}}
+        classes = scorer.by_class() if by_class else {}
+        return scores | {f"{name}[{k}]": v for name, values in classes.items() for k, v in enumerate(values.tolist())}
 
     def loss_of(self, images: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of a batch on the device, with its graph."""

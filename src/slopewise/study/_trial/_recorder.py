@@ -19,7 +19,7 @@ from slopewise.study._streams import stream
 from slopewise.study._trial._loop import Loop, Scores, TrainedEpoch
 from slopewise.study._trial._setup import Setup
 
-PROBE_SIZE = 128  # images of the probe batch
+PROBE_SIZE = 128  # images of the probe batch, unless outputs are as large as images
 
 
 class Recorder:
@@ -33,7 +33,8 @@ class Recorder:
         self._started = time.perf_counter()
         self._setup, self._loop, self._monitor = setup, loop, monitor
         device, data = setup.fabric.device, setup.data
-        chosen = setup.kept[torch.randperm(len(setup.kept), generator=stream(setup.seed, "probe"))[:PROBE_SIZE]]
+        size = setup.batches.size if data.kind in ("masks", "images") else PROBE_SIZE
+        chosen = setup.kept[torch.randperm(len(setup.kept), generator=stream(setup.seed, "probe"))[:size]]
         self._probe_batch = data.train_images[chosen].to(device), data.train_targets[chosen].to(device)
         self._probe = Probe(setup.built.model, setup.built.sites.values())
         self.epochs: list[EpochRecord] = []

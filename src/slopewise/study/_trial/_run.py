@@ -148,7 +148,7 @@ class Trial:
             ("test", data.test_images, data.test_targets, torch.arange(len(data.test_targets))),
         )
         for part, images, targets, index in parts:
-            final[part] = self.loop.evaluate(images, targets, index)
+            final[part] = self.loop.evaluate(images, targets, index, by_class=part == "test")
             self._guard.check_final(final[part]["loss"], part, self.loop.step)
         return final
 

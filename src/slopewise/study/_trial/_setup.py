@@ -13,7 +13,7 @@ from slopewise.study._streams import stream
 from slopewise.study.arms import activation_factory
 from slopewise.study.data import ImageData, split
 from slopewise.study.models import BuiltModel, build_model
-from slopewise.study.tasks import make_task
+from slopewise.study.tasks import bound_task, make_task
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -37,7 +37,7 @@ class Setup:
 
     def __init__(self, fabric: Fabric, spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> None:
         self.fabric, self.spec, self.arm, self.seed, self.data = fabric, spec, arm, seed, data
-        self.task = make_task(spec.task)
+        self.task = bound_task(spec.task, data)
         fraction = spec.data.validation_fraction
         self.kept, self.held_out = split(data.train_targets, data.kind, fraction, stream(seed, "split"))
         self.batches = Batches(data, self.kept, spec, seed)

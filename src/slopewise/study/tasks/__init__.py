@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from slopewise.errors import SpecError, look_up
+from slopewise.errors import SpecError, look_up, nearest
 from slopewise.study._references import describe, is_reference, resolve
 from slopewise.study._spec import TaskSpec
 from slopewise.study.tasks._base import Scorer as Scorer
 from slopewise.study.tasks._base import Task as Task
 from slopewise.study.tasks._classification import Classification as Classification
+from slopewise.study.tasks._multilabel import Multilabel as Multilabel
+from slopewise.study.tasks._regression import Regression as Regression
+from slopewise.study.tasks._restoration import Restoration as Restoration
+from slopewise.study.tasks._segmentation import Segmentation as Segmentation
 from slopewise.support import Registry
 
-TASKS: Registry[Callable[..., Task]] = Registry("slopewise.tasks", {"classification": Classification})
+if TYPE_CHECKING:
+    from slopewise.study.data import ImageData
+
+_OWN: dict[str, Callable[..., Task]] = {
+    "classification": Classification,
+    "multilabel": Multilabel,
+    "regression": Regression,
+    "restoration": Restoration,
+    "segmentation": Segmentation,
+}
+TASKS: Registry[Callable[..., Task]] = Registry("slopewise.tasks", _OWN)
 
 
 def register_task(name: str, task: Callable[..., Task]) -> None:
@@ -52,6 +68,7 @@ def make_task(spec: TaskSpec) -> Task:
         if is_reference(spec.kind)
         else look_up(TASKS, spec.kind, SpecError, place=f"task '{spec.kind}'", alternative="module:Class")
     )
+    _check_options(spec, make)
     try:
         task = make(**spec.options)
     except SpecError:
@@ -61,3 +78,26 @@ def make_task(spec: TaskSpec) -> Task:
     if not isinstance(task, Task):
         raise SpecError(f"task '{spec.kind}' is {type(task).__name__}, not a slopewise.study.tasks.Task")
     return task
+
+
+def _check_options(spec: TaskSpec, make: Callable[..., Task]) -> None:
+    """Refuse an option that the task does not have."""
+    try:
+        parameters = inspect.signature(make).parameters
+    except (TypeError, ValueError):  # code that is not Python's: the call will tell
+        return
+    if any(parameter.kind == inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for option in spec.options:
+        if option not in parameters:
+            known = nearest(option, list(parameters)) if parameters else "it has no options"
+            raise SpecError(f"unknown key 'task.options.{option}' of task '{spec.kind}'; {known}")
+
+
+def bound_task(spec: TaskSpec, data: ImageData) -> Task:
+    """Return the task that a spec names, bound to the data of the study.
+
+    Raises:
+        SpecError: The task cannot be made, or cannot be scored on these data.
+    """
+    return make_task(spec).bind(data)

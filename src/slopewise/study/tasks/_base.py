@@ -11,13 +11,14 @@ The primary metric is that of verdicts, margin, curves and the terminal; the oth
 page and in JSON, without chance.
 
 A task is a class in a file of this folder, or a user's own, named in the spec as `module:Class`. It is made in every
-process from the spec's options, so it holds no state of a trial. `slopewise.testing.check_task` checks the contract.
+process from the spec's options, and then bound to the data of the study (`bind`), so it holds no state of a trial.
+`slopewise.testing.check_task` checks the contract.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from torch import Tensor
 
@@ -25,6 +26,8 @@ from slopewise.records import MetricRecord
 
 if TYPE_CHECKING:
     from slopewise.study.data import ImageData, TargetKind
+
+Reduction = Literal["mean", "sum"]
 
 
 class Scorer(ABC):
@@ -43,6 +46,16 @@ class Scorer(ABC):
     def compute(self) -> dict[str, Tensor]:
         """Return the scores of all batches so far, by metric: float64 numbers on the output's device."""
 
+    def by_class(self) -> dict[str, Tensor]:
+        """Return scores of each class (K,) of all batches so far, NaN for classes without one, by name; {} if none."""
+        return {}
+
+    def pool(self) -> None:  # noqa: B027 - most scorers are means
+        """Gather what the scorers of all ranks hold, before `compute` on every rank; called once if there are several.
+
+        Scores are averaged over the ranks in any case: a scorer of plain means over images need not do anything.
+        """
+
 
 class Task(ABC):
     """Base class of tasks; the module's docstring states the contract.
@@ -55,6 +68,14 @@ class Task(ABC):
 
     targets: ClassVar[TargetKind] = "labels"
 
+    def bind(self, data: ImageData) -> Self:  # noqa: ARG002 - most tasks do without
+        """Return the task for the data of a study: the same one, unless loss or scores depend on the data.
+
+        Raises:
+            SpecError: The task cannot be scored on these data.
+        """
+        return self
+
     @abstractmethod
     def metrics(self, data: ImageData) -> tuple[MetricRecord, ...]:
         """Return the metrics that `scorer` computes for these data, the primary one first."""
@@ -66,7 +87,7 @@ class Task(ABC):
 
     @abstractmethod
     def outputs(self, data: ImageData) -> int:
-        """Return the number of outputs that a network needs, which it is built with as `num_classes`."""
+        """Return the number of outputs or output channels that a network needs, which it gets as `num_classes`."""
 
     @abstractmethod
     def fault(self, output: object, target: Tensor, data: ImageData) -> str | None:
@@ -76,7 +97,7 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def loss(self, output: Tensor, target: Tensor, reduction: Literal["mean", "sum"] = "mean") -> Tensor:
+    def loss(self, output: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
         """Return the loss of a batch: a scalar.
 
         Args:
@@ -88,3 +109,7 @@ class Task(ABC):
     @abstractmethod
     def scorer(self) -> Scorer:
         """Return a new scorer, which has seen nothing."""
+
+    def training_scorer(self) -> Scorer:
+        """Return a new scorer for training batches, of which the primary metric is enough; by default `scorer`."""
+        return self.scorer()

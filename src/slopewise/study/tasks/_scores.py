@@ -1,0 +1,107 @@
+"""Scores of torchmetrics behind `Scorer`: prepared inputs in, one float64 number out, and NaN for a broken output."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slopewise.study.tasks._base import Scorer
+from slopewise.study.tasks._torchmetrics import torchmetrics
+
+Prepare = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+
+
+class Score(ABC):
+    """One metric that is accumulated batch by batch."""
+
+    @abstractmethod
+    def update(self, output: Tensor, target: Tensor) -> None:
+        """Add a batch of finite outputs."""
+
+    @abstractmethod
+    def compute(self) -> Tensor:
+        """Return the score of all batches so far, or of each class."""
+
+    def pool(self) -> None:  # noqa: B027 - most scores are means
+        """Gather what all ranks hold; a mean over equally many images of each rank need not."""
+
+
+class Metered(Score):
+    """A metric of torchmetrics.
+
+    Args:
+        metric: The metric, with every setting that its defaults would decide.
+        prepare: Function from (output, target) to the arguments of the metric's `update`.
+        read: Function that turns what the metric computes into the score.
+    """
+
+    def __init__(self, metric: Any, prepare: Prepare, read: Callable[[Tensor], Tensor] = lambda score: score) -> None:
+        metric.sync_on_compute = False  # ranks are pooled where the loop says so: all score the same images at times
+        self._metric, self._prepare, self._read = metric, prepare, read
+
+    def update(self, output: Tensor, target: Tensor) -> None:
+        if self._metric.device != output.device:
+            self._metric.to(output.device)
+        self._metric.update(*self._prepare(output, target))
+
+    def compute(self) -> Tensor:
+        return self._read(self._metric.compute())
+
+    def pool(self) -> None:
+        self._metric.sync()
+
+
+def image_mean(per_image: Callable[[Tensor, Tensor], Tensor]) -> Score:
+    """Return the mean over all images of a function (output, target) -> (N,)."""
+    metric = torchmetrics().aggregation.MeanMetric(nan_strategy="disable")  # by default it would drop NaN
+    metric.set_dtype(torch.float64)
+    return Metered(metric, lambda output, target: (per_image(output, target).double(),))
+
+
+class Scores(Scorer):
+    """Several metrics at once.
+
+    A score is NaN if any output held NaN or infinity, of which some metrics would make a number: the largest of NaN
+    logits is class 0.
+
+    Args:
+        scores: New scores by the name of their metric.
+        classes: New scores of each class by name.
+    """
+
+    def __init__(self, scores: Mapping[str, Score], classes: Mapping[str, Score] | None = None) -> None:
+        self._scores, self._classes = dict(scores), dict(classes or {})
+        self._finite: Tensor | None = None  # stays on the device until `compute`, so that training does not wait for it
+
+    def update(self, output: Tensor, target: Tensor) -> None:
+        finite = output.isfinite().all()
+        self._finite = finite if self._finite is None else self._finite & finite
+        output = output.nan_to_num(0.0, 0.0, 0.0)
+        for score in self._all():
+            score.update(output, target)
+
+    def compute(self) -> dict[str, Tensor]:
+        return self._unless_broken(self._scores)
+
+    def by_class(self) -> dict[str, Tensor]:
+        return self._unless_broken(self._classes)
+
+    def pool(self) -> None:
+        if self._finite is not None:
+            everywhere = self._finite.to(torch.int32)
+            torch.distributed.all_reduce(everywhere, torch.distributed.ReduceOp.MIN)
+            self._finite = everywhere.bool()
+        for score in self._all():
+            score.pool()
+
+    def _unless_broken(self, scores: Mapping[str, Score]) -> dict[str, Tensor]:
+        if self._finite is None:
+            return {name: torch.tensor(torch.nan, dtype=torch.float64) for name in scores}
+        return {name: torch.where(self._finite, score.compute().double(), torch.nan) for name, score in scores.items()}
+
+    def _all(self) -> tuple[Score, ...]:
+        return (*self._scores.values(), *self._classes.values())
