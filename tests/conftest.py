@@ -129,7 +129,7 @@ def cli(tmp_path: Path, command_server: Callable[[], CommandServer]) -> Callable
         )
 
     def same(server: CommandServer, environment: dict[str, str]) -> bool:
-        """Whether nothing is set that Python or a library reads when it is loaded."""
+        """Return True if no variable differs that Python or a library reads when it is loaded."""
         return all(
             server.environment.get(name) == environment.get(name)
             for name in {*server.environment, *environment} - {"COLUMNS", "NO_COLOR", "PYTEST_CURRENT_TEST"}

@@ -146,7 +146,7 @@ def test_the_life_of_a_study(cli: Cli, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_a_model_prints_does_not_spoil_the_json(cli: Cli, tmp_path: Path) -> None:
+def test_output_of_a_model_does_not_spoil_the_json(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "noisy.py").write_text(
         "import os\n"
         "from slopewise.study.models import cnn\n"
@@ -213,7 +213,7 @@ def test_init_writes_a_spec_that_runs(cli: Cli, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_status_tells_a_driver_at_work_from_one_that_was_killed(cli: Cli, tmp_path: Path) -> None:
+def test_status_distinguishes_a_running_driver_from_a_killed_one(cli: Cli, tmp_path: Path) -> None:
     study = sw.Study(arms="relu,elu", seeds=2)
     (tmp_path / "s").mkdir()
     with closing(Store.create(tmp_path / "s", study.spec, {"classes": ["0", "1"]})) as store:

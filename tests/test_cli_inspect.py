@@ -136,7 +136,7 @@ def test_a_recording_as_json_is_one_strict_object(cli: Cli, tmp_path: Path) -> N
     assert fields["end"]["step"] == 600
 
 
-def test_what_fits_one_kind_of_file_only_is_refused_for_the_other(cli: Cli, tmp_path: Path) -> None:
+def test_options_of_one_kind_of_file_are_refused_for_the_other(cli: Cli, tmp_path: Path) -> None:
     recorded(tmp_path / "run.jsonl")
     torch.save(net().state_dict(), tmp_path / "x.pt")
     (tmp_path / "empty.jsonl").write_text("")

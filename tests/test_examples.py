@@ -134,7 +134,7 @@ def swap_into_your_model(output):
 
 
 def watched(output, *, steps, every, sites):
-    """What the examples of watching have in common."""
+    """Check the output that the examples of watching have in common."""
     assert f"one every {every} steps" in output
     assert numbers("optimizer steps", output) == [steps]
     assert numbers("steps sampled", output) == [list(range(1, steps + 1, every))]
@@ -148,7 +148,7 @@ def page(output):
 
 
 def scalars(folder):
-    """What TensorBoard's own reader finds, and the picture of slopes."""
+    """Return the scalars that TensorBoard's own reader reads, after checking the picture of slopes."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder)).Reload()

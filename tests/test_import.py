@@ -61,7 +61,7 @@ finally:
     assert ended.stdout.splitlines()[-1] == "[]", ended
 
 
-def test_convert_is_the_function_whoever_imports_the_room_of_that_name() -> None:
+def test_convert_is_the_function_even_after_its_room_is_imported() -> None:
     code = "import slopewise.convert, slopewise as sw; from slopewise import convert; print(sw.convert is convert)"
     assert run(code + "; print(convert.__name__, callable(convert), sw.convert is slopewise.convert)").split() == [
         "True", "convert", "True", "True",

@@ -1,6 +1,6 @@
 """Check the form of docstrings: they start with a verb or a noun, and each argument entry has a subject.
 
-python tools/prose.py [PATH ...]   # lists what is against the rule, by default in src, tools and benchmarks
+python tools/prose.py [PATH ...]   # lists what is against the rule, by default in src, tests, tools and benchmarks
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def word(text: str) -> str:
 
 def main(paths: list[str]) -> None:
     """Print what is against the rule, and fail if anything is."""
-    roots = [Path(path) for path in paths] or [ROOT / "src", ROOT / "tools", ROOT / "benchmarks"]
+    roots = [Path(path) for path in paths] or [ROOT / name for name in ("src", "tests", "tools", "benchmarks")]
     files = [file for root in roots for file in (sorted(root.rglob("*.py")) if root.is_dir() else [root])]
     lines = [f"{file}:{line}: {text}" for file in files for line, text in complaints(file.read_text(encoding="utf-8"))]
     if lines:

@@ -70,7 +70,7 @@ def test_it_is_judged_listed_and_inspected_in_its_rank() -> None:
         unregister("slope-low")
 
 
-def test_what_is_no_rule_is_refused() -> None:
+def test_objects_that_are_no_rules_are_refused() -> None:
     with pytest.raises(TypeError, match=r"RunRule, SiteRule, SlopeRule, LayerRule: pass an instance, Low\(\); got"):
         register(Low)  # type: ignore[type-var]
 
@@ -114,7 +114,7 @@ def test_a_rule_that_fails_is_left_out_and_the_others_go_on() -> None:
     assert all(warning.category is SlopewiseWarning for warning in caught)
 
 
-def test_a_file_tells_what_a_reader_without_the_rule_needs(tmp_path: Path) -> None:
+def test_a_file_holds_all_that_a_reader_without_the_rule_needs(tmp_path: Path) -> None:
     register(Low())
     (alarm,) = judge(SAMPLES)
     unregister("slope-low")

@@ -88,7 +88,7 @@ def test_two_small_differences_beside_eight_lost_pairs_say_nothing(study):
 
 @pytest.mark.parametrize("control", [9.0, 5.0])
 def test_an_arm_that_always_diverges_never_helps(study, control):
-    """That holds beside a control that is worse than chance, too, and with arm and control exchanged."""
+    """The same holds beside a control that is worse than chance, and with arm and control exchanged."""
     worse = [control + wiggle for wiggle in (0, 0.1) * 5]
     for scores in ({"relu": worse, "elu": [None] * 10}, {"relu": [None] * 10, "elu": worse}):
         (contrast,) = analyse(study(scores)).primary

@@ -36,7 +36,7 @@ def test_a_state_dict_of_torch_save(tmp_path: Path, zipped: bool) -> None:
 
 
 @pytest.mark.parametrize("name", ["x.safetensors", "renamed.pt"])
-def test_safetensors_is_told_by_its_content(tmp_path: Path, name: str) -> None:
+def test_safetensors_is_recognised_by_its_content(tmp_path: Path, name: str) -> None:
     save_file(net().state_dict(), tmp_path / name)
     same(load_state_dict(str(tmp_path / name)), net(), ordered=False)
 
@@ -125,7 +125,7 @@ def test_other_tensors_beside_a_state_dict_are_none(tmp_path: Path, what: str) -
     same(checkpoint.tensors, net())
 
 
-def test_what_is_beside_can_be_picked_by_its_key(tmp_path: Path) -> None:
+def test_another_state_dict_of_the_file_can_be_picked_by_its_key(tmp_path: Path) -> None:
     torch.save(BESIDE["a history"](net()), tmp_path / "x.pt")
     assert list(load_state_dict(tmp_path / "x.pt", "history")) == ["loss"]
 

@@ -1,4 +1,4 @@
-"""What cannot be read gets one line that says what to do."""
+"""Files that cannot be read: one line each, with what to do."""
 
 import json
 import sys

@@ -21,8 +21,8 @@ class Oracle(TorchFunctionMode):
     """Counts the calls of ReLU by PyTorch's own dispatch, and computes a leaky ReLU instead.
 
     Args:
-        slope: one for all calls, or for each call a tensor that broadcasts against its input. 0 leaves the activation.
-        kinds: what is taken for a ReLU.
+        slope: Slope of all calls, or a tensor for each call that broadcasts against its input. 0 leaves the activation.
+        kinds: Kinds of activations that are replaced.
     """
 
     def __init__(self, slope=0.0, kinds=("relu",)):

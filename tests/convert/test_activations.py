@@ -167,7 +167,7 @@ def between(act):
         (nn.Threshold(0, 0), "relu", 0.1),
     ],
 )
-def test_modules_of_any_class_are_told_by_what_they_compute(act, kind, slope):
+def test_modules_of_any_class_are_recognised_by_the_function_they_compute(act, kind, slope):
     net = between(act)
     conversion = sw.convert(net, X, init=0.1)
     assert [(site.name, site.kind) for site in conversion.sites] == [("1", kind), ("3", "relu")]
@@ -206,7 +206,7 @@ def test_a_subclass_that_does_something_besides_keeps_it():
         (Bump(), "1", "none of the known ones"),
     ],
 )
-def test_what_stays_is_listed_and_warned_of(act, name, reason):
+def test_activations_that_stay_are_listed_with_a_warning(act, name, reason):
     with pytest.warns(sw.ConversionWarning, match=f"1 activations stay as they are, such as {name}"):
         conversion = sw.convert(between(act), X)
     assert [site.name for site in conversion.sites] == ["3"]

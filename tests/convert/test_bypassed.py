@@ -103,7 +103,7 @@ class Net(nn.Module):
 
 
 def ways_of(model, x):
-    """What a model returns in evaluation, in every way of running it."""
+    """Return the outputs of a model in evaluation, in every way of running it."""
     model.eval()
     yield model(x).detach()
     with torch.no_grad():
@@ -114,7 +114,7 @@ def ways_of(model, x):
 
 @pytest.mark.parametrize("block", BYPASSED)
 @pytest.mark.parametrize("training", [True, False])
-def test_what_a_kernel_bypasses_stays_as_it_is_and_is_told(block, training):
+def test_an_activation_that_a_kernel_bypasses_stays_with_a_warning(block, training):
     net = Net(block).train(training)
     with pytest.warns(ConversionWarning, match="stay as they are"):
         conversion = sw.convert(net, X, init=0.7)
@@ -240,8 +240,8 @@ def test_a_frozen_layer_takes_no_kernel_with_gradients_on():
     torch.testing.assert_close(model.eval()(X), model.train()(X), rtol=1e-4, atol=1e-5)
 
 
-def test_a_wrong_rewriting_is_seen(monkeypatch):
-    """What follows agrees at slope 0, and at no other."""
+def test_a_wrong_rewriting_is_detected(monkeypatch):
+    """A rewriting that agrees at slope 0 and at no other slope."""
     from slopewise.convert import _convert
 
     def spoil(model, names):

@@ -1,4 +1,4 @@
-"""What conversion keeps, what it is asked to do otherwise, and what it refuses."""
+"""Conversion: parts of a model that it keeps, its options, and models that it refuses."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_only_and_skip_by_name_kind_and_class():
         sw.convert(Branches(), X, only=3)
 
 
-def test_channels_that_nothing_tells_are_assumed_aloud_or_given():
+def test_unknown_channels_are_assumed_with_a_warning_or_given():
     bare = nn.Sequential(nn.ReLU())
     x = torch.randn(2, 5, 7)
     with pytest.warns(
@@ -271,7 +271,7 @@ def test_a_conversion_compiles_and_traces():
     torch.testing.assert_close(torch.export.export(model, (X,)).module()(X), model(X))
 
 
-def test_what_cannot_be_told_apart_stays_and_is_said():
+def test_ambiguous_sites_stay_with_a_warning():
     class Stubborn(nn.Module):
         def __init__(self):
             super().__init__()

@@ -1,4 +1,4 @@
-"""What `to=` is called with, what it is told of each site, and what it may return."""
+"""Factories given as `to=`: their argument, the facts of each site, and the modules that they may return."""
 
 import functools
 

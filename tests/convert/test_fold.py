@@ -212,7 +212,7 @@ class Nothing(nn.Module):
         (nn.LazyLinear(3), "not initialised yet"),
     ],
 )
-def test_what_cannot_be_folded_is_said(model, message):
+def test_layers_that_cannot_be_folded_are_listed(model, message):
     with pytest.raises(ConversionError, match=message):
         fold(model, torch.randn(2, 3))
 

@@ -338,7 +338,7 @@ def test_constants_and_scalars_are_no_normalisation():
     assert folding.skipped == ()
 
 
-def test_what_is_not_reached_is_said():
+def test_layers_that_are_not_reached_are_listed():
     class Spare(nn.Module):
         def __init__(self):
             super().__init__()

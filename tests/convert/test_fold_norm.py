@@ -191,7 +191,7 @@ def test_dimension_1_is_not_always_that_of_the_channels():
     assert "dimension 1 of (6, 6)" in one(nn.Conv1d(4, 6, 1), settled(nn.BatchNorm1d(6)), torch.randn(4, 6))
 
 
-def test_what_has_no_fixed_statistics_stays():
+def test_a_normalisation_without_fixed_statistics_stays():
     x = torch.randn(4, 3, 5, 5)
     assert "no running statistics" in one(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3, track_running_stats=False), x)
 
@@ -200,7 +200,7 @@ def test_what_has_no_fixed_statistics_stays():
     assert "training mode" in one(nn.Conv2d(3, 3, 1), stubborn, x)
 
 
-def test_what_may_compute_something_else_stays():
+def test_a_layer_that_may_compute_something_else_stays():
     x = torch.randn(4, 3, 5, 5)
 
     class Other(nn.Conv2d):
@@ -282,7 +282,7 @@ class Reads(nn.Module):
 
 
 @pytest.mark.parametrize(("what", "reason"), [("norm", "does not run without it"), ("conv", "outputs would change")])
-def test_what_other_code_reads_is_taken_back(what, reason):
+def test_a_fold_is_undone_if_other_code_reads_the_layer(what, reason):
     torch.manual_seed(0)
     net, x = Reads(what).eval(), torch.randn(2, 3, 4, 4)
     folding = fold(net, x)

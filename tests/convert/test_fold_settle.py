@@ -42,7 +42,7 @@ def example(*shape):
 
 
 def became(*slopes, **settings):
-    """What a PReLU with these slopes becomes, and why it stays."""
+    """Return the module that a PReLU with these slopes becomes, and the reason if it stays."""
     net = nn.Sequential(sw.PReLU(len(slopes), slopes), nn.Flatten())
     folding = fold(net, example(8, len(slopes)), **settings)
     return folding.model[0], (folding.skipped[0].reason if folding.skipped else None)
@@ -183,7 +183,7 @@ def test_each_output_counts_by_itself():
 
 
 @pytest.mark.parametrize(("slope", "expected"), [(0.0, nn.ReLU), (0.25, nn.LeakyReLU), (1.0, nn.Identity)])
-def test_what_is_written_over_its_input_stays_so(slope, expected):
+def test_an_in_place_activation_stays_in_place(slope, expected):
     class InPlace(nn.Module):
         def __init__(self):
             super().__init__()
@@ -206,7 +206,7 @@ def test_what_is_written_over_its_input_stays_so(slope, expected):
 
 
 class AddsTo(nn.Module):
-    """What is added in place to the output of an activation must not reach its input."""
+    """A network that adds in place to the output of an activation, which must not reach the activation's input."""
 
     def __init__(self, slope, first):
         super().__init__()
@@ -220,7 +220,7 @@ class AddsTo(nn.Module):
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_nothing_that_is_changed_in_place_is_passed_on_as_it_is(first):
+def test_a_tensor_that_is_changed_in_place_is_not_passed_through(first):
     net, x = AddsTo(1.0, first).eval(), example()
     folding = fold(net, x, tolerance=0)
     assert str(folding.model.act) == "LeakyReLU(negative_slope=1.0)"
@@ -249,7 +249,7 @@ def test_hooks_stay():
     assert seen == ["ReLU"]
 
 
-def test_what_may_compute_something_else_or_is_not_reached_stays():
+def test_layers_that_may_compute_something_else_or_are_not_reached_stay():
     class Other(nn.PReLU):
         def forward(self, x):
             return super().forward(x) + 1

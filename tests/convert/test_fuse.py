@@ -1,4 +1,4 @@
-"""What is fused and what is not: read off small networks, each of which says one thing."""
+"""Fusion of pairs, read off small networks, each of which shows one case."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def fused(model, **options):
 
 
 @pytest.mark.parametrize("between", [nn.Identity(), nn.Dropout(0.0), nn.Dropout2d(0.5), nn.Dropout(0.5)])
-def test_what_commutes_with_a_prelu_may_stand_between(between):
+def test_layers_that_commute_with_a_prelu_may_stand_between(between):
     model = normalised(between)
     kinds, conversion = fused(model)
     assert kinds == ["BatchNorm"]
@@ -117,7 +117,7 @@ def test_other_sums_are_left(add):
     assert fused(Residual(add))[0] == [""]
 
 
-def test_why_a_pair_was_not_fused_is_said():
+def test_a_pair_that_was_not_fused_is_listed_with_the_reason():
     model = normalised()
     model[1].register_forward_hook(lambda module, args, output: None)
     kinds, conversion = fused(model)

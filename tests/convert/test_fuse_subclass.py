@@ -116,7 +116,7 @@ class More(Inside):
         (lambda: Clipped(5), None),
     ],
 )
-def test_what_is_more_than_that_stays_and_says_why(norm, why):
+def test_a_subclass_that_does_more_stays_with_the_reason(norm, why):
     conversion = sw.convert(network(norm()), X, fuse=True)
     (site,) = conversion.sites
     assert (site.name, site.fused) == ("1.act", "")
@@ -141,7 +141,7 @@ class Frozen(nn.Module):
         return x * self.scale
 
 
-def test_fixed_numbers_are_left_and_said():
+def test_fixed_numbers_are_left_and_listed():
     (site,) = sw.convert(network(Frozen(5), nn.ReLU()), X, fuse=True).sites
     assert site.evidence == "Conv2d"
     assert site.notes == (

@@ -82,7 +82,7 @@ def torchvision_resnet():
 
 @dataclass(frozen=True)
 class Network:
-    """How to build it, and what its definition says: the kind of its activations, and where their channels are."""
+    """Builder of a network, and from its definition the kind of its activations and the dimension of their channels."""
 
     build: Callable[[], nn.Module]
     kind: str = "relu"
@@ -162,7 +162,7 @@ def gradients(net, x):
 
 
 def same(expected, got, tolerance):
-    """Whether tensors agree, relative to the largest of those that are not the outputs; names only in one are."""
+    """Assert that tensors agree, relative to the largest gradient; names that only one has are left out."""
     largest = max(float(tensor.detach().abs().max()) for name, tensor in expected.items() if name)
     assert relative(expected[""], got[""]) < tolerance
     for name in expected.keys() & got.keys() - {""}:

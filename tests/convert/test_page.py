@@ -22,7 +22,7 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), 
 
 @pytest.fixture
 def page(tmp_path, monkeypatch, user_module):
-    """What the page's Python has defined, and printed block by block, in a folder where its files are."""
+    """Run the page's Python in a folder with its files; return the names it defined and each block's output."""
     monkeypatch.chdir(tmp_path)
     codes = [code for kind, code in BLOCKS if kind == "python"]
     user_module("mynet", next(code for code in codes if code.startswith("# mynet.py")))

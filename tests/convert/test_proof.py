@@ -36,7 +36,7 @@ def test_the_gradient_of_a_slope_that_is_many_now_is_the_sum_of_theirs(call_site
     assert conversion.added == (9 if call_sites == "separate" else 0)
 
 
-def test_a_wrong_gradient_of_one_slope_of_many_is_seen():
+def test_a_wrong_gradient_of_one_slope_of_many_is_detected():
     class Halved(sw.PReLU):
         def forward(self, x):
             slope = (self.weight + self.weight.detach()) / 2
@@ -48,7 +48,7 @@ def test_a_wrong_gradient_of_one_slope_of_many_is_seen():
     assert proof.gradient.relative > 0.01
 
 
-def test_what_no_slope_can_say_is_compared_by_itself():
+def test_the_converted_start_is_compared_by_itself():
     given = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU6(inplace=True))
     for fuse in (False, True):
         proof = sw.convert(given, 100 * X, init=0.0, fuse=fuse).proof

@@ -1,4 +1,4 @@
-"""What an activation is there for: gates, limits, what depends on no data, and where the sign of outputs matters."""
+"""Roles of activations: gates, limits, activations of constants, and sites whose sign matters."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Noise(Base):
         (Noise, ["act", "bias.1"], []),
     ],
 )
-def test_what_depends_on_no_data_stays(network, sites, left):
+def test_an_activation_of_constants_stays(network, sites, left):
     net = network()
     conversion = sw.convert(
         net, X, init=0.0, channel_dim={"side_relu": 1}
@@ -128,7 +128,7 @@ def test_relu6_as_a_gate_stays_unless_it_is_named():
             sw.convert(network(), X, only="relu6*")
 
 
-def test_what_a_gate_scales_is_no_gate():
+def test_the_branch_that_a_gate_scales_is_no_gate():
     conversion = sw.convert(Scaled(), X)
     assert [(site.name, site.notes) for site in conversion.sites] == [("act", ()), ("relu6", ())]
     assert [(refusal.kind, refusal.quiet) for refusal in conversion.skipped if refusal.reached] == [("sigmoid", True)]

@@ -54,7 +54,7 @@ def test_rounding_is_no_fault(depth, spread, dtype):
     assert "by rounding: in float64 by" in str(conversion)
 
 
-def test_where_float32_agrees_nothing_else_is_looked_at():
+def test_float64_is_not_tried_where_float32_agrees():
     proof = sw.convert(Network(1), images(1.0), fuse=True).proof
     assert proof.slopes.relative < 1e-5
     assert proof.slopes_in_float64 is None
@@ -114,7 +114,7 @@ class Bypassed(nn.Module):
 
 @pytest.mark.parametrize("dtypes", [(torch.float32, torch.float64), (torch.float32,)], ids=["any", "float32"])
 @pytest.mark.parametrize(("depth", "spread"), [(1, 1.0), ALIKE], ids=["ordinary", "alike"])
-def test_a_small_branch_whose_activation_is_bypassed_stays_as_it_is(depth, spread, dtypes):
+def test_a_small_branch_whose_activation_is_bypassed_stays(depth, spread, dtypes):
     with pytest.warns(ConversionWarning, match="the code around computes the activation in another way"):
         conversion = sw.convert(nn.Sequential(Network(depth), Bypassed(dtypes)), images(spread))
     assert [refusal.name for refusal in conversion.skipped] == ["1.act"]
@@ -127,7 +127,7 @@ class Insists(nn.Module):
 
 
 @KERNELS
-def test_a_network_that_runs_in_float32_alone_is_told_of_as_before():
+def test_a_network_that_runs_in_float32_alone_still_gets_the_warning():
     network = Network(ALIKE[0]).insert(3, Insists())
     with pytest.warns(ConversionWarning, match="look at the proof"):
         assert sw.convert(network, images(ALIKE[1]), fuse=True).proof.slopes_in_float64 is None

@@ -164,7 +164,7 @@ def test_several_in_one_line_each_have_their_own(net_of):
         ("x = 2 * (x + 1) - 3", None),
     ],
 )
-def test_what_is_no_activation_or_cannot_be_replaced_stays(net_of, statements, listed):
+def test_expressions_that_are_no_activation_or_cannot_be_replaced_stay(net_of, statements, listed):
     with pytest.raises(ConversionError) as raised:
         sw.convert(net_of(statements), X)
     assert (f"Left as they are: {listed}:" if listed else "None is applied") in str(raised.value)

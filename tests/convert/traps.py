@@ -117,7 +117,7 @@ class Helper(nn.Module):
 
 
 class TrainingFlag(nn.Module):
-    """What torch.fx would freeze: another pass in training."""
+    """Its training flag, which torch.fx would freeze, makes another pass in training."""
 
     def __init__(self):
         super().__init__()

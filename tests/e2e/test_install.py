@@ -49,7 +49,7 @@ def install(what: Path, into: Path, **settings: str) -> str:
 
 
 def editable(tree: Path, **settings: str) -> str:
-    """What `pip install -e` has setuptools do to the source tree."""
+    """Do to the source tree what setuptools does under `pip install -e`."""
     code = "from setuptools import build_meta as backend; backend.build_editable('.')"
     return run("-c", code, cwd=tree, **settings)
 

@@ -1,4 +1,4 @@
-"""What the tests of exported files share."""
+"""Fixtures of the tests of exported files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def run_onnx(path, *tensors):
 
 
 class Graph:
-    """What an ONNX file holds, read with the onnx package."""
+    """Contents of an ONNX file, read with the onnx package."""
 
     def __init__(self, path):
         onnx.checker.check_model(str(path), full_check=True)

@@ -46,7 +46,7 @@ def test_tokens_of_any_length_as_a_program(tmp_path):
     torch.testing.assert_close(torch.export.load(tmp_path / "a.pt2").module()(x), model(x))
 
 
-def test_sizes_in_steps_and_sizes_that_are_equal_are_said(tmp_path, runtime):
+def test_sizes_in_steps_and_equal_sizes_are_noted(tmp_path, runtime):
 
     def even(x):
         low = nn.functional.avg_pool2d(x, 2)

@@ -182,14 +182,14 @@ def test_a_branch_on_the_size_of_the_batch(suffix, tmp_path):
 
 
 @BOTH
-def test_what_cannot_be_traced(suffix, tmp_path, capfd):
+def test_a_model_that_cannot_be_traced(suffix, tmp_path, capfd):
     with pytest.raises(ExportError, match=r"torch.export cannot trace the model: .*test_export_model.py"):
         export_model(Call(lambda x: x if x.sum() > 0 else -x), pictures(), tmp_path / f"a{suffix}")
     assert capfd.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_onnx_does_not_have(tmp_path):
+def test_an_operator_that_onnx_lacks(tmp_path):
     with pytest.raises(ExportError, match=r"torch.onnx cannot translate the model: .*svd"):
         export_model(Call(lambda x: torch.linalg.svd(x)[1]), pictures(), tmp_path / "a.onnx")
 

@@ -55,7 +55,7 @@ def test_it_keeps_the_contract(script, tmp_path):
     check_exporter(script, tmp_path)
 
 
-def test_an_unknown_suffix_is_told_the_known_ones(script, tmp_path):
+def test_an_unknown_suffix_is_refused_with_the_known_ones(script, tmp_path):
     words = r"'net.script2' must end in a suffix .* write; did you mean '.script'\? \(known: .onnx, .pt2, .script\)"
     with pytest.raises(ExportError, match=words):
         export_model(nn.PReLU(), torch.ones(1, 2), tmp_path / "net.script2")

@@ -167,7 +167,7 @@ def test_slopes_that_something_else_uses_too(tmp_path, graph, runtime):
     torch.testing.assert_close(runtime(tmp_path / "a.onnx", x)[0], model(x))
 
 
-def test_slopes_computed_from_the_input_are_left_and_said(tmp_path):
+def test_slopes_computed_from_the_input_are_left_with_a_note(tmp_path):
     class Own(nn.Module):
         def forward(self, x):
             return sw.functional.prelu(x, x.mean((0, 2)))

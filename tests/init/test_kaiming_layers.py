@@ -28,7 +28,7 @@ class Language(nn.Module):
         return self.head(F.relu(self.body(self.embed(tokens))))
 
 
-def test_what_is_left_alone_is_listed_and_untouched():
+def test_layers_left_alone_are_listed_and_untouched():
     model = Language()
     before = copy.deepcopy(model.state_dict())
     report = init.kaiming(model, torch.zeros(2, 3, dtype=torch.long))
@@ -101,7 +101,7 @@ class Branching(nn.Module):
         return self.head(self.act(self.layer(x))) if x.sum() > 0 else x
 
 
-def test_what_the_graph_cannot_show_the_example_does():
+def test_an_example_shows_layers_that_the_graph_cannot():
     with pytest.raises(ModelError, match=r"torch.fx cannot trace Branching .*: pass example_inputs"):
         init.kaiming(Branching())
     assert gains(init.kaiming(Branching(), torch.ones(1, 3))) == {"layer": 1.0, "head": math.sqrt(2)}

@@ -1,4 +1,4 @@
-"""What is served, to whom, and how often it is made."""
+"""The server's pages: their content, the requests that it answers, and the caching."""
 
 import os
 import re
@@ -43,7 +43,7 @@ def test_runs_are_found_by_what_they_hold(folder: Path, client: TestClient) -> N
     assert links(again) == links(listing)
 
 
-def test_too_large_a_folder_is_said_to_be(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_is_too_large_gets_a_note(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("slopewise.live._folder._MOST", 3)
     assert "too much to search all of it" in TestClient(make_app(folder), base_url="http://localhost").get("/").text
 
@@ -72,7 +72,7 @@ def test_names_are_shown_printable(tmp_path: Path, growing) -> None:
 @pytest.mark.parametrize(
     "path", ["/", "/runs/{run}", "/static/plotly.js", "/static/live.js", "/static/figures.js", "/static/style.css"]
 )
-def test_what_has_not_changed_is_not_sent_again(client: TestClient, path: str) -> None:
+def test_an_unchanged_page_is_not_sent_again(client: TestClient, path: str) -> None:
     path = path.format(run=links(client.get("/").text)[0].rpartition("/")[2])
     first = client.get(path)
     again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
@@ -195,7 +195,7 @@ def test_pages_load_nothing_from_elsewhere(client: TestClient) -> None:
         assert "onclick" not in text
 
 
-def test_a_folder_that_is_gone_or_empty_is_said_to_be(tmp_path: Path) -> None:
+def test_a_folder_that_is_gone_or_empty_gets_a_note(tmp_path: Path) -> None:
     folder = tmp_path / "runs"
     client = TestClient(make_app(folder), base_url="http://localhost")
     assert "The folder does not exist" in client.get("/").text

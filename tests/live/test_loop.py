@@ -34,7 +34,7 @@ def test_every_whole_line_is_handed_out_once(tmp_path_factory, pieces: list[byte
 
 
 @pytest.mark.parametrize("text", [b"", b"x\n", b"a much longer line\nand one more\n"])
-def test_another_file_in_its_place_is_told(tmp_path: Path, text: bytes) -> None:
+def test_another_file_in_its_place_is_noticed(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"first\nsecond\n")
     tail = Tail(path)

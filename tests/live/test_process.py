@@ -58,7 +58,7 @@ def test_a_taken_port_is_one_line_and_status_2(cli, tmp_path: Path) -> None:
     assert ended.stderr == f"error: port {port} of 127.0.0.1 is taken: give another, or --port 0 for a free one\n"
 
 
-def test_where_the_default_port_is_taken_a_free_one_serves(tmp_path: Path) -> None:
+def test_a_free_port_serves_if_the_default_one_is_taken(tmp_path: Path) -> None:
     urls = []
 
     def interrupt(url: str, reachable: bool) -> None:
@@ -74,7 +74,7 @@ def test_where_the_default_port_is_taken_a_free_one_serves(tmp_path: Path) -> No
     assert url != "http://127.0.0.1:8460/"
 
 
-def test_bad_input_is_said_in_words(tmp_path: Path) -> None:
+def test_bad_input_gets_a_clear_message(tmp_path: Path) -> None:
     with pytest.raises(SlopewiseError, match="absent' is no folder"):
         serve(tmp_path / "absent")
     with pytest.raises(SlopewiseError, match=r"cannot listen at 192\.0\.2\.1, port 0: "):

@@ -83,7 +83,7 @@ def test_it_goes_from_nothing_to_the_end(tmp_path: Path) -> None:
     assert [arm.finished for arm in study.info.analysis.arms] == [2, 2]
 
 
-def test_a_driver_that_was_killed_or_hangs_is_told(folder: Path) -> None:
+def test_a_driver_that_was_killed_or_hangs_is_noticed(folder: Path) -> None:
     study = Study(folder)
     now = runs(folder, 3600)
     study.update()
@@ -99,7 +99,7 @@ def test_a_driver_that_was_killed_or_hangs_is_told(folder: Path) -> None:
     assert study.state(now) == ("stalled" if seconds / 3 * 5 < 900 else "running")
 
 
-def test_what_a_driver_that_was_killed_left_is_no_driver_at_work(folder: Path) -> None:
+def test_a_file_left_by_a_killed_driver_is_no_running_driver(folder: Path) -> None:
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as driver:
         driver.kill()
     now = time.time()

@@ -1,4 +1,4 @@
-"""What a trial ran on."""
+"""The environment that a trial records."""
 
 from slopewise import ops
 from slopewise.machine import environment, environment_digest

@@ -99,7 +99,7 @@ def test_slopes_that_learn_something_ordinary(target):
     assert train(net(), slope(target), steps=200, lr=0.2)[0].alarms == ()
 
 
-def test_where_slopes_began_is_no_alarm():
+def test_initial_slopes_raise_no_alarm():
     for start, target in ((0.0, 0.001), (1.0, 0.99)):
         model = net()
         nn.init.constant_(model[1].weight, start)

@@ -77,7 +77,7 @@ class _Function(nn.Module):
 
 
 def train(net, call, monitor=None):
-    """What the weights are in the end, and how many programs there were after each step."""
+    """Return the final weights, and the number of compiled programs after each step."""
     optimizer, compiled = torch.optim.SGD(net.parameters(), lr=0.1), []
     generator = torch.Generator().manual_seed(1)
     for _ in range(STEPS):

@@ -1,4 +1,4 @@
-"""What a sample says of a call site, against a plain recomputation in float64 on the pre-activations themselves."""
+"""The sample of a call site, against a plain recomputation in float64 on the pre-activations themselves."""
 
 import copy
 
@@ -77,7 +77,7 @@ def prelus(channels, axis):
 
 @st.composite
 def layers(draw):
-    """What makes z, an input for it, and where z's units are."""
+    """Layer that computes z, an input for it, and the dimension of z's units."""
     channels = draw(st.integers(1, 5))
     batch, size = draw(st.integers(1, 4)), draw(st.sampled_from([channels, 3, 6]))
     kind = draw(st.sampled_from(["linear", "signal", "image", "nhwc", "tokens", "norm"]))

@@ -18,7 +18,7 @@ WORKER = Path(__file__).with_name("distributed_worker.py")
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """What the worker saved: alone, and as each of two; and the folder."""
+    """Results that the worker saved alone and as each of two ranks, and their folder."""
     folder = tmp_path_factory.mktemp("distributed")
     places = [(rank, size) for size in (1, 2) for rank in range(size)]
     workers = [
@@ -51,7 +51,7 @@ def test_counts_are_those_of_the_whole_batch_in_every_process(results):
     assert alone["records"][0].sites[0].dead == (2,)  # behind its PReLU is a ReLU
 
 
-def test_what_only_some_processes_meet_is_counted_where_it_was_met(results):
+def test_a_site_that_only_some_processes_run_is_counted_there(results):
     alone, first, second, _ = results
     names = ["act", "relu()", "silu()"]
     for result in (alone, first, second):

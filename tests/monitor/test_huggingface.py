@@ -92,7 +92,7 @@ def test_training_is_the_same_to_the_bit(train):
     assert callback.monitor.recording.end.step == 8
 
 
-def test_what_is_measured_is_what_a_plain_loop_measures(train):
+def test_measurements_are_those_of_a_plain_loop(train):
     batches = []
     net = Net()
     net.drop.p = 0.0

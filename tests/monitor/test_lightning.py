@@ -99,7 +99,7 @@ def test_training_is_the_same_to_the_bit(parts):
     assert [sample.step for sample in callback.monitor.samples] == [1, 4, 7, 10, 13, 16]
 
 
-def test_what_is_measured_is_what_a_plain_loop_measures():
+def test_measurements_are_those_of_a_plain_loop():
     for parts in (False, True):  # of the module called as a whole, or by its parts
         callback = WatchCallback(every=1)
         fit(Net(parts=parts), callback)

@@ -49,7 +49,7 @@ def sampled(model, *inputs, loss=None, **options):
 
 @pytest.mark.parametrize("how", [True, False])
 @pytest.mark.parametrize("act", [nn.ReLU, sw.PReLU])
-def test_what_checkpointing_computes_again_is_not_counted_again(how, act):
+def test_recomputation_by_checkpointing_is_not_counted(how, act):
     plain, checkpointed = (sampled(Net(way, act), batch())[0] for way in (None, how))
     assert checkpointed.sites == plain.sites
     assert [site.site for site in plain.sites][:3] == ["blocks.0.act", "blocks.0.act (2)", "blocks.0.gelu()"]
@@ -219,7 +219,7 @@ def test_a_backward_pass_twice_and_one_of_gradients():
     assert all(torch.equal(p.grad, w) for p, w in zip(model.parameters(), gradients, strict=True))
 
 
-def test_what_cannot_be_counted_is_noted_and_does_no_harm():
+def test_sites_that_cannot_be_counted_are_noted_and_do_no_harm():
     class Odd(nn.Module):
         def __init__(self):
             super().__init__()

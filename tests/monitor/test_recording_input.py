@@ -64,7 +64,7 @@ def test_a_page_that_follows_it_says_so(case: str, tmp_path: Path) -> None:
     assert loop.fault
 
 
-def test_what_is_nested_without_end_is_no_recording_and_no_run(tmp_path: Path) -> None:
+def test_deeply_nested_json_is_no_recording_and_no_run(tmp_path: Path) -> None:
     (tmp_path / "file.bin").write_text(DEEP)
     assert not is_recording(tmp_path / "file.bin")
     (tmp_path / "running.json").write_text(DEEP)

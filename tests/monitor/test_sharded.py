@@ -95,7 +95,7 @@ def test_a_parametrised_slope():
     check(watch(parts).samples[-1], watch(whole).samples[-1])
 
 
-def test_a_model_that_is_sharded_afterwards_is_told_of():
+def test_a_model_that_is_sharded_afterwards_gets_a_warning():
     model = network()
     optimizer = None
     with sw.Monitor(model, every=1) as monitor:
@@ -120,7 +120,7 @@ def test_the_older_fsdp_is_refused_but_where_parameters_are_whole():
     check(watch(fsdp(use_orig_params=True)).samples[-1], watch(network()).samples[-1])
 
 
-def test_slopes_that_are_not_here_are_told_of():
+def test_slopes_of_other_ranks_get_a_warning():
     """Other shardings leave empty tensors between passes."""
     model = network()
     model[1].weight.data = torch.empty(0)

@@ -69,7 +69,7 @@ def recordings(number):
 
 
 @given(recordings(finite))
-def test_what_is_read_is_what_was_written(tmp_path_factory, recording):
+def test_a_recording_is_read_as_it_was_written(tmp_path_factory, recording):
     path = tmp_path_factory.mktemp("runs") / "run.jsonl"
     replay(recording, sink := JsonLines(path))
     if recording.end is None:  # a run that goes on is read, too
@@ -238,7 +238,7 @@ def test_metrics_of_a_run_are_the_ends_over_layers():
     assert not any("slope/" in name for name in layers)
 
 
-def test_nan_in_one_layer_is_seen():
+def test_nan_in_one_layer_shows_in_the_metrics():
     last = synthetic_recording(diverged=True).samples[-1]
     assert math.isnan(run_metrics(last)["slopewise/slope_max"])
     assert math.isnan(layer_metrics(last)["slopewise_layers/slope/block2.act"])

@@ -111,6 +111,6 @@ def test_nan_is_logged_as_such(tmp_path):
     assert np.isnan(read(tmp_path).Scalars("slopewise/slope_max")[-1].value)
 
 
-def test_what_is_no_writer_is_refused():
+def test_an_object_that_is_no_writer_is_refused():
     with pytest.raises(TypeError, match="SummaryWriter"):
         TensorBoard(3)

@@ -1,4 +1,4 @@
-"""When a step ends, whatever optimizers a loop has, and what its sample then says of gradients and updates."""
+"""Ends of steps, with every arrangement of optimizers, and the gradients and updates in the step's sample."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What a monitor leaves in a model and in memory: nothing between sampled steps, nothing after it is closed."""
+"""Traces of a monitor in a model and in memory: none between sampled steps, none after it is closed."""
 
 import copy
 import gc
@@ -41,7 +41,7 @@ class Net(nn.Module):
 
 
 def hooks(model, *, own=False):
-    """How many are registered, the root's for the next pass apart."""
+    """Return the number of registered hooks, except the root's for the next pass."""
     counts = {(name, type(m).__name__): len(getattr(m, name)) for m in model.modules() for name in HOOKS}
     if own:
         assert (counts.pop(("_forward_pre_hooks", "Net")), counts.pop(("_forward_pre_hooks_with_kwargs", "Net"))) == (
@@ -209,7 +209,7 @@ def test_its_size_does_not_grow_with_the_steps():
 
 
 def _count(holder, seen):
-    """How many objects are reachable through containers and the package's own objects."""
+    """Return the number of objects that are reachable through containers and the package's own objects."""
     if id(holder) in seen:
         return 0
     seen.add(id(holder))

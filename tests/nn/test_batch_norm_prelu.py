@@ -19,7 +19,7 @@ TRAINED = {"affine": True, "track_running_stats": True, "momentum": 0.1, "eps": 
 
 
 class Pair(nn.Module):
-    """What the fused layer stands for, in torch's own layers."""
+    """The fused layer's reference, made of torch's own layers."""
 
     def __init__(self, dims, channels, slopes, **arguments):
         super().__init__()

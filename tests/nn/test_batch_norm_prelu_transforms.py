@@ -1,4 +1,4 @@
-"""What PyTorch's own machinery does to the fused layers: tracing, export, compilation, functional transforms."""
+"""The fused layers under PyTorch's own machinery: tracing, export, compilation, functional transforms."""
 
 import shutil
 

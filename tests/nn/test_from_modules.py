@@ -157,7 +157,7 @@ class OtherReLU(nn.ReLU):
         (sw.BatchNormPReLU2d(3), nn.ReLU(), "got BatchNormPReLU2d"),
     ],
 )
-def test_what_is_something_else_is_refused_by_name(bn, act, words):
+def test_modules_of_other_types_are_refused_by_name(bn, act, words):
     with pytest.raises(TypeError, match=words):
         sw.BatchNormPReLU2d.from_modules(bn, act)
 
@@ -169,7 +169,7 @@ def test_what_is_something_else_is_refused_by_name(bn, act, words):
         (nn.BatchNorm2d(3), sw.PReLU(3, channel_dim=-1), "act has its channels in dimension -1"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_words(bn, act, words):
+def test_modules_that_do_not_fit_are_refused_with_the_reason(bn, act, words):
     with pytest.raises(ValueError, match=words):
         sw.BatchNormPReLU2d.from_modules(bn, act)
 

@@ -1,4 +1,4 @@
-"""What PyTorch's own machinery does to the layer: functional transforms, tracing, compilation, export."""
+"""The layer under PyTorch's own machinery: functional transforms, tracing, compilation, export."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""What the tests of the operators share: the kernels for tensors of every size, and a record of what ran."""
+"""Fixtures of the tests of operators: the kernels for tensors of every size, and a record of their calls."""
 
 import os
 from contextlib import contextmanager

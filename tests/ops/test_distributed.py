@@ -17,7 +17,7 @@ WORKER = Path(__file__).with_name("distributed_worker.py")
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """What the worker saved: alone, and as each of two."""
+    """Results that the worker saved alone and as each of two ranks."""
     folder = tmp_path_factory.mktemp("distributed")
     places = [(rank, size) for size in (1, 2) for rank in range(size)]
     command = [sys.executable, "-W", "error", str(WORKER)]

@@ -60,9 +60,7 @@ def test_a_package_without_kernels_warns_once_and_says_what_to_do(unloaded: None
     assert backend() == Backend("reference", f"there is no _kernels{EXTENSION_SUFFIXES[-1]} in {tmp_path}")
 
 
-def test_the_reason_that_the_installation_left_is_told_and_a_former_build_not_loaded(
-    unloaded: None, tmp_path: Path
-) -> None:
+def test_the_installations_reason_is_reported_and_a_former_build_not_loaded(unloaded: None, tmp_path: Path) -> None:
     (tmp_path / NOTE).write_text("no C++ compiler: 'g++' was not found\n", encoding="utf-8")
     shared_object(tmp_path)
     with pytest.warns(KernelsWarning, match=r"\(no C\+\+ compiler: 'g\+\+' was not found\)\. To have them"):
@@ -73,7 +71,7 @@ def test_the_reason_that_the_installation_left_is_told_and_a_former_build_not_lo
     )
 
 
-def test_what_the_system_cannot_load_is_told_in_its_words(unloaded: None, tmp_path: Path) -> None:
+def test_a_library_that_the_system_cannot_load_is_reported_in_its_words(unloaded: None, tmp_path: Path) -> None:
     shared_object(tmp_path)
     with pytest.warns(KernelsWarning, match=f"PyTorch {torch.__version__}".replace("+", r"\+")):
         load(tmp_path)

@@ -28,7 +28,7 @@ def run(function, inputs, upstream, **options):
 
 
 def both(function, inputs, upstream, **options):
-    """What low_memory=True gives, and what False does."""
+    """Return gradients and saved tensors with low_memory=True, and gradients with False."""
     low, plain = (run(function, inputs, upstream, low_memory=low, **options) for low in (True, False))
     assert plain[2] == {"input"}
     torch.testing.assert_close(low[0], plain[0], rtol=0, atol=0, equal_nan=True)

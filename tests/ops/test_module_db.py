@@ -33,7 +33,7 @@ SAMPLES = list(samples())
 
 
 class Pair(torch.nn.Module):
-    """What a fused layer stands for."""
+    """Reference of a fused layer."""
 
     def __init__(self, bn, act):
         super().__init__()
@@ -103,7 +103,7 @@ def test_copies_and_pickles_go_on_alike(info, training, sample):
 
 
 @pytest.mark.parametrize("info", [info for info in module_db if info.name.removeprefix("nn.") in LAYERS[1:]])
-def test_what_pytorch_refuses_is_refused(info):
+def test_arguments_that_pytorch_refuses_are_refused(info):
     options = {"device": "cpu", "dtype": torch.float64, "requires_grad": False, "training": True}
     for error in info.module_error_inputs_func(info, **options):
         built, called = error.module_error_input.constructor_input, error.module_error_input.forward_input

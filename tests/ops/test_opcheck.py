@@ -1,4 +1,4 @@
-"""What PyTorch asks of an operator: a true schema, autograd registered aright, fake tensors that foretell real ones."""
+"""PyTorch's own checks of an operator: its schema, its autograd registration, and fake tensors like the real ones."""
 
 import itertools
 import os

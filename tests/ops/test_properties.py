@@ -34,7 +34,7 @@ def shapes(draw, smallest=0, most=40_000):
 
 @st.composite
 def arrangements(draw, ndim, kinds=("dense", "gaps", "part", "expanded")):
-    """How elements lie in memory: a function from a tensor to one of the same shape."""
+    """Memory layouts: functions from a tensor to one of the same shape."""
     order, dim = draw(st.permutations(range(ndim))), draw(st.integers(0, ndim - 1))
     kind = draw(st.sampled_from(kinds))
 

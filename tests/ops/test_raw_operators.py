@@ -93,7 +93,7 @@ def test_autograd(name, operators):
     assert used == [name, f"{name}_backward"]
 
 
-def test_what_is_no_gradient_is_none():
+def test_gradients_that_do_not_exist_are_none():
     x = rand(5, 3, 2).requires_grad_()
     y, mean, var, invertible = OPERATORS.batch_norm_prelu(x, None, rand(1), None, None, None, None, 1e-5)
     assert y.requires_grad

@@ -1,4 +1,4 @@
-"""What the kernels refuse, which would otherwise read memory that is not theirs: with words, not with a crash."""
+"""Arguments that would make the kernels read memory that is not theirs: refused with a message instead of a crash."""
 
 import pytest
 import torch
@@ -49,11 +49,11 @@ CASES = [
 
 
 @pytest.mark.parametrize("name", FITTING)
-def test_what_fits_is_taken(name):
+def test_tensors_that_fit_are_taken(name):
     getattr(OPERATORS, name)(**FITTING[name])
 
 
 @pytest.mark.parametrize(("name", "changed", "words"), CASES)
-def test_what_does_not_fit_is_refused(name, changed, words):
+def test_tensors_that_do_not_fit_are_refused(name, changed, words):
     with pytest.raises(RuntimeError, match=words):
         getattr(OPERATORS, name)(**FITTING[name] | changed)

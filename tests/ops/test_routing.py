@@ -1,4 +1,4 @@
-"""Which calls the kernels take; and that those they might take are refused in the same words as the others."""
+"""Calls that the kernels take; bad arguments get the same message with and without the kernels."""
 
 import pytest
 import torch
@@ -113,7 +113,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("number", range(len(REFUSED)))
-def test_what_is_refused_is_refused_alike(number):
+def test_refusals_are_the_same_with_and_without_kernels(number):
     errors = []
     for enabled in (True, False):
         with sw.ops.use_kernels(enabled=enabled), pytest.raises((ValueError, TypeError, RuntimeError)) as caught:

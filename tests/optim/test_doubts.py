@@ -1,4 +1,4 @@
-"""What the audit of parameter groups doubts: slopes that nobody initialised, and settings of optimizers."""
+"""Doubts of the audit of parameter groups: slopes that nobody initialised, and settings of optimizers."""
 
 import math
 

@@ -138,7 +138,7 @@ class EnormousNet(torch.nn.Module):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_is_a_weight_and_what_a_norm_or_bias(module, weights):
+def test_weights_norms_and_biases_are_distinguished(module, weights):
     decayed, others, _ = sw.param_groups(module, lr=0.1)
     assert names(module, decayed) == weights
     assert names(module, others) == {name for name, _ in module.named_parameters()} - weights

@@ -26,7 +26,7 @@ def gradients(layer, x):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize(("axis", "shape"), CASES, ids=str)
-def test_the_gradient_is_the_mean_over_channels_and_all_else_is_as_it_was(axis, shape, dtype):
+def test_the_gradient_is_the_mean_over_channels_and_all_else_is_unchanged(axis, shape, dtype):
     torch.manual_seed(0)
     x = torch.randn(shape, dtype=dtype)
     layer = sw.PReLU(1, 0.3, dtype=dtype, channel_dim=axis)

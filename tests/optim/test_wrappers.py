@@ -57,7 +57,7 @@ def test_a_compiled_layer_inside():
 
 
 def trained(model, optimizer_class=torch.optim.SGD):
-    """How far one step moved the slopes."""
+    """Return the distance by which one step moved the slopes."""
     groups = sw.param_groups(model, lr=0.1)
     before = [p.detach().clone() for p in groups[2]["params"]]
     optimizer = optimizer_class(groups)

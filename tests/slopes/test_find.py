@@ -120,7 +120,7 @@ def test_a_nameless_weight_that_fits_badly_is_unclear(slopes: torch.Tensor, word
     assert words in layer.evidence
 
 
-def test_what_has_another_shape_or_company_is_no_slope() -> None:
+def test_a_tensor_of_another_shape_or_context_is_no_slope() -> None:
     state = {
         "a.weight": torch.ones(1, 8, 1, 1),  # a 1×1 convolution without bias
         "b.weight": torch.ones(8), "b.bias": torch.ones(8),
@@ -136,7 +136,7 @@ def test_what_has_another_shape_or_company_is_no_slope() -> None:
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (8,), (1, 8, 1, 1)])
-def test_what_is_called_slope_is_one_in_any_shape_with_one_axis(shape: tuple[int, ...]) -> None:
+def test_a_tensor_named_slope_is_one_in_any_shape_with_one_axis(shape: tuple[int, ...]) -> None:
     assert certainties(find_slopes({"a.slope": torch.zeros(shape)})) == {"a": "likely"}
 
 
@@ -165,7 +165,7 @@ def test_parametrised_slopes_are_raw_and_not_judged() -> None:
     assert "not the slopes in use" in first.remark
 
 
-def test_slopes_of_other_libraries_are_told_by_the_layers_name() -> None:
+def test_slopes_of_other_libraries_are_recognised_by_the_layers_name() -> None:
     state = {
         "conv.weight": torch.ones(4, 3, 3, 3),
         "prelu1.weight": torch.rand(5, 6, 4),  # Keras: one for each pixel

@@ -1,4 +1,4 @@
-"""What slopes alone show, an inspection and a monitor say alike: the same rules judge both."""
+"""An inspection and a monitor agree about slopes, because the same rules judge both."""
 
 import math
 

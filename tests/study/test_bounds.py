@@ -1,4 +1,4 @@
-"""What a spec may ask: every bound is one short line, said at once; what is stored already is read all the same."""
+"""Bounds of a spec: each is refused at once in one short line, and stored specs are read all the same."""
 
 import itertools
 import tracemalloc
@@ -204,7 +204,7 @@ def test_a_file_without_bounds_is_one_short_line(case: str, tmp_path: Path) -> N
     assert len(str(caught.value)) < 500
 
 
-def test_what_never_ends_is_no_spec(tmp_path: Path) -> None:
+def test_a_file_without_end_is_no_spec(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="'/dev/zero' is no spec"):
         read_spec("/dev/zero")
     with pytest.raises(SpecError, match=r"cannot read the spec 'a\\x00b'"):

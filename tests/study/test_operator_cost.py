@@ -84,7 +84,7 @@ def test_threads_are_timed_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None
     assert two.kernels_seconds == pytest.approx(3 * one.kernels_seconds)
 
 
-def test_what_the_steps_draw_is_not_missed() -> None:
+def test_random_draws_of_the_steps_leave_the_generator_unchanged() -> None:
     def drawing() -> Iterator[None]:
         while True:
             torch.manual_seed(5)
@@ -97,7 +97,7 @@ def test_what_the_steps_draw_is_not_missed() -> None:
     assert torch.equal(drawn, torch.rand(4))
 
 
-def test_where_there_is_nothing_to_compare_no_step_is_taken() -> None:
+def test_no_step_is_taken_if_there_is_nothing_to_compare() -> None:
     def never() -> Iterator[None]:
         raise AssertionError
 
@@ -105,7 +105,7 @@ def test_where_there_is_nothing_to_compare_no_step_is_taken() -> None:
     assert (cost.rounds, cost.reason, cost.stock_ratio, cost.kernels_seconds) == (0, "it rains", None, None)
 
 
-def test_what_a_step_raises_is_the_reason_and_the_kernels_come_back() -> None:
+def test_an_error_of_a_step_is_the_reason_and_the_kernels_come_back() -> None:
     before = ops.backend()
 
     def failing() -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""What is found wrong before the first trial: data that leave nothing to validate on."""
+"""Faults that are found before the first trial: data that leave nothing to validate on."""
 
 import pytest
 

@@ -74,7 +74,7 @@ def test_the_file_follows_and_goes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"trials": [{}]}', '{"pid": 1, "trials": []}', "\xff"])
-def test_a_damaged_file_tells_nothing(tmp_path: Path, text: str) -> None:
+def test_a_damaged_file_counts_as_none(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text, encoding="latin-1")
     assert read_running(tmp_path) is None
 
@@ -91,7 +91,7 @@ with StateFile(folder):
 
 
 @pytest.mark.parametrize("waited_for", [True, False])
-def test_a_driver_that_was_killed_tells_nothing_any_more(tmp_path: Path, waited_for: bool) -> None:
+def test_the_file_of_a_killed_driver_counts_as_none(tmp_path: Path, waited_for: bool) -> None:
     with subprocess.Popen([sys.executable, "-c", KILLED, tmp_path], stdout=subprocess.PIPE, text=True) as driver:
         assert driver.stdout.readline() == "there\n"
         running = read_running(tmp_path)
@@ -108,7 +108,7 @@ def write(folder: Path, running: Running) -> None:
     (folder / FILE).write_text(json.dumps(asdict(running)))
 
 
-def test_of_a_driver_elsewhere_the_age_of_the_file_tells(tmp_path: Path) -> None:
+def test_the_age_of_the_file_decides_about_a_driver_elsewhere(tmp_path: Path) -> None:
     now, here = time.time(), origin()
     fresh = Running(2**22 + 1, now, now, now, origin=here)  # no Linux gives this number
     old = replace(fresh, time=now - STALE - 1)
@@ -167,7 +167,7 @@ def test_a_file_that_cannot_be_written_is_warned_of_once(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:cannot write")
-def test_a_study_tells_and_survives_that_it_cannot(tmp_path: Path) -> None:
+def test_a_study_writes_its_state_and_goes_on_if_it_cannot(tmp_path: Path) -> None:
     study = sw.Study(
         arms="relu", seeds=1, data={"train_size": 100}, model={"options": {"width": 4}}, train={"epochs": 2}
     )

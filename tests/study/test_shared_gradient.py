@@ -8,7 +8,7 @@ TORCH = {"name": "torch", "activation": "prelu_shared", "shared_gradient": "sum"
 
 
 def slopes_after_an_epoch(**fields):
-    """How far each arm's slopes went from 0.25."""
+    """Return the distance of each arm's slopes from 0.25."""
     spec = parse_spec(
         {
             "arms": ["prelu_shared", TORCH],

@@ -166,7 +166,7 @@ def test_any_other_change_is_named(change: dict[str, object], words: str, tmp_pa
         Store.create(tmp_path, new, DATA)
 
 
-def test_where_the_data_lie_may_change(tmp_path: Path) -> None:
+def test_the_path_of_the_data_may_change(tmp_path: Path) -> None:
     for path in ("a.npz", "b/a.npz"):
         Store.create(tmp_path, parse_spec({"data": {"source": "npz", "path": path}}), DATA).close()
 

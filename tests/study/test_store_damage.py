@@ -153,9 +153,7 @@ def test_no_whole_trial_is_lost_if_making_the_new_file_ends_early(
     assert not list(tmp_path.glob(".study.db*"))
 
 
-def test_a_file_of_which_pages_are_lost_goes_on_with_the_others(
-    stored: tuple[bytes, StudyRecord], tmp_path: Path
-) -> None:
+def test_a_file_with_lost_pages_goes_on_with_the_others(stored: tuple[bytes, StudyRecord], tmp_path: Path) -> None:
     whole, record = stored
     with closing(sqlite3.connect(":memory:")) as memory:
         memory.deserialize(whole)
@@ -192,7 +190,7 @@ def change(folder: Path, table: str, **texts: str) -> None:
 
 
 @pytest.mark.parametrize("facts", ["[]", "{", '{"steps": 1, "steps', "7", "null"])
-def test_what_no_version_writes_is_damage_though_its_digest_agrees(
+def test_content_that_no_version_writes_is_damage_though_its_digest_agrees(
     facts: str, stored: tuple[bytes, StudyRecord], tmp_path: Path
 ) -> None:
     (tmp_path / FILE).write_bytes(stored[0])

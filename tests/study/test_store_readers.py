@@ -77,7 +77,7 @@ def test_reading_leaves_nothing_and_one_file_is_left(store: Store, tmp_path: Pat
     assert (tmp_path / FILE).read_bytes() == before
 
 
-def test_what_a_killed_driver_left_is_read_whole_and_left_as_it_is(store: Store, tmp_path: Path) -> None:
+def test_files_of_a_killed_driver_are_read_whole_and_left_unchanged(store: Store, tmp_path: Path) -> None:
     killed = tmp_path / "killed"
     killed.mkdir()
     for trial in STUDY.trials[1:]:
@@ -104,7 +104,7 @@ def test_every_commit_shows_in_the_last_change(store: Store, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("lock", ["BEGIN EXCLUSIVE", "BEGIN IMMEDIATE"])
-def test_a_foreign_lock_is_waited_for_and_told_once(
+def test_a_foreign_lock_is_waited_for_with_one_warning(
     store: Store, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_sqlite, "_QUIET", 0.1)
@@ -136,7 +136,7 @@ def begin(spec: StudySpec, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("signalled", [KeyboardInterrupt, Terminated])
-def test_who_ends_a_command_does_not_wait_for_a_lock(
+def test_ending_a_command_does_not_wait_for_a_lock(
     signalled: type[BaseException],
     store: Store,
     tmp_path: Path,
@@ -170,7 +170,7 @@ def test_the_file_alone_has_every_trial_while_nobody_reads(store: Store, tmp_pat
     store.close()
 
 
-def test_what_a_driver_without_a_log_left_in_a_commit_is_read_whole(store: Store, tmp_path: Path) -> None:
+def test_a_commit_cut_off_without_a_log_is_read_whole(store: Store, tmp_path: Path) -> None:
     rest(store)
     code = f"""
 import os, sqlite3

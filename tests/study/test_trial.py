@@ -87,7 +87,7 @@ def test_all_arms_of_a_seed_get_the_same_start_and_data(data: ImageData) -> None
     assert other.data_digest != trials[0].data_digest
 
 
-def test_what_one_arm_draws_does_not_change_the_order_that_another_sees(data: ImageData) -> None:
+def test_draws_of_one_arm_do_not_change_the_order_of_another(data: ImageData) -> None:
     """A frozen RReLU is a LeakyReLU that draws random numbers in every forward pass: training must agree."""
     fixed = {"activation": "leaky_relu", "options": {"negative_slope": 0.25}}
     drawing = {"activation": "rrelu", "options": {"lower": 0.25, "upper": 0.25}}

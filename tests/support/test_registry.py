@@ -35,7 +35,7 @@ def test_names_of_the_package_and_names_that_look_like_paths_are_refused() -> No
     assert dict(numbers.items()) == {"one": 1, "two": 2.0}
 
 
-def test_what_was_registered_can_be_removed() -> None:
+def test_a_registered_extension_can_be_removed() -> None:
     numbers = Registry("example.numbers", {"one": 1})
     numbers.register("two", 2)
     numbers.unregister("two")
@@ -51,7 +51,7 @@ def test_no_installed_package_is_imported_to_list_names(install: Install) -> Non
     assert "this" not in sys.modules
 
 
-def test_users_are_told_which_names_there_are(install: Install) -> None:
+def test_errors_list_the_known_names(install: Install) -> None:
     install("example.numbers", {"tau": "math:tau", "broken": "no_such_module:x"})
     numbers = Registry("example.numbers", {"one": 1.0})
     assert look_up(numbers, "one", SpecError, place="number 'one'") == 1

@@ -51,12 +51,12 @@ OBEYED = [
 
 
 @pytest.mark.parametrize("text", WRITTEN)
-def test_what_people_write_stays(text: str) -> None:
+def test_ordinary_text_stays(text: str) -> None:
     assert printable(text) == text
 
 
 @pytest.mark.parametrize(("text", "shown"), OBEYED)
-def test_what_a_terminal_obeys_is_escaped(text: str, shown: str) -> None:
+def test_control_characters_are_escaped(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 
@@ -73,7 +73,7 @@ def test_every_character_of_unicode_alone() -> None:
 
 
 @given(st.text())
-def test_what_is_shown_is_shown_again_as_it_is(text: str) -> None:
+def test_escaped_text_is_not_escaped_again(text: str) -> None:
     once = printable(text)
     assert printable(once) == once
     assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", once)
@@ -95,7 +95,7 @@ HUGE = {
 
 
 @pytest.mark.parametrize("kind", HUGE)
-def test_what_an_error_quotes_is_short(kind: str) -> None:
+def test_quotations_in_errors_are_short(kind: str) -> None:
     assert len(quoted(HUGE[kind])) <= 60
     assert len(shortened("x" * 1000, 11)) == 11
 
@@ -177,7 +177,7 @@ PRINTS = {
 }
 
 
-def test_what_is_printed_goes_through_few_doors() -> None:
+def test_few_functions_print() -> None:
     printing: dict[str, set[str]] = {name: set() for name in PRINTS}
     places = ("*.py", "cli/*.py", "drawing/*.py", "report/**/*.py", "bench/_table.py")
     for path in sorted(path for pattern in places for path in SOURCE.glob(pattern)):

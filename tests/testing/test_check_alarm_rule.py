@@ -103,7 +103,7 @@ def test_a_rule_that_keeps_the_contract() -> None:
 
 
 @pytest.mark.parametrize("rule", BROKEN)
-def test_what_a_rule_breaks_is_named(rule: type[Dying]) -> None:
+def test_the_broken_part_of_the_contract_is_named(rule: type[Dying]) -> None:
     with pytest.raises(AssertionError, match=BROKEN[rule]):
         check_alarm_rule(rule(), DYING)
 

@@ -68,6 +68,6 @@ class Silent(Lenient):
         return (report for report in reports if isinstance(report, Ended))
 
 
-def test_an_engine_that_tells_nothing_is_found() -> None:
+def test_an_engine_without_events_is_detected() -> None:
     with pytest.raises(AssertionError, match="0 first attempts of 6 trials"):
         check_engine(Silent)

@@ -40,7 +40,7 @@ def test_a_planted_use_is_found(folder: str, line: str, message: str, tmp_path: 
     assert f"test_planted.py:3: {message}" in ended.stderr
 
 
-def test_what_is_public_or_listed_is_not(tmp_path: Path) -> None:
+def test_public_and_listed_uses_pass(tmp_path: Path) -> None:
     (tmp_path / "live").mkdir()
     lines = ["from slopewise.live import Loop", "from slopewise.live._tail import Tail", "import slopewise.__main__"]
     (tmp_path / "live" / "test_tail.py").write_text("\n".join(lines))

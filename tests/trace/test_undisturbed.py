@@ -278,7 +278,7 @@ def test_random_states_are_put_back():
     assert torch.equal(draw(), draw())
 
 
-def test_what_the_module_does_not_own_is_not_copied():
+def test_objects_that_the_module_does_not_own_are_not_copied():
     class Data:
         def __init__(self):
             self.images = torch.zeros(2**24 + 1)  # 64 MiB and more

@@ -53,7 +53,7 @@ def test_counts_trials():
 
 
 @pytest.mark.parametrize("keep", [0, 1, 2])
-def test_what_does_not_exist_is_null(keep):
+def test_missing_values_are_null(keep):
     study = synthetic_study(("relu", "elu"), seeds=1, epochs=1)
     result = strict(replace(study, trials=study.trials[:keep], spec={"lr": float("inf")}))
     assert result["contrasts"][0]["interval"] is None

@@ -66,7 +66,7 @@ def test_plain_lines_come_now_and_then_with_rate_and_time_left(lines: Callable[.
     ]
 
 
-def test_failures_and_second_tries_are_said_at_once(lines: Callable[..., list[str]]) -> None:
+def test_failures_and_second_attempts_are_reported_at_once(lines: Callable[..., list[str]]) -> None:
     odd = TRIALS[1]
     printed = lines(
         (1, Started(odd, 1)),

@@ -69,7 +69,7 @@ def test_the_input_is_at_the_top():
     assert axis.ticktext[0] == "block0.act"
 
 
-def test_what_a_map_shows_is_plain_data_and_has_colours():
+def test_a_map_is_plain_data_with_colours():
     maps = watch_maps(run(([site("a", never=(0,), zero=(0,)), site("b")], [slopes("a", -0.5)], [])))
     assert set(maps) == set(SCALES)
     dead = maps["dead"]
@@ -81,7 +81,7 @@ def test_what_a_map_shows_is_plain_data_and_has_colours():
     assert [cell.value for cell in maps["slopes"].columns[1]] == [-0.5]
 
 
-def test_what_is_not_known_is_blank_and_not_said_to_be_none():
+def test_unknown_values_are_blank_instead_of_none():
     recording = run(([site("a", zero=None)], [], []))
     drawn = charts(recording)
     assert "dead" not in drawn
@@ -91,7 +91,7 @@ def test_what_is_not_known_is_blank_and_not_said_to_be_none():
     assert both.rows[0] == ("a", "–")
 
 
-def test_what_is_not_finite_has_a_colour_of_its_own():
+def test_values_that_are_not_finite_have_a_colour_of_their_own():
     nan = math.nan
     recording = run(
         (
@@ -109,7 +109,7 @@ def test_what_is_not_finite_has_a_colour_of_its_own():
     assert "2 of 8 units NaN or infinite" in by_key["dead"].figure.data[1].hovertext[0][0]
 
 
-def test_slopes_are_coloured_by_their_median_and_the_pointer_tells_the_rest():
+def test_slopes_are_coloured_by_their_median_with_the_rest_under_the_pointer():
     values = (-0.5, 0.0, 0.25, 0.5, 1.5)
     chart = charts(run(([], [slopes("act", *values)], [])))["slopes"]
     assert grid(chart) == [[0.25]]
@@ -124,7 +124,7 @@ def test_slopes_are_coloured_by_their_median_and_the_pointer_tells_the_rest():
 
 
 @given(st.floats(-5, 5, allow_nan=False))
-def test_the_colour_of_a_slope_tells_its_band(value):
+def test_the_colour_of_a_slope_shows_its_band(value):
     """Blue below 0, grey from 0 to 1, orange above 1, as read off the scale at the position that is drawn."""
     scale = SCALES["slopes"]
     place = scale.place(value)
@@ -133,7 +133,7 @@ def test_the_colour_of_a_slope_tells_its_band(value):
     assert kind is None or colour.startswith(kind)
 
 
-def test_one_unit_of_thousands_is_seen():
+def test_one_unit_of_thousands_is_visible():
     scale = SCALES["dead"]
     assert scale.place(1 / 4096) > scale.stops[2][0]
     assert scale.stops[2][1] != scale.stops[0][1]

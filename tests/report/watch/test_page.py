@@ -63,7 +63,7 @@ def test_every_layer_of_a_deep_net_has_a_label_that_does_not_meet_the_next(opene
     assert all(above[1] <= below[0] + 1 for above, below in pairwise(edges))
 
 
-def test_the_pointer_tells_the_layer_the_step_and_the_slopes(opened):
+def test_the_pointer_shows_the_layer_the_step_and_the_slopes(opened):
     page = opened("whole")
     plot = page.locator("#slopes-title ~ .chart .nsewdrag").first
     plot.scroll_into_view_if_needed()

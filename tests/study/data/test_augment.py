@@ -87,7 +87,7 @@ def test_nothing_asked_nothing_drawn() -> None:
         (AugmentSpec(shift=0, flip=False, erase=0.2), True, Augment(0, flip=False, erase=0.2)),
     ],
 )
-def test_what_the_spec_leaves_open_the_data_decide(spec: AugmentSpec, advice: bool, expected: Augment) -> None:
+def test_the_data_decide_settings_that_the_spec_leaves_open(spec: AugmentSpec, advice: bool, expected: Augment) -> None:
     assert Augment.resolve(spec, height=8, flip=advice) == expected
 
 

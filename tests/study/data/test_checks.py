@@ -26,13 +26,13 @@ def noise(seed: int, count: int, *, low: float = 0.0, high: float = 1.0) -> np.n
     return np.random.default_rng(seed).uniform(low, high, (count, 2, 8, 8)).astype(np.float32)
 
 
-def test_nothing_is_said_of_plain_images() -> None:
+def test_plain_images_get_no_note() -> None:
     assert check_pixels(raw(noise(0, 40), noise(1, 10))) == []
     assert check_pixels(raw(noise(0, 40), noise(1, 10, high=0.7))) == []  # darker, not on another scale
 
 
 @pytest.mark.parametrize(("low", "high"), [(-1, 1), (0, 2), (0.5, 1.5), (0, 0.5)])
-def test_parts_on_other_scales_are_said(low: float, high: float) -> None:
+def test_parts_on_other_scales_get_a_note(low: float, high: float) -> None:
     (note,) = check_pixels(raw(noise(0, 40), noise(1, 10, low=low, high=high)))
     assert "training and test images are on different scales" in note
 
@@ -119,7 +119,7 @@ def test_arrays_are_known_by_any_usual_name(read: Callable[..., Any], names: Nam
     assert (len(data.train_targets), len(data.test_targets), data.notes) == (20, 6, ())
 
 
-def test_other_arrays_are_left_out_and_said(read: Callable[..., Any]) -> None:
+def test_other_arrays_are_left_out_with_a_note(read: Callable[..., Any]) -> None:
     data = read(
         "train_images", "train_labels", "test_images", "test_labels", val_images=noise(2, 4), val_labels=np.arange(4)
     )

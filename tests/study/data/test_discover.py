@@ -141,7 +141,7 @@ def test_a_class_may_be_called_like_a_part_if_nothing_else_says_so(tmp_path: Pat
     assert part_roles(["protest", "detrained", "contest"]) == {}
 
 
-def test_other_parts_are_left_out_and_said(tmp_path: Path) -> None:
+def test_other_parts_are_left_out_with_a_note(tmp_path: Path) -> None:
     plant(tmp_path, [*under(["train", "test", "val"]), "unlabelled"])
     (tmp_path / "annotations").mkdir()
     files = files_below(tmp_path)
@@ -150,7 +150,7 @@ def test_other_parts_are_left_out_and_said(tmp_path: Path) -> None:
     assert "unlabelled (6 pictures), val (12 pictures), left out" in files.notes[0]
 
 
-def test_what_systems_and_tools_leave_is_no_data(tmp_path: Path) -> None:
+def test_files_of_systems_and_tools_are_no_data(tmp_path: Path) -> None:
     plant(tmp_path, ["a", "b", "a/inner"])
     expected = files_below(tmp_path)
     plant(tmp_path, ["__MACOSX/a", "@eaDir", "$RECYCLE.BIN", "lost+found", "__pycache__", ".ipynb_checkpoints"])
@@ -219,7 +219,7 @@ def test_classes_of_both_parts_take_the_order_that_is_given(tmp_path: Path) -> N
     assert files.test_labels.tolist() == [0, 0, 1, 1]
 
 
-def test_pictures_beside_and_below_classes_are_said(tmp_path: Path) -> None:
+def test_pictures_beside_and_below_classes_get_a_note(tmp_path: Path) -> None:
     plant(tmp_path, ["animals/cat", "animals/dog", "vehicles/bus", "."], count=5)
     beside, below = files_below(tmp_path).notes
     assert beside.startswith("5 pictures lie beside the classes")

@@ -89,7 +89,7 @@ def test_items_of_any_form_are_the_same_images(load: Callable[..., ImageData], m
         ((np.ma.masked_less(noise(0, 8, 8), 9), 1), "masked pixels"),
     ],
 )
-def test_what_is_no_image_and_label_is_described(load: Callable[..., ImageData], item: Any, words: str) -> None:
+def test_items_that_are_no_image_and_label_are_described(load: Callable[..., ImageData], item: Any, words: str) -> None:
     with pytest.raises(DataError, match=words):
         load(Items([item] * 4), Items([item] * 2))
 
@@ -125,7 +125,7 @@ def test_grey_pictures_among_coloured_ones_and_deep_ones_among_shallow(load: Cal
         load(train, test)
 
 
-def test_items_that_change_are_said(load: Callable[..., ImageData]) -> None:
+def test_items_that_change_get_a_note(load: Callable[..., ImageData]) -> None:
     numbers = np.random.default_rng(0)
 
     class Augmented(Items):

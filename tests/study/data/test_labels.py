@@ -43,7 +43,7 @@ def test_booleans_are_two_classes() -> None:
         (np.array(["2020-01-01"], "M8[D]"), "are datetime64"),
     ],
 )
-def test_what_is_no_class_is_refused(labels: object, message: str) -> None:
+def test_labels_that_are_no_classes_are_refused(labels: object, message: str) -> None:
     with pytest.raises(DataError, match=message):
         class_numbers(labels, "labels", None)
 

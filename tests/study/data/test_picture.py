@@ -44,7 +44,7 @@ def exif(order: str, *entries: tuple[int, int, int, bytes]) -> bytes:
 @pytest.mark.parametrize(("orientation", "turn"), [(6, -1), (3, 2), (8, 1), (1, 0), (9, 0)])
 @pytest.mark.parametrize("broken", [None, (282, 5, 1, b"\xff\xff\xff\xff"), (305, 2, 99, b"\xff\xff\0\0")])
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of what is broken
-def test_the_orientation_is_had_whatever_else_is_broken(
+def test_the_orientation_is_read_whatever_else_is_broken(
     tmp_path: Path, order: str, orientation: int, turn: int, broken: Any
 ) -> None:
     entries = [(274, 3, 1, struct.pack(f"{order}HH", orientation, 0)), *([broken] if broken else [])]
@@ -158,7 +158,7 @@ def test_white_on_transparent_is_explained(
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "tif", "png"])
-def test_of_several_frames_the_first_is_read_and_that_is_said(folder: Callable[..., ImageData], suffix: str) -> None:
+def test_the_first_of_several_frames_is_read_with_a_note(folder: Callable[..., ImageData], suffix: str) -> None:
     data = folder(suffix, save_all=True, append_images=[colour(99)])
     assert "10 of 10 pictures have several frames or pages: the first of each is read" in data.notes
 
@@ -172,12 +172,12 @@ def png_of_16_bits(channels: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def test_colour_of_16_bits_is_said_to_be_cut(folder: Callable[..., ImageData]) -> None:
+def test_colour_of_16_bits_is_cut_with_a_note(folder: Callable[..., ImageData]) -> None:
     data = folder("png", extra={"a/deep.png": png_of_16_bits(3), "b/deep.ppm": b"P6 2 2 65535\n" + bytes(range(24))})
     assert any(note.startswith("2 of 12 pictures have colour of 16 bits, of which Pillow reads") for note in data.notes)
 
 
-def test_a_mixture_of_8_and_16_bits_is_said(folder: Callable[..., ImageData]) -> None:
+def test_a_mixture_of_8_and_16_bits_gets_a_note(folder: Callable[..., ImageData]) -> None:
     data = folder("png", extra={"a/deep.png": png_of_16_bits(1)})
     assert data.notes == ("there are pictures 1 of 16 bits and 10 of 8 bits: full scale of the one is taken for full "
                           "scale of the other",)  # fmt: skip

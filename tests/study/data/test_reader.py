@@ -27,7 +27,7 @@ def write_archive(path: Path, pixels: np.ndarray, labels: np.ndarray, test: int 
 
 
 def open_files() -> set[str]:
-    """What the kernel calls the files that this process holds open or mapped."""
+    """Return the kernel's names of the files that this process has open or mapped."""
     opened = {str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()}
     mapped = re.findall(r"(/\S+ \(deleted\))$", Path("/proc/self/maps").read_text(), re.MULTILINE)
     return {name for name in opened | set(mapped) if "images" in name}
@@ -96,7 +96,7 @@ def test_moments_do_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
     assert len(moments) == 1
 
 
-def test_threads_read_each_image_once_and_progress_is_told() -> None:
+def test_threads_read_each_image_once_and_report_progress() -> None:
     reports: list[Reading] = []
     reader = ImageReader(DataSpec(), on_event=reports.append)
     numbers: list[int] = []
@@ -150,7 +150,7 @@ def test_memory_is_shared_out_between_the_parts(tmp_path: Path) -> None:
     assert [str(tmp_path) in name for name in where] == [False, True, False]
 
 
-def test_a_full_disk_is_said(tmp_path: Path) -> None:
+def test_a_full_disk_gets_a_clear_message(tmp_path: Path) -> None:
     reader = ImageReader(DataSpec(memory_gib=1e-9), tmp_path / "absent")
     with pytest.raises(DataError, match=r"data.memory_gib: .* failed \(No such file or directory\): make room there"):
         reader.store(torch.zeros(4, 1, 2, 2))
@@ -193,7 +193,7 @@ def _answer(pipe, data) -> None:
     pipe.send((images[torch.arange(20)].numpy(), data.train_targets.tolist(), inode))
 
 
-def test_where_files_cannot_be_handed_over_images_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_copied_if_files_cannot_be_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(reduction, "DupFd")
     monkeypatch.setattr("slopewise.study.data._stored._SHARES_FILES", False)
     monkeypatch.delattr(os, "pwrite")
@@ -218,7 +218,7 @@ def test_chunks_are_all_of_it_in_order() -> None:
     assert max(map(len, chunks(images))) == 5
 
 
-def test_what_a_source_gave_as_tensors_is_let_go() -> None:
+def test_tensors_of_a_source_are_released() -> None:
     spec = DataSpec()
     from slopewise.study.data import SOURCES
 

@@ -1,4 +1,4 @@
-"""What the tests of engines ask of processes."""
+"""Fixtures about processes for the tests of engines."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def test_trials_start_in_order_and_retries_do_not_wait_for_others() -> None:
     assert engine.placements == [(0, 1), (1, 1), (1, 2), (2, 1), (2, 1), (2, 2), (3, 1)]
 
 
-def test_what_became_of_a_lost_trial_is_in_its_record() -> None:
+def test_the_record_of_a_lost_trial_says_how_it_ended() -> None:
     failed = run(Scripted({0: "xx"}), 1)[-1]
     assert (failed.record.status, failed.record.error) == ("failed", "the moon has gone during this trial")
 

@@ -142,7 +142,7 @@ def test_an_idle_worker_that_dies_costs_nothing() -> None:
 
 
 def cpu_time(child: multiprocessing.Process) -> int:
-    """What the kernel counted for it in the last tenth of a second."""
+    """Return the processor time that the kernel counted for it in the last tenth of a second."""
 
     def read() -> int:
         return sum(map(int, Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
@@ -160,7 +160,7 @@ def test_closing_the_generator_ends_the_workers() -> None:
     assert multiprocessing.active_children() == []
 
 
-def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
+def test_a_script_without_a_main_guard_gets_a_clear_message(tmp_path: Path) -> None:
     code = "import slopewise as sw\nsw.Study(arms='relu', seeds=1, train={'epochs': 1}).run('out')\n"
     (tmp_path / "script.py").write_text(code)
     ended = subprocess.run(

@@ -209,7 +209,7 @@ def test_a_network_that_seeds_itself_is_refused(user_module: Callable[[str, str]
         built(ModelSpec(name=f"{user_module('seeded_net', code)}:net"))
 
 
-def test_a_start_that_no_seed_changes_is_said(own: str, user_module: Callable[[str, str], str]) -> None:
+def test_a_start_that_no_seed_changes_gets_a_note(own: str, user_module: Callable[[str, str], str]) -> None:
     code = (
         "import torch\nfrom own_net import Net\n"
         "def net(num_classes):\n    with torch.random.fork_rng():\n        torch.manual_seed(7)\n"
@@ -281,7 +281,7 @@ def test_a_file_that_cannot_be_read_is_found_before_anything_runs(own: str, tmp_
     preflight(spec(checkpoint=tmp_path / "two.pt", checkpoint_key="ema"))
 
 
-def test_a_checkpoint_is_told_by_its_content(tmp_path: Path) -> None:
+def test_a_checkpoint_is_recognised_by_its_content(tmp_path: Path) -> None:
     def digest(state: State, save: Callable[[State, Path], None] = torch.save) -> str:
         save(state, tmp_path / "file")
         return checkpoint_facts(ModelSpec(checkpoint=tmp_path / "file"))["checkpoint_digest"]

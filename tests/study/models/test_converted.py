@@ -59,7 +59,7 @@ def test_all_arms_of_a_seed_share_their_initial_weights(own: str) -> None:
     assert built(f"{own}:net", seed=1).init_digest() not in digests
 
 
-def test_what_an_activation_draws_depends_on_the_seed_alone(own: str, user_module: UserModule) -> None:
+def test_draws_of_an_activation_depend_on_the_seed_alone(own: str, user_module: UserModule) -> None:
     name = user_module(
         "noisy_arm",
         "import torch\nclass Noisy(torch.nn.Module):\n"
@@ -97,7 +97,7 @@ def test_a_builder_is_called_with_what_it_names(own: str, user_module: UserModul
         preflight(study(f"{fixed}:three"))
 
 
-def test_which_activations_are_replaced_is_chosen_by_pattern(own: str) -> None:
+def test_patterns_choose_the_activations_to_replace(own: str) -> None:
     assert built(f"{own}:net", convert={"only": "block.*"}).sites.keys() == {"block.relu", "block.relu_2"}
     assert built(f"{own}:net", convert={"skip": ["block.*"]}).sites.keys() == {"relu_1"}
     tied = built(f"{own}:net", "prelu_channel", convert={"skip": "relu_1", "call_sites": "shared"})
@@ -207,7 +207,7 @@ def test_logits_are_taken_out_of_what_names_them(user_module: UserModule) -> Non
         ("raises", "relu", r"model 'other_nets:raises' \(num_classes=10\) raised RuntimeError: no such backbone"),
     ],
 )
-def test_what_cannot_be_studied_is_refused_before_any_trial(
+def test_networks_that_cannot_be_studied_are_refused_before_any_trial(
     user_module: UserModule, model: str, arms: str, message: str
 ) -> None:
     name = user_module("other_nets", OTHERS)
@@ -234,7 +234,7 @@ def test_as_is_is_for_networks_that_have_activations() -> None:
         activation_factory(ArmSpec(name="mine", activation="as_is", options={"init": 0.0}))
 
 
-def test_what_conversion_leaves_or_assumes_is_said(user_module: UserModule) -> None:
+def test_activations_that_conversion_leaves_or_assumptions_it_makes_are_noted(user_module: UserModule) -> None:
     name = user_module(
         "odd_nets",
         "import torch\nfrom torch import nn\n"
