@@ -1,4 +1,4 @@
-"""The commands as real processes: what they print, what they refuse, how they exit."""
+"""The commands as real processes: output, refusals and exit status."""
 
 import csv
 import json

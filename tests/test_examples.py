@@ -1,4 +1,4 @@
-"""Every numbered example, run as a reader would run it, with warnings as errors; and what it prints, checked."""
+"""Every numbered example, run as a reader would run it, with warnings as errors; its output is checked."""
 
 import ast
 import json

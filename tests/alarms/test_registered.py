@@ -1,4 +1,4 @@
-"""Rules that a program registers: what is refused, what a faulty one does to training, and what files tell of them."""
+"""Rules that a program registers: refusals, faults during training, and their alarms in files."""
 
 import json
 import warnings

@@ -1,4 +1,4 @@
-"""Every rule of slopewise keeps the contract, in samples made to raise it; what is wrong in a rule is named."""
+"""Every rule of slopewise keeps the contract, in samples made to raise it; faults of a rule are named."""
 
 import math
 from dataclasses import fields, replace

@@ -1,4 +1,4 @@
-"""An alarm of a user, in one file: most of a layer's gradient is noise. Nothing else knows of it."""
+"""An alarm of a user, in one file: most of a layer's gradient is noise. No other file names it."""
 
 import io
 from collections.abc import Iterator

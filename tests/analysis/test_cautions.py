@@ -30,7 +30,7 @@ def test_a_control_has_learned_from_two_standard_errors_above_the_largest_class(
 
 
 def test_arms_that_guess_are_not_called_equal(study):
-    """Both arms always name the largest class, but for one image: the interval is narrow and means nothing."""
+    """Both arms predict the largest class for all images but one: the interval is narrow and means nothing."""
     _, contrast = compared(study, [75, 75.25, 75, 75, 75.25, 75], [75, 75, 75.25, 75, 75, 75])
     assert contrast.interval is not None
     assert max(map(abs, contrast.interval)) < contrast.margin

@@ -1,4 +1,4 @@
-"""An oracle for conversions: the network as it was given, each activation of its replaced by a leaky one as it runs."""
+"""An oracle for conversions: the original network, whose activations are replaced by leaky ones as it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Activations told by what they compute: subclasses, modules of others, and scripts."""
+"""Activations recognised by the function they compute: subclasses, modules of others, and scripts."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ LEAKY = {
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
 @pytest.mark.parametrize("build", LEAKY.values(), ids=LEAKY)
 def test_a_leaky_relu_of_any_class_keeps_the_slope_that_it_computes(build):
-    """Not one that an attribute of its may give."""
+    """The slope is measured, not taken from an attribute."""
     act = build()
     net = nn.Sequential(nn.Conv1d(3, 4, 1), act, nn.Conv1d(4, 2, 1))
     conversion = sw.convert(net, X)

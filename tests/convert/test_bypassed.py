@@ -1,4 +1,4 @@
-"""Activations that are computed in another way, or not at all, in some way of running a network."""
+"""Activations that some modes of running a network bypass, or compute in another way."""
 
 from __future__ import annotations
 
@@ -263,7 +263,7 @@ def test_a_wrong_rewriting_is_detected(monkeypatch):
 
 
 def test_sites_that_the_oracle_cannot_place_do_not_spoil_the_others():
-    """Several functions write one activation out; the others are compared with it as it was."""
+    """Several functions write one activation out; the other sites are compared with it unchanged."""
 
     class Swish(nn.Module):
         def __init__(self):

@@ -1,4 +1,4 @@
-"""`fold` as a whole: what it undoes, what it leaves alone, what it says."""
+"""`fold` as a whole: the layers that it folds, those that it leaves, and its report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks of libraries, converted and folded, with statistics that make folding no trivial matter."""
+"""Networks of libraries, converted and folded, with statistics far from their initial values."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def seeded():
 
 
 def trained(net, shape):
-    """Statistics, weights and slopes as training leaves them: far from 0 and 1, and other ones for each channel."""
+    """Give a network the statistics, weights and slopes of training: far from 0 and 1, different for each channel."""
     for module in net.modules():
         if isinstance(module, _BatchNorm):
             nn.init.uniform_(module.weight, 0.5, 1.5)

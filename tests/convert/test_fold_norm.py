@@ -1,4 +1,4 @@
-"""Batch normalisation folded into the layer before it: right by the closed form, and never where it would be wrong."""
+"""Batch normalisation folded into the layer before it: exact by the closed form, and only where that holds."""
 
 from __future__ import annotations
 

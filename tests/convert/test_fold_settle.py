@@ -1,4 +1,4 @@
-"""Settled slopes: what becomes of them, and that what is reported is what happened."""
+"""Settled slopes: the modules that they become, and the report."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_the_smallest_changes_come_first_and_add_up():
 
 
 def test_each_output_counts_by_itself():
-    """A tolerance of the largest output of all would let the small one change as it likes."""
+    """A tolerance relative to the largest of all outputs would not limit the small one."""
 
     class Two(nn.Module):
         def __init__(self):

@@ -1,4 +1,4 @@
-"""Networks that nobody here wrote: transformers', MONAI's, timm's and torchvision's, small, with random weights."""
+"""Networks of transformers, MONAI, timm and torchvision, small, with random weights."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ EVERY_TWICE = pytest.mark.parametrize(
 
 
 def trained(name, seed=0):
-    """As after training: statistics, scales and slopes that are not what they began as."""
+    """Return a network whose statistics, scales and slopes are not the initial ones, as after training."""
     torch.manual_seed(seed)
     net = NETWORKS[name].build()
     for module in net.modules():

@@ -1,4 +1,4 @@
-"""Studies of a user's own training function: what it is given, what it must give, and the record that is made of it."""
+"""Studies of a user's own training function: its arguments, its results, and the record made from them."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""A study of a user's network with fused layers in it records what it records of any other."""
+"""A study of a user's network with fused layers records the same as of any other network."""
 
 from collections.abc import Callable
 

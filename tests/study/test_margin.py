@@ -1,4 +1,4 @@
-"""Margin and floor of a study: chosen or the metric's own, kept over a resume, and said wherever results are shown."""
+"""Margin and floor of a study: chosen or the metric's own, kept when it is resumed, and shown with the results."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Processes told apart by more than their numbers."""
+"""Origins, which distinguish processes of the same number."""
 
 import os
 import subprocess

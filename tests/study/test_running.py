@@ -1,4 +1,4 @@
-"""The file that says what a driver does now: kept, replaced whole, removed, and never in a study's way."""
+"""The file of a driver's state: updated, replaced as a whole, removed, and never an obstacle to the study."""
 
 import json
 import subprocess

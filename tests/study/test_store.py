@@ -1,4 +1,4 @@
-"""The store: what goes in comes out bit for bit; what is no study of ours is refused."""
+"""The store: records are read back bit for bit, and files that are no study are refused."""
 
 import dataclasses
 import re

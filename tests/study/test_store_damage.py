@@ -1,4 +1,4 @@
-"""A damaged file: every reading is what was stored, or that without what it names, or an error in words."""
+"""A damaged file: reading gives all that was stored, or the rest with the lost trials named, or a clear error."""
 
 import dataclasses
 import random
@@ -26,7 +26,7 @@ SPEC = StudySpec(arms=",".join(ARMS), seeds=12)
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, StudyRecord]:
-    """The bytes of a study's file, and what it holds."""
+    """The bytes of a study's file, and its record."""
     folder = tmp_path_factory.mktemp("whole")
     study = synthetic_study(ARMS, 12, epochs=2, diverged={"prelu_shared": 1}, failed={"relu": 1})
     with closing(Store.create(folder, SPEC, study.data)) as store:
@@ -53,7 +53,7 @@ def zeroed(whole: bytes, random: random.Random) -> Iterator[bytes]:
 
 
 def check(folder: Path, whole: StudyRecord) -> str:
-    """Read a file that may be damaged, and say what came of it."""
+    """Read a file that may be damaged, and return the outcome."""
     try:
         record = read_study(folder)
     except StoreError as error:

@@ -1,4 +1,4 @@
-"""Readers and the driver of one store: neither waits for the other, and whoever else locks it costs only time."""
+"""Readers and the driver of one store: neither waits for the other, and locks of other programs cost only time."""
 
 import dataclasses
 import os

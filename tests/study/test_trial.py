@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from slopewise import ops
-from slopewise.records import TrialRecord
 from slopewise.study import StudySpec, parse_spec, run_trial
 from slopewise.study._trial import make_fabric
 from slopewise.study._trial._run import Trial
 from slopewise.study._trial._setup import still
 from slopewise.study.data import ImageData, load_data
+from slopewise.testing import untimed
 
 KERNELS = ops.backend().name == "kernels"
 TINY = {"data": {"train_size": 200}, "model": {"options": {"width": 4}}}
@@ -26,13 +26,6 @@ def tiny(**fields: object) -> StudySpec:
 @pytest.fixture(scope="module")
 def data() -> ImageData:
     return load_data(tiny().data)
-
-
-def metrics(trial: TrialRecord) -> TrialRecord:
-    """A record without its times, which alone may differ."""
-    epochs = tuple(dataclasses.replace(epoch, seconds_per_step=None) for epoch in trial.epochs)
-    times = {"seconds": None, "seconds_per_step": None, "monitor_seconds": None}
-    return dataclasses.replace(trial, **times, epochs=epochs, operator_costs=())
 
 
 def test_a_trial_records_every_epoch_and_scores_the_test_set_once(data: ImageData) -> None:
@@ -73,8 +66,8 @@ def test_validation_loss_at_the_start_is_that_of_the_model_in_evaluation(data: I
 def test_the_same_trial_twice_is_bitwise_the_same(data: ImageData) -> None:
     spec = tiny(arms="rrelu,prelu_shared", data={"train_size": 200, "augment": {"flip": True, "erase": 0.5}})
     for arm in ("rrelu", "prelu_shared"):
-        assert metrics(run_trial(spec, arm, 0, data)) == metrics(run_trial(spec, arm, 0, data))
-    assert metrics(run_trial(spec, "rrelu", 0, data)) != metrics(run_trial(spec, "rrelu", 1, data))
+        assert untimed(run_trial(spec, arm, 0, data)) == untimed(run_trial(spec, arm, 0, data))
+    assert untimed(run_trial(spec, "rrelu", 0, data)) != untimed(run_trial(spec, "rrelu", 1, data))
 
 
 def test_all_arms_of_a_seed_get_the_same_start_and_data(data: ImageData) -> None:
@@ -145,10 +138,10 @@ def test_call_sites_are_recorded_as_the_monitor_defines_them(data: ImageData) ->
 def test_the_comparison_of_operators_changes_no_trial(data: ImageData, arm: str) -> None:
     first, second = (tiny(arms="prelu_channel,rrelu", seeds=seeds) for seeds in ([0, 1], [1, 0]))
     compared, other = run_trial(first, arm, 0, data), run_trial(second, arm, 0, data)
-    assert metrics(compared) == metrics(other)
+    assert untimed(compared) == untimed(other)
     assert len(compared.operator_costs) == (arm == "prelu_channel")  # the others have no layer of ours
     assert other.operator_costs == ()
-    assert metrics(run_trial(first, arm, 1, data)) == metrics(run_trial(second, arm, 1, data))
+    assert untimed(run_trial(first, arm, 1, data)) == untimed(run_trial(second, arm, 1, data))
 
 
 @pytest.mark.skipif(not KERNELS, reason="no kernels to compare with")

@@ -62,7 +62,7 @@ def test_a_record_that_differs_is_found() -> None:
 
 
 class Silent(Lenient):
-    """Does not tell that trials begin."""
+    """Sends no event when a trial begins."""
 
     def change(self, reports: Iterable[Report]) -> Iterable[Report]:
         return (report for report in reports if isinstance(report, Ended))

@@ -1,4 +1,4 @@
-"""The channels' dimension, where no layer of PyTorch's says it but numbers for each channel do."""
+"""The dimension of channels, shown not by a layer of PyTorch's but by numbers for each channel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model that is run is as it was afterwards, whatever its forward pass keeps and wherever."""
+"""A forward pass leaves the model unchanged, whatever it stores and wherever."""
 
 from __future__ import annotations
 

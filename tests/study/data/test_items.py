@@ -1,4 +1,4 @@
-"""Data sets of one's own: what an item may be, and what all of them must have in common."""
+"""Data sets of users: the forms of an item, and the properties that all items must share."""
 
 import sys
 import types

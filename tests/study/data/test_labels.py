@@ -1,4 +1,4 @@
-"""Labels: which forms are classes, and which are not."""
+"""Labels: forms that are classes, and forms that are refused."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The axes of images: one rule, and a question where sizes do not tell."""
+"""The axes of images: found from the sizes, or an error that asks for them."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_sizes_tell_the_axes_or_are_asked_about(shape: tuple[int, ...], layout: 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40))
 def test_no_shape_is_read_in_two_ways(channels: int, height: int, width: int) -> None:
-    """An image and the same image with its channels moved are never both taken for other than they are."""
+    """An image and its copy with moved channels are never both misread."""
     assume(not (channels == height == width))
     layouts = []
     for shape in ((channels, height, width), (height, width, channels)):

@@ -1,4 +1,4 @@
-"""Reading and holding images: every form in which they can be held gives the same, and leaves nothing behind."""
+"""Reading and storing images: every form of storage gives the same images, and leaves no file behind."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""Every source of images: what it loads, and how it refuses what it cannot."""
+"""Every source of images: the data that it loads, and its refusals."""
 
 import gzip
 import os

@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture
 def alive() -> Callable[[int], bool]:
-    """Tell whether a process is there and has not ended."""
+    """Return True if a process exists and has not ended."""
 
     def look(process: int) -> bool:
         try:

@@ -1,4 +1,4 @@
-"""Workers end with their driver, and all that workers have started with them: real processes, really killed."""
+"""Workers end with their driver, and so do the processes that they have started; real processes are killed."""
 
 import os
 import signal

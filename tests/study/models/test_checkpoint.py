@@ -1,4 +1,4 @@
-"""A checkpoint as the start: what it may be, what keeps it from fitting, and that no other one takes its place."""
+"""A checkpoint as the start: its forms, checkpoints that do not fit, and refusal of another one on resume."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -242,7 +242,7 @@ def test_nothing_is_left_out_silently(own: str, state: State, tmp_path: Path) ->
 
 
 def test_a_network_built_with_the_arms_activation_can_start_from_one_too(tmp_path: Path) -> None:
-    """Slopes in it are the arm's business, in every arm."""
+    """Its slopes are skipped in every arm, because the arm sets them."""
     trained = {n: t + 1 for n, t in built(ModelSpec(), "prelu_channel").model.state_dict().items()}
     torch.save(trained, tmp_path / "cnn.pt")
     spec = ModelSpec(checkpoint=tmp_path / "cnn.pt")

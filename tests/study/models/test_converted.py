@@ -1,4 +1,4 @@
-"""An ordinary network in a study: what stands at its sites, from which weights, and what is refused."""
+"""An ordinary network in a study: its sites, its initial weights, and refusals."""
 
 import re
 import tomllib
@@ -172,7 +172,7 @@ def test_channels_that_are_last_are_found(user_module: UserModule) -> None:
 
 
 def test_slopes_of_the_users_own_are_the_arms_business(user_module: UserModule) -> None:
-    """They are no weights of the pairing, and as_is has them as they were; what is written in place stays so."""
+    """They are no weights of the pairing, and as_is keeps their values; in-place activations stay in place."""
     name = user_module("other_nets", OTHERS)
     preflight(study(f"{name}:Written", "relu,prelu_channel,as_is"))  # the monitor takes it, too
     arms = {arm: built(f"{name}:Written", arm) for arm in ("relu", "prelu_channel", "as_is")}

@@ -1,6 +1,5 @@
 """Studies of an ordinary network in worker processes, and by the command."""
 
-import dataclasses
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -9,16 +8,9 @@ import pytest
 import torch
 
 import slopewise as sw
-from slopewise.records import TrialRecord
 from slopewise.study import run_trial
 from slopewise.study.data import load_data
-
-
-def metrics(trial: TrialRecord) -> TrialRecord:
-    """A record without its times, which alone may differ."""
-    epochs = tuple(dataclasses.replace(epoch, seconds_per_step=None) for epoch in trial.epochs)
-    times = {"seconds": None, "seconds_per_step": None, "monitor_seconds": None}
-    return dataclasses.replace(trial, **times, epochs=epochs, operator_costs=())
+from slopewise.testing import untimed
 
 
 @pytest.mark.slow
@@ -38,7 +30,7 @@ def test_the_same_seed_gives_the_same_records_in_any_process(own: str, tmp_path:
             assert set(contrast.differences) <= {0.0}
     data = load_data(study.spec.data)
     for trial in results.record.trials:
-        assert metrics(run_trial(study.spec, trial.arm, trial.seed, data)) == metrics(trial)
+        assert untimed(run_trial(study.spec, trial.arm, trial.seed, data)) == untimed(trial)
     assert results.record.data["activations_replaced"] == "3 relu"
     prelu = next(trial for trial in results.record.trials if trial.arm == "prelu_channel")
     assert {site.layer for site in prelu.sites} == {"relu_1", "block.relu", "block.relu_2"}

@@ -1,4 +1,4 @@
-"""A task of a user, in one file: the label as a number, guessed by one output. Nothing else knows of it."""
+"""A task of a user, in one file: the label as a number, guessed by one output. No other file names it."""
 
 import re
 from pathlib import Path
