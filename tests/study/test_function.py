@@ -93,7 +93,21 @@ def test_a_trial_of_a_function_is_a_trial_like_any_other(user_module: Module, tm
     assert results.contrasts()[0].metric == "test_score"
     page = render_html(record)
     assert "Validation score, dB" in page
-    assert "mytrain:train" in page
+    assert "Training: mytrain:train." in page
+    assert "Model: cnn" not in page
+    assert record.spec.keys() == {
+        "name",
+        "arms",
+        "control",
+        "seeds",
+        "margin",
+        "floor",
+        "metrics",
+        "model",
+        "train",
+        "hardware",
+        "monitor",
+    }
 
 
 def test_what_it_prints_goes_to_a_log_of_its_own(

@@ -288,7 +288,7 @@ def _print_plan(study: Study, missing: tuple[Any, ...], *, as_json: bool) -> Non
     todo = set(missing)
     if as_json:
         trials = [{"arm": t.arm, "seed": t.seed, "missing": t in todo} for t in study.plan()]
-        print_json({"spec": study.spec.model_dump(mode="json"), "trials": trials})
+        print_json({"spec": study.spec.plain(), "trials": trials})
         return
     for trial in study.plan():
         echo(f"{'run ' if trial in todo else 'done'}  {trial.arm}  seed {trial.seed}")

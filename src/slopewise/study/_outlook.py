@@ -56,7 +56,7 @@ def prepare(
         augment = asdict(augmentation(spec, data))
     prepared = Prepared(
         facts=checked.facts,
-        spec=spec.model_dump(mode="json"),
+        spec=spec.plain(),
         augmentation=augment,
         trials=trials,
         side_by_side=side_by_side,

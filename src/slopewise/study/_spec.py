@@ -468,6 +468,18 @@ class StudySpec(_Table):
                         "are its arguments"
                     )
 
+    def plain(self) -> dict[str, Any]:
+        """Return the spec as plain data for the store and the report, without settings that have no effect."""
+        fields = self.model_dump(mode="json")
+        if self.train.function is None:
+            return fields
+        own = {table: self._own(table, fields[table]) for table in ("data", "task", "model", "train", "hardware")}
+        return {key: own.get(key, value) for key, value in fields.items() if own.get(key, True)}
+
+    @staticmethod
+    def _own(table: str, settings: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in settings.items() if f"{table}.{key}" in _OF_FUNCTIONS}
+
     def arm(self, name: str) -> ArmSpec:
         """Return the arm of that name."""
         return next(arm for arm in self.arms if arm.name == name)

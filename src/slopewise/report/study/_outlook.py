@@ -35,9 +35,10 @@ time: about 2 minutes. 6 seeds show, with 80 % power, a difference of 1.9 times 
 
 
 def _data(prepared: Prepared) -> str:
-    facts, data = prepared.facts, prepared.spec["data"]
+    facts = prepared.facts
     if "shape" not in facts:  # a training function reads its own
         return ""
+    data = prepared.spec["data"]
     names = [str(name) for name in facts["classes"]]
     named = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
     source = data.get("path") or facts["name"]

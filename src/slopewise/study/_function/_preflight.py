@@ -27,7 +27,7 @@ def function_preflight(spec: StudySpec, folder: Path | None) -> tuple[Workplace,
     training_function(spec)
     metrics = function_metrics(spec)
     check_margin(spec, metrics[0])
-    facts = {"name": spec.train.function, "metrics": [asdict(metric) for metric in metrics]}
+    facts = {"metrics": [asdict(metric) for metric in metrics]}
     return Workplace(folder or Path.cwd()), facts
 
 

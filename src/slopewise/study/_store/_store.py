@@ -95,7 +95,7 @@ class Store:
             _check_data(old.data, data, folder)
             if old.damaged or not patiently(path, lambda: is_sound(path)):
                 _replace(path, old)
-        texts = _texts(spec.model_dump(mode="json"), data)  # before anything is written
+        texts = _texts(spec.plain(), data)  # before anything is written
         store = cls(path)
         patiently(path, lambda: begin_log(path))
         store._write(lambda connection: _set_up(connection, texts, old))
