@@ -66,6 +66,8 @@ def build_arm(spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> Buil
         activation_factory(arm),
         num_classes=make_task(spec.task).outputs(data),
         in_channels=data.in_channels,
+        upscale=data.train_targets.shape[-1] // data.train_images.shape[-1] if data.kind == "images" else 1,
+        dimensions=len(data.train_images.shape) - 2,
         seed=seed,
         example=data.train_images[torch.arange(min(_EXAMPLES, len(data.train_targets)))],
     )

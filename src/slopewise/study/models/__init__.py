@@ -18,11 +18,13 @@ from slopewise.study.models._checkpoint import load_checkpoint_
 from slopewise.study.models._cnn import cnn as cnn
 from slopewise.study.models._converted import Make, converted
 from slopewise.study.models._converted import hint_for_size as hint_for_size
+from slopewise.study.models._espcn import espcn as espcn
 from slopewise.study.models._recipe import MODELS as MODELS
 from slopewise.study.models._recipe import Activation as Activation
 from slopewise.study.models._recipe import Recipe as Recipe
 from slopewise.study.models._recipe import recipe as recipe
 from slopewise.study.models._resnet import resnet20 as resnet20
+from slopewise.study.models._unet import unet as unet
 
 
 def build_model(
@@ -31,6 +33,8 @@ def build_model(
     *,
     num_classes: int,
     in_channels: int,
+    upscale: int = 1,
+    dimensions: int = 2,
     seed: int,
     example: Tensor | None = None,
 ) -> BuiltModel:
@@ -43,8 +47,10 @@ def build_model(
     Args:
         spec: Spec of the network.
         activation: Factory of the arm's activation; None leaves an ordinary network its own activations.
-        num_classes: Number of classes of the data.
+        num_classes: Number of outputs, or of channels of the output.
         in_channels: Number of channels of the data's images.
+        upscale: Size of target images in sizes of the images.
+        dimensions: Number of spatial axes of the images.
         seed: Seed of the trial.
         example: Two or more images (N, C, H, W) on which an ordinary network is run for its conversion.
 
@@ -61,7 +67,8 @@ def build_model(
             raise SpecError(f"model '{spec.name}' has no activations of its own to keep")
         return make(activation, channels)
 
-    arguments = {"activation": recording, "num_classes": num_classes, "in_channels": in_channels}
+    arguments: dict[str, Any] = {"activation": recording, "num_classes": num_classes, "in_channels": in_channels}
+    arguments |= {"upscale": upscale, "dimensions": dimensions}
     given = {name: arguments[name] for name in making.takes}
     torch.manual_seed(derive(seed, "init"))
     try:
@@ -134,5 +141,7 @@ def _with_sites(model: nn.Module, spec: ModelSpec, made: list[nn.Module]) -> Bui
 
 
 def _logits(model: nn.Module, args: object, output: object) -> object:  # noqa: ARG001 - the signature of a hook
-    """Return the logits of an output of transformers, which holds them by name; other outputs stay unchanged."""
-    return getattr(output, "logits", output.get("logits", output) if isinstance(output, dict) else output)
+    """Return the logits of an output that holds them by name, as transformers' do; other outputs stay unchanged."""
+    if isinstance(output, dict) and not hasattr(output, "logits"):
+        return output.get("logits", output.get("out", output))  # "out" in torchvision's segmentation networks
+    return getattr(output, "logits", output)

@@ -13,15 +13,24 @@ Model = TypeVar("Model", bound=nn.Module)
 def he_normal(model: Model) -> Model:
     """Draw the weights of convolutions and linear layers from N(0, 2 / fan_in); biases are 0 (He et al. 2015).
 
-    The gain is that of ReLU for every activation, so that the arms of a study start from the same weights. The weights
-    are laid out channels last, which convolutions pass on to their outputs: the faster layout on CPUs and tensor cores.
+    The gain is that of ReLU for every activation, so that the arms of a study start from the same weights. Transposed
+    convolutions whose kernel is their stride, which no activation follows, keep the variance: N(0, 1 / channels). The
+    weights are laid out channels last, which convolutions pass on to their outputs: the faster layout on CPUs and
+    tensor cores.
     """
+    volumes = False
     for module in model.modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
+        volumes |= isinstance(module, nn.Conv3d)
+        if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.Linear)):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        elif isinstance(module, (nn.ConvTranspose2d, nn.ConvTranspose3d)):
+            nn.init.normal_(module.weight, std=module.in_channels**-0.5)
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    layout = torch.channels_last_3d if volumes else torch.channels_last
+    return model.to(memory_format=layout)  # type: ignore[call-overload, no-any-return]
 
 
 def check_width(width: int) -> None:

@@ -7,7 +7,7 @@ activation* is built by a callable that requires an argument `activation`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +17,16 @@ from slopewise.errors import SpecError, nearest
 from slopewise.study._references import is_reference, resolve
 from slopewise.study._spec import ModelSpec
 from slopewise.study.models._cnn import cnn
+from slopewise.study.models._espcn import espcn
 from slopewise.study.models._libraries import LIBRARIES
 from slopewise.study.models._resnet import resnet20
+from slopewise.study.models._unet import unet
 
 Activation = Callable[[int], nn.Module]
 Builder = Callable[..., nn.Module]
 
-MODELS: dict[str, Builder] = {"cnn": cnn, "resnet20": resnet20}
+MODELS: dict[str, Builder] = {"cnn": cnn, "resnet20": resnet20, "unet": unet, "espcn": espcn}
+_SHAPES = ("upscale", "dimensions")  # given to networks that require them
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Recipe:
 
     Attributes:
         build: Function that builds the network, called with the keyword arguments in `takes`.
-        takes: Names of the arguments that it takes, out of `activation`, `num_classes` and `in_channels`.
+        takes: Names of the arguments that it takes, out of `activation`, `num_classes`, `in_channels`, `upscale` and
+            `dimensions`.
     """
 
     build: Callable[..., Any]
@@ -49,7 +53,8 @@ def recipe(spec: ModelSpec) -> Recipe:
 
     A callable with a parameter `activation` without a default value is called with the arm's activation. Any other
     callable builds an ordinary network: it is called with `model.options` and with those of `num_classes` and
-    `in_channels` that are among its parameters and not in the options.
+    `in_channels` that are among its parameters and not in the options. Either gets `upscale` (size of the targets in
+    sizes of the images) and `dimensions` (spatial axes) if it requires parameters of these names.
 
     Raises:
         SpecError: There is no such model or option, or a required argument of the callable is missing.
@@ -86,6 +91,7 @@ def _of_callable(spec: ModelSpec, build: Builder) -> Recipe:
     if "activation" in parameters and parameters["activation"].default is inspect.Parameter.empty:
         return _with_activation(build, spec.options)
     takes = tuple(n for n in ("num_classes", "in_channels") if n in parameters and n not in spec.options)
+    takes += _required_shapes(build, spec.options)
     try:
         signature.bind(**dict.fromkeys(takes), **spec.options)
     except TypeError as error:
@@ -97,7 +103,14 @@ def _of_callable(spec: ModelSpec, build: Builder) -> Recipe:
 
 
 def _with_activation(build: Builder, options: dict[str, Any]) -> Recipe:
-    def positional(activation: Activation, num_classes: int, in_channels: int) -> Any:
-        return build(activation, num_classes, in_channels, **options)
+    def positional(activation: Activation, num_classes: int, in_channels: int, **shapes: int) -> Any:
+        return build(activation, num_classes, in_channels, **shapes, **options)
 
-    return Recipe(positional, ("activation", "num_classes", "in_channels"))
+    return Recipe(positional, ("activation", "num_classes", "in_channels", *_required_shapes(build, options)))
+
+
+def _required_shapes(build: Builder, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return which of the arguments about shapes a builder requires and the options do not give."""
+    parameters = inspect.signature(build).parameters
+    required = (name for name in _SHAPES if name in parameters and name not in options)
+    return tuple(name for name in required if parameters[name].default is inspect.Parameter.empty)

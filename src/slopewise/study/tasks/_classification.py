@@ -139,7 +139,7 @@ def _probabilities(output: Tensor, target: Tensor) -> tuple[Tensor, ...]:
 
 
 def _balanced(classes: int) -> Score:
-    metric = torchmetrics().classification.MulticlassStatScores(classes, average=None, validate_args=False)
+    metric = torchmetrics("classification").MulticlassStatScores(classes, average=None, validate_args=False)
 
     def read(counts: Tensor) -> Tensor:  # (K, 5): true and false positives, true and false negatives, images
         present = counts[:, 4] > 0
@@ -149,7 +149,7 @@ def _balanced(classes: int) -> Score:
 
 
 def _macro_f1(classes: int) -> Score:
-    metric = torchmetrics().classification.MulticlassStatScores(classes, average=None, validate_args=False)
+    metric = torchmetrics("classification").MulticlassStatScores(classes, average=None, validate_args=False)
 
     def read(counts: Tensor) -> Tensor:
         hits, false, _, missed, _ = counts.double().unbind(dim=1)
@@ -160,12 +160,12 @@ def _macro_f1(classes: int) -> Score:
 
 
 def _auroc(classes: int) -> Score:
-    metric = torchmetrics().classification.MulticlassAUROC(classes, average=None, thresholds=None, validate_args=False)
+    metric = torchmetrics("classification").MulticlassAUROC(classes, average=None, thresholds=None, validate_args=False)
     return _Present(metric, _probabilities)
 
 
 def _top5(classes: int) -> Score:
-    statistics = torchmetrics().classification.MulticlassStatScores
+    statistics = torchmetrics("classification").MulticlassStatScores
     metric = statistics(classes, top_k=_TOP, average="micro", validate_args=False)
     return Metered(metric, _logits, lambda counts: counts[0].double() / counts[4])
 
@@ -174,7 +174,7 @@ class _Present(Metered):
     """Mean over the classes that have images and are not the only one; torchmetrics would count 0 for the others."""
 
     def compute(self) -> Tensor:
-        target = torchmetrics().utilities.data.dim_zero_cat(self._metric.target)
+        target = self.every("target")
         images = torch.bincount(target, minlength=self._metric.num_classes)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # names the classes that are left out here

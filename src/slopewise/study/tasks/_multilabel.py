@@ -72,7 +72,7 @@ class _OverLabels(Metered):
     """Mean over the labels that the part has images with, and without; torchmetrics would count 0 for the others."""
 
     def compute(self) -> Tensor:
-        target = torchmetrics().utilities.data.dim_zero_cat(self._metric.target)
+        target = self.every("target")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # names the labels that are left out here
             scores = super().compute()
@@ -80,19 +80,19 @@ class _OverLabels(Metered):
 
 
 def _auroc(labels: int) -> Score:
-    metric = torchmetrics().classification.MultilabelAUROC(labels, average=None, thresholds=None, validate_args=False)
+    metric = torchmetrics("classification").MultilabelAUROC(labels, average=None, thresholds=None, validate_args=False)
     return _OverLabels(metric, _probabilities)
 
 
 def _average_precision(labels: int) -> Score:
-    metric = torchmetrics().classification.MultilabelAveragePrecision(
+    metric = torchmetrics("classification").MultilabelAveragePrecision(
         labels, average=None, thresholds=None, validate_args=False
     )
     return _OverLabels(metric, _probabilities)
 
 
 def _macro_f1(labels: int) -> Score:
-    metric = torchmetrics().classification.MultilabelStatScores(labels, average=None, validate_args=False)
+    metric = torchmetrics("classification").MultilabelStatScores(labels, average=None, validate_args=False)
 
     def read(counts: Tensor) -> Tensor:  # (K, 5): true and false positives, true and false negatives, images
         hits, false, _, missed, _ = counts.double().unbind(dim=1)

@@ -127,19 +127,19 @@ def _as_they_are(output: Tensor, target: Tensor) -> tuple[Tensor, ...]:
 
 
 def _r2(values: int) -> Score:  # noqa: ARG001 - as other scores
-    metric = torchmetrics().regression.R2Score(adjusted=0, multioutput="raw_values")
+    metric = torchmetrics("regression").R2Score(adjusted=0, multioutput="raw_values")
     metric.set_dtype(torch.float64)
     return Metered(metric, _as_they_are, lambda scores: scores.mean())
 
 
 def _mae(values: int) -> Score:  # noqa: ARG001
-    metric = torchmetrics().regression.MeanAbsoluteError()
+    metric = torchmetrics("regression").MeanAbsoluteError()
     metric.set_dtype(torch.float64)
     return Metered(metric, _as_they_are)
 
 
 def _rmse(values: int) -> Score:  # noqa: ARG001
-    metric = torchmetrics().regression.MeanSquaredError(squared=False)
+    metric = torchmetrics("regression").MeanSquaredError(squared=False)
     metric.set_dtype(torch.float64)
     return Metered(metric, _as_they_are)
 

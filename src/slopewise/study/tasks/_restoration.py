@@ -94,14 +94,14 @@ def _clipped(output: Tensor, target: Tensor) -> tuple[Tensor, ...]:
 
 def _psnr_of_images(output: Tensor, target: Tensor) -> Tensor:
     """Return 10 log10(1 / mean squared error) of each image, at most 100 dB, (N,)."""
-    psnr = torchmetrics().functional.image.peak_signal_noise_ratio
+    psnr = torchmetrics("functional.image").peak_signal_noise_ratio
     axes = tuple(range(1, output.ndim))
     values = psnr(*_clipped(output, target), data_range=_RANGE, reduction="none", dim=axes)
     return values.clamp(max=_MOST)  # type: ignore[no-any-return]
 
 
 def _ssim(classes: int) -> Score:  # noqa: ARG001 - as other scores
-    metric = torchmetrics().image.StructuralSimilarityIndexMeasure(
+    metric = torchmetrics("image").StructuralSimilarityIndexMeasure(
         gaussian_kernel=True,
         sigma=1.5,
         kernel_size=_WINDOW,

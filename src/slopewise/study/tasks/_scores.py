@@ -54,10 +54,15 @@ class Metered(Score):
     def pool(self) -> None:
         self._metric.sync()
 
+    def every(self, state: str) -> Tensor:
+        """Return a state that holds all inputs, (N, ...)."""
+        values = getattr(self._metric, state)  # a list of batches, and a tensor once ranks are pooled
+        return values if isinstance(values, Tensor) else torch.cat(values)
+
 
 def image_mean(per_image: Callable[[Tensor, Tensor], Tensor]) -> Score:
     """Return the mean over all images of a function (output, target) -> (N,)."""
-    metric = torchmetrics().aggregation.MeanMetric(nan_strategy="disable")  # by default it would drop NaN
+    metric = torchmetrics("aggregation").MeanMetric(nan_strategy="disable")  # by default it would drop NaN
     metric.set_dtype(torch.float64)
     return Metered(metric, lambda output, target: (per_image(output, target).double(),))
 

@@ -127,7 +127,7 @@ class Segmentation(Kind):
 
 
 def _dice_score(classes: int, background: bool) -> Score:
-    metric = torchmetrics().segmentation.DiceScore(
+    metric = torchmetrics("segmentation").DiceScore(
         num_classes=classes,
         include_background=background,
         average="macro",
@@ -143,7 +143,7 @@ def _dice_score(classes: int, background: bool) -> Score:
 
 
 def _jaccard(classes: int, average: str | None) -> Score:
-    metric = torchmetrics().classification.MulticlassConfusionMatrix(classes, normalize=None, validate_args=False)
+    metric = torchmetrics("classification").MulticlassConfusionMatrix(classes, normalize=None, validate_args=False)
 
     def prepare(output: Tensor, target: Tensor) -> tuple[Tensor, ...]:
         counted = _counted(output, target)

@@ -13,27 +13,30 @@ from typing import Any
 
 from slopewise.errors import SpecError
 
-_PARTS = ("classification", "image", "regression", "segmentation")  # the package does not import all of them itself
+_PARTS = ("aggregation", "classification", "image", "functional.image", "regression", "segmentation")
 
 
 @cache
-def torchmetrics() -> Any:
-    """Return the package with the parts of it that scores come from.
+def torchmetrics(part: str = "") -> Any:
+    """Return the package, or one of its parts that scores come from.
+
+    Args:
+        part: Name in `_PARTS`. Attributes of the package will not do: it does not import all of them itself, and where
+            its import has failed before, which Lightning ignores, the attributes of those that it imported are lost.
 
     Raises:
         SpecError: It is not installed.
 
     Example:
-        >>> torchmetrics().image.PeakSignalNoiseRatio.__name__
-        'PeakSignalNoiseRatio'
+        >>> torchmetrics("segmentation").DiceScore.__name__
+        'DiceScore'
     """
     if find_spec("torchmetrics") is None:
         raise SpecError("the task's metrics need torchmetrics: pip install torchmetrics")
     with _without_broken_torchvision():
-        package = importlib.import_module("torchmetrics")
-        for part in _PARTS:
-            importlib.import_module(f"torchmetrics.{part}")
-    return package
+        for name in _PARTS:
+            importlib.import_module(f"torchmetrics.{name}")
+    return sys.modules[f"torchmetrics.{part}" if part else "torchmetrics"]
 
 
 @contextmanager
