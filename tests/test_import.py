@@ -89,8 +89,8 @@ def test_public_names_resolve() -> None:
     assert run("import slopewise; print(*[getattr(slopewise, n).__name__ for n in slopewise.__all__])").split() == [
         "BatchNormPReLU1d", "BatchNormPReLU2d", "BatchNormPReLU3d", "ConvBNPReLU", "Conversion", "ConversionWarning",
         "Folding", "Monitor", "PReLU", "Results", "SlopeSchedule", "Study", "convert", "export_model", "fold",
-        "slopewise.nn.functional", "slopewise.init", "load_spec", "load_study", "slopewise.nn", "slopewise.ops",
-        "param_groups", "quantize_onnx", "set_shared_gradient", "watch",
+        "slopewise.nn.functional", "slopewise.init", "judge", "load_spec", "load_study", "slopewise.nn",
+        "slopewise.ops", "param_groups", "quantize_onnx", "set_shared_gradient", "watch",
     ]  # fmt: skip
 
 

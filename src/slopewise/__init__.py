@@ -1,6 +1,6 @@
 """slopewise: what a learned negative slope (PReLU) does to the training of a CNN, and whether it is worth it.
 
-The layers and conversion need torch alone. `Study`, `load_spec`, `load_study` and `Results` need
+The layers and conversion need torch alone. `Study`, `load_spec`, `load_study`, `judge` and `Results` need
 `pip install slopewise[study]`, `export_model` and `quantize_onnx` need `slopewise[export]`. Every name is imported when
 it is first used, so that commands that need no tensors do not wait for torch.
 """
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from slopewise.study import Study as Study
     from slopewise.study import load_spec as load_spec
     from slopewise.study import load_study as load_study
+    from slopewise.tables import judge as judge
 
 __all__ = [
     "BatchNormPReLU1d",
@@ -61,6 +62,7 @@ __all__ = [
     "fold",
     "functional",
     "init",
+    "judge",
     "load_spec",
     "load_study",
     "nn",
@@ -81,9 +83,10 @@ __getattr__ = importer(
         "optim": ("SlopeSchedule", "param_groups", "set_shared_gradient"),
         "results": ("Results",),
         "study": ("Study", "load_spec", "load_study"),
+        "tables": ("judge",),
     },
     modules=("init", "monitor", "nn", "ops", "optim"),
-    extras={"export": "export", "results": "study", "study": "study"},
+    extras={"export": "export", "results": "study", "study": "study", "tables": "study"},
 )
 
 

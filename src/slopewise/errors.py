@@ -47,6 +47,10 @@ class DataError(ArgumentError):
     """The images or labels cannot be used."""
 
 
+class TableError(ArgumentError):
+    """A table of results cannot be judged: a column is missing, a cell is no number, an arm has one run only."""
+
+
 class ModelError(ArgumentError):
     """The model or an activation cannot be built, or does not meet the requirements of a study."""
 

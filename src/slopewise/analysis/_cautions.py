@@ -41,7 +41,7 @@ def untrained_arms(study: StudyRecord, trials: Mapping[str, Mapping[int, TrialRe
         mean, guessed = (
             f"{metric.scale * score:.3g} {metric.value_unit}" for score in (statistics.fmean(known), guess)
         )
-        cautions[arm] = Caution("untrained", f"{brief} (mean test {metric.title} {mean}, guessing {guessed})", brief)
+        cautions[arm] = Caution("untrained", f"{brief} (mean {study.titled(metric)} {mean}, guessing {guessed})", brief)
     return cautions
 
 
@@ -119,7 +119,7 @@ def contrast_cautions(
         text = f"{diverged}, which say nothing of the difference: {left}"
         cautions.append(Caution("lost-pairs", text, text))
     if sample.sd == 0.0:
-        if trials and all(_training(one) == _training(other) for one, other in trials):
+        if trials and all(_training(one) and _training(one) == _training(other) for one, other in trials):
             text = (
                 f"{arm} and {control} trained identically, to the last bit, in all {design.arm} seeds: they are one "
                 "function, or the activation is never applied"
@@ -191,5 +191,9 @@ def worth_of_an_image(study: StudyRecord) -> float:
 
 
 def _training(trial: TrialRecord) -> tuple[object, ...]:
-    """Return figures of a training run that two networks have in common only if they computed the same."""
-    return trial.diverged_step, tuple(row for row in trial.scores if row.metric == "loss")
+    """Return figures of a training run that two networks have in common only if they computed the same.
+
+    Losses are such figures. Accuracies are not, and a trial without losses has none.
+    """
+    losses = tuple(row for row in trial.scores if row.metric.endswith("loss"))
+    return (trial.diverged_step, losses) if losses else ()

@@ -46,7 +46,7 @@ def primary_metric(study: StudyRecord) -> Metric:
         >>> primary_metric(synthetic_study()).key
         'test_accuracy'
     """
-    return _test_score(study.primary)
+    return _final_score(study, study.primary)
 
 
 def metrics_of(study: StudyRecord) -> dict[str, Metric]:
@@ -80,6 +80,10 @@ def is_loss(metric: MetricRecord) -> bool:
 
 
 def _exploratory(study: StudyRecord) -> Iterator[Metric]:
+    finals = [_final_score(study, metric) for metric in study.metrics[1:] if not (study.tested and is_loss(metric))]
+    if not study.tested:  # a table knows nothing of training but its columns
+        yield from finals
+        return
     primary = study.primary
     yield Metric(
         "steps_to_target", "steps to target", "steps", "lower", 0, _steps_to_target(primary), lambda trial: trial.steps
@@ -97,13 +101,13 @@ def _exploratory(study: StudyRecord) -> Iterator[Metric]:
     )
     yield Metric("seconds_per_step", "time per step", "ms", "lower", 2, _milliseconds_per_step, same_environment=True)
     yield Metric("zero_gradient", "zero-gradient units", "points", "lower", 1, _zero_gradient)
-    yield from (_test_score(metric) for metric in study.metrics[1:] if not is_loss(metric))
+    yield from finals
 
 
-def _test_score(metric: MetricRecord) -> Metric:
+def _final_score(study: StudyRecord, metric: MetricRecord) -> Metric:
     return Metric(
-        f"test_{metric.name}",
-        f"test {metric.title}",
+        f"test_{metric.name}" if study.tested else metric.name,
+        study.titled(metric),
         metric.unit,
         metric.better,
         metric.digits,

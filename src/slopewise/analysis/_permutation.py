@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 EXACT_LIMIT = 40  # runs of both arms together; 2**20 sums in each half below
 _DRAWS = 99_999
+_NUMBERS = 4_000_000  # that are drawn at a time
 _Test = Callable[[NDArray[np.float64], int, float], float]  # (deviations, size of the arm, bound of |sum|) -> p
 _TIE = 1e-9  # relative to the sum of |deviations|: far above rounding, far below one test image
 _ROUNDING = 16 * float(np.finfo(np.float64).eps)  # relative to the sum of |values|, for values with a large mean
@@ -98,8 +99,9 @@ def _by_size(items: int) -> list[NDArray[np.intp]]:
 def _sampled(deviations: NDArray[np.float64], size: int, bound: float) -> float:
     rng = np.random.default_rng(0)
     extreme, runs = 0, len(deviations)
-    for start in range(0, _DRAWS, 10_000):
-        keys = rng.random((min(10_000, _DRAWS - start), runs), dtype=np.float32)
+    at_once = max(100, min(10_000, _NUMBERS // runs))
+    for start in range(0, _DRAWS, at_once):
+        keys = rng.random((min(at_once, _DRAWS - start), runs), dtype=np.float32)
         chosen = np.argpartition(keys, size - 1, axis=1)[:, :size]
         extreme += int(np.count_nonzero(np.abs(deviations[chosen].sum(axis=1)) >= bound))
     return (extreme + 1) / (_DRAWS + 1)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,6 +14,9 @@ from rich.console import Console
 from slopewise.errors import SlopewiseError
 from slopewise.support import printable
 from slopewise.support.terminal import words
+
+if TYPE_CHECKING:
+    from slopewise.results import Results
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,6 +42,16 @@ def writing(target: Path) -> Iterator[None]:
 def print_json(value: Any) -> None:
     """Print results to stdout as JSON, with everything escaped that is not printable ASCII."""
     typer.echo(json.dumps(value, indent=2, allow_nan=False).replace("\x7f", "\\u007f"))
+
+
+def print_results(results: Results, *, as_json: bool) -> None:
+    """Print the results of a study or of a table to stdout, as text or as JSON."""
+    if as_json:
+        print_json(results.to_json())
+        return
+    from slopewise.report import print_summary
+
+    print_summary(results.record, Console())
 
 
 def echo(line: object) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from slopewise.cli._app import Folder, Json, app, echo, print_json, say, writing
+from slopewise.cli._app import Folder, Json, app, echo, print_json, print_results, say, writing
 from slopewise.cli._metrics import stated_metrics
 from slopewise.errors import SpecError, StoreError, nearest
 from slopewise.support import shortened
@@ -278,7 +278,7 @@ def _open(folder: Path) -> Results:
 
 def _show(results: Results, page: Path, *, as_json: bool) -> None:
     """Print the results, then write the page: if that fails, the results are on the terminal."""
-    _print_results(results, as_json=as_json)
+    print_results(results, as_json=as_json)
     with writing(page):
         results.report(page)
     say(f"report: {page}")
@@ -293,12 +293,3 @@ def _print_plan(study: Study, missing: tuple[Any, ...], *, as_json: bool) -> Non
     for trial in study.plan():
         echo(f"{'run ' if trial in todo else 'done'}  {trial.arm}  seed {trial.seed}")
     echo(f"{len(missing)} of {len(study.plan())} trials to run")
-
-
-def _print_results(results: Results, *, as_json: bool) -> None:
-    if as_json:
-        print_json(results.to_json())
-    else:
-        from slopewise.report import print_summary
-
-        print_summary(results.record, Console())

@@ -29,6 +29,7 @@ class StudyRecord:
         damaged: Names of stored items that are damaged; trials among them are absent from `trials`, too.
         paired: True if the trials of a seed started alike in all arms, so that they are compared pair by pair; False
             if seeds only number the runs of each arm.
+        tested: True if final scores are of a test part; False if they are what a table says they are.
     """
 
     arms: tuple[str, ...]
@@ -43,11 +44,26 @@ class StudyRecord:
     damaged: tuple[str, ...] = ()
     margin_chosen: bool | None = None
     paired: bool = True
+    tested: bool = True
 
     @property
     def primary(self) -> MetricRecord:
         """Metric that the study's verdicts are about."""
         return self.metrics[0]
+
+    @property
+    def planned(self) -> int:
+        """Number of trials in all; of runs that seeds only number, those that there are."""
+        return len(self.arms) * len(self.seeds) if self.paired else len(self.trials)
+
+    def titled(self, metric: MetricRecord) -> str:
+        """Return the title of a metric's final scores in print: "test accuracy", or the title alone of a table's."""
+        return f"test {metric.title}" if self.tested else metric.title
+
+    def seed_name(self, seed: int) -> str:
+        """Return a seed in print: the number, or the text that a table has in its place."""
+        names = self.data.get("seed_names")
+        return str(names[seed]) if names else str(seed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,8 +62,8 @@ class TrialRecord:
 
     @property
     def diverged(self) -> bool:
-        """True if training ended early on a non-finite loss."""
-        return self.diverged_step is not None
+        """True if training ended early on a non-finite loss; of a table's run, if it has no finite score."""
+        return self.diverged_step is not None or self.diverged_cause is not None
 
     def score(self, part: Part, metric: str, epoch: int | None = None) -> float | None:
         """Return a score; None if the trial has none.

@@ -1,22 +1,28 @@
-"""Records of a study as files for other tools: JSON, CSV, Parquet."""
+"""Records of a study as files for other tools: JSON, CSV, Parquet.
+
+CSV and Parquet have a table of `results` beside those of the records: a row for each trial, which `slopewise judge` and
+every tool for tables can read.
+"""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from slopewise.errors import SlopewiseError
-from slopewise.records import TRIAL_PARTS, StudyRecord, TrialRecord
+from slopewise.records import TRIAL_PARTS, Part, StudyRecord, TrialRecord
 
 
 def tables(study: StudyRecord) -> dict[str, tuple[list[str], list[tuple[Any, ...]]]]:
-    """Return the columns and rows of `trials` and of each of `TRIAL_PARTS`, whose rows name arm and seed."""
+    """Return the columns and rows of `results`, `trials`, and each of `TRIAL_PARTS`, whose rows name arm and seed."""
     own = [f.name for f in dataclasses.fields(TrialRecord) if f.name not in TRIAL_PARTS]
-    result = {"trials": (own, [tuple(getattr(trial, name) for name in own) for trial in study.trials])}
+    result = {"results": _results(study)}
+    result |= {"trials": (own, [tuple(getattr(trial, name) for name in own) for trial in study.trials])}
     for part, record in TRIAL_PARTS.items():
         names = [f.name for f in dataclasses.fields(record)]
         rows = [
@@ -26,6 +32,29 @@ def tables(study: StudyRecord) -> dict[str, tuple[list[str], list[tuple[Any, ...
         ]
         result[part] = (["arm", "seed", *names], rows)
     return result
+
+
+def _results(study: StudyRecord) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Return a row for each trial that finished: arm, seed, time of a step, and the final scores of each part.
+
+    Scores are in the metrics' own units, before `scale`. Those of a diverged trial are NaN. A trial that failed, or
+    that has no finite primary score although it did not diverge, tells nothing of its arm and has no row.
+
+    Example:
+        >>> from slopewise.testing import synthetic_study
+        >>> columns, rows = _results(synthetic_study(("relu", "elu"), seeds=2, diverged={"elu": 1}, failed={"relu": 1}))
+        >>> columns[:4], [row[:2] for row in rows]
+        (['arm', 'seed', 'test_accuracy', 'test_loss'], [('relu', 0), ('elu', 0), ('elu', 1)])
+    """
+    parts: tuple[Part, ...] = ("test", "validation", "train")
+    scores = [(part, metric.name) for part in parts for metric in study.metrics]
+    rows = []
+    for trial in study.trials:
+        primary = trial.score("test", study.primary.name)
+        if trial.diverged or (primary is not None and math.isfinite(primary)):
+            values = [math.nan if trial.diverged else trial.score(part, name) for part, name in scores]
+            rows.append((trial.arm, trial.seed, *values, trial.seconds_per_step))
+    return ["arm", "seed", *(f"{part}_{name}" for part, name in scores), "seconds_per_step"], rows
 
 
 def export_json(study: StudyRecord, path: Path) -> list[Path]:

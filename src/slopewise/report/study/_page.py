@@ -13,7 +13,7 @@ from slopewise.report.study._verdicts import VERDICT_SYMBOLS
 from slopewise.report.study.charts import StudyCharts
 from slopewise.report.study.info._protocol import protocol
 from slopewise.report.study.info._slopes import slope_table
-from slopewise.report.study.info._study import StudyInfo, pairs_words, study_info
+from slopewise.report.study.info._study import StudyInfo, missing_words, pairs_words, study_info
 
 STUDY_TEMPLATES = "slopewise.report.study"  # package of the templates
 
@@ -35,7 +35,23 @@ def study_context(info: StudyInfo, *, live: bool = False) -> dict[str, Any]:
         "verdict_words": verdict_words,
         "symbols": VERDICT_SYMBOLS,
         "pairs_words": pairs_words,
+        "missing_words": missing_words,
+        "design": _design(info),
+        "column": _column(info.study),
+        "seed_names": lambda trials: [info.study.seed_name(trial.seed) for trial in trials],
     }
+
+
+def _design(info: StudyInfo) -> str:
+    """Return "pairs", "runs" or "both": how the arms are compared with the control."""
+    paired = {contrast.paired for contrast in info.analysis.primary} or {info.study.paired}
+    return "both" if len(paired) > 1 else "pairs" if paired.pop() else "runs"
+
+
+def _column(study: StudyRecord) -> str:
+    """Return the title of the primary metric as a heading; the name of a table's column stays as it is."""
+    title = study.titled(study.primary)
+    return title[0].upper() + title[1:] if study.tested else title
 
 
 def write_html(study: StudyRecord, path: str | os.PathLike[str]) -> Path:

@@ -16,7 +16,7 @@ from rich.text import Text
 from slopewise.analysis import Contrast, sentence, verdict_words
 from slopewise.drawing import count, interval, listing, number, plain, signed, spread
 from slopewise.records import StudyRecord
-from slopewise.report.study.info._study import StudyInfo, pairs_words, study_info
+from slopewise.report.study.info._study import StudyInfo, missing_words, pairs_words, study_info
 from slopewise.support.terminal import words
 
 _WIDE = 104  # columns from which on a row needs one line only
@@ -69,10 +69,11 @@ def _notes(info: StudyInfo) -> list[str]:
     analysis, ended = info.analysis, len(info.study.trials)
     notes = [info.damage] if info.damage else []
     if ended < info.planned:
-        notes.append(f"Not complete: {ended} of {info.planned} trials have ended.")
+        lacking = f" Missing: {missing_words(info.missing)}." if ended else ""
+        notes.append(f"Not complete: {ended} of {info.planned} trials have ended.{lacking}")
     if diverged := [f"{a.arm} in {a.diverged} of {count(a.finished, 'seed')}" for a in analysis.arms if a.diverged]:
         notes.append(f"Training diverged: {listing(diverged)}.")
-    if failed := [f"{trial.arm} seed {trial.seed}" for trial in info.failed]:
+    if failed := [f"{trial.arm} seed {info.study.seed_name(trial.seed)}" for trial in info.failed]:
         notes.append(f"Failed, without a result: {listing(failed)}.")
     notes += [f"Caution: {caution.text}." for caution in analysis.cautions]
     if analysis.pairing.broken:
@@ -96,19 +97,24 @@ def _table(info: StudyInfo, join: str) -> Table:
     for name in (f"{metric.title}, {metric.value_unit}", "difference, [95 %]"):
         table.add_column(name.replace(", ", join), justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for name in ("diverged", f"step{join}time", f"final{join}slopes"):
-        table.add_column(name, justify="right", no_wrap=True)
+    last = {"trouble": "diverged", "time": f"step{join}time", "slopes": f"final{join}slopes"}
+    shown = [section for section in last if section in info.sections]
+    for section in shown:
+        table.add_column(last[section], justify="right", no_wrap=True)
     for row in info.rows:
         arm, contrast, converged = row.arm, row.contrast, row.converged
         medians = [layer.median for layer in arm.slopes]
+        cells = {
+            "trouble": f"{arm.diverged} of {arm.finished}",
+            "time": "" if arm.cost_ratio is None else f"{arm.cost_ratio:.2f}×",
+            "slopes": plain(f"{number(min(medians), 2)}{join}to {number(max(medians), 2)}") if medians else "",
+        }
         table.add_row(
             words(arm.arm),
             plain(spread(arm.score_mean, arm.score_sd, metric.digits).replace(" ±", f"{join}±")),
             _difference(contrast, join) if contrast else "",
             _verdict(contrast, join) if contrast else "control",
-            f"{arm.diverged} of {arm.finished}",
-            "" if arm.cost_ratio is None else f"{arm.cost_ratio:.2f}×",
-            plain(f"{number(min(medians), 2)}{join}to {number(max(medians), 2)}") if medians else "",
+            *(cells[section] for section in shown),
         )
         if converged:
             table.add_row(
@@ -116,7 +122,7 @@ def _table(info: StudyInfo, join: str) -> Table:
                 plain(number(arm.converged_score_mean, metric.digits)),
                 _difference(converged, join),
                 _verdict(converged, join) if converged.seeds else "",
-                pairs_words(converged),
+                *((pairs_words(converged),) if "trouble" in shown else ()),
                 style="dim",
             )
     return table

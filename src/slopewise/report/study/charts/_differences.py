@@ -16,7 +16,7 @@ from slopewise.drawing import (
     signed,
     spread_dots,
 )
-from slopewise.records import MetricRecord
+from slopewise.records import StudyRecord
 from slopewise.report.study._verdicts import VERDICT_SYMBOLS
 from slopewise.report.study.info._differences import DifferenceInfo, Lane, Seed, difference_info
 from slopewise.report.study.info._study import StudyInfo
@@ -51,7 +51,7 @@ def difference_chart(info: StudyInfo) -> Chart | None:
     for position, lane in enumerate(lanes):
         colour = styles[lane.arm].colour
         _ground(figure, position, differences.margin)
-        _dots(figure, position, lane, differences, colour, metric)
+        _dots(figure, position, lane, differences, colour, study)
         values, trained = ("all seeds", "converged pairs") if differences.paired else ("all runs", "converged runs")
         if lane.contrast:
             _mean(figure, position + 0.76, lane.contrast, differences, colour, values)
@@ -60,12 +60,12 @@ def difference_chart(info: StudyInfo) -> Chart | None:
     each = "seed" if differences.paired else "run"
     return Chart(
         "differences",
-        f"Difference in test {metric.title} from {study.control}, {each} by {each}",
+        f"Difference in {study.titled(metric)} from {study.control}, {each} by {each}",
         f"Dot chart, one lane per arm: the difference of every {each} from the control, in {unit}, with the mean and "
         "its 95 % interval.",
         figure,
         (each, *(lane.arm for lane in lanes)),
-        tuple((str(seed), *(_cell(seed, lane, info) for lane in lanes)) for seed in study.seeds),
+        tuple((study.seed_name(seed), *(_cell(seed, lane, info) for lane in lanes)) for seed in study.seeds),
     )
 
 
@@ -114,7 +114,7 @@ def _axis(differences: DifferenceInfo, difference: float) -> str:
 
 
 def _dots(
-    figure: go.Figure, position: int, lane: Lane, differences: DifferenceInfo, colour: str, metric: MetricRecord
+    figure: go.Figure, position: int, lane: Lane, differences: DifferenceInfo, colour: str, study: StudyRecord
 ) -> None:
     """Draw every seed, to scale or in a box at the edge that gives the number of seeds in it."""
     by_axis: dict[str, list[Seed]] = {"x": [], "x2": [], "x3": []}
@@ -147,20 +147,21 @@ def _dots(
                     "width": [2 if seed.diverged else 1 for seed in seeds],
                 },
             },
-            hovertext=[_hover(seed, metric) for seed in seeds],
+            hovertext=[_hover(seed, study) for seed in seeds],
             hoverinfo="text",
         )
 
 
-def _hover(seed: Seed, metric: MetricRecord) -> str:
+def _hover(seed: Seed, study: StudyRecord) -> str:
+    metric, name = study.primary, chart_text(study.seed_name(seed.seed))
     digits, unit = metric.digits, metric.value_unit
     diverged = "<br>diverged: counts as chance" if seed.diverged else ""
     difference = f"{signed(seed.difference, digits)} {metric.unit}"
     if seed.control_value is None:
         value = f"{number(seed.arm_value, digits)} {unit}"
-        return f"run {seed.seed}: {value}<br>{difference} from the control’s mean{diverged}"
+        return f"run {name}: {value}<br>{difference} from the control’s mean{diverged}"
     return (
-        f"seed {seed.seed}: {difference}<br>"
+        f"seed {name}: {difference}<br>"
         f"arm {number(seed.arm_value, digits)} {unit}, control {number(seed.control_value, digits)} {unit}{diverged}"
     )
 

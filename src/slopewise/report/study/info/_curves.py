@@ -40,7 +40,7 @@ class CurveInfo:
 
 
 def curve_info(study: StudyRecord, key: str) -> CurveInfo | None:
-    """Return one figure over training; None while no arm has a value.
+    """Return one figure over training; None while no arm has a value, or if the study has no such metric.
 
     Args:
         study: Records so far.
@@ -52,7 +52,10 @@ def curve_info(study: StudyRecord, key: str) -> CurveInfo | None:
         >>> info.title, info.curves["elu"].epochs
         ('Validation accuracy, %: the second half', (2, 3, 4))
     """
-    value, kind = _kinds(study)[key]
+    kinds = _kinds(study)
+    if key not in kinds:
+        return None
+    value, kind = kinds[key]
     known = {arm: curve for arm, curve in curves(study, value).items() if curve.epochs}
     if not known:
         return None

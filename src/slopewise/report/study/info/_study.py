@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from slopewise.analysis import Analysis, ArmSummary, Contrast, analyse
-from slopewise.drawing import count
+from slopewise.drawing import count, listing
 from slopewise.records import StudyRecord, TrialRecord
 from slopewise.report.study.info._alarms import AlarmRow, alarm_notes, alarm_rows
 from slopewise.report.study.info._damage import damage_note
 from slopewise.report.study.info._operators import operator_notes
+from slopewise.report.study.info._sections import sections
+
+_NAMED = 6  # missing seeds of an arm that are named; more are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class StudyInfo:
         analysis: Analysis of the records.
         title: Name of the study, or a general one.
         planned: Number of trials in all.
+        missing: Seeds in which an arm lacks a trial, in print, by arm; arms that lack none are left out.
+        sections: Titles of the sections that the records allow, by id.
         finished, diverged, failed: Trials by how they ended; a diverged trial is a finished one.
         rows: Rows of the summary table, one for each arm.
         damage: Sentence about damaged trials; empty if none are.
@@ -48,6 +54,8 @@ class StudyInfo:
     analysis: Analysis
     title: str
     planned: int
+    missing: dict[str, tuple[str, ...]]
+    sections: dict[str, str]
     finished: tuple[TrialRecord, ...]
     diverged: tuple[TrialRecord, ...]
     failed: tuple[TrialRecord, ...]
@@ -72,7 +80,9 @@ def study_info(study: StudyRecord) -> StudyInfo:
         study=study,
         analysis=analysis,
         title=str(study.spec.get("name") or "Activation study"),
-        planned=len(study.arms) * len(study.seeds),
+        planned=study.planned,
+        missing=_missing(study),
+        sections=sections(study, analysis),
         finished=tuple(trial for trial in study.trials if trial.status == "finished"),
         diverged=tuple(trial for trial in study.trials if trial.diverged),
         failed=tuple(trial for trial in study.trials if trial.status == "failed"),
@@ -81,6 +91,27 @@ def study_info(study: StudyRecord) -> StudyInfo:
         operators=tuple(operator_notes(analysis)),
         alarms=tuple(alarm_rows(analysis.alarms)),
         alarm_notes=tuple(alarm_notes(analysis.alarms, {arm.arm: arm.finished for arm in analysis.arms})),
+    )
+
+
+def _missing(study: StudyRecord) -> dict[str, tuple[str, ...]]:
+    """Return the seeds in which arms lack a trial; runs that seeds only number lack none."""
+    there = {(trial.arm, trial.seed) for trial in study.trials}
+    lacking = {
+        arm: tuple(study.seed_name(seed) for seed in study.seeds if (arm, seed) not in there)
+        for arm in study.arms
+        if study.paired
+    }
+    return {arm: seeds for arm, seeds in lacking.items() if seeds}
+
+
+def missing_words(missing: Mapping[str, Sequence[str]]) -> str:
+    """Return which trials are missing: "elu seed 9; selu seeds 3 and 9", or the number of many seeds."""
+    return "; ".join(
+        f"{arm} seed{'s' if len(seeds) > 1 else ''} {listing(seeds)}"
+        if len(seeds) <= _NAMED
+        else f"{arm} {count(len(seeds), 'seed')}"
+        for arm, seeds in missing.items()
     )
 
 

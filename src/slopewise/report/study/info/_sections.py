@@ -1,0 +1,51 @@
+"""Sections of a study's page: those whose records the study has."""
+
+from __future__ import annotations
+
+from slopewise.analysis import Analysis
+from slopewise.records import StudyRecord
+
+TITLES = {
+    "answer": "Answer",
+    "seeds": "Seeds",
+    "learning": "Learning",
+    "slopes": "Slopes",
+    "dead": "Dead units",
+    "time": "Cost",
+    "secondary": "Other measures",
+    "gradient": "Gradients",
+    "alarms": "Alarms",
+    "trouble": "Diverged and failed",
+    "protocol": "Protocol",
+    "glossary": "Glossary",
+}
+
+
+def sections(study: StudyRecord, analysis: Analysis) -> dict[str, str]:
+    """Return the sections that a page of these records has, as titles by id, in their order on the page.
+
+    A section appears once a trial has recorded what it shows. So the page of a study that has just begun is short, and
+    that of a table of results has neither learning curves nor slopes.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from slopewise.analysis import analyse
+        >>> from slopewise.testing import synthetic_study
+        >>> study = replace(synthetic_study(seeds=2), trials=())
+        >>> list(sections(study, analyse(study)))
+        ['answer', 'seeds', 'protocol', 'glossary']
+    """
+    trials = study.trials
+    sites = [site for trial in trials for site in trial.sites]
+    epochs = any(trial.epochs for trial in trials)
+    present = {
+        "learning": epochs,
+        "slopes": any(site.slopes for site in sites),
+        "dead": bool(sites),
+        "time": any(trial.seconds_per_step is not None for trial in trials),
+        "secondary": any(contrast.seeds for contrast in analysis.secondary),
+        "gradient": any(trial.gradients for trial in trials),
+        "alarms": bool(analysis.alarms or sites) or any(trial.monitor_seconds is not None for trial in trials),
+        "trouble": epochs or any(trial.diverged or trial.status == "failed" for trial in trials),
+    }
+    return {key: title for key, title in TITLES.items() if present.get(key, True)}

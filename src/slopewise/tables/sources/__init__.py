@@ -1,0 +1,8 @@
+"""Sources of tables, each in a file of its own: CSV, Parquet, JSON Lines, TensorBoard and MLflow folders."""
+
+from slopewise.tables.sources._base import Request as Request
+from slopewise.tables.sources._base import TableSource as TableSource
+from slopewise.tables.sources._base import Take as Take
+from slopewise.tables.sources._named import read_table as read_table
+from slopewise.tables.sources._named import register_table_source as register_table_source
+from slopewise.tables.sources._named import unregister_table_source as unregister_table_source

@@ -1,0 +1,133 @@
+"""Folders of runs, written by the libraries whose formats they are, and sources of other packages."""
+
+import json
+
+import pytest
+
+from slopewise.errors import TableError
+from slopewise.tables import Request, Table, TableSource, register_table_source, unregister_table_source
+
+ARMS = {"relu": 31.0, "prelu": 31.6}
+
+
+@pytest.fixture
+def logs(tmp_path):
+    """Write event files by TensorBoard's own writer, below ARM/seedN/run."""
+    writer = pytest.importorskip("tensorboard.summary.writer.event_file_writer")
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    for arm, score in ARMS.items():
+        for seed in range(6):
+            events = writer.EventFileWriter(str(tmp_path / "logs" / arm / f"seed{seed}"))
+            for step, value in enumerate((score - 2, score + 0.5 + seed / 50, score + seed / 100)):
+                psnr = Summary.Value(tag="val/psnr", simple_value=value)
+                loss = Summary.Value(tag="loss", simple_value=1 / value)
+                events.add_event(Event(step=step, summary=Summary(value=[psnr, loss])))
+            events.close()
+    return tmp_path / "logs"
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """Write runs by MLflow's own client, with the arm as a param and the seed as a tag."""
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    client = mlflow.MlflowClient(tracking_uri=(tmp_path / "mlruns").as_uri())
+    experiment = client.create_experiment("psnr")
+    for arm, score in ARMS.items():
+        for seed in range(6):
+            run = client.create_run(experiment, run_name=f"{arm}-{seed}").info.run_id
+            client.log_param(run, "activation", arm)
+            client.set_tag(run, "seed", str(seed))
+            for step, value in enumerate((score - 2, score + 0.5 + seed / 50, score + seed / 100)):
+                client.log_metric(run, "val/psnr", value, step=step)
+            client.set_terminated(run)
+    deleted = client.create_run(experiment, run_name="relu-0").info.run_id
+    client.log_param(deleted, "activation", "relu")
+    client.delete_run(deleted)
+    return tmp_path / "mlruns"
+
+
+SETTINGS = {"arm": None, "seed": None, "metric": "val/psnr"}
+
+
+def test_tensorboard_runs(logs, judged):
+    (contrast,) = judged(logs, runs="{arm}/seed{seed}", **SETTINGS).contrasts()
+    assert (contrast.arm, contrast.paired, contrast.seeds) == ("prelu", True, tuple(range(6)))
+    assert contrast.control_values == pytest.approx([31 + seed / 100 for seed in range(6)], abs=1e-5)
+    (best,) = judged(logs, runs="{arm}/seed{seed}", take="best", **SETTINGS).contrasts()
+    assert best.control_values == pytest.approx([31.5 + seed / 50 for seed in range(6)], abs=1e-5)
+    (lower,) = judged(
+        logs, runs="{arm}/{run}", take="best", better="lower", **SETTINGS | {"metric": "loss"}
+    ).contrasts()
+    assert lower.paired is False
+    assert lower.control_values[0] == pytest.approx(1 / 31.5, abs=1e-6)
+
+
+def test_tensorboard_runs_that_do_not_fit(logs, judged):
+    for settings, message in (
+        ({"runs": "{arm}/run{seed}"}, "the pattern '{arm}/run{seed}' fits none of the folders with runs: prelu/seed0"),
+        ({"runs": "{model}/{seed}"}, "must name {arm}, and each field once"),
+        (
+            {"runs": "{arm}/seed{seed}", "metric": "val/pnsr"},
+            "no run has a scalar 'val/pnsr'; did you mean 'val/psnr'?",
+        ),
+    ):
+        with pytest.raises(TableError) as error:
+            judged(logs, **(SETTINGS | settings))
+        assert message in str(error.value)
+
+
+def test_mlflow_runs(store, judged):
+    settings = SETTINGS | {"arm": "activation", "seed": "seed"}
+    (contrast,) = judged(store, **settings).contrasts()
+    assert (contrast.arm, contrast.seeds) == ("prelu", tuple(range(6)))
+    assert contrast.control_values == pytest.approx([31 + seed / 100 for seed in range(6)])
+    (best,) = judged(store, take="best", **settings | {"arm": "params.activation", "seed": "tags.seed"}).contrasts()
+    assert best.control_values == pytest.approx([31.5 + seed / 50 for seed in range(6)])
+    (named,) = judged(store, runs="{arm}-{seed}", **SETTINGS).contrasts()
+    assert named.differences == contrast.differences
+    with pytest.raises(TableError, match=r"no run has a metric 'psnr'; did you mean 'val/psnr'\?"):
+        judged(store, **settings | {"metric": "psnr"})
+
+
+def test_an_empty_folder_is_no_table(tmp_path, judged):
+    with pytest.raises(TableError, match="is no table that slopewise reads"):
+        judged(tmp_path)
+
+
+class LogSource(TableSource):
+    """Lines of a training script: "arm=relu seed=0 psnr=31.2"."""
+
+    title = "training log (.log)"
+
+    def matches(self, path):
+        return path.suffix == ".log"
+
+    def read(self, path, request):
+        rows = [dict(cell.split("=") for cell in line.split()) for line in path.read_text().splitlines()]
+        places = tuple(f"line {number + 1}" for number in range(len(rows)))
+        return Table(path.name, tuple(rows[0]), lambda name: [row[name] for row in rows], places)
+
+
+def test_a_second_source(tmp_path, judged):
+    path = tmp_path / "train.log"
+    lines = [f"arm={arm} seed={seed} psnr={score + seed / 100}" for arm, score in ARMS.items() for seed in range(6)]
+    path.write_text("\n".join(lines))
+    register_table_source("log", LogSource())
+    try:
+        (contrast,) = judged(path, arm="arm").contrasts()
+    finally:
+        unregister_table_source("log")
+    assert contrast.verdict == "helps"
+    with pytest.raises(ValueError, match="cannot be registered"):
+        register_table_source("csv", LogSource())
+
+
+def test_the_best_value_ignores_what_is_not_finite():
+    request = Request({"psnr": "higher", "loss": "lower"}, take="best")
+    assert request.pick("psnr", [(0, 1.0), (1, float("inf")), (2, float("nan"))]) == 1.0
+    assert request.pick("loss", [(0, 1.0), (1, 0.5), (2, 2.0)]) == 0.5
+    assert json.dumps(request.pick("loss", [(0, float("nan"))])) == "NaN"
+    assert Request({"psnr": "higher"}).pick("psnr", [(2, 3.0), (10, 4.0), (1, 9.0)]) == 4.0
