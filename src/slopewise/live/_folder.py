@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from slopewise.live._loop import holds_recording
+from slopewise.recording import has_header
 from slopewise.study import FILE
 
 _MOST = 100_000  # files and folders that are looked at
@@ -43,7 +43,7 @@ def find_runs(folder: Path) -> tuple[dict[str, Entry], bool]:
         for file in sorted(files):
             path = Path(root, file)
             study = file == FILE
-            if path.is_symlink() or not (study or (file.endswith(".jsonl") and holds_recording(path))):
+            if path.is_symlink() or not (study or (file.endswith(".jsonl") and has_header(path))):
                 continue
             location = path.parent if study else path
             name = location.relative_to(folder).as_posix()

@@ -11,17 +11,8 @@ from slopewise.live._state import State, Summary, stalled
 from slopewise.live._tail import Tail
 from slopewise.recording import Alarm, End, Header, Recording, Sample, from_line
 
-_BEGINS, _SAMPLE = b'{"format": "slopewise-monitor"', b'{"sample"'
+_SAMPLE = b'{"sample"'
 _MOST = 1 << 20  # bytes that are read at a time
-
-
-def holds_recording(path: Path) -> bool:
-    """Return True if a file begins like a recording."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(_BEGINS)) == _BEGINS
-    except OSError:
-        return False
 
 
 class Loop:

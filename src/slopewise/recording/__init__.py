@@ -1,5 +1,6 @@
 """A watched run as plain data, without torch: samples, alarms about them, and the one reader of recordings."""
 
+from slopewise.recording._file import has_header as has_header
 from slopewise.recording._file import is_recording as is_recording
 from slopewise.recording._file import recording_json as recording_json
 from slopewise.recording._recording import End as End

@@ -20,8 +20,16 @@ def is_recording(path: Path) -> bool:
         >>> is_recording(Path("absent.jsonl")), is_recording(Path("last.ckpt"))
         (True, False)
     """
-    if path.suffix == ".jsonl":
-        return True
+    return path.suffix == ".jsonl" or has_header(path)
+
+
+def has_header(path: Path) -> bool:
+    """Return True if the first line of a file is the header of a recording; False for a file that cannot be read.
+
+    Example:
+        >>> has_header(Path("absent.jsonl"))
+        False
+    """
     try:
         with path.open("rb") as file:
             first = json.loads(file.readline(_FIRST))
