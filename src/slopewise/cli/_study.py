@@ -32,9 +32,14 @@ def run(
     train: Annotated[
         str | None, typer.Option(help="Your own training function, module:function, instead of the study's loop.")
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="classification, multilabel, segmentation, regression, restoration, or module:Class."),
+    ] = None,
     train_size: Annotated[int | None, typer.Option(help="Class-balanced subset of the training images.")] = None,
     model: Annotated[
-        str | None, typer.Option(help="cnn, resnet20, module:callable, or timm:, torchvision:, transformers:NAME.")
+        str | None,
+        typer.Option(help="cnn, resnet20, unet, espcn, module:callable, or timm:, torchvision:, transformers:NAME."),
     ] = None,
     checkpoint: Annotated[
         str | None, typer.Option(help="File of torch.save or safetensors that every trial starts from.")
@@ -94,6 +99,7 @@ def run(
       slopewise run --arms relu,again=relu      (A/A: the differences are exactly 0)
     """
     flags = {
+        "task.kind": task,
         "data.source": data,
         "train.function": train,
         "metrics": stated_metrics(metric, better, unit),

@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from slopewise.errors import nearest
 from slopewise.study._bounds import MOST_SEEDS
+from slopewise.study._defaults import with_kind
 from slopewise.study._references import reference_to
 from slopewise.study.data._named import source_of_path
 from slopewise.support import quoted
@@ -170,9 +171,11 @@ class ModelSpec(_Table):
     """Network of a study, and its initial weights.
 
     Attributes:
-        name: Name of the network: `cnn` or `resnet20`; your own as `module:callable`; or one of an installed library
-            as `transformers:CLASS`, `timm:NAME` or `torchvision:NAME`. docs/spec.md describes their arguments.
-        options: Further keyword arguments of the network (cnn: width, batch_norm; resnet20: width).
+        name: Name of the network: `cnn`, `resnet20`, `unet` or `espcn`; your own as `module:callable`; or one of an
+            installed library as `transformers:CLASS`, `timm:NAME` or `torchvision:NAME`. docs/spec.md describes their
+            arguments.
+        options: Further keyword arguments of the network (cnn: width, batch_norm; resnet20: width; unet: width,
+            levels, norm; espcn: width, skip).
         checkpoint: File of `torch.save` or safetensors with the initial weights of every trial; None for random
             weights.
         checkpoint_key: Key of the state dict in that file, if the file holds several.
@@ -253,8 +256,10 @@ class TaskSpec(_Table):
     """Task of a study: loss and metrics.
 
     Attributes:
-        kind: Name of the task: `classification`, or your own as `module:Class`, a `slopewise.study.tasks.Task`.
-        options: Keyword arguments of the task.
+        kind: Name of the task: `classification`, `multilabel`, `segmentation`, `regression`, `restoration`, or your own
+            as `module:Class`, a `slopewise.study.tasks.Task`. It sets defaults of the data, the network and the
+            training; docs/tasks.md has them.
+        options: Keyword arguments of the task: `loss` and `metrics`, by name or as `module:callable`, and others.
     """
 
     kind: Reference = "classification"
@@ -417,6 +422,11 @@ class StudySpec(_Table):
     train: TrainSpec = TrainSpec()
     hardware: HardwareSpec = HardwareSpec()
     monitor: MonitorSpec = MonitorSpec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_its_kind(cls, fields: Any) -> Any:
+        return with_kind(fields) if isinstance(fields, Mapping) else fields
 
     @model_validator(mode="before")
     @classmethod
