@@ -74,7 +74,10 @@ def _check_raw(raw: RawData) -> None:
     assert len(raw.classes) > 1, f"there must be 2 classes or more, not {raw.classes}"
     assert len(set(raw.classes)) == len(raw.classes), f"two classes have one name: {raw.classes}"
     assert all(isinstance(name, str) and name for name in raw.classes), f"names of classes: {raw.classes}"
-    parts = {"training": (raw.train_images, raw.train_targets), "test": (raw.test_images, raw.test_targets)}
+    parts = {
+        "training": (raw.train_images, _pixels(raw.train_targets)),
+        "test": (raw.test_images, _pixels(raw.test_targets)),
+    }
     for part, (images, labels) in parts.items():
         shape, dtype = tuple(images.shape), images.dtype
         assert len(shape) == 4, f"{part} images have shape {shape}, not (N, C, H, W)"
@@ -86,8 +89,8 @@ def _check_raw(raw: RawData) -> None:
         assert low >= 0, f"{part} labels begin at {low}"
         assert high < len(raw.classes), f"{part} labels run to {high}, but there are {len(raw.classes)} classes"
     assert raw.train_images.shape[1:] == raw.test_images.shape[1:], "images of the two parts differ in shape"
-    for names, labels in zip(raw.names or (), (raw.train_targets, raw.test_targets), strict=raw.names is not None):
-        assert len(names) == len(labels), f"{len(names)} names of {len(labels)} images"
+    for names, images in zip(raw.names or (), (raw.train_images, raw.test_images), strict=raw.names is not None):
+        assert len(names) == len(images), f"{len(names)} names of {len(images)} images"
 
 
 def _check_same(first: RawData, second: RawData) -> None:

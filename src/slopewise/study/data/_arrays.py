@@ -1,8 +1,9 @@
-"""Images and labels given as whole arrays: from NumPy or torch to raw data."""
+"""Images and targets given as whole arrays: from NumPy or torch to raw data."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,34 +14,72 @@ from slopewise.study._spec import DataSpec
 from slopewise.study.data._base import RawData
 from slopewise.study.data._labels import class_numbers
 from slopewise.study.data._layout import channels_first, find_layout
+from slopewise.study.data._stored import StoredImages
+from slopewise.study.data._targets import TargetKind
 
 
-def from_arrays(x_train: Any, y_train: Any, x_test: Any, y_test: Any, spec: DataSpec) -> RawData:
+def from_arrays(x_train: Any, y_train: Any, x_test: Any, y_test: Any, spec: DataSpec, kind: TargetKind) -> RawData:
     """Make raw data from arrays or tensors, with classes named by `data.classes` or else by their numbers.
 
     Raises:
-        DataError: The labels are not integers, or the axes of the images are ambiguous.
+        DataError: The targets are not of their kind, or the axes of the images are ambiguous.
     """
-    train_labels = class_numbers(y_train, "training labels", spec.classes)
-    test_labels = class_numbers(y_test, "test labels", spec.classes)
-    train, reading = images_of(x_train, "training", spec)
-    test, _ = images_of(x_test, "test", spec)
+    train, test = part_of(x_train, y_train, "training", spec, kind), part_of(x_test, y_test, "test", spec, kind)
     return RawData(
-        train, train_labels, test, test_labels, class_names(train_labels, test_labels, spec), reading=reading
+        train.images,
+        train.targets,
+        test.images,
+        test.targets,
+        classes_of(train.targets, test.targets, spec, kind),
+        flip=kind == "images",
+        reading=train.reading,
+        kind=kind,
     )
 
 
-def images_of(array: Any, part: str, spec: DataSpec) -> tuple[Tensor, str]:
-    """Return the images (N, C, *spatial sizes) of an array, and a phrase that describes how the array was read.
+class Part(NamedTuple):
+    """Images (N, C, *spatial sizes) and targets of a part, and a phrase that describes how the images were read."""
+
+    images: Tensor | StoredImages
+    targets: Tensor | StoredImages
+    reading: str
+
+
+def part_of(images: Any, targets: Any, part: str, spec: DataSpec, kind: TargetKind) -> Part:
+    """Read the images and targets of a part.
 
     Raises:
-        DataError: The array holds no images, or its axes are ambiguous.
+        DataError: The arrays hold no images, or no such targets, or their axes are ambiguous.
     """
+    if kind == "labels":
+        labels = class_numbers(targets, f"{part} labels", spec.classes)
+        pixels, reading = _images_of(images, part, spec)
+        return Part(pixels, labels, reading)
+    noun = {"images": "targets", "multilabel": "labels"}.get(kind, kind)
+    numbers = to_tensor(targets, f"{part} {noun}")
+    if numbers.ndim == 0:
+        raise DataError(f"data: {part} {noun} are a single number")
+    if kind == "images":
+        numbers = channels_first(numbers, find_layout(numbers.shape[1:], spec.layout, f"{part} targets"))
+    pixels, reading = _images_of(images, part, spec, mask=numbers.shape[1:] if kind == "masks" else None)
+    return Part(pixels, numbers, reading)
+
+
+def _images_of(array: Any, part: str, spec: DataSpec, mask: Sequence[int] | None = None) -> tuple[Tensor, str]:
     images = to_tensor(array, f"{part} images")
     if not len(images):
         raise DataError(f"data: no {part} images")
-    layout = find_layout(images.shape[1:], spec.layout, f"{part} images")
+    layout = find_layout(images.shape[1:], spec.layout, f"{part} images", mask=mask)
     return channels_first(images, layout), f"arrays of {str(images.dtype).removeprefix('torch.')}, {layout}"
+
+
+def classes_of(train: Any, test: Any, spec: DataSpec, kind: TargetKind) -> tuple[str, ...]:
+    """Return the names of the classes, or none where the preparation of the targets finds them.
+
+    Raises:
+        DataError: There are more labels than names.
+    """
+    return class_names(train, test, spec) if kind == "labels" else (() if kind == "images" else spec.classes or ())
 
 
 def class_names(train_labels: Tensor, test_labels: Tensor, spec: DataSpec) -> tuple[str, ...]:

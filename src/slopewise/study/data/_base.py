@@ -10,7 +10,7 @@ random generators. A source raises `DataError` with a message that names the fil
 `slopewise.testing.check_data_source` checks this.
 
 Trials get images as an object with `len()` and a `shape` of (N, C, H, W) that returns a float tensor (B, C, H, W) for
-an index tensor (B,): `NormalisedImages`, or a tensor. Images may be volumes, (N, C, D, H, W).
+an index tensor (B,), see `_gathered`, or as a tensor. Images may be volumes, (N, C, D, H, W).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from slopewise.study.data._gathered import PickledAsArrays
 from slopewise.study.data._stored import StoredImages
 from slopewise.study.data._targets import TargetKind, Targets
 
@@ -41,55 +41,13 @@ class Images(Protocol):
         """Return the number N of images."""
 
 
-class _PickledAsArrays:
-    """Base of classes whose tensors are pickled as NumPy arrays.
-
-    PyTorch pickles tensors for other processes through files in /dev/shm, which is small in containers.
-    """
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value.numpy() if isinstance(value, Tensor) else value for name, value in self.__dict__.items()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(
-            (name, torch.from_numpy(value) if isinstance(value, np.ndarray) else value) for name, value in state.items()
-        )
-
-
-class NormalisedImages(_PickledAsArrays):
-    """Stored images, or the selection of an index, normalised on access.
-
-    The pixels of an image are gathered from the store, converted to float32, reduced by the mean of their channel and
-    divided by its deviation. The operations on an image do not depend on its batch.
-
-    Example:
-        >>> pixels = StoredImages((2, 1, 1, 1), torch.uint8)
-        >>> pixels.write(0, torch.tensor([3, 7], dtype=torch.uint8).view(2, 1, 1, 1))
-        >>> NormalisedImages(pixels, mean=torch.tensor([5.0]), deviation=torch.tensor([2.0]))[torch.tensor([1])]
-        tensor([[[[1.]]]])
-    """
-
-    def __init__(self, pixels: StoredImages, *, mean: Tensor, deviation: Tensor, index: Tensor | None = None) -> None:
-        self._pixels, self._index = pixels, index
-        channels = (-1, *[1] * (len(pixels.shape) - 2))
-        self._mean, self._deviation = mean.view(channels), deviation.view(channels)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape (N, C, H, W)."""
-        return (len(self), *self._pixels.shape[1:])
-
-    def __len__(self) -> int:
-        return len(self._pixels if self._index is None else self._index)
-
-    def __getitem__(self, index: Tensor) -> Tensor:
-        chosen = index if self._index is None else self._index[index]
-        return self._pixels.tensor[chosen].to(torch.float32).sub(self._mean).div_(self._deviation)
-
-
 @dataclass(frozen=True)
 class RawData:
     """Data as a source returns them: images of any number type, targets of the kind `kind`, and names of classes.
+
+    Targets have the shape that `_targets` states for their kind, in any number type; masks and images among them may be
+    stored like images. `classes` may be empty where the numbers of the targets tell the classes. `data_range` is the
+    largest possible value of a pixel, None if the number type tells it (255, 65535, or 1 for floating point).
 
     `flip` is True if a mirrored image still belongs to its class. `notes` are sentences about data that were left out
     or may be misinterpreted, and `reading` is a phrase that describes how the images were read. `names` are the names
@@ -97,20 +55,24 @@ class RawData:
     """
 
     train_images: Tensor | StoredImages
-    train_targets: Tensor
+    train_targets: Tensor | StoredImages
     test_images: Tensor | StoredImages
-    test_targets: Tensor
+    test_targets: Tensor | StoredImages
     classes: tuple[str, ...]
     flip: bool = False
     notes: tuple[str, ...] = ()
     reading: str = ""
     names: tuple[Sequence[str], Sequence[str]] | None = None
     kind: TargetKind = "labels"
+    data_range: float | None = None
 
 
 @dataclass(frozen=True)
-class ImageData(_PickledAsArrays):
-    """Data of a trial: float32 images of zero mean and unit deviation per channel, and targets of the kind `kind`.
+class ImageData(PickledAsArrays):
+    """Data of a trial: float32 images, and targets of the kind `kind`.
+
+    Images have zero mean and unit deviation per channel. Where the targets are images, both run from 0 to 1: they are
+    divided by `data_range`, which is None for other targets.
 
     `classes` are the names that the kind of targets has (see `TargetKind`); `flip` is True if a mirrored image still
     belongs to its target.
@@ -129,6 +91,7 @@ class ImageData(_PickledAsArrays):
     notes: tuple[str, ...] = ()
     reading: str = ""
     kind: TargetKind = "labels"
+    data_range: float | None = None
 
     @property
     def in_channels(self) -> int:
@@ -146,12 +109,14 @@ class ImageData(_PickledAsArrays):
             "classes": list(self.classes),
             "reading": self.reading,
             "notes": list(self.notes),
-            **self._by_class(),
+            **(self._by_class() if self.kind == "labels" else self._about_targets()),
         }
 
+    def _about_targets(self) -> dict[str, Any]:
+        range_ = {} if self.data_range is None else {"data_range": self.data_range}
+        return {"targets": self.kind, "target_shape": list(self.train_targets.shape[1:]), **range_}
+
     def _by_class(self) -> dict[str, list[int]]:
-        if self.kind != "labels":
-            return {}
         parts = {"train_and_validation_images": self.train_targets, "test_images": self.test_targets}
         return {
             f"{part}_by_class": torch.bincount(labels[torch.arange(len(labels))], minlength=len(self.classes)).tolist()

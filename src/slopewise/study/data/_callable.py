@@ -13,13 +13,14 @@ from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset,
 from slopewise.errors import DataError, SlopewiseError
 from slopewise.study._references import describe, resolve
 from slopewise.study._spec import DataSpec
-from slopewise.study.data._arrays import class_names, images_of
+from slopewise.study.data._arrays import classes_of, part_of
 from slopewise.study.data._base import RawData
 from slopewise.study.data._items import Picture, described, image_and_label, picture
 from slopewise.study.data._labels import class_numbers
 from slopewise.study.data._parts import listed
 from slopewise.study.data._reader import ImageReader
 from slopewise.study.data._stored import StoredImages
+from slopewise.study.data._targets import TargetKind
 
 
 def load(spec: DataSpec, reader: ImageReader) -> RawData:
@@ -45,11 +46,19 @@ def load(spec: DataSpec, reader: ImageReader) -> RawData:
             "return ((x_train, y_train), (x_test, y_test))"
         )
     train, test = sets
-    train_images, train_labels, reading, notes = _read(train, "training", spec, reader)
-    test_images, test_labels, _, more = _read(test, "test", spec, reader)
-    classes = _classes(train, test, train_labels, test_labels, spec)
+    train_images, train_targets, reading, notes = _read(train, "training", spec, reader)
+    test_images, test_targets, _, more = _read(test, "test", spec, reader)
+    kind = reader.targets
     return RawData(
-        train_images, train_labels, test_images, test_labels, classes, notes=(*notes, *more), reading=reading
+        train_images,
+        train_targets,
+        test_images,
+        test_targets,
+        _classes(train, test, classes_of(train_targets, test_targets, spec, kind), spec, kind),
+        flip=kind == "images",
+        notes=(*notes, *more),
+        reading=reading,
+        kind=kind,
     )
 
 
@@ -60,14 +69,14 @@ def _in_words(sets: Any) -> str:
     return f"{type(sets).__name__}{keys}"
 
 
-Read = tuple[Tensor | StoredImages, Tensor, str, list[str]]
+Read = tuple[Tensor | StoredImages, Tensor | StoredImages, str, list[str]]
 
 
 def _read(dataset: Any, part: str, spec: DataSpec, reader: ImageReader) -> Read:
     """Return the images and labels of a part, a phrase that describes how they were read, and notes."""
     if (arrays := _as_arrays(dataset)) is not None:
-        images, reading = images_of(arrays[0], part, spec)
-        return images, class_numbers(arrays[1], f"{part} labels", spec.classes), reading, []
+        images, labels, reading = part_of(arrays[0], arrays[1], part, spec, reader.targets)
+        return images, labels, reading, []
     if _is_pair_of_lists(dataset):
         raise DataError(
             f"data '{spec.source}': the {part} set is {described(dataset)}: make arrays of the two lists, np.array(...)"
@@ -89,7 +98,7 @@ def _as_arrays(dataset: Any) -> Sequence[Any] | None:
         return dataset.tensors
     if isinstance(dataset, (tuple, list)) and len(dataset) == 2:
         images, labels = dataset
-        if all(isinstance(array, (Tensor, np.ndarray)) for array in dataset) and images.ndim > labels.ndim > 0:
+        if all(isinstance(array, (Tensor, np.ndarray)) for array in dataset) and images.ndim >= labels.ndim > 0:
             return images, labels
     return None
 
@@ -193,9 +202,9 @@ def _size(image: Picture) -> str:
     return f"{' x '.join(map(str, sizes))} with {channels} channel{'s' * (channels != 1)}"
 
 
-def _classes(train: Any, test: Any, train_labels: Tensor, test_labels: Tensor, spec: DataSpec) -> tuple[str, ...]:
-    numbers = class_names(train_labels, test_labels, spec)
-    if spec.classes is not None:
+def _classes(train: Any, test: Any, numbers: tuple[str, ...], spec: DataSpec, kind: TargetKind) -> tuple[str, ...]:
+    """Return the names that the data sets give the classes, else those of the numbers."""
+    if spec.classes is not None or kind in ("values", "images"):
         return numbers
     names, others = _names(train), _names(test)
     if names and others and names != others:

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from slopewise.errors import DataError
 from slopewise.study.data._base import RawData
+from slopewise.study.data._kind import PARTS, parts_of, place
 from slopewise.study.data._stored import pixels_of
 
 _CHUNK = 2**22  # numbers that are examined at a time
 _FAR = 1.7  # ratio of two parts' spans, or
 _SHIFTED = 0.4  # distance of their centres in spans, above which a note is given
 _OTHER_SCALE = 20  # ratio of spans that only different scales explain
-_PARTS = ("training", "test")
 _WHITES = (255, 65535)  # of picture files
 _UNLIKE = 50  # ratio of one image's span to the others'
 
@@ -48,7 +48,7 @@ def check_pixels(raw: RawData) -> list[str]:
     Raises:
         DataError: Pixels are NaN or infinite, all are the same, or the parts cannot be on one scale.
     """
-    train, test = _extremes(pixels_of(raw.train_images), _PARTS[0]), _extremes(pixels_of(raw.test_images), _PARTS[1])
+    train, test = _extremes(pixels_of(raw.train_images), PARTS[0]), _extremes(pixels_of(raw.test_images), PARTS[1])
     notes = _about_constants(raw, train, test)
     notes += _about_scales(raw, train, test)
     return notes + _about_copies(raw)
@@ -81,15 +81,15 @@ def _about_constants(raw: RawData, train: _Part, test: _Part) -> list[str]:
         value = part.low[0, 0].item()
         if (part.low == value).all() and (part.high == value).all():
             raise DataError(
-                f"data: all pixels of all {part.name} images are the constant {value:g}, so that nothing tells the "
-                f"classes apart: look at how the images were made or converted{_if_white(raw, value)}"
+                f"data: all pixels of all {part.name} images are the constant {value:g}, so that there is nothing "
+                f"to learn from: look at how the images were made or converted{_if_white(raw, value)}"
             )
         constant = (part.low == part.high).all(dim=1)
         if constant.any():
             first = int(constant.nonzero()[0])
             notes.append(
                 f"{int(constant.sum())} of {len(constant)} {part.name} images are constant, all pixels of one being "
-                f"equal: {_place(raw, number, first)} for example{_if_white(raw, part.low[first].min().item())}"
+                f"equal: {place(raw, number, first)} for example{_if_white(raw, part.low[first].min().item())}"
             )
     same = (train.low == train.low[0]).all(dim=0) & (train.high == train.low[0]).all(dim=0)
     if same.any():
@@ -109,12 +109,12 @@ def _about_scales(raw: RawData, train: _Part, test: _Part) -> list[str]:
     for number, part in enumerate((train, test)):
         middle = part.span[part.span > 0].median().item() if (part.span > 0).any() else 0.0
         odd = (part.span > 0) & ((part.span < middle / _UNLIKE) | (part.span > middle * _UNLIKE))
-        if odd.any():
+        if odd.any() and raw.kind != "images":  # patches of pictures are as flat as what they show
             index = int(odd.nonzero()[0])
             low, high = part.low[index].min().item(), part.high[index].max().item()
             notes.append(
                 f"{int(odd.sum())} of {len(odd)} {part.name} images are on another scale than the rest: "
-                f"{_place(raw, number, index)} runs from {low:.3g} to {high:.3g}, images mostly span {middle:.3g}"
+                f"{place(raw, number, index)} runs from {low:.3g} to {high:.3g}, images mostly span {middle:.3g}"
             )
     spans = [part.span.median().item() for part in (train, test)]
     if min(spans) <= 0:
@@ -132,29 +132,24 @@ def _about_scales(raw: RawData, train: _Part, test: _Part) -> list[str]:
 def _about_copies(raw: RawData) -> list[str]:
     """Return notes on images that are identical across two classes, or across both parts."""
     places: dict[bytes, list[tuple[int, int, int]]] = defaultdict(list)  # (part, index, label) by content
-    for part, (images, labels) in enumerate(
-        ((raw.train_images, raw.train_targets), (raw.test_images, raw.test_targets))
-    ):
-        for index, (image, label) in enumerate(zip(pixels_of(images).numpy(), labels.tolist(), strict=True)):
+    for part, (_, images, targets) in enumerate(parts_of(raw)):
+        labels = targets.tolist() if raw.kind == "labels" else [0] * len(targets)
+        for index, (image, label) in enumerate(zip(pixels_of(images).numpy(), labels, strict=True)):
             places[hashlib.blake2b(image.tobytes(), digest_size=16).digest()].append((part, index, label))
     several = [group for group in places.values() if len(group) > 1]
     notes = []
     if mixed := [group for group in several if len({label for _, _, label in group}) > 1]:
         one = mixed[0][0]
-        other = next(place for place in mixed[0] if place[2] != one[2])
+        other = next(copy for copy in mixed[0] if copy[2] != one[2])
         notes.append(
-            f"{sum(map(len, mixed))} images are identical to one of another class: {_place(raw, *one[:2])} of class "
-            f"'{raw.classes[one[2]]}' and {_place(raw, *other[:2])} of class '{raw.classes[other[2]]}'"
+            f"{sum(map(len, mixed))} images are identical to one of another class: {place(raw, *one[:2])} of class "
+            f"'{raw.classes[one[2]]}' and {place(raw, *other[:2])} of class '{raw.classes[other[2]]}'"
         )
     if shared := [group for group in several if len({part for part, _, _ in group}) > 1]:
         count = sum(part for group in shared for part, _, _ in group)
-        one, other = shared[0][0], next(place for place in shared[0] if place[0] == 1)
+        one, other = shared[0][0], next(copy for copy in shared[0] if copy[0] == 1)
         notes.append(
             f"{count} of {len(raw.test_targets)} test images are identical to training images: "
-            f"{_place(raw, *other[:2])} and {_place(raw, *one[:2])}"
+            f"{place(raw, *other[:2])} and {place(raw, *one[:2])}"
         )
     return notes
-
-
-def _place(raw: RawData, part: int, index: int) -> str:
-    return f"'{raw.names[part][index]}'" if raw.names else f"{_PARTS[part]} image {index}"

@@ -1,4 +1,4 @@
-"""One NumPy archive of images and labels, by any of the usual names."""
+"""One NumPy archive of images and targets, by any of the usual names."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from slopewise.errors import DataError
 from slopewise.study._spec import DataSpec
@@ -20,20 +21,30 @@ from slopewise.study.data._base import RawData
 from slopewise.study.data._labels import class_numbers
 from slopewise.study.data._prepare import TEST_FRACTION
 from slopewise.study.data._reader import ImageReader
-from slopewise.study.data._targets import stratified_split
+from slopewise.study.data._targets import TargetKind, split
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test")
-_KINDS = {
-    "x": "x|xs|images?|imgs?|data|inputs?|features?|samples?|pictures?|pixels?",
-    "y": "y|ys|labels?|targets?",
+_X = "x|xs|images?|imgs?|data|inputs?|features?|samples?|pictures?|pixels?"
+_Y = "y|ys|targets?"
+# Words for images and targets by the kind of targets; an array named by an earlier group goes before those of a later.
+_WORDS: dict[TargetKind, dict[str, tuple[str, ...]]] = {
+    "labels": {"x": (_X,), "y": (f"{_Y}|labels?",)},
+    "multilabel": {"x": (_X,), "y": ("onehot|multi(labels?|hot)|tags?|attributes?", f"{_Y}|labels?")},
+    "masks": {"x": (_X,), "y": ("masks?|seg(mentation)?s?|annotations?|gt|groundtruth", f"{_Y}|labels?")},
+    "values": {"x": (_X,), "y": ("values?", _Y, "labels?")},
+    "images": {
+        "x": ("lr|low|lowres|noisy|degraded|blurr(y|ed)|corrupted", _X),
+        "y": ("hr|high|highres|clean|sharp|originals?|gt|groundtruth", _Y),
+    },
 }
+_EXAMPLES = {"masks": "train_images, test_masks", "images": "lr_train, hr_test"}
 _PARTS = {"train": "train|training|trn|tr", "test": "test|testing|tst|te"}
 
 
-def load(spec: DataSpec, reader: ImageReader) -> RawData:  # noqa: ARG001 - every source has this signature
-    """Read images (N, H, W), (N, C, H, W) or (N, H, W, C) and labels (N,) of both parts.
+def load(spec: DataSpec, reader: ImageReader) -> RawData:
+    """Read images (N, H, W), (N, C, H, W) or (N, H, W, C), or volumes, and targets of both parts.
 
-    An archive with one pair of arrays alone has a fixed fifth of each class taken as the test set.
+    An archive with one pair of arrays alone has a fixed fifth taken as the test set, of labels a fifth of each class.
 
     Raises:
         DataError: The file is missing or not an archive, or lacks one of the arrays.
@@ -46,7 +57,7 @@ def load(spec: DataSpec, reader: ImageReader) -> RawData:  # noqa: ARG001 - ever
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if isinstance(archive, np.ndarray):
                 raise DataError(f"data.path: '{path}' holds a single array; needed are {', '.join(_KEYS)} in an .npz")
-            keys = find_keys(archive.files, path)
+            keys = find_keys(archive.files, path, reader.targets)
             arrays = {role: _read(archive, key, path) for role, key in keys.items()}
             unused = [key for key in archive.files if key not in keys.values()]
     except DataError:
@@ -55,12 +66,12 @@ def load(spec: DataSpec, reader: ImageReader) -> RawData:  # noqa: ARG001 - ever
         raise DataError(f"data.path: cannot read '{path}' as an .npz file: {error}") from error
     notes = (f"arrays {', '.join(unused)} of '{path}' are left out",) if unused else ()
     if "x" in arrays:
-        arrays = _parted(arrays, spec)
+        arrays = _parted(arrays, spec, reader.targets)
     x_train, y_train, x_test, y_test = (arrays[key] for key in _KEYS)
-    return replace(from_arrays(x_train, y_train, x_test, y_test, spec), notes=notes)
+    return replace(from_arrays(x_train, y_train, x_test, y_test, spec, reader.targets), notes=notes)
 
 
-def find_keys(names: Iterable[str], path: Path) -> dict[str, str]:
+def find_keys(names: Iterable[str], path: Path, kind: TargetKind = "labels") -> dict[str, str]:
     """Return the names of the arrays by their roles: `x_train` to `y_test`, or `x` and `y` if no name has a part.
 
     Raises:
@@ -69,22 +80,20 @@ def find_keys(names: Iterable[str], path: Path) -> dict[str, str]:
     Example:
         >>> find_keys(["trainX", "train_labels", "images_test", "y_test", "val_images"], Path("a.npz"))
         {'x_train': 'trainX', 'y_train': 'train_labels', 'x_test': 'images_test', 'y_test': 'y_test'}
+        >>> find_keys(["images", "labels", "masks"], Path("a.npz"), "masks")
+        {'x': 'images', 'y': 'masks'}
     """
     names = list(names)
-    candidates: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        plain = re.sub(r"[\W_]", "", name.lower())
-        for kind, kinds in _KINDS.items():
-            if re.fullmatch(kinds, plain):
-                candidates[kind].append(name)
-            for part, parts in _PARTS.items():
-                if re.fullmatch(f"({kinds})({parts})|({parts})({kinds})", plain):
-                    candidates[f"{kind}_{part}"].append(name)
+    candidates: dict[str, list[str]] = {}
+    for axis, groups in _WORDS[kind].items():
+        for words in groups:
+            for role, matches in _matches(axis, words, names).items():
+                candidates.setdefault(role, matches)
     roles = ("x", "y") if not any(key in candidates for key in _KEYS) and {"x", "y"} <= candidates.keys() else _KEYS
     if missing := [key for key in roles if key not in candidates]:
         raise DataError(
             f"data.path: '{path}' has no array {missing[0]} (it has {', '.join(names)}); needed are "
-            f"{', '.join(_KEYS)}, or names that say the same (train_images, testY)"
+            f"{', '.join(_KEYS)}, or names that say the same ({_EXAMPLES.get(kind, 'train_images, testY')})"
         )
     for key in roles:
         if len(candidates[key]) > 1:
@@ -92,6 +101,19 @@ def find_keys(names: Iterable[str], path: Path) -> dict[str, str]:
                 f"data.path: '{path}' has {' and '.join(candidates[key])}, either of which may be {key}: keep one"
             )
     return {key: candidates[key][0] for key in roles}
+
+
+def _matches(axis: str, words: str, names: Iterable[str]) -> dict[str, list[str]]:
+    """Return the names that consist of one of the words and perhaps of a part, by role."""
+    matches: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        plain = re.sub(r"[\W_]", "", name.lower())
+        if re.fullmatch(words, plain):
+            matches[axis].append(name)
+        for part, parts in _PARTS.items():
+            if re.fullmatch(f"({words})({parts})|({parts})({words})", plain):
+                matches[f"{axis}_{part}"].append(name)
+    return matches
 
 
 def _read(archive: Any, key: str, path: Path) -> np.ndarray[Any, Any]:
@@ -104,10 +126,16 @@ def _read(archive: Any, key: str, path: Path) -> np.ndarray[Any, Any]:
         ) from error
 
 
-def _parted(arrays: dict[str, np.ndarray[Any, Any]], spec: DataSpec) -> dict[str, np.ndarray[Any, Any]]:
-    images, labels = arrays["x"], class_numbers(arrays["y"], "labels", spec.classes)
-    if len(images) != len(labels):
-        raise DataError(f"data: {len(images)} images but {len(labels)} labels: there must be one label an image")
-    parts = dict(zip(("train", "test"), stratified_split(labels, TEST_FRACTION, stream(0, "npz-test")), strict=True))
-    values = {"x": images, "y": labels.numpy()}
+def _parted(
+    arrays: dict[str, np.ndarray[Any, Any]], spec: DataSpec, kind: TargetKind
+) -> dict[str, np.ndarray[Any, Any]]:
+    images, targets = arrays["x"], arrays["y"]
+    if kind == "labels":
+        targets = class_numbers(targets, "labels", spec.classes).numpy()
+    if len(images) != len(targets):
+        noun = {"labels": "label", "masks": "mask"}.get(kind, "target")
+        raise DataError(f"data: {len(images)} images but {len(targets)} {noun}s: there must be one {noun} an image")
+    order = torch.from_numpy(targets) if kind == "labels" else torch.arange(len(targets))
+    parts = dict(zip(("train", "test"), split(order, kind, TEST_FRACTION, stream(0, "npz-test")), strict=True))
+    values = {"x": images, "y": targets}
     return {key: values[key[0]][parts[key[2:]].numpy()] for key in _KEYS}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -13,90 +13,107 @@ from torch import Tensor
 from slopewise.errors import DataError
 from slopewise.study._spec import DataSpec
 from slopewise.study._streams import stream
-from slopewise.study.data._base import ImageData, NormalisedImages, RawData
+from slopewise.study.data._base import ImageData, RawData
 from slopewise.study.data._checks import check_pixels
-from slopewise.study.data._parts import listed
+from slopewise.study.data._gathered import Gathered, NormalisedImages, ScaledImages
+from slopewise.study.data._kind import PreparedTargets
+from slopewise.study.data._kind_images import prepare_images
+from slopewise.study.data._kind_labels import prepare_labels
+from slopewise.study.data._kind_masks import prepare_masks
+from slopewise.study.data._kind_numbers import prepare_multilabel, prepare_values
 from slopewise.study.data._reader import ImageReader
 from slopewise.study.data._stored import StoredImages, bytes_of, chunks
-from slopewise.study.data._targets import subset
+from slopewise.study.data._targets import NOUNS, TargetKind, subset
 from slopewise.timing import using_threads
 
 TEST_FRACTION = 0.2  # of each class, where a source has no test set of its own
+
+
+_KINDS: dict[TargetKind, Callable[[RawData, DataSpec, ImageReader], PreparedTargets]] = {
+    "labels": prepare_labels,
+    "multilabel": prepare_multilabel,
+    "masks": prepare_masks,
+    "values": prepare_values,
+    "images": prepare_images,
+}
 
 
 def prepare(raw: RawData, spec: DataSpec, reader: ImageReader) -> ImageData:
     """Store and check raw data, take the subset that the spec asks for, and normalise it.
 
     Raises:
-        DataError: NaN or infinite pixels, sizes that do not match, a class without a training image, or a
-            `train_size` that the smallest class cannot serve.
+        DataError: The source has other targets than the task needs, pixels are NaN or infinite, sizes do not match, the
+            targets are not as their kind must be, or `train_size` asks for too many images.
     """
-    if len(raw.classes) < 2:
-        raise DataError(f"data: there is {len(raw.classes)} class, and nothing to tell apart: give at least 2 classes")
+    if raw.kind != reader.targets:
+        raise DataError(
+            f"data '{spec.source}' has {NOUNS[raw.kind]}, and the task needs {NOUNS[reader.targets]}: choose another "
+            "source or task"
+        )
     train, test = reader.store(raw.train_images), reader.store(raw.test_images)
     raw = replace(raw, train_images=train, test_images=test)  # releases the tensors of the source
-    _check(train, raw.train_targets, len(raw.classes), "training")
-    _check(test, raw.test_targets, len(raw.classes), "test")
+    _check(train, "training")
+    _check(test, "test")
+    targets = _KINDS[raw.kind](raw, spec, reader)
     if train.shape[1:] != test.shape[1:]:
         shapes = f"{train.shape[1:]} and {test.shape[1:]}"
         raise DataError(f"data: training and test images have different shapes, {shapes}: make them equal")
-    counts = torch.bincount(raw.train_targets, minlength=len(raw.classes))
-    if missing := (counts == 0).nonzero().flatten().tolist():
-        names = [raw.classes[k] for k in missing]
-        which = f"class '{names[0]}'" if len(names) == 1 else f"classes {listed(names)}"
-        raise DataError(f"data: no training image of {which}: {_remedy(raw, missing)}")
-    notes = [*raw.notes, *check_pixels(raw), *_about_test(raw)]
+    notes = [*raw.notes, *check_pixels(raw), *targets.notes]
 
-    keep = torch.arange(len(raw.train_targets))
+    index = None
     if spec.train_size is not None:
-        keep = subset(raw.train_targets, raw.kind, spec.train_size, stream(0, "subset"))
-    labels = raw.train_targets[keep]
-    index = keep if len(keep) < len(raw.train_targets) else None
-    mean, deviation = _moments(train, index)
+        chosen = subset(targets.train, raw.kind, spec.train_size, stream(0, "subset"))
+        index = chosen if len(chosen) < len(targets.train) else None
+    images, test_images = _scaled(train, test, index, targets.data_range)
     return ImageData(
         name=spec.source,
-        train_images=NormalisedImages(train, mean=mean, deviation=deviation, index=index),
-        train_targets=labels,
-        test_images=NormalisedImages(test, mean=mean, deviation=deviation),
-        test_targets=raw.test_targets,
-        classes=raw.classes,
+        train_images=images.select(index),
+        train_targets=_selected(targets.train, index),
+        test_images=test_images,
+        test_targets=targets.test,
+        classes=targets.classes,
         flip=raw.flip,
-        digest=_digest((train.tensor, index), (labels, None), (test.tensor, None), (raw.test_targets, None)),
+        digest=_digest(
+            (train.tensor, index),
+            (_stored(targets.train), index),
+            (test.tensor, None),
+            (_stored(targets.test), None),
+        ),
         notes=tuple(notes),
         reading=raw.reading,
+        kind=raw.kind,
+        data_range=targets.data_range,
     )
 
 
-def _remedy(raw: RawData, missing: Sequence[int]) -> str:
-    if least := int(raw.train_targets.min()):
-        return f"subtract {least} from the labels, which start at {least}, or add images"
-    if set(missing) & set(raw.test_targets.tolist()):
-        return "the test set has some; if the images are sorted by class, shuffle them before splitting"
-    return "add some, or leave the class out"
+def _scaled(
+    train: StoredImages, test: StoredImages, index: Tensor | None, data_range: float | None
+) -> tuple[Gathered, Gathered]:
+    """Return the images of both parts, standardised by the selected training images or divided by the data's range."""
+    if data_range is not None:
+        return ScaledImages(train, data_range=data_range), ScaledImages(test, data_range=data_range)
+    mean, deviation = _moments(train, index)
+    return (
+        NormalisedImages(train, mean=mean, deviation=deviation),
+        NormalisedImages(test, mean=mean, deviation=deviation),
+    )
 
 
-def _about_test(raw: RawData) -> list[str]:
-    counts = torch.bincount(raw.test_targets, minlength=len(raw.classes)).tolist()
-    if missing := [name for name, count in zip(raw.classes, counts, strict=True) if not count]:
-        return [f"{len(missing)} of {len(raw.classes)} classes have no test image: {', '.join(missing[:6])}"]
-    return []
+def _selected(targets: Tensor | Gathered, index: Tensor | None) -> Tensor | Gathered:
+    if isinstance(targets, Gathered):
+        return targets.select(index)
+    return targets if index is None else targets[index]
 
 
-def _check(images: StoredImages, labels: Tensor, classes: int, part: str) -> None:
+def _stored(targets: Tensor | Gathered) -> Tensor:
+    return targets.pixels if isinstance(targets, Gathered) else targets
+
+
+def _check(images: StoredImages, part: str) -> None:
     if len(images.shape) not in (4, 5):
         raise DataError(f"data: {part} images have shape {images.shape}, but must be (N, C, H, W) or (N, C, D, H, W)")
-    if len(images) != len(labels):
-        elsewhere = ": the images must lie along the first axis, transpose them" if len(labels) in images.shape else ""
-        raise DataError(
-            f"data: {len(images)} {part} images but {len(labels)} labels: there must be one label an image{elsewhere}"
-        )
     if len(images) == 0:
         raise DataError(f"data: no {part} images")
-    if labels.min() < 0 or labels.max() >= classes:
-        raise DataError(
-            f"data: {part} labels run from {int(labels.min())} to {int(labels.max())}, but there are {classes} "
-            f"classes: labels must be 0 to {classes - 1}"
-        )
 
 
 def _moments(images: StoredImages, index: Tensor | None) -> tuple[Tensor, Tensor]:

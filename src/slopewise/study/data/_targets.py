@@ -23,6 +23,13 @@ from torch import Tensor
 from slopewise.errors import DataError
 
 TargetKind = Literal["labels", "multilabel", "masks", "values", "images"]
+NOUNS: dict[TargetKind, str] = {
+    "labels": "labels",
+    "multilabel": "several labels an image",
+    "masks": "masks",
+    "values": "values",
+    "images": "images as targets",
+}  # in messages
 IGNORED = -100  # in masks: a pixel without a class, which F.cross_entropy leaves out by default
 
 
