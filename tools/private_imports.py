@@ -34,7 +34,6 @@ UNITS = {
     "slopewise.export._slopes": "no runtime on a CPU runs bfloat16: the graph is compared instead of outputs",
     "slopewise.init._expectation": _LAW,
     "slopewise.live._folder": _CLOCK,
-    "slopewise.live._loop": "a file may be gone between its listing and its opening",
     "slopewise.live._server": "a server that all machines reach is not started for a test",
     "slopewise.live._tail": "a file may be cut or replaced between any two reads",
     "slopewise.live._watched": _CLOCK,

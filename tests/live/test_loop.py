@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slopewise.live import Loop, stalled
-from slopewise.live._loop import holds_recording
 from slopewise.live._tail import Tail
-from slopewise.recording import read_recording, to_line
+from slopewise.recording import has_header, read_recording, to_line
 from slopewise.testing import synthetic_recording
 
 
@@ -139,6 +138,6 @@ def test_only_recordings_are_taken_for_one(tmp_path: Path, growing) -> None:
     source = growing(tmp_path / "run.jsonl")
     source.write()
     (tmp_path / "other.jsonl").write_text('{"loss": 0.5}\n')
-    assert holds_recording(source.path)
-    assert not holds_recording(tmp_path / "other.jsonl")
-    assert not holds_recording(tmp_path / "absent.jsonl")
+    assert has_header(source.path)
+    assert not has_header(tmp_path / "other.jsonl")
+    assert not has_header(tmp_path / "absent.jsonl")
