@@ -20,7 +20,7 @@ from slopewise.errors import nearest
 from slopewise.study._bounds import MOST_SEEDS
 from slopewise.study._defaults import with_kind
 from slopewise.study._references import reference_to
-from slopewise.study.data._named import source_of_path
+from slopewise.study.data._named import SOURCES_OF_TASKS, source_of_path
 from slopewise.support import quoted
 
 _LARGEST_SEED = 2**63 - 1  # the largest integer that SQLite stores
@@ -104,8 +104,9 @@ class DataSpec(_Table):
     """Images of a study. `source` is a name, a folder, an .npz file, or `module:callable`.
 
     Attributes:
-        source: Name of the source: `digits`, `fashion-mnist`, `folder`, `npz`, a registered name, or
-            `module:callable`. A path stands for the source that reads it, such as `folder` or `npz`.
+        source: Name of the source: `digits`, `fashion-mnist`, `patches`, `shapes`, `folder`, `npz`, a registered name,
+            or `module:callable`. A path stands for the source that reads it, such as `folder` or `npz`. In a study, the
+            default depends on the task: `patches` for restoration, `shapes` for segmentation, else `digits`.
         path: Folder or file of the sources that need one; for `fashion-mnist`, the folder of the IDX files.
         train_size: Number of training images in a class-balanced subset; None takes all.
         validation_fraction: Fraction of the training images that is held out, drawn anew for each seed.
@@ -122,7 +123,8 @@ class DataSpec(_Table):
             None takes 255 for 8 bits, 65535 for 16 bits, 1 for floating-point numbers.
         memory_gib: Memory limit in GiB. Images that take more, in their own number type, are kept on disk while they
             are in use.
-        options: Keyword arguments for a `module:callable`, or settings of a registered source.
+        options: Keyword arguments for a `module:callable`, or settings of a source (patches: scale, noise; shapes:
+            dimensions).
         augment: Random changes to training batches.
     """
 
@@ -436,6 +438,21 @@ class StudySpec(_Table):
             first = arms[0] if isinstance(arms, list) and arms else None
             name = first.name if isinstance(first, ArmSpec) else first.get("name") if isinstance(first, dict) else None
             return {**fields, "control": name or ""}
+        return fields
+
+    @model_validator(mode="before")
+    @classmethod
+    def _data_for_the_task(cls, fields: Any) -> Any:
+        """Fill in the source that a task starts with where the spec names none."""
+        task, data = (fields.get(name) for name in ("task", "data")) if isinstance(fields, dict) else (None, None)
+        kind = task.get("kind") if isinstance(task, dict) else getattr(task, "kind", None)
+        source = SOURCES_OF_TASKS.get(kind) if isinstance(kind, str) else None
+        if source is None:
+            return fields
+        if isinstance(data, DataSpec) and "source" not in data.model_fields_set:
+            return {**fields, "data": data.model_copy(update={"source": source})}
+        if data is None or (isinstance(data, dict) and "source" not in data):
+            return {**fields, "data": {"source": source, **(data or {})}}
         return fields
 
     @model_validator(mode="after")

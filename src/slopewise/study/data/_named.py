@@ -54,8 +54,11 @@ SOURCES: Registry[Source] = Registry(
         "fashion-mnist": Source(f"{_HERE}._fashion_mnist:load"),
         "folder": Source(f"{_HERE}._folder:load", directories=True),
         "npz": Source(f"{_HERE}._npz:load", suffixes=(".npz",)),
+        "patches": Source(f"{_HERE}._patches:load"),
+        "shapes": Source(f"{_HERE}._shapes:load"),
     },
 )
+SOURCES_OF_TASKS = {"restoration": "patches", "segmentation": "shapes"}  # where a spec names none; others: digits
 _USERS = Source(f"{_HERE}._callable:load")  # `module:callable`
 
 
