@@ -133,7 +133,7 @@ def test_what_is_not_finite_is_never_silent(rows, judged, frame, cell):
     (failed,) = left.to_json()["failed"]
     assert (failed["arm"], failed["seed"]) == ("prelu", 1)
     assert "row 10" in failed["error"]
-    assert "Failed, without a result: prelu seed 1." in str(left)
+    assert "Without a value, left out: prelu seed 1." in str(left)
 
 
 def test_a_secondary_metric_that_is_not_finite_is_named(rows, judged):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -194,6 +194,20 @@ def with_losses(
     )
 
 
+def worst_of(
+    arm: Sequence[float], control: Sequence[float], chance: float, better: Literal["higher", "lower"] = "higher"
+) -> float:
+    """Return what a diverged run counts with where runs are not paired: chance, or the worst run that trained.
+
+    The rule treats both arms alike, so that the permutation test stays exact.
+
+    Example:
+        >>> worst_of([97.0, 96.0], [95.0], chance=10.0), worst_of([97.0, 96.0], [8.0], chance=10.0)
+        (10.0, 8.0)
+    """
+    return min(chance, *arm, *control) if better == "higher" else max(chance, *arm, *control)
+
+
 def pair(
     arm: Mapping[int, TrialRecord],
     control: Mapping[int, TrialRecord],
@@ -251,21 +265,17 @@ def runs(
 ) -> Runs:
     """Return the values of an arm and its control as runs that are not paired; see `pair` for the arguments.
 
-    A diverged trial counts as chance, or as the worst value of a trial that trained, of either arm, if that is worse:
-    that rule treats both arms alike, so that the permutation test stays exact. Without a trial that trained, nothing
-    is known of either arm. Metrics that only compare within an environment need one environment in all runs.
+    A diverged trial counts with `worst_of`. Without a trial that trained, nothing is known of either arm. Metrics that
+    only compare within an environment need one environment in all runs.
     """
     trained = [_measured(trials, metric, target) for trials in (arm, control)]
-    environments = {trial.environment for trials in (arm, control) for trial in trials.values()}
-    known = [value for values in trained for value in values.values()]
-    if not known or (metric.same_environment and len(environments) > 1):
-        trained, known = [{}, {}], []
     values = [dict(each) for each in trained]
-    if chance is not None and known:
-        worst = min(chance, *known) if metric.better == "higher" else max(chance, *known)
+    environments = {trial.environment for trials in (arm, control) for trial in trials.values()}
+    if chance is not None:
+        worst = worst_of([*trained[0].values()], [*trained[1].values()], chance, metric.better)
         for each, trials in zip(values, (arm, control), strict=True):
             each |= {seed: worst for seed, trial in trials.items() if trial.diverged}
-    if not all(values):
+    if not any(trained) or not all(values) or (metric.same_environment and len(environments) > 1):
         values, trained = [{}, {}], [{}, {}]
     ones, others = (dict(sorted(each.items())) for each in values)
     return Runs(

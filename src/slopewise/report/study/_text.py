@@ -31,7 +31,8 @@ def print_summary(study: StudyRecord, console: Console) -> None:
         console: Console to print on. A row takes one line from 104 columns on, two lines below that.
     """
     info = study_info(study)
-    size = f": {count(len(study.arms), 'arm')}, {count(len(study.seeds), 'seed')}"
+    runs = count(len(study.seeds), "seed") if study.paired else count(info.planned, "run")
+    size = f": {count(len(study.arms), 'arm')}, {runs}"
     rule = f", control {study.control}, margin {study.margin:g} {study.primary.unit}{_origin_of_margin(study)}"
     console.print(words((info.title, "bold"), size, rule))
     for note in _notes(info):
@@ -70,11 +71,14 @@ def _notes(info: StudyInfo) -> list[str]:
     notes = [info.damage] if info.damage else []
     if ended < info.planned:
         lacking = f" Missing: {missing_words(info.missing)}." if ended else ""
-        notes.append(f"Not complete: {ended} of {info.planned} trials have ended.{lacking}")
+        there = "trials have ended" if info.study.tested else "runs are in the table"
+        notes.append(f"Not complete: {ended} of {info.planned} {there}.{lacking}")
     if diverged := [f"{a.arm} in {a.diverged} of {count(a.finished, 'seed')}" for a in analysis.arms if a.diverged]:
         notes.append(f"Training diverged: {listing(diverged)}.")
     if failed := [f"{trial.arm} seed {info.study.seed_name(trial.seed)}" for trial in info.failed]:
-        notes.append(f"Failed, without a result: {listing(failed)}.")
+        notes.append(
+            f"{'Failed, without a result' if info.study.tested else 'Without a value, left out'}: {listing(failed)}."
+        )
     notes += [f"Caution: {caution.text}." for caution in analysis.cautions]
     if analysis.pairing.broken:
         notes.append(

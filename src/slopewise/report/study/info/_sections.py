@@ -48,4 +48,5 @@ def sections(study: StudyRecord, analysis: Analysis) -> dict[str, str]:
         "alarms": bool(analysis.alarms or sites) or any(trial.monitor_seconds is not None for trial in trials),
         "trouble": epochs or any(trial.diverged or trial.status == "failed" for trial in trials),
     }
-    return {key: title for key, title in TITLES.items() if present.get(key, True)}
+    titles = TITLES if study.tested else TITLES | {"trouble": "Without a value"}
+    return {key: title for key, title in titles.items() if present.get(key, True)}
