@@ -119,3 +119,25 @@ def test_a_control_that_makes_no_mistake(study):
     analysis, contrast = compared(study, [100] * 6, [99.5, 100, 99.75, 100, 100, 99.5])
     assert ids(analysis.cautions) == ["ceiling"]
     assert contrast.cautions[0].brief == "relu is right on every test image"
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([300, 100], []),
+        ([320, 80], ["largest-class"]),
+        ([400, 0], ["test-class-missing", "largest-class"]),
+        ([25, 25, 25, 25], []),
+        ([29, 1, 1, 1, *[4] * 17], []),  # ten times the mean of the others, and still no third of all
+        ([40, *[6] * 10], ["largest-class"]),
+    ],
+)
+def test_accuracy_is_a_poor_score_where_one_class_is_most_of_the_test_part(study, counts, expected):
+    data = {"classes": [f"c{k}" for k in range(len(counts))], "test_images_by_class": counts}
+    records = study({"relu": [99.5, 99.25]}, data=data, classes=len(counts))
+    found = ids(analyse(records).cautions)
+    assert [name for name in found if name in ("largest-class", "test-class-missing")] == expected
+    if "largest-class" in expected:
+        (caution,) = (each for each in analyse(records).cautions if each.id == "largest-class")
+        assert "of the test images are of class 'c0'" in caution.text
+        assert "\n" not in caution.text

@@ -12,6 +12,9 @@ from slopewise.analysis._results import Caution
 from slopewise.analysis._verdict import reaches
 from slopewise.records import StudyRecord, TrialRecord
 
+# The largest class makes accuracy a poor score if it has so much of the test images, and so many times the mean of the
+# other classes.
+_LARGE, _UNEVEN = 0.3, 4
 _TOO_CLOSE = 2.0  # an accuracy within so many standard errors of guessing does not show that anything was learned
 
 
@@ -68,6 +71,7 @@ def study_cautions(
         named = ", ".join(repr(name) for name in missing[:3]) + (f" and {len(missing) - 3} more" * (len(missing) > 3))
         text = f"the test set has no image of class {named}: the verdicts are about the other classes"
         cautions.append(Caution("test-class-missing", text, f"no test image of class {named}"))
+    cautions += _about_the_largest_class(study)
     if (image := worth_of_an_image(study)) and reaches(image, study.margin):
         brief = f"one test image is worth {image:.3g} {study.primary.unit}"
         cautions.append(
@@ -168,6 +172,24 @@ def too_few(design: Design, tests: int, *, can_show: bool) -> str:
     return f"{seeds} can show help or harm, however large, only if other arms are shown first ({enough} can alone)"
 
 
+def _about_the_largest_class(study: StudyRecord) -> list[Caution]:
+    """Return a caution if most of what accuracy can show is the largest class, which a constant answer gets right."""
+    counts = study.data.get("test_images_by_class")
+    if study.primary.name != "accuracy" or not counts or not sum(counts):
+        return []
+    share, others = max(counts) / sum(counts), sum(counts) - max(counts)
+    if share < _LARGE or (others and max(counts) * (len(counts) - 1) < _UNEVEN * others):
+        return []
+    name = study.data["classes"][counts.index(max(counts))]
+    brief = f"{100 * share:.0f} % of the test images are of class {name!r}"
+    text = (
+        f"{brief}, so that naming it alone has that accuracy, and the other classes hardly count: look at the recall "
+        'of each class, or choose another primary metric in the spec, task.options.metrics = ["balanced_accuracy", '
+        '"accuracy"]'
+    )
+    return [Caution("largest-class", text, brief)]
+
+
 def _guessing(study: StudyRecord, chance: float) -> tuple[float, float]:
     """Return the score of guessing, and its standard error over test sets of that size.
 
@@ -176,7 +198,7 @@ def _guessing(study: StudyRecord, chance: float) -> tuple[float, float]:
     if not study.primary.per_image:
         return chance, 0.0
     counts = study.data.get("test_images_by_class")
-    share = max(counts) / sum(counts) if counts and sum(counts) else chance
+    share = max(chance, max(counts) / sum(counts)) if counts and sum(counts) else chance
     images = study.data.get("test_images")
     return share, math.sqrt(share * (1 - share) / images) if images else 0.0
 

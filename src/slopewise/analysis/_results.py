@@ -11,6 +11,7 @@ Verdict = Literal["helps", "hurts", "no practical effect", "inconclusive"]
 CautionId = Literal[
     "untrained",
     "test-class-missing",
+    "largest-class",
     "coarse-test-set",
     "ceiling",
     "no-floor",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+_OF_CLASS = re.compile(r"(\w+)\[([0-9]{1,9})\]")
 Part = Literal["train", "validation", "test"]
 
 
@@ -82,7 +84,7 @@ class ScoreRecord:
             test part, and on the training part in evaluation mode and without augmentation. With an epoch, a score on
             the training part is that of the epoch's (augmented) batches, each computed before its step.
         part: Part of the data.
-        metric: Name of the metric.
+        metric: Name of the metric; of a score of one class, `class_metric` of it.
         value: The score, in the metric's own unit before `MetricRecord.scale`.
     """
 
@@ -90,6 +92,26 @@ class ScoreRecord:
     part: Part
     metric: str
     value: float | None
+
+
+def class_metric(name: str, number: int) -> str:
+    """Return the name under which a score of one class is recorded.
+
+    Args:
+        name: Name of the score, such as `recall`.
+        number: Number of the class.
+
+    Example:
+        >>> class_metric("recall", 3), class_of("recall[3]"), class_of("recall")
+        ('recall[3]', ('recall', 3), None)
+    """
+    return f"{name}[{number}]"
+
+
+def class_of(metric: str) -> tuple[str, int] | None:
+    """Return name and class of a score of one class; None if the metric is of all classes."""
+    match = _OF_CLASS.fullmatch(metric)
+    return (match[1], int(match[2])) if match else None
 
 
 def metrics_in(data: Mapping[str, Any]) -> tuple[MetricRecord, ...]:

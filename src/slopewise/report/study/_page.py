@@ -11,6 +11,7 @@ from slopewise.drawing import render_page, write_page
 from slopewise.records import StudyRecord
 from slopewise.report.study._verdicts import VERDICT_SYMBOLS
 from slopewise.report.study.charts import StudyCharts
+from slopewise.report.study.info._classes import class_tables
 from slopewise.report.study.info._protocol import protocol
 from slopewise.report.study.info._slopes import slope_table
 from slopewise.report.study.info._study import StudyInfo, missing_words, pairs_words, study_info
@@ -90,6 +91,7 @@ def render_html(study: StudyRecord) -> str:
         STUDY_TEMPLATES,
         metrics=metrics_of(study),
         slope_rows=slope_table(study),
+        class_tables=class_tables(study),
         protocol=protocol(study),
         **study_context(study_info(study)),
     )

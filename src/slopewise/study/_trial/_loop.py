@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from slopewise.records import class_metric
 from slopewise.study._trial._guard import DivergenceGuard, over_ranks
 from slopewise.study._trial._setup import Setup
 from slopewise.study.data import Images, Targets
@@ -120,7 +121,9 @@ class Loop:
                 scorer.update(output, batch_targets)
         scores = {"loss": loss / len(index), **{name: score.item() for name, score in scorer.compute().items()}}
         classes = scorer.by_class() if by_class else {}
-        return scores | {f"{name}[{k}]": v for name, values in classes.items() for k, v in enumerate(values.tolist())}
+        return scores | {
+            class_metric(name, k): v for name, values in classes.items() for k, v in enumerate(values.tolist())
+        }
 
     def loss_of(self, images: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of a batch on the device, with its graph."""
