@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -340,3 +341,86 @@ def test_its_source_is_part_of_the_environment(user_module: Module, tmp_path: Pa
         return plan.run(tmp_path / folder, engine=InProcessEngine()).record.trials
 
     assert trials("a", "")[0].environment != trials("b", "# changed\n")[0].environment
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (
+            "model = network(); trial.apply(model, data()[0][:2]); fit2(model)",
+            "did not train the model that trial.apply",
+        ),
+        (
+            "model = network(); trial.apply(model, data()[0][:2]); trial.watch(model)",
+            "called trial.watch with a model that",
+        ),
+        ("trial.param_groups(network(), lr=0.1)", "called trial.param_groups before trial.apply"),
+        ("trial.apply(network, data()[0][:2])", "called trial.apply with a function, not with a torch.nn.Module"),
+        ("sys.exit(3)", "ended the program (sys.exit, status 3)"),
+        ("import argparse; argparse.ArgumentParser().parse_args(['--help'])", "ended the program (sys.exit, status 0)"),
+    ],
+)
+def test_training_another_model_than_the_arm_s_is_refused(
+    user_module: Module, tmp_path: Path, body: str, words: str
+) -> None:
+    other = "def fit2(model): torch.optim.SGD(model.parameters(), lr=0.1).step()\n"
+    plan = study(user_module, f"{other}def train(trial):\n    {body}\n    return {{'score': 1.0}}\n")
+    with pytest.raises(SpecError) as caught:
+        plan.run(tmp_path / "s", engine=InProcessEngine())
+    assert str(caught.value).startswith(f"train function 'mytrain:train' {words}")
+
+
+def test_a_copied_model_that_holds_the_trial_logs_to_the_same_trial(trial: Callable[..., TrialContext]) -> None:
+    class Holder(nn.Module):
+        def __init__(self, trial: TrialContext) -> None:
+            super().__init__()
+            self.trial, self.net = trial, nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.net(x)
+
+    context = trial()
+    model = context.apply(Holder(context), torch.zeros(2, 3))
+    assert model.trial is context
+    with pytest.raises(TypeError, match="cannot be sent to another process or saved"):
+        pickle.dumps(context)
+
+
+def test_curves_of_a_resumed_trial_have_no_gap(trial: Callable[..., TrialContext], tmp_path: Path) -> None:
+    first = trial()
+    for step in (10, 20, 30):
+        first.log(step, loss=1 / step, lr=0.1)
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 40, "lo')  # killed here
+    second = trial()
+    second.log(30, loss=0.5)  # its checkpoint was of step 20
+    second.log(40, loss=0.25)
+    assert [(epoch.epoch, epoch.step) for epoch in second.notes.epochs] == [(1, 10), (2, 20), (3, 30), (4, 40)]
+    assert [row.value for row in second.notes.scores] == [1 / 10, 1 / 20, 0.5, 0.25]
+    assert [epoch.seconds_per_step is None for epoch in second.notes.epochs] == [True, True, True, False]
+    third = trial()
+    third.log(10, loss=7)  # from the start again
+    assert [row.value for row in third.notes.scores] == [7]
+    fourth = trial()
+    fourth.log(20, loss=8)
+    assert [row.value for row in fourth.notes.scores] == [7, 8]
+
+
+def test_watching_can_be_turned_off(trial: Callable[..., TrialContext]) -> None:
+    context = trial(monitor={"every": 0})
+    model = context.apply(nn.Sequential(nn.Linear(3, 4), nn.ReLU()), torch.zeros(2, 3))
+    with context.watch(model):
+        model(torch.ones(2, 3)).sum().backward()
+    assert context.notes.monitor is None
+
+
+def test_a_new_study_does_not_go_on_from_folders_of_an_old_one(user_module: Module, tmp_path: Path) -> None:
+    body = PLAIN.replace(
+        "    trial.seed_all()", "    trial.seed_all()\n    (trial.folder / 'last.pt').touch(exist_ok=False)"
+    )
+    plan = study(user_module, body, seeds=1)
+    plan.run(tmp_path / "s", engine=InProcessEngine())
+    (tmp_path / "s/study.db").unlink()
+    assert [t.status for t in plan.run(tmp_path / "s", engine=InProcessEngine()).record.trials] == ["finished"] * 2
+    (aside,) = (tmp_path / "s").glob("trials.before-*")
+    assert (aside / "relu/seed-0/last.pt").exists()

@@ -21,6 +21,7 @@ from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import parse_spec, read_spec, stored_spec
 from slopewise.study._store import FILE, holds_study, patiently, read_study
 from slopewise.study._terminable import terminable
+from slopewise.study._workplace import set_aside
 from slopewise.study.engines import Engine
 
 OnEvent = Callable[[Event], None]
@@ -145,6 +146,8 @@ class Study:
         )
         if on_event:
             on_event(prepared)
+        if new and self.spec.train.function:
+            set_aside(folder)
         with (
             closing(Store.create(folder, self.spec, checked.facts)) as store,
             closing(runner.run(self.spec, missing, checked.data)) as events,

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
+from slopewise.support import unused
+
 if TYPE_CHECKING:
     from slopewise.study.data import ImageData
 
 _LONGEST = 60  # characters of an arm's name in a path
+_TRIALS = "trials"
+LOG = "log.txt"  # output of a trial, in its folder
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,14 @@ class Workplace:
         name = re.sub(r"[^A-Za-z0-9._-]", "_", arm)[:_LONGEST]
         if name != arm or name.startswith("."):  # characters that some file systems refuse
             name = f"{name.lstrip('.')}-{hashlib.sha256(arm.encode()).hexdigest()[:8]}"
-        return self.folder / "trials" / name / f"seed-{seed}"
+        return self.folder / _TRIALS / name / f"seed-{seed}"
+
+
+def set_aside(folder: Path) -> None:
+    """Rename the trials' folders of a study that is no longer there: a new one must not resume their checkpoints."""
+    path = folder / _TRIALS
+    if any(path.glob(f"*/seed-*/{LOG}")):  # anything else of this name is the user's own
+        path.rename(unused(path, "before"))
 
 
 TrialData = Union["ImageData", Workplace]

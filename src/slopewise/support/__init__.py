@@ -2,6 +2,7 @@
 
 from slopewise.support._deprecated import deprecated as deprecated
 from slopewise.support._deprecated import old_order as old_order
+from slopewise.support._files import unused as unused
 from slopewise.support._lazy import importer as importer
 from slopewise.support._lazy import need as need
 from slopewise.support._once import need_not_warn as need_not_warn

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import nn
@@ -14,11 +15,12 @@ from torch import nn
 from slopewise.errors import FunctionError, ModelError
 from slopewise.optim import param_groups, set_shared_gradient
 from slopewise.records import EpochRecord, ScoreRecord
+from slopewise.study._function._log_file import LogFile
 from slopewise.study._function._notes import Notes
 from slopewise.study._spec import StudySpec
 from slopewise.study._streams import derive, stream
 from slopewise.study.arms import activation_factory
-from slopewise.study.models import convert_for_arm
+from slopewise.study.models import BuiltModel, convert_for_arm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,8 +66,18 @@ class TrialContext:
     def __init__(self, spec: StudySpec, arm: str, seed: int, folder: Path, on_epoch: OnEpoch | None = None) -> None:
         self.arm, self.seed, self.folder = arm, seed, folder
         self._spec, self._arm = spec, spec.arm(arm)
-        self.notes = Notes(tuple(metric.name for metric in spec.metrics))
+        self.notes = Notes(tuple(metric.name for metric in spec.metrics), LogFile(folder / "log.jsonl"))
         self._on_epoch = on_epoch
+
+    def __deepcopy__(self, memo: object) -> TrialContext:
+        """Return the trial itself: a copied model that holds it, such as a LightningModule, logs to the same trial."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a trial cannot be sent to another process or saved, since what is logged there would be lost: hand on "
+            "trial.arm, trial.seed or trial.folder instead"
+        )
 
     def seed_all(self) -> None:
         """Seed the global generators of Python, NumPy and PyTorch: the same numbers in every arm of the seed."""
@@ -102,16 +114,19 @@ class TrialContext:
         """
         if self.notes.built is not None:
             raise FunctionError("called trial.apply twice: put the networks into one module, and apply the arm once")
+        if not isinstance(model, nn.Module):
+            raise FunctionError(f"called trial.apply with a {type(model).__name__}, not with a torch.nn.Module")
         try:
-            self.notes.built = convert_for_arm(
+            built = convert_for_arm(
                 model, activation_factory(self._arm), example, self._spec.model.convert, seed=self.seed
             )
         except ModelError as error:
             raise FunctionError(f"called trial.apply, which failed: {type(model).__name__} {error}") from error
-        self.notes.digest = self.notes.built.init_digest()  # now: training changes the weights
-        applied = self.notes.built.model
-        set_shared_gradient(applied, self._arm.shared_gradient or self._spec.train.shared_gradient)
-        return applied
+        for note in built.notes:
+            print(f"trial.apply: {note}")  # noqa: T201 - to the trial's log
+        set_shared_gradient(built.model, self._arm.shared_gradient or self._spec.train.shared_gradient)
+        self.notes.begin(built)
+        return built.model
 
     def param_groups(self, model: nn.Module, *, lr: float, **options: Any) -> list[dict[str, Any]]:
         """Return parameter groups for an optimizer, with the slopes in a group of their own and without weight decay.
@@ -124,6 +139,7 @@ class TrialContext:
         Returns:
             Groups, as `slopewise.param_groups` returns them.
         """
+        self._check_applied("param_groups", model)
         scale = self._spec.train.slope_lr_scale if self._arm.slope_lr_scale is None else self._arm.slope_lr_scale
         rate = lr if self._arm.lr is None else self._arm.lr
         return list(param_groups(model, lr=rate, **{"slope_lr_scale": scale, **options}))
@@ -133,7 +149,8 @@ class TrialContext:
 
         Args:
             model: The model that `apply` returned, or one that holds it.
-            every: Number of optimizer steps of which one is sampled; None takes `monitor.every` of the spec.
+            every: Number of optimizer steps of which one is sampled; None takes `monitor.every` of the spec, 0 watches
+                nothing.
 
         Returns:
             A `slopewise.Monitor`, started, and a context manager that ends it; its samples and alarms are part of the
@@ -141,19 +158,25 @@ class TrialContext:
         """
         from slopewise.monitor import Monitor
 
-        sites = self.notes.built.sites.values() if self.notes.built else ()
-        self.notes.monitor = Monitor(model, max(1, every or self._spec.monitor.every), activations=sites).start()
-        return self.notes.monitor
+        built = self._check_applied("watch", model)
+        rate = self._spec.monitor.every if every is None else every
+        monitor = Monitor(model, rate or sys.maxsize, activations=built.sites.values())
+        if rate:
+            self.notes.watch(monitor.start())
+        return monitor
 
     def log(self, step: int, **values: float) -> None:
-        """Note values after a step, for the learning curves; several calls may share a step.
+        """Note values after a step, for the learning curves.
+
+        Several calls may share a step; of two values of one name, the later one counts. The values are also written to
+        `log.jsonl` in the trial's folder: a function that resumes from a checkpoint goes on with the same curves.
 
         | name | part of the record |
         | --- | --- |
-        | a metric of the study, alone or after `val_` | score on the validation part |
+        | a metric of the study, alone or after `val_` or `eval_` | score on the validation part |
         | `train_` and a metric; `loss`, `train_loss` | score on the training part |
-        | `val_loss` | loss on the validation part |
-        | `lr` | learning rate |
+        | `val_loss`, `eval_loss` | loss on the validation part |
+        | `lr`, `learning_rate` | learning rate |
         | another | kept with the scores of the validation part |
 
         Args:
@@ -167,15 +190,28 @@ class TrialContext:
         if self.notes.diverged:  # the function caught the exception and went on
             raise Diverged(self.notes.diverged[1])
         numbers = {name: number(value, f"trial.log({name}=...)") for name, value in values.items()}
+        before = len(self.notes.epochs)
         self.notes.log(step, numbers)
         if bad := {name: value for name, value in numbers.items() if not math.isfinite(value)}:
             name, value = next(iter(bad.items()))
             self.notes.diverged = (step, f"{name} became {value} at step {step}")
             raise Diverged(self.notes.diverged[1])
         if self._on_epoch:
-            epoch = self.notes.epochs[-1]
-            self._on_epoch(epoch, [row for row in self.notes.scores if row.epoch == epoch.epoch])
+            for epoch in self.notes.epochs[min(before, len(self.notes.epochs) - 1) :]:
+                self._on_epoch(epoch, self.notes.scores_at(epoch.epoch))
         self.notes.pause(time.perf_counter() - started)
+
+    def _check_applied(self, method: str, model: nn.Module) -> BuiltModel:
+        """Return the arm's model, which shares parameters with the one that a method is called with."""
+        built = self.notes.built
+        if built is None:
+            raise FunctionError(f"called trial.{method} before trial.apply, which returns the model to train")
+        if set(built.model.parameters()).isdisjoint(model.parameters()):
+            raise FunctionError(
+                f"called trial.{method} with a model that is not the one that trial.apply returned: apply works on a "
+                "copy, so write `model = trial.apply(model, example)`"
+            )
+        return built
 
 
 def number(value: Any, what: str) -> float:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import dropwhile, takewhile
 from statistics import median
 from typing import TYPE_CHECKING
 
 from slopewise.errors import FunctionError
 from slopewise.records import EpochRecord, Part, ScoreRecord, SiteRecord
+from slopewise.study._function._log_file import LogFile
 from slopewise.study._measured import site_records
+from slopewise.study.models import BuiltModel, digest
 
 if TYPE_CHECKING:
     from slopewise.monitor import Monitor
-    from slopewise.study.models import BuiltModel
 
 _RATES = ("lr", "learning_rate")
+_PARTS: dict[str, Part] = {
+    "train": "train",
+    "val": "validation",
+    "validation": "validation",
+    "eval": "validation",  # transformers' Trainer
+    "test": "test",
+}
 
 
 class Notes:
@@ -24,24 +34,57 @@ class Notes:
 
     Attributes:
         metrics: Names of the study's metrics.
-        epochs, scores: Records of the logged steps; the first one after step 0 counts as epoch 1.
+        epochs: Records of the logged steps; the first one after step 0 counts as epoch 1.
         built: The model with the arm's activations; None before `apply`.
         digest: Digest of the weights outside the activations, as they were at `apply`.
         monitor: The latest monitor; None if nothing is watched.
         diverged: Step and cause of a divergence.
     """
 
-    def __init__(self, metrics: tuple[str, ...]) -> None:
+    def __init__(self, metrics: tuple[str, ...], file: LogFile) -> None:
         self.metrics = metrics
+        self._file = file
+        self._resumed: int | None = None  # number of epochs that an earlier attempt logged
         self.epochs: list[EpochRecord] = []
-        self.scores: list[ScoreRecord] = []
+        self._scores: dict[tuple[int, Part, str], ScoreRecord] = {}
         self.built: BuiltModel | None = None
         self.digest: str | None = None
         self.monitor: Monitor | None = None
         self.diverged: tuple[int, str] | None = None
+        self._start = ""  # digest of all weights at `apply`
         self._watched: list[int] = []  # steps of the monitor, one for each epoch
         self._aside = 0.0  # seconds that were not spent on training
         self._last = self._clock()  # at the latest logged step
+
+    @property
+    def scores(self) -> list[ScoreRecord]:
+        """Scores of the logged steps; of a value that was logged twice at a step, the later one."""
+        return list(self._scores.values())
+
+    def scores_at(self, epoch: int) -> list[ScoreRecord]:
+        """Return the scores of an epoch, which takes no longer the more were logged before."""
+        rows = dropwhile(lambda row: row.epoch != epoch, reversed(self._scores.values()))
+        return [*takewhile(lambda row: row.epoch == epoch, rows)][::-1]
+
+    def begin(self, built: BuiltModel) -> None:
+        """Take the arm's model, with its weights as they are before training."""
+        self.built, self.digest, self._start = built, built.init_digest(), digest(built.model.parameters())
+
+    def trained(self) -> bool:
+        """Return False if no weight has changed since `begin`, although some could."""
+        if self.built is None or not any(parameter.requires_grad for parameter in self.built.model.parameters()):
+            return True
+        return digest(self.built.model.parameters()) != self._start
+
+    def watch(self, monitor: Monitor) -> None:
+        """Take a monitor, and close the one before."""
+        self.close()
+        self.monitor = monitor
+
+    def close(self) -> None:
+        """Close the monitor, if there is one."""
+        if self.monitor:
+            self.monitor.close()
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Add values after a step.
@@ -55,6 +98,15 @@ class Notes:
                 f"called trial.log with step {step!r}: steps are whole numbers that do not decrease, and the "
                 f"last one was {max(last, 0)}"
             )
+        if not self.epochs:
+            for earlier, logged in self._file.keep_before(step):
+                self._add(earlier, logged)
+            self._resumed, self._last = len(self.epochs), self._clock()
+        self._file.append(step, {name: value for name, value in values.items() if math.isfinite(value)})
+        self._add(step, values)
+
+    def _add(self, step: int, values: Mapping[str, float]) -> None:
+        last = self.epochs[-1].step if self.epochs else -1
         if step > last:
             self._begin(step, max(last, 0))
         epoch = self.epochs[-1]
@@ -63,7 +115,7 @@ class Notes:
                 self.epochs[-1] = replace(self.epochs[-1], learning_rate=value)
             else:
                 part, metric = self.place(name, "validation")
-                self.scores.append(ScoreRecord(epoch.epoch, part, metric, value))
+                self._scores[epoch.epoch, part, metric] = ScoreRecord(epoch.epoch, part, metric, value)
 
     def place(self, name: str, part: Part) -> tuple[Part, str]:
         """Return the part and the metric that a name stands for; names without a part are of `part`."""
@@ -72,9 +124,8 @@ class Notes:
         if name == "loss":
             return "train", name
         prefix, _, metric = name.partition("_")
-        parts: dict[str, Part] = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
-        if prefix in parts and (metric in self.metrics or metric == "loss"):
-            return parts[prefix], metric
+        if prefix in _PARTS and (metric in self.metrics or metric == "loss"):
+            return _PARTS[prefix], metric
         return part, name
 
     def pause(self, seconds: float) -> None:
@@ -102,7 +153,7 @@ class Notes:
     def _begin(self, step: int, last: int) -> None:
         number = self.epochs[-1].epoch + 1 if self.epochs else min(step, 1)
         now = self._clock()
-        warm = any(epoch.step for epoch in self.epochs)
+        warm = self._resumed is not None and any(epoch.step for epoch in self.epochs[self._resumed :])
         self.epochs.append(EpochRecord(number, step, None, (now - self._last) / (step - last) if warm else None))
         self._watched.append(self.monitor.step if self.monitor else 0)
         self._last = now

@@ -69,13 +69,18 @@ def record_of(
         source: Digest of the function's source, which is part of the environment.
 
     Raises:
-        FunctionError: The function never applied the arm.
+        FunctionError: The function never applied the arm, or trained another model.
     """
     notes, built = trial.notes, trial.notes.built
     if built is None:
         raise FunctionError(
             "never called trial.apply(model, example), so that every arm trained the same network: call it on the "
             "model before the optimizer is made, and train what it returns"
+        )
+    if not (notes.diverged or notes.trained()):
+        raise FunctionError(
+            "did not train the model that trial.apply returned, whose weights are all as they were: make the optimizer "
+            "from the returned model, which is a copy, and hand that model to the trainer"
         )
     facts = {**environment(), "function": source}
     step, cause = notes.diverged or (None, None)

@@ -20,9 +20,7 @@ from slopewise.study._function._output import output_to
 from slopewise.study._function._preflight import training_function
 from slopewise.study._function._record import record_of, scores_of
 from slopewise.study._spec import StudySpec
-from slopewise.study._workplace import Workplace
-
-LOG = "log.txt"
+from slopewise.study._workplace import LOG, Workplace
 
 OnEpoch = Callable[[EpochRecord, Sequence[ScoreRecord]], None]
 
@@ -56,14 +54,19 @@ def run_function(
                 if trial.notes.diverged is None:
                     final = scores_of(returned, spec, trial)
             seconds = time.perf_counter() - started
-            if trial.notes.monitor:
-                trial.notes.monitor.close()
+            trial.notes.close()
+            for note in trial.notes.monitor.notes if trial.notes.monitor else ():
+                print(f"trial.watch: {note}")  # noqa: T201 - to the trial's log
             return record_of(trial, final, seconds=seconds, source=_digest(function))
     except FunctionError as error:
         raise FunctionError(f"train function '{spec.train.function}' {error}") from error
+    except SystemExit as error:
+        raise FunctionError(
+            f"train function '{spec.train.function}' ended the program (sys.exit, status {error.code}). If it reads "
+            f"the command line, as by argparse, give it train.options instead; its output is in '{folder / LOG}'"
+        ) from error
     finally:
-        if trial.notes.monitor:
-            trial.notes.monitor.close()
+        trial.notes.close()
 
 
 def _digest(function: Callable[..., Any]) -> str | None:

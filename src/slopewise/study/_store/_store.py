@@ -8,7 +8,6 @@ each trial with its facts and parts as JSON and a digest of them all. Views with
 from __future__ import annotations
 
 import shutil
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
@@ -28,6 +27,7 @@ from slopewise.study._store import _schema1
 from slopewise.study._store._packed import KEYS, encode, pack, seal
 from slopewise.study._store._read import FILE, SCHEMA, holds_study, read_study
 from slopewise.study._store._sqlite import BESIDE, begin_log, beside, end_log, fault, is_sound, patiently
+from slopewise.support import unused
 
 _WAIT = 1.0  # seconds that SQLite waits for a lock; Ctrl-C is handled only between waits
 
@@ -224,7 +224,7 @@ def _replace(path: Path, record: StudyRecord) -> None:
 
     The new file is complete before the old one is touched: however this ends, no undamaged trial is lost.
     """
-    aside, fresh = _unused(path), path.with_name(f".{path.name}")
+    aside, fresh = unused(path, "damaged"), path.with_name(f".{path.name}")
     placeholders = {trial.environment: {"lost": f"with {aside.name}"} for trial in record.trials if trial.environment}
     whole = replace(record, environments=placeholders | record.environments)
     try:
@@ -256,10 +256,3 @@ def discard(folder: str | Path) -> None:
     path = Path(folder) / FILE
     for suffix in ("", *BESIDE):
         beside(path, suffix).unlink(missing_ok=True)
-
-
-def _unused(path: Path) -> Path:
-    """Return an unused path for the copy of a damaged file, with the time in its name."""
-    name = f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
-    names = (path.with_name(f"{name}{end}") for end in ("", *(f"-{number}" for number in range(2, 1000))))
-    return next(aside for aside in names if not aside.exists())

@@ -13,6 +13,7 @@ from slopewise.study._references import describe
 from slopewise.study._spec import ConvertSpec, ModelSpec
 from slopewise.study._streams import derive
 from slopewise.study.models._built import BuiltModel as BuiltModel
+from slopewise.study.models._built import digest as digest
 from slopewise.study.models._checkpoint import checkpoint_facts as checkpoint_facts
 from slopewise.study.models._checkpoint import load_checkpoint_
 from slopewise.study.models._cnn import cnn as cnn
@@ -114,7 +115,7 @@ def convert_for_arm(
         ModelError: The network does not run on the example, or has no activations to convert.
     """
     with torch.random.fork_rng():
-        return converted(model, activation, _maker(seed, []), example, options)
+        return converted(model, activation, _maker(seed, []), example, options, resized=False)
 
 
 def _maker(seed: int, made: list[nn.Module]) -> Make:

@@ -21,7 +21,13 @@ _SMALL = 32  # pixels; deep networks halve their images five times
 
 
 def converted(
-    model: nn.Module, activation: Activation | None, make: Make, example: Any, options: ConvertSpec
+    model: nn.Module,
+    activation: Activation | None,
+    make: Make,
+    example: Any,
+    options: ConvertSpec,
+    *,
+    resized: bool = True,
 ) -> BuiltModel:
     """Return the network with an arm's activation at every site; None puts a separate copy of the site's own there.
 
@@ -33,6 +39,7 @@ def converted(
         make: Function that calls the factory in a random stream of its own.
         example: Images on which the network is run, or a tuple or dict of its arguments.
         options: Selection of the activations to convert.
+        resized: True if the study's data settings decide the size of the images, which an error then mentions.
 
     Raises:
         ModelError: The network does not run on the example, with its own activations or the arm's, or has none; or an
@@ -64,7 +71,7 @@ def converted(
         where = f"on images {tuple(example.shape)}" if images else "on the example"
         if sites:  # they were built before it failed
             where += f", with {', '.join(sorted({type(site).__name__ for site in sites.values()}))} as its activation"
-        raise ModelError(f"{where}: {error}{hint_for_size(example) if images else ''}") from error
+        raise ModelError(f"{where}: {error}{hint_for_size(example) if images and resized else ''}") from error
     return BuiltModel(conversion.model, sites, replaced, _notes(conversion))
 
 
