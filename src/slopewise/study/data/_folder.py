@@ -1,11 +1,12 @@
 """A folder of images: one directory a class, in any format that Pillow reads, resized to one size.
 
-`PATH/train/CLASS/*` and `PATH/test/CLASS/*`, or only `PATH/CLASS/*`, of which a fixed fifth becomes the test set.
+`PATH/train/CLASS/*` and `PATH/test/CLASS/*`, or only `PATH/CLASS/*`, of which a fixed fifth becomes the test set. For
+masks and images as targets, see `_pair_folder`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +17,20 @@ from slopewise.errors import DataError
 from slopewise.study._spec import DataSpec
 from slopewise.study.data._base import RawData
 from slopewise.study.data._discover import Files, discover
-from slopewise.study.data._headers import Header, about_headers, header_of, in_words, read_header
+from slopewise.study.data._headers import (
+    Header,
+    about_headers,
+    common_of,
+    header_of,
+    in_words,
+    raise_faults,
+    read_headers,
+)
+from slopewise.study.data._pair_folder import load_pairs
 from slopewise.study.data._picture import PictureMode, common_mode, opened, to_pixels
 from slopewise.study.data._reader import ImageReader
 from slopewise.study.data._stored import StoredImages
+from slopewise.study.data._targets import NOUNS
 
 _SAMPLE = 64  # headers from which the mode of all pictures is guessed
 
@@ -29,7 +40,7 @@ class _OtherModeError(Exception):
 
 
 def load(spec: DataSpec, reader: ImageReader) -> RawData:
-    """Load every image of the folder, decoded once.
+    """Load every image of the folder, decoded once, with the class of its directory, or as a side of pairs.
 
     The common mode of all pictures is guessed from a sample of headers. If a picture proves the guess wrong, all
     headers are read, and then all pictures again.
@@ -37,13 +48,20 @@ def load(spec: DataSpec, reader: ImageReader) -> RawData:
     Raises:
         DataError: The folder is missing, a class has no image, or files cannot be decoded; they are named.
     """
+    if reader.targets in ("masks", "images"):
+        return load_pairs(spec, reader)
+    if reader.targets != "labels":
+        raise DataError(
+            f"data '{spec.path}' is a folder, which has classes, masks or images as targets: give "
+            f"{NOUNS[reader.targets]} in an .npz file or by module:callable"
+        )
     files = discover(spec)
     paths = files.train + files.test
     try:
-        mode = _common(_headers(paths[:: max(1, len(paths) // _SAMPLE)], reader))
+        mode = common_of(read_headers(paths[:: max(1, len(paths) // _SAMPLE)], reader))
         parts = _read(files, mode, spec.image_size, reader)
     except _OtherModeError:
-        mode, reader = _common(_headers(paths, reader)), reader.anew()
+        mode, reader = common_of(read_headers(paths, reader)), reader.anew()
         parts = _read(files, mode, spec.image_size, reader)
     headers = [header for part in parts for header in part.headers]
     return RawData(
@@ -72,9 +90,7 @@ def _read(files: Files, mode: PictureMode, size: tuple[int, int], reader: ImageR
         _read_part(files.train, "training images", size, mode, faults, reader),
         _read_part(files.test, "test images", size, mode, faults, reader),
     )
-    if faults:
-        more = f"; {len(faults) - 3} more files are damaged" if len(faults) > 3 else ""
-        raise DataError("; ".join(sorted(faults)[:3]) + more)
+    raise_faults(faults)
     return parts
 
 
@@ -105,32 +121,3 @@ def _read_part(
 
     images = reader.read(picture, (len(files), *shape), mode.dtype, what=what)
     return _Part(images, [header for header in headers if header])
-
-
-def _headers(files: Sequence[Path], reader: ImageReader) -> dict[Path, Header]:
-    """Return the headers of the files that have one."""
-
-    def header(index: int) -> Header | None:
-        try:
-            return read_header(files[index])
-        except DataError:  # named, with all others, when the pixels are read
-            return None
-
-    headers = reader.each(header, len(files), what="headers of pictures")
-    return {path: head for path, head in zip(files, headers, strict=True) if head}
-
-
-def _common(headers: Mapping[Path, Header]) -> PictureMode:
-    """Return the mode that keeps every picture.
-
-    Raises:
-        DataError: There is none.
-    """
-    mode = common_mode(head.mode for head in headers.values())
-    if mode is None:
-        odd = {head.mode.depth == "real": path for path, head in headers.items()}
-        raise DataError(
-            f"data.path: '{odd[True]}' holds real numbers or integers of 32 bits and '{odd[False]}' has levels of 8 or "
-            "16 bits, and nothing tells how the two scales compare: bring all pictures to one"
-        )
-    return mode

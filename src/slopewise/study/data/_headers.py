@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from slopewise.study.data._picture import PictureMode, mode_of, opened
+from slopewise.errors import DataError
+from slopewise.study.data._picture import PictureMode, common_mode, mode_of, opened, upright_size
+from slopewise.study.data._reader import ImageReader
 
 _NO_FRAMES = ("MPO", "PSD", "IM", "SPIDER", "ICO", "ICNS")  # later frames are previews, layers or other resolutions
 
@@ -25,6 +27,7 @@ class Header:
         size: Height and width before the picture is turned by its EXIF orientation.
         several: True if the picture has further frames or pages, which are not read.
         cut: True if the picture has more bits than the 8 that Pillow reads.
+        sideways: True if the picture's EXIF orientation exchanges height and width.
     """
 
     mode: PictureMode
@@ -32,6 +35,12 @@ class Header:
     size: tuple[int, int]
     several: bool
     cut: bool
+    sideways: bool = False
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Height and width after the picture is turned."""
+        return self.size[::-1] if self.sideways else self.size
 
 
 def header_of(image: Image.Image) -> Header:
@@ -42,6 +51,7 @@ def header_of(image: Image.Image) -> Header:
         image.size[::-1],
         several=image.format not in _NO_FRAMES and bool(getattr(image, "is_animated", False)),
         cut=_is_cut(image),
+        sideways=upright_size(image) != image.size[::-1],
     )
 
 
@@ -53,6 +63,46 @@ def read_header(path: Path) -> Header:
     """
     with opened(path) as image:
         return header_of(image)
+
+
+def read_headers(files: Sequence[Path], reader: ImageReader) -> dict[Path, Header]:
+    """Return the headers of the files that have one."""
+
+    def header(index: int) -> Header | None:
+        try:
+            return read_header(files[index])
+        except DataError:  # named, with all others, when the pixels are read
+            return None
+
+    headers = reader.each(header, len(files), what="headers of pictures")
+    return {path: head for path, head in zip(files, headers, strict=True) if head}
+
+
+def common_of(headers: Mapping[Path, Header]) -> PictureMode:
+    """Return the mode that keeps every picture.
+
+    Raises:
+        DataError: There is none.
+    """
+    mode = common_mode(head.mode for head in headers.values())
+    if mode is None:
+        odd = {head.mode.depth == "real": path for path, head in headers.items()}
+        raise DataError(
+            f"data.path: '{odd[True]}' holds real numbers or integers of 32 bits and '{odd[False]}' has levels of 8 or "
+            "16 bits, and nothing tells how the two scales compare: bring all pictures to one"
+        )
+    return mode
+
+
+def raise_faults(faults: Sequence[str]) -> None:
+    """Raise an error with the first descriptions of files that cannot be read, if there are any.
+
+    Raises:
+        DataError: There are.
+    """
+    if faults:
+        more = f"; {len(faults) - 3} more files are damaged" if len(faults) > 3 else ""
+        raise DataError("; ".join(sorted(faults)[:3]) + more)
 
 
 def _is_cut(image: Image.Image) -> bool:

@@ -175,12 +175,16 @@ def _refuse_same_below(root: Tree, directories: Sequence[Tree]) -> None:
 
 
 def _ask(parts: Sequence[str], names: Sequence[str]) -> str:
-    first, second = parts[0], parts[1] if len(parts) > 1 else "TEST"
     return (
-        f'say which one to train and which one to test on, as in --set \'data.parts=["{first}", "{second}"]\'; if all '
-        f"are classes, name them: data.classes = [{', '.join(repr(name) for name in names[:SHOWN])}"
-        f"{', ...' if len(names) > SHOWN else ''}]"
+        f"{ask_parts(parts)}; if all are classes, name them: data.classes = ["
+        f"{', '.join(repr(name) for name in names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}]"
     )
+
+
+def ask_parts(parts: Sequence[str]) -> str:
+    """Return a request to name the parts in `data.parts`."""
+    first, second = parts[0], parts[1] if len(parts) > 1 else "TEST"
+    return f'say which one to train and which one to test on, as in --set \'data.parts=["{first}", "{second}"]\''
 
 
 _WANTED = "each class needs one, with its pictures inside"

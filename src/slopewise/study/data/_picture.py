@@ -36,6 +36,7 @@ _SURE_FORMATS = (
     "QOI",
 )  # their first bytes say it
 _TO_16_BITS = 257  # 255 * 257 = 65535
+_SIDEWAYS = 5  # orientations from this on exchange height and width
 _ORIENTATION = 274  # the only tag of EXIF that changes what is seen
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -109,17 +110,31 @@ def to_pixels(image: Image.Image, mode: PictureMode, *, size: tuple[int, int] | 
     if size is not None:
         _draft(image, size)
     image.load()
-    turn = _TURNS.get(_orientation(image))
     own = mode_of(image)
     plain = _grey_or_colour(image, mode.channels) if own.depth == "8 bits" else _real(image)
-    if turn is not None:
-        plain = plain.transpose(turn)
+    plain = _turned_as(plain, image)
     if size is not None:
         plain = plain.resize(size[::-1], Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.array(plain)).reshape(plain.height, plain.width, -1).permute(2, 0, 1)
     if mode.depth == "16 bits" and own.depth == "8 bits":
         pixels = pixels.to(torch.float32) * _TO_16_BITS
     return pixels.expand(mode.channels, -1, -1)
+
+
+def turned(image: Image.Image) -> Image.Image:
+    """Return a picture turned by its EXIF orientation."""
+    return _turned_as(image, image)
+
+
+def _turned_as(plain: Image.Image, image: Image.Image) -> Image.Image:
+    turn = _TURNS.get(_orientation(image))
+    return plain if turn is None else plain.transpose(turn)
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return the height and width of a picture after it is turned by its EXIF orientation."""
+    width, height = image.size
+    return (width, height) if _orientation(image) >= _SIDEWAYS else (height, width)
 
 
 def is_picture(path: Path) -> bool:
@@ -164,8 +179,7 @@ def _draft(image: Image.Image, size: tuple[int, int]) -> None:
     The decoder then leaves out frequencies that resizing would average away, and takes a third of the time.
     """
     if image.format in ("JPEG", "MPO"):
-        sideways = _orientation(image) >= 5
-        height, width = reversed(size) if sideways else size
+        height, width = reversed(size) if _orientation(image) >= _SIDEWAYS else size
         image.draft(None, (2 * width, 2 * height))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,6 +104,39 @@ class ImageReader:
         images = self._new(shape, dtype)
         self.each(lambda i: self._write(images, i, item(i)), shape[0], what=what, threads=threads)
         return images
+
+    def read_pairs(
+        self,
+        item: Callable[[int], tuple[Tensor, Tensor]],
+        images: tuple[tuple[int, ...], torch.dtype],
+        targets: tuple[tuple[int, ...], torch.dtype],
+        *,
+        what: str,
+        starts: Sequence[int] | None = None,
+        threads: int | None = None,
+    ) -> tuple[StoredImages, StoredImages]:
+        """Read images and targets that are stored alike, from each item once.
+
+        Args:
+            item: Function of an item's number that returns one image and its target, or several of both.
+            images: Shape and number type of all images.
+            targets: Shape and number type of all targets.
+            what: Plural noun for them, as the progress bar shows it.
+            starts: Number of the first image of each item; None is one image an item.
+            threads: Number of threads; None is one for each core. 1 takes the items in order in this thread.
+
+        Raises:
+            DataError: There is no room for them on the disk. Errors of `item` pass through.
+        """
+        stored = self._new(*images), self._new(*targets)
+        firsts = range(images[0][0]) if starts is None else starts
+
+        def write(index: int) -> None:
+            for place, pixels in zip(stored, item(index), strict=True):
+                self._write(place, firsts[index], pixels)
+
+        self.each(write, len(firsts), what=what, threads=threads)
+        return stored
 
     def store(self, images: Tensor | StoredImages) -> StoredImages:
         """Copy a source's tensor to the place where images are kept; stored images are returned unchanged.
