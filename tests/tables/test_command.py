@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+DOCS = Path(__file__).parents[2] / "docs" / "judge.md"
 pytestmark = pytest.mark.slow
 
 SETTINGS = ["--arm", "activation", "--seed", "seed", "--metric", "psnr", "--better", "higher", "--control", "relu"]
@@ -56,3 +59,10 @@ def test_bad_input_is_one_line_and_status_2(rows, save, command, tmp_path, argum
     assert (ended.returncode, ended.stdout) == (2, "")
     assert message in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1
+
+
+def test_the_options_that_the_docs_name_are_those_that_there_are(command):
+    known = set(re.findall(r"--[a-z][a-z-]*", command("--help").stdout)) - {"--help"}
+    named = set(re.findall(r"--[a-z][a-z-]*", DOCS.read_text())) - {"--format", "--to"}  # of `slopewise export`
+    assert named - known == set()
+    assert known - named == {"--title"}

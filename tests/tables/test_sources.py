@@ -1,11 +1,19 @@
-"""Folders of runs, written by the libraries whose formats they are, and sources of other packages."""
+"""Folders of runs, written by the libraries whose formats they are; every source keeps the contract."""
 
 import json
 
 import pytest
 
 from slopewise.errors import TableError
-from slopewise.tables import Request, Table, TableSource, register_table_source, unregister_table_source
+from slopewise.tables import (
+    CsvSource,
+    JsonLinesSource,
+    MLflowSource,
+    ParquetSource,
+    Request,
+    TensorBoardSource,
+)
+from slopewise.testing import check_table_source
 
 ARMS = {"relu": 31.0, "prelu": 31.6}
 
@@ -97,37 +105,23 @@ def test_an_empty_folder_is_no_table(tmp_path, judged):
         judged(tmp_path)
 
 
-class LogSource(TableSource):
-    """Lines of a training script: "arm=relu seed=0 psnr=31.2"."""
-
-    title = "training log (.log)"
-
-    def matches(self, path):
-        return path.suffix == ".log"
-
-    def read(self, path, request):
-        rows = [dict(cell.split("=") for cell in line.split()) for line in path.read_text().splitlines()]
-        places = tuple(f"line {number + 1}" for number in range(len(rows)))
-        return Table(path.name, tuple(rows[0]), lambda name: [row[name] for row in rows], places)
-
-
-def test_a_second_source(tmp_path, judged):
-    path = tmp_path / "train.log"
-    lines = [f"arm={arm} seed={seed} psnr={score + seed / 100}" for arm, score in ARMS.items() for seed in range(6)]
-    path.write_text("\n".join(lines))
-    register_table_source("log", LogSource())
-    try:
-        (contrast,) = judged(path, arm="arm").contrasts()
-    finally:
-        unregister_table_source("log")
-    assert contrast.verdict == "helps"
-    with pytest.raises(ValueError, match="cannot be registered"):
-        register_table_source("csv", LogSource())
-
-
 def test_the_best_value_ignores_what_is_not_finite():
     request = Request({"psnr": "higher", "loss": "lower"}, take="best")
     assert request.pick("psnr", [(0, 1.0), (1, float("inf")), (2, float("nan"))]) == 1.0
     assert request.pick("loss", [(0, 1.0), (1, 0.5), (2, 2.0)]) == 0.5
     assert json.dumps(request.pick("loss", [(0, float("nan"))])) == "NaN"
     assert Request({"psnr": "higher"}).pick("psnr", [(2, 3.0), (10, 4.0), (1, 9.0)]) == 4.0
+
+
+@pytest.mark.parametrize(
+    ("source", "suffix"),
+    [(CsvSource, ".csv"), (CsvSource, ".tsv"), (ParquetSource, ".parquet"), (JsonLinesSource, ".jsonl")],
+)
+def test_sources_of_files_keep_the_contract(source, suffix, rows, save):
+    check_table_source(source(), save(rows(), suffix), Request({"psnr": "higher"}))
+
+
+def test_sources_of_folders_keep_the_contract(logs, store):
+    request = Request({"val/psnr": "higher"}, runs="{arm}/seed{seed}")
+    check_table_source(TensorBoardSource(), logs, request)
+    check_table_source(MLflowSource(), store, Request({"val/psnr": "higher"}, runs="{arm}-{seed}"))

@@ -102,7 +102,8 @@ def _table(info: StudyInfo, join: str) -> Table:
         table.add_column(name.replace(", ", join), justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     last = {"trouble": "diverged", "time": f"step{join}time", "slopes": f"final{join}slopes"}
-    shown = [section for section in last if section in info.sections]
+    counted = info.study.tested or info.diverged
+    shown = [section for section in last if section in info.sections and (counted or section != "trouble")]
     for section in shown:
         table.add_column(last[section], justify="right", no_wrap=True)
     for row in info.rows:
