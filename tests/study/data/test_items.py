@@ -13,7 +13,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset
 
 from slopewise.errors import DataError
 from slopewise.study import DataSpec
-from slopewise.study.data import DataWarning, ImageData, load_data
+from slopewise.study.data import DataWarning, ImageData, TargetKind, load_data
 
 
 class Items(Dataset[Any]):
@@ -33,11 +33,11 @@ class Items(Dataset[Any]):
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ImageData]:
-    def load(train: Any, test: Any, **spec: Any) -> ImageData:
+    def load(train: Any, test: Any, kind: TargetKind = "labels", **spec: Any) -> ImageData:
         module = types.ModuleType("own_data")
         module.sets = lambda: (train, test)  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "own_data", module)
-        return load_data(DataSpec.model_validate({"source": "own_data:sets", **spec}))
+        return load_data(DataSpec.model_validate({"source": "own_data:sets", **spec}), kind)
 
     return load
 
@@ -190,3 +190,98 @@ def test_sets_without_items_by_number_are_refused(load: Callable[..., ImageData]
         load(train, Stream())
     with pytest.raises(DataError, match=r"is a DataLoader: return its data set, loader\.dataset"):
         load(DataLoader(train), test)
+
+
+def numbers(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 3, shape).astype(np.uint8)
+
+
+def palette(mask: np.ndarray) -> Image.Image:
+    image = Image.fromarray(mask).convert("P")
+    image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+    return image
+
+
+@pytest.mark.parametrize(
+    ("make", "mask"),
+    [
+        (lambda i: noise(i, 8, 9, 3), lambda m: m),
+        (lambda i: Image.fromarray(noise(i, 8, 9, 3)), palette),
+        (lambda i: torch.from_numpy(noise(i, 8, 9, 3)).permute(2, 0, 1), lambda m: torch.from_numpy(m)[None].long()),
+        (lambda i: noise(i, 8, 9, 3), lambda m: m[..., None].astype(np.float32)),
+    ],
+)
+def test_masks_of_items_are_numbers_of_classes(load: Callable[..., ImageData], make: Any, mask: Any) -> None:
+    data = load(*both(lambda i: (make(i), mask(numbers(i, 8, 9)))), kind="masks")
+    assert data.facts()["shape"] == [3, 8, 9]
+    assert np.array_equal(data.train_targets[torch.arange(12)].numpy(), [numbers(i, 8, 9) for i in range(12)])
+
+
+def test_a_mask_tells_the_axes_of_its_item(load: Callable[..., ImageData]) -> None:
+    data = load(*both(lambda i: (noise(i, 8, 9, 7), numbers(i, 8, 9, 7))), kind="masks")
+    assert data.facts()["shape"] == [1, 8, 9, 7]
+
+
+@pytest.mark.parametrize("form", [lambda a: a, Image.fromarray, torch.from_numpy])
+def test_images_of_items_may_be_targets(load: Callable[..., ImageData], form: Any) -> None:
+    data = load(*both(lambda i: (form(noise(i, 8, 9)), form(noise(i + 50, 16, 18)))), kind="images")
+    assert data.data_range == 255
+    expected = np.array([noise(i + 50, 16, 18) for i in range(12)]) / 255
+    assert np.allclose(data.train_targets[torch.arange(12)][:, 0].numpy(), expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "target"),
+    [
+        ("values", float),
+        ("values", lambda i: torch.tensor([i, 2.0 * i])),
+        ("multilabel", lambda i: [i % 2, 1, i % 3 == 0]),
+        ("multilabel", lambda i: np.array([i % 2, 1 - i % 2])),
+    ],
+)
+def test_numbers_of_items_are_rows(load: Callable[..., ImageData], kind: TargetKind, target: Any) -> None:
+    data = load(*both(lambda i: (noise(i, 8, 9), target(i))), kind=kind)
+    expected = np.array([np.asarray(target(i)).reshape(-1) for i in range(12)], dtype=np.float32)
+    assert np.array_equal(data.train_targets.numpy(), expected)
+
+
+@pytest.mark.parametrize("kind", ["masks", "images"])
+def test_arrays_and_items_of_targets_are_the_same(load: Callable[..., ImageData], kind: TargetKind) -> None:
+    parts = [(noise(s, n, 8, 9), numbers(s, n, 8, 9)) for s, n in ((0, 12), (1, 6))]
+    whole = load(*parts, kind=kind)
+    items = load(*(Items(list(zip(*part, strict=True))) for part in parts), kind=kind)
+    assert torch.equal(whole.train_targets[torch.arange(12)], items.train_targets[torch.arange(12)])
+    assert whole.digest == items.digest
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "message"),
+    [
+        ("masks", {"image": 0, "seg_map": 1}, r'return \(image, mask\), .* \(item\["image"\], item\["seg_map"\]\)'),
+        ("masks", None, r"None\): return \(image, mask\), with one number a pixel"),
+        ("masks", Image.fromarray(noise(0, 8, 9, 3)), "the mask of item 3 .* is a picture of 72 colours"),
+        ("masks", numbers(0, 9, 9), r"the mask of item 3 of the training set is \(9, 9\), that of item 0 \(8, 9\)"),
+        ("images", "a.png", "the target of item 3 of the training set is 'a.png', but must be a tensor"),
+        ("images", noise(0, 9, 9), r"the target of item 3 of the training set is \(1, 9, 9\), that of item 0 \(1, 8"),
+        (
+            "values",
+            [1.0, 2.0],
+            r"the target of item 3 of the training set is \[float, float\], that of item 0 is float",
+        ),
+    ],
+)
+def test_a_target_unlike_the_first_is_named(
+    load: Callable[..., ImageData], kind: TargetKind, target: Any, message: str
+) -> None:
+    usual = {"masks": lambda i: numbers(i, 8, 9), "images": lambda i: noise(50 + i, 8, 9), "values": float}[kind]
+    train, test = both(lambda i: (noise(i, 8, 9), usual(i)))
+    train.items[3] = target if isinstance(target, dict) else (noise(3, 8, 9), target)
+    with pytest.raises(DataError, match=message):
+        load(train, test, kind=kind)
+
+
+def test_images_and_masks_alone_are_no_two_sets(load: Callable[..., ImageData]) -> None:
+    with pytest.raises(
+        DataError, match=r"must return two data sets .*: return \(\(x_train, y_train\), \(x_test, y_test"
+    ):
+        load(noise(0, 9, 8, 8), numbers(0, 9, 8, 8), kind="masks")

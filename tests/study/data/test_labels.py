@@ -35,7 +35,7 @@ def test_booleans_are_two_classes() -> None:
     [
         (np.array([0.5, 1]), "are float64 such as 0.5, but must be integers"),
         (torch.tensor([1.0, torch.nan]), "are float32 such as nan"),
-        (np.array([[1, 0, 1], [0, 1, 0]]), r"shape \(2, 3\).*several labels an image are not supported"),
+        (np.array([[1, 0, 1], [0, 1, 0]]), r"shape \(2, 3\).*several labels for multilabel"),
         (np.zeros((2, 8, 8), int), r"shape \(2, 8, 8\).*segmentation"),
         (np.array([0, None]), "not all numbers \\(one is None\\)"),
         (np.array(["cat", "dog"]), r"are text \('cat', 'dog', ...\).*data\.classes"),

@@ -6,20 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset, TensorDataset
 
-from slopewise.errors import DataError, SlopewiseError
+from slopewise.errors import DataError
 from slopewise.study._references import describe, resolve
 from slopewise.study._spec import DataSpec
 from slopewise.study.data._arrays import classes_of, part_of
 from slopewise.study.data._base import RawData
-from slopewise.study.data._items import Picture, described, image_and_label, picture
-from slopewise.study.data._labels import class_numbers
+from slopewise.study.data._dataset import Items, Read
+from slopewise.study.data._items import described
 from slopewise.study.data._parts import listed
 from slopewise.study.data._reader import ImageReader
-from slopewise.study.data._stored import StoredImages
 from slopewise.study.data._targets import TargetKind
 
 
@@ -27,8 +25,10 @@ def load(spec: DataSpec, reader: ImageReader) -> RawData:
     """Call `source(**options)`; it returns (train, test), each a map-style data set of (image, label).
 
     An image is a tensor or array of axes (C, H, W), (H, W, C) or (H, W), see `data.layout`, or a Pillow image; labels
-    are integers from 0. A pair of arrays (images, labels) or a `TensorDataset` of two tensors may take the place of a
-    data set. Items are read once, in order and by one thread, so leave random augmentation to `data.augment`.
+    are integers from 0. For other tasks, the second of an item is a mask (an array, a tensor or a Pillow image of
+    levels or of a palette), an image, or one or several numbers. A pair of arrays (images, targets) or a
+    `TensorDataset` of two tensors may take the place of a data set. Items are read once, in order and by one thread, so
+    leave random augmentation to `data.augment`.
 
     Raises:
         DataError: The callable raises, or returns something else.
@@ -40,7 +40,7 @@ def load(spec: DataSpec, reader: ImageReader) -> RawData:
         raise DataError(f"data '{spec.source}' raised {describe(error)}") from error
     if not isinstance(sets, (tuple, list)) or len(sets) != 2:
         raise DataError(f"data '{spec.source}' must return two data sets (train, test), not {_in_words(sets)}")
-    if _as_arrays(sets) is not None and np.ndim(sets[1]) == 1:
+    if _as_arrays(sets) is not None and (np.ndim(sets[1]) == 1 or reader.targets != "labels"):
         raise DataError(
             f"data '{spec.source}' must return two data sets (train, test), not images and labels {described(sets)}: "
             "return ((x_train, y_train), (x_test, y_test))"
@@ -69,11 +69,8 @@ def _in_words(sets: Any) -> str:
     return f"{type(sets).__name__}{keys}"
 
 
-Read = tuple[Tensor | StoredImages, Tensor | StoredImages, str, list[str]]
-
-
 def _read(dataset: Any, part: str, spec: DataSpec, reader: ImageReader) -> Read:
-    """Return the images and labels of a part, a phrase that describes how they were read, and notes."""
+    """Return the images and targets of a part, a phrase that describes how they were read, and notes."""
     if (arrays := _as_arrays(dataset)) is not None:
         images, labels, reading = part_of(arrays[0], arrays[1], part, spec, reader.targets)
         return images, labels, reading, []
@@ -89,7 +86,7 @@ def _read(dataset: Any, part: str, spec: DataSpec, reader: ImageReader) -> Read:
             f"data '{spec.source}': the {part} set is {type(dataset).__name__}, which has no items by number: "
             "return a map-style data set with at least one (image, label)"
         )
-    return _Items(dataset, part, spec).read(reader)
+    return Items(dataset, part, spec, reader).read()
 
 
 def _as_arrays(dataset: Any) -> Sequence[Any] | None:
@@ -109,97 +106,6 @@ def _is_pair_of_lists(dataset: Any) -> bool:
         return False
     images, labels = dataset
     return len(images) == len(labels) and all(isinstance(label, (int, str)) for label in labels)
-
-
-class _MoreChannelsError(Exception):
-    """Coloured picture among grey ones."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels)
-        self.channels = channels
-
-
-class _Items:
-    """Items of one part, which must all be like the first."""
-
-    def __init__(self, dataset: Any, part: str, spec: DataSpec) -> None:
-        self.dataset, self.part, self.spec = dataset, part, spec
-
-    def read(self, reader: ImageReader) -> Read:
-        """Read every item once; grey pictures before the first coloured one, twice."""
-        first, _ = self.item(0)
-        labels: list[Any] = [None] * len(self.dataset)
-        notes: list[str] = []
-
-        def pixels(index: int) -> Tensor:
-            now, labels[index] = self.item(index)
-            if index == 0 and not torch.equal(now.pixels, first.pixels):
-                notes[:] = [self.changing()]
-            self.compare(first, now, index)
-            if len(now.pixels) > channels:
-                raise _MoreChannelsError(len(now.pixels))
-            return now.pixels.expand(channels, *now.pixels.shape[1:])
-
-        def read_all() -> StoredImages:
-            shape = (len(labels), channels, *first.pixels.shape[1:])
-            return reader.read(pixels, shape, first.pixels.dtype, what=f"{self.part} images", threads=1)
-
-        channels = len(first.pixels)
-        try:
-            images = read_all()
-        except _MoreChannelsError as error:
-            channels = error.channels
-            images = read_all()
-        return images, self.numbers(labels), f"items of {first.scale}", notes
-
-    def item(self, index: int) -> tuple[Picture, Any]:
-        """Return one item, with its label unchanged."""
-        where = f"item {index} of the {self.part} set"
-        try:
-            item = self.dataset[index]
-        except SlopewiseError:
-            raise
-        except Exception as error:  # the user's data set can raise anything
-            raise DataError(f"data '{self.spec.source}': reading {where} raised {describe(error)}") from error
-        image, label = image_and_label(item, where)
-        return picture(image, where, self.spec), label
-
-    def compare(self, first: Picture, now: Picture, index: int) -> None:
-        """Refuse an item of another size or scale than the first one."""
-        axes = 1 if first.widens or now.widens else 0
-        if first.pixels.shape[axes:] != now.pixels.shape[axes:]:
-            raise DataError(
-                f"data: item {index} of the {self.part} set is an image of {_size(now)}, item 0 one of {_size(first)}: "
-                "bring all images to one size in the data set"
-            )
-        if first.scale != now.scale:
-            raise DataError(
-                f"data: item {index} of the {self.part} set is {now.scale}, item 0 is {first.scale}: give all images "
-                "one number type and scale"
-            )
-
-    def numbers(self, labels: list[Any]) -> Tensor:
-        """Return the labels of all items as integers."""
-        plain = [label.detach().cpu().numpy() if isinstance(label, Tensor) else label for label in labels]
-        shapes = [np.shape(label) for label in plain]
-        if odd := [i for i, shape in enumerate(shapes) if shape != shapes[0]]:
-            raise DataError(
-                f"data: the label of item {odd[0]} of the {self.part} set is {described(labels[odd[0]])}, that of item "
-                f"0 is {described(labels[0])}: a label must be one integer class"
-            )
-        return class_numbers(np.array(plain), f"{self.part} labels", self.spec.classes)
-
-    def changing(self) -> str:
-        """Return a note about items that differ each time they are read."""
-        return (
-            f"item 0 of the {self.part} set is another image when it is read again: leave random changes to "
-            "data.augment, since items are read once and the same for all arms"
-        )
-
-
-def _size(image: Picture) -> str:
-    channels, *sizes = image.pixels.shape
-    return f"{' x '.join(map(str, sizes))} with {channels} channel{'s' * (channels != 1)}"
 
 
 def _classes(train: Any, test: Any, numbers: tuple[str, ...], spec: DataSpec, kind: TargetKind) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
-"""Items of a map-style data set: pairs of a label and an image in any of the accepted types."""
+"""Items of a map-style data set: pairs of an image and a target in any of the accepted types."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -16,9 +16,18 @@ from slopewise.study._references import describe
 from slopewise.study._spec import DataSpec
 from slopewise.study.data._arrays import to_tensor
 from slopewise.study.data._layout import channels_first, find_layout
+from slopewise.study.data._mask_picture import check_mask, mask_values
 from slopewise.study.data._picture import mode_of, to_pixels
+from slopewise.study.data._targets import TargetKind
 
-_WANTED = "return (image, label), with an integer label"
+# What an item must be, and words in the names of its target, by kind.
+_WANTED: dict[TargetKind, tuple[str, tuple[str, ...]]] = {
+    "labels": ("return (image, label), with an integer label", ("label", "target", "class")),
+    "multilabel": ("return (image, labels), with a row of 0 and 1", ("labels", "target", "tag")),
+    "masks": ("return (image, mask), with one number a pixel", ("mask", "label", "seg", "target")),
+    "values": ("return (image, values), with one number or several", ("value", "target", "label")),
+    "images": ("return (image, target), both images", ("target", "high", "clean", "label")),
+}
 
 
 @dataclass(frozen=True)
@@ -37,42 +46,55 @@ class Picture:
     widens: bool = False
 
 
-def image_and_label(item: Any, where: str) -> tuple[Any, Any]:
-    """Return the image and the label of an item.
+def image_and_target(item: Any, where: str, kind: TargetKind = "labels") -> tuple[Any, Any]:
+    """Return the image and the target of an item.
 
     Raises:
         DataError: The item has other parts; the message describes it and the items that a study takes.
 
     Example:
-        >>> image_and_label({"image": np.zeros((8, 8)), "label": 1}, "item 0")
+        >>> image_and_target({"image": np.zeros((8, 8)), "label": 1}, "item 0")
         Traceback (most recent call last):
         ...
         slopewise.errors.DataError: data: item 0 is {image: ndarray (8, 8), label: int}: return (image, label), with \
 an integer label: for a dict, (item["image"], item["label"])
     """
+    wanted, words = _WANTED[kind]
     if isinstance(item, Mapping):
         names = [str(key) for key in item]
         image = next((name for name in names if name.lower() in ("image", "img", "pixel_values", "picture")), "IMAGE")
-        label = next(
-            (name for name in names if "label" in name.lower() or name.lower() in ("target", "class")), "LABEL"
-        )
-        hint = f': for a dict, (item["{image}"], item["{label}"])'
-        raise DataError(f"data: {where} is {described(item)}: {_WANTED}{hint}")
+        target = next((name for name in names if any(word in name.lower() for word in words)), words[0].upper())
+        hint = f': for a dict, (item["{image}"], item["{target}"])'
+        raise DataError(f"data: {where} is {described(item)}: {wanted}{hint}")
     if not isinstance(item, (tuple, list)) or len(item) != 2:
-        raise DataError(f"data: {where} is {described(item)}: {_WANTED}")
-    image, label = item
-    if _is_picture(label) and not _is_picture(image) and np.ndim(image) == 0:
-        raise DataError(f"data: {where} is {described(item)}, in the wrong order: {_WANTED}")
-    if _is_picture(label) or np.ndim(label) > 1 or label is None:
-        raise DataError(
-            f"data: {where} is {described(item)}: a label must be an integer class; segmentation, regression and "
-            "several labels an image are not supported"
+        raise DataError(f"data: {where} is {described(item)}: {wanted}")
+    image, target = item
+    if _is_picture(target) and not _is_picture(image) and np.ndim(image) == 0:
+        raise DataError(f"data: {where} is {described(item)}, in the wrong order: {wanted}")
+    if target is None or (kind == "labels" and (_is_picture(target) or np.ndim(target) > 1)):
+        must = (
+            "a label must be an integer class; masks are for the task segmentation, several labels for multilabel, "
+            "values for regression"
+            if kind == "labels"
+            else wanted
         )
-    return image, label
+        raise DataError(f"data: {where} is {described(item)}: {must}")
+    return image, target
 
 
-def picture(image: Any, where: str, spec: DataSpec) -> Picture:
-    """Return the pixels of an item's image. Pillow images are read as files of a folder are, arrays by `data.layout`.
+def numbers_of(target: Any, what: str) -> Tensor:
+    """Return a target of numbers as a tensor: a mask that is a Pillow image by its indices or levels.
+
+    Raises:
+        DataError: The target is a picture of colours, or holds no real numbers.
+    """
+    return to_tensor(check_mask(mask_values(target), what) if isinstance(target, Image.Image) else target, what)
+
+
+def picture(image: Any, where: str, spec: DataSpec, *, mask: Sequence[int] | None = None) -> Picture:
+    """Return the pixels of an item's image.
+
+    Pillow images are read as files of a folder are, arrays by `data.layout` or the shape of their mask.
 
     Raises:
         DataError: The object is not an image, or cannot be read.
@@ -89,7 +111,7 @@ def picture(image: Any, where: str, spec: DataSpec) -> Picture:
             f"data: the image of {where} is {described(image)}, but must be a tensor, an array or a Pillow image{hint}"
         )
     pixels = to_tensor(image, f"the pixels of {where}")
-    layout = find_layout(pixels.shape, spec.layout, f"the images ({where})")
+    layout = find_layout(pixels.shape, spec.layout, f"the images ({where})", mask=mask)
     return Picture(channels_first(pixels, layout), f"{str(pixels.dtype).removeprefix('torch.')} {layout}")
 
 

@@ -14,7 +14,7 @@ from slopewise.study.data._gathered import Masks
 from slopewise.study.data._kind import PARTS, PreparedTargets, check_counts, parts_of, place
 from slopewise.study.data._parts import listed
 from slopewise.study.data._reader import ImageReader
-from slopewise.study.data._stored import StoredImages, chunks
+from slopewise.study.data._stored import StoredImages, chunks, pixels_of
 
 _MOST = 2**16  # distinct values that masks of classes may span
 _WHITE = 255  # of pictures that show two classes as black and white
@@ -64,12 +64,17 @@ def _shaped(masks: Tensor | StoredImages, images: StoredImages, part: str) -> Te
             axis = 1 if shape[1:] == sizes else -1
             raise DataError(f"data: {where}: for one channel a class, take masks.argmax({axis})")
         raise DataError(f"data: {where}: bring both to the same height and width")
-    if masks.dtype.is_floating_point and isinstance(masks, Tensor):
-        if not bool((masks == masks.floor()).all()):  # NaN is refused, too
-            odd = masks[masks != masks.floor()][0].item()
-            raise DataError(f"data: {part} masks hold {odd:.4g}, but must be whole numbers of classes 0, 1, ...")
-        masks = masks.to(torch.int32)
+    if masks.dtype.is_floating_point:
+        for chunk in chunks(pixels_of(masks)):
+            if (broken := chunk != chunk.floor()).any():  # NaN is no whole number, either
+                odd = chunk[broken][0].item()
+                raise DataError(f"data: {part} masks hold {odd:.4g}, but must be whole numbers of classes 0, 1, ...")
     return masks
+
+
+def without_channel(mask: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """Return one mask in the sizes of its image, without an axis of one channel at either end."""
+    return mask.reshape(sizes) if tuple(mask.shape) in ((1, *sizes), (*sizes, 1)) else mask
 
 
 def _values(masks: StoredImages, part: str) -> dict[int, int]:

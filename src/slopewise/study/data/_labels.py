@@ -12,7 +12,10 @@ from torch import Tensor
 
 from slopewise.errors import DataError, nearest
 
-_INSTEAD = "a label must be one integer class: segmentation, regression and several labels an image are not supported"
+_INSTEAD = (
+    "a label must be one integer class; masks are for the task segmentation, several labels for multilabel, values for "
+    "regression"
+)
 
 
 def class_numbers(labels: Any, what: str, names: Sequence[str] | None) -> Tensor:

@@ -124,9 +124,8 @@ class _Patched(_Form):
 
     def __init__(self, spec: DataSpec, pairs: Sequence[Pair], images: Headers, targets: Headers) -> None:
         self._size, self._headers = spec.image_size, images
-        raise_faults(
-            [_fault(path) for pair in pairs for path in (pair.image, pair.target) if path not in images | targets]
-        )
+        unread = [pair.image for pair in pairs if pair.image not in images]
+        raise_faults([_fault(path) for path in unread + [pair.target for pair in pairs if pair.target not in targets]])
         self._factor = self._common_factor(pairs, images, targets)
         common = common_of({**images, **targets})
         modes = [replace(common_of(headers), depth=common.depth) for headers in (images, targets)]
