@@ -205,7 +205,7 @@ def worst_of(
         >>> worst_of([97.0, 96.0], [95.0], chance=10.0), worst_of([97.0, 96.0], [8.0], chance=10.0)
         (10.0, 8.0)
     """
-    return min(chance, *arm, *control) if better == "higher" else max(chance, *arm, *control)
+    return (min if better == "higher" else max)([chance, *arm, *control])
 
 
 def pair(
