@@ -113,3 +113,13 @@ def test_a_table_in_a_browser(visit, tmp_path, seed):
         assert page.locator(".chart .main-svg").count() >= 1
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.locator("nav a").count() == 5
+
+
+def test_a_training_function_shows_nothing_of_its_data(parse):
+    study = synthetic_study(("relu", "elu"), seeds=3, epochs=2)
+    alone = replace(study, trials=tuple(replace(trial, data_digest=None) for trial in study.trials))
+    for record, told in ((study, False), (alone, True)):
+        text = " ".join(parse(render_html(record)).text.split())
+        assert ("is up to the training function, and nothing here shows it" in text) is told
+        assert ("see the same batches" in text) is not told
+        assert ("checked by the digests of initial weights and data" in text) is not told

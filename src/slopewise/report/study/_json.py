@@ -17,10 +17,10 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
 
     Keys: `name`, `control`, `metric` (the primary one: name, title, unit, ...), `margin`, `margin_chosen`, `chance`,
     `target` and the scores of `arms` (in the unit of that metric in print: percent or points of accuracy), `seeds`,
-    `trials` (counts, in all and by arm, and the names of damaged ones), `contrasts` (primary, then secondary),
-    `converged` (the primary ones without the pairs in which a trial diverged), `pairing`, `diverged` and `failed`
-    (trials), `cautions`, `alarms`, `data`, `environments`, `spec`. A contrast has the fields of
-    `slopewise.analysis.Contrast` and its `sentence`.
+    `paired` (False if seeds only number the runs of each arm), `trials` (counts, in all and by arm, and the names of
+    damaged ones), `contrasts` (primary, then secondary), `converged` (the primary ones without the pairs in which a
+    trial diverged), `pairing`, `diverged` and `failed` (trials), `cautions`, `alarms`, `data`, `environments`, `spec`.
+    A contrast has the fields of `slopewise.analysis.Contrast` and its `sentence`.
 
     Example:
         >>> from slopewise.testing import synthetic_study
@@ -40,6 +40,7 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
         "margin": study.margin,
         "margin_chosen": study.margin_chosen,
         "seeds": study.seeds,
+        "paired": study.paired,
         "chance": None if study.primary.chance is None else study.primary.scale * study.primary.chance,
         "trials": status_json(counts),
         "arms": [asdict(summary) for summary in analysis.arms],
