@@ -13,7 +13,7 @@ from PIL import Image
 
 from slopewise.errors import DataError
 from slopewise.study import DataSpec
-from slopewise.study.data import SOURCES, ImageReader, RawData, register_source
+from slopewise.study.data import SOURCES, ImageReader, RawData, TargetKind, register_source
 from slopewise.testing import check_data_source
 
 LABELS = torch.arange(30) % 3
@@ -53,6 +53,38 @@ def test_a_callable_of_the_user_conforms(user_module: Callable[[str, str], str])
     check_data_source(f"{name}:load")
 
 
+@pytest.mark.parametrize("options", [{"scale": 2}, {"scale": 1, "noise": 20}])
+def test_the_patches_conform(options: dict[str, int]) -> None:
+    check_data_source("patches", targets="images", options=options)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_the_shapes_conform(dimensions: int) -> None:
+    check_data_source("shapes", targets="masks", options={"dimensions": dimensions})
+
+
+@pytest.mark.parametrize("kind", ["masks", "images"])
+def test_a_folder_of_pairs_conforms(tmp_path: Path, kind: TargetKind) -> None:
+    numbers = np.random.default_rng(0)
+    sides = ("images", "masks") if kind == "masks" else ("low", "high")
+    for number in range(20):
+        for side, top, size in ((sides[0], 255, 8), (sides[1], 3 if kind == "masks" else 255, 8)):
+            (tmp_path / "pairs" / side).mkdir(parents=True, exist_ok=True)
+            picture = numbers.integers(0, top, (size, size)).astype(np.uint8)
+            Image.fromarray(picture).save(tmp_path / "pairs" / side / f"{number}.png")
+    check_data_source(str(tmp_path / "pairs"), targets=kind, image_size=4)
+
+
+@pytest.mark.parametrize("kind", ["multilabel", "masks", "values", "images"])
+def test_an_archive_of_every_kind_conforms(tmp_path: Path, kind: TargetKind) -> None:
+    numbers = np.random.default_rng(0)
+    shapes = {"multilabel": (5,), "masks": (8, 9), "values": (2,), "images": (16, 18)}
+    images = numbers.integers(0, 255, (60, 8, 9)).astype(np.uint8)
+    targets = numbers.integers(0, 2, (60, *shapes[kind])).astype(np.uint8)
+    np.savez(tmp_path / "a.npz", x_train=images[:40], y_train=targets[:40], x_test=images[40:], y_test=targets[40:])
+    check_data_source(str(tmp_path / "a.npz"), targets=kind)
+
+
 def right() -> RawData:
     images = torch.rand(30, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     return RawData(images, LABELS, images, LABELS, ("a", "b", "c"))
@@ -82,6 +114,37 @@ def test_faults_of_a_source_are_found(load: Callable[[], RawData], message: str)
     register_source("wrong", lambda spec, reader: load())
     with pytest.raises(AssertionError, match=message):
         check_data_source("wrong")
+
+
+IMAGES = torch.rand(30, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.usefixtures("wrong")
+@pytest.mark.parametrize(
+    ("kind", "targets", "message"),
+    [
+        ("masks", LABELS, r"training masks have shape \(30,\), not \(30, 8, 8\)"),
+        ("masks", IMAGES, r"training masks have shape \(30, 1, 8, 8\), not \(30, 8, 8\)"),
+        ("masks", IMAGES[:, 0], "training masks do not hold whole numbers"),
+        ("multilabel", LABELS, r"training labels have shape \(30,\), not \(N, K\)"),
+        ("multilabel", torch.stack([LABELS] * 3, 1), "training labels are not all 0 or 1"),
+        ("multilabel", torch.stack([LABELS > 0, LABELS > 1], 1), r"2 labels, but names \('a', 'b', 'c'\)"),
+        ("values", IMAGES, "not \\(N,\\) or \\(N, D\\)"),
+        ("values", IMAGES[:, 0, 0, :3] / 0, "training values are not all finite"),
+        ("values", LABELS[:9], "9 training values for 30 images"),
+        ("images", torch.rand(30, 1, 8, 9), r"which is no whole multiple of \(30, 1, 8, 8\)"),
+    ],
+)
+def test_targets_that_are_not_of_their_kind_are_found(kind: TargetKind, targets: torch.Tensor, message: str) -> None:
+    raw = RawData(IMAGES, targets, IMAGES, targets, ("a", "b", "c"), kind=kind)
+    register_source("wrong", lambda spec, reader: raw)
+    with pytest.raises(AssertionError, match=message):
+        check_data_source("wrong", targets=kind)
+
+
+def test_a_source_of_other_targets_is_found() -> None:
+    with pytest.raises(AssertionError, match="targets of the kind 'labels', not 'masks', which was asked for"):
+        check_data_source("digits", targets="masks")
 
 
 @pytest.mark.usefixtures("wrong")
