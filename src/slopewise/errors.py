@@ -71,6 +71,10 @@ class FunctionError(ArgumentError):
     """Misuse of the study by a user's training function; the message goes on from the function's name."""
 
 
+class CopyError(FunctionError):
+    """Trials of different seeds are copies of each other, so that all trials are worthless."""
+
+
 class StoreError(SlopewiseError):
     """The study folder or its database cannot be used."""
 

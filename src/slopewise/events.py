@@ -75,11 +75,13 @@ class Ended:
         record: Record of the trial.
         environment: Facts whose digest is `record.environment`; None for a trial that failed.
         fault: Error of the user's, in one line, that other trials will have, too; None if there is none.
+        hopeless: True if the fault makes the trials that have finished worthless, too.
     """
 
     record: TrialRecord
     environment: dict[str, Any] | None
     fault: str | None = None
+    hopeless: bool = False
 
 
 TrialEvent = Started | Epoch | Ended

@@ -424,3 +424,18 @@ def test_a_new_study_does_not_go_on_from_folders_of_an_old_one(user_module: Modu
     assert [t.status for t in plan.run(tmp_path / "s", engine=InProcessEngine()).record.trials] == ["finished"] * 2
     (aside,) = (tmp_path / "s").glob("trials.before-*")
     assert (aside / "relu/seed-0/last.pt").exists()
+
+
+@pytest.mark.parametrize("seed", ["torch.manual_seed(42)", "trial.seed_all()"])
+def test_seeds_that_are_copies_of_one_run_stop_the_study(user_module: Module, tmp_path: Path, seed: str) -> None:
+    body = PLAIN.replace("trial.seed_all()", seed)
+    user_module("mytrain", HEAD.replace('trial.stream("order")', "torch.Generator().manual_seed(1)") + body)
+    plan = Study(arms="relu,elu", seeds=3, train={"function": "mytrain:train"}, **METRIC)
+    if "42" not in seed:  # other weights
+        assert len(plan.run(tmp_path / "s", engine=InProcessEngine()).record.trials) == 6
+        return
+    with pytest.raises(
+        SpecError, match="trained relu to the same weights, to the last bit, with seed 1 as with seed 0"
+    ):
+        plan.run(tmp_path / "s", engine=InProcessEngine())
+    assert [trial.seed for trial in read_study(tmp_path / "s").trials] == [0, 0]

@@ -156,7 +156,7 @@ class Study:
             for event in events:
                 if isinstance(event, Ended):
                     any_finished |= event.record.status == "finished"
-                    if event.fault and not any_finished:  # every trial would have it
+                    if event.fault and (event.hopeless or not any_finished):  # every trial would have it
                         fault = event.fault
                         break
                     store.add(event.record, event.environment)

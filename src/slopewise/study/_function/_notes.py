@@ -70,11 +70,10 @@ class Notes:
         """Take the arm's model, with its weights as they are before training."""
         self.built, self.digest, self._start = built, built.init_digest(), digest(built.model.parameters())
 
-    def trained(self) -> bool:
-        """Return False if no weight has changed since `begin`, although some could."""
-        if self.built is None or not any(parameter.requires_grad for parameter in self.built.model.parameters()):
-            return True
-        return digest(self.built.model.parameters()) != self._start
+    def trained(self) -> str | None:
+        """Return the digest of the weights if training has changed any since `begin`; None if none has changed."""
+        now = digest(self.built.model.parameters()) if self.built else self._start
+        return None if now == self._start else now
 
     def watch(self, monitor: Monitor) -> None:
         """Take a monitor, and close the one before."""

@@ -6,13 +6,15 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from slopewise.errors import FunctionError, nearest
+from slopewise.errors import CopyError, FunctionError, nearest
 from slopewise.machine import environment, environment_digest
 from slopewise.monitor import learned_slopes
 from slopewise.records import ScoreRecord, TrialRecord
 from slopewise.study._function._context import Diverged, TrialContext, number
 from slopewise.study._measured import alarm_records
 from slopewise.study._spec import StudySpec
+
+WEIGHTS = "weights.sha256"  # digest of the final weights, in a trial's folder
 
 
 def scores_of(returned: Any, spec: StudySpec, trial: TrialContext) -> list[ScoreRecord]:
@@ -70,6 +72,7 @@ def record_of(
 
     Raises:
         FunctionError: The function never applied the arm, or trained another model.
+        CopyError: The trial is a copy of one of another seed.
     """
     notes, built = trial.notes, trial.notes.built
     if built is None:
@@ -77,11 +80,8 @@ def record_of(
             "never called trial.apply(model, example), so that every arm trained the same network: call it on the "
             "model before the optimizer is made, and train what it returns"
         )
-    if not (notes.diverged or notes.trained()):
-        raise FunctionError(
-            "did not train the model that trial.apply returned, whose weights are all as they were: make the optimizer "
-            "from the returned model, which is a copy, and hand that model to the trainer"
-        )
+    if notes.diverged is None and any(parameter.requires_grad for parameter in built.model.parameters()):
+        _check_weights(trial)
     facts = {**environment(), "function": source}
     step, cause = notes.diverged or (None, None)
     steps = notes.epochs[-1].step if notes.epochs else 0
@@ -106,3 +106,26 @@ def record_of(
         scores=(*logged, *(() if notes.diverged else final)),
     )
     return record, facts
+
+
+def _check_weights(trial: TrialContext) -> None:
+    """Check that the arm's model was trained, and not to the very weights of another seed.
+
+    Each trial leaves a digest of its final weights in its folder, before it reads those of the arm's other seeds: of
+    two trials that end at the same time, one at least sees the other.
+    """
+    weights = trial.notes.trained()
+    if weights is None:
+        raise FunctionError(
+            "did not train the model that trial.apply returned, whose weights are all as they were: make the optimizer "
+            "from the returned model, which is a copy, and hand that model to the trainer"
+        )
+    (trial.folder / WEIGHTS).write_text(weights, encoding="utf-8")
+    for other in sorted(trial.folder.parent.glob(f"seed-*/{WEIGHTS}")):
+        if other.parent != trial.folder and other.read_text(encoding="utf-8") == weights:
+            raise CopyError(
+                f"trained {trial.arm} to the same weights, to the last bit, with seed {trial.seed} as with "
+                f"{other.parent.name.replace('-', ' ')}, so that seeds are copies of one run: take its initial weights "
+                "and the order of its data from trial.seed_all, trial.stream or trial.seed, and replace any seed of "
+                "its own, as in seed_everything(42) or TrainingArguments(seed=42), which is the default"
+            )

@@ -59,7 +59,7 @@ def run_function(
                 print(f"trial.watch: {note}")  # noqa: T201 - to the trial's log
             return record_of(trial, final, seconds=seconds, source=_digest(function))
     except FunctionError as error:
-        raise FunctionError(f"train function '{spec.train.function}' {error}") from error
+        raise type(error)(f"train function '{spec.train.function}' {error}") from error
     except SystemExit as error:
         raise FunctionError(
             f"train function '{spec.train.function}' ended the program (sys.exit, status {error.code}). If it reads "

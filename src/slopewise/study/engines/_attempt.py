@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 
-from slopewise.errors import FunctionError
+from slopewise.errors import CopyError, FunctionError
 from slopewise.events import Ended, Epoch, TrialKey
 from slopewise.machine import environment
 from slopewise.records import EpochRecord, ScoreRecord, TrialRecord
@@ -46,7 +46,12 @@ def attempt(
             return Ended(*run_function(spec, trial.arm, trial.seed, data, on_epoch=on_epoch))
         return Ended(run_trial(spec, trial.arm, trial.seed, data, on_epoch=on_epoch), environment())
     except FunctionError as error:
-        return Ended(TrialRecord(trial.arm, trial.seed, "failed", error=str(error)), None, fault=str(error))
+        return Ended(
+            TrialRecord(trial.arm, trial.seed, "failed", error=str(error)),
+            None,
+            fault=str(error),
+            hopeless=isinstance(error, CopyError),
+        )
     except (Exception, SystemExit):  # a user's model can raise anything; its traceback is the result
         # As text: another process may lack the exception's class, or fail to unpickle it.
         return Ended(TrialRecord(trial.arm, trial.seed, "failed", error=traceback.format_exc()), None)
