@@ -438,4 +438,4 @@ def test_seeds_that_are_copies_of_one_run_stop_the_study(user_module: Module, tm
         SpecError, match="trained relu to the same weights, to the last bit, with seed 1 as with seed 0"
     ):
         plan.run(tmp_path / "s", engine=InProcessEngine())
-    assert [trial.seed for trial in read_study(tmp_path / "s").trials] == [0, 0]
+    assert not holds_study(tmp_path / "s")

@@ -164,7 +164,7 @@ class Study:
                 if on_event:
                     on_event(event)
         if fault:
-            if new:  # it holds no trial, and would keep the user from another function or metric
+            if new:  # it holds no trial of worth, and would keep the user from another function or metric
                 discard(folder)
             raise SpecError(fault)
 

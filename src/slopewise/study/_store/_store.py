@@ -252,7 +252,7 @@ def _replace(path: Path, record: StudyRecord) -> None:
 
 
 def discard(folder: str | Path) -> None:
-    """Remove the store of a folder, in which no trial has ended; the folder stays."""
+    """Remove the store of a folder, in which no trial is of worth; the folder stays."""
     path = Path(folder) / FILE
     for suffix in ("", *BESIDE):
         beside(path, suffix).unlink(missing_ok=True)
