@@ -1,6 +1,7 @@
-"""Candidates for the 95 % interval of a mean paired difference, for benchmarks/coverage.py.
+"""Candidates for the 95 % interval of a mean difference, for benchmarks/coverage.py; the package holds the chosen ones.
 
-Each maps (generator, differences of shape (studies, n)) to low and high. The package holds the chosen one.
+Those of pairs map (generator, differences of shape (studies, n)) to low and high; those of unpaired runs map the runs
+of the arm and of the control.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from slopewise.analysis import mean_interval
+from slopewise.analysis import difference_interval, mean_interval
 
 Array = NDArray[np.float64]
 Interval = tuple[Array, Array]
@@ -95,3 +96,21 @@ CANDIDATES = {
     "bootstrap-t": bootstrap_t,
     "sign-flip": sign_flip_inversion,
 }
+
+
+def welch(arm: Array, control: Array) -> Interval:
+    n, m = arm.shape[1], control.shape[1]
+    one, other = arm.var(1, ddof=1) / n, control.var(1, ddof=1) / m
+    some = np.maximum(one + other, 1e-30)  # for equal values, a point
+    freedom = some**2 / np.maximum(one**2 / (n - 1) + other**2 / (m - 1), 1e-60)
+    half = special.stdtrit(freedom, (1 + LEVEL) / 2) * np.sqrt(one + other)
+    difference = arm.mean(1) - control.mean(1)
+    return difference - half, difference + half
+
+
+def chosen_of_runs(arm: Array, control: Array) -> Interval:
+    return difference_interval(arm, control, LEVEL)
+
+
+RUN_CHOSEN = "Welch and Hall's"
+RUN_CANDIDATES = {"Welch": welch, RUN_CHOSEN: chosen_of_runs}

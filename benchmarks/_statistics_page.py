@@ -31,7 +31,7 @@ def write_results(results: dict[str, Any], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = {key: machine()[key] for key in ("slopewise", "python", "numpy")}
     parts = [f'"settings": {json.dumps({**results["settings"], **facts})}']
-    for name in ("intervals", "verdicts"):
+    for name in ("intervals", "verdicts", "runs_intervals", "runs_verdicts"):
         rows = ",\n".join(json.dumps(_rounded(row)) for row in results[name])
         parts.append(f'"{name}": [\n{rows}\n]')
     path.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
@@ -110,7 +110,25 @@ def _figures(results: dict[str, Any]) -> dict[str, Any]:
         shapes = [name for name, shape in SHAPES.items() if shape.group in groups]
         return f"{100 * min(intervals[name, seeds][candidate]['coverage'] for name in shapes):.1f}"
 
+    runs_intervals = {(row["shape"], row["runs"], row["control_runs"]): row for row in results["runs_intervals"]}
+    runs_verdicts = {
+        (row["shape"], row["arms"], row["runs"], row["control_runs"], row["shift"]): row
+        for row in results["runs_verdicts"]
+    }
+    designs = list(dict.fromkeys(key[1:4] for key in runs_verdicts))
+
+    def runs_cover(shape: str, design: tuple[int, int, int], candidate: str) -> str:
+        return f"{100 * runs_intervals[shape, *design[1:]][candidate]['coverage']:.1f}"
+
+    def runs_rate(shape: str, design: tuple[int, int, int], shift: float, verdict: str) -> str:
+        return f"{100 * runs_verdicts[shape, *design, shift][verdict]:.1f}"
+
+    def runs_least(candidate: str, design: tuple[int, int, int], *groups: str) -> str:
+        shapes = [name for name in dict.fromkeys(key[0] for key in runs_intervals) if SHAPES[name].group in groups]
+        return f"{100 * min(runs_intervals[name, *design[1:]][candidate]['coverage'] for name in shapes):.1f}"
+
     alike = [name for name, shape in SHAPES.items() if shape.exchangeable]
+    runs_aa = [row for row in results["runs_verdicts"] if row["shape"] in alike and not row["shift"]]
     aa = [row for row in results["verdicts"] if row["shape"] in alike and not row["shift"]]
     return {
         "settings": results["settings"],
@@ -124,6 +142,13 @@ def _figures(results: dict[str, Any]) -> dict[str, Any]:
         "truth": truth,
         "worst": worst,
         "least_cover": least_cover,
+        "runs_cover": runs_cover,
+        "runs_rate": runs_rate,
+        "runs_least": runs_least,
+        "runs_candidates": [name for name, cell in results["runs_intervals"][0].items() if isinstance(cell, dict)],
+        "designs": designs,
+        "runs_shapes": list(dict.fromkeys(row["shape"] for row in results["runs_intervals"])),
+        "runs_worst_any": f"{100 * max(row['any'] for row in runs_aa):.1f}",
         "worst_any": f"{100 * max(row['any'] for row in aa):.1f}",
         "width": lambda shape, seeds, candidate: f"{intervals[shape, seeds][candidate]['median_width']:.2f}",
     }

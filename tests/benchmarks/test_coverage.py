@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +45,14 @@ def test_a_small_run_prints_tables_and_writes_json(tmp_path):
         assert sum(row[word] for word in WORDS) == pytest.approx(1, abs=1e-3)
         if row["seeds"] == 5:  # below the floor of eight
             assert row["inconclusive"] == 1
+    assert {row["shift"] for row in results["runs_verdicts"]} == {-0.5, 0, 0.5}
     assert {row["shift"] for row in results["verdicts"]} == {-1, -0.5, -0.25, 0, 0.25, 0.5, 1}
 
 
-@pytest.mark.parametrize("name", ["normal", "ceiling 1/100", "10 % diverge in all", "10 % diverge in arms"])
+NAMES = ["normal", "ceiling 1/100", "bounded", "10 % missing", "10 % diverge in all", "10 % diverge in arms"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("n", [8, 12])
 def test_its_verdicts_are_those_of_analyse(benchmark, name, n):
     coverage, shapes, _ = benchmark
@@ -58,6 +63,20 @@ def test_its_verdicts_are_those_of_analyse(benchmark, name, n):
     judged = coverage.judge(shape, arm, control)
     for scores, reference, words in zip(arm, control, judged, strict=True):
         assert [c.verdict for c in analyse(_study(shape, reference[0], scores)).primary] == words.tolist()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("n", "m"), [(5, 5), (6, 9)])
+def test_its_verdicts_on_runs_are_those_of_analyse(benchmark, name, n, m):
+    coverage, shapes, _ = benchmark
+    shape = shapes.SHAPES[name]
+    arm, control = shape.runs(np.random.default_rng([n, m]), 60, 2, n, m, 0.6)
+    arm[0], control[0] = np.nan, np.nan  # a study of which nothing is left
+    arm[1, :, 1:], control[1, :, 1:] = np.inf, np.nan  # and one whose arms have a single run
+    judged = coverage.judge_runs(shape, arm, control)
+    for scores, reference, words in zip(arm, control, judged, strict=True):
+        study = replace(_study(shape, reference[0], scores), paired=False)
+        assert [c.verdict for c in analyse(study).primary] == words.tolist()
 
 
 def _study(shape, control, arms):
@@ -75,6 +94,7 @@ def _study(shape, control, arms):
         )
         for number, (arm, row) in enumerate(scores.items())
         for seed, value in enumerate(row)
+        if not np.isinf(value)  # missing
     )
     data = {"test_images": shape.images, "classes": [str(k) for k in range(10)]} if shape.images else {}
     metrics = classification_metrics(10)
@@ -104,7 +124,18 @@ def test_the_true_differences_are_true(benchmark):
     for shape in shapes.SHAPES.values():
         for shift in (-0.5, 0.5):
             arm, control = shape.accuracies(rng, 20_000, 1, 10, shift)
-            lost = np.isnan(arm) & np.isnan(control)
+            lost = (np.isnan(arm) & np.isnan(control)) | np.isinf(arm) | np.isinf(control)
             values = [np.where(np.isnan(scores), shapes.CHANCE, scores) for scores in (arm, control)]
-            d = (values[0] - values[1])[~lost]
+            d = values[0][~lost] - values[1][~lost]
             assert d.mean() == pytest.approx(shape.truth(shift), abs=4 * d.std() / np.sqrt(d.size))
+
+
+def test_the_true_differences_of_runs_are_true(benchmark):
+    _, shapes, _ = benchmark
+    rng = np.random.default_rng(1)
+    for shape in shapes.SHAPES.values():
+        for shift in (-0.5, 0.5):
+            both = shape.runs(rng, 20_000, 1, 5, 7, shift)
+            arm, control = (np.where(np.isnan(v), shapes.CHANCE, v)[~np.isinf(v)] for v in both)
+            error = np.sqrt(arm.var() / arm.size + control.var() / control.size)
+            assert arm.mean() - control.mean() == pytest.approx(shape.runs_truth(shift), abs=4 * error)
