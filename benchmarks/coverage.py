@@ -6,7 +6,7 @@ holds the chosen one, the others are in `_intervals.py`. The second counts the v
 give, and marks the false ones. Two more tables are about runs that are not paired. docs/statistics.md and README's
 table are written from the results.
 
-    python benchmarks/coverage.py            # a quarter of an hour on two cores; writes docs/data/coverage.json and the pages
+    python benchmarks/coverage.py            # a quarter of an hour on two cores; writes coverage.json and the pages
     python benchmarks/coverage.py --quick    # seconds, rough, writes nothing
     python benchmarks/coverage.py --add      # only the rows that docs/data/coverage.json lacks
     python benchmarks/coverage.py --pages    # the pages alone, from docs/data/coverage.json
