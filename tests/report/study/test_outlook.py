@@ -43,6 +43,26 @@ def test_a_source_that_resizes_nothing_does_not_speak_of_it():
 
 
 @pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        (
+            {"targets": "images", "classes": [], "target_shape": [1, 64, 64]},
+            "300 to test on, each 3 x 32 x 32 (channels, height, width), with targets of 1 x 64 x 64.",
+        ),
+        (
+            {"targets": "masks", "classes": ["a", "b"], "target_shape": [32, 32]},
+            "of 2 classes (a, b), each 3 x 32 x 32",
+        ),
+        ({"targets": "values", "classes": ["value"], "target_shape": [1]}, "of 1 value (value), each 3 x 32 x 32"),
+        ({"targets": "multilabel", "classes": ["a", "b"], "target_shape": [2]}, "of 2 labels (a, b), each 3 x"),
+        ({"targets": "masks", "shape": [1, 4, 8, 8]}, "each 1 x 4 x 8 x 8 (channels, depth, height, width; resized"),
+    ],
+)
+def test_targets_are_described_by_their_kind(facts, expected):
+    assert expected in outlook(prepared(facts=FACTS | facts))
+
+
+@pytest.mark.parametrize(
     ("seconds", "expected"),
     [(0.01, "about 10 seconds"), (0.1, "about 60 seconds"), (1.0, "about 10 minutes"), (30.0, "about 4.9 hours")],
 )

@@ -42,13 +42,17 @@ def _data(prepared: Prepared) -> str:
     names = [str(name) for name in facts["classes"]]
     named = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
     source = data.get("path") or facts["name"]
-    size = " x ".join(map(str, facts["shape"]))
-    resized = "; resized to data.image_size" if data["source"] == "folder" else ""
+    kind = facts.get("targets", "labels")
+    number = {"multilabel": count(len(names), "label"), "values": count(len(names), "value")}
+    of = f", of {number.get(kind, f'{len(names)} classes')} ({named})" if names else ""
+    size, target = (" x ".join(map(str, facts.get(key, ()))) for key in ("shape", "target_shape"))
+    axes = "channels, height, width" if len(facts["shape"]) == 3 else "channels, depth, height, width"
+    resized = "; resized to data.image_size" if data["source"] == "folder" and kind != "images" else ""
+    targets = f", with targets of {target}" if kind == "images" else ""
     reading = f" Read from {facts['reading']}." if facts.get("reading") else ""
     return (
         f"{source}: {facts['train_and_validation_images']:,} images to train and validate on, "
-        f"{facts['test_images']:,} to test on, of {len(names)} classes ({named}), each {size} (channels, height, "
-        f"width{resized}).{reading}"
+        f"{facts['test_images']:,} to test on{of}, each {size} ({axes}{resized}){targets}.{reading}"
     )
 
 
