@@ -20,7 +20,7 @@ from slopewise.errors import nearest
 from slopewise.study._bounds import MOST_SEEDS
 from slopewise.study._defaults import with_kind
 from slopewise.study._references import reference_to
-from slopewise.study.data._named import SOURCES_OF_TASKS, source_of_path
+from slopewise.study.data._named import source_of_path
 from slopewise.support import quoted
 
 _LARGEST_SEED = 2**63 - 1  # the largest integer that SQLite stores
@@ -438,21 +438,6 @@ class StudySpec(_Table):
             first = arms[0] if isinstance(arms, list) and arms else None
             name = first.name if isinstance(first, ArmSpec) else first.get("name") if isinstance(first, dict) else None
             return {**fields, "control": name or ""}
-        return fields
-
-    @model_validator(mode="before")
-    @classmethod
-    def _data_for_the_task(cls, fields: Any) -> Any:
-        """Fill in the source that a task starts with where the spec names none."""
-        task, data = (fields.get(name) for name in ("task", "data")) if isinstance(fields, dict) else (None, None)
-        kind = task.get("kind") if isinstance(task, dict) else getattr(task, "kind", None)
-        source = SOURCES_OF_TASKS.get(kind) if isinstance(kind, str) else None
-        if source is None:
-            return fields
-        if isinstance(data, DataSpec) and "source" not in data.model_fields_set:
-            return {**fields, "data": data.model_copy(update={"source": source})}
-        if data is None or (isinstance(data, dict) and "source" not in data):
-            return {**fields, "data": {"source": source, **(data or {})}}
         return fields
 
     @model_validator(mode="after")

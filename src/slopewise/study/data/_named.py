@@ -58,7 +58,6 @@ SOURCES: Registry[Source] = Registry(
         "shapes": Source(f"{_HERE}._shapes:load"),
     },
 )
-SOURCES_OF_TASKS = {"restoration": "patches", "segmentation": "shapes"}  # where a spec names none; others: digits
 _USERS = Source(f"{_HERE}._callable:load")  # `module:callable`
 
 

@@ -1,7 +1,8 @@
 """Generated shapes on textured ground for segmentation, in two or three dimensions.
 
 Each image shows one to three shapes, ellipses (class 1) and boxes (class 2), lighter or darker than the ground, which
-have a texture of their own; a later shape covers an earlier one. Class 0 is the ground. Normal noise is laid over all.
+is class 0; a later shape covers an earlier one. Ground and ellipses have a coarse texture, boxes a fine one. Normal
+noise is laid over all.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _COUNTS = {2: (1200, 400, 32), 3: (240, 80, 16)}  # training and test images, an
 _SHAPES = 3  # at most, in one image
 _RADII = (0.1, 0.28)  # of a shape along each axis, in sides of the image
 _WAVES = 3  # of a texture
-_FREQUENCIES = 0.2  # largest, in periods a pixel along an axis
+_COARSE, _FINE = 0.1, 0.45  # largest frequencies of a texture, in periods a pixel along an axis
 _NOISE = 0.08
 
 
@@ -60,13 +61,13 @@ def _drawn(count: int, side: int, dimensions: int) -> tuple[Tensor, Tensor]:
 
     grid = torch.cartesian_prod(*[torch.arange(side, dtype=torch.float32)] * dimensions)  # (pixels, dimensions)
 
-    def texture() -> Tensor:
+    def texture(frequency: float) -> Tensor:
         """Return a sum of waves of random direction, about 0, (N, pixels)."""
-        waves = uniform(-_FREQUENCIES, _FREQUENCIES, _WAVES, dimensions) @ grid.T
+        waves = uniform(-frequency, frequency, _WAVES, dimensions) @ grid.T
         return (2 * math.pi * (waves + uniform(0, 1, _WAVES, 1))).sin().mean(dim=1)
 
     ground = uniform(0.35, 0.65, 1)
-    image, mask = ground + 0.2 * texture(), torch.zeros(count, len(grid), dtype=torch.uint8)
+    image, mask = ground + 0.2 * texture(_COARSE), torch.zeros(count, len(grid), dtype=torch.uint8)
     for number in range(_SHAPES):
         centre, radius = uniform(0.1, 0.9, 1, dimensions) * side, uniform(*_RADII, 1, dimensions) * side
         contrast, is_box = uniform(0.1, 0.3, 1), uniform(0, 1, 1) < 0.5
@@ -74,7 +75,8 @@ def _drawn(count: int, side: int, dimensions: int) -> tuple[Tensor, Tensor]:
         distance = (grid - centre) / radius
         inside = torch.where(is_box, distance.abs().amax(dim=2), distance.square().sum(dim=2)) <= 1
         inside &= uniform(0, 1, 1) < (1.0 if number == 0 else 0.5)  # the first is always there
-        image = torch.where(inside, ground + signed + 0.2 * texture(), image)
+        inner = torch.where(is_box, 0.3 * texture(_FINE), 0.1 * texture(_COARSE))
+        image = torch.where(inside, ground + signed + inner, image)
         mask = torch.where(inside, torch.where(is_box, 2, 1).to(torch.uint8), mask)
     image = image + _NOISE * torch.randn(image.shape, generator=generator)
     sizes = [side] * dimensions
