@@ -152,6 +152,8 @@ def test_rows_that_miss_a_seed_are_named(rows, judged, frame):
     results = judged(frame(table))
     assert [contrast.seeds for contrast in results.contrasts()] == [(1, 2, 3, 4, 5, 6, 7), (0, 1, 2, 4, 5, 6)]
     assert "Missing: prelu seed 0; elu seeds 3 and 7." in " ".join(str(results).split())
+    missing = [(trial["arm"], trial["seed"]) for trial in results.to_json()["missing"]]
+    assert missing == [("prelu", 0), ("elu", 3), ("elu", 7)]
 
 
 def test_seeds_that_are_text_are_named(rows, judged, frame):

@@ -19,8 +19,8 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
     `target` and the scores of `arms` (in the unit of that metric in print: percent or points of accuracy), `seeds`,
     `paired` (False if seeds only number the runs of each arm), `trials` (counts, in all and by arm, and the names of
     damaged ones), `contrasts` (primary, then secondary), `converged` (the primary ones without the pairs in which a
-    trial diverged), `pairing`, `diverged` and `failed` (trials), `cautions`, `alarms`, `data`, `environments`, `spec`.
-    A contrast has the fields of `slopewise.analysis.Contrast` and its `sentence`.
+    trial diverged), `missing` (arms and seeds), `pairing`, `diverged` and `failed` (trials), `cautions`, `alarms`,
+    `data`, `environments`, `spec`. A contrast has the fields of `slopewise.analysis.Contrast` and its `sentence`.
 
     Example:
         >>> from slopewise.testing import synthetic_study
@@ -33,6 +33,7 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
         tuple(ArmCounts(s.arm, s.finished, s.diverged, s.failed, s.missing) for s in analysis.arms),
         study.damaged,
     )
+    there = {(trial.arm, trial.seed) for trial in study.trials}
     result = {
         "name": study.spec.get("name"),
         "control": study.control,
@@ -46,6 +47,12 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
         "arms": [asdict(summary) for summary in analysis.arms],
         "contrasts": [_contrast(contrast) for contrast in analysis.primary + analysis.secondary],
         "converged": [_contrast(contrast) for contrast in analysis.converged],
+        "missing": [
+            {"arm": arm, "seed": seed}
+            for arm in study.arms
+            for seed in study.seeds
+            if study.paired and (arm, seed) not in there
+        ],
         "pairing": asdict(analysis.pairing),
         "target": analysis.target,
         "diverged": [

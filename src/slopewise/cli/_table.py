@@ -24,7 +24,8 @@ def judge(
     better: Annotated[str, typer.Option(help="higher or lower; of several metrics a=higher,b=lower.")],
     control: Annotated[str, typer.Option(help="Arm that the others are compared with.")],
     margin: Annotated[
-        float | None, typer.Option(help="Smallest difference that matters, in the unit of the metric.")
+        float | None,
+        typer.Option(help="Smallest difference that matters, in the unit of the metric; no default."),
     ] = None,
     arm: Annotated[str | None, typer.Option(help="Column of the arms, in a table with a row for each run.")] = None,
     seed: Annotated[
@@ -54,11 +55,9 @@ def judge(
 
     Examples:
 
-      slopewise judge results.csv --arm activation --seed seed --metric val_psnr --better higher --control relu
-      --margin 0.1 --unit dB --out page.html
+      slopewise judge results.csv --arm act --seed seed --metric psnr --better higher --control relu --margin 0.1
 
-      slopewise judge wide.csv --arms relu,prelu --metric accuracy --better higher --control relu --margin 0.5
-      --scale 100 --unit points
+      slopewise judge wide.csv --arms relu,elu --seed seed --metric psnr --better higher --control relu --margin 0.1
 
       slopewise judge logs --runs '{arm}/seed{seed}' --metric val/psnr --better higher --control relu --margin 0.1
     """
