@@ -43,6 +43,21 @@ for _name in _OPERATORS:
         if not hasattr(torch.ops.torchvision, _schema):
             _TORCHVISION.define(f"{_schema}(Tensor input) -> Tensor")
 
+# What the trainers' own libraries need here. torchvision's compiled operators load in one build of PyTorch alone, and
+# torchmetrics, which Lightning imports, wants to know their names. Lightning calls what PyTorch deprecates and advises
+# on workers; Weights & Biases leaves temporary folders to the garbage collector.
+_LIBRARIES = """
+import warnings
+import torch
+library = torch.library.Library("torchvision", "FRAGMENT")
+for name in ("nms", "qnms", "roi_align", "roi_pool", "deform_conv2d", "ps_roi_align", "ps_roi_pool"):
+    for schema in (name, f"_{name}_backward"):
+        library.define(f"{schema}(Tensor input) -> Tensor")
+warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.` is deprecated", FutureWarning)
+warnings.filterwarnings("ignore", "The 'train_dataloader' does not have many workers")
+warnings.filterwarnings("ignore", "Implicitly cleaning up", ResourceWarning)
+"""
+
 
 class CommandServer:
     """`tests/command_server.py`, started when it is first needed."""
@@ -170,3 +185,11 @@ def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
         return name
 
     return write
+
+
+@pytest.fixture
+def libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let processes that are started from here import and use the training libraries."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(_LIBRARIES, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)

@@ -11,21 +11,6 @@ import pytest
 
 import slopewise as sw
 
-# What the trainers' own libraries need here. torchvision's compiled operators load in one build of PyTorch alone, and
-# torchmetrics, which Lightning imports, wants to know their names. Lightning calls what PyTorch deprecates and advises
-# on workers; Weights & Biases leaves temporary folders to the garbage collector.
-LIBRARIES = """
-import warnings
-import torch
-library = torch.library.Library("torchvision", "FRAGMENT")
-for name in ("nms", "qnms", "roi_align", "roi_pool", "deform_conv2d", "ps_roi_align", "ps_roi_pool"):
-    for schema in (name, f"_{name}_backward"):
-        library.define(f"{schema}(Tensor input) -> Tensor")
-warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.` is deprecated", FutureWarning)
-warnings.filterwarnings("ignore", "The 'train_dataloader' does not have many workers")
-warnings.filterwarnings("ignore", "Implicitly cleaning up", ResourceWarning)
-"""
-
 EXAMPLES = sorted(Path(__file__).parent.parent.glob("examples/[0-9]*.py"))
 WATCHED = ("07_lightning", "08_huggingface_trainer", "09_trackers")
 
@@ -218,11 +203,10 @@ CHECKS = {
     [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in WATCHED)) for path in EXAMPLES],
     ids=[path.stem for path in EXAMPLES],
 )
-def test_example(path, tmp_path, monkeypatch):
+def test_example(path, request, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # examples that leave something to look at leave it there
     if path.stem in WATCHED:
-        (tmp_path / "sitecustomize.py").write_text(LIBRARIES, encoding="utf-8")
-        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        request.getfixturevalue("libraries")
     process = run(path)
     assert process.returncode == 0, process.stderr
     assert process.stderr == ""
