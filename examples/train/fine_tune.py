@@ -72,7 +72,9 @@ def train(trial, weights="digits-0-4.pt", epochs=6):
         order = trial.stream(f"order of epoch {epoch}")  # whether the run was resumed or not
         loss = an_epoch(model, optimizer, DataLoader(fit, batch_size=64, shuffle=True, generator=order))
         trial.log(epoch * 8, loss=loss, val_accuracy=accuracy(model, validation))
-        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}, last)
+        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
+        torch.save(state, last.with_suffix(".new"))
+        last.with_suffix(".new").replace(last)  # never half a file, whenever the process is killed
     return {"accuracy": accuracy(model, test)}
 
 

@@ -70,7 +70,9 @@ def train(seed=0, weights="digits-0-4.pt", folder="runs", epochs=6):
         order = torch.Generator().manual_seed(1000 * seed + epoch)  # whether the run was resumed or not
         loss = an_epoch(model, optimizer, DataLoader(fit, batch_size=64, shuffle=True, generator=order))
         print(f"epoch {epoch}: loss {loss:.3f}, validation {accuracy(model, validation):.3f}")
-        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}, last)
+        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
+        torch.save(state, last.with_suffix(".new"))
+        last.with_suffix(".new").replace(last)  # never half a file, whenever the process is killed
     return {"accuracy": accuracy(model, test)}
 
 
