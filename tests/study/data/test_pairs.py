@@ -264,3 +264,23 @@ def test_a_folder_has_no_values(tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(DataError, match=r"is a folder, which has classes, masks or images as targets: give values in"):
         read(tmp_path, "values")
+
+
+@pytest.mark.parametrize(
+    ("names", "task"), [(("images", "masks"), "segmentation"), (("train/lr", "train/hr"), "restoration")]
+)
+def test_pairs_are_not_taken_for_two_classes(tmp_path: Path, names: tuple[str, str], task: str) -> None:
+    write(tmp_path, images=names[0], masks=names[1])
+    if "/" in names[0]:
+        write(tmp_path, images=names[0].replace("train", "test"), masks=names[1].replace("train", "test"))
+    with pytest.raises(DataError, match=rf"hold files of the same names, so they may be pairs for --task {task}; if"):
+        read(tmp_path, "labels")
+    classes = tuple(name.rpartition("/")[2] for name in names)
+    assert read(tmp_path, "labels", classes=classes).classes == classes
+
+
+def test_classes_with_the_names_of_sides_are_classes(tmp_path: Path) -> None:
+    for i in range(10):
+        save(tmp_path / "low" / f"a{i}.png", noise(i, 8, 8))
+        save(tmp_path / "high" / f"b{i}.png", noise(i + 50, 8, 8))
+    assert read(tmp_path, "labels").classes == ("high", "low")

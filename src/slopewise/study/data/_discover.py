@@ -15,6 +15,7 @@ from slopewise.study._streams import stream
 from slopewise.study.data._classes import about_classes, class_directories
 from slopewise.study.data._parts import arrange, listed
 from slopewise.study.data._prepare import TEST_FRACTION
+from slopewise.study.data._sides import refuse_pairs
 from slopewise.study.data._targets import stratified_split
 from slopewise.study.data._tree import Tree, kinds, scan
 
@@ -43,6 +44,8 @@ def discover(spec: DataSpec) -> Files:
     if not root.is_dir():
         raise DataError(f"data.path: '{root}' is not a folder; it should hold one directory a class")
     arrangement = arrange(scan(root), spec)
+    if spec.classes is None:
+        refuse_pairs(arrangement.train)
     classes = class_directories(arrangement.train, spec.classes)
     names = tuple(tree.name for tree in classes)
     notes = [*arrangement.notes, *about_classes(arrangement.train, classes, ordered=spec.classes is not None)]

@@ -33,6 +33,7 @@ _NEEDED: dict[TargetKind, str] = {
     "masks": "images/ and masks/",
     "images": "low/ and high/ (or input/ and target/, ...)",
 }
+_TASKS: dict[TargetKind, str] = {"masks": "segmentation", "images": "restoration"}
 _SHOWN = 100  # files in a message
 
 
@@ -83,15 +84,31 @@ def find_pairs(spec: DataSpec, kind: TargetKind) -> Pairs:
     return Pairs(_matched(root, train), _matched(root, test), (*notes, *_about_others((*train, *test))))
 
 
+def refuse_pairs(tree: Tree) -> None:
+    """Refuse directories of classes that by their names and files are the sides of pairs.
+
+    Raises:
+        DataError: They are.
+    """
+    directories = tree.with_pictures
+    for kind, task in _TASKS.items():
+        sides = _candidates(tree, kind)
+        if len(directories) == len(sides[0]) + len(sides[1]) == 2 and all(sides):
+            names = [{_key(path, side) for path in side.all_pictures} for side in (sides[0][0], sides[1][0])]
+            if 2 * len(names[0] & names[1]) > len(names[0] | names[1]):
+                one, other = sides[0][0].name, sides[1][0].name
+                raise DataError(
+                    f"data.path: '{one}' and '{other}' in '{tree.path}' hold files of the same names, so they may be "
+                    f"pairs for --task {task}; if they are classes, name them: data.classes = ['{one}', '{other}']"
+                )
+
+
 Sides = tuple[Tree, Tree]
 
 
 def _sides(tree: Tree, kind: TargetKind) -> Sides | None:
     """Return the directories of images and of targets directly in a tree, by their names; None if there are none."""
-    sides = [
-        [below for below in tree.with_pictures if re.fullmatch(f"({words}){_FILLERS}", _plain(below.name))]
-        for words in _SIDES[kind]
-    ]
+    sides = _candidates(tree, kind)
     if not all(sides):
         return None
     for matches in sides:
@@ -103,8 +120,17 @@ def _sides(tree: Tree, kind: TargetKind) -> Sides | None:
     return sides[0][0], sides[1][0]
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]", "", name.lower())
+def _candidates(tree: Tree, kind: TargetKind) -> list[list[Tree]]:
+    """Return the directories directly in a tree that are named as the side of the images, and of the targets."""
+    plain = {below: re.sub(r"[\W_]", "", below.name.lower()) for below in tree.with_pictures}
+    return [
+        [below for below, name in plain.items() if re.fullmatch(f"({words}){_FILLERS}", name)] for words in _SIDES[kind]
+    ]
+
+
+def _key(path: Path, side: Tree) -> str:
+    """Return the path of a picture below its side, without the suffix."""
+    return path.relative_to(side.path).with_suffix("").as_posix()
 
 
 def _parts_in(sides: Sides, spec: DataSpec) -> tuple[Sides, Sides, tuple[str, ...]] | None:
@@ -199,7 +225,7 @@ def _by_name(root: Path, side: Tree) -> dict[str, Path]:
     """Return the pictures of a side by their path below it, without the suffix."""
     files: dict[str, list[Path]] = defaultdict(list)
     for path in side.all_pictures:
-        files[path.relative_to(side.path).with_suffix("").as_posix()].append(path)
+        files[_key(path, side)].append(path)
     if twice := [paths for paths in files.values() if len(paths) > 1]:
         names = " and ".join(str(path.relative_to(root)) for path in twice[0])
         raise DataError(
