@@ -23,6 +23,7 @@ _RANGE = 1.0  # of targets, which the data are divided by theirs
 _MOST = 100.0  # dB of an image without error
 _WINDOW = 11  # pixels of SSIM's window
 _SOFTNESS = 1e-3  # of the Charbonnier loss
+_AT_ONCE = 2048  # pixels whose SSIM is computed at once
 _CHUNK = 64  # images that are averaged at a time
 
 
@@ -111,7 +112,7 @@ def _ssim(classes: int) -> Score:  # noqa: ARG001 - as other scores
         k2=0.03,
     )
     metric.set_dtype(torch.float64)
-    return Metered(metric, _clipped)
+    return Metered(metric, _clipped, at_once=_AT_ONCE)
 
 
 def _absolute_error(output: Tensor, target: Tensor) -> Tensor:

@@ -37,16 +37,29 @@ class Metered(Score):
         metric: The metric, with every setting that its defaults would decide.
         prepare: Function from (output, target) to the arguments of the metric's `update`.
         read: Function that turns what the metric computes into the score.
+        at_once: Number of pixels that the metric gets at once, at least those of one image; None is a whole batch.
+            Few keep the temporary tensors of an expensive metric small; for large ones the system hands out and clears
+            new memory each time.
     """
 
-    def __init__(self, metric: Any, prepare: Prepare, read: Callable[[Tensor], Tensor] = lambda score: score) -> None:
+    def __init__(
+        self,
+        metric: Any,
+        prepare: Prepare,
+        read: Callable[[Tensor], Tensor] = lambda score: score,
+        *,
+        at_once: int | None = None,
+    ) -> None:
         metric.sync_on_compute = False  # ranks are pooled where the loop says so: all score the same images at times
         self._metric, self._prepare, self._read = metric, prepare, read
+        self._at_once = at_once
 
     def update(self, output: Tensor, target: Tensor) -> None:
         if self._metric.device != output.device:
             self._metric.to(output.device)
-        self._metric.update(*self._prepare(output, target))
+        count = max(self._at_once // output[0].numel(), 1) if self._at_once else max(len(output), 1)
+        for outputs, targets in zip(output.split(count), target.split(count), strict=True):
+            self._metric.update(*self._prepare(outputs, targets))
 
     def compute(self) -> Tensor:
         return self._read(self._metric.compute())
