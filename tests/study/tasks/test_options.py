@@ -161,6 +161,10 @@ def test_metrics_that_the_data_rule_out_are_refused() -> None:
     [
         ({"loss": f"{HERE}:a_number"}, "must return a scalar, or a number for each image, not float"),
         ({"loss": f"{HERE}:detached"}, "task 'regression': the loss has no gradient"),
+        (
+            {"metrics": [{"name": "x", "call": "torchmetrics:R2Score", "better": "higher", "options": {"a": 1}}]},
+            "task.options.metrics.x: called with `options` and torchmetrics' own arguments (**kwargs) raised",
+        ),
         ({"metrics": [{"name": "x", "call": f"{HERE}:squared", "better": "lower"}]}, "must return a number for each"),
         (
             {"metrics": [{"name": "x", "call": f"{HERE}:raising", "better": "lower"}]},

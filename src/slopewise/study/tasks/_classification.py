@@ -15,8 +15,7 @@ from slopewise.records import MetricRecord, classification_metrics
 from slopewise.study.tasks._base import Reduction
 from slopewise.study.tasks._kind import Kind, shape_fault
 from slopewise.study.tasks._offer import Offer
-from slopewise.study.tasks._scores import Metered, Score
-from slopewise.study.tasks._torchmetrics import torchmetrics
+from slopewise.study.tasks._scores import Metered, Score, new_metric
 
 if TYPE_CHECKING:
     from slopewise.study.data import ImageData
@@ -139,7 +138,7 @@ def _probabilities(output: Tensor, target: Tensor) -> tuple[Tensor, ...]:
 
 
 def _balanced(classes: int) -> Score:
-    metric = torchmetrics("classification").MulticlassStatScores(classes, average=None, validate_args=False)
+    metric = new_metric("classification", "MulticlassStatScores", classes, average=None, validate_args=False)
 
     def read(counts: Tensor) -> Tensor:  # (K, 5): true and false positives, true and false negatives, images
         present = counts[:, 4] > 0
@@ -149,7 +148,7 @@ def _balanced(classes: int) -> Score:
 
 
 def _macro_f1(classes: int) -> Score:
-    metric = torchmetrics("classification").MulticlassStatScores(classes, average=None, validate_args=False)
+    metric = new_metric("classification", "MulticlassStatScores", classes, average=None, validate_args=False)
 
     def read(counts: Tensor) -> Tensor:
         hits, false, _, missed, _ = counts.double().unbind(dim=1)
@@ -160,13 +159,16 @@ def _macro_f1(classes: int) -> Score:
 
 
 def _auroc(classes: int) -> Score:
-    metric = torchmetrics("classification").MulticlassAUROC(classes, average=None, thresholds=None, validate_args=False)
+    metric = new_metric(
+        "classification", "MulticlassAUROC", classes, average=None, thresholds=None, validate_args=False
+    )
     return _Present(metric, _probabilities)
 
 
 def _top5(classes: int) -> Score:
-    statistics = torchmetrics("classification").MulticlassStatScores
-    metric = statistics(classes, top_k=_TOP, average="micro", validate_args=False)
+    metric = new_metric(
+        "classification", "MulticlassStatScores", classes, top_k=_TOP, average="micro", validate_args=False
+    )
     return Metered(metric, _logits, lambda counts: counts[0].double() / counts[4])
 
 

@@ -13,8 +13,7 @@ from torch import Tensor
 from slopewise.records import MetricRecord
 from slopewise.study.tasks._kind import Kind, per_image, shape_fault
 from slopewise.study.tasks._offer import Offer
-from slopewise.study.tasks._scores import Metered, Score
-from slopewise.study.tasks._torchmetrics import torchmetrics
+from slopewise.study.tasks._scores import Metered, Score, new_metric
 
 if TYPE_CHECKING:
     from slopewise.study.data import ImageData
@@ -80,19 +79,19 @@ class _OverLabels(Metered):
 
 
 def _auroc(labels: int) -> Score:
-    metric = torchmetrics("classification").MultilabelAUROC(labels, average=None, thresholds=None, validate_args=False)
+    metric = new_metric("classification", "MultilabelAUROC", labels, average=None, thresholds=None, validate_args=False)
     return _OverLabels(metric, _probabilities)
 
 
 def _average_precision(labels: int) -> Score:
-    metric = torchmetrics("classification").MultilabelAveragePrecision(
-        labels, average=None, thresholds=None, validate_args=False
+    metric = new_metric(
+        "classification", "MultilabelAveragePrecision", labels, average=None, thresholds=None, validate_args=False
     )
     return _OverLabels(metric, _probabilities)
 
 
 def _macro_f1(labels: int) -> Score:
-    metric = torchmetrics("classification").MultilabelStatScores(labels, average=None, validate_args=False)
+    metric = new_metric("classification", "MultilabelStatScores", labels, average=None, validate_args=False)
 
     def read(counts: Tensor) -> Tensor:  # (K, 5): true and false positives, true and false negatives, images
         hits, false, _, missed, _ = counts.double().unbind(dim=1)

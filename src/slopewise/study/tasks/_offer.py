@@ -11,7 +11,7 @@ from torch import Tensor
 
 from slopewise.errors import SpecError, nearest
 from slopewise.records import MetricRecord
-from slopewise.study._references import is_reference, resolve
+from slopewise.study._references import describe, is_reference, resolve
 from slopewise.study.tasks._scores import Metered, Score, image_mean
 from slopewise.study.tasks._torchmetrics import torchmetrics
 
@@ -120,10 +120,20 @@ def _stated(record: MetricRecord, table: Mapping[str, Any], place: str) -> Metri
     return replace(record, chance=table["floor"] / record.scale) if "floor" in table else record
 
 
+def _made(make: Callable[..., Any], options: Mapping[str, Any], place: str) -> Any:
+    """Return a new metric of a user's class, which leaves pooling over ranks to `Score.pool`."""
+    try:
+        return make(**options, sync_on_compute=False)
+    except Exception as error:  # a user's class can raise anything
+        raise SpecError(
+            f"{place}: called with `options` and torchmetrics' own arguments (**kwargs) raised {describe(error)}"
+        ) from error
+
+
 def _score_of(target: Callable[..., Any], options: Mapping[str, Any], place: str) -> Score:
     """Return a new score of a user's function (output, target) -> (N,), or of a class of torchmetrics."""
     if inspect.isclass(target) and issubclass(target, torchmetrics().Metric):
-        return Metered(target(**options), lambda output, truth: (output, truth))
+        return Metered(_made(target, options, place), lambda output, truth: (output, truth))
 
     def per_image(output: Tensor, truth: Tensor) -> Tensor:
         values = target(output, truth, **options)

@@ -14,8 +14,7 @@ from slopewise.records import MetricRecord
 from slopewise.study.tasks._base import Reduction, Scorer
 from slopewise.study.tasks._kind import Kind, per_image, shape_fault
 from slopewise.study.tasks._offer import Offer
-from slopewise.study.tasks._scores import Metered, Score
-from slopewise.study.tasks._torchmetrics import torchmetrics
+from slopewise.study.tasks._scores import Metered, Score, new_metric
 
 if TYPE_CHECKING:
     from slopewise.study.data import ImageData
@@ -127,19 +126,19 @@ def _as_they_are(output: Tensor, target: Tensor) -> tuple[Tensor, ...]:
 
 
 def _r2(values: int) -> Score:  # noqa: ARG001 - as other scores
-    metric = torchmetrics("regression").R2Score(adjusted=0, multioutput="raw_values")
+    metric = new_metric("regression", "R2Score", adjusted=0, multioutput="raw_values")
     metric.set_dtype(torch.float64)
     return Metered(metric, _as_they_are, lambda scores: scores.mean())
 
 
 def _mae(values: int) -> Score:  # noqa: ARG001
-    metric = torchmetrics("regression").MeanAbsoluteError()
+    metric = new_metric("regression", "MeanAbsoluteError")
     metric.set_dtype(torch.float64)
     return Metered(metric, _as_they_are)
 
 
 def _rmse(values: int) -> Score:  # noqa: ARG001
-    metric = torchmetrics("regression").MeanSquaredError(squared=False)
+    metric = new_metric("regression", "MeanSquaredError", squared=False)
     metric.set_dtype(torch.float64)
     return Metered(metric, _as_they_are)
 

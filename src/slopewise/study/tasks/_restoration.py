@@ -13,7 +13,7 @@ from slopewise.errors import SpecError
 from slopewise.records import MetricRecord
 from slopewise.study.tasks._kind import Kind, per_image, shape_fault
 from slopewise.study.tasks._offer import Offer
-from slopewise.study.tasks._scores import Metered, Score, image_mean
+from slopewise.study.tasks._scores import Metered, Score, image_mean, new_metric
 from slopewise.study.tasks._torchmetrics import torchmetrics
 
 if TYPE_CHECKING:
@@ -102,7 +102,9 @@ def _psnr_of_images(output: Tensor, target: Tensor) -> Tensor:
 
 
 def _ssim(classes: int) -> Score:  # noqa: ARG001 - as other scores
-    metric = torchmetrics("image").StructuralSimilarityIndexMeasure(
+    metric = new_metric(
+        "image",
+        "StructuralSimilarityIndexMeasure",
         gaussian_kernel=True,
         sigma=1.5,
         kernel_size=_WINDOW,

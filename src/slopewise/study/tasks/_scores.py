@@ -34,7 +34,7 @@ class Metered(Score):
     """A metric of torchmetrics.
 
     Args:
-        metric: The metric, with every setting that its defaults would decide.
+        metric: The metric, from `new_metric`, with every setting that its defaults would decide.
         prepare: Function from (output, target) to the arguments of the metric's `update`.
         read: Function that turns what the metric computes into the score.
         at_once: Number of pixels that the metric gets at once, at least those of one image; None is a whole batch.
@@ -50,7 +50,6 @@ class Metered(Score):
         *,
         at_once: int | None = None,
     ) -> None:
-        metric.sync_on_compute = False  # ranks are pooled where the loop says so: all score the same images at times
         self._metric, self._prepare, self._read = metric, prepare, read
         self._at_once = at_once
 
@@ -73,9 +72,17 @@ class Metered(Score):
         return values if isinstance(values, Tensor) else torch.cat(values)
 
 
+def new_metric(part: str, name: str, *args: Any, **settings: Any) -> Any:
+    """Return a new metric of a part of torchmetrics.
+
+    It pools ranks in `Score.pool` alone, since in evaluation all of them score the same images.
+    """
+    return getattr(torchmetrics(part), name)(*args, **settings, sync_on_compute=False)
+
+
 def image_mean(per_image: Callable[[Tensor, Tensor], Tensor]) -> Score:
     """Return the mean over all images of a function (output, target) -> (N,)."""
-    metric = torchmetrics("aggregation").MeanMetric(nan_strategy="disable")  # by default it would drop NaN
+    metric = new_metric("aggregation", "MeanMetric", nan_strategy="disable")  # by default it would drop NaN
     metric.set_dtype(torch.float64)
     return Metered(metric, lambda output, target: (per_image(output, target).double(),))
 

@@ -13,8 +13,7 @@ from slopewise.errors import SpecError
 from slopewise.records import MetricRecord
 from slopewise.study.tasks._kind import Kind, shape_fault
 from slopewise.study.tasks._offer import Offer
-from slopewise.study.tasks._scores import Metered, Score
-from slopewise.study.tasks._torchmetrics import torchmetrics
+from slopewise.study.tasks._scores import Metered, Score, new_metric
 
 if TYPE_CHECKING:
     from slopewise.study.data import ImageData
@@ -127,7 +126,9 @@ class Segmentation(Kind):
 
 
 def _dice_score(classes: int, background: bool) -> Score:
-    metric = torchmetrics("segmentation").DiceScore(
+    metric = new_metric(
+        "segmentation",
+        "DiceScore",
         num_classes=classes,
         include_background=background,
         average="macro",
@@ -143,7 +144,7 @@ def _dice_score(classes: int, background: bool) -> Score:
 
 
 def _jaccard(classes: int, average: str | None) -> Score:
-    metric = torchmetrics("classification").MulticlassConfusionMatrix(classes, normalize=None, validate_args=False)
+    metric = new_metric("classification", "MulticlassConfusionMatrix", classes, normalize=None, validate_args=False)
 
     def prepare(output: Tensor, target: Tensor) -> tuple[Tensor, ...]:
         counted = _counted(output, target)
