@@ -208,7 +208,13 @@ WRONG = {
     "no such arm": ({"arms": ["relu", "selu"]}, "no arm 'selu' in column 'activation'; did you mean 'elu'?"),
     "one arm": ({"arms": ["relu"]}, "there is only one arm, 'relu': a comparison needs two"),
     "no margin": ({"margin": None}, "no margin is given: choose the smallest difference in 'psnr' that would matter"),
-    "negative margin": ({"margin": -1}, "the margin must be a positive number, not -1"),
+    "negative margin": ({"margin": -1}, "the margin must be positive, not -1"),
+    "margin in words": ({"margin": "small"}, "the margin must be positive, not 'small'"),
+    "images of percentages": (
+        {"images": 100},
+        "'psnr' must be the share of test images that are right, from 0 to 1, but",
+    ),
+    "images of errors": ({"images": 100, "better": "lower"}, "images: 'psnr' is better lower"),
     "no direction": ({"better": "up"}, "better: 'up' of 'psnr'; known: higher, lower"),
     "direction of another": ({"better": "ssim=higher"}, "better of 'ssim', which is none of the metrics"),
     "direction of one": (

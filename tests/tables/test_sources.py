@@ -57,6 +57,13 @@ def store(tmp_path, monkeypatch):
     return tmp_path / "mlruns"
 
 
+def restored(store):
+    """Restore the run that was deleted, which has the name of another one."""
+    (meta,) = (path for path in store.glob("*/*/meta.yaml") if "lifecycle_stage: deleted" in path.read_text())
+    meta.write_text(meta.read_text().replace("lifecycle_stage: deleted", "lifecycle_stage: active"))
+    return store
+
+
 SETTINGS = {"arm": None, "seed": None, "metric": "val/psnr"}
 
 
@@ -75,7 +82,7 @@ def test_tensorboard_runs(logs, judged):
 
 def test_tensorboard_runs_that_do_not_fit(logs, judged):
     for settings, message in (
-        ({"runs": "{arm}/run{seed}"}, "the pattern '{arm}/run{seed}' fits none of the folders with runs: prelu/seed0"),
+        ({"runs": "{arm}/run{seed}"}, "the pattern '{arm}/run{seed}' fits none of the runs: prelu/seed0"),
         ({"runs": "{model}/{seed}"}, "must name {arm}, and each field once"),
         (
             {"runs": "{arm}/seed{seed}", "metric": "val/pnsr"},
@@ -98,6 +105,8 @@ def test_mlflow_runs(store, judged):
     assert named.differences == contrast.differences
     with pytest.raises(TableError, match=r"no run has a metric 'psnr'; did you mean 'val/psnr'\?"):
         judged(store, **settings | {"metric": "psnr"})
+    with pytest.raises(TableError, match=r"several of relu, seed 0 \(run relu-0, run relu-0\)"):
+        judged(restored(store), runs="{arm}-{seed}", **SETTINGS)
 
 
 def test_an_empty_folder_is_no_table(tmp_path, judged):

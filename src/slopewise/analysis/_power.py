@@ -236,7 +236,7 @@ def _ahead(n: int, control: int) -> float:
     density = control * np.exp(-y * y / 2) / math.sqrt(2 * math.pi) * special.ndtr(y) ** (control - 1)
 
     def lacking(effect: float) -> float:
-        return float(np.trapezoid(density * special.ndtr(effect - y) ** n, y)) - POWER
+        return float((density * special.ndtr(effect - y) ** n).sum() * (y[1] - y[0])) - POWER  # both ends are 0
 
     return float(optimize.brentq(lacking, 0.0, 16.0)) / math.sqrt(2)
 

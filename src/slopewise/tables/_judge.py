@@ -16,6 +16,7 @@ from slopewise.tables._frames import table_of_frame
 from slopewise.tables._record import study_of
 from slopewise.tables._runs import Runs, checked, long_runs, wide_runs
 from slopewise.tables._table import Table
+from slopewise.tables._values import rows
 from slopewise.tables._words import per_metric
 from slopewise.tables.sources import Request, Take, read_table
 
@@ -90,8 +91,9 @@ def judge(
     if not names or len(set(names)) < len(names) or not all(names):
         raise TableError("metric: name at least one column, and each once")
     directions = _directions(better, names)
-    if margin is None or not margin > 0 or not math.isfinite(margin):
-        given = "no margin is given" if margin is None else f"the margin must be a positive number, not {margin}"
+    smallest = _positive(margin)
+    if smallest is None:
+        given = "no margin is given" if margin is None else f"the margin must be positive, not {quoted(margin)}"
         raise TableError(
             f"{given}: choose the smallest difference in {quoted(names[0])} that would matter to you in practice, in "
             "the unit of the metric, as in --margin 0.1 (margin=0.1). A metric that slopewise does not know has no "
@@ -105,6 +107,8 @@ def judge(
         raise TableError(f"take: {quoted(take)}; {nearest(take, ['last', 'best'])}")
     source = _table(table, Request(directions, runs, cast("Take", take)))
     found = checked(_runs(source, arm, seed, arms, names), control)
+    if images:
+        _check_shares(found, names[0], directions[names[0]], floor)
     units, scales = per_metric(unit, names, "unit"), per_metric(scale, names, "scale")
     metrics = [
         MetricRecord(
@@ -113,7 +117,7 @@ def judge(
             str(units.get(name, "")),
             cast("Better", directions[name]),
             factor := _factor(scales.get(name, 1.0)),
-            _digits(found, name, factor, margin if name == names[0] else None),
+            _digits(found, name, factor, smallest if name == names[0] else None),
             chance=floor if name == names[0] else None,
             span=1.0 if images and name == names[0] else None,
             per_image=bool(images) and name == names[0],
@@ -134,7 +138,7 @@ def judge(
         study_of(
             found,
             metrics,
-            margin=float(margin),
+            margin=smallest,
             missing=missing,
             name=title or f"{names[0]} in {source.name}",
             facts={key: value for key, value in facts.items() if value is not None},
@@ -158,13 +162,37 @@ def _directions(better: str | Mapping[str, Better], names: Sequence[str]) -> dic
 
 
 def _factor(scale: object) -> float:
-    try:
-        factor = float(cast("Any", scale))
-    except (TypeError, ValueError):
-        factor = math.nan
-    if not factor > 0 or not math.isfinite(factor):
+    factor = _positive(scale)
+    if factor is None:
         raise TableError(f"scale: expected a positive number, got {quoted(scale)}")
     return factor
+
+
+def _positive(value: object) -> float | None:
+    """Return a value as a number; None if it is no positive, finite one."""
+    try:
+        number = float(cast("Any", value))
+    except (TypeError, ValueError):
+        return None
+    return number if number > 0 and math.isfinite(number) else None
+
+
+def _check_shares(runs: Runs, metric: str, direction: str, floor: float | None) -> None:
+    """Refuse values that cannot be shares of images that are right.
+
+    Raises:
+        TableError: The metric is better lower, or a value or the floor is not in 0 to 1.
+    """
+    if direction != "higher":
+        raise TableError(f"images: {quoted(metric)} is better lower, and a share of images that are right is not")
+    scored = [run for run in runs.runs if not run.without(metric)]
+    known = [(f"{run.values[metric]:g} in {run.place}", run.values[metric]) for run in scored]
+    known += [] if floor is None else [(f"a floor of {floor:g}", floor)]
+    if beyond := [text for text, value in known if not 0 <= value <= 1]:
+        raise TableError(
+            f"images: {quoted(metric)} must be the share of test images that are right, from 0 to 1, but has "
+            f"{rows(beyond)}; divide percentages by 100 and give --scale 100, or leave out --images"
+        )
 
 
 def _table(table: Any, request: Request) -> Table:

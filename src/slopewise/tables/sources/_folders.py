@@ -1,31 +1,29 @@
-"""Folders of runs, whose names say arm and seed."""
+"""Names of runs that say arm and seed."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 
 from slopewise.errors import TableError, listed
 from slopewise.support import quoted
 
 
-def matched(folders: Iterable[Path], root: Path, pattern: str) -> Iterator[tuple[Path, dict[str, str]]]:
-    """Yield the folders whose path below the root is of a pattern, with the fields that the pattern names.
+def matched(runs: Iterable[str], pattern: str) -> dict[str, dict[str, str]]:
+    """Return the fields that a pattern names, by the name of a run; runs that it does not fit are left out.
 
     A field stands for the shortest text that fits, without a separator of folders.
 
     Args:
-        folders: Folders of runs.
-        root: Folder that the pattern starts from.
+        runs: Names of runs, such as paths of their folders below the one that is read.
         pattern: Pattern such as "{arm}/seed{seed}".
 
     Raises:
-        TableError: The pattern has no field, or fits no folder.
+        TableError: The pattern does not name the arm, or fits no run.
 
     Example:
-        >>> [fields for _, fields in matched([Path("runs/relu/seed3")], Path("runs"), "{arm}/seed{seed}")]
-        [{'arm': 'relu', 'seed': '3'}]
+        >>> matched(["relu/seed3", "elu/seed3", "old"], "{arm}/seed{seed}")
+        {'relu/seed3': {'arm': 'relu', 'seed': '3'}, 'elu/seed3': {'arm': 'elu', 'seed': '3'}}
     """
     parts = re.split(r"\{([A-Za-z_]\w*)\}", pattern.strip("/"))
     fields = parts[1::2]
@@ -36,13 +34,8 @@ def matched(folders: Iterable[Path], root: Path, pattern: str) -> Iterator[tuple
     expression = re.compile(
         "".join(re.escape(part) if k % 2 == 0 else f"(?P<{part}>[^/]+?)" for k, part in enumerate(parts))
     )
-    names = []
-    hits = 0
-    for folder in folders:
-        name = folder.relative_to(root).as_posix()
-        names.append(name)
-        if fit := expression.fullmatch(name):
-            hits += 1
-            yield folder, fit.groupdict()
-    if not hits:
-        raise TableError(f"runs: the pattern {quoted(pattern)} fits none of the folders with runs: {listed(names)}")
+    names = list(runs)
+    fits = {name: fit.groupdict() for name in names if (fit := expression.fullmatch(name))}
+    if not fits:
+        raise TableError(f"runs: the pattern {quoted(pattern)} fits none of the runs: {listed(names)}")
+    return fits

@@ -27,10 +27,8 @@ class MLflowSource(TableSource):
     def read(self, path: Path, request: Request) -> Table:
         runs = [(run, _texts(run)) for run in _runs(path)]
         if request.runs:
-            named = {path / texts["run_name"]: texts for _, texts in runs}
-            for folder, fields in matched(named, path, request.runs):
-                named[folder] |= fields
-            runs = [(run, texts) for run, texts in runs if "arm" in texts]
+            fits = matched([texts["run_name"] for _, texts in runs], request.runs)
+            runs = [(run, texts | fits[name]) for run, texts in runs if (name := texts["run_name"]) in fits]
         rows: list[dict[str, Any]] = []
         known: set[str] = set()
         for run, texts in runs:
@@ -50,7 +48,10 @@ def _texts(run: Path) -> dict[str, str]:
     """Return params and tags of a run, as "params.lr" and as "lr"; a bare name is first of all that of a param."""
     kinds = ("tags", "params")
     files = [(kind, file) for kind in kinds for file in _files(run / kind)]
-    texts = {f"{kind}.{file.name}": file.read_text(encoding="utf-8").strip() for kind, file in files}
+    texts = {
+        f"{kind}.{file.relative_to(run / kind).as_posix()}": file.read_text(encoding="utf-8").strip()
+        for kind, file in files
+    }
     bare = {key.partition(".")[2]: text for key, text in texts.items()}
     return {**bare, **texts, "run_name": texts.get("tags.mlflow.runName", run.name)}
 

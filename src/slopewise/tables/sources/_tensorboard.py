@@ -25,22 +25,18 @@ class TensorBoardSource(TableSource):
         return path.is_dir() and next(_event_files(path), None) is not None
 
     def read(self, path: Path, request: Request) -> Table:
-        folders = sorted({file.parent for file in _event_files(path)})
-        pattern = request.runs or _DEFAULT
+        folders = {file.parent.relative_to(path).as_posix(): file.parent for file in _event_files(path)}
+        fits = matched(sorted(folders), request.runs or _DEFAULT)
         rows: list[dict[str, Any]] = []
         tags: set[str] = set()
-        runs = list(matched(folders, path, pattern))
-        for folder, fields in runs:
-            series = _scalars(folder, request.metrics)
+        for name, fields in fits.items():
+            series = _scalars(folders[name], request.metrics)
             tags |= series.keys()
-            rows.append(
-                {**fields, **{tag: request.pick(tag, series[tag]) for tag in request.metrics if series.get(tag)}}
-            )
+            rows.append(fields | {tag: request.pick(tag, series[tag]) for tag in request.metrics if series.get(tag)})
         for metric in request.metrics:
             if not any(metric in row for row in rows):
                 raise TableError(f"{path}: no run has a scalar {quoted(metric)}; {nearest(metric, sorted(tags))}")
-        places = [folder.relative_to(path).as_posix() for folder, _ in runs]
-        return table_of(path.name, rows, places, arm="arm", seed="seed" if "seed" in runs[0][1] else None)
+        return table_of(path.name, rows, [*fits], arm="arm", seed="seed" if "seed" in rows[0] else None)
 
 
 def _event_files(path: Path) -> Iterator[Path]:
