@@ -72,14 +72,15 @@ def test_masks_of_any_number_type_are_classes(load: Load, form: Callable[[np.nda
     assert load("masks", arrays, memory_gib=1e-9).digest == data.digest
 
 
-@pytest.mark.parametrize("value", [255, -1, 7])
+@pytest.mark.parametrize("value", [255, -1, 7, 10**6])
 def test_ignored_pixels_are_of_no_class(load: Load, value: int) -> None:
     def holed(seed: int, n: int) -> np.ndarray:
         return np.where(noise(seed, n, 8, 9) < 30, value, masks(seed, n, 8, 9))
 
     arrays = both(pictures, holed)
-    with pytest.raises(DataError, match=rf"masks hold .*data\.ignore_index = {value} if {value} .* marks pixels"):
-        load("masks", arrays)
+    if value < 2**16:
+        with pytest.raises(DataError, match=rf"masks hold .*data\.ignore_index = {value} if {value} .* marks pixels"):
+            load("masks", arrays)
     data = load("masks", arrays, ignore_index=value)
     expected = np.where(noise(3, 8, 8, 9) < 30, IGNORED, masks(3, 8, 8, 9))
     assert np.array_equal(every(data.test_targets), expected)

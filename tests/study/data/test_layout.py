@@ -80,10 +80,10 @@ def test_the_question_is_answered_by_the_layout() -> None:
         find_layout((28, 28), "HWC", "images")
 
 
-def test_a_cube_may_be_a_volume_and_a_square_of_bands_may_not() -> None:
+def test_what_has_no_axis_of_colours_may_be_a_volume() -> None:
     with pytest.raises(DataError, match=r'or a volume: say which by data.layout = "CHW", "HWC" .* or "DHW"'):
         find_layout((28, 28, 28), "auto", "images")
-    with pytest.raises(DataError, match=r"of 13 x 120: say which"):
+    with pytest.raises(DataError, match=r"160 channels of 13 x 120 or a volume: say which"):
         find_layout((13, 120, 160), "auto", "images")
 
 

@@ -235,6 +235,15 @@ def test_deep_pictures_keep_their_levels(tmp_path: Path) -> None:
     assert levels <= {image.tobytes() for image in deep[:10]}
 
 
+def test_deep_targets_of_shallow_pictures_are_brought_to_one_scale(tmp_path: Path) -> None:
+    for i in range(10):
+        save(tmp_path / "low" / f"{i}.png", noise(i, 8, 8))
+        save(tmp_path / "high" / f"{i}.png", noise(i, 8, 8).astype(np.uint16) * 257 + 1 - (noise(i, 8, 8) > 254))
+    data = read(tmp_path, "images", image_size=8)
+    assert "there are pictures 10 of 16 bits and 10 of 8 bits" in " ".join(data.notes)
+    assert np.allclose(every(data.train_images), every(data.train_targets), atol=2 / 65535)
+
+
 @pytest.mark.parametrize(
     ("low", "high", "message"),
     [

@@ -30,8 +30,8 @@ def prepare_masks(raw: RawData, spec: DataSpec, reader: ImageReader) -> Prepared
     """
     check_counts(raw, "mask")
     train, test = (reader.store(_shaped(masks, images, part)) for part, images, masks in parts_of(raw))
-    counts = _values(train, "training"), _values(test, "test")
     ignored = spec.ignore_index
+    counts = _values(train, ignored, "training"), _values(test, ignored, "test")
     notes = []
     if ignored is not None and not any(ignored in values for values in counts):
         notes.append(f"data.ignore_index = {ignored}, which no pixel of a mask has")
@@ -77,11 +77,16 @@ def without_channel(mask: Tensor, sizes: tuple[int, ...]) -> Tensor:
     return mask.reshape(sizes) if tuple(mask.shape) in ((1, *sizes), (*sizes, 1)) else mask
 
 
-def _values(masks: StoredImages, part: str) -> dict[int, int]:
+def _values(masks: StoredImages, ignored: int | None, part: str) -> dict[int, int]:
     """Return the values of all pixels, with the number of pixels of each."""
     counts: dict[int, int] = {}
     for chunk in chunks(masks.tensor):
-        values = chunk.to(torch.int64).flatten()
+        every = chunk.to(torch.int64).flatten()
+        values = every if ignored is None else every[every != ignored]
+        if len(values) < len(every) and ignored is not None:
+            counts[ignored] = counts.get(ignored, 0) + len(every) - len(values)
+        if not len(values):
+            continue
         low, high = (int(end) for end in values.aminmax())
         if high - low >= _MOST:
             raise DataError(f"data: {part} masks run from {low} to {high}: give the numbers of the classes, 0, 1, ...")

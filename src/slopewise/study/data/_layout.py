@@ -90,7 +90,7 @@ def _with_channels(shape: tuple[int, ...], what: str) -> Layout:
         return candidates[0]
     readings = [f"{_channels(shape[k])} of {_sizes(rest)}" for k, rest in ((0, shape[1:]), (-1, shape[:-1]))]
     answers = [f'data.layout = "{kinds[0]}"', f'"{kinds[1]}" (channels first or last)']
-    if len(shape) == 3 and len(set(shape)) == 1:
+    if len(shape) == 3 and min(shape) > _MOST_COLOURS:
         readings, answers = [*readings, "a volume"], [*answers, '"DHW"']
     readings, answers = ([", ".join(words[:-1]), words[-1]] for words in (readings, answers))
     raise DataError(

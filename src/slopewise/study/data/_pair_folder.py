@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -57,7 +58,7 @@ def load_pairs(spec: DataSpec, reader: ImageReader) -> RawData:
         test_targets,
         () if reader.targets == "images" else spec.classes or (),
         flip=True,
-        notes=(*pairs.notes, *about_headers(list(images.values()))),
+        notes=(*pairs.notes, *about_headers([*images.values(), *form.further.values()])),
         reading=in_words(list(images.values()), form.mode) + form.words,
         names=(form.names(pairs.train), form.names(pairs.test)),
         kind=reader.targets,
@@ -71,6 +72,7 @@ class _Form(ABC):
     Attributes:
         mode: Mode of the images.
         image, target: Shape and number type of one of either, as they are stored.
+        further: Headers of targets that are pictures like the images.
         words: End of the phrase that describes how pictures were read.
         data_range: Largest possible value of a pixel; None if the number type tells it or it does not matter.
     """
@@ -78,6 +80,7 @@ class _Form(ABC):
     mode: PictureMode
     image: tuple[tuple[int, ...], torch.dtype]
     target: tuple[tuple[int, ...], torch.dtype]
+    further: Headers = MappingProxyType({})
     words = ""
     data_range: float | None = None
 
@@ -123,7 +126,7 @@ class _Patched(_Form):
     """Images and target images, cut into patches."""
 
     def __init__(self, spec: DataSpec, pairs: Sequence[Pair], images: Headers, targets: Headers) -> None:
-        self._size, self._headers = spec.image_size, images
+        self._size, self._headers, self.further = spec.image_size, images, targets
         unread = [pair.image for pair in pairs if pair.image not in images]
         raise_faults([_fault(path) for path in unread + [pair.target for pair in pairs if pair.target not in targets]])
         self._factor = self._common_factor(pairs, images, targets)

@@ -67,7 +67,7 @@ def converted(
                 channel_dim=options.channel_dim,
             )
     except ConversionError as error:
-        images = isinstance(example, Tensor) and example.ndim == 4
+        images = isinstance(example, Tensor) and example.ndim in (4, 5)
         where = f"on images {tuple(example.shape)}" if images else "on the example"
         if sites:  # they were built before it failed
             where += f", with {', '.join(sorted({type(site).__name__ for site in sites.values()}))} as its activation"
@@ -77,9 +77,11 @@ def converted(
 
 def hint_for_size(images: Tensor) -> str:
     """Return a hint for a network that does not run on images, perhaps because of their size."""
-    height, width = images.shape[2:]
-    size = f"{height} x {width} pixels"
-    if min(height, width) >= _SMALL:
+    sizes = images.shape[2:]
+    if len(sizes) > 2:
+        return f". The images are volumes of {' x '.join(map(str, sizes))}: is it a network for volumes?"
+    size = f"{' x '.join(map(str, sizes))} pixels"
+    if min(sizes) >= _SMALL:
         return f". The images have {size} (a folder's are resized to data.image_size): does it need another size?"
     return (
         f". Images of {size} may be too small for it: take larger ones (a folder's are resized to data.image_size), or "
