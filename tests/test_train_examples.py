@@ -4,10 +4,12 @@ import difflib
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -68,6 +70,12 @@ def test_docs_show_the_lines_that_a_script_needs_which_are_under_ten(name: str) 
     assert shown in (ROOT / "docs/train.md").read_text(encoding="utf-8"), (
         f"docs/train.md lacks, or shows otherwise:\n{shown}"
     )
+
+
+def test_the_spec_that_docs_show_is_one() -> None:
+    (block,) = re.findall("```toml\n(.*?)```", (ROOT / "docs/train.md").read_text(encoding="utf-8"), re.DOTALL)
+    spec = Study(**tomllib.loads(block)).spec
+    assert (spec.train.function, spec.metrics[0].name, spec.floor) == ("plain_loop:train", "accuracy", 0.1)
 
 
 @pytest.fixture

@@ -439,3 +439,25 @@ def test_seeds_that_are_copies_of_one_run_stop_the_study(user_module: Module, tm
     ):
         plan.run(tmp_path / "s", engine=InProcessEngine())
     assert not holds_study(tmp_path / "s")
+
+
+def test_arms_that_did_not_start_alike_are_not_paired(user_module: Module, tmp_path: Path) -> None:
+    body = PLAIN.replace("trial.seed_all()", "torch.manual_seed(trial.seed + 100 * (trial.arm != 'relu'))")
+    results = study(user_module, body, seeds=3).run(tmp_path / "s", engine=InProcessEngine())
+    (contrast,) = (row for row in results.contrasts() if row.metric == "test_score")
+    assert not contrast.paired
+    assert "did not start alike" in str(results)
+
+
+def test_a_monitor_that_saw_nothing_says_so_in_the_log(user_module: Module, tmp_path: Path) -> None:
+    body = PLAIN.replace("fit(trial, model, steps)", "fit(trial, lambda x: model[1:](model[0](x)), steps)").replace(
+        "model = trial.apply", "global model; model = trial.apply"
+    )
+    head = HEAD.replace("trial.param_groups(model, lr=lr)", "globals()['model'].parameters(), lr=lr")
+    user_module("mytrain", head + body)
+    record = Study(arms="relu,elu", seeds=1, train={"function": "mytrain:train"}, **METRIC).run(
+        tmp_path / "s", engine=InProcessEngine()
+    )
+    assert not record.record.trials[0].sites
+    log = (tmp_path / "s/trials/relu/seed-0/log.txt").read_text()
+    assert "trial.watch: no forward pass of the model was seen in a sampled step" in log

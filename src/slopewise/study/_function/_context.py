@@ -17,6 +17,7 @@ from slopewise.optim import param_groups, set_shared_gradient
 from slopewise.records import EpochRecord, ScoreRecord
 from slopewise.study._function._log_file import LogFile
 from slopewise.study._function._notes import Notes
+from slopewise.study._function._number import number
 from slopewise.study._spec import StudySpec
 from slopewise.study._streams import derive, stream
 from slopewise.study.arms import activation_factory
@@ -40,27 +41,41 @@ class Diverged(Exception):  # noqa: N818 - ends a training, as a result of the s
 class TrialContext:
     """One trial of a user's training function: its arm and seed, and what keeps the arms of a seed comparable.
 
-    A study calls `train(trial)`, or `train(trial, **train.options)`, once for each arm and seed, in a worker process.
-    The function returns `{metric: value}` for the metrics of the study.
+    A study calls `train(trial, **train.options)` once for each arm and seed, in a worker process. The function returns
+    `{metric: value}` with the metrics of the study. docs/train.md has complete scripts.
+
+    A trial stays in its process: copying a model that holds it copies a reference, and pickling it raises TypeError.
 
     Attributes:
         arm: Name of the arm.
-        seed: Seed of the trial. All arms of a seed must start from the same weights and see the same data.
-        folder: Folder of the trial's own, for checkpoints; it is kept if the study is interrupted and goes on. What the
-            function prints is in `log.txt` there.
+        seed: Seed of the trial, a whole number from 0. All arms of a seed must start from the same weights and see the
+            same data.
+        folder: Folder of the trial's own, for checkpoints. An interrupted trial finds its files there when it starts
+            again. `log.txt` there holds what the function prints, `log.jsonl` what it logs.
         notes: Record of the trial so far.
 
     Example:
-        >>> from slopewise.study import StudySpec
+        >>> def train(trial, steps=3):
+        ...     trial.seed_all()
+        ...     x = torch.randn(64, 1, 8, 8, generator=trial.stream("data"))
+        ...     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 1))
+        ...     model = trial.apply(model, x[:2])
+        ...     optimizer = torch.optim.SGD(trial.param_groups(model, lr=0.01))
+        ...     for step in range(1, steps + 1):
+        ...         loss = (model(x).squeeze(1) - x.mean((1, 2, 3))).square().mean()
+        ...         optimizer.zero_grad()
+        ...         loss.backward()
+        ...         optimizer.step()
+        ...         trial.log(step, loss=loss)
+        ...     return {"error": loss.item()}
+
+        A study makes the context; made by hand, it lets you try a function:
+
         >>> import tempfile
-        >>> spec = StudySpec(arms="relu,prelu_channel", seeds=2)
+        >>> spec = StudySpec(arms="relu,prelu_channel")
         >>> trial = TrialContext(spec, "prelu_channel", 0, Path(tempfile.mkdtemp()))
-        >>> trial.seed_all()
-        >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2))
-        >>> model(torch.zeros(1, 1, 8, 8)).shape
-        torch.Size([1, 2])
-        >>> trial.apply(model, torch.zeros(2, 1, 8, 8))[1]
-        PReLU(num_parameters=4)
+        >>> train(trial)["error"] < 1, [epoch.step for epoch in trial.notes.epochs]
+        (True, [1, 2, 3])
     """
 
     def __init__(self, spec: StudySpec, arm: str, seed: int, folder: Path, on_epoch: OnEpoch | None = None) -> None:
@@ -80,7 +95,19 @@ class TrialContext:
         )
 
     def seed_all(self) -> None:
-        """Seed the global generators of Python, NumPy and PyTorch: the same numbers in every arm of the seed."""
+        """Seed the global generators of Python, NumPy and PyTorch: the same numbers in every arm of the seed.
+
+        Libraries with generators of their own need their own call with `trial.seed`, such as MONAI's `set_determinism`.
+
+        Example:
+            >>> relu, prelu = (TrialContext(StudySpec(arms="relu,prelu_channel"), arm, 3, Path())
+            ...                for arm in ("relu", "prelu_channel"))
+            >>> relu.seed_all()
+            >>> weights = nn.Linear(4, 4).weight
+            >>> prelu.seed_all()
+            >>> torch.equal(nn.Linear(4, 4).weight, weights)
+            True
+        """
         import numpy as np
 
         random.seed(derive(self.seed, "python"))
@@ -90,27 +117,47 @@ class TrialContext:
     def stream(self, name: str) -> torch.Generator:
         """Return a new generator on the CPU for one purpose, seeded alike in every arm of the seed.
 
-        Give it to a `DataLoader` (`generator=trial.stream("order")`), whose order then depends neither on the arm nor
-        on what else draws random numbers. For NumPy, `np.random.default_rng(trial.stream("x").initial_seed())`.
+        Give it to a `DataLoader` (`generator=trial.stream("order")`): its order, and the seeds of its workers, then
+        depend neither on the arm nor on what else draws random numbers. For NumPy,
+        `np.random.default_rng(trial.stream("x").initial_seed())`.
 
         Args:
-            name: Purpose; other names give other numbers.
+            name: Purpose; other names give other numbers. Each call starts the stream anew.
+
+        Example:
+            >>> trial = TrialContext(StudySpec(arms="relu"), "relu", 0, Path())
+            >>> first = torch.randperm(5, generator=trial.stream("order"))
+            >>> torch.equal(torch.randperm(5, generator=trial.stream("order")), first)
+            True
         """
         return stream(self.seed, f"function/{name}")
 
     def apply(self, model: nn.Module, example: Any) -> nn.Module:
-        """Put the arm's activation in the place of the model's own at every call site, and return the model.
+        """Return a copy of the model with the arm's activation at every call site of an activation.
 
-        The conversion is `slopewise.convert`, set by `model.convert` of the spec, in every arm, so that arms differ in
-        their activations alone. The digest of all other weights is recorded: where it differs between the arms of a
-        seed, they are not compared in pairs. Random generators are left as they were.
+        Every arm, the control too, is converted by `slopewise.convert` with the settings `model.convert` of the spec,
+        so that arms differ in their activations alone. Activations of any kind are replaced, PReLUs too; the arm
+        `as_is` keeps them. The digest of all weights and buffers outside the activations is recorded: arms of a seed
+        whose digests differ are compared as unpaired runs. PyTorch's generators are left as they were. Notes about
+        activations that stay unchanged go to the trial's log.
+
+        Call it once, on the plain network, before the optimizer is made and before the model is moved, compiled or
+        wrapped. Pretrained weights are loaded before, a checkpoint of the trial's own after it.
 
         Args:
-            model: Network with its initial or pretrained weights; use the returned one afterwards.
-            example: Input for a forward pass: a tensor, or a tuple or dict of arguments.
+            model: Network with its initial or pretrained weights. The returned copy is the one to train.
+            example: Input for a forward pass, on the device of the model: a tensor (N, C, ...), or a tuple or dict of
+                arguments.
 
         Raises:
-            ModelError: The model does not run on the example, or has no activation to replace.
+            FunctionError: The model does not run on the example, has no activation to replace, is no module, or `apply`
+                has been called before.
+
+        Example:
+            >>> trial = TrialContext(StudySpec(arms="relu,prelu_channel"), "prelu_channel", 0, Path())
+            >>> model = nn.Sequential(nn.Conv3d(1, 4, 3), nn.ELU(), nn.Conv3d(4, 1, 1))
+            >>> trial.apply(model, torch.zeros(2, 1, 8, 8, 8))[1]
+            PReLU(num_parameters=4)
         """
         if self.notes.built is not None:
             raise FunctionError("called trial.apply twice: put the networks into one module, and apply the arm once")
@@ -131,13 +178,24 @@ class TrialContext:
     def param_groups(self, model: nn.Module, *, lr: float, **options: Any) -> list[dict[str, Any]]:
         """Return parameter groups for an optimizer, with the slopes in a group of their own and without weight decay.
 
+        Norms and biases get none either, unless `norm_and_bias_weight_decay` is given: pass it too if the script has
+        always decayed them. The learning rate of the slopes is `train.slope_lr_scale` of the spec, or the arm's own
+        `slope_lr_scale`, times that of the weights.
+
         Args:
-            model: The model that `apply` returned, or one that holds it.
+            model: The model that `apply` returned, one that holds it, or a part of it.
             lr: Learning rate of the weights. An arm's own `lr` in the spec takes its place.
             **options: Further arguments of `slopewise.param_groups`, such as `weight_decay`.
 
-        Returns:
-            Groups, as `slopewise.param_groups` returns them.
+        Raises:
+            FunctionError: `apply` has not been called, or the model shares no parameter with the one that it returned.
+
+        Example:
+            >>> trial = TrialContext(StudySpec(arms="relu,prelu_channel"), "prelu_channel", 0, Path())
+            >>> model = trial.apply(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)), torch.zeros(2, 3))
+            >>> [(len(group["params"]), group["weight_decay"])
+            ...  for group in trial.param_groups(model, lr=0.1, weight_decay=5e-4)]
+            [(2, 0.0005), (2, 0.0), (1, 0.0)]
         """
         self._check_applied("param_groups", model)
         scale = self._spec.train.slope_lr_scale if self._arm.slope_lr_scale is None else self._arm.slope_lr_scale
@@ -145,16 +203,31 @@ class TrialContext:
         return list(param_groups(model, lr=rate, **{"slope_lr_scale": scale, **options}))
 
     def watch(self, model: nn.Module, every: int | None = None) -> Monitor:
-        """Watch units and slopes while the model trains, which changes no bit of it, until the function returns.
+        """Watch units and slopes until the function returns; the training gives the same bits as without.
+
+        Samples and alarms are part of the trial's record: after each `log`, the latest sample. Forward passes are seen
+        that call the given model, so give it the module that the training loop calls. If none was seen, the trial's log
+        says so. A second call ends the first monitor.
 
         Args:
-            model: The model that `apply` returned, or one that holds it.
+            model: The model that `apply` returned, one that holds it, or a part of it.
             every: Number of optimizer steps of which one is sampled; None takes `monitor.every` of the spec, 0 watches
                 nothing.
 
         Returns:
-            A `slopewise.Monitor`, started, and a context manager that ends it; its samples and alarms are part of the
-            trial's record.
+            The `slopewise.Monitor`, started. It is also a context manager, to end it earlier.
+
+        Raises:
+            FunctionError: As for `param_groups`.
+            ValueError: No parameter requires a gradient.
+
+        Example:
+            >>> trial = TrialContext(StudySpec(arms="relu,prelu_channel"), "prelu_channel", 0, Path())
+            >>> model = trial.apply(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)), torch.zeros(2, 3))
+            >>> with trial.watch(model, every=5) as monitor:
+            ...     pass
+            >>> monitor.every
+            5
         """
         from slopewise.monitor import Monitor
 
@@ -185,6 +258,15 @@ class TrialContext:
 
         Raises:
             Diverged: A value is NaN or infinite: the training ends here, and the trial counts as diverged.
+            FunctionError: A step decreases or is no whole number, or a value is not one number.
+
+        Example:
+            >>> import tempfile
+            >>> trial = TrialContext(StudySpec(arms="relu"), "relu", 0, Path(tempfile.mkdtemp()))
+            >>> trial.log(10, loss=0.7, lr=0.1)
+            >>> trial.log(10, val_loss=torch.tensor(0.5))
+            >>> [(row.part, row.metric, row.value) for row in trial.notes.scores]
+            [('train', 'loss', 0.7), ('validation', 'loss', 0.5)]
         """
         started = time.perf_counter()
         if self.notes.diverged:  # the function caught the exception and went on
@@ -212,24 +294,3 @@ class TrialContext:
                 "copy, so write `model = trial.apply(model, example)`"
             )
         return built
-
-
-def number(value: Any, what: str) -> float:
-    """Return a number, or a tensor or array of one, as a float.
-
-    Raises:
-        FunctionError: It is no number.
-    """
-    size = getattr(value, "numel", None)
-    if isinstance(value, (str, bytes, bool)) or value is None or (callable(size) and size() != 1):
-        raise FunctionError(f"gave {_shown(value)} as {what}: it must be one number")
-    try:
-        return float(value.detach() if isinstance(value, torch.Tensor) else value)
-    except (TypeError, ValueError) as error:
-        raise FunctionError(f"gave {_shown(value)} as {what}: it must be one number") from error
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, torch.Tensor):
-        return f"a tensor of shape {tuple(value.shape)}"
-    return f"{type(value).__name__} {value!r:.40}" if value is not None else "None"

@@ -10,7 +10,8 @@ from slopewise.errors import CopyError, FunctionError, nearest
 from slopewise.machine import environment, environment_digest
 from slopewise.monitor import learned_slopes
 from slopewise.records import ScoreRecord, TrialRecord
-from slopewise.study._function._context import Diverged, TrialContext, number
+from slopewise.study._function._context import Diverged, TrialContext
+from slopewise.study._function._number import number
 from slopewise.study._measured import alarm_records
 from slopewise.study._spec import StudySpec
 
