@@ -57,7 +57,7 @@ BAD_INPUT = [
     (("--workers", "0"), "workers: at least 1"),
     (("--lr", "-1"), "train.lr: input should be greater than 0"),
     (("--seeds", "0-2000000000"), "are 2,000,000,001 seeds; a study takes at most 10,000"),
-    (("--margin", "1e-12"), "margin: 1e-12 points are less than 0.001, the least margin"),
+    (("--margin", "1e-12"), "margin: 1e-12 points is less than 0.001, the least margin"),
     (("--set", f"model.options.x={'[' * 900}"), "model.options.x: more than 32 tables or lists inside each other"),
     (("absent.toml",), "cannot read the spec 'absent.toml'"),
 ]

@@ -42,7 +42,7 @@ def test_a_margin_without_a_default_must_be_chosen(without_default: dict[str, ob
 
 @pytest.mark.parametrize(
     ("margin", "words"),
-    [(1e-12, "1e-12 points are less than 0.001, the least margin"), (101, "at most 100 points, which is every")],
+    [(1e-12, "1e-12 points is less than 0.001, the least margin"), (101, "at most 100 points, which is every")],
 )
 def test_a_margin_that_no_difference_can_reach_is_refused(margin: float, words: str) -> None:
     with pytest.raises(SpecError, match=f"^margin: {words}"):

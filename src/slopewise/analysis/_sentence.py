@@ -7,6 +7,7 @@ from collections.abc import Set
 from slopewise.analysis._cautions import too_few
 from slopewise.analysis._power import MOST_PAIRS, Design
 from slopewise.analysis._results import CautionId, Contrast
+from slopewise.records import amount
 
 _OPENINGS = {
     "helps": "{arm} helps",
@@ -29,10 +30,11 @@ All 10 seeds trained; divergence of up to 26 % of the trials of either arm is no
     """
     opening = _OPENINGS[contrast.verdict].format(arm=contrast.arm)
     parts = [f"{opening}: {_figures(contrast)}."]
+    margin = "" if contrast.margin is None else amount(contrast.margin, contrast.unit)
     if contrast.verdict in {"helps", "hurts"} and contrast.negligible:
-        parts.append(f"That is less than the margin of {contrast.margin:g} {contrast.unit}.")
+        parts.append(f"That is less than the margin of {margin}.")
     if contrast.verdict == "no practical effect":
-        parts.append(f"The whole interval lies within the margin of {contrast.margin:g} {contrast.unit}.")
+        parts.append(f"The whole interval lies within the margin of {margin}.")
     # Power follows from the spread of the differences, and two networks that are one function have none.
     powerless = any(caution.id == "identical" for caution in contrast.cautions)
     tells_power = contrast.verdict == "inconclusive" and bool(contrast.seeds) and not powerless
@@ -75,7 +77,7 @@ def _figures(contrast: Contrast) -> str:
 
 
 def _power(contrast: Contrast) -> str:
-    n, unit, digits = len(contrast.seeds), contrast.unit, contrast.digits
+    n, digits = len(contrast.seeds), contrast.digits
     design = Design(n, None if contrast.paired else len(contrast.control_seeds))
     if not design.enough(contrast.tests):
         few = too_few(design, contrast.tests, can_show=contrast.can_be_shown)
@@ -83,7 +85,7 @@ def _power(contrast: Contrast) -> str:
     elif contrast.smallest_detectable is None:
         shown = "A single run has no interval, and can show nothing"
     else:
-        effect = f"{contrast.smallest_detectable:.{digits}f} {unit}"
+        effect = amount(f"{contrast.smallest_detectable:.{digits}f}", contrast.unit)
         shown = f"{contrast.basis} show an effect of {effect} with 80 % power"
     if contrast.margin is None or contrast.sd is None:
         return f"{shown}."
@@ -92,7 +94,7 @@ def _power(contrast: Contrast) -> str:
         return f"{shown}."
     seeds = f"more than {MOST_PAIRS:,}" if needed is None else f"{needed:,}"
     each = "seeds" if contrast.paired else "runs of each"
-    return f"{shown}; one of {contrast.margin:g} {unit} needs {seeds} {each}."
+    return f"{shown}; one of {amount(contrast.margin, contrast.unit)} needs {seeds} {each}."
 
 
 def _divergences(contrast: Contrast) -> list[str]:

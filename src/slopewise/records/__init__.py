@@ -13,6 +13,7 @@ from slopewise.records._parts import SiteRecord as SiteRecord
 from slopewise.records._scores import MetricRecord as MetricRecord
 from slopewise.records._scores import Part as Part
 from slopewise.records._scores import ScoreRecord as ScoreRecord
+from slopewise.records._scores import amount as amount
 from slopewise.records._scores import class_metric as class_metric
 from slopewise.records._scores import class_of as class_of
 from slopewise.records._scores import classification_metrics as classification_metrics

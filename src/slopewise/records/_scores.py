@@ -75,6 +75,21 @@ def value_unit(unit: str) -> str:
     return "%" if unit == "points" else unit
 
 
+def amount(value: float | str, unit: str) -> str:
+    """Return a difference with its unit.
+
+    Args:
+        value: The difference, or its digits.
+        unit: Unit of differences; may be empty.
+
+    Example:
+        >>> amount(0.5, "points"), amount(1.0, "points"), amount("+0.10", "dB"), amount(0.01, "")
+        ('0.5 points', '1 point', '+0.10 dB', '0.01')
+    """
+    digits = value if isinstance(value, str) else f"{value:g}"
+    return f"{digits} {'point' if unit == 'points' and digits == '1' else unit}".rstrip()
+
+
 @dataclass(frozen=True, slots=True)
 class ScoreRecord:
     """One score of a trial.

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from slopewise.errors import SpecError
-from slopewise.records import MetricRecord
+from slopewise.records import MetricRecord, amount
 from slopewise.study._spec import StudySpec
 
 _FINEST = 1e-5  # of the metric's span, one image in 100,000: to show less takes hundreds of thousands of seeds
@@ -52,17 +52,17 @@ def check_margin(spec: StudySpec, metric: MetricRecord) -> None:
         >>> check_margin(StudySpec(margin=1e-12), classification_metrics(10)[0])
         Traceback (most recent call last):
         ...
-        slopewise.errors.SpecError: margin: 1e-12 points are less than 0.001, the least margin: give the smallest \
+        slopewise.errors.SpecError: margin: 1e-12 points is less than 0.001, the least margin: give the smallest \
 difference in accuracy that matters to you
     """
     margin, least = margin_of(spec, metric), least_margin(metric)
     if margin < least:
         raise SpecError(
-            f"margin: {margin:g} {metric.unit} are less than {least:g}, the least margin: give the smallest difference "
-            f"in {metric.title} that matters to you"
+            f"margin: {amount(margin, metric.unit)} is less than {least:g}, the least margin: give the smallest "
+            f"difference in {metric.title} that matters to you"
         )
     if metric.span is not None and margin > (most := metric.scale * metric.span):
-        raise SpecError(f"margin: at most {most:g} {metric.unit}, which is every difference, but it is {margin:g}")
+        raise SpecError(f"margin: at most {amount(most, metric.unit)}, which is every difference, but it is {margin:g}")
 
 
 def with_floor(spec: StudySpec, metric: MetricRecord) -> MetricRecord:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slopewise.errors import SlopewiseWarning, StoreError, listed
-from slopewise.records import MetricRecord
+from slopewise.records import MetricRecord, amount
 from slopewise.study._bounds import one_line
 from slopewise.study._margin import least_margin, margin_of
 from slopewise.study._spec import StudySpec
@@ -45,7 +45,7 @@ def check_same(old: StudySpec, new: StudySpec, folder: str | Path, metric: Metri
     was, now = margin_of(old, metric), margin_of(new, metric)
     if was != now:
         warnings.warn(
-            f"the study in '{folder}' had a margin of {was:g} {metric.unit}, less than the least of "
+            f"the study in '{folder}' had a margin of {amount(was, metric.unit)}, less than the least of "
             f"{least_margin(metric):g}; it is {now:g} from now on, which was not chosen before the study: say so where "
             "you report it",
             SlopewiseWarning,

@@ -71,7 +71,7 @@ def test_failures_and_second_attempts_are_reported_at_once(lines: Callable[..., 
     printed = lines(
         (1, Started(odd, 1)),
         (2, Started(odd, 2)),
-        (3, ended(odd, status="failed", error="Traceback\nValueError: moon\n")),
+        (3, ended(odd, status="failed", attempts=2, error="Traceback\nValueError: moon\n")),
     )
     assert printed == [
         "[red]odd, seed 0: failed, tried once more",

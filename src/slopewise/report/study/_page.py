@@ -8,7 +8,7 @@ from typing import Any
 
 from slopewise.analysis import metrics_of, sentence, verdict_words
 from slopewise.drawing import render_page, write_page
-from slopewise.records import StudyRecord
+from slopewise.records import StudyRecord, amount
 from slopewise.report.study._verdicts import VERDICT_SYMBOLS
 from slopewise.report.study.charts import StudyCharts
 from slopewise.report.study.info._classes import class_tables
@@ -33,6 +33,7 @@ def study_context(info: StudyInfo, *, live: bool = False) -> dict[str, Any]:
         "metric": info.study.primary,
         "charts": StudyCharts(info, live=live),
         "sentence": sentence,
+        "amount": amount,
         "verdict_words": verdict_words,
         "symbols": VERDICT_SYMBOLS,
         "pairs_words": pairs_words,

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from slopewise.analysis import Contrast, sentence, verdict_words
 from slopewise.drawing import count, interval, listing, number, plain, signed, spread
-from slopewise.records import StudyRecord
+from slopewise.records import StudyRecord, amount
 from slopewise.report.study.info._study import StudyInfo, missing_words, pairs_words, study_info
 from slopewise.support.terminal import words
 
@@ -33,7 +33,7 @@ def print_summary(study: StudyRecord, console: Console) -> None:
     info = study_info(study)
     runs = count(len(study.seeds), "seed") if study.paired else count(info.planned, "run")
     size = f": {count(len(study.arms), 'arm')}, {runs}"
-    rule = f", control {study.control}, margin {study.margin:g} {study.primary.unit}{_origin_of_margin(study)}"
+    rule = f", control {study.control}, margin {amount(study.margin, study.primary.unit)}{_origin_of_margin(study)}"
     console.print(words((info.title, "bold"), size, rule))
     for note in _notes(info):
         console.print(words(note, style="bold red"))
