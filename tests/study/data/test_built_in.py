@@ -79,15 +79,6 @@ def test_shapes_stand_out_from_the_ground_and_vary(dimensions: int) -> None:
     assert np.median(shown) > 0.5
 
 
-@pytest.mark.parametrize("source", ["patches", "shapes"])
-def test_two_loads_are_the_same_whatever_the_random_state(source: str) -> None:
-    kind = "images" if source == "patches" else "masks"
-    torch.manual_seed(1)
-    first = read_data(DataSpec(source=source), kind).digest
-    torch.manual_seed(2)
-    assert read_data(DataSpec(source=source), kind).digest == first
-
-
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [

@@ -285,6 +285,12 @@ def test_a_source_without_such_targets_says_what_it_has() -> None:
         read_data(DataSpec(source="digits"), "masks")
 
 
+@pytest.mark.parametrize(("key", "about"), [("ignore_index", "masks"), ("data_range", "images as targets")])
+def test_a_key_about_other_targets_is_refused(key: str, about: str) -> None:
+    with pytest.raises(DataError, match=rf"data\.{key}: is about {about}, but the task needs labels: leave it out"):
+        read_data(DataSpec.model_validate({"source": "digits", key: 1}))
+
+
 def test_notes_about_targets_are_warnings(load: Load, tmp_path: Path) -> None:
     from slopewise.study.data import load_data
 

@@ -29,6 +29,7 @@ from slopewise.timing import using_threads
 TEST_FRACTION = 0.2  # of each class, where a source has no test set of its own
 
 
+_KEYS: dict[str, TargetKind] = {"ignore_index": "masks", "data_range": "images"}  # that concern one kind of targets
 _KINDS: dict[TargetKind, Callable[[RawData, DataSpec, ImageReader], PreparedTargets]] = {
     "labels": prepare_labels,
     "multilabel": prepare_multilabel,
@@ -50,6 +51,9 @@ def prepare(raw: RawData, spec: DataSpec, reader: ImageReader) -> ImageData:
             f"data '{spec.source}' has {NOUNS[raw.kind]}, and the task needs {NOUNS[reader.targets]}: choose another "
             "source or task"
         )
+    for key, kind in _KEYS.items():
+        if getattr(spec, key) is not None and raw.kind != kind:
+            raise DataError(f"data.{key}: is about {NOUNS[kind]}, but the task needs {NOUNS[raw.kind]}: leave it out")
     train, test = reader.store(raw.train_images), reader.store(raw.test_images)
     raw = replace(raw, train_images=train, test_images=test)  # releases the tensors of the source
     _check(train, "training")

@@ -23,14 +23,14 @@ _LOCK = Lock()
 
 
 class StoredImages:
-    """Images (N, C, H, W) of one number type, in a file that has no name.
+    """Images (N, C, H, W), volumes or masks of one number type, in a file that has no name.
 
     In memory the file is one of Linux's `memfd_create`, on disk an unlinked temporary file. Either is gone when the
     last process that holds it ends, in whatever way. Pickled for a process that is being started, it takes the open
     file along, and no copy of the images; pickled for anything else, it takes a copy.
 
     Args:
-        shape: Shape (N, C, H, W).
+        shape: Shape, with the number of images first.
         dtype: Number type of the pixels.
         folder: Directory on whose disk the images are kept; None keeps them in memory.
 
