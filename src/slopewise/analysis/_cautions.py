@@ -42,7 +42,7 @@ def untrained_arms(study: StudyRecord, trials: Mapping[str, Mapping[int, TrialRe
             continue
         brief = f"{arm} did not learn"
         mean, guessed = (
-            f"{metric.scale * score:.3g} {metric.value_unit}" for score in (statistics.fmean(known), guess)
+            f"{metric.scale * score:.3g} {metric.value_unit}".rstrip() for score in (statistics.fmean(known), guess)
         )
         cautions[arm] = Caution("untrained", f"{brief} (mean {study.titled(metric)} {mean}, guessing {guessed})", brief)
     return cautions

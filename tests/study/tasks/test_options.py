@@ -11,7 +11,7 @@ import pytest
 from tests.study.tasks.hand import make
 from torch import Tensor
 
-from slopewise.errors import SpecError
+from slopewise.errors import ModelError, SpecError
 from slopewise.study import StudySpec, run_trial
 from slopewise.study.data import ImageData
 from slopewise.study.tasks import TaskSpec, make_task
@@ -198,8 +198,18 @@ def test_preflight_says_which_output_fits(
     if kind == "restoration":
         train, test = data.train_targets.repeat(1, 1, 2, 2), data.test_targets.repeat(1, 1, 2, 2)
         data = replace(data, train_targets=train, test_targets=test)
-    with pytest.raises(Exception, match=re.escape(words)) as caught:
+    with pytest.raises(ModelError, match=re.escape(words)) as caught:
         rehearse(spec, data)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("model", ["cnn", "torchvision:squeezenet1_1"])
+def test_volumes_in_a_network_for_images_are_refused(
+    model: str, rehearse: Callable[[StudySpec, ImageData], None]
+) -> None:
+    spec = StudySpec(arms="relu", seeds=1, task={"kind": "segmentation"}, model={"name": model}, data=DIGITS)
+    with pytest.raises(ModelError, match="volumes of 4 x 8 x 8: is it a network for volumes") as caught:
+        rehearse(spec, make("masks", sizes=(4, 8, 8)))
     assert "\n" not in str(caught.value)
 
 

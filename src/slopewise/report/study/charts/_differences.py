@@ -44,7 +44,7 @@ def difference_chart(info: StudyInfo) -> Chart | None:
     if differences is None:
         return None
     study, metric, lanes = info.study, info.analysis.metric, differences.lanes
-    unit = f"{metric.unit} of {metric.title}"
+    unit = f"{metric.unit} of {metric.title}" if metric.unit else metric.title
     styles = series_styles(study.arms, study.control)
     figure = lane_figure([_label(lane) for lane in lanes], _LANE, top=24)
     _axes(figure, differences, unit)
@@ -156,9 +156,9 @@ def _hover(seed: Seed, study: StudyRecord) -> str:
     metric, name = study.primary, chart_text(study.seed_name(seed.seed))
     digits, unit = metric.digits, metric.value_unit
     diverged = "<br>diverged: counts as chance" if seed.diverged else ""
-    difference = f"{signed(seed.difference, digits)} {metric.unit}"
+    difference = f"{signed(seed.difference, digits)} {metric.unit}".rstrip()
     if seed.control_value is None:
-        value = f"{number(seed.arm_value, digits)} {unit}"
+        value = f"{number(seed.arm_value, digits)} {unit}".rstrip()
         return f"run {name}: {value}<br>{difference} from the control’s mean{diverged}"
     return (
         f"seed {name}: {difference}<br>"

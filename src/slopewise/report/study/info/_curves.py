@@ -64,19 +64,23 @@ def curve_info(study: StudyRecord, key: str) -> CurveInfo | None:
     return replace(kind, curves=known)
 
 
+def _titled(title: str, unit: str) -> str:
+    return f"{title}, {unit}" if unit else title
+
+
 def _kinds(study: StudyRecord) -> dict[str, tuple[str, CurveInfo]]:
     """Return the figures of a study by key, as the name for `analysis.curves` and the chart without its curves."""
     score, digits = study.primary, study.primary.digits
-    name, title = f"validation_{score.name}", f"Validation {score.title}, {score.value_unit}"
-    unit, late = f" {score.value_unit}", f"{title}: the second half"
+    name, title = f"validation_{score.name}", _titled(f"Validation {score.title}", score.value_unit)
+    unit, late = f" {score.value_unit}".rstrip(), f"{title}: the second half"
     kinds = [
         (name, CurveInfo("score", title, unit, digits, {}, from_zero=False)),
         (name, CurveInfo("late-score", late, unit, digits, {}, from_zero=False, late=True)),
     ]
     for loss in (metric for metric in study.metrics if metric.name == "loss"):
         for part, word in (("train", "Training"), ("validation", "Validation")):
-            title = f"{word} loss, {loss.unit} (logarithmic scale)"
-            kinds.append((f"{part}_loss", CurveInfo(f"{part}-loss", title, f" {loss.unit}", loss.digits, {}, log=True)))
+            title, unit = f"{_titled(f'{word} loss', loss.unit)} (logarithmic scale)", f" {loss.unit}".rstrip()
+            kinds.append((f"{part}_loss", CurveInfo(f"{part}-loss", title, unit, loss.digits, {}, log=True)))
     never, zero = "Units that are never positive, %", "Units that get no gradient, %"
     kinds.append(("never_positive", CurveInfo("never-positive", never, " %", 2, {})))
     kinds.append(("zero_gradient", CurveInfo("zero-gradient", zero, " %", 2, {})))
