@@ -95,6 +95,7 @@ def test_a_trial_of_a_function_is_a_trial_like_any_other(user_module: Module, tm
     page = render_html(record)
     assert "Validation score, dB" in page
     assert "Training: mytrain:train." in page
+    assert "on the training batch of the latest sampled step" in page
     assert "Model: cnn" not in page
     assert record.spec.keys() == {
         "name",
@@ -151,13 +152,18 @@ def test_random_numbers_are_those_of_the_seed_in_every_arm(trial: Callable[..., 
 
 
 def test_apply_changes_the_activations_and_nothing_else(trial: Callable[..., TrialContext]) -> None:
+    class Drawing(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * (1 + random.random() + np.random.rand())  # noqa: NPY002
+
     torch.manual_seed(5)
-    original = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Dropout(), nn.Linear(4, 2))
+    original = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Dropout(), nn.Linear(4, 2), Drawing())
     expected = {name: value.clone() for name, value in original.state_dict().items()}
-    state = torch.random.get_rng_state()
+    state, others = torch.random.get_rng_state(), (random.getstate(), np.random.get_state()[1].tolist())  # noqa: NPY002
     context = trial()
     model = context.apply(original, torch.zeros(2, 3))
     assert torch.equal(torch.random.get_rng_state(), state)
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == others  # noqa: NPY002
     assert type(model[1]).__name__ == "PReLU"
     for name, value in expected.items():
         assert torch.equal(model.state_dict()[name], value)

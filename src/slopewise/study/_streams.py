@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -21,3 +24,17 @@ def derive(seed: int, purpose: str) -> int:
 def stream(seed: int, purpose: str) -> torch.Generator:
     """Return a CPU generator for one purpose of one trial seed."""
     return torch.Generator().manual_seed(derive(seed, purpose))
+
+
+@contextmanager
+def generators_kept() -> Iterator[None]:
+    """Restore the global generators of Python, NumPy and PyTorch after the block."""
+    import numpy as np
+
+    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the one that users' code draws from
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)  # noqa: NPY002

@@ -138,8 +138,8 @@ class TrialContext:
         Every arm, the control too, is converted by `slopewise.convert` with the settings `model.convert` of the spec,
         so that arms differ in their activations alone. Activations of any kind are replaced, PReLUs too; the arm
         `as_is` keeps them. The digest of all weights and buffers outside the activations is recorded: arms of a seed
-        whose digests differ are compared as unpaired runs. PyTorch's generators are left as they were. Notes about
-        activations that stay unchanged go to the trial's log.
+        whose digests differ are compared as unpaired runs. The global random generators are left as they were. Notes
+        about activations that stay unchanged go to the trial's log.
 
         Call it once, on the plain network, before the optimizer is made and before the model is moved, compiled or
         wrapped. Pretrained weights are loaded before, a checkpoint of the trial's own after it.

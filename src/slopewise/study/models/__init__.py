@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from slopewise.errors import ModelError, SlopewiseError, SpecError
 from slopewise.study._references import describe
 from slopewise.study._spec import ConvertSpec, ModelSpec
-from slopewise.study._streams import derive
+from slopewise.study._streams import derive, generators_kept
 from slopewise.study.models._built import BuiltModel as BuiltModel
 from slopewise.study.models._built import digest as digest
 from slopewise.study.models._checkpoint import checkpoint_facts as checkpoint_facts
@@ -102,7 +102,7 @@ def build_model(
 def convert_for_arm(
     model: nn.Module, activation: Activation | None, example: Any, options: ConvertSpec, *, seed: int
 ) -> BuiltModel:
-    """Convert a network that a user has built to an arm, and leave torch's random generators as they were.
+    """Convert a network that a user has built to an arm, and leave the global random generators as they were.
 
     Args:
         model: Network with its initial weights; must not be used afterwards.
@@ -114,7 +114,7 @@ def convert_for_arm(
     Raises:
         ModelError: The network does not run on the example, or has no activations to convert.
     """
-    with torch.random.fork_rng():
+    with generators_kept():
         return converted(model, activation, _maker(seed, []), example, options, resized=False)
 
 
