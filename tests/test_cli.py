@@ -133,7 +133,8 @@ def test_the_life_of_a_study(cli: Cli, tmp_path: Path) -> None:
     assert [float(row["value"]) for row in rows] == scores
     assert [row["value"] for row in table] == scores
     assert {(row["part"], row["metric"]) for row in table if row["epoch"] is None} == {
-        (part, metric) for part in ("train", "validation", "test") for metric in ("loss", "accuracy")
+        *((part, metric) for part in ("train", "validation", "test") for metric in ("loss", "accuracy")),
+        *(("test", f"recall[{label}]") for label in range(10)),
     }
 
     refused(cli("run", "--arms", "relu,prelu_channel", "--seeds", "2", *TINY, "--lr", "0.5", "--out", "s"),

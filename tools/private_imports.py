@@ -43,6 +43,7 @@ UNITS = {
     "slopewise.ops._prelu": "the kernels' calls are counted",
     "slopewise.study._operator_cost": _CLOCK,
     "slopewise.study._origin": "processes of other machines and boots are made up",
+    "slopewise.study._preflight": "the checks get data made by hand",
     "slopewise.study._running": _PROCESS,
     "slopewise.study._store": "stores that are damaged, locked or of earlier versions are made",
     "slopewise.study._streams": "references draw the numbers that a trial draws",

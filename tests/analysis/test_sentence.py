@@ -77,16 +77,16 @@ TRAINED = "All 10 seeds trained; divergence of up to 26 % of the trials of eithe
         ),
         (
             {"diverged": 3, "divergence_bound": 0.6066},
-            f"elu helps: {FIGURES} Of 10 seeds, 3 of elu diverged; each counts as chance (10 %); "
+            f"elu helps: {FIGURES} Of 10 seeds, 3 of elu diverged; each counts as 10 %; "
             "divergence of up to 61 % of elu and 26 % of relu is not excluded.",
         ),
         (
             {"verdict": "inconclusive", "diverged": 3, "control_diverged": 1, "chance": 100 / 3},
-            f"{UNCLEAR} Of 10 seeds, 3 of elu and 1 of relu diverged; each counts as chance (33.3 %).",
+            f"{UNCLEAR} Of 10 seeds, 3 of elu and 1 of relu diverged; each counts as 33.3 %.",
         ),
         (
             {"verdict": "inconclusive", "diverged": 3, "control_diverged": 1, "both_diverged": 1, "finished": 11},
-            f"{UNCLEAR} Of 11 seeds, 3 of elu and 1 of relu diverged; each counts as chance (10 %); the one "
+            f"{UNCLEAR} Of 11 seeds, 3 of elu and 1 of relu diverged; each counts as 10 %; the one "
             "in which both did says nothing of accuracy.",
         ),
         (

@@ -56,7 +56,7 @@ def test_diverged_runs_count_as_chance_or_as_the_worst(study):
     assert (contrast.diverged, contrast.control_diverged, contrast.finished, contrast.control_finished) == (1, 1, 5, 5)
     assert (contrast.converged, contrast.control_converged, contrast.both_diverged) == (4, 4, 0)
     assert (converged.seeds, converged.control_seeds) == ((0, 1, 2, 4), (0, 1, 3, 4))
-    assert "Of 5 and 5 runs, 1 of elu and 1 of relu diverged; each counts as chance (10 %)." in sentence(contrast)
+    assert "Of 5 and 5 runs, 1 of elu and 1 of relu diverged; each counts as 10 %." in sentence(contrast)
     below = {"relu": [5.0, 6.0, 7.0, 8.0], "elu": [None, None, None, None]}
     (contrast,) = analyse(study(below, paired=False)).primary
     assert contrast.arm_values == pytest.approx([5.0] * 4)

@@ -113,7 +113,7 @@ def _divergences(contrast: Contrast) -> list[str]:
         return [f"All {of} trained; divergence of up to {rate} is not excluded."] if decided else []
     counted = f"Of {of}, {who} diverged"
     if contrast.both_diverged < max(contrast.diverged, contrast.control_diverged):
-        counted += f"; each counts as chance ({contrast.chance:.3g} {contrast.value_unit})"
+        counted += f"; each counts as {amount(f'{contrast.chance:.3g}', contrast.value_unit)}"
     if contrast.both_diverged:
         counted += f"; the {_those(contrast.both_diverged)} nothing of {contrast.title.removeprefix('test ')}"
     if decided:
