@@ -22,7 +22,8 @@ def check_task(task: Task, data: ImageData) -> None:
     The checks are: metrics are named once, with a chance that is finite; an output that the task calls fitting has a
     finite loss with a gradient, and one of another shape is refused in words; the sum of the losses of parts is that
     of the whole, and the mean is the sum over the images; scores do not depend on how a part is cut into batches, are
-    those of all metrics and of no other, and are float64 numbers; two scorers share nothing.
+    those of all metrics and of no other, and are float64 numbers; two scorers share nothing; a scorer of training
+    batches computes the primary metric at least, and the same; scores by class have a number for each class.
 
     Args:
         task: Task to check.
@@ -99,8 +100,9 @@ def _check_loss(task: Task, output: Tensor, targets: Tensor) -> None:
 
 
 def _check_scores(task: Task, output: Tensor, targets: Tensor, data: ImageData) -> None:
-    whole, cut, other = task.scorer(), task.scorer(), task.scorer()
+    whole, cut, other, training = task.scorer(), task.scorer(), task.scorer(), task.training_scorer()
     whole.update(output, targets)
+    training.update(output, targets)
     for part, part_targets in zip(output.split(5), targets.split(5), strict=True):
         cut.update(part, part_targets)
     other.update(output[:1], targets[:1])
@@ -115,3 +117,10 @@ def _check_scores(task: Task, output: Tensor, targets: Tensor, data: ImageData) 
             assert abs(whole_images - round(whole_images)) < 1e-6, f"score {name} is per_image, but no count of images"
         message = f"score {name} depends on how the images are cut into batches"
         torch.testing.assert_close(cut.compute()[name], score, rtol=1e-9, atol=1e-9, msg=message)
+    primary = task.metrics(data)[0].name
+    trained = training.compute()
+    assert trained.keys() <= names, f"training_scorer() computes {sorted(trained)}, which are not all of the metrics"
+    assert primary in trained, f"training_scorer() does not compute the primary metric, {primary}"
+    torch.testing.assert_close(trained[primary], scores[primary], msg=f"training_scorer() has another {primary}")
+    for name, values in whole.by_class().items():
+        assert values.shape == (len(data.classes),), f"by_class(): {name} has shape {tuple(values.shape)}"
