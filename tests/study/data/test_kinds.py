@@ -225,7 +225,7 @@ def gap(seed: int, n: int) -> np.ndarray:
             {},
             "values of 5 of 12 training images are",
         ),
-        ("values", pictures, lambda s, n: np.ones((n, 2)), {}, "value 0, value 1 is the same for all training images"),
+        ("values", pictures, lambda s, n: np.ones((n, 2)), {}, "value 0, value 1 are the same for all training images"),
         ("values", pictures, lambda s, n: np.array(["a"] * n), {}, "training values are <U1, but must be real numbers"),
         (
             "images",

@@ -63,7 +63,8 @@ def prepare_values(raw: RawData, spec: DataSpec, reader: ImageReader) -> Prepare
     count = train.shape[1]
     names = _names(raw, "value", [f"value {k}" for k in range(count)] if count > 1 else ["value"], test.shape[1])
     if constant := [names[k] for k in (train == train[0]).all(dim=0).nonzero().flatten().tolist()]:
-        raise DataError(f"data: {listed(constant)} is the same for all training images, so there is nothing to learn")
+        verb = "is" if len(constant) == 1 else "are"
+        raise DataError(f"data: {listed(constant)} {verb} the same for all training images, so nothing can be learnt")
     return PreparedTargets(_as_float(train), _as_float(test), names)
 
 
