@@ -173,7 +173,7 @@ def test_fine_tuning_that_is_killed_goes_on_from_its_own_checkpoint(place: Path)
     printed = {path.parent.parent.name: path.read_text() for path in (place / "s/trials").rglob("seed-0/log.txt")}
     assert printed["relu"] == ""
     assert printed["prelu_channel"].startswith("goes on after epoch ")
-    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == list(range(8, 161, 8))
+    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == list(range(9, 181, 9))
 
 
 def course(trial: TrialRecord) -> tuple[object, ...]:

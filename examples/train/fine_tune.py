@@ -70,8 +70,9 @@ def train(trial, weights="digits-0-4.pt", epochs=6):
         print(f"goes on after epoch {done}")
     for epoch in range(done + 1, epochs + 1):
         order = trial.stream(f"order of epoch {epoch}")  # whether the run was resumed or not
-        loss = an_epoch(model, optimizer, DataLoader(fit, batch_size=64, shuffle=True, generator=order))
-        trial.log(epoch * 8, loss=loss, val_accuracy=accuracy(model, validation))
+        batches = DataLoader(fit, batch_size=64, shuffle=True, generator=order)
+        loss = an_epoch(model, optimizer, batches)
+        trial.log(epoch * len(batches), loss=loss, val_accuracy=accuracy(model, validation))
         state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
         torch.save(state, last.with_suffix(".new"))
         last.with_suffix(".new").replace(last)  # never half a file, whenever the process is killed

@@ -68,7 +68,8 @@ def train(seed=0, weights="digits-0-4.pt", folder="runs", epochs=6):
         print(f"goes on after epoch {done}")
     for epoch in range(done + 1, epochs + 1):
         order = torch.Generator().manual_seed(1000 * seed + epoch)  # whether the run was resumed or not
-        loss = an_epoch(model, optimizer, DataLoader(fit, batch_size=64, shuffle=True, generator=order))
+        batches = DataLoader(fit, batch_size=64, shuffle=True, generator=order)
+        loss = an_epoch(model, optimizer, batches)
         print(f"epoch {epoch}: loss {loss:.3f}, validation {accuracy(model, validation):.3f}")
         state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
         torch.save(state, last.with_suffix(".new"))
