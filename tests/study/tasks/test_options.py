@@ -118,6 +118,7 @@ def test_a_study_trains_on_a_users_loss() -> None:
     assert final({"loss": f"{HERE}:squared"}) != pytest.approx(final({"loss": "l1"}), rel=1e-4)
 
 
+OWN = {"name": "x", "call": f"{HERE}:squared", "better": "lower"}
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("restoration", {"los": "l1"}, "unknown key 'task.options.los' of task 'restoration'; did you mean 'loss'"),
     ("restoration", {"loss": "l3"}, "task.options.loss: unknown loss 'l3'; did you mean 'l1'"),
@@ -130,6 +131,9 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("restoration", {"metrics": [{"call": "m:f"}]}, "a metric needs a name"),
     ("restoration", {"metrics": [{"name": "x", "call": "f"}]}, "task.options.metrics.x.call: give 'module:callable'"),
     ("restoration", {"metrics": [{"name": "x", "call": f"{HERE}:squared"}]}, "metrics.x.better: say which is better"),
+    ("restoration", {"metrics": [{**OWN, "options": 3}]}, "metrics.x.options: give a table of keyword arguments"),
+    ("restoration", {"metrics": [{**OWN, "unit": "%"}]}, "metrics.x.unit: a fraction that is printed in percent has"),
+    ("restoration", {"metrics": [{**OWN, "unit": "points"}]}, "unit = 'points' and scale = 100"),
     ("restoration", {"metrics": {"psnr": {"scale": 2}}}, "metrics.psnr: 'scale' is fixed"),
     ("restoration", {"metrics": {"psnr": {"margin": "much"}}}, "metrics.psnr.margin: give a number, not 'much'"),
     ("restoration", {"metrics": {"psnr": {"margin": 0}}}, "metrics.psnr.margin: give a number above 0"),

@@ -15,6 +15,7 @@ from slopewise.study._references import describe, is_reference, resolve
 from slopewise.study.tasks._scores import Metered, Score, image_mean
 from slopewise.study.tasks._torchmetrics import torchmetrics
 
+_PERCENT = 100
 _TEXTS, _NUMBERS = ("title", "unit", "better", "definition"), ("scale", "margin", "span", "floor")
 _KEYS = ("name", "call", "options", "digits", *_TEXTS, *_NUMBERS)
 
@@ -94,6 +95,10 @@ def _own(name: str, table: Mapping[str, Any], place: str) -> Offer:
     if table.get("better") not in ("higher", "lower"):
         raise SpecError(f"{place}.better: say which is better, 'higher' or 'lower'")
     options, target = table.get("options", {}), resolve(call)
+    if not isinstance(options, Mapping):
+        raise SpecError(f"{place}.options: give a table of keyword arguments, not {options!r}")
+    if table.get("unit") == "%" or (table.get("unit") == "points" and table.get("scale") != _PERCENT):
+        raise SpecError(f"{place}.unit: a fraction that is printed in percent has unit = 'points' and scale = 100")
     phrase = f"`{call}` over the images of the part"
     record = MetricRecord(name, name, "", table["better"], definition=phrase)
     return Offer(
