@@ -17,11 +17,13 @@ class ClassTable:
 
     Attributes:
         score: Name of the score, such as `recall`.
-        rows: Cells of class, test images, arm, mean score in percent, and its difference from the control in points.
+        counted: True if the number of test images of each class is known.
+        rows: Cells of class, test images if `counted`, arm, mean score in percent, and its difference from the control in points.
         left_out: Number of classes that are not shown: those of the highest scores of the control.
     """
 
     score: str
+    counted: bool
     rows: tuple[tuple[str, ...], ...]
     left_out: int
 
@@ -51,7 +53,7 @@ def _table(study: StudyRecord, score: str, by_class: dict[int, dict[str, list[fl
     rows = [
         (
             str(names[k]),
-            str(counts[k]) if counts else NOTHING,
+            *([str(counts[k])] if counts else []),
             arm,
             number(100 * mean, 1),
             signed(100 * (mean - means[k][study.control]), 1) if study.control in means[k] else NOTHING,
@@ -59,4 +61,4 @@ def _table(study: StudyRecord, score: str, by_class: dict[int, dict[str, list[fl
         for k in sorted(lowest)
         for arm, mean in means[k].items()
     ]
-    return ClassTable(score, tuple(rows), len(means) - len(lowest))
+    return ClassTable(score, bool(counts), tuple(rows), len(means) - len(lowest))
