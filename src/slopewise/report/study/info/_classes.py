@@ -18,7 +18,8 @@ class ClassTable:
     Attributes:
         score: Name of the score, such as `recall`.
         counted: True if the number of test images of each class is known.
-        rows: Cells of class, test images if `counted`, arm, mean score in percent, and its difference from the control in points.
+        rows: Cells of class, test images if `counted`, arm, mean score in percent, and its difference from the control
+            in points.
         left_out: Number of classes that are not shown: those of the highest scores of the control.
     """
 
