@@ -70,10 +70,8 @@ def _figures(contrast: Contrast) -> str:
         basis.insert(0, f"95 % interval {low:+z.{digits}f} to {high:+z.{digits}f}")
     if contrast.p_holm is not None:
         basis.append("Holm p < 0.001" if contrast.p_holm < 0.001 else f"Holm p = {contrast.p_holm:.2g}")
-    return (
-        f"{contrast.title} {contrast.difference:+z.{digits}f} {contrast.unit} against {contrast.control} "
-        f"({', '.join(basis)})"
-    )
+    difference = amount(f"{contrast.difference:+z.{digits}f}", contrast.unit)
+    return f"{contrast.title} {difference} against {contrast.control} ({', '.join(basis)})"
 
 
 def _power(contrast: Contrast) -> str:

@@ -16,7 +16,7 @@ from slopewise.drawing import (
     signed,
     spread_dots,
 )
-from slopewise.records import StudyRecord
+from slopewise.records import StudyRecord, amount
 from slopewise.report.study._verdicts import VERDICT_SYMBOLS
 from slopewise.report.study.info._differences import DifferenceInfo, Lane, Seed, difference_info
 from slopewise.report.study.info._study import StudyInfo
@@ -61,8 +61,8 @@ def difference_chart(info: StudyInfo) -> Chart | None:
     return Chart(
         "differences",
         f"Difference in {study.titled(metric)} from {study.control}, {each} by {each}",
-        f"Dot chart, one lane per arm: the difference of every {each} from the control, in {unit}, with the mean and "
-        "its 95 % interval.",
+        f"Dot chart, one lane per arm: the difference of every {each} from the control{f', in {unit}' if unit else ''}, with the "
+        "mean and its 95 % interval.",
         figure,
         (each, *(lane.arm for lane in lanes)),
         tuple((study.seed_name(seed), *(_cell(seed, lane, info) for lane in lanes)) for seed in study.seeds),
@@ -156,13 +156,14 @@ def _hover(seed: Seed, study: StudyRecord) -> str:
     metric, name = study.primary, chart_text(study.seed_name(seed.seed))
     digits, unit = metric.digits, metric.value_unit
     diverged = "<br>diverged: counts as chance" if seed.diverged else ""
-    difference = f"{signed(seed.difference, digits)} {metric.unit}".rstrip()
+    difference = amount(signed(seed.difference, digits), metric.unit)
     if seed.control_value is None:
-        value = f"{number(seed.arm_value, digits)} {unit}".rstrip()
+        value = amount(number(seed.arm_value, digits), unit)
         return f"run {name}: {value}<br>{difference} from the control’s mean{diverged}"
     return (
         f"seed {name}: {difference}<br>"
-        f"arm {number(seed.arm_value, digits)} {unit}, control {number(seed.control_value, digits)} {unit}{diverged}"
+        f"arm {amount(number(seed.arm_value, digits), unit)}, "
+        f"control {amount(number(seed.control_value, digits), unit)}{diverged}"
     )
 
 
