@@ -61,8 +61,8 @@ def difference_chart(info: StudyInfo) -> Chart | None:
     return Chart(
         "differences",
         f"Difference in {study.titled(metric)} from {study.control}, {each} by {each}",
-        f"Dot chart, one lane per arm: the difference of every {each} from the control{f', in {unit}' if unit else ''}, with the "
-        "mean and its 95 % interval.",
+        f"Dot chart, one lane per arm: the difference of every {each} from the control"
+        f"{f', in {unit}' if unit else ''}, with the mean and its 95 % interval.",
         figure,
         (each, *(lane.arm for lane in lanes)),
         tuple((study.seed_name(seed), *(_cell(seed, lane, info) for lane in lanes)) for seed in study.seeds),
