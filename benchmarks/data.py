@@ -41,7 +41,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 
-from slopewise.study._spec import DataSpec
+from slopewise.study._spec_tables import DataSpec
 from slopewise.study.data import ImageData, load_data
 from slopewise.timing import Ratio, ratio
 

@@ -33,7 +33,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from slopewise.study._spec import ArmSpec, StudySpec
+from slopewise.study._spec import StudySpec
+from slopewise.study._spec_tables import ArmSpec
 from slopewise.study._trial import run_trial
 
 

@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from slopewise.study._function import TrialContext as TrialContext
     from slopewise.study._preflight import preflight as preflight
     from slopewise.study._spec import DEFAULT_ARMS as DEFAULT_ARMS
-    from slopewise.study._spec import ArmSpec as ArmSpec
-    from slopewise.study._spec import AugmentSpec as AugmentSpec
-    from slopewise.study._spec import ConvertSpec as ConvertSpec
-    from slopewise.study._spec import DataSpec as DataSpec
-    from slopewise.study._spec import HardwareSpec as HardwareSpec
-    from slopewise.study._spec import MetricSpec as MetricSpec
-    from slopewise.study._spec import ModelSpec as ModelSpec
-    from slopewise.study._spec import MonitorSpec as MonitorSpec
     from slopewise.study._spec import StudySpec as StudySpec
-    from slopewise.study._spec import TaskSpec as TaskSpec
-    from slopewise.study._spec import TrainSpec as TrainSpec
     from slopewise.study._spec_input import override as override
     from slopewise.study._spec_input import parse_spec as parse_spec
     from slopewise.study._spec_input import read_spec as read_spec
     from slopewise.study._spec_input import toml_value as toml_value
+    from slopewise.study._spec_tables import ArmSpec as ArmSpec
+    from slopewise.study._spec_tables import AugmentSpec as AugmentSpec
+    from slopewise.study._spec_tables import ConvertSpec as ConvertSpec
+    from slopewise.study._spec_tables import DataSpec as DataSpec
+    from slopewise.study._spec_tables import HardwareSpec as HardwareSpec
+    from slopewise.study._spec_tables import MetricSpec as MetricSpec
+    from slopewise.study._spec_tables import ModelSpec as ModelSpec
+    from slopewise.study._spec_tables import MonitorSpec as MonitorSpec
+    from slopewise.study._spec_tables import TaskSpec as TaskSpec
+    from slopewise.study._spec_tables import TrainSpec as TrainSpec
     from slopewise.study._store import Store as Store
     from slopewise.study._store import read_study as read_study
     from slopewise.study._study import Study as Study
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 _NAMES = {
     "_function": ("TrialContext",),
     "_preflight": ("preflight",),
-    "_spec": (
-        "DEFAULT_ARMS",
+    "_spec": ("DEFAULT_ARMS", "StudySpec"),
+    "_spec_tables": (
         "ArmSpec",
         "AugmentSpec",
         "ConvertSpec",
@@ -56,7 +56,6 @@ _NAMES = {
         "MetricSpec",
         "ModelSpec",
         "MonitorSpec",
-        "StudySpec",
         "TaskSpec",
         "TrainSpec",
     ),

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from slopewise.optim import param_groups, set_shared_gradient
-from slopewise.study._spec import ArmSpec, TrainSpec
+from slopewise.study._spec_tables import ArmSpec, TrainSpec
 
 _WARM_UP = 0.25  # fraction of the steps in which one-cycle climbs to the peak
 

@@ -19,7 +19,8 @@ from slopewise.study._function import function_preflight
 from slopewise.study._margin import check_margin, with_floor
 from slopewise.study._optimizer import build_optimizer
 from slopewise.study._references import describe
-from slopewise.study._spec import ArmSpec, ConvertSpec, HardwareSpec, StudySpec
+from slopewise.study._spec import StudySpec
+from slopewise.study._spec_tables import ArmSpec, ConvertSpec, HardwareSpec
 from slopewise.study._trial import build_arm, make_fabric
 from slopewise.study._workplace import TrialData
 from slopewise.study.arms import AS_IS, activation_factory

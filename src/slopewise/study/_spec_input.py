@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from slopewise.errors import SpecError, nearest
 from slopewise.study._bounds import DEEPEST, check_bounds, check_size, one_line, too_deep, where
-from slopewise.study._spec import ArmSpec, MetricSpec, StudySpec
+from slopewise.study._spec import StudySpec
+from slopewise.study._spec_tables import ArmSpec, MetricSpec
 from slopewise.support import quoted, shortened
 
 _LARGEST_FILE = 2**20  # bytes
@@ -33,8 +34,8 @@ def parse_spec(fields: dict[str, Any]) -> StudySpec:
         >>> parse_spec({"train": {"epoch": 3}})
         Traceback (most recent call last):
         ...
-        slopewise.errors.SpecError: unknown key 'train.epoch'; did you mean 'epochs'? (known: epochs, batch_size, \
-optimizer, lr, momentum, weight_decay, slope_lr_scale, shared_gradient, schedule)
+        slopewise.errors.SpecError: unknown key 'train.epoch'; did you mean 'epochs'? (known: function, options, \
+epochs, batch_size, optimizer, lr, momentum, weight_decay, slope_lr_scale, shared_gradient, schedule)
     """
     check_size(fields)
     return check_bounds(stored_spec(fields))

@@ -13,7 +13,7 @@ from torch import nn
 from slopewise.errors import ModelError, SpecError, nearest
 from slopewise.nn import PReLU
 from slopewise.study._references import describe, is_reference, resolve
-from slopewise.study._spec import ArmSpec
+from slopewise.study._spec_tables import ArmSpec
 
 Bounds = Sequence[float] | None
 

@@ -14,7 +14,8 @@ import torch
 from slopewise.monitor import Monitor
 from slopewise.records import EpochRecord, Part, ScoreRecord, TrialRecord
 from slopewise.study._operator_cost import compare_operators, holds_our_layers, why_not_compared
-from slopewise.study._spec import ArmSpec, StudySpec
+from slopewise.study._spec import StudySpec
+from slopewise.study._spec_tables import ArmSpec
 from slopewise.study._streams import derive
 from slopewise.study._trial._guard import Divergence, DivergenceGuard
 from slopewise.study._trial._loop import Loop, Scores

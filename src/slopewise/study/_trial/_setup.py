@@ -8,7 +8,8 @@ import torch
 
 from slopewise.study._batches import Batches
 from slopewise.study._optimizer import build_optimizer
-from slopewise.study._spec import ArmSpec, HardwareSpec, StudySpec
+from slopewise.study._spec import StudySpec
+from slopewise.study._spec_tables import ArmSpec, HardwareSpec
 from slopewise.study._streams import stream
 from slopewise.study.arms import activation_factory
 from slopewise.study.data import ImageData, split

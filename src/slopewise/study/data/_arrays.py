@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from slopewise.errors import DataError
-from slopewise.study._spec import DataSpec
+from slopewise.study._spec_tables import DataSpec
 from slopewise.study.data._base import RawData
 from slopewise.study.data._labels import class_numbers
 from slopewise.study.data._layout import channels_first, find_layout

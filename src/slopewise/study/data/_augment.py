@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from slopewise.study._spec import AugmentSpec
+from slopewise.study._spec_tables import AugmentSpec
 from slopewise.study.data._targets import TargetKind
 
 _ERASED_AREA = (0.02, 0.33)  # fraction of the image's area, and

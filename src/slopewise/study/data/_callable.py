@@ -11,7 +11,7 @@ from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset,
 
 from slopewise.errors import DataError
 from slopewise.study._references import describe, resolve
-from slopewise.study._spec import DataSpec
+from slopewise.study._spec_tables import DataSpec
 from slopewise.study.data._arrays import classes_of, part_of
 from slopewise.study.data._base import RawData
 from slopewise.study.data._dataset import Items, Read

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from slopewise.errors import DataError, SlopewiseError
 from slopewise.study._references import describe
-from slopewise.study._spec import DataSpec
+from slopewise.study._spec_tables import DataSpec
 from slopewise.study.data._items import Picture, described, image_and_target, numbers_of, picture
 from slopewise.study.data._kind_masks import without_channel
 from slopewise.study.data._labels import class_numbers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from slopewise.study._spec import DataSpec
+from slopewise.study._spec_tables import DataSpec
 from slopewise.study._streams import stream
 from slopewise.study.data._base import RawData
 from slopewise.study.data._reader import ImageReader

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from slopewise.errors import DataError
-from slopewise.study._spec import DataSpec
+from slopewise.study._spec_tables import DataSpec
 from slopewise.study._streams import stream
 from slopewise.study.data._classes import about_classes, class_directories
 from slopewise.study.data._parts import arrange, listed

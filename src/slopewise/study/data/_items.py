@@ -13,7 +13,7 @@ from torch import Tensor
 
 from slopewise.errors import DataError
 from slopewise.study._references import describe
-from slopewise.study._spec import DataSpec
+from slopewise.study._spec_tables import DataSpec
 from slopewise.study.data._arrays import to_tensor
 from slopewise.study.data._layout import channels_first, find_layout
 from slopewise.study.data._mask_picture import check_mask, mask_values

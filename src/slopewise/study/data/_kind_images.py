@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from slopewise.errors import DataError
-from slopewise.study._spec import DataSpec
+from slopewise.study._spec_tables import DataSpec
 from slopewise.study.data._base import RawData
 from slopewise.study.data._gathered import ScaledImages
 from slopewise.study.data._kind import PreparedTargets, check_counts, parts_of

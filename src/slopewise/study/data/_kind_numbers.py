@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from slopewise.errors import DataError
-from slopewise.study._spec import DataSpec
+from slopewise.study._spec_tables import DataSpec
 from slopewise.study.data._base import RawData
 from slopewise.study.data._kind import PARTS, PreparedTargets, check_counts, parts_of
 from slopewise.study.data._parts import listed

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slopewise.errors import DataWarning
 from slopewise.events import Reading
-from slopewise.study._spec import DataSpec
+from slopewise.study._spec_tables import DataSpec
 from slopewise.study.data._base import ImageData
 from slopewise.study.data._named import source_of
 from slopewise.study.data._prepare import prepare

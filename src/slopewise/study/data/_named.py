@@ -12,7 +12,7 @@ from slopewise.study._references import is_reference, resolve
 from slopewise.support import Registry
 
 if TYPE_CHECKING:
-    from slopewise.study._spec import DataSpec
+    from slopewise.study._spec_tables import DataSpec
     from slopewise.study.data._base import RawData
     from slopewise.study.data._reader import ImageReader
 

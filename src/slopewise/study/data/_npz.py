@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from slopewise.errors import DataError
-from slopewise.study._spec import DataSpec
+from slopewise.study._spec_tables import DataSpec
 from slopewise.study._streams import stream
 from slopewise.study.data._arrays import from_arrays
 from slopewise.study.data._base import RawData

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from slopewise.errors import DataError
-from slopewise.study._spec import DataSpec
+from slopewise.study._spec_tables import DataSpec
 from slopewise.study.data._base import RawData
 from slopewise.study.data._headers import Header, about_headers, common_of, in_words, raise_faults, read_headers
 from slopewise.study.data._mask_picture import check_mask, mask_values

@@ -13,7 +13,7 @@ from itertools import combinations
 from typing import Literal
 
 from slopewise.errors import DataError
-from slopewise.study._spec import DataSpec
+from slopewise.study._spec_tables import DataSpec
 from slopewise.study.data._tree import Tree, kinds, scan
 
 Role = Literal["train", "test", "other"]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from slopewise.errors import DataError
-from slopewise.study._spec import DataSpec
+from slopewise.study._spec_tables import DataSpec
 from slopewise.study._streams import stream
 from slopewise.study.data._base import ImageData, RawData
 from slopewise.study.data._checks import check_pixels

@@ -16,7 +16,7 @@ from torch import Tensor
 from slopewise.errors import DataError
 from slopewise.events import Reading
 from slopewise.machine import cores
-from slopewise.study._spec import DataSpec
+from slopewise.study._spec_tables import DataSpec
 from slopewise.study.data._stored import StoredImages, chunks
 from slopewise.study.data._targets import TargetKind
 

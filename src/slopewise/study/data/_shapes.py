@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from slopewise.errors import DataError, nearest
-from slopewise.study._spec import DataSpec
+from slopewise.study._spec_tables import DataSpec
 from slopewise.study._streams import stream
 from slopewise.study.data._base import RawData
 from slopewise.study.data._reader import ImageReader

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from slopewise.errors import DataError
-from slopewise.study._spec import DataSpec
+from slopewise.study._spec_tables import DataSpec
 from slopewise.study._streams import stream
 from slopewise.study.data._parts import ask_parts, listed, part_roles
 from slopewise.study.data._prepare import TEST_FRACTION

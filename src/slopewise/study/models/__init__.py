@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from slopewise.errors import ModelError, SlopewiseError, SpecError
 from slopewise.study._references import describe
-from slopewise.study._spec import ConvertSpec, ModelSpec
+from slopewise.study._spec_tables import ConvertSpec, ModelSpec
 from slopewise.study._streams import derive, generators_kept
 from slopewise.study.models._built import BuiltModel as BuiltModel
 from slopewise.study.models._built import digest as digest

@@ -20,7 +20,7 @@ from slopewise.checkpoint import (
 )
 from slopewise.errors import ModelError, SpecError, nearest
 from slopewise.modules import aliases, without_wrappers
-from slopewise.study._spec import ModelSpec
+from slopewise.study._spec_tables import ModelSpec
 from slopewise.study.models._built import digest
 from slopewise.study.models._fit import is_beside, likeliest, prefixes
 

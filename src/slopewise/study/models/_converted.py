@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from slopewise.activations import SIGN
 from slopewise.convert import Conversion, SiteContext, convert
 from slopewise.errors import ConversionError, ConversionWarning, ModelError
-from slopewise.study._spec import ConvertSpec
+from slopewise.study._spec_tables import ConvertSpec
 from slopewise.study.models._built import BuiltModel
 from slopewise.study.models._recipe import Activation
 

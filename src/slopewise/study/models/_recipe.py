@@ -15,7 +15,7 @@ from torch import nn
 
 from slopewise.errors import SpecError, nearest
 from slopewise.study._references import is_reference, resolve
-from slopewise.study._spec import ModelSpec
+from slopewise.study._spec_tables import ModelSpec
 from slopewise.study.models._cnn import cnn
 from slopewise.study.models._espcn import espcn
 from slopewise.study.models._libraries import LIBRARIES

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from slopewise.errors import SpecError, look_up, nearest
 from slopewise.study._references import describe, is_reference, resolve
-from slopewise.study._spec import TaskSpec
+from slopewise.study._spec_tables import TaskSpec
 from slopewise.study.tasks._base import Scorer as Scorer
 from slopewise.study.tasks._base import Task as Task
 from slopewise.study.tasks._classification import Classification as Classification
