@@ -262,7 +262,7 @@ def test_a_value_that_is_not_finite_is_a_divergence(
         ({"train": {"function": "m:f", "epochs": 3}}, "train.epochs: has no effect with a train.function"),
         ({"data": {"source": "fashion-mnist"}}, "data.source: has no effect with a train.function"),
         ({"metrics": [METRIC["metrics"][0]] * 2}, "metrics: 'score' stands twice"),
-        ({"train": {}}, "metrics: those of a task are its own"),
+        ({"train": {}}, "metrics: those of a task are chosen by task.options.metrics"),
         ({"metrics": [{"name": "score", "beter": "higher"}]}, "unknown key 'metrics.0.beter'; did you mean 'better'?"),
     ],
 )

@@ -3,13 +3,14 @@
 import re
 import tomllib
 from importlib import resources
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slopewise.errors import SpecError
-from slopewise.study import StudySpec, override, parse_spec, read_spec
+from slopewise.study import StudySpec, override, parse_spec, preflight, read_spec
 
 
 @pytest.mark.parametrize(
@@ -128,3 +129,12 @@ def test_unreadable_files_are_refused(tmp_path) -> None:  # type: ignore[no-unty
     (tmp_path / "bad.toml").write_text("seeds = = 3")
     with pytest.raises(SpecError, match="is not TOML"):
         read_spec(tmp_path / "bad.toml")
+
+
+def test_a_path_alone_stands_for_the_source_that_reads_it(tmp_path: Path) -> None:
+    assert parse_spec({"data": {"path": str(tmp_path)}}).data.source == "folder"
+    assert parse_spec({"data": {"path": "a.npz"}, "task": {"kind": "segmentation"}}).data.source == "npz"
+    with pytest.raises(SpecError, match=r"data\.path: '/no/such/photos' is no folder and no \.npz file"):
+        parse_spec({"data": {"path": "/no/such/photos"}})
+    with pytest.raises(SpecError, match=r"data\.path: data 'digits' have none"):
+        preflight(parse_spec({"data": {"source": "digits", "path": str(tmp_path)}}))

@@ -113,6 +113,9 @@ def test_scale_and_points(rows, judged):
     assert "accuracy" not in str(results)
     assert results.contrasts()[0].difference == pytest.approx(judged(pl.DataFrame(rows())).contrasts()[0].difference)
     assert results.record.primary.value_unit == "%"
+    with pytest.raises(TableError, match="unit: 'psnr' is to be in percent or points, but all its values lie between"):
+        judged(pl.DataFrame(table), unit="points", margin=0.5)
+    assert judged(pl.DataFrame(table), unit="points", margin=0.5, scale=1).record.primary.scale == 1
 
 
 NOT_FINITE = {"NaN": math.nan, "null": None, "infinity": math.inf}
@@ -219,7 +222,7 @@ WRONG = {
     "direction of another": ({"better": "ssim=higher"}, "better of 'ssim', which is none of the metrics"),
     "direction of one": (
         {"metric": ["psnr", "seed"]},
-        "better: is 'seed' better higher or lower? Say it of each metric",
+        "better: is 'seed' better higher or lower? Say it of each, higher or lower: psnr=...,seed=...",
     ),
     "metric twice": ({"metric": ["psnr", "psnr"]}, "metric: name at least one column, and each once"),
     "text": ({"metric": "activation"}, "column 'activation' must hold numbers, but has 'relu' in row 1"),

@@ -24,7 +24,7 @@ from slopewise.study._spec_tables import ArmSpec, ConvertSpec, HardwareSpec
 from slopewise.study._trial import build_arm, make_fabric
 from slopewise.study._workplace import TrialData
 from slopewise.study.arms import AS_IS, activation_factory
-from slopewise.study.data import ImageData, load_data, source_of
+from slopewise.study.data import WITHOUT_PATH, ImageData, load_data, source_of
 from slopewise.study.models import checkpoint_facts, hint_for_size, recipe
 from slopewise.study.tasks import Task, bound_task, make_task
 
@@ -112,6 +112,8 @@ def check_names(spec: StudySpec) -> dict[str, Any]:
     _check_arms(spec, ordinary=ordinary)
     if spec.model.convert != ConvertSpec() and not ordinary:
         raise SpecError(f"model.convert: model '{spec.model.name}' is built with the arm's activation, not converted")
+    if spec.data.path is not None and spec.data.source in WITHOUT_PATH:
+        raise SpecError(f"data.path: data '{spec.data.source}' have none; if the path is meant, leave data.source out")
     source_of(spec.data)
     make_task(spec.task)
     return checkpoint_facts(spec.model)

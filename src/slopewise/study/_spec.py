@@ -172,7 +172,9 @@ class StudySpec(Table):
         if self.train.batch_size % self.hardware.devices:
             raise ValueError("train.batch_size: must be a multiple of hardware.devices, which share each batch")
         if self.train.function is None and self.metrics:
-            raise ValueError("metrics: those of a task are its own; name metrics for a train.function")
+            raise ValueError(
+                "metrics: those of a task are chosen by task.options.metrics, and named here for a train.function alone"
+            )
         if self.train.function is not None:
             self._check_function()
         return self

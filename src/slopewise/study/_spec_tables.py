@@ -21,6 +21,7 @@ from slopewise.study._spec_values import (
     number,
 )
 from slopewise.study.data._named import source_of_path
+from slopewise.support import quoted
 
 
 class AugmentSpec(Table):
@@ -87,8 +88,16 @@ class DataSpec(Table):
     @model_validator(mode="before")
     @classmethod
     def _path_as_source(cls, fields: Any) -> Any:
-        source = fields.get("source") if isinstance(fields, dict) else None
-        if not isinstance(source, (str, Path)) or fields.get("path"):
+        if not isinstance(fields, dict):
+            return fields
+        source, path = fields.get("source"), fields.get("path")
+        if source is None and isinstance(path, (str, Path)):  # not the default source, which takes none
+            if (kind := source_of_path(path)) is None:
+                raise ValueError(
+                    f"data.path: {quoted(str(path))} is no folder and no .npz file, and no data.source says what it is"
+                )
+            return {**fields, "source": kind}
+        if not isinstance(source, (str, Path)) or path:
             return fields
         kind = source_of_path(source)
         return {**fields, "source": kind, "path": source} if kind else fields

@@ -110,6 +110,9 @@ def judge(
     if images:
         _check_shares(found, names[0], directions[names[0]], floor)
     units, scales = per_metric(unit, names, "unit"), per_metric(scale, names, "scale")
+    for name in names:
+        if units.get(name) in ("points", "%") and name not in scales:
+            _check_percentages(found, name)
     metrics = [
         MetricRecord(
             name,
@@ -149,9 +152,9 @@ def judge(
 def _directions(better: str | Mapping[str, Better], names: Sequence[str]) -> dict[str, str]:
     given = per_metric(better, names, "better")
     if unsaid := [name for name in names if name not in given]:
-        example = ",".join(f"{name}=higher" for name in names)
+        example = ",".join(f"{name}=..." for name in names)
         raise TableError(
-            f"better: is {quoted(unsaid[0])} better higher or lower? Say it of each metric: better={example}"
+            f"better: is {quoted(unsaid[0])} better higher or lower? Say it of each, higher or lower: {example}"
         )
     for name, direction in given.items():
         if direction not in ("higher", "lower"):
@@ -159,6 +162,15 @@ def _directions(better: str | Mapping[str, Better], names: Sequence[str]) -> dic
                 f"better: {quoted(direction)} of {quoted(name)}; {nearest(str(direction), ['higher', 'lower'])}"
             )
     return {name: str(given[name]) for name in names}
+
+
+def _check_percentages(runs: Runs, name: str) -> None:
+    values = [abs(run.values[name]) for run in runs.runs if math.isfinite(run.values[name])]
+    if values and max(values) <= 1:
+        raise TableError(
+            f"unit: {quoted(name)} is to be in percent or points, but all its values lie between -1 and 1: add "
+            "scale 100 (--scale 100) if they are fractions, or scale 1 if they are so small"
+        )
 
 
 def _factor(scale: object) -> float:

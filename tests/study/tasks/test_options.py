@@ -118,9 +118,14 @@ def test_a_study_trains_on_a_users_loss() -> None:
     assert final({"loss": f"{HERE}:squared"}) != pytest.approx(final({"loss": "l1"}), rel=1e-4)
 
 
+def of_three(output: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    return ((output - target) * mask).square().mean()
+
+
 OWN = {"name": "x", "call": f"{HERE}:squared", "better": "lower"}
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("restoration", {"los": "l1"}, "unknown key 'task.options.los' of task 'restoration'; did you mean 'loss'"),
+    ("restoration", {"loss": f"{HERE}:of_three"}, "is called with (output, target), which does not fit it: missing a"),
     ("restoration", {"loss": "l3"}, "task.options.loss: unknown loss 'l3'; did you mean 'l1'"),
     ("restoration", {"loss": "nomodule:f"}, "cannot import module 'nomodule' of 'nomodule:f'"),
     ("restoration", {"metrics": "psnr"}, "task.options.metrics: give a list of metrics"),

@@ -40,7 +40,7 @@ def scores_of(returned: Any, spec: StudySpec, trial: TrialContext) -> list[Score
             if spec.floor is None:
                 raise FunctionError(
                     f"returned {values[name]} as '{name}': state with --floor (`floor` in the spec) what a diverged "
-                    "training counts with, and let trial.log see its loss, or return a number"
+                    "training counts with (then --retry-failed runs this one again), or return a number"
                 )
             step = trial.notes.epochs[-1].step if trial.notes.epochs else 0
             trial.notes.diverged = (step, f"the function returned {values[name]} as {name}")

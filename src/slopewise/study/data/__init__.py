@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from slopewise.errors import DataWarning as DataWarning
 from slopewise.study.data._named import SOURCES as SOURCES
+from slopewise.study.data._named import WITHOUT_PATH as WITHOUT_PATH
 from slopewise.study.data._named import Source as Source
 from slopewise.study.data._named import register_source as register_source
 from slopewise.study.data._named import source_of as source_of

@@ -101,7 +101,7 @@ def raise_faults(faults: Sequence[str]) -> None:
         DataError: There are.
     """
     if faults:
-        more = f"; {len(faults) - 3} more files are damaged" if len(faults) > 3 else ""
+        more = f"; {len(faults) - 3} more files are at fault" if len(faults) > 3 else ""
         raise DataError("; ".join(sorted(faults)[:3]) + more)
 
 

@@ -17,6 +17,7 @@ from slopewise.study.data._reader import ImageReader
 from slopewise.study.data._stored import StoredImages, chunks, pixels_of
 
 _MOST = 2**16  # distinct values that masks of classes may span
+_LOSSY = 20  # values without a class, from which on a lossy format is suspected
 _WHITE = 255  # of pictures that show two classes as black and white
 
 
@@ -111,9 +112,14 @@ def _check_classes(
     if beyond:
         odd = _odd(beyond)
         where = " and ".join(part for part, counts in zip(PARTS, present, strict=True) if odd in counts)
+        advice = f"say data.ignore_index = {odd} if {odd} ({where}) marks pixels without a class"
+        if ignored is not None:
+            advice = f"say another data.ignore_index than {ignored}, which is left out of the classes"
+        elif len(beyond) > _LOSSY:
+            advice = "save them without loss (PNG), if they were saved as JPEG, which changes values"
         raise DataError(
-            f"data: masks hold {listed(list(map(str, beyond)))}, {known}: renumber or name them in data.classes, or "
-            f"say data.ignore_index = {odd} if {odd} ({where}) marks pixels without a class"
+            f"data: masks hold {listed(list(map(str, beyond)))}, {known}: renumber or name them in "
+            f"data.classes, or {advice}"
         )
     if len(values) < 2 and len(names) < 2:
         raise DataError(f"data: all pixels of all masks are class {values[0]}, so there is nothing to tell apart")

@@ -58,6 +58,7 @@ SOURCES: Registry[Source] = Registry(
         "shapes": Source(f"{_HERE}._shapes:load"),
     },
 )
+WITHOUT_PATH = ("digits", "patches", "shapes")  # sources that need no file
 _USERS = Source(f"{_HERE}._callable:load")  # `module:callable`
 
 

@@ -91,8 +91,9 @@ def find_keys(names: Iterable[str], path: Path, kind: TargetKind = "labels") -> 
                 candidates.setdefault(role, matches)
     roles = ("x", "y") if not any(key in candidates for key in _KEYS) and {"x", "y"} <= candidates.keys() else _KEYS
     if missing := [key for key in roles if key not in candidates]:
+        lacking = next((axis for axis in ("x", "y") if not any(key[0] == axis for key in candidates)), missing[0])
         raise DataError(
-            f"data.path: '{path}' has no array {missing[0]} (it has {', '.join(names)}); needed are "
+            f"data.path: '{path}' has no array {lacking} (it has {', '.join(names)}); needed are "
             f"{', '.join(_KEYS)}, or names that say the same ({_EXAMPLES.get(kind, 'train_images, testY')})"
         )
     for key in roles:

@@ -16,7 +16,7 @@ from slopewise.errors import SpecError, nearest
 from slopewise.records import MetricRecord
 from slopewise.study._references import describe, is_reference, resolve
 from slopewise.study.tasks._base import Reduction, Scorer, Task
-from slopewise.study.tasks._offer import Offer, chosen
+from slopewise.study.tasks._offer import Offer, check_call, chosen
 from slopewise.study.tasks._scores import Score, Scores
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ def _own_loss(name: object, known: list[str]) -> ImageLoss:
         raise SpecError(f"{place}: unknown loss {name!r}; {nearest(str(name), known)}, or your own as module:callable")
     target: Any = resolve(name)
     call = target
+    if not inspect.isclass(target):
+        check_call(target, {}, place, name)
     if inspect.isclass(target) and issubclass(target, nn.Module):
         try:
             call = target()

@@ -140,6 +140,8 @@ def _score_of(target: Callable[..., Any], options: Mapping[str, Any], place: str
     if inspect.isclass(target) and issubclass(target, torchmetrics().Metric):
         return Metered(_made(target, options, place), lambda output, truth: (output, truth))
 
+    check_call(target, options, place, "the metric")
+
     def per_image(output: Tensor, truth: Tensor) -> Tensor:
         values = target(output, truth, **options)
         if not isinstance(values, Tensor) or tuple(values.shape) != (len(truth),):
@@ -148,3 +150,22 @@ def _score_of(target: Callable[..., Any], options: Mapping[str, Any], place: str
         return values.detach()
 
     return image_mean(per_image)
+
+
+def check_call(target: Callable[..., Any], options: Mapping[str, Any], place: str, name: str) -> None:
+    """Check that a user's function can be called with an output and a target.
+
+    Raises:
+        SpecError: Its parameters are others.
+    """
+    try:
+        signature = inspect.signature(target)
+    except ValueError:  # a callable of C code, whose parameters cannot be read
+        return
+    try:
+        signature.bind(None, None, **options)
+    except TypeError as error:
+        given = "".join(f", {key}=..." for key in options)
+        raise SpecError(
+            f"{place}: {name} is called with (output, target{given}), which does not fit it: {error}"
+        ) from error
