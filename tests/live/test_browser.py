@@ -113,7 +113,7 @@ def test_a_server_that_was_gone_is_found_again(looking, serving, growing, tmp_pa
         until(page, f"{STEPS} === 4")
         assert page.locator("#connection").inner_text() == ""
         source.path.unlink()
-        until(page, "document.getElementById('connection').textContent.includes('not in the folder any')")
+        until(page, "document.getElementById('connection').textContent.includes('no longer in the folder')")
 
     looking(look, run_path(tmp_path), allowed="Failed to load resource")
 
