@@ -92,15 +92,20 @@ class DataSpec(Table):
             return fields
         source, path = fields.get("source"), fields.get("path")
         if source is None and isinstance(path, (str, Path)):  # not the default source, which takes none
-            if (kind := source_of_path(path)) is None:
-                raise ValueError(
-                    f"data.path: {quoted(str(path))} is no folder and no .npz file, and no data.source says what it is"
-                )
-            return {**fields, "source": kind}
+            kind = source_of_path(path)
+            return {**fields, "source": kind} if kind else fields
         if not isinstance(source, (str, Path)) or path:
             return fields
         kind = source_of_path(source)
         return {**fields, "source": kind, "path": source} if kind else fields
+
+    @model_validator(mode="after")
+    def _path_of_a_source(self) -> DataSpec:
+        if self.path is not None and "source" not in self.model_fields_set:
+            raise ValueError(
+                f"data.path: {quoted(self.path)} is no folder and no .npz file, and no data.source says what it is"
+            )
+        return self
 
 
 class ConvertSpec(Table):
