@@ -4,10 +4,12 @@ import json
 import math
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -339,9 +341,13 @@ def test_seeds_that_are_copies_of_one_run_stop_the_study(user_module: Module, tm
         return
     with pytest.raises(
         SpecError, match="trained relu to the same weights, to the last bit, with seed 1 as with seed 0"
-    ):
+    ) as stopped:
         plan.run(tmp_path / "s", engine=InProcessEngine())
     assert not holds_study(tmp_path / "s")
+    (kept,) = (tmp_path / "s").glob("study.db.stopped-*")
+    assert f"kept in '{kept}'" in str(stopped.value)
+    with closing(sqlite3.connect(kept)) as store:
+        assert store.execute("SELECT arm, seed FROM trials ORDER BY arm DESC").fetchall() == [("relu", 0), ("elu", 0)]
 
 
 def test_arms_that_did_not_start_alike_are_not_paired(user_module: Module, tmp_path: Path) -> None:

@@ -164,9 +164,8 @@ class Study:
                 if on_event:
                     on_event(event)
         if fault:
-            if new:  # it holds no trial of worth, and would keep the user from another function or metric
-                discard(folder)
-            raise SpecError(fault)
+            kept = discard(folder) if new else None  # it would keep the user from another function or metric
+            raise SpecError(f"{fault} (the trials that had ended are kept in '{folder / kept}')" if kept else fault)
 
     def _to_be_written(self, folder: Path) -> bool:
         """Return True if a folder's store describes another plan, or is damaged outside its trials."""

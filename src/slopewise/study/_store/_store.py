@@ -25,7 +25,7 @@ from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import stored_spec
 from slopewise.study._store import _schema1
 from slopewise.study._store._packed import KEYS, encode, pack, seal
-from slopewise.study._store._read import FILE, SCHEMA, holds_study, read_study
+from slopewise.study._store._read import FILE, SCHEMA, holds_study, read_counts, read_study
 from slopewise.study._store._sqlite import BESIDE, begin_log, beside, end_log, fault, is_sound, patiently
 from slopewise.support import unused
 
@@ -251,8 +251,16 @@ def _replace(path: Path, record: StudyRecord) -> None:
     )
 
 
-def discard(folder: str | Path) -> None:
-    """Remove the store of a folder, in which no trial is of worth; the folder stays."""
+def discard(folder: str | Path) -> str | None:
+    """Take the store of a study that a fault has stopped out of the way of another one.
+
+    Returns:
+        Name under which the file is kept, since it holds trials; None if it held none and is removed.
+    """
     path = Path(folder) / FILE
+    kept = unused(path, "stopped") if read_counts(folder).ended else None
+    if kept:
+        path.replace(kept)
     for suffix in ("", *BESIDE):
         beside(path, suffix).unlink(missing_ok=True)
+    return kept.name if kept else None
