@@ -137,11 +137,6 @@ def _own_loss(name: object, known: list[str]) -> ImageLoss:
     return loss
 
 
-def per_image(values: Tensor) -> Tensor:
-    """Return the mean of each image's values, (N, ...) -> (N,)."""
-    return values.flatten(1).mean(dim=1)
-
-
 def shape_fault(output: object, expected: tuple[int, ...], words: str) -> str | None:
     """Return `words` with the expected shape, unless the output has it."""
     fits = isinstance(output, Tensor) and output.is_floating_point() and tuple(output.shape) == expected

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from slopewise.records import MetricRecord
-from slopewise.study.tasks._kind import Kind, per_image, shape_fault
+from slopewise.study.tasks._kind import Kind, shape_fault
+from slopewise.study.tasks._losses import per_image
 from slopewise.study.tasks._offer import Offer
 from slopewise.study.tasks._scores import Metered, Score, new_metric
 

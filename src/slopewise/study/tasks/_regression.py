@@ -12,7 +12,8 @@ from torch import Tensor
 from slopewise.errors import SpecError
 from slopewise.records import MetricRecord
 from slopewise.study.tasks._base import Reduction, Scorer
-from slopewise.study.tasks._kind import Kind, per_image, shape_fault
+from slopewise.study.tasks._kind import Kind, shape_fault
+from slopewise.study.tasks._losses import l1, mse, per_image
 from slopewise.study.tasks._offer import Offer
 from slopewise.study.tasks._scores import Metered, Score, new_metric
 
@@ -20,16 +21,8 @@ if TYPE_CHECKING:
     from slopewise.study.data import ImageData
 
 
-def _mse(output: Tensor, target: Tensor) -> Tensor:
-    return per_image(F.mse_loss(output, target, reduction="none"))
-
-
 def _huber(output: Tensor, target: Tensor) -> Tensor:
     return per_image(F.huber_loss(output, target, reduction="none"))
-
-
-def _l1(output: Tensor, target: Tensor) -> Tensor:
-    return per_image(F.l1_loss(output, target, reduction="none"))
 
 
 class Regression(Kind):
@@ -46,7 +39,7 @@ class Regression(Kind):
     """
 
     targets = "values"
-    losses = {"mse": _mse, "huber": _huber, "l1": _l1}  # noqa: RUF012
+    losses = {"mse": mse, "huber": _huber, "l1": l1}  # noqa: RUF012
     usual = ("r2", "mae", "rmse")
 
     def offers(self) -> Mapping[str, Offer]:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from slopewise.errors import SpecError
 from slopewise.records import MetricRecord
-from slopewise.study.tasks._kind import Kind, per_image, shape_fault
+from slopewise.study.tasks._kind import Kind, shape_fault
+from slopewise.study.tasks._losses import l1, mse, per_image
 from slopewise.study.tasks._offer import Offer
 from slopewise.study.tasks._scores import Metered, Score, image_mean, new_metric
 from slopewise.study.tasks._torchmetrics import torchmetrics
@@ -25,14 +25,6 @@ _WINDOW = 11  # pixels of SSIM's window
 _SOFTNESS = 1e-3  # of the Charbonnier loss
 _AT_ONCE = 2048  # pixels whose SSIM is computed at once
 _CHUNK = 64  # images that are averaged at a time
-
-
-def _l1(output: Tensor, target: Tensor) -> Tensor:
-    return per_image(F.l1_loss(output, target, reduction="none"))
-
-
-def _mse(output: Tensor, target: Tensor) -> Tensor:
-    return per_image(F.mse_loss(output, target, reduction="none"))
 
 
 def _charbonnier(output: Tensor, target: Tensor) -> Tensor:
@@ -51,7 +43,7 @@ class Restoration(Kind):
     """
 
     targets = "images"
-    losses = {"l1": _l1, "mse": _mse, "charbonnier": _charbonnier}  # noqa: RUF012
+    losses = {"l1": l1, "mse": mse, "charbonnier": _charbonnier}  # noqa: RUF012
     usual = ("psnr", "ssim", "l1")
 
     def offers(self) -> Mapping[str, Offer]:
@@ -119,7 +111,7 @@ def _ssim(classes: int) -> Score:  # noqa: ARG001 - as other scores
 
 def _absolute_error(output: Tensor, target: Tensor) -> Tensor:
     guess, truth = _clipped(output, target)
-    return _l1(guess, truth)
+    return l1(guess, truth)
 
 
 _PSNR = MetricRecord(
