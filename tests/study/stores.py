@@ -14,6 +14,7 @@ from slopewise.study._store._packed import encode, seal
 
 METRICS = ("loss", "accuracy")
 FINAL = [f"{part}_{metric}" for part in ("train", "validation", "test") for metric in METRICS]
+LATER = ("scores", "layer_scores", "cell")  # kinds of record and fields that the first schema never had
 EPOCH = [f"{part}_{metric}" for part in ("train", "validation") for metric in METRICS]
 
 
@@ -53,8 +54,8 @@ def write_schema1(
         file.executemany(
             "INSERT INTO environments VALUES (?, ?)", [(k, json.dumps(v)) for k, v in environments.items()]
         )
-        own = [f.name for f in fields(TrialRecord) if f.name not in TRIAL_PARTS and ("trials", f.name) not in without]
-        own += FINAL
+        names = [f.name for f in fields(TrialRecord) if f.name not in (*TRIAL_PARTS, *LATER)]
+        own = [name for name in names if ("trials", name) not in without] + FINAL
         file.execute(f"CREATE TABLE trials (id INTEGER PRIMARY KEY, {', '.join(own)}, UNIQUE (arm, seed))")
         for number, trial in enumerate(trials, start=1):
             marks = ", ".join("?" * (len(own) + 1))
@@ -62,7 +63,7 @@ def write_schema1(
                 f"INSERT INTO trials VALUES ({marks})", [number, *(_column(trial, None, trial, name) for name in own)]
             )
         for part, record in TRIAL_PARTS.items():
-            if part == "scores" or (part, "") in without:
+            if part in LATER or (part, "") in without:
                 continue
             names = [f.name for f in fields(record) if (part, f.name) not in without]
             names += EPOCH if part == "epochs" else []

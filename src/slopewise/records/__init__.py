@@ -8,6 +8,7 @@ does not exist (the slope of a ReLU, the test accuracy of a trial that diverged)
 from slopewise.records._parts import AlarmRecord as AlarmRecord
 from slopewise.records._parts import EpochRecord as EpochRecord
 from slopewise.records._parts import GradientRecord as GradientRecord
+from slopewise.records._parts import LayerScoreRecord as LayerScoreRecord
 from slopewise.records._parts import OperatorCostRecord as OperatorCostRecord
 from slopewise.records._parts import SiteRecord as SiteRecord
 from slopewise.records._scores import MetricRecord as MetricRecord
@@ -20,6 +21,8 @@ from slopewise.records._scores import classification_metrics as classification_m
 from slopewise.records._scores import metrics_in as metrics_in
 from slopewise.records._scores import value_unit as value_unit
 from slopewise.records._study import ArmCounts as ArmCounts
+from slopewise.records._study import CellRecord as CellRecord
+from slopewise.records._study import Role as Role
 from slopewise.records._study import StudyCounts as StudyCounts
 from slopewise.records._study import StudyRecord as StudyRecord
 from slopewise.records._trial import TRIAL_PARTS as TRIAL_PARTS

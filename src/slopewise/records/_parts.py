@@ -41,6 +41,7 @@ class SiteRecord:
         always_positive: Fraction of units whose pre-activation is positive everywhere in the probe batch.
         positive: Fraction of the pre-activations that are positive.
         pass_through: Norm of the gradient behind the activation divided by the norm before it.
+        slopes_below_0, slopes_above_1: Fractions of the site's slopes that are below 0, and above 1.
     """
 
     epoch: int
@@ -57,6 +58,8 @@ class SiteRecord:
     always_positive: float | None = None  # added later, as are the fields below: older studies lack them
     positive: float | None = None
     pass_through: float | None = None
+    slopes_below_0: float | None = None
+    slopes_above_1: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,21 @@ class GradientRecord:
     epoch: int
     layer: str
     norm: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LayerScoreRecord:
+    """Score of what one call site's output tells about its image, for the final weights of a trial.
+
+    Attributes:
+        layer: Name of the call site, as in `SiteRecord`.
+        measure: Name of the measure: `linear_probe` or `reconstruction`.
+        value: The score on held-out images; larger is better.
+    """
+
+    layer: str
+    measure: str
+    value: float | None
 
 
 @dataclass(frozen=True, slots=True)

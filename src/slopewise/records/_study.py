@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from slopewise.records._scores import MetricRecord
 from slopewise.records._trial import TrialRecord
+
+Role = Literal["tune", "map", "factors"]
+"""Designs of a spec that ask for cells: learning rates tuned per arm, a sensitivity map, factors crossed with arms."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellRecord:
+    """Trials of a study under settings that differ from the study's own, and are the same for each of their arms.
+
+    Attributes:
+        key: The settings as the inside of a TOML inline table, such as `train.lr = 0.1`; it names the cell.
+        settings: The settings by dotted key: those of the spec (`train.lr`, `data.train_size`,
+            `model.options.batch_norm`), and, with the prefix `arm.`, those of the trial's arm (`arm.options.init`).
+        roles: Designs that ask for the cell.
+        arms: Names of its arms, in the spec's order.
+        seeds: Seeds of its trials. Those of the role "tune" are never the study's own.
+        trials: Finished and failed trials, in the plan's order; missing ones are absent.
+    """
+
+    key: str
+    settings: dict[str, Any]
+    roles: tuple[Role, ...]
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    trials: tuple[TrialRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +52,14 @@ class StudyRecord:
         spec: The whole spec as plain data (the contents of `study.toml` with defaults filled in).
         data: Facts of the data: name, digest, shape, sizes of the train, validation and test parts, classes.
         environments: Versions, CPU, operators and threads of every environment that trials ran in, by digest.
-        trials: Finished and failed trials, in the plan's order; missing ones are absent.
+        trials: Finished and failed trials under the study's own settings, in the plan's order; missing ones are absent.
         damaged: Names of stored items that are damaged; trials among them are absent from `trials`, too.
         paired: True if the trials of a seed started alike in all arms, so that they are compared pair by pair; False
             if seeds only number the runs of each arm.
         tested: True if final scores are of a test part; False if they are what a table says they are.
+        looks: Numbers of seeds after which the study decides which arms go on, the last being all; empty for a study
+            whose number of seeds is fixed.
+        cells: Trials under other settings.
     """
 
     arms: tuple[str, ...]
@@ -45,6 +75,8 @@ class StudyRecord:
     margin_chosen: bool | None = None
     paired: bool = True
     tested: bool = True
+    looks: tuple[int, ...] = ()
+    cells: tuple[CellRecord, ...] = ()
 
     @property
     def primary(self) -> MetricRecord:
@@ -56,6 +88,34 @@ class StudyRecord:
         """Number of trials in all; of runs that seeds only number, those that there are."""
         return len(self.arms) * len(self.seeds) if self.paired else len(self.trials)
 
+    def cells_of(self, role: Role) -> tuple[CellRecord, ...]:
+        """Return the cells that a design asks for."""
+        return tuple(cell for cell in self.cells if role in cell.roles)
+
+    def in_cell(self, cell: CellRecord) -> StudyRecord:
+        """Return a cell as a study of its own, with a fixed number of seeds: its arms, seeds, trials and settings.
+
+        Its control is the study's, or its first arm if the control is not among its arms.
+
+        Example:
+            >>> arms = [{"name": "relu", "activation": "relu"}]
+            >>> study = StudyRecord(("relu",), "relu", (0, 1), 0.5, (), {"arms": arms, "train": {"lr": 0.1}})
+            >>> cell = CellRecord("train.lr = 0.2", {"train.lr": 0.2, "arm.options.init": 0.5}, ("map",), ("relu",), (7,))
+            >>> inside = study.in_cell(cell)
+            >>> inside.seeds, inside.spec["train"], inside.spec["arms"][0]["options"]
+            ((7,), {'lr': 0.2}, {'init': 0.5})
+        """
+        return replace(
+            self,
+            arms=cell.arms,
+            control=self.control if self.control in cell.arms else cell.arms[0],
+            seeds=cell.seeds,
+            trials=cell.trials,
+            spec=_with_settings(self.spec, cell.settings),
+            looks=(),
+            cells=(),
+        )
+
     def titled(self, metric: MetricRecord) -> str:
         """Return the title of a metric's final scores in print: "test accuracy", or the title alone of a table's."""
         return f"test {metric.title}" if self.tested else metric.title
@@ -64,6 +124,20 @@ class StudyRecord:
         """Return a seed in print: the number, or the text that a table has in its place."""
         names = self.data.get("seed_names")
         return str(names[seed]) if names else str(seed)
+
+
+def _with_settings(spec: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a spec with settings by dotted key; those of arms (`arm.`) are set in every arm."""
+    changed: dict[str, Any] = copy.deepcopy(dict(spec))
+    for key, value in settings.items():
+        *tables, last = key.split(".")
+        roots = changed.get("arms", []) if tables[:1] == ["arm"] else [changed]
+        for root in roots:
+            table = root
+            for name in tables[tables[:1] == ["arm"] :]:
+                table = table.setdefault(name, {})
+            table[last] = value
+    return changed
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from slopewise.records._parts import AlarmRecord, EpochRecord, GradientRecord, OperatorCostRecord, SiteRecord
+from slopewise.records._parts import (
+    AlarmRecord,
+    EpochRecord,
+    GradientRecord,
+    LayerScoreRecord,
+    OperatorCostRecord,
+    SiteRecord,
+)
 from slopewise.records._scores import Part, ScoreRecord
 
 Status = Literal["finished", "failed"]
@@ -13,7 +20,7 @@ Status = Literal["finished", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class TrialRecord:
-    """One training run: arm x seed.
+    """One training run: arm x seed, in the study's own cell or in another one.
 
     A trial that diverges is finished: it has `diverged_step` and `diverged_cause`, the epochs until then, and no
     final scores. A failed one has `error`, a traceback, and nothing else. Two runs of the same spec and seed on a
@@ -35,6 +42,8 @@ class TrialRecord:
         alarms: Alarms that the monitor raised during training, in order.
         scores: Scores of the training and the validation part after every epoch, and of all three parts for the final
             weights. This is the only time that the test set is scored.
+        layer_scores: What the outputs of each layer tell about their images; none unless the spec asks for it.
+        cell: Key of the trial's cell, see `CellRecord`; empty for the study's own settings.
     """
 
     arm: str
@@ -59,6 +68,8 @@ class TrialRecord:
     operator_costs: tuple[OperatorCostRecord, ...] = ()
     alarms: tuple[AlarmRecord, ...] = ()
     scores: tuple[ScoreRecord, ...] = ()
+    layer_scores: tuple[LayerScoreRecord, ...] = ()
+    cell: str = ""
 
     @property
     def diverged(self) -> bool:
@@ -94,5 +105,6 @@ TRIAL_PARTS = {
     "operator_costs": OperatorCostRecord,
     "alarms": AlarmRecord,
     "scores": ScoreRecord,
+    "layer_scores": LayerScoreRecord,
 }
 """Fields of a `TrialRecord` that hold records; each has a table of its own in the store and in exports."""

@@ -100,7 +100,13 @@ def synthetic_study(
         seeds=tuple(range(seeds)),
         margin=margin,
         metrics=classification_metrics(classes),
-        spec={"arms": list(arms), "control": arms[0], "seeds": seeds, "epochs": epochs, "margin": margin},
+        spec={
+            "arms": [{"name": arm, "activation": arm, "options": {}} for arm in arms],
+            "control": arms[0],
+            "seeds": list(range(seeds)),
+            "margin": margin,
+            "train": {"epochs": epochs},
+        },
         data={
             "name": "synthetic",
             "digest": _digest("data"),
