@@ -200,6 +200,44 @@ def test_slopes_take_no_decay_and_their_own_rate(data: ImageData) -> None:
     assert len({site.slope_median for site in moving.sites}) > 6
 
 
+def test_slopes_take_the_weight_decay_that_is_theirs(data: ImageData) -> None:
+    """After one step of plain SGD, decay has taken lr * decay * 0.25 from each slope, whatever its gradient."""
+    spec = tiny(
+        arms=[
+            {"name": "train", "activation": "prelu_channel"},
+            {"name": "arm", "activation": "prelu_channel", "slope_weight_decay": 3.0},
+            {"name": "none", "activation": "prelu_channel", "slope_weight_decay": 0.0},
+        ],
+        train={
+            "epochs": 1, "batch_size": 170, "momentum": 0.0, "schedule": "constant", "lr": 0.01,
+            "slope_weight_decay": 1.0,
+        },
+    )  # fmt: skip
+    slopes = {}
+    for arm in spec.arms:
+        trial = run_trial(spec, arm.name, 0, data)
+        slopes[arm.name] = [value for site in trial.sites[-6:] for value in (site.slope_min, site.slope_max)]
+    for arm, decay in (("train", 1.0), ("arm", 3.0)):
+        expected = [slope - 0.01 * decay * 0.25 for slope in slopes["none"]]
+        assert slopes[arm] == pytest.approx(expected, abs=1e-7)
+
+
+def test_slopes_outside_0_and_1_are_counted(data: ImageData) -> None:
+    arms = ["relu", {"name": "below", "activation": "prelu_channel", "options": {"init": -1e-4}, "slope_lr_scale": 0.0}]
+    arms += [{"name": "wild", "activation": "prelu_channel", "options": {"init": 0.999}}]
+    spec = tiny(arms=arms, train={"epochs": 2, "lr": 0.01})
+    sites = {arm.name: run_trial(spec, arm.name, 0, data).sites for arm in spec.arms}
+    assert {(site.slopes_below_0, site.slopes_above_1) for site in sites["relu"]} == {(None, None)}
+    assert {(site.slopes_below_0, site.slopes_above_1) for site in sites["below"]} == {(1.0, 0.0)}
+    assert {(site.slopes_below_0, site.slopes_above_1) for site in sites["wild"][:6]} == {(0.0, 0.0)}
+    final = sites["wild"][-6:]
+    assert any(0 < site.slopes_above_1 < 1 for site in final)
+    for site in final:
+        assert (site.slopes_above_1 > 0) == (site.slope_max > 1)
+        assert (site.slopes_above_1 >= 0.5) <= (site.slope_median > 1)
+        assert site.slopes_above_1 * site.slopes == round(site.slopes_above_1 * site.slopes)
+
+
 @pytest.mark.parametrize("train", [{"optimizer": "adamw", "lr": 1e-3}, {"schedule": "constant"}, {"momentum": 0.0}])
 def test_other_optimizers_and_schedules_train(data: ImageData, train: dict[str, object]) -> None:
     trial = run_trial(tiny(train={"epochs": 2, **train}), "prelu_channel", 0, data)

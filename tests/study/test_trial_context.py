@@ -64,10 +64,11 @@ def test_apply_changes_the_activations_and_nothing_else(trial: Callable[..., Tri
 
 
 def test_an_arm_may_have_a_rate_of_its_own(trial: Callable[..., TrialContext]) -> None:
-    arms = ["relu", {"activation": "prelu_channel", "lr": 0.3, "slope_lr_scale": 0.5}]
+    arms = ["relu", {"activation": "prelu_channel", "lr": 0.3, "slope_lr_scale": 0.5, "slope_weight_decay": 0.2}]
     context = trial(arms=arms)
     model = context.apply(nn.Sequential(nn.Linear(3, 4), nn.ReLU()), torch.zeros(2, 3))
     assert {group["lr"] for group in context.param_groups(model, lr=0.1)} == {0.3, 0.15}
+    assert [group["weight_decay"] for group in context.param_groups(model, lr=0.1)] == [0.0, 0.0, 0.2]
 
 
 def test_a_copied_model_that_holds_the_trial_logs_to_the_same_trial(trial: Callable[..., TrialContext]) -> None:

@@ -100,7 +100,8 @@ class StudyRecord:
         Example:
             >>> arms = [{"name": "relu", "activation": "relu"}]
             >>> study = StudyRecord(("relu",), "relu", (0, 1), 0.5, (), {"arms": arms, "train": {"lr": 0.1}})
-            >>> cell = CellRecord("train.lr = 0.2", {"train.lr": 0.2, "arm.options.init": 0.5}, ("map",), ("relu",), (7,))
+            >>> settings = {"train.lr": 0.2, "arm.options.init": 0.5}
+            >>> cell = CellRecord("train.lr = 0.2", settings, ("map",), ("relu",), (7,))
             >>> inside = study.in_cell(cell)
             >>> inside.seeds, inside.spec["train"], inside.spec["arms"][0]["options"]
             ((7,), {'lr': 0.2}, {'init': 0.5})

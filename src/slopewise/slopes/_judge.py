@@ -80,6 +80,8 @@ def summarise(
         above_1=sum(value > 1 + near_1 for value in finite),
         same=_same(values, slopes.dtype, init),
         rounded=slopes.dtype.itemsize < 4,
+        below_0=sum(value < 0 for value in finite),
+        beyond_1=sum(value > 1 for value in finite),
     )
 
 

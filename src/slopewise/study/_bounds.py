@@ -30,11 +30,12 @@ _GREATEST = {
     "train.lr": (1e30, ""),  # times the slopes' scale, float32 still holds it
     "train.weight_decay": (1e6, ""),
     "train.slope_lr_scale": (1e6, ""),
+    "train.slope_weight_decay": (1e6, ""),
     "hardware.devices": (1024, ""),
     "hardware.threads": (1024, ""),
     "monitor.every": (10**9, "steps"),
 }
-_IN_ARMS = ("lr", "slope_lr_scale")  # each arm's own, with the bounds of [train]
+_IN_ARMS = ("lr", "slope_lr_scale", "slope_weight_decay")  # each arm's own, with the bounds of [train]
 _CHARACTERS = {
     "name": 200,
     "data.source": 4096,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator
 
 from slopewise.monitor import Alarm, Sample
+from slopewise.recording import SlopeSummary
 from slopewise.records import AlarmRecord, GradientRecord, SiteRecord
 
 
@@ -31,6 +32,8 @@ def site_records(epoch: int, sample: Sample, layers: Collection[str]) -> Iterato
             always_positive=len(site.always_positive) / site.units,
             positive=site.positive,
             pass_through=site.pass_through,
+            slopes_below_0=_fraction(summary.below_0, summary) if summary else None,
+            slopes_above_1=_fraction(summary.beyond_1, summary) if summary else None,
         )
 
 
@@ -44,6 +47,10 @@ def gradient_records(epoch: int, sample: Sample) -> Iterator[GradientRecord]:
 def alarm_records(alarms: Iterable[Alarm]) -> tuple[AlarmRecord, ...]:
     """Return a monitor's alarms as records."""
     return tuple(AlarmRecord(alarm.id, alarm.where, alarm.step, alarm.since, alarm.evidence) for alarm in alarms)
+
+
+def _fraction(number: int | None, summary: SlopeSummary) -> float | None:
+    return None if number is None else number / summary.count
 
 
 def _finite(value: float) -> float | None:

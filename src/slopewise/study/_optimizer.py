@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,14 +20,13 @@ def build_optimizer(
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """Return an arm's optimizer, with slopes in a group of their own, and the schedule over all its steps."""
     lr = train.lr if arm.lr is None else arm.lr
-    scale = train.slope_lr_scale if arm.slope_lr_scale is None else arm.slope_lr_scale
     set_shared_gradient(model, arm.shared_gradient or train.shared_gradient)
     groups = param_groups(
         model,
         lr=lr,
         weight_decay=train.weight_decay,
         norm_and_bias_weight_decay=train.weight_decay,
-        slope_lr_scale=scale,
+        **slope_settings(train, arm),
     )
     optimizer: torch.optim.Optimizer
     if train.optimizer == "sgd":
@@ -35,6 +35,17 @@ def build_optimizer(
         optimizer = torch.optim.AdamW(groups, lr=lr, betas=(train.momentum, 0.999), fused=True)
     shape = partial(_one_cycle, total=train.epochs * steps_per_epoch) if train.schedule == "one-cycle" else _constant
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, shape)
+
+
+def slope_settings(train: TrainSpec, arm: ArmSpec) -> dict[str, Any]:
+    """Return an arm's settings of the slopes for `slopewise.param_groups`: its own, or else those of [train].
+
+    Example:
+        >>> slope_settings(TrainSpec(), ArmSpec(name="a", activation="prelu_channel", slope_weight_decay=0.1))
+        {'slope_lr_scale': 1.0, 'slope_weight_decay': 0.1}
+    """
+    own = {key: getattr(arm, key) for key in ("slope_lr_scale", "slope_weight_decay")}
+    return {key: getattr(train, key) if value is None else value for key, value in own.items()}
 
 
 def _constant(step: int) -> float:  # noqa: ARG001 - the signature of a schedule

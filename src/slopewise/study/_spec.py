@@ -100,6 +100,7 @@ _OF_FUNCTIONS = {
     "train.function",
     "train.options",
     "train.slope_lr_scale",
+    "train.slope_weight_decay",
     "train.shared_gradient",
     "model.convert",
     "hardware.threads",

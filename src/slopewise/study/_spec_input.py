@@ -35,7 +35,8 @@ def parse_spec(fields: dict[str, Any]) -> StudySpec:
         Traceback (most recent call last):
         ...
         slopewise.errors.SpecError: unknown key 'train.epoch'; did you mean 'epochs'? (known: function, options, \
-epochs, batch_size, optimizer, lr, momentum, weight_decay, slope_lr_scale, shared_gradient, schedule)
+epochs, batch_size, optimizer, lr, momentum, weight_decay, slope_lr_scale, slope_weight_decay, shared_gradient, \
+schedule)
     """
     check_size(fields)
     return check_bounds(stored_spec(fields))

@@ -181,16 +181,17 @@ class TrainSpec(Table):
 
     Attributes:
         function: Training function of your own as `module:function`, called with a `slopewise.study.TrialContext`; None
-            trains in the study's own loop, by the settings below. With a function, `slope_lr_scale` and
-            `shared_gradient` alone apply.
+            trains in the study's own loop, by the settings below. With a function, `slope_lr_scale`,
+            `slope_weight_decay` and `shared_gradient` alone apply.
         options: Keyword arguments of the function.
         epochs: Number of passes over the training part.
         batch_size: Number of images per step; the last, smaller batch of an epoch is dropped.
         optimizer: Name of the optimizer: `sgd` (Nesterov momentum) or `adamw`.
         lr: Peak learning rate of the weights.
         momentum: Momentum of SGD, or the first beta of AdamW.
-        weight_decay: Weight decay of all parameters except the slopes, which get none.
+        weight_decay: Weight decay of all parameters except the slopes.
         slope_lr_scale: Learning rate of the slopes relative to the weights' learning rate.
+        slope_weight_decay: Weight decay of the slopes, which pulls them to 0, that is to ReLU.
         shared_gradient: Gradient of a slope that all channels of a layer share: `mean` over the channels, or `sum` over
             them as in PyTorch, which diverges earlier.
         schedule: Learning rate schedule: `one-cycle` (linear up over the first quarter, then cosine to 0) or
@@ -206,6 +207,7 @@ class TrainSpec(Table):
     momentum: Annotated[Real, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[Real, Field(ge=0)] = 5e-4
     slope_lr_scale: Annotated[Real, Field(ge=0)] = 1.0
+    slope_weight_decay: Annotated[Real, Field(ge=0)] = 0.0
     shared_gradient: Literal["mean", "sum"] = "mean"
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
 
@@ -260,8 +262,8 @@ class ArmSpec(Table):
         name: Name of the arm in tables; by default the activation's.
         activation: Registered name (`relu`, `prelu_channel`, ...) or `module:callable(channels, **options)`.
         options: Keyword arguments of the activation, e.g. {negative_slope = 0.3}.
-        lr, slope_lr_scale, shared_gradient: Settings of this arm that override those of [train], for instance a
-            learning rate tuned for each arm.
+        lr, slope_lr_scale, slope_weight_decay, shared_gradient: Settings of this arm that override those of [train],
+            for instance a learning rate tuned for each arm.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=60)]
@@ -269,4 +271,5 @@ class ArmSpec(Table):
     options: dict[str, Any] = Field(default={})
     lr: Annotated[Real, Field(gt=0)] | None = None
     slope_lr_scale: Annotated[Real, Field(ge=0)] | None = None
+    slope_weight_decay: Annotated[Real, Field(ge=0)] | None = None
     shared_gradient: Literal["mean", "sum"] | None = None

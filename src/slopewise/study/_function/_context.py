@@ -18,6 +18,7 @@ from slopewise.records import EpochRecord, ScoreRecord
 from slopewise.study._function._log_file import LogFile
 from slopewise.study._function._notes import Notes
 from slopewise.study._function._number import number
+from slopewise.study._optimizer import slope_settings
 from slopewise.study._spec import StudySpec
 from slopewise.study._streams import derive, stream
 from slopewise.study.arms import activation_factory
@@ -176,11 +177,12 @@ class TrialContext:
         return built.model
 
     def param_groups(self, model: nn.Module, *, lr: float, **options: Any) -> list[dict[str, Any]]:
-        """Return parameter groups for an optimizer, with the slopes in a group of their own and without weight decay.
+        """Return parameter groups for an optimizer, with the slopes in a group of their own.
 
-        Norms and biases get none either, unless `norm_and_bias_weight_decay` is given: pass it too if the script has
-        always decayed them. The learning rate of the slopes is `train.slope_lr_scale` of the spec, or the arm's own
-        `slope_lr_scale`, times that of the weights.
+        The learning rate of the slopes is `train.slope_lr_scale` of the spec, or the arm's own `slope_lr_scale`, times
+        that of the weights. Their weight decay is `slope_weight_decay`, the arm's or that of the spec's `train`, which
+        is 0 by default. Norms and biases get none, unless `norm_and_bias_weight_decay` is given: pass it too if the
+        script has always decayed them.
 
         Args:
             model: The model that `apply` returned, one that holds it, or a part of it.
@@ -198,9 +200,8 @@ class TrialContext:
             [(2, 0.0005), (2, 0.0), (1, 0.0)]
         """
         self._check_applied("param_groups", model)
-        scale = self._spec.train.slope_lr_scale if self._arm.slope_lr_scale is None else self._arm.slope_lr_scale
         rate = lr if self._arm.lr is None else self._arm.lr
-        return list(param_groups(model, lr=rate, **{"slope_lr_scale": scale, **options}))
+        return list(param_groups(model, lr=rate, **{**slope_settings(self._spec.train, self._arm), **options}))
 
     def watch(self, model: nn.Module, every: int | None = None) -> Monitor:
         """Watch units and slopes until the function returns; the training gives the same bits as without.
