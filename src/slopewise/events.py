@@ -84,7 +84,24 @@ class Ended:
     hopeless: bool = False
 
 
+@dataclass(frozen=True)
+class Look:
+    """Look of an adaptive study at its results, after all trials up to a number of seeds have ended.
+
+    Attributes:
+        seeds: Number of seeds that it looks at.
+        decided: Arms that this look decided, each with its verdict; they get no further seeds.
+        undecided: Arms that no look has decided.
+        next: Number of seeds of the next look; None if there is none, because this was the last or no arm is left.
+    """
+
+    seeds: int
+    decided: tuple[tuple[str, str], ...]
+    undecided: tuple[str, ...]
+    next: int | None
+
+
 TrialEvent = Started | Epoch | Ended
 """Events of an engine."""
-Event = Reading | Prepared | TrialEvent
-"""Events of a study: reading of its images, one `Prepared`, then the events of its engine."""
+Event = Reading | Prepared | TrialEvent | Look
+"""Events of a study: reading of its images, one `Prepared`, then the events of its engine, and its looks."""

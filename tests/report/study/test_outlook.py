@@ -87,3 +87,13 @@ def test_a_study_of_the_control_alone_has_nothing_to_show():
 def test_an_idle_accelerator_is_named_with_the_way_to_use_it():
     text = outlook(prepared(idle="cuda (Synthetic 100)"))
     assert "cuda (Synthetic 100) stays idle: --set hardware.accelerator=cuda" in text
+
+
+def test_an_adaptive_study_tells_its_looks_and_at_most_how_many_trials():
+    spec = {**SPEC, "seeds": list(range(40)), "until_decided": {"looks": [10, 16, 24, 40]}}
+    text = outlook(prepared(spec=spec, trials=120, seconds_per_step=0.1))
+    assert "At most 120 trials of nets:Net" in text
+    assert "2 at a time: at most about 12 minutes." in text
+    assert (
+        "The study looks after 10, 16, 24 and 40 seeds; an arm that a look decides gets no more. 40 seeds show" in text
+    )

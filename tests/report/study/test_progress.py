@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from slopewise.events import Ended, Epoch, Event, Prepared, Reading, Started, TrialKey
+from slopewise.events import Ended, Epoch, Event, Look, Prepared, Reading, Started, TrialKey
 from slopewise.records import EpochRecord, ScoreRecord, TrialRecord
 from slopewise.report import StudyProgress
 from slopewise.study import StudySpec
@@ -14,7 +14,11 @@ from slopewise.study import StudySpec
 TRIALS = tuple(TrialKey(arm, seed) for seed in range(3) for arm in ("relu", "[red]odd"))
 FACTS = {"name": "two", "shape": [1, 8, 8], "classes": ["0", "1"], "train_and_validation_images": 9, "test_images": 9}
 AUGMENTATION = {"shift": 1, "flip": False, "erase": 0.0}
-PREPARED = Prepared(FACTS, StudySpec().model_dump(mode="json"), AUGMENTATION, trials=len(TRIALS), side_by_side=1)
+SPEC = StudySpec().model_dump(mode="json")
+PREPARED = Prepared(FACTS, SPEC, AUGMENTATION, trials=len(TRIALS), side_by_side=1)
+ADAPTIVE = Prepared(
+    FACTS, SPEC | {"until_decided": {"looks": [1, 2, 3]}}, AUGMENTATION, trials=len(TRIALS), side_by_side=1
+)
 
 
 class Clock:
@@ -36,10 +40,10 @@ def ended(trial: TrialKey, **fields: object) -> Ended:
 def lines() -> Callable[..., list[str]]:
     """Send (seconds, event) pairs to a display without a terminal, and return the lines that it prints."""
 
-    def play(*steps: tuple[float, Event]) -> list[str]:
+    def play(*steps: tuple[float, Event], prepared: Prepared = PREPARED) -> list[str]:
         stream, clock = io.StringIO(), Clock()
         with StudyProgress(TRIALS, Console(file=stream, width=80), clock) as progress:
-            progress(PREPARED)
+            progress(prepared)
             shown = len(stream.getvalue().splitlines())
             for seconds, event in steps:
                 clock.now = 100.0 + seconds
@@ -64,6 +68,42 @@ def test_plain_lines_come_now_and_then_with_rate_and_time_left(lines: Callable[.
         "2/6 trials done, 0 running, 0 failed, 1 diverged; 6.0 trials/min, 0:40 left; "
         "best validation accuracy: relu 50.0 %",
     ]
+
+
+def test_a_look_says_what_it_decided_and_strikes_off_what_it_makes_needless(lines: Callable[..., list[str]]) -> None:
+    relu, odd = TRIALS[:2]
+    printed = lines(
+        (1, Started(relu, 1)),
+        (2, Started(odd, 1)),
+        (11, ended(relu)),
+        (12, ended(odd)),
+        (12, Look(1, (), ("[red]odd",), 2)),
+        (13, Started(TRIALS[2], 1)),
+        (23, ended(TRIALS[2])),
+        (24, Look(2, (("[red]odd", "helps"),), (), None)),
+        prepared=ADAPTIVE,
+    )
+    assert printed == [
+        "1 of at most 6 trials done, 1 running, 0 failed; 6.0 trials/min, at most 0:50 left",
+        "look after 1 seed: nothing is decided yet; 1 arm goes on to 2 seeds: [red]odd",
+        "3 of at most 6 trials done, 0 running, 0 failed; 8.2 trials/min, at most 0:22 left",
+        "look after 2 seeds: [red]odd helps; every arm is decided",
+        "3/3 trials done, 0 running, 0 failed; 7.8 trials/min, 0:00 left",
+    ]
+
+
+def test_a_terminal_prints_a_look_as_it_happens_and_plans_fewer_trials() -> None:
+    stream, shown = io.StringIO(), io.StringIO()
+    with StudyProgress(TRIALS, Console(file=stream, width=100, force_terminal=True, color_system=None)) as progress:
+        progress(ADAPTIVE)
+        for trial in TRIALS[:2]:
+            progress(Started(trial, 1))
+            progress(ended(trial))
+        progress(Look(1, (("[red]odd", "no practical effect"),), (), None))
+        Console(file=shown, width=100).print(progress._draw())
+    assert "look after 1 seed: [red]odd has no practical effect; every arm is decided" in stream.getvalue()
+    rows = {line.split()[0]: line.split()[1] for line in shown.getvalue().splitlines() if line.strip()}
+    assert rows["relu"] == rows["[red]odd"] == "1/1"
 
 
 def test_failures_and_second_attempts_are_reported_at_once(lines: Callable[..., list[str]]) -> None:

@@ -7,6 +7,7 @@ import math
 from slopewise.analysis import seeds_floor, smallest_detectable
 from slopewise.drawing import count
 from slopewise.events import Prepared
+from slopewise.report.study._looks import looks_words
 
 _NAMED = 5  # classes that are named; further ones are left out
 _EVALUATION = 1.3  # time of a trial, with its evaluations, over the time of its training steps
@@ -72,21 +73,24 @@ def _trials(prepared: Prepared) -> str:
     if not prepared.trials:
         return "All trials have ended."
     train, hardware = prepared.spec["train"], prepared.spec["hardware"]
+    most = bool(prepared.spec.get("until_decided"))
+    number = f"{'At most ' if most else ''}{count(prepared.trials, 'trial')}"
     if function := train.get("function"):
         metrics = ", ".join(f"{metric['name']} ({metric['better']} is better)" for metric in prepared.spec["metrics"])
-        trials = f"{count(prepared.trials, 'trial')} of {function}, {prepared.side_by_side} at a time"
+        trials = f"{number} of {function}, {prepared.side_by_side} at a time"
         return f"{trials}, each of which returns {metrics}."
     images = round(prepared.facts["train_and_validation_images"] * (1 - prepared.spec["data"]["validation_fraction"]))
     steps = images // min(train["batch_size"], images)
     where = "the CPU" if hardware["accelerator"] == "cpu" else hardware["accelerator"]
     text = (
-        f"{count(prepared.trials, 'trial')} of {prepared.spec['model']['name']}, {count(train['epochs'], 'epoch')} of "
+        f"{number} of {prepared.spec['model']['name']}, {count(train['epochs'], 'epoch')} of "
         f"{count(steps, 'step')} each, on {where}, {prepared.side_by_side} at a time"
     )
     if prepared.seconds_per_step is None:
         return f"{text}{f' ({prepared.unknown_pace})' if prepared.unknown_pace else ''}."
     rounds = math.ceil(prepared.trials / prepared.side_by_side)
-    return f"{text}: about {_time(_EVALUATION * rounds * train['epochs'] * steps * prepared.seconds_per_step)}."
+    seconds = _EVALUATION * rounds * train["epochs"] * steps * prepared.seconds_per_step
+    return f"{text}: {'at most ' if most else ''}about {_time(seconds)}."
 
 
 def _time(seconds: float) -> str:
@@ -102,6 +106,13 @@ def _seeds(prepared: Prepared) -> str:
     seeds, tests = len(prepared.spec["seeds"]), len(prepared.spec["arms"]) - 1
     if not tests:
         return ""
+    if adaptive := prepared.spec.get("until_decided"):
+        return f"{looks_words(adaptive['looks'])} {_shown(seeds, tests)}"
+    return _shown(seeds, tests)
+
+
+def _shown(seeds: int, tests: int) -> str:
+    """Return the difference that a number of seeds shows, in words."""
     if (effect := smallest_detectable(seeds, 1.0, tests)) is None:
         sure = f"{count(seeds, 'seed')} can show no difference for sure, however large"
         return f"{sure}: {seeds_floor(tests)} can."

@@ -12,8 +12,9 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from slopewise.events import Ended, Epoch, Event, Prepared, Reading, Started, TrialKey
+from slopewise.events import Ended, Epoch, Event, Look, Prepared, Reading, Started, TrialKey
 from slopewise.records import MetricRecord, metrics_in
+from slopewise.report.study._looks import look_line
 from slopewise.report.study._outlook import outlook
 from slopewise.support import printable
 from slopewise.support.terminal import words
@@ -35,13 +36,15 @@ class StudyProgress:
     ) -> None:
         self.console, self.clock = console, clock
         self.planned = Counter(trial.arm for trial in trials)
-        self.total, self.started = len(trials), clock()
+        self.started = clock()
+        self.most = False  # True if some of the trials may turn out not to be needed
         self.finished, self.failed, self.diverged = Counter[str](), Counter[str](), Counter[str]()
         self.running: set[TrialKey] = set()
+        self.waiting = set(trials)
         self.best: dict[str, float] = {}
         self._metric: MetricRecord | None = None  # known once the data are read
         self._bar = Progress(
-            TextColumn("trials"),
+            TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -78,11 +81,16 @@ class StudyProgress:
         self._reading = False
         if isinstance(event, Prepared):
             self._metric = metrics_in(event.facts)[0]
+            self.most = bool(event.spec.get("until_decided"))
+            self._bar.update(self._task, description="trials, at most" if self.most else "trials")
             self._say(outlook(event))
+        elif isinstance(event, Look):
+            self._look(event)
         elif isinstance(event, Started):
             if not self.running and not self.done:
                 self.started = self.clock()  # the rate must not include the start of the workers
             self.running.add(event.trial)
+            self.waiting.discard(event.trial)
             if event.attempt > 1:
                 self._say(f"{event.trial.arm}, seed {event.trial.seed}: failed, tried once more")
         elif isinstance(event, Epoch):
@@ -100,6 +108,18 @@ class StudyProgress:
         if not self.console.is_terminal and (self.clock() >= self._next_line or self.done == self.total):
             self._next_line = self.clock() + _LINE_EVERY
             self._say(self._line())
+
+    def _look(self, look: Look) -> None:
+        """Print what a look decided, and strike the trials off the plan that it makes needless."""
+        self._say(look_line(look))
+        over = {arm for arm, _ in look.decided} if look.next else set(self.planned)
+        needless = {trial for trial in self.waiting if trial.arm in over}
+        self.waiting -= needless
+        self.planned -= Counter(trial.arm for trial in needless)
+        self.most = look.next is not None
+        self._bar.update(
+            self._task, total=self.total, description="trials, at most" if self.most else "trials", left=self._left()
+        )
 
     def _note(self, event: Epoch) -> None:
         """Keep the best validation score of each arm."""
@@ -122,6 +142,11 @@ class StudyProgress:
             self._say(f"{what}: {news.done}/{news.total}")
 
     @property
+    def total(self) -> int:
+        """Number of trials of this run, as far as it is known."""
+        return self.planned.total()
+
+    @property
     def done(self) -> int:
         """Number of trials that have ended in this run."""
         return self.finished.total() + self.failed.total()
@@ -135,10 +160,11 @@ class StudyProgress:
             return ""
         rate = self.done / elapsed
         minutes, seconds = divmod(round((self.total - self.done) / rate), 60)
-        return f"{60 * rate:.1f} trials/min, {minutes}:{seconds:02d} left"
+        return f"{60 * rate:.1f} trials/min, {'at most ' if self.most else ''}{minutes}:{seconds:02d} left"
 
     def _line(self) -> str:
-        counts = f"{self.done}/{self.total} trials done, {len(self.running)} running, {self.failed.total()} failed"
+        total = f" of at most {self.total}" if self.most else f"/{self.total}"
+        counts = f"{self.done}{total} trials done, {len(self.running)} running, {self.failed.total()} failed"
         diverged = f", {self.diverged.total()} diverged" if self.diverged.total() else ""
         best = ", ".join(f"{arm} {self._best(arm)}" for arm in self.planned if arm in self.best)
         parts = [f"{counts}{diverged}", self._left(), best and f"{self._title}: {best}"]
@@ -155,7 +181,7 @@ class StudyProgress:
         if self._reading:
             return Group(self._images)
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for column in ("arm", "done", "running", "failed", "diverged", self._title):
+        for column in ("arm", "done / at most" if self.most else "done", "running", "failed", "diverged", self._title):
             table.add_column(column, justify="left" if column == "arm" else "right")
         now = Counter(trial.arm for trial in self.running)
         for arm, planned in self.planned.items():

@@ -1,0 +1,50 @@
+"""Looks of an adaptive study in words: its schedule, and what each look decided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slopewise.drawing import count, listing
+from slopewise.events import Look
+
+_NAMED = 6  # arms that go on and are named; more are counted
+_PHRASES = {
+    "helps": "{arm} helps",
+    "hurts": "{arm} hurts",
+    "no practical effect": "{arm} has no practical effect",
+}
+
+
+def looks_words(looks: Sequence[int]) -> str:
+    """Return the schedule of an adaptive study in a sentence.
+
+    Example:
+        >>> looks_words((10, 16, 40))
+        'The study looks after 10, 16 and 40 seeds; an arm that a look decides gets no more.'
+    """
+    return f"The study looks after {listing(looks)} seeds; an arm that a look decides gets no more."
+
+
+def look_line(look: Look) -> str:
+    """Return what a look decided, and what goes on, in one line.
+
+    Example:
+        >>> look_line(Look(16, (("frozen_slope", "hurts"),), ("elu", "prelu_channel"), 24))
+        'look after 16 seeds: frozen_slope hurts; 2 arms go on to 24 seeds: elu, prelu_channel'
+        >>> look_line(Look(40, (), ("elu",), None))
+        'look after 40 seeds: nothing more is decided; 1 arm stays open: elu'
+    """
+    decided = ", ".join(_PHRASES.get(verdict, "{arm}: " + verdict).format(arm=arm) for arm, verdict in look.decided)
+    parts = [decided or f"nothing {'' if look.next else 'more '}is decided{' yet' if look.next else ''}"]
+    if look.undecided:
+        arms = len(look.undecided)
+        verb = (
+            f"{'goes' if arms == 1 else 'go'} on to {count(look.next, 'seed')}"
+            if look.next
+            else f"stay{'s' * (arms == 1)} open"
+        )
+        named = f": {', '.join(look.undecided)}" if arms <= _NAMED else ""
+        parts.append(f"{count(arms, 'arm')} {verb}{named}")
+    else:
+        parts.append("every arm is decided")
+    return f"look after {count(look.seeds, 'seed')}: {'; '.join(parts)}"
