@@ -24,6 +24,7 @@ _LAW = "it has a closed form or a law of its own, finer than what its callers sh
 # A module stands for those below it, too. Only tests of its room may use it, and the conftest.py of all.
 UNITS = {
     "slopewise.analysis._power": _LAW,
+    "slopewise.analysis._sequential": _LAW,
     "slopewise.bench._converted": "what is timed must be what its name says",
     "slopewise.bench._functions": "what is timed must be what its name says",
     "slopewise.bench._machine": "caches are read from a folder like Linux's",

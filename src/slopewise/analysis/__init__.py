@@ -5,6 +5,7 @@ from slopewise.analysis._arms import summarise as summarise
 from slopewise.analysis._curves import curves as curves
 from slopewise.analysis._intervals import difference_interval as difference_interval
 from slopewise.analysis._intervals import mean_interval as mean_interval
+from slopewise.analysis._looks import completed_look as completed_look
 from slopewise.analysis._metrics import Metric as Metric
 from slopewise.analysis._metrics import metrics_of as metrics_of
 from slopewise.analysis._permutation import permutation_p as permutation_p
@@ -22,6 +23,10 @@ from slopewise.analysis._results import Pairing as Pairing
 from slopewise.analysis._results import Verdict as Verdict
 from slopewise.analysis._sentence import sentence as sentence
 from slopewise.analysis._sentence import verdict_words as verdict_words
+from slopewise.analysis._sequential import first_deciding_look as first_deciding_look
+from slopewise.analysis._sequential import interval_shares as interval_shares
+from slopewise.analysis._sequential import level_shares as level_shares
+from slopewise.analysis._sequential import sequential_p as sequential_p
 from slopewise.analysis._signflip import sign_flip_p as sign_flip_p
 from slopewise.analysis._verdict import holm as holm
 from slopewise.analysis._verdict import verdict as verdict

@@ -18,6 +18,9 @@ from slopewise.records import StudyRecord
 def analyse(study: StudyRecord) -> Analysis:
     """Analyse the records of a study so far; parts that are missing give None or empty fields, never an error.
 
+    Only the primary contrasts of an adaptive study are judged look by look (`Contrast.look`). The others, which are
+    exploratory, are analysed as if its numbers of seeds had been fixed.
+
     The method, its measured error rates and its limits are in docs/statistics.md.
 
     Example:
@@ -35,7 +38,7 @@ def analyse(study: StudyRecord) -> Analysis:
         metric=task,
         margin=study.margin,
         arms=summarise(study),
-        primary=contrasts(study, primary, margin=study.margin, chance=chance),
+        primary=contrasts(study, primary, margin=study.margin, chance=chance, looks=study.looks),
         converged=contrasts(study, primary, margin=study.margin),
         secondary=tuple(
             contrast

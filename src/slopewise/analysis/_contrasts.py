@@ -9,6 +9,7 @@ import numpy as np
 
 from slopewise.analysis._cautions import contrast_cautions, study_cautions, untrained_arms, worth_of_an_image
 from slopewise.analysis._environments import environment_caution
+from slopewise.analysis._looks import pairs_of_look, runs_of_last_look
 from slopewise.analysis._metrics import Metric, primary_metric
 from slopewise.analysis._pairing import unlike, unpaired_caution
 from slopewise.analysis._pairs import Pairs, Sample, finished_trials, pair, runs
@@ -20,6 +21,7 @@ from slopewise.analysis._power import (
     smallest_detectable,
 )
 from slopewise.analysis._results import Caution, Contrast, Verdict
+from slopewise.analysis._sequential import first_deciding_look
 from slopewise.analysis._verdict import holm, verdict, within
 from slopewise.records import StudyRecord
 
@@ -31,8 +33,12 @@ def contrasts(
     margin: float | None = None,
     chance: float | None = None,
     target: float | None = None,
+    looks: tuple[int, ...] = (),
 ) -> tuple[Contrast, ...]:
     """Compare each arm with the control, with one correction over the arms; see `Contrast` for the arguments.
+
+    With looks, those of an adaptive study, each arm has the p value and the interval of the last look that it has
+    completed. Without, the values that there are are taken for those of a fixed study.
 
     An arm without a value enters the correction with p = 1, so that leaving an arm unfinished makes no verdict easier.
     "No practical effect" needs as many converged pairs, or runs, as "helps" and "hurts" do (`seeds_floor`), and
@@ -42,14 +48,17 @@ def contrasts(
     control = trials[study.control]
     arms = [arm for arm in study.arms if arm != study.control]
     broken = {arm: unlike(trials[arm], control) if study.paired else () for arm in arms}
-    samples: dict[str, Sample] = {
-        arm: (pair if study.paired and not broken[arm] else runs)(
-            trials[arm], control, metric, chance=chance, target=target
-        )
-        for arm in arms
-    }
-    p = [sample.p() for sample in samples.values()]
-    showable = can_be_shown([sample.design for sample in samples.values()])
+
+    def sample(arm: str) -> Sample:
+        paired = study.paired and not broken[arm]
+        if looks:
+            of_look = pairs_of_look if paired else runs_of_last_look
+            return of_look(study, arm, trials, metric, chance=chance, target=target)
+        return (pair if paired else runs)(trials[arm], control, metric, chance=chance, target=target)
+
+    samples = {arm: sample(arm) for arm in arms}
+    p = [sample.p() if sample.decides else 1.0 for sample in samples.values()]
+    showable = can_be_shown([sample.design.smallest_p if sample.decides else 1.0 for sample in samples.values()])
     untrained = untrained_arms(study, trials)
     of_study = study_cautions(study, trials, untrained)
 
@@ -60,7 +69,7 @@ def contrasts(
             *((untrained[arm],) if arm in untrained else ()),
             *environment_caution(study, arm, trials),
             *unpaired_caution(arm, study.control, broken[arm]),
-            *contrast_cautions(arm, study.control, both, sample, tests=len(arms), can_show=can_show),
+            *contrast_cautions(arm, study.control, both, sample, tests=len(arms), can_show=can_show, looks=looks),
         )
 
     return tuple(
@@ -74,6 +83,7 @@ def contrasts(
             margin=margin,
             chance=chance,
             tests=len(arms),
+            looks=looks,
             resolution=worth_of_an_image(study) if metric.key == primary_metric(study).key else 0.0,
             can_show=bool(can_show),
             learned=not {arm, study.control} <= untrained.keys(),
@@ -94,6 +104,7 @@ def _contrast(
     margin: float | None,
     chance: float | None,
     tests: int,
+    looks: tuple[int, ...],
     resolution: float,
     can_show: bool,
     learned: bool,
@@ -106,7 +117,8 @@ def _contrast(
     low, high = math.nan, math.nan
     if sd is not None:
         low, high = (min(max(end, -metric.span), metric.span) for end in sample.interval(resolution))
-    enough = learned and not one_function and sample.converged.enough(tests)
+    fixed = sample.decides and not (looks and paired)  # else no law gives the power of these values
+    enough = learned and not one_function and sample.decides and sample.converged.enough(tests)
     words = verdict(low, high, p_holm, margin=margin, better=metric.better, enough=enough)
     return Contrast(
         arm=arm,
@@ -134,10 +146,12 @@ def _contrast(
         negligible=enough and bool(within(low, high, margin)),
         correlation=_correlation(sample.arm, sample.control) if paired else None,
         smallest_detectable=None
-        if spread is None
+        if spread is None or not fixed
         else smallest_detectable(design.arm, spread, tests, control=design.control),
-        seeds_needed=None if spread is None or not margin else seeds_needed(margin, spread, tests, paired=paired),
-        seeds_floor=seeds_floor(tests, paired=paired),
+        seeds_needed=None
+        if spread is None or not margin or not fixed
+        else seeds_needed(margin, spread, tests, paired=paired),
+        seeds_floor=first_deciding_look(looks, tests) if looks and paired else seeds_floor(tests, paired=paired),
         can_be_shown=can_show,
         converged=sample.converged.arm,
         control_converged=sample.converged.arm if paired else sample.converged.control or 0,
@@ -150,6 +164,8 @@ def _contrast(
         control_divergence_bound=largest_rate(sample.control_diverged, sample.control_finished),
         censored=sample.censored,
         cautions=cautions,
+        look=sample.look,
+        looks=looks,
     )
 
 

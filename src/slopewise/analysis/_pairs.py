@@ -34,6 +34,8 @@ class Sample(ABC):
         diverged, control_diverged: Numbers of these trials that diverged.
         both_diverged: Number of seeds in which both trials diverged; 0 for runs, which have no partners.
         censored: Number of pairs, or of runs, in which a value is only a bound.
+        decides: True if a verdict may rest on these values; False between the looks of an adaptive study.
+        look: Number of seeds of the look that they belong to; None in a fixed study, and before the first look.
     """
 
     seeds: tuple[int, ...]
@@ -47,6 +49,8 @@ class Sample(ABC):
     control_diverged: int
     both_diverged: int
     censored: int
+    decides: bool = True
+    look: int | None = None
 
     @property
     @abstractmethod

@@ -108,7 +108,7 @@ def _design(n: int, *, paired: bool) -> Design:
     return Design(n) if paired else Design(n, n)
 
 
-def can_be_shown(designs: Sequence[Design]) -> list[bool]:
+def can_be_shown(smallest: Sequence[float]) -> list[bool]:
     """Return for each arm whether some outcome of its number of values could be significant.
 
     Holm's correction is less strict for an arm once others are significant. So an arm with fewer pairs than
@@ -116,13 +116,13 @@ def can_be_shown(designs: Sequence[Design]) -> list[bool]:
     two arms, it never can.
 
     Args:
-        designs: Numbers of values of each arm.
+        smallest: Smallest p value that each arm can have, such as `Design.smallest_p`.
 
     Example:
-        >>> can_be_shown([Design(5), Design(5)]), can_be_shown([Design(6), Design(10)])
+        >>> can_be_shown([Design(5).smallest_p] * 2), can_be_shown([Design(6).smallest_p, Design(10).smallest_p])
         ([False, False], [True, True])
     """
-    return [bool(p <= ALPHA) for p in holm([design.smallest_p for design in designs])]
+    return [bool(p <= ALPHA) for p in holm(smallest)]
 
 
 def largest_rate(events: int, trials: int) -> float | None:

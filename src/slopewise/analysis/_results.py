@@ -23,6 +23,7 @@ CautionId = Literal[
     "no-spread",
     "too-few-seeds",
     "too-few-converged",
+    "unpaired-looks",
 ]
 
 
@@ -63,21 +64,23 @@ class Contrast:
         sd: Standard deviation of the differences (n - 1); without pairs, of the difference of a run of the arm and one
             of the control. None below two pairs, or two runs of either arm.
         interval: 95 % confidence interval of the mean difference (`mean_interval`, `difference_interval`). For
-            accuracies, the standard deviation counts as one test image at least. None where `sd` is.
-        p: Two-sided exact p value, of the sign-flip test or, without pairs, of the permutation test. None without
-            values.
+            accuracies, the standard deviation counts as one test image at least. At the looks of an adaptive study it
+            is wider, so that those of all looks hold together with 95 %. None where `sd` is.
+        p: Two-sided exact p value, of the sign-flip test or, without pairs, of the permutation test. In an adaptive
+            study, that of the looks completed so far (`sequential_p`); 1 before the first. None without values.
         p_holm: p value after Holm's correction over the arms of this metric.
         verdict: Verdict by the rule in docs/statistics.md; without a margin never "no practical effect".
         negligible: True if the interval lies inside the margin and there are enough pairs to conclude that. Possible
             together with "helps" and "hurts".
         correlation: Pearson correlation of the paired values, the gain from pairing. None where undefined.
         smallest_detectable: Effect that this number of seeds would show with 80 % power, in `unit`. None below
-            `seeds_floor` pairs, which alone show no effect, however large.
+            `seeds_floor` pairs, which alone show no effect, however large, and in an adaptive study, whose power no
+            law gives.
         seeds_needed: Number of seeds (without pairs, of runs of each arm) that would show an effect as large as the
-            margin with 80 % power, at least `seeds_floor`. None without a margin, where `sd` is None, and above a
-            million.
+            margin with 80 % power, at least `seeds_floor`. None without a margin, where `sd` is None, above a million,
+            and in an adaptive study.
         seeds_floor: Fewest pairs, or runs of each arm, whose smallest possible p value survives the correction; 8 pairs
-            or 5 runs with 4 tests.
+            or 5 runs with 4 tests. In an adaptive study, seeds of the first look at which one does; None if none does.
         can_be_shown: True if some outcome of these pairs or runs could be significant, given that other arms are.
         converged, control_converged: Number of pairs in which neither trial diverged; without pairs, of the values of
             trials that did not diverge.
@@ -89,6 +92,9 @@ class Contrast:
             exclude (95 % confidence). None without such trials.
         censored: Number of pairs, or of runs, in which a value is only a bound, because the target was never reached.
         cautions: Reasons not to trust the verdict as it stands, starting with those about the whole study.
+        look: Number of seeds of the look whose figures these are. None in a fixed study, and before the first look
+            (without pairs, before the last), when nothing can be decided.
+        looks: Numbers of seeds of all looks of an adaptive study; empty in a fixed one.
     """
 
     arm: str
@@ -115,7 +121,7 @@ class Contrast:
     correlation: float | None
     smallest_detectable: float | None
     seeds_needed: int | None
-    seeds_floor: int
+    seeds_floor: int | None
     can_be_shown: bool
     converged: int
     finished: int
@@ -130,6 +136,13 @@ class Contrast:
     control_seeds: tuple[int, ...] = ()
     control_finished: int = 0
     control_converged: int = 0
+    look: int | None = None
+    looks: tuple[int, ...] = ()
+
+    @property
+    def decided(self) -> bool:
+        """True if there is a verdict; an adaptive study gives such an arm no further seeds."""
+        return self.verdict != "inconclusive"
 
     @property
     def size(self) -> int:

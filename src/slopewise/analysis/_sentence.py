@@ -37,7 +37,8 @@ All 10 seeds trained; divergence of up to 26 % of the trials of either arm is no
         parts.append(f"The whole interval lies within the margin of {margin}.")
     # Power follows from the spread of the differences, and two networks that are one function have none.
     powerless = any(caution.id == "identical" for caution in contrast.cautions)
-    tells_power = contrast.verdict == "inconclusive" and bool(contrast.seeds) and not powerless
+    parts += _look(contrast)
+    tells_power = not contrast.looks and contrast.verdict == "inconclusive" and bool(contrast.seeds) and not powerless
     if tells_power:
         parts.append(_power(contrast))
     covered: set[CautionId] = {"too-few-seeds", "lost-pairs"} if tells_power else {"lost-pairs"}
@@ -67,11 +68,26 @@ def _figures(contrast: Contrast) -> str:
     basis = [contrast.basis]
     if contrast.interval is not None:
         low, high = contrast.interval
-        basis.insert(0, f"95 % interval {low:+z.{digits}f} to {high:+z.{digits}f}")
+        adjusted = " adjusted for looking" if contrast.look and contrast.paired else ""
+        basis.insert(0, f"95 % interval{adjusted} {low:+z.{digits}f} to {high:+z.{digits}f}")
     if contrast.p_holm is not None:
         basis.append("Holm p < 0.001" if contrast.p_holm < 0.001 else f"Holm p = {contrast.p_holm:.2g}")
     difference = amount(f"{contrast.difference:+z.{digits}f}", contrast.unit)
     return f"{contrast.title} {difference} against {contrast.control} ({', '.join(basis)})"
+
+
+def _look(contrast: Contrast) -> list[str]:
+    """Return a sentence about the look of an adaptive study that decided, or did not; none in a fixed study."""
+    if contrast.look is None:
+        return []
+    most, seeds = contrast.looks[-1], f"{contrast.look} seeds"
+    if contrast.decided:
+        return [
+            f"Decided at the look after {seeds}" + (f" of up to {most}." if contrast.look < most else ", the last.")
+        ]
+    if contrast.look == most:
+        return [f"Not decided by the last look, after {seeds}."]
+    return [f"Not decided at the look after {seeds} of up to {most}."]
 
 
 def _power(contrast: Contrast) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 EXACT_LIMIT = 32  # pairs; 2**16 sums in each half below
 _DRAWS = 99_999
-_TIE = 1e-9  # relative to the sum of |differences|: far above rounding, far below one test image
+TIE = 1e-9  # relative to the sum of |differences|: far above rounding, far below one test image
 
 
 def sign_flip_p(differences: ArrayLike) -> NDArray[np.float64]:
@@ -43,7 +43,7 @@ def sign_flip_p(differences: ArrayLike) -> NDArray[np.float64]:
 
 
 def _bound(sizes: NDArray[np.float64], total: float) -> float:
-    return total - _TIE * math.fsum(sizes)
+    return total - TIE * math.fsum(sizes)
 
 
 def _exact(sizes: NDArray[np.float64], total: float) -> float:

@@ -48,6 +48,7 @@ def synthetic_study(
     failed: Mapping[str, int] | None = None,
     classes: int = 10,
     margin: float = 0.5,
+    looks: Sequence[int] = (),
     seed: int = 0,
 ) -> StudyRecord:
     """Make a `StudyRecord` with plausible curves, slopes, dead units and gradients; nothing is trained.
@@ -65,6 +66,7 @@ def synthetic_study(
         failed: Number of an arm's last seeds that fail, by its name. Default 0.
         classes: Number of classes.
         margin: Smallest difference of practical interest, in percentage points.
+        looks: Numbers of seeds at which an adaptive study looks; the last is its number of seeds.
         seed: Seed of all the noise; the same arguments give the same record.
 
     Example:
@@ -72,6 +74,7 @@ def synthetic_study(
         >>> [(trial.arm, trial.seed, trial.diverged) for trial in study.trials][-3:]
         [('prelu_channel', 0, True), ('prelu_channel', 1, False), ('prelu_channel', 2, False)]
     """
+    seeds = looks[-1] if looks else seeds
     effects, diverged, failed = effects or {}, diverged or {}, failed or {}
     unknown = sorted({*effects, *diverged, *failed} - set(arms))
     if unknown:
@@ -106,6 +109,7 @@ def synthetic_study(
             "seeds": list(range(seeds)),
             "margin": margin,
             "train": {"epochs": epochs},
+            **({"until_decided": {"looks": list(looks)}} if looks else {}),
         },
         data={
             "name": "synthetic",
@@ -117,6 +121,7 @@ def synthetic_study(
         },
         environments={"synthetic": dict(_ENVIRONMENT)},
         trials=tuple(trials),
+        looks=tuple(looks),
     )
 
 

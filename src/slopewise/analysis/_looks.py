@@ -1,0 +1,143 @@
+"""Values behind a contrast of an adaptive study, which decides at some planned numbers of seeds alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slopewise.analysis._intervals import mean_interval
+from slopewise.analysis._metrics import Metric
+from slopewise.analysis._pairs import Pairs, Runs, pair, runs
+from slopewise.analysis._power import Design
+from slopewise.analysis._sequential import interval_shares, sequential_p
+from slopewise.analysis._verdict import ALPHA
+from slopewise.records import StudyRecord, TrialRecord
+
+
+@dataclass(frozen=True, slots=True)
+class LookDesign(Design):
+    """Pairs of an adaptive study at a look.
+
+    Attributes:
+        look: Number of seeds of the last completed look; None before the first.
+        looks: Numbers of seeds of all planned looks.
+        places: Positions of the pairs in the study's order of seeds.
+    """
+
+    look: int | None = None
+    looks: tuple[int, ...] = ()
+    places: tuple[int, ...] = ()
+
+    @property
+    def smallest_p(self) -> float:
+        """Smallest p value after this look, given which pairs are missing: that of equal differences.
+
+        Example:
+            >>> LookDesign(10, look=10, looks=(10, 16, 24, 40), places=tuple(range(10))).smallest_p
+            0.03125
+        """
+        return 1.0 if self.look is None else _smallest_p(self.look, self.looks, self.places)
+
+
+@dataclass(frozen=True, slots=True)
+class LookPairs(Pairs):
+    """Pairs by seed among the seeds of the last completed look; before the first look, all that there are.
+
+    Attributes:
+        looks: Numbers of seeds of all planned looks.
+        places: Positions of the pairs in the study's order of seeds.
+    """
+
+    looks: tuple[int, ...] = ()
+    places: tuple[int, ...] = ()
+
+    @property
+    def design(self) -> Design:
+        return LookDesign(len(self.seeds), look=self.look, looks=self.looks, places=self.places)
+
+    def p(self) -> float:
+        if self.look is None:
+            return 1.0
+        return sequential_p(_placed(self.differences, self.places, self.look), self.looks)
+
+    def interval(self, resolution: float) -> tuple[float, float]:
+        """Return the repeated interval: those of all looks hold together with a probability of 95 %.
+
+        Its level is 1 - 0.05 * the share of the look's new seeds in all (`interval_shares`). Before the first look, it
+        is that of the first.
+        """
+        share = interval_shares(self.looks)[0 if self.look is None else self.looks.index(self.look)]
+        low, high = mean_interval(self.differences, 1 - ALPHA * share, resolution=resolution)
+        return float(low), float(high)
+
+
+def completed_look(study: StudyRecord, arm: str) -> int | None:
+    """Return the last look that an arm's contrast has completed, as its number of seeds; None before the first.
+
+    A look is complete when arm and control have a trial that ended, finished or failed, for each of its seeds.
+
+    Example:
+        >>> from slopewise.testing import synthetic_study
+        >>> study = synthetic_study(("relu", "elu"), looks=(4, 6, 10))
+        >>> completed_look(study, "elu"), completed_look(replace(study, trials=study.trials[:-5]), "elu")
+        (10, 4)
+    """
+    ended = {(trial.arm, trial.seed) for trial in study.trials}
+    both = [(arm, seed) in ended and (study.control, seed) in ended for seed in study.seeds]
+    return max((n for n in study.looks if all(both[:n])), default=None)
+
+
+def pairs_of_look(
+    study: StudyRecord,
+    arm: str,
+    trials: Mapping[str, Mapping[int, TrialRecord]],
+    metric: Metric,
+    *,
+    chance: float | None,
+    target: float | None,
+) -> LookPairs:
+    """Pair an arm's trials with the control's in the seeds of its last completed look; see `pair` for the arguments.
+
+    Seeds beyond that look are left out, because nothing is decided between looks.
+    """
+    look = completed_look(study, arm)
+    seeds = study.seeds[:look]
+    one, other = ({s: trials[name][s] for s in seeds if s in trials[name]} for name in (arm, study.control))
+    sample = replace(pair(one, other, metric, chance=chance, target=target), decides=look is not None, look=look)
+    values = {each.name: getattr(sample, each.name) for each in fields(sample)}
+    return LookPairs(**values, looks=study.looks, places=tuple(seeds.index(seed) for seed in sample.seeds))
+
+
+def runs_of_last_look(
+    study: StudyRecord,
+    arm: str,
+    trials: Mapping[str, Mapping[int, TrialRecord]],
+    metric: Metric,
+    *,
+    chance: float | None,
+    target: float | None,
+) -> Runs:
+    """Return the runs of an arm that are not paired with the control's; see `runs` for the arguments.
+
+    The sequential test flips the signs of paired differences. Runs have none, so only the last look decides, by the
+    analysis of a fixed study.
+    """
+    look = completed_look(study, arm)
+    last = look if look == study.looks[-1] else None
+    sample = runs(trials[arm], trials[study.control], metric, chance=chance, target=target)
+    return replace(sample, decides=last is not None, look=last)
+
+
+def _placed(differences: tuple[float, ...], places: tuple[int, ...], look: int) -> NDArray[np.float64]:
+    values = np.zeros(look)
+    values[list(places)] = differences
+    return values
+
+
+@cache
+def _smallest_p(look: int, looks: tuple[int, ...], places: tuple[int, ...]) -> float:
+    return sequential_p(_placed((1.0,) * len(places), places, look), looks)
