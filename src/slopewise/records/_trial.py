@@ -42,7 +42,7 @@ class TrialRecord:
         alarms: Alarms that the monitor raised during training, in order.
         scores: Scores of the training and the validation part after every epoch, and of all three parts for the final
             weights. This is the only time that the test set is scored.
-        layer_scores: What the outputs of each layer tell about their images; none unless the spec asks for it.
+        layer_scores: Scores of what each layer's outputs tell about their images; none unless the spec asks for them.
         cell: Key of the trial's cell, see `CellRecord`; empty for the study's own settings.
     """
 

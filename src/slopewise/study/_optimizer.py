@@ -33,8 +33,14 @@ def build_optimizer(
         optimizer = torch.optim.SGD(groups, lr=lr, momentum=train.momentum, nesterov=train.momentum > 0, fused=True)
     else:
         optimizer = torch.optim.AdamW(groups, lr=lr, betas=(train.momentum, 0.999), fused=True)
-    shape = partial(_one_cycle, total=train.epochs * steps_per_epoch) if train.schedule == "one-cycle" else _constant
+    total = epochs_of(train, arm) * steps_per_epoch
+    shape = partial(_one_cycle, total=total) if train.schedule == "one-cycle" else _constant
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, shape)
+
+
+def epochs_of(train: TrainSpec, arm: ArmSpec) -> int:
+    """Return the number of epochs of an arm: its own, or else that of [train]."""
+    return arm.epochs or train.epochs
 
 
 def slope_settings(train: TrainSpec, arm: ArmSpec) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from slopewise.study._trial import build_arm, make_fabric
 from slopewise.study._workplace import TrialData
 from slopewise.study.arms import AS_IS, activation_factory
 from slopewise.study.data import WITHOUT_PATH, ImageData, load_data, source_of
-from slopewise.study.models import checkpoint_facts, hint_for_size, recipe
+from slopewise.study.models import BuiltModel, checkpoint_facts, continue_from_, hint_for_size, recipe
 from slopewise.study.tasks import Task, bound_task, make_task
 
 _IMAGES = 8
@@ -126,6 +126,14 @@ def _check_arms(spec: StudySpec, *, ordinary: bool) -> None:
             raise SpecError(f"arm '{arm.name}': model '{spec.model.name}' has no activations of its own to keep as_is")
 
 
+def _started(spec: StudySpec, arm: ArmSpec, data: ImageData) -> BuiltModel:
+    """Return an arm's network as it starts, from an untrained network of another arm if it starts from one."""
+    built = build_arm(spec, arm, spec.seeds[0], data)
+    if arm.start is not None:
+        continue_from_(built, _started(spec, spec.arm(arm.start.arm), data), arm)
+    return built
+
+
 @dataclass(frozen=True)
 class _Start:
     """Start of an arm: the digest of its initial weights, and the facts and notes of its conversion."""
@@ -138,7 +146,7 @@ class _Start:
 def _rehearse(spec: StudySpec, arm: ArmSpec, data: ImageData) -> _Start:
     index = torch.arange(min(_IMAGES, len(data.train_targets)))
     images, labels = data.train_images[index], data.train_targets[index]
-    built = build_arm(spec, arm, spec.seeds[0], data)
+    built = _started(spec, arm, data)
 
     def loss(model: nn.Module) -> Tensor:
         output = model(images)

@@ -27,6 +27,7 @@ from slopewise.study._spec_tables import (
     TrainSpec,
 )
 from slopewise.study._spec_values import LARGEST_SEED, Real, Table, Whole
+from slopewise.study._starts import check_starts
 from slopewise.support import quoted
 
 DEFAULT_ARMS = ("relu", "leaky_relu", "frozen_slope", "prelu_shared", "prelu_channel")
@@ -162,6 +163,7 @@ class StudySpec(Table):
         names = [arm.name for arm in self.arms]
         if twice := [name for name, count in Counter(names).items() if count > 1]:
             raise ValueError(f"arms: two are called {quoted(twice[0])}; give each its own name, as in 'again=relu'")
+        check_starts(self.arms, function=self.train.function)
         if self.control not in names:
             raise ValueError(f"control: no arm is called {quoted(self.control)}; {nearest(self.control, names)}")
         if len(set(self.seeds)) < len(self.seeds):

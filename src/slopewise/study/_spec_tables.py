@@ -255,6 +255,22 @@ class MonitorSpec(Table):
     every: Annotated[Whole, Field(ge=0)] = 10
 
 
+class StartSpec(Table):
+    """Start of an arm from another arm of the study, which each of its trials trains first, in the same process.
+
+    The other arm is trained as its own trial of that seed is, to the same bits: a trial needs no file of another one,
+    but takes the time of both.
+
+    Attributes:
+        arm: Name of the other arm.
+        take: `slopes` starts from the study's usual initial weights and the slopes that the other arm has learned;
+            `weights` from all of the other arm's final weights. Slopes that one of the arms lacks are left out.
+    """
+
+    arm: Annotated[str, Field(min_length=1, max_length=60)]
+    take: Literal["slopes", "weights"]
+
+
 class ArmSpec(Table):
     """One arm of a study: an activation, and settings that differ from those of the other arms.
 
@@ -264,6 +280,8 @@ class ArmSpec(Table):
         options: Keyword arguments of the activation, e.g. {negative_slope = 0.3}.
         lr, slope_lr_scale, slope_weight_decay, shared_gradient: Settings of this arm that override those of [train],
             for instance a learning rate tuned for each arm.
+        epochs: Number of passes of this arm over the training part; None takes that of [train].
+        start: Another arm to start from; None starts from the study's usual initial weights.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=60)]
@@ -273,3 +291,5 @@ class ArmSpec(Table):
     slope_lr_scale: Annotated[Real, Field(ge=0)] | None = None
     slope_weight_decay: Annotated[Real, Field(ge=0)] | None = None
     shared_gradient: Literal["mean", "sum"] | None = None
+    epochs: Annotated[Whole, Field(gt=0)] | None = None
+    start: StartSpec | None = None

@@ -1,7 +1,8 @@
 """One trial: train one arm from one seed, measure it after every epoch, score it once on the test set.
 
-`_setup` builds what a trial needs, `_loop` trains and evaluates, `_guard` ends a trial whose loss is not finite,
-`_recorder` turns what was measured into a `TrialRecord`, and `_run` puts them together.
+`_setup` builds what a trial needs, `_donor` trains the arm that it starts from, `_loop` trains and evaluates, `_guard`
+ends a trial whose loss is not finite, `_recorder` turns what was measured into a `TrialRecord`, and `_run` puts them
+together.
 
 Randomness comes in separate seeded streams: initial weights, validation split, data order, augmentation, and draws
 in the forward pass (dropout, RReLU). The first four are the same in every arm of a seed.

@@ -29,8 +29,8 @@ class Recorder:
         epochs, scores: Records of the epochs that have ended.
     """
 
-    def __init__(self, setup: Setup, loop: Loop, monitor: Monitor | None) -> None:
-        self._started = time.perf_counter()
+    def __init__(self, setup: Setup, loop: Loop, monitor: Monitor | None, started: float) -> None:
+        self._started = started
         self._setup, self._loop, self._monitor = setup, loop, monitor
         device, data = setup.fabric.device, setup.data
         size = setup.batches.size if data.kind in ("masks", "images") else PROBE_SIZE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,10 +18,11 @@ from slopewise.study._operator_cost import compare_operators, holds_our_layers, 
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_tables import ArmSpec
 from slopewise.study._streams import derive
+from slopewise.study._trial._donor import set_up
 from slopewise.study._trial._guard import Divergence, DivergenceGuard
 from slopewise.study._trial._loop import Loop, Scores
 from slopewise.study._trial._recorder import Recorder
-from slopewise.study._trial._setup import Setup, make_fabric, still
+from slopewise.study._trial._setup import make_fabric, still
 from slopewise.study.data import ImageData, read_data
 from slopewise.study.tasks import make_task
 
@@ -99,7 +101,8 @@ class Trial:
     """
 
     def __init__(self, fabric: Fabric, spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> None:
-        self.setup = Setup(fabric, spec, arm, seed, data)
+        started = time.perf_counter()
+        self.setup, self._nothing_to_start_from = set_up(fabric, spec, arm, seed, data)
         self._guard = DivergenceGuard(self.setup)
         self.loop = Loop(self.setup, self._guard)
         built, every = self.setup.built, spec.monitor.every
@@ -108,17 +111,20 @@ class Trial:
             if every
             else None
         )
-        self._recorder = Recorder(self.setup, self.loop, self.monitor)
+        self._recorder = Recorder(self.setup, self.loop, self.monitor, started)
 
     def run(self, on_epoch: OnEpoch | None) -> TrialRecord:
         """Train all epochs, or until the loss is not finite."""
         torch.manual_seed(derive(self.setup.seed, "forward"))
         recorder, final, diverged = self._recorder, {}, dict[str, Any]()
         try:
+            if self._nothing_to_start_from:
+                next(iter(self.setup.batches))  # for the digest of the data, as of arms that can start
+                raise self._nothing_to_start_from
             if self.monitor:
                 self.monitor.start()
             recorder.add_epoch(None, self._validate())
-            for _ in range(self.setup.spec.train.epochs):
+            for _ in range(self.setup.epochs):
                 self._train_epoch(on_epoch)
             final = self._final_scores()
         except Divergence as divergence:

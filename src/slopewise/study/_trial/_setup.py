@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from slopewise.study._batches import Batches
-from slopewise.study._optimizer import build_optimizer
+from slopewise.study._optimizer import build_optimizer, epochs_of
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_tables import ArmSpec, HardwareSpec
 from slopewise.study._streams import stream
 from slopewise.study.arms import activation_factory
 from slopewise.study.data import ImageData, split
-from slopewise.study.models import BuiltModel, build_model
+from slopewise.study.models import BuiltModel, build_model, continue_from_
 from slopewise.study.tasks import bound_task, make_task
 
 if TYPE_CHECKING:
@@ -26,24 +26,37 @@ class Setup:
     """Parts that a trial is made of.
 
     Attributes:
-        fabric, spec, arm, seed, data: Arguments of the trial.
+        fabric, spec, arm, seed, data: Arguments of the trial. A further argument is the trained network of the arm that
+            this one starts from, if it starts from one.
         task: Task of the study.
         kept, held_out: Indices of the images to train on and to validate on, out of the training images.
         batches: Training batches of the seed.
         built: The network and its call sites.
         init_digest: Digest of the initial weights without the slopes.
+        epochs: Number of epochs of the arm.
         model, optimizer: The network and its optimizer, as Fabric wraps them for the device.
         scheduler: Schedule of the learning rate.
     """
 
-    def __init__(self, fabric: Fabric, spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> None:
+    def __init__(
+        self,
+        fabric: Fabric,
+        spec: StudySpec,
+        arm: ArmSpec,
+        seed: int,
+        data: ImageData,
+        donor: BuiltModel | None = None,
+    ) -> None:
         self.fabric, self.spec, self.arm, self.seed, self.data = fabric, spec, arm, seed, data
         self.task = bound_task(spec.task, data)
         fraction = spec.data.validation_fraction
         self.kept, self.held_out = split(data.train_targets, data.kind, fraction, stream(seed, "split"))
         self.batches = Batches(data, self.kept, spec, seed)
         self.built = build_arm(spec, arm, seed, data)
+        if donor is not None:
+            continue_from_(self.built, donor, arm)
         self.init_digest = self.built.init_digest()
+        self.epochs = epochs_of(spec.train, arm)
         optimizer, self.scheduler = build_optimizer(self.built.model, spec.train, arm, len(self.batches))
         self.model, self.optimizer = fabric.setup(self.built.model, optimizer)
 
@@ -75,5 +88,5 @@ def build_arm(spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> Buil
 
 
 def still(arm: ArmSpec) -> ArmSpec:
-    """Return the arm with a learning rate of 0: its steps do the same work, and move no weight."""
-    return arm.model_copy(update={"lr": 0.0})
+    """Return the arm with a learning rate of 0 and no other arm to start from: its steps move no weight."""
+    return arm.model_copy(update={"lr": 0.0, "start": None})

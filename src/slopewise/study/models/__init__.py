@@ -17,6 +17,7 @@ from slopewise.study.models._built import digest as digest
 from slopewise.study.models._checkpoint import checkpoint_facts as checkpoint_facts
 from slopewise.study.models._checkpoint import load_checkpoint_
 from slopewise.study.models._cnn import cnn as cnn
+from slopewise.study.models._continued import continue_from_ as continue_from_
 from slopewise.study.models._converted import Make, converted
 from slopewise.study.models._converted import hint_for_size as hint_for_size
 from slopewise.study.models._espcn import espcn as espcn

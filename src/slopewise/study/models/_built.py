@@ -31,10 +31,14 @@ class BuiltModel:
 
     def init_digest(self) -> str:
         """Return the SHA-256 of all parameters and buffers outside the activations: equal in all arms of a seed."""
+        return digest(self.outside().values())
+
+    def outside(self) -> dict[str, Tensor]:
+        """Return all parameters and buffers outside the activations by name, as the model holds them."""
         # By identity: a module that stands under two names has its slopes in the state_dict twice.
         inside = {id(t) for site in self.sites.values() for t in (*site.parameters(), *site.buffers())}
-        state = self.model.state_dict(keep_vars=True).values()
-        return digest(t for t in state if isinstance(t, Tensor) and id(t) not in inside)
+        state = self.model.state_dict(keep_vars=True)
+        return {name: t for name, t in state.items() if isinstance(t, Tensor) and id(t) not in inside}
 
     def facts(self) -> dict[str, Any]:
         """Return the facts of a conversion and the notes for the store and the report; {} if there are none."""

@@ -1,0 +1,55 @@
+"""Training of the arm that another one starts from, to the same bits as in its own trial of that seed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from slopewise.study._spec import StudySpec
+from slopewise.study._spec_tables import ArmSpec
+from slopewise.study._streams import derive
+from slopewise.study._trial._guard import Divergence, DivergenceGuard
+from slopewise.study._trial._loop import Loop
+from slopewise.study._trial._setup import Setup
+from slopewise.study.data import ImageData
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def set_up(
+    fabric: Fabric, spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData
+) -> tuple[Setup, Divergence | None]:
+    """Return the parts of a trial, after the training of the arm that it starts from, if there is one.
+
+    The divergence is that of the other arm: there is nothing to start from, and the trial ends with it. Its parts have
+    the usual initial weights then.
+    """
+    if arm.start is None:
+        return Setup(fabric, spec, arm, seed, data), None
+    donor, divergence = _trained(fabric, spec, spec.arm(arm.start.arm), seed, data)
+    if divergence:
+        cause = f"arm '{arm.start.arm}', which this one starts from, diverged: {divergence.cause}"
+        return Setup(fabric, spec, arm, seed, data), Divergence(0, cause)
+    return Setup(fabric, spec, arm, seed, data, donor.built), None
+
+
+def _trained(
+    fabric: Fabric, spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData
+) -> tuple[Setup, Divergence | None]:
+    """Train an arm without records and samples, which change no bit, until its end or its divergence."""
+    setup, divergence = set_up(fabric, spec, arm, seed, data)
+    if divergence:
+        return setup, divergence
+    guard = DivergenceGuard(setup)
+    loop = Loop(setup, guard)
+    torch.manual_seed(derive(seed, "forward"))
+    try:
+        for _ in range(setup.epochs):
+            loop.train_epoch(lambda: 0.0)
+            loss = loop.evaluate(data.train_images, data.train_targets, setup.held_out)["loss"]
+            guard.check_evaluation(loss, "validation", loop.step)
+    except Divergence as error:
+        return setup, error
+    return setup, None
