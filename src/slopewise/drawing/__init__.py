@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slopewise.drawing._cells import Cell as Cell
+from slopewise.drawing._cells import Grid as Grid
 from slopewise.drawing._cells import Mark as Mark
 from slopewise.drawing._cells import spaced as spaced
 from slopewise.drawing._format import NOTHING as NOTHING

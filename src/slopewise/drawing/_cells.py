@@ -7,19 +7,35 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Cell of a heat map: one layer at one step.
+    """Cell of a heat map, in one column of it: one layer at one step.
 
     Attributes:
-        row: Name of the layer or call site.
+        row: Name of the row: the layer or call site.
         value: Value that is drawn. None leaves a gap; NaN and infinities have a colour of their own.
         text: Value as the table shows it.
         hover: Value in words, with its details, for the label under the pointer.
+        label: Text in the cell; most maps have too many cells for any.
     """
 
     row: str
     value: float | None
     text: str
     hover: str
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Meaning of a heat map's rows and columns.
+
+    Attributes:
+        rows, columns: Nouns for what a row and a column are.
+        names: Names of the columns, in order; empty if the numbers of the columns, such as steps, are their positions.
+    """
+
+    rows: str = "layer"
+    columns: str = "step"
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""Heat maps over training: a row per layer in the order of depth, a column per step, and marks on the cells.
+"""Heat maps: over training with a row per layer and a column per step, or over two settings; and marks on the cells.
 
-Unremarkable values are grey, so that colour alone shows where to look: blue below, orange above.
+Over training, unremarkable values are grey, so that colour alone shows where to look: blue below, orange above.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import Any, TypeGuard
 
 import plotly.graph_objects as go
 
-from slopewise.drawing._cells import Cell, Mark, spaced
+from slopewise.drawing._cells import Cell, Grid, Mark, spaced
 from slopewise.drawing._chart import Chart, base_figure
 from slopewise.drawing._format import NOTHING, shared_module
 from slopewise.drawing._style import chart_text
 
 _LOW = 15  # pixels of the lowest row
+_LABELLED = 40  # pixels of a row whose cells have labels of two lines
 _TABLE = 7  # columns of the table, from the first step to the latest
 
 
@@ -55,37 +56,46 @@ def heat_map(
     cells: Mapping[int, Iterable[Cell]],
     scale: Scale,
     marks: Iterable[Mark] = (),
+    grid: Grid | None = None,
 ) -> Chart | None:
-    """Return the chart, with a table of a few of its columns; None if no cell has a value.
+    """Return the chart, with a table of a few of its steps or of all named columns; None if no cell has a value.
 
     Args:
         key: Id of the chart on the page.
         title: Heading of the chart.
         label: Sentence for readers who cannot see the chart.
-        cells: Cells of each column, by the step, in ascending order.
+        cells: Cells of each column, by the step, in ascending order; of named columns, by their number, from 0 on.
         scale: Colours of the values.
         marks: Marks. Those in rows that the map does not have are left out; those at steps beyond its ends are drawn
             at the end.
+        grid: Meaning of rows and columns. None: layers and steps.
     """
+    meaning = grid or Grid()
     columns = [{cell.row: cell for cell in column} for column in cells.values()]
     rows = list(dict.fromkeys(row for column in columns for row in column))
-    grid = [[column.get(row) for column in columns] for row in rows]
-    values = [[cell.value if cell else None for cell in row] for row in grid]
+    table = [[column.get(row) for column in columns] for row in rows]
+    values = [[cell.value if cell else None for cell in row] for row in table]
     if all(value is None for row in values for value in row):
         return None
     steps = list(cells)
-    height = row_height(len(rows))
+    labels = [[cell.label if cell else "" for cell in row] for row in table]
+    labelled = any(map(any, labels))
+    height = _LABELLED if labelled else row_height(len(rows))
+    at = "<br>" + (f"{meaning.columns} %{{x:d}}" if not meaning.names else f"{meaning.columns} %{{customdata}}")
     common = {
         "x": steps,
         "y": list(range(len(rows))),
-        "hovertext": [[f"{tail(cell.row, 50)}<br>{cell.hover}" if cell else "" for cell in row] for row in grid],
-        "hovertemplate": "%{hovertext}<br>step %{x:d}<extra></extra>",
+        "hovertext": [[f"{tail(cell.row, 50)}<br>{cell.hover}" if cell else "" for cell in row] for row in table],
+        "hovertemplate": f"%{{hovertext}}{at}<extra></extra>",
         "hoverongaps": False,
         "ygap": 1 if height > _LOW else 0,
+        **({"customdata": [list(meaning.names)] * len(rows), "xgap": 1} if meaning.names else {}),
+        **({"texttemplate": "%{text}"} if labelled else {}),
     }
     figure = base_figure(height=100 + height * max(len(rows), 2))  # with one row, the axis would overlap its title
     figure.add_heatmap(
         z=[[scale.place(value) if _finite(value) else None for value in row] for row in values],
+        text=_where(labels, values, finite=True) if labelled else None,
         zmin=scale.stops[0][0],
         zmax=scale.stops[-1][0],
         colorscale=scale.colours(),
@@ -94,23 +104,39 @@ def heat_map(
     )
     not_finite = [[None if value is None or math.isfinite(value) else 1 for value in row] for row in values]
     if any(map(any, not_finite)):
-        figure.add_heatmap(z=not_finite, colorscale=[[0, "var(--lost)"], [1, "var(--lost)"]], showscale=False, **common)
+        figure.add_heatmap(
+            z=not_finite,
+            text=_where(labels, values, finite=False) if labelled else None,
+            colorscale=[[0, "var(--lost)"], [1, "var(--lost)"]],
+            showscale=False,
+            **common,
+        )
     _draw_marks(figure, rows, steps, marks)
     figure.update_layout(margin={"t": 44})
-    figure.update_xaxes(title="step", showgrid=False, **_axis(steps))
+    figure.update_xaxes(title=meaning.columns, showgrid=False, **_axis(steps, meaning.names))
     depth_axis(figure, rows)
-    few = spaced(len(steps), _TABLE)
+    few = range(len(steps)) if meaning.names else spaced(len(steps), _TABLE)
     return Chart(
         key,
         title,
         label,
         figure,
-        ("layer", *(f"step {steps[index]}" for index in few)),
+        (meaning.rows, *(f"{meaning.columns} {meaning.names[k] if meaning.names else steps[k]}" for k in few)),
         tuple(
             (name, *(cell.text if (cell := row[k]) else NOTHING for k in few))
-            for name, row in zip(rows, grid, strict=True)
+            for name, row in zip(rows, table, strict=True)
         ),
     )
+
+
+def _where(
+    labels: Sequence[Sequence[str]], values: Sequence[Sequence[float | None]], *, finite: bool
+) -> list[list[str]]:
+    """Return the labels of cells that one of the two layers draws, each in a colour that is legible on it."""
+    return [
+        [label if _finite(value) is finite else "" for label, value in zip(row, numbers, strict=True)]
+        for row, numbers in zip(labels, values, strict=True)
+    ]
 
 
 def row_height(rows: int) -> int:
@@ -201,11 +227,14 @@ def _bar(scale: Scale) -> Mapping[str, Any]:
     }
 
 
-def _axis(steps: Sequence[int]) -> Mapping[str, Any]:
+def _axis(steps: Sequence[int], names: Sequence[str]) -> Mapping[str, Any]:
     """Return the range and the ticks of the x axis.
 
     Cells reach half way to their neighbours. Few steps are ticked one by one: Plotly would put ticks between them.
     """
+    if names:
+        ticks = [chart_text(name) for name in names]
+        return {"range": [-0.5, len(names) - 0.5], "tickvals": list(steps), "ticktext": ticks, "tickangle": 0}
     first, last = (steps[1] - steps[0], steps[-1] - steps[-2]) if len(steps) > 1 else (1, 1)
     ends = [steps[0] - first / 2, steps[-1] + last / 2]
     return {"range": ends, **({"tickvals": list(steps)} if len(steps) < 6 else {"nticks": 7, "tickformat": "d"})}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slopewise.support import importer
+from slopewise.testing._cells import with_cells as with_cells
 from slopewise.testing._recordings import synthetic_recording as synthetic_recording
 from slopewise.testing._records import replace_score as replace_score
 from slopewise.testing._records import synthetic_study as synthetic_study

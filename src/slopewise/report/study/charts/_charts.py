@@ -6,8 +6,11 @@ from slopewise.drawing import Chart, SeriesStyle, series_styles
 from slopewise.report.study.charts._cost import cost_chart
 from slopewise.report.study.charts._curves import curve_chart
 from slopewise.report.study.charts._differences import difference_chart
+from slopewise.report.study.charts._factors import factor_chart
 from slopewise.report.study.charts._gradients import gradient_chart
+from slopewise.report.study.charts._maps import map_charts
 from slopewise.report.study.charts._slopes import slope_charts
+from slopewise.report.study.info._factors import factor_infos
 from slopewise.report.study.info._study import StudyInfo
 
 
@@ -38,6 +41,16 @@ class StudyCharts:
     def slopes(self) -> list[Chart]:
         """Return the slopes over training, a chart for each layer."""
         return [chart for chart in map(self._ready, slope_charts(self._info.study)) if chart]
+
+    def factors(self) -> list[Chart]:
+        """Return the contrasts against each factor, a chart for each."""
+        infos = factor_infos(self._info.study, self._info.analysis)
+        charts = (factor_chart(factor, self._info.study, index) for index, factor in enumerate(infos))
+        return [chart for chart in map(self._ready, charts) if chart]
+
+    def maps(self) -> list[Chart]:
+        """Return the sensitivity maps, one for each arm."""
+        return [chart for chart in map(self._ready, map_charts(self._info.study)) if chart]
 
     def cost(self) -> Chart | None:
         """Return the time per training step, relative to the control."""

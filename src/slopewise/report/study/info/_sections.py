@@ -8,6 +8,8 @@ from slopewise.records import StudyRecord
 TITLES = {
     "answer": "Answer",
     "seeds": "Seeds",
+    "factors": "Factors",
+    "map": "Sensitivity",
     "learning": "Learning",
     "slopes": "Slopes",
     "dead": "Dead units",
@@ -38,7 +40,10 @@ def sections(study: StudyRecord, analysis: Analysis) -> dict[str, str]:
     trials = study.trials
     sites = [site for trial in trials for site in trial.sites]
     epochs = any(trial.epochs for trial in trials)
+    roles = {role for cell in study.cells if cell.trials for role in cell.roles}
     present = {
+        "factors": "factors" in roles,
+        "map": "map" in roles,
         "learning": epochs,
         "slopes": any(site.slopes for site in sites),
         "dead": bool(sites),
