@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from slopewise.analysis import Analysis, Contrast, analyse
+from slopewise.analysis.claims import Evidence, ledger
 from slopewise.records import StudyRecord
 
 
@@ -38,6 +39,14 @@ class Results:
     def contrasts(self) -> tuple[Contrast, ...]:
         """Return the contrasts of the arms with the control: of the primary metric, then of the secondary ones."""
         return self.analysis.primary + self.analysis.secondary
+
+    def claims(self) -> tuple[Evidence, ...]:
+        """Return the ledger of claims: what the study has to say about each; see docs/claims.md."""
+        return self._ledger
+
+    @cached_property
+    def _ledger(self) -> tuple[Evidence, ...]:
+        return ledger(self.record)
 
     def report(self, path: str | Path) -> Path:
         """Write the offline HTML page and return its path."""

@@ -30,7 +30,7 @@ def analyse(study: StudyRecord) -> Analysis:
         >>> contrast.verdict, round(contrast.difference, 2), round(contrast.p, 4)
         ('helps', 2.19, 0.002)
     """
-    target, trials, task = _target(study), finished_trials(study), study.primary
+    target, trials, task = validation_target(study), finished_trials(study), study.primary
     primary = primary_metric(study)
     chance = None if task.chance is None else task.scale * task.chance
     return Analysis(
@@ -53,7 +53,7 @@ def analyse(study: StudyRecord) -> Analysis:
     )
 
 
-def _target(study: StudyRecord) -> float | None:
+def validation_target(study: StudyRecord) -> float | None:
     """Return the control's median final validation score over its converged seeds; diverged ones have none."""
     control = finished_trials(study)[study.control].values()
     scores = [trial.score("validation", study.primary.name) for trial in control]

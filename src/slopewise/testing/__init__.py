@@ -12,6 +12,7 @@ from slopewise.testing._records import synthetic_study as synthetic_study
 
 if TYPE_CHECKING:
     from slopewise.testing._alarms import check_alarm_rule as check_alarm_rule
+    from slopewise.testing._claims import check_claim as check_claim
     from slopewise.testing._engines import check_engine as check_engine
     from slopewise.testing._engines import untimed as untimed
     from slopewise.testing._exporters import check_exporter as check_exporter
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 # Conformance kits need torch and the rooms that they check; synthetic records need neither.
 _KITS = {
     "_alarms": ("check_alarm_rule",),
+    "_claims": ("check_claim",),
     "_engines": ("check_engine", "untimed"),
     "_in_process": ("InProcessEngine",),
     "_exporters": ("check_exporter",),

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ _ENVIRONMENT = {
 
 
 def synthetic_study(
-    arms: Sequence[str] = ("relu", "leaky_relu", "frozen_slope", "prelu_shared", "prelu_channel"),
+    arms: Sequence[str | Mapping[str, Any]] = ("relu", "leaky_relu", "frozen_slope", "prelu_shared", "prelu_channel"),
     seeds: int = 10,
     *,
     epochs: int = 12,
@@ -49,16 +50,17 @@ def synthetic_study(
     classes: int = 10,
     margin: float = 0.5,
     looks: Sequence[int] = (),
+    tuned: bool = False,
     seed: int = 0,
 ) -> StudyRecord:
     """Make a `StudyRecord` with plausible curves, slopes, dead units and gradients; nothing is trained.
 
     A trial's test accuracy is 95 % + its arm's effect + noise, a third of whose variance the arms of a seed
-    share. Arms whose name starts with "prelu" have slopes, one per layer if it ends in "shared", else one per channel,
-    and their first trial has the step time with stock PyTorch. Only "relu" has dead units.
+    share. Arms whose activation starts with "prelu" have slopes, one per layer if it ends in "shared", else one per
+    channel, and their first trial has the step time with stock PyTorch. Only ReLU has dead units.
 
     Args:
-        arms: Names of the arms; the first is the control.
+        arms: Arms, each a name, which is its activation's, too, or a table as in a spec; the first is the control.
         seeds: Number of seeds, 0, 1, ...
         epochs: Number of training epochs; epoch 0, before training, is recorded too.
         effects: Percentage points added to the test accuracy of an arm, by its name. Default 0.
@@ -67,6 +69,7 @@ def synthetic_study(
         classes: Number of classes.
         margin: Smallest difference of practical interest, in percentage points.
         looks: Numbers of seeds at which an adaptive study looks; the last is its number of seeds.
+        tuned: True for a spec that tunes the learning rate of each arm; there are no trials of tuning.
         seed: Seed of all the noise; the same arguments give the same record.
 
     Example:
@@ -76,15 +79,19 @@ def synthetic_study(
     """
     seeds = looks[-1] if looks else seeds
     effects, diverged, failed = effects or {}, diverged or {}, failed or {}
-    unknown = sorted({*effects, *diverged, *failed} - set(arms))
+    tables = [_table(arm) for arm in arms]
+    names = tuple(table["name"] for table in tables)
+    unknown = sorted({*effects, *diverged, *failed} - set(names))
     if unknown:
-        raise ValueError(f"unknown arms {unknown}: this study has {list(arms)}")
+        raise ValueError(f"unknown arms {unknown}: this study has {list(names)}")
     trials = []
-    for number, arm in enumerate(arms):
+    for number, table in enumerate(tables):
+        arm = table["name"]
         for trial_seed in range(seeds):
             trial = _trial(
                 arm,
                 trial_seed,
+                activation=table["activation"],
                 epochs=epochs,
                 classes=classes,
                 effect=effects.get(arm, 0.0),
@@ -98,18 +105,19 @@ def synthetic_study(
                 trial = _diverge(trial)
             trials.append(trial)
     return StudyRecord(
-        arms=tuple(arms),
-        control=arms[0],
+        arms=names,
+        control=names[0],
         seeds=tuple(range(seeds)),
         margin=margin,
         metrics=classification_metrics(classes),
         spec={
-            "arms": [{"name": arm, "activation": arm, "options": {}} for arm in arms],
-            "control": arms[0],
+            "arms": tables,
+            "control": names[0],
             "seeds": list(range(seeds)),
             "margin": margin,
             "train": {"epochs": epochs},
             **({"until_decided": {"looks": list(looks)}} if looks else {}),
+            **({"tune": {"lr": [0.003, 0.3], "points": 8, "seeds": 3}} if tuned else {}),
         },
         data={
             "name": "synthetic",
@@ -123,6 +131,10 @@ def synthetic_study(
         trials=tuple(trials),
         looks=tuple(looks),
     )
+
+
+def _table(arm: str | Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": arm, "activation": arm, "options": {}} if isinstance(arm, str) else {"options": {}, **arm}
 
 
 def replace_score(
@@ -148,18 +160,20 @@ def replace_score(
     return replace(trial, scores=(*others, *rows))
 
 
-def _trial(arm: str, trial_seed: int, *, epochs: int, classes: int, effect: float, stream: list[int]) -> TrialRecord:
+def _trial(
+    arm: str, trial_seed: int, *, activation: str, epochs: int, classes: int, effect: float, stream: list[int]
+) -> TrialRecord:
     shared = np.random.default_rng(stream[:2])
     rng = np.random.default_rng(stream)
     points = 95 + effect + 0.4 * shared.standard_normal() + 0.6 * rng.standard_normal()
     test_accuracy = float(np.clip(np.rint(points / 100 * _TEST_IMAGES), 0, _TEST_IMAGES) / _TEST_IMAGES)
-    speed = 1.3 if arm.startswith("prelu") else 1.0
+    speed = 1.3 if activation.startswith("prelu") else 1.0
     curve, scores = [], list[ScoreRecord]()
     for epoch in range(epochs + 1):
         left = math.exp(-6 * epoch / epochs)  # part of the way to the final score that is left
         curve.append(_epoch(epoch, left, speed))
         scores += _scores(epoch, left, final=test_accuracy, classes=classes, wobble=rng.random(2))
-    sites = [site for epoch in range(epochs + 1) for site in _sites(arm, epoch, epochs, rng)]
+    sites = [site for epoch in range(epochs + 1) for site in _sites(activation, epoch, epochs, rng)]
     norms = [
         GradientRecord(
             epoch, layer.replace("act", "conv"), float(np.exp(-epoch / epochs + 0.1 * rng.standard_normal()))
@@ -178,15 +192,15 @@ def _trial(arm: str, trial_seed: int, *, epochs: int, classes: int, effect: floa
         steps=curve[-1].step,
         seconds=0.02 * speed * curve[-1].step,
         seconds_per_step=float(0.01 * speed * (1 + 0.02 * rng.standard_normal())),
-        parameters=65_000 + _slopes(arm, sum(_LAYERS.values()), len(_LAYERS)),
-        slope_parameters=_slopes(arm, sum(_LAYERS.values()), len(_LAYERS)),
+        parameters=65_000 + _slopes(activation, sum(_LAYERS.values()), len(_LAYERS)),
+        slope_parameters=_slopes(activation, sum(_LAYERS.values()), len(_LAYERS)),
         init_digest=_digest(f"init {stream[:2]}"),
         data_digest=_digest(f"order {stream[:2]}"),
         environment="synthetic",
         epochs=tuple(curve),
         sites=tuple(sites),
         gradients=tuple(norms),
-        operator_costs=_operator_costs(arm, trial_seed, 0.01 * speed),
+        operator_costs=_operator_costs(activation, trial_seed, 0.01 * speed),
         scores=tuple(scores),
     )
 
@@ -212,22 +226,22 @@ def _scores(
     yield ScoreRecord(epoch, "validation", "accuracy", accuracy - 0.01 * float(wobble[0]))
 
 
-def _sites(arm: str, epoch: int, epochs: int, rng: np.random.Generator) -> list[SiteRecord]:
+def _sites(activation: str, epoch: int, epochs: int, rng: np.random.Generator) -> list[SiteRecord]:
     records = []
     for depth, (layer, units) in enumerate(_LAYERS.items()):
-        count = _slopes(arm, units, 1)
+        count = _slopes(activation, units, 1)
         target = 0.5 / (1 + depth)  # slopes are smaller in deeper layers
         slopes = 0.25 + (target - 0.25) * epoch / epochs + 0.05 * rng.standard_normal(max(count, 1))
         low, q1, median, q3, high = (float(q) if count else None for q in np.quantile(slopes, _QUARTILES))
-        dead = int(rng.binomial(units, 0.2 * epoch / epochs)) / units if arm == "relu" else 0.0
+        dead = int(rng.binomial(units, 0.2 * epoch / epochs)) / units if activation == "relu" else 0.0
         records.append(SiteRecord(epoch, layer, units, count, low, q1, median, q3, high, dead, dead, 0.0, 0.5, 0.75))
     return records
 
 
-def _operator_costs(arm: str, trial_seed: int, seconds: float) -> tuple[OperatorCostRecord, ...]:
-    if trial_seed or not arm.startswith("prelu"):
+def _operator_costs(activation: str, trial_seed: int, seconds: float) -> tuple[OperatorCostRecord, ...]:
+    if trial_seed or not activation.startswith("prelu"):
         return ()
-    ratio = 1.2 if arm.endswith("shared") else 1.25
+    ratio = 1.2 if activation.endswith("shared") else 1.25
     return (OperatorCostRecord(15, seconds, ratio * seconds, ratio - 0.01, ratio, ratio + 0.01),)
 
 
@@ -252,10 +266,10 @@ def _runaway(step: int) -> AlarmRecord:
     return AlarmRecord("slope-runaway", next(iter(_LAYERS)), step - 9, step - 10, evidence)
 
 
-def _slopes(arm: str, units: int, layers: int) -> int:
-    if not arm.startswith("prelu"):
+def _slopes(activation: str, units: int, layers: int) -> int:
+    if not activation.startswith("prelu"):
         return 0
-    return layers if arm.endswith("shared") else units
+    return layers if activation.endswith("shared") else units
 
 
 def _digest(text: str) -> str:

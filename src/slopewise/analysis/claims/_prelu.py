@@ -1,0 +1,52 @@
+"""The comparison that most claims make: each arm with learned slopes against the ReLU arm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from slopewise.analysis._analyse import validation_target
+from slopewise.analysis.claims._arms import Arm, learned_arms, relu_cautions, relu_of
+from slopewise.analysis.claims._base import Claim, Finding
+from slopewise.analysis.claims._paired import Side
+from slopewise.analysis.claims._settle import Measured
+from slopewise.records import StudyRecord
+
+Rows = list[Measured | Finding]
+
+
+def against_relu(
+    claim: Claim,
+    study: StudyRecord,
+    part: str,
+    compare: Callable[[Side, Side, tuple[str, ...]], Measured],
+    *,
+    chosen: Callable[[Arm], bool] = lambda arm: True,  # noqa: ARG005
+) -> Rows:
+    """Return a row for each arm with learned slopes, or one that says which arm the study lacks.
+
+    Args:
+        claim: The claim.
+        study: Records so far.
+        part: Name of the part.
+        compare: Function (arm, ReLU, cautions) -> comparison.
+        chosen: Function that tells which arms with learned slopes to compare.
+    """
+    relu, arms = relu_of(study), [arm for arm in learned_arms(study) if chosen(arm)]
+    if relu is None or not arms:
+        return [claim.not_tested(part, lacking_arms(study, arms))]
+    return [compare(Side(study, arm.name), Side(study, relu.name), relu_cautions(relu)) for arm in arms]
+
+
+def lacking_arms(study: StudyRecord, arms: Sequence[Arm]) -> str:
+    """Return in words which of the two kinds of arms a study lacks."""
+    if not study.spec.get("arms"):
+        return "spec that says what its arms are"
+    lacking = ["ReLU"] * (relu_of(study) is None) + ["learned slopes"] * (not arms)
+    return f"arm with {' and none with '.join(lacking)}"
+
+
+def target_of(study: StudyRecord) -> float | None:
+    """Return the validation score that steps and seconds are counted to: the median of ReLU's final scores."""
+    relu = relu_of(study)
+    return validation_target(study if relu is None else replace(study, control=relu.name))
