@@ -91,6 +91,36 @@ def test_resnet20_is_the_papers() -> None:
     assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
 
 
+@pytest.mark.parametrize(
+    ("depth", "channels", "pools"),
+    [
+        (1, [16], []),
+        (2, [16, 32], [1]),
+        (3, [16, 32, 64], [1, 2]),
+        (6, [16, 16, 32, 32, 64, 64], [2, 4]),
+        (8, [16, 16, 16, 32, 32, 32, 64, 64], [3, 6]),
+        (20, [16] * 7 + [32] * 7 + [64] * 6, [7, 14]),
+    ],
+)
+def test_the_depth_of_the_cnn_is_its_number_of_convolutions(depth: int, channels: list[int], pools: list[int]) -> None:
+    model = built("relu", ModelSpec(options={"depth": depth})).model
+    layers = dict(model.named_children())
+    assert [layers[f"conv{k}"].out_channels for k in range(1, depth + 1)] == channels
+    assert [name for name, layer in layers.items() if isinstance(layer, nn.MaxPool2d)] == [f"pool{k}" for k in pools]
+    assert sum(isinstance(layer, nn.ReLU) for layer in layers.values()) == depth
+    assert model(torch.zeros(2, 1, 4, 4)).shape == (2, 10)
+
+
+def test_six_convolutions_are_the_default() -> None:
+    assert built("relu").init_digest() == built("relu", ModelSpec(options={"depth": 6})).init_digest()
+
+
+@pytest.mark.parametrize("depth", [0, -1, 2.0, True, "6", 1001])
+def test_an_impossible_depth_is_refused(depth: object) -> None:
+    with pytest.raises(ModelError, match=f"depth must be a whole number from 1 to 1,000, not {depth!r}"):
+        built("relu", ModelSpec(options={"depth": depth}))
+
+
 def test_batch_norm_of_the_cnn_is_switchable() -> None:
     assert not any(isinstance(m, nn.BatchNorm2d) for m in built("relu").model.modules())
     model = built("relu", ModelSpec(options={"batch_norm": True})).model

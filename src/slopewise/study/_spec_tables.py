@@ -132,8 +132,8 @@ class ModelSpec(Table):
         name: Name of the network: `cnn`, `resnet20`, `unet` or `espcn`; your own as `module:callable`; or one of an
             installed library as `transformers:CLASS`, `timm:NAME` or `torchvision:NAME`. docs/spec.md describes their
             arguments.
-        options: Further keyword arguments of the network (cnn: width, batch_norm; resnet20: width; unet: width,
-            levels, norm; espcn: width, skip).
+        options: Further keyword arguments of the network (cnn: width, depth, batch_norm; resnet20: width; unet:
+            width, levels, norm; espcn: width, skip).
         checkpoint: File of `torch.save` or safetensors with the initial weights of every trial; None for random
             weights.
         checkpoint_key: Key of the state dict in that file, if the file holds several.
