@@ -21,6 +21,7 @@ from slopewise.study._optimizer import build_optimizer
 from slopewise.study._references import describe
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_tables import ArmSpec, ConvertSpec, HardwareSpec
+from slopewise.study._training_part import training_part
 from slopewise.study._trial import build_arm, make_fabric
 from slopewise.study._workplace import TrialData
 from slopewise.study.arms import AS_IS, activation_factory
@@ -146,6 +147,7 @@ class _Start:
 def _rehearse(spec: StudySpec, arm: ArmSpec, data: ImageData) -> _Start:
     index = torch.arange(min(_IMAGES, len(data.train_targets)))
     images, labels = data.train_images[index], data.train_targets[index]
+    training_part(spec, data, spec.seeds[0])
     built = _started(spec, arm, data)
 
     def loss(model: nn.Module) -> Tensor:

@@ -51,7 +51,8 @@ class DataSpec(Table):
             or `module:callable`. A path stands for the source that reads it, such as `folder` or `npz`. In a study, the
             default depends on the task: `patches` for restoration, `shapes` for segmentation, else `digits`.
         path: Folder or file of the sources that need one; for `fashion-mnist`, the folder of the IDX files.
-        train_size: Number of training images in a class-balanced subset; None takes all.
+        train_size: Number of training images in a class-balanced subset; None takes all. Where a study varies it, the
+            smaller numbers are subsets of the study's own images, and all validate on the same images.
         validation_fraction: Fraction of the training images that is held out, drawn anew for each seed.
         image_size: Height and width that folder images are resized to; one number stands for both.
         parts: Names of the directories in `path` that hold the training and the test images, for `folder` only; None

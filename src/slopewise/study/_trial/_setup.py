@@ -10,9 +10,9 @@ from slopewise.study._batches import Batches
 from slopewise.study._optimizer import build_optimizer, epochs_of
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_tables import ArmSpec, HardwareSpec
-from slopewise.study._streams import stream
+from slopewise.study._training_part import training_part
 from slopewise.study.arms import activation_factory
-from slopewise.study.data import ImageData, split
+from slopewise.study.data import ImageData
 from slopewise.study.models import BuiltModel, build_model, continue_from_
 from slopewise.study.tasks import bound_task, make_task
 
@@ -49,8 +49,7 @@ class Setup:
     ) -> None:
         self.fabric, self.spec, self.arm, self.seed, self.data = fabric, spec, arm, seed, data
         self.task = bound_task(spec.task, data)
-        fraction = spec.data.validation_fraction
-        self.kept, self.held_out = split(data.train_targets, data.kind, fraction, stream(seed, "split"))
+        self.kept, self.held_out = training_part(spec, data, seed)
         self.batches = Batches(data, self.kept, spec, seed)
         self.built = build_arm(spec, arm, seed, data)
         if donor is not None:

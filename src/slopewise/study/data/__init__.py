@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from slopewise.study.data._targets import balanced_subset as balanced_subset
     from slopewise.study.data._targets import split as split
     from slopewise.study.data._targets import stratified_split as stratified_split
+    from slopewise.study.data._targets import subset as subset
 
 # A spec asks which source a path stands for, before torch is loaded.
 __getattr__ = importer(
@@ -43,6 +44,6 @@ __getattr__ = importer(
         "_load": ("load_data", "read_data"),
         "_reader": ("ImageReader",),
         "_stored": ("StoredImages",),
-        "_targets": ("IGNORED", "TargetKind", "Targets", "balanced_subset", "split", "stratified_split"),
+        "_targets": ("IGNORED", "TargetKind", "Targets", "balanced_subset", "split", "stratified_split", "subset"),
     },
 )
