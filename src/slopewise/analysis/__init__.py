@@ -3,6 +3,11 @@
 from slopewise.analysis._analyse import analyse as analyse
 from slopewise.analysis._arms import summarise as summarise
 from slopewise.analysis._curves import curves as curves
+from slopewise.analysis._description import Description as Description
+from slopewise.analysis._description import describe as describe
+from slopewise.analysis._forecast import chance_of_decision as chance_of_decision
+from slopewise.analysis._forecast import look_words as look_words
+from slopewise.analysis._forecast import seeds_to_decide as seeds_to_decide
 from slopewise.analysis._intervals import difference_interval as difference_interval
 from slopewise.analysis._intervals import mean_interval as mean_interval
 from slopewise.analysis._looks import completed_look as completed_look

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 
 from slopewise.analysis._cautions import too_few
+from slopewise.analysis._forecast import look_words
 from slopewise.analysis._power import MOST_PAIRS, Design
 from slopewise.analysis._results import CautionId, Contrast
 from slopewise.records import amount
@@ -77,17 +78,9 @@ def _figures(contrast: Contrast) -> str:
 
 
 def _look(contrast: Contrast) -> list[str]:
-    """Return a sentence about the look of an adaptive study that decided, or did not; none in a fixed study."""
-    if contrast.look is None:
-        return []
-    most, seeds = contrast.looks[-1], f"{contrast.look} seeds"
-    if contrast.decided:
-        return [
-            f"Decided at the look after {seeds}" + (f" of up to {most}." if contrast.look < most else ", the last.")
-        ]
-    if contrast.look == most:
-        return [f"Not decided by the last look, after {seeds}."]
-    return [f"Not decided at the look after {seeds} of up to {most}."]
+    """Return a sentence about the look of an adaptive study that decided, or did not; none before the first."""
+    words = look_words(contrast)
+    return [] if contrast.look is None or words is None else [f"{words[0].upper()}{words[1:]}."]
 
 
 def _power(contrast: Contrast) -> str:
