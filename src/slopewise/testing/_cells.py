@@ -93,9 +93,9 @@ def _cell(
 
 def _effect(arm: str, settings: Mapping[str, Any]) -> float:
     learned = arm.startswith("prelu")
-    rate, slope = settings.get("train.lr", _BEST_LR), settings.get("arm.options.init", 0.25)
+    rate, slope = float(settings.get("train.lr", _BEST_LR)), float(settings.get("arm.options.init", 0.25))
     best = _BEST_LR * (2 if learned else 1)
-    return -8 * math.log10(rate / best) ** 2 - 4 * (slope - 0.25) ** 2
+    return -8.0 * math.log10(rate / best) ** 2 - 4.0 * (slope - 0.25) ** 2
 
 
 def _diverges(arm: str, settings: Mapping[str, Any]) -> bool:
