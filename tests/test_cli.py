@@ -114,6 +114,13 @@ def test_the_life_of_a_study(cli: Cli, tmp_path: Path) -> None:
     assert status.stdout.startswith("ended: 4 of 4 trials\n")
     assert "prelu_channel" in status.stdout
 
+    listed = json.loads(cli("claims", "s", "--json").stdout)
+    assert listed == result["claims"]
+    ledger = cli("claims", "s").stdout
+    assert all(claim["claim"] in re.sub(r"\s+", "", ledger) for claim in listed)
+    assert "source" in cli("claims", "s", "--only", "steps-to-target").stdout
+    refused(cli("claims", "s", "--only", "step-to-target"), "did you mean 'steps-to-target'?")
+
     page = cli("report", "s", "--to", "page.html")
     assert page.returncode == 0
     assert "prelu_channel" in page.stdout
@@ -232,13 +239,13 @@ def test_status_distinguishes_a_running_driver_from_a_killed_one(cli: Cli, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", ["status", "report", "export"])
+@pytest.mark.parametrize("verb", ["status", "report", "claims", "export"])
 def test_verbs_on_no_study(cli: Cli, verb: str) -> None:
     refused(cli(verb, "nowhere"), "no study in 'nowhere'")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", ["run", "init", "status", "report", "export", "bench"])
+@pytest.mark.parametrize("verb", ["run", "init", "status", "report", "claims", "export", "bench"])
 def test_help_shows_examples(cli: Cli, verb: str) -> None:
     ended = cli(verb, "--help")
     assert ended.returncode == 0

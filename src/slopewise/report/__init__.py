@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from slopewise.report.checkpoint._info import SlopesInfo as SlopesInfo
     from slopewise.report.checkpoint._info import slopes_info as slopes_info
     from slopewise.report.checkpoint._text import print_slopes as print_slopes
+    from slopewise.report.study._claims import print_claim as print_claim
+    from slopewise.report.study._claims import print_claims as print_claims
     from slopewise.report.study._export import EXPORTS as EXPORTS
+    from slopewise.report.study._json import claims_json as claims_json
     from slopewise.report.study._json import to_json as to_json
     from slopewise.report.study._outlook import outlook as outlook
     from slopewise.report.study._page import STUDY_TEMPLATES as STUDY_TEMPLATES
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from slopewise.report.study._progress import StudyProgress as StudyProgress
     from slopewise.report.study._text import print_summary as print_summary
     from slopewise.report.study._text import summary_text as summary_text
+    from slopewise.report.study.info._ledger import LedgerInfo as LedgerInfo
+    from slopewise.report.study.info._ledger import ledger_info as ledger_info
     from slopewise.report.study.info._study import StudyInfo as StudyInfo
     from slopewise.report.study.info._study import study_info as study_info
     from slopewise.report.watch._page import render_watch_html as render_watch_html
@@ -44,12 +49,14 @@ __getattr__ = importer(
     {
         "checkpoint._info": ("SlopesInfo", "slopes_info"),
         "checkpoint._text": ("print_slopes",),
+        "study._claims": ("print_claim", "print_claims"),
         "study._export": ("EXPORTS",),
-        "study._json": ("to_json",),
+        "study._json": ("claims_json", "to_json"),
         "study._outlook": ("outlook",),
         "study._page": ("STUDY_TEMPLATES", "render_html", "study_context", "write_html"),
         "study._progress": ("StudyProgress",),
         "study._text": ("print_summary", "summary_text"),
+        "study.info._ledger": ("LedgerInfo", "ledger_info"),
         "study.info._study": ("StudyInfo", "study_info"),
         "watch._page": ("render_watch_html", "watch_context", "write_watch_html"),
         "watch.info": ("WatchInfo", "watch_info"),

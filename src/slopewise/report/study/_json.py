@@ -10,6 +10,7 @@ from typing import Any
 from slopewise.analysis import Contrast, analyse, sentence
 from slopewise.records import ArmCounts, StudyCounts, StudyRecord
 from slopewise.report.study._status import status_json
+from slopewise.report.study.info._ledger import LedgerInfo, ledger_info
 
 
 def to_json(study: StudyRecord) -> dict[str, Any]:
@@ -20,7 +21,8 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
     `paired` (False if seeds only number the runs of each arm), `trials` (counts, in all and by arm, and the names of
     damaged ones), `contrasts` (primary, then secondary), `converged` (the primary ones without the pairs in which a
     trial diverged), `missing` (arms and seeds), `pairing`, `diverged` and `failed` (trials), `cautions`, `alarms`,
-    `data`, `environments`, `spec`. A contrast has the fields of `slopewise.analysis.Contrast` and its `sentence`.
+    `claims` (every one, tested or not: the fields of `slopewise.analysis.claims.Evidence`), `data`, `environments`,
+    `spec`. A contrast has the fields of `slopewise.analysis.Contrast` and its `sentence`.
 
     Example:
         >>> from slopewise.testing import synthetic_study
@@ -63,11 +65,25 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
         "failed": [{"arm": t.arm, "seed": t.seed, "error": t.error} for t in study.trials if t.status == "failed"],
         "cautions": [asdict(caution) for caution in analysis.cautions],
         "alarms": [asdict(alarm) for alarm in analysis.alarms],
+        "claims": claims_json(ledger_info(study)),
         "data": study.data,
         "environments": study.environments,
         "spec": study.spec,
     }
     return {key: _plain(value) for key, value in result.items()}
+
+
+def claims_json(info: LedgerInfo) -> list[dict[str, Any]]:
+    """Return all claims as plain data, in the order of their numbers: the fields of `Evidence`.
+
+    Example:
+        >>> from slopewise.testing import synthetic_study
+        >>> entries = claims_json(ledger_info(synthetic_study(("relu", "elu"), seeds=3)))
+        >>> entries[0]["claim"], entries[0]["verdict"]
+        ('tuned-score', 'not tested')
+    """
+    entries = [*(claim.evidence for claim in info.tested), *info.untested]
+    return [_plain(asdict(entry)) for entry in sorted(entries, key=lambda entry: (entry.number, entry.claim))]
 
 
 def _contrast(contrast: Contrast) -> dict[str, Any]:

@@ -9,9 +9,11 @@ from typing import Any
 from slopewise.analysis import metrics_of, sentence, verdict_words
 from slopewise.drawing import render_page, write_page
 from slopewise.records import StudyRecord, amount
-from slopewise.report.study._verdicts import VERDICT_SYMBOLS
+from slopewise.report.study._claims import finding_lines
+from slopewise.report.study._verdicts import OUTCOME_SYMBOLS, VERDICT_SYMBOLS
 from slopewise.report.study.charts import StudyCharts
 from slopewise.report.study.info._classes import class_tables
+from slopewise.report.study.info._ledger import arms_words, ends_words, figure_words, ledger_info
 from slopewise.report.study.info._protocol import protocol
 from slopewise.report.study.info._slopes import slope_table
 from slopewise.report.study.info._study import StudyInfo, missing_words, pairs_words, study_info
@@ -94,5 +96,11 @@ def render_html(study: StudyRecord) -> str:
         slope_rows=slope_table(study),
         class_tables=class_tables(study),
         protocol=protocol(study),
+        ledger=ledger_info(study),
+        outcome_symbols=OUTCOME_SYMBOLS,
+        figure_words=figure_words,
+        ends_words=ends_words,
+        arms_words=arms_words,
+        finding_lines=finding_lines,
         **study_context(study_info(study)),
     )

@@ -1,0 +1,40 @@
+"""Command that lists the claims about PReLU with a study's verdict on each."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from slopewise.cli._app import Folder, Json, app, print_json
+
+
+@app.command()
+def claims(
+    folder: Folder,
+    only: Annotated[str | None, typer.Option(metavar="NAME", help="One claim, with all that it rests on.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List every claim about PReLU with the study's verdict: figure, interval, and what would decide it.
+
+    Examples:
+
+      slopewise claims study
+
+      slopewise claims study --only tuned-score
+    """
+    from slopewise.analysis.claims import claim_of
+    from slopewise.report import claims_json, ledger_info, print_claim, print_claims
+    from slopewise.study import load_study
+
+    if only is not None:
+        claim_of(only)
+    info = ledger_info(load_study(folder).record)
+    entries = [*(claim.evidence for claim in info.tested), *info.untested]
+    if as_json:
+        print_json([entry for entry in claims_json(info) if only in (None, entry["claim"])])
+    elif only is None:
+        print_claims(info, Console())
+    else:
+        print_claim(next(entry for entry in entries if entry.claim == only), Console())

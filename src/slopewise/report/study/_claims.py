@@ -1,0 +1,104 @@
+"""Ledger of claims on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from slopewise.analysis.claims import Evidence, Finding
+from slopewise.drawing import count, plain
+from slopewise.report.study.info._ledger import LedgerInfo, arms_words, ends_words, figure_words
+from slopewise.support.terminal import words
+
+_STYLES = {
+    "supported": "green",
+    "contradicted": "red",
+    "no practical effect": "cyan",
+    "inconclusive": "yellow",
+    "not tested": "dim",
+}
+
+
+def print_claims(info: LedgerInfo, console: Console) -> None:
+    """Print the ledger: the tested claims as a table, then the others with the design that each needs.
+
+    Args:
+        info: The ledger.
+        console: Console to print on; 80 columns are enough.
+    """
+    if info.tested:
+        console.print(_table([claim.evidence for claim in info.tested]))
+        console.print()
+        console.print(words(_by_chance(info)))
+    if info.untested:
+        if info.tested:
+            console.print()
+        console.print(words((f"Not tested by this study: {count(len(info.untested), 'claim')}", "bold")))
+        rows = Table.grid(padding=(0, 1, 0, 0))
+        for entry in info.untested:
+            rows.add_row(str(entry.number), words(f"{entry.statement} Needs {entry.design}. ", (entry.claim, "dim")))
+        console.print(rows)
+
+
+def print_claim(entry: Evidence, console: Console) -> None:
+    """Print one claim in full: what it says, how it is decided, each of its parts, and what would decide them."""
+    console.print(words((f"{entry.number}. {entry.statement}", "bold")))
+    console.print(words((entry.verdict, _STYLES[entry.verdict])))
+    console.print()
+    facts = Table.grid(padding=(0, 2, 0, 0))
+    for name in ("source", "prediction", "design", "statistic", "rule"):
+        facts.add_row(name, words(getattr(entry, name)))
+    if entry.p_ledger is not None:
+        facts.add_row("ledger", f"p = {entry.p_ledger:.2g} after correction over all tested claims")
+    console.print(facts)
+    for finding in (*entry.parts, *entry.also):
+        console.print()
+        title = finding.part if finding.counts else f"{finding.part}, beside the claim"
+        console.print(words((title, "bold"), ": ", (finding.verdict, _STYLES[finding.verdict])))
+        for line in finding_lines(finding):
+            console.print(words(line))
+    if entry.verdict == "not tested" and entry.toml:
+        console.print()
+        console.print("In the spec:")
+        console.print()
+        for line in entry.toml.splitlines():
+            console.print(words(f"  {line}".rstrip()), soft_wrap=True)
+
+
+def finding_lines(finding: Finding) -> list[str]:
+    """Return a finding in sentences: its reason, what would decide it, and its cautions."""
+    lines = [f"{finding.reason[0].upper()}{finding.reason[1:]}."]
+    if finding.would_decide:
+        lines.append(f"What would decide it: {finding.would_decide}.")
+    return [*lines, *(f"Caution: {caution}." for caution in finding.cautions)]
+
+
+def _table(entries: Iterable[Evidence]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), leading=1)
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("claim", overflow="fold", ratio=1)
+    table.add_column("verdict", max_width=12)
+    table.add_column("figure, [95 %]", justify="right", max_width=22)
+    table.add_column("basis", max_width=10)
+    for entry in entries:
+        finding = entry.finding
+        about = f": {arms_words(finding)}" if finding.arms else ""
+        table.add_row(
+            str(entry.number),
+            words(entry.statement, " ", (f"{entry.claim}{about}", "dim")),
+            words((entry.verdict, _STYLES[entry.verdict])),
+            words(plain(f"{figure_words(finding)} {ends_words(finding)}")) if finding.estimate is not None else "",
+            words(finding.basis if finding.estimate is not None else ""),
+        )
+    return table
+
+
+def _by_chance(info: LedgerInfo) -> str:
+    return (
+        "Figures are those of the arms with the smallest p value; slopewise claims DIR --only NAME shows all. "
+        f"Each claim is decided at its own level of 5 %: of {len(info.tested)} tested ones, up to {info.by_chance:.2g} "
+        "would be supported or contradicted by chance if there was nothing to any of them."
+    )

@@ -1,0 +1,107 @@
+"""Ledger of claims: what a study has to say about each, with the trials behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from slopewise.analysis.claims import Evidence, Finding, false_verdicts, ledger
+from slopewise.drawing import NOTHING, interval, number, signed
+from slopewise.records import StudyRecord, TrialRecord, amount
+
+OWN_SETTINGS = "the study’s own"  # cell of trials under the study's own settings, in print
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimInfo:
+    """Entry of the ledger.
+
+    Attributes:
+        evidence: The claim, and what the study says about it.
+        trials: Rows of the trials behind it: arm, seed, settings, final score on the test part.
+    """
+
+    evidence: Evidence
+    trials: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerInfo:
+    """All claims, in the order of their numbers.
+
+    Attributes:
+        tested: Claims that the study has a design for.
+        untested: Claims that it has none for.
+        by_chance: Number of tested claims that may be supported or contradicted by chance alone.
+    """
+
+    tested: tuple[ClaimInfo, ...]
+    untested: tuple[Evidence, ...]
+    by_chance: float
+
+
+def ledger_info(study: StudyRecord) -> LedgerInfo:
+    """Return the ledger of a study.
+
+    Example:
+        >>> from slopewise.testing import synthetic_study
+        >>> info = ledger_info(synthetic_study(("relu", "prelu_channel"), seeds=8))
+        >>> "steps-to-target" in [claim.evidence.claim for claim in info.tested], info.untested[0].claim
+        (True, 'tuned-score')
+    """
+    entries = ledger(study)
+    rows = _trial_rows(study)
+    return LedgerInfo(
+        tuple(ClaimInfo(entry, _behind(entry, rows)) for entry in entries if entry.verdict != "not tested"),
+        tuple(entry for entry in entries if entry.verdict == "not tested"),
+        false_verdicts(entries),
+    )
+
+
+def figure_words(finding: Finding) -> str:
+    """Return a finding's figure with its unit: "+1.20 points", "1.31 ×"; differences with their sign."""
+    if finding.estimate is None:
+        return NOTHING
+    shown = signed if finding.null == 0 else number
+    return amount(shown(finding.estimate, finding.digits), finding.unit)
+
+
+def ends_words(finding: Finding) -> str:
+    """Return the ends of a finding's 95 % interval."""
+    return interval(finding.interval, finding.digits)
+
+
+def arms_words(finding: Finding) -> str:
+    """Return the arms of a finding: "prelu_channel against relu"."""
+    first, *others = finding.arms or (NOTHING,)
+    return f"{first} against {', '.join(others)}" if others else first
+
+
+def _behind(entry: Evidence, rows: dict[tuple[str, int, str], tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    keys = dict.fromkeys(
+        (trial.arm, trial.seed, trial.cell) for finding in (*entry.parts, *entry.also) for trial in finding.trials
+    )
+    return tuple(rows[key] for key in rows if key in keys)
+
+
+def _trial_rows(study: StudyRecord) -> dict[tuple[str, int, str], tuple[str, ...]]:
+    """Return the row of every trial of the study by arm, seed and cell; those of its own settings come first."""
+    every: Iterable[TrialRecord] = (*study.trials, *(trial for cell in study.cells for trial in cell.trials))
+    return {
+        (trial.arm, trial.seed, trial.cell): (
+            trial.arm,
+            study.seed_name(trial.seed) if not trial.cell else str(trial.seed),
+            trial.cell or OWN_SETTINGS,
+            _score(study, trial),
+        )
+        for trial in every
+    }
+
+
+def _score(study: StudyRecord, trial: TrialRecord) -> str:
+    if trial.status == "failed":
+        return "failed"
+    if trial.diverged:
+        return "diverged"
+    score = trial.score("test", study.primary.name)
+    return NOTHING if score is None else study.primary.shown(score)
