@@ -48,6 +48,7 @@ UNITS = {
     "slopewise.study._running": _PROCESS,
     "slopewise.study._store": "stores that are damaged, locked or of earlier versions are made",
     "slopewise.study._streams": "references draw the numbers that a trial draws",
+    "slopewise.study._training_part": "parts are drawn for many sizes and seeds, without training",
     "slopewise.study._trial": "references are built from the parts of a trial",
     "slopewise.study.data._checks": _FILES,
     "slopewise.study.data._classes": _FILES,

@@ -105,6 +105,7 @@ _OF_FUNCTIONS = {
     "train.shared_gradient",
     "model.convert",
     "hardware.threads",
+    "monitor.every",
 }
 
 
@@ -192,7 +193,7 @@ class StudySpec(Table):
         if twice := [name for name, count in Counter(names).items() if count > 1]:
             raise ValueError(f"metrics: {quoted(twice[0])} stands twice")
         unused = {"data": self.data, "task": self.task, "model": self.model, "train": self.train}
-        for table, settings in {**unused, "hardware": self.hardware}.items():
+        for table, settings in {**unused, "hardware": self.hardware, "monitor": self.monitor}.items():
             for key, value in settings:
                 default = type(settings).model_fields[key].get_default()
                 if value != default and f"{table}.{key}" not in _OF_FUNCTIONS:

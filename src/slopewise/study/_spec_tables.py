@@ -251,9 +251,12 @@ class MonitorSpec(Table):
     Attributes:
         every: Number of training steps per sampled step of `slopewise.monitor.Monitor`, which raises alarms; 0 turns
             monitoring off.
+        information: True to score what each layer's output tells about its image once training has ended: a linear
+            probe for the class, and a reconstruction of the image. docs/protocol.md defines both.
     """
 
     every: Annotated[Whole, Field(ge=0)] = 10
+    information: bool = False
 
 
 class StartSpec(Table):

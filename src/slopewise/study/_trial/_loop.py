@@ -101,6 +101,21 @@ class Loop:
         return output.detach(), targets
 
     @torch.no_grad()
+    def outputs(self, images: Images, index: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the indices of each batch and the network's output for its images, in evaluation mode.
+
+        Args:
+            images: Images of the part.
+            index: Index of those to show to the network.
+        """
+        setup, device = self._setup, self._setup.fabric.device
+        setup.built.model.eval()
+        for chosen in torch.split(index, self._evaluation_batch):
+            with setup.fabric.autocast():
+                output = setup.built.model(self._cast(images[chosen].to(device))).float()
+            yield chosen, output
+
+    @torch.no_grad()
     def evaluate(self, images: Images, targets: Targets, index: Tensor, *, by_class: bool = False) -> Scores:
         """Return the loss and the scores in evaluation mode; every rank scores all images.
 
@@ -111,12 +126,10 @@ class Loop:
             by_class: True to return the scores of each class k as well, as `recall[k]`.
         """
         setup, device = self._setup, self._setup.fabric.device
-        setup.built.model.eval()
         loss, scorer = 0.0, setup.task.scorer()
-        with setup.fabric.autocast():
-            for chosen in torch.split(index, self._evaluation_batch):
+        for chosen, output in self.outputs(images, index):
+            with setup.fabric.autocast():
                 batch_targets = targets[chosen].to(device)
-                output = setup.built.model(self._cast(images[chosen].to(device))).float()
                 loss += setup.task.loss(output, batch_targets, reduction="sum").item()
                 scorer.update(output, batch_targets)
         scores = {"loss": loss / len(index), **{name: score.item() for name, score in scorer.compute().items()}}

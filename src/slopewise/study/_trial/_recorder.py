@@ -13,7 +13,7 @@ from torch import Tensor
 
 from slopewise.machine import environment, environment_digest
 from slopewise.monitor import Monitor, Probe, learned_slopes
-from slopewise.records import EpochRecord, GradientRecord, Part, ScoreRecord, SiteRecord, TrialRecord
+from slopewise.records import EpochRecord, GradientRecord, LayerScoreRecord, Part, ScoreRecord, SiteRecord, TrialRecord
 from slopewise.study._measured import alarm_records, gradient_records, site_records
 from slopewise.study._streams import stream
 from slopewise.study._trial._loop import Loop, Scores, TrainedEpoch
@@ -62,12 +62,15 @@ class Recorder:
         self._sites += site_records(epoch, sample, self._setup.built.sites)
         self._gradients += gradient_records(epoch, sample)
 
-    def record(self, final: dict[Part, Scores], diverged: dict[str, Any]) -> TrialRecord:
+    def record(
+        self, final: dict[Part, Scores], diverged: dict[str, Any], layer_scores: tuple[LayerScoreRecord, ...]
+    ) -> TrialRecord:
         """Return the record of the trial, which has ended.
 
         Args:
             final: Scores of the final weights by part; {} for a trial that diverged.
             diverged: Fields `diverged_step` and `diverged_cause`; {} for a trial that did not.
+            layer_scores: Scores of what the final outputs of each layer tell.
         """
         for part, scores in final.items():
             self._add_scores(None, part, scores)
@@ -92,6 +95,7 @@ class Recorder:
             gradients=tuple(self._gradients),
             alarms=alarm_records(self._monitor.alarms if self._monitor else ()),
             scores=tuple(self.scores),
+            layer_scores=layer_scores,
         )
 
     def _add_scores(self, epoch: int | None, part: Part, scores: Scores) -> None:

@@ -20,6 +20,7 @@ from slopewise.study._spec_tables import ArmSpec
 from slopewise.study._streams import derive
 from slopewise.study._trial._donor import set_up
 from slopewise.study._trial._guard import Divergence, DivergenceGuard
+from slopewise.study._trial._information import layer_scores
 from slopewise.study._trial._loop import Loop, Scores
 from slopewise.study._trial._recorder import Recorder
 from slopewise.study._trial._setup import make_fabric, still
@@ -132,7 +133,8 @@ class Trial:
         finally:
             if self.monitor:
                 self.monitor.close()
-        return recorder.record(final, diverged)
+        informed = self.setup.spec.monitor.information and not diverged
+        return recorder.record(final, diverged, layer_scores(self.setup, self.loop) if informed else ())
 
     def _train_epoch(self, on_epoch: OnEpoch | None) -> None:
         trained = self.loop.train_epoch(lambda: self.monitor.overhead if self.monitor else 0.0)
