@@ -186,3 +186,15 @@ def test_the_sentence_names_the_look(ended, arm, words):
     told = sentence(first(upto(STUDY, rest=ended), arm))
     assert words in told
     assert "95 % interval adjusted for looking" in told
+
+
+def test_a_decided_arm_misses_no_further_seeds():
+    def missing(study):
+        return {summary.arm: summary.missing for summary in analyse(study).arms}
+
+    assert missing(upto(STUDY, rest=10)) == {"relu": 30, "elu": 30, "gelu": 30}
+    assert missing(upto(STUDY, rest=16)) == {"relu": 24, "elu": 0, "gelu": 24}
+    alone = replace(STUDY, arms=("relu", "elu"), trials=tuple(t for t in STUDY.trials if t.arm != "gelu"))
+    assert missing(upto(alone, rest=16)) == {"relu": 0, "elu": 0}
+    assert missing(upto(alone, elu=16)) == {"relu": 0, "elu": 0}
+    assert missing(replace(upto(STUDY, rest=16), looks=())) == {"relu": 24, "elu": 24, "gelu": 24}

@@ -11,6 +11,7 @@ from slopewise.analysis._forecast import seeds_to_decide as seeds_to_decide
 from slopewise.analysis._intervals import difference_interval as difference_interval
 from slopewise.analysis._intervals import mean_interval as mean_interval
 from slopewise.analysis._looks import completed_look as completed_look
+from slopewise.analysis._looks import seeds_of_arms as seeds_of_arms
 from slopewise.analysis._metrics import Metric as Metric
 from slopewise.analysis._metrics import metrics_of as metrics_of
 from slopewise.analysis._permutation import permutation_p as permutation_p

@@ -8,6 +8,7 @@ from slopewise.analysis._alarms import arm_alarms
 from slopewise.analysis._arms import summarise
 from slopewise.analysis._cautions import study_cautions, untrained_arms
 from slopewise.analysis._contrasts import contrasts
+from slopewise.analysis._looks import seeds_of_arms
 from slopewise.analysis._metrics import metrics_of, primary_metric
 from slopewise.analysis._pairing import pairing
 from slopewise.analysis._pairs import finished_trials
@@ -33,12 +34,13 @@ def analyse(study: StudyRecord) -> Analysis:
     target, trials, task = validation_target(study), finished_trials(study), study.primary
     primary = primary_metric(study)
     chance = None if task.chance is None else task.scale * task.chance
+    judged = contrasts(study, primary, margin=study.margin, chance=chance, looks=study.looks)
     return Analysis(
         control=study.control,
         metric=task,
         margin=study.margin,
-        arms=summarise(study),
-        primary=contrasts(study, primary, margin=study.margin, chance=chance, looks=study.looks),
+        arms=summarise(study, seeds_of_arms(study, judged)),
+        primary=judged,
         converged=contrasts(study, primary, margin=study.margin),
         secondary=tuple(
             contrast

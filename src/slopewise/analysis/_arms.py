@@ -11,14 +11,24 @@ from slopewise.analysis._results import ArmSummary, LayerSlopes
 from slopewise.records import SiteRecord, StudyRecord, TrialRecord
 
 
-def summarise(study: StudyRecord) -> tuple[ArmSummary, ...]:
-    """Return a summary of each arm, in the study's order."""
+def summarise(study: StudyRecord, seeds: Mapping[str, int] | None = None) -> tuple[ArmSummary, ...]:
+    """Return a summary of each arm, in the study's order.
+
+    Args:
+        study: Records of the study.
+        seeds: Number of seeds that each arm gets (`seeds_of_arms`); by default, all of the study.
+    """
     trials = finished_trials(study)
-    return tuple(_summary(study, arm, trials[arm], trials[study.control]) for arm in study.arms)
+    planned = seeds or dict.fromkeys(study.arms, len(study.seeds))
+    return tuple(_summary(study, arm, trials[arm], trials[study.control], planned[arm]) for arm in study.arms)
 
 
 def _summary(
-    study: StudyRecord, arm: str, trials: Mapping[int, TrialRecord], control: Mapping[int, TrialRecord]
+    study: StudyRecord,
+    arm: str,
+    trials: Mapping[int, TrialRecord],
+    control: Mapping[int, TrialRecord],
+    planned: int,
 ) -> ArmSummary:
     failed = sum(trial.arm == arm and trial.status == "failed" for trial in study.trials)
     converged = [trial for trial in trials.values() if not trial.diverged]
@@ -43,7 +53,7 @@ def _summary(
         finished=len(trials),
         failed=failed,
         diverged=diverged,
-        missing=len(study.seeds) - len(trials) - failed if study.paired else 0,
+        missing=max(0, planned - len(trials) - failed) if study.paired else 0,
         score_mean=statistics.fmean(with_chance) if with_chance else None,
         score_sd=statistics.stdev(with_chance) if len(with_chance) > 1 else None,
         converged_score_mean=statistics.fmean(scores) if scores else None,

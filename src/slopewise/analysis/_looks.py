@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 
@@ -13,6 +13,7 @@ from slopewise.analysis._intervals import mean_interval
 from slopewise.analysis._metrics import Metric
 from slopewise.analysis._pairs import Pairs, Runs, pair, runs
 from slopewise.analysis._power import Design
+from slopewise.analysis._results import Contrast
 from slopewise.analysis._sequential import interval_shares, sequential_p
 from slopewise.analysis._verdict import ALPHA
 from slopewise.records import StudyRecord, TrialRecord
@@ -89,6 +90,28 @@ def completed_look(study: StudyRecord, arm: str) -> int | None:
     ended = {(trial.arm, trial.seed) for trial in study.trials}
     both = [(arm, seed) in ended and (study.control, seed) in ended for seed in study.seeds]
     return max((n for n in study.looks if all(both[:n])), default=None)
+
+
+def seeds_of_arms(study: StudyRecord, primary: Sequence[Contrast]) -> dict[str, int]:
+    """Return the number of seeds that each arm of a study gets, as far as the verdicts so far tell.
+
+    In an adaptive study an arm that is decided gets none beyond its look, and the control as many as the other arms.
+
+    Args:
+        study: Records of the study.
+        primary: Contrasts of its primary metric.
+
+    Example:
+        >>> from slopewise.analysis import analyse
+        >>> from slopewise.testing import synthetic_study
+        >>> study = synthetic_study(("relu", "elu", "gelu"), looks=(10, 16, 40), effects={"elu": 3.0})
+        >>> early = replace(study, trials=tuple(trial for trial in study.trials if trial.seed < 16))
+        >>> seeds_of_arms(early, analyse(early).primary)
+        {'relu': 40, 'elu': 16, 'gelu': 40}
+    """
+    every = len(study.seeds)
+    seeds = {contrast.arm: contrast.look if contrast.look and contrast.decided else every for contrast in primary}
+    return {arm: seeds.get(arm, max(seeds.values(), default=every)) for arm in study.arms}
 
 
 def pairs_of_look(

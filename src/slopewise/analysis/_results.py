@@ -178,7 +178,8 @@ class ArmSummary:
     """Figures of one arm alone.
 
     Attributes:
-        finished, failed, diverged, missing: Numbers of trials; diverged ones are among the finished.
+        finished, failed, diverged, missing: Numbers of trials; diverged ones are among the finished. An arm that an
+            adaptive study has decided misses none beyond its look.
         score_mean, score_sd: Mean and standard deviation of the primary metric on the test part, in print's unit;
             diverged seeds at chance.
         converged_score_mean: Mean over converged seeds alone.
