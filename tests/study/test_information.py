@@ -1,4 +1,4 @@
-"""What outputs of layers tell: linear probe and reconstruction, against closed forms of NumPy and scikit-learn."""
+"""Linear probe and reconstruction from the outputs of layers, against closed forms of NumPy and scikit-learn."""
 
 import dataclasses
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What the output of each call site still tells about its image, for the final weights of a trial.
+"""Scores of what each call site's output still tells about its image, for the final weights of a trial.
 
 From a site's output two ridge regressions are fitted on images that the network was trained on, and scored on held-out
 ones: to the classes (`linear_probe`) and to the pixels (`reconstruction`). docs/protocol.md defines both.
