@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from slopewise.analysis import Contrast, analyse, sentence
+from slopewise.analysis import Contrast, analyse, describe, look_words, sentence
 from slopewise.records import ArmCounts, StudyCounts, StudyRecord
 from slopewise.report.study._status import status_json
 from slopewise.report.study.info._ledger import LedgerInfo, ledger_info
+from slopewise.report.study.info._looks import seeds_due
 
 
 def to_json(study: StudyRecord) -> dict[str, Any]:
@@ -22,7 +24,9 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
     damaged ones), `contrasts` (primary, then secondary), `converged` (the primary ones without the pairs in which a
     trial diverged), `missing` (arms and seeds), `pairing`, `diverged` and `failed` (trials), `cautions`, `alarms`,
     `claims` (every one, tested or not: the fields of `slopewise.analysis.claims.Evidence`), `data`, `environments`,
-    `spec`. A contrast has the fields of `slopewise.analysis.Contrast` and its `sentence`.
+    `spec`. A contrast has the fields of `slopewise.analysis.Contrast`, its `sentence`, its
+    `description` (`slopewise.analysis.Description`) and, in an adaptive study, `at_look`: the look that decided it, or
+    what its prospects are. `looks` are the numbers of seeds at which an adaptive study looks.
 
     Example:
         >>> from slopewise.testing import synthetic_study
@@ -30,12 +34,20 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
         ['elu']
     """
     analysis = analyse(study)
+    due = seeds_due(study, analysis)
+    there = {(trial.arm, trial.seed) for trial in study.trials}
+    missing = [
+        {"arm": arm, "seed": seed}
+        for arm in study.arms
+        for seed in due[arm]
+        if study.paired and (arm, seed) not in there
+    ]
+    lacking = Counter(trial["arm"] for trial in missing)
     counts = StudyCounts(
         str(study.spec.get("name") or ""),
-        tuple(ArmCounts(s.arm, s.finished, s.diverged, s.failed, s.missing) for s in analysis.arms),
+        tuple(ArmCounts(s.arm, s.finished, s.diverged, s.failed, lacking[s.arm]) for s in analysis.arms),
         study.damaged,
     )
-    there = {(trial.arm, trial.seed) for trial in study.trials}
     result = {
         "name": study.spec.get("name"),
         "control": study.control,
@@ -44,17 +56,13 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
         "margin_chosen": study.margin_chosen,
         "seeds": study.seeds,
         "paired": study.paired,
+        "looks": study.looks,
         "chance": None if study.primary.chance is None else study.primary.scale * study.primary.chance,
         "trials": status_json(counts),
         "arms": [asdict(summary) for summary in analysis.arms],
         "contrasts": [_contrast(contrast) for contrast in analysis.primary + analysis.secondary],
         "converged": [_contrast(contrast) for contrast in analysis.converged],
-        "missing": [
-            {"arm": arm, "seed": seed}
-            for arm in study.arms
-            for seed in study.seeds
-            if study.paired and (arm, seed) not in there
-        ],
+        "missing": missing,
         "pairing": asdict(analysis.pairing),
         "target": analysis.target,
         "diverged": [
@@ -87,7 +95,8 @@ def claims_json(info: LedgerInfo) -> list[dict[str, Any]]:
 
 
 def _contrast(contrast: Contrast) -> dict[str, Any]:
-    return {**asdict(contrast), "sentence": sentence(contrast)}
+    described = {"description": asdict(describe(contrast)), "at_look": look_words(contrast)}
+    return {**asdict(contrast), "sentence": sentence(contrast), **described}
 
 
 def _plain(value: Any) -> Any:

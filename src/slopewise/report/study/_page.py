@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from slopewise.analysis import metrics_of, sentence, verdict_words
+from slopewise.analysis import describe, metrics_of, sentence, verdict_words
 from slopewise.drawing import render_page, write_page
 from slopewise.records import StudyRecord, amount
 from slopewise.report.study._claims import finding_lines
@@ -14,6 +14,7 @@ from slopewise.report.study._verdicts import OUTCOME_SYMBOLS, VERDICT_SYMBOLS
 from slopewise.report.study.charts import StudyCharts
 from slopewise.report.study.info._classes import class_tables
 from slopewise.report.study.info._ledger import arms_words, ends_words, figure_words, ledger_info
+from slopewise.report.study.info._looks import decided_words
 from slopewise.report.study.info._protocol import protocol
 from slopewise.report.study.info._slopes import slope_table
 from slopewise.report.study.info._study import StudyInfo, missing_words, pairs_words, study_info
@@ -42,6 +43,8 @@ def study_context(info: StudyInfo, *, live: bool = False) -> dict[str, Any]:
         "missing_words": missing_words,
         "design": _design(info),
         "column": _column(info.study),
+        "decided_words": decided_words,
+        "describe": describe,
         "seed_names": lambda trials: [info.study.seed_name(trial.seed) for trial in trials],
     }
 

@@ -16,6 +16,7 @@ from rich.text import Text
 from slopewise.analysis import Contrast, sentence, verdict_words
 from slopewise.drawing import count, interval, listing, number, plain, signed, spread
 from slopewise.records import StudyRecord, amount
+from slopewise.report.study.info._looks import decided_words
 from slopewise.report.study.info._study import StudyInfo, missing_words, pairs_words, study_info
 from slopewise.support.terminal import words
 
@@ -31,7 +32,8 @@ def print_summary(study: StudyRecord, console: Console) -> None:
         console: Console to print on. A row takes one line from 104 columns on, two lines below that.
     """
     info = study_info(study)
-    runs = count(len(study.seeds), "seed") if study.paired else count(info.planned, "run")
+    most = "at most " if study.looks else ""
+    runs = f"{most}{count(len(study.seeds), 'seed')}" if study.paired else count(info.planned, "run")
     size = f": {count(len(study.arms), 'arm')}, {runs}"
     rule = f", control {study.control}, margin {amount(study.margin, study.primary.unit)}{_origin_of_margin(study)}"
     console.print(words((info.title, "bold"), size, rule))
@@ -43,7 +45,7 @@ def print_summary(study: StudyRecord, console: Console) -> None:
     sentences = Table.grid(padding=(0, 1, 0, 0))
     for contrast in info.analysis.primary:
         sentences.add_row("-", words(sentence(contrast)))
-    for note in (*info.operators, *info.alarm_notes):
+    for note in filter(None, (info.schedule, *info.operators, *info.alarm_notes)):
         sentences.add_row("-", words(note))
     console.print(sentences)
 
@@ -72,7 +74,8 @@ def _notes(info: StudyInfo) -> list[str]:
     if ended < info.planned:
         lacking = f" Missing: {missing_words(info.missing)}." if ended else ""
         there = "trials have ended" if info.study.tested else "runs are in the table"
-        notes.append(f"Not complete: {ended} of {info.planned} {there}.{lacking}")
+        most = "at most " if info.most else ""
+        notes.append(f"Not complete: {ended} of {most}{info.planned} {there}.{lacking}")
     if diverged := [f"{a.arm} in {a.diverged} of {count(a.finished, 'seed')}" for a in analysis.arms if a.diverged]:
         notes.append(f"Training diverged: {listing(diverged)}.")
     if failed := [f"{trial.arm} seed {info.study.seed_name(trial.seed)}" for trial in info.failed]:
@@ -118,7 +121,7 @@ def _table(info: StudyInfo, join: str) -> Table:
             words(arm.arm),
             plain(spread(arm.score_mean, arm.score_sd, metric.digits).replace(" ±", f"{join}±")),
             _difference(contrast, join) if contrast else "",
-            _verdict(contrast, join) if contrast else "control",
+            _verdict(contrast, join, decided_words(contrast) if contrast.looks else "") if contrast else "control",
             *(cells[section] for section in shown),
         )
         if converged:
@@ -133,8 +136,9 @@ def _table(info: StudyInfo, join: str) -> Table:
     return table
 
 
-def _verdict(contrast: Contrast, join: str) -> Text:
+def _verdict(contrast: Contrast, join: str, at: str = "") -> Text:
     shown = f"{verdict_words(contrast)}{' *' if contrast.cautions else ''}" if contrast.seeds else "no result yet"
+    shown += f", {at}" if at else ""
     style = _STYLES["no practical effect" if contrast.negligible else contrast.verdict]
     return Text(shown.replace("practical ", f"practical{join}").replace(", ", f",{join}"), style=style)
 

@@ -10,6 +10,7 @@ from slopewise.drawing import count, listing
 from slopewise.records import StudyRecord, TrialRecord
 from slopewise.report.study.info._alarms import AlarmRow, alarm_notes, alarm_rows
 from slopewise.report.study.info._damage import damage_note
+from slopewise.report.study.info._looks import is_open, schedule_words, seeds_due
 from slopewise.report.study.info._operators import operator_notes
 from slopewise.report.study.info._sections import sections
 
@@ -39,7 +40,9 @@ class StudyInfo:
         study: Records.
         analysis: Analysis of the records.
         title: Name of the study, or a general one.
-        planned: Number of trials in all.
+        planned: Number of trials in all, without those that a look of an adaptive study has made needless.
+        most: True if further looks may make some of them needless.
+        schedule: Sentences about the looks of an adaptive study; empty for a fixed one.
         missing: Seeds in which an arm lacks a trial, in print, by arm; arms that lack none are left out.
         sections: Titles of the sections that the records allow, by id.
         finished, diverged, failed: Trials by how they ended; a diverged trial is a finished one.
@@ -54,6 +57,8 @@ class StudyInfo:
     analysis: Analysis
     title: str
     planned: int
+    most: bool
+    schedule: str
     missing: dict[str, tuple[str, ...]]
     sections: dict[str, str]
     finished: tuple[TrialRecord, ...]
@@ -76,12 +81,15 @@ def study_info(study: StudyRecord) -> StudyInfo:
         ('Activation study', 6, 6, 1)
     """
     analysis = analyse(study)
+    due = seeds_due(study, analysis)
     return StudyInfo(
         study=study,
         analysis=analysis,
         title=str(study.spec.get("name") or "Activation study"),
-        planned=study.planned,
-        missing=_missing(study),
+        planned=sum(map(len, due.values())) if study.looks else study.planned,
+        most=is_open(study, analysis),
+        schedule=schedule_words(study),
+        missing=_missing(study, due),
         sections=sections(study, analysis),
         finished=tuple(trial for trial in study.trials if trial.status == "finished"),
         diverged=tuple(trial for trial in study.trials if trial.diverged),
@@ -94,11 +102,11 @@ def study_info(study: StudyRecord) -> StudyInfo:
     )
 
 
-def _missing(study: StudyRecord) -> dict[str, tuple[str, ...]]:
-    """Return the seeds in which arms lack a trial; runs that seeds only number lack none."""
+def _missing(study: StudyRecord, due: Mapping[str, Sequence[int]]) -> dict[str, tuple[str, ...]]:
+    """Return the seeds in which arms lack a trial that is due; runs that seeds only number lack none."""
     there = {(trial.arm, trial.seed) for trial in study.trials}
     lacking = {
-        arm: tuple(study.seed_name(seed) for seed in study.seeds if (arm, seed) not in there)
+        arm: tuple(study.seed_name(seed) for seed in due[arm] if (arm, seed) not in there)
         for arm in study.arms
         if study.paired
     }
