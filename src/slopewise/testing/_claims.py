@@ -88,7 +88,7 @@ def _poor(study: StudyRecord) -> Iterator[tuple[str, StudyRecord]]:
     bare = tuple(TrialRecord(trial.arm, trial.seed, "finished", cell=trial.cell) for trial in study.trials)
     yield "a study without trials", _with(study, lambda _: ())
     yield "a study of one seed", _with(study, lambda trials: [t for t in trials if t.seed == trials[0].seed])
-    yield "a study of one arm", _with(study, lambda trials: [t for t in trials if t.arm == trials[0].arm])
+    yield "a study of the control", _with(study, lambda trials: [t for t in trials if t.arm == study.control])
     yield "a study of failed trials", _with(study, lambda trials: [_failed(trial) for trial in trials])
     yield "a study of diverged trials", _with(study, lambda trials: [_diverged(trial) for trial in trials])
     yield "a study of records without figures", replace(study, trials=bare, cells=())

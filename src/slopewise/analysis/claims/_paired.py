@@ -74,7 +74,7 @@ def contrast(
         looks=one.study.looks if own else (),
         cells=(),
     )
-    (result,) = contrasts(duel, metric, chance=chance, target=target)
+    (result,) = contrasts(duel, metric, chance=chance, target=target, looks=duel.looks)
     return result
 
 
@@ -107,7 +107,8 @@ def measured(
         sd=result.sd,
         n=len(result.seeds),
         basis=result.basis,
-        able="identical" not in ids and ids.count("untrained") < 2,
+        able="identical" not in ids and ids.count("untrained") < 2 and not (result.looks and result.look is None),
+        looks=result.looks,
         counts=counts,
         trials=(*one.keys(result.seeds), *other.keys(result.control_seeds)),
         cautions=(*cautions, *_left_out(result), *(caution.brief for caution in result.cautions)),
@@ -157,6 +158,12 @@ def compare_scores(
     return measured(
         result, one, other, part=part, predicted=better, band=study.margin, counts=counts, cautions=cautions
     )
+
+
+def effects(one: Side, other: Side) -> dict[int, float]:
+    """Return the differences of the final scores of two sides by seed; none if they are not paired."""
+    result = contrast(one, other, primary_metric(one.study), chance=floor_of(one.study))
+    return dict(zip(result.seeds, result.differences, strict=True)) if result.paired else {}
 
 
 def floor_of(study: StudyRecord) -> float | None:

@@ -19,23 +19,23 @@ def against_relu(
     claim: Claim,
     study: StudyRecord,
     part: str,
-    compare: Callable[[Side, Side, tuple[str, ...]], Measured],
+    compare: Callable[[Side, Side, tuple[str, ...]], Measured | Finding],
     *,
-    chosen: Callable[[Arm], bool] = lambda arm: True,  # noqa: ARG005
+    cell: str = "",
 ) -> Rows:
     """Return a row for each arm with learned slopes, or one that says which arm the study lacks.
 
     Args:
         claim: The claim.
-        study: Records so far.
+        study: Records so far, or one of its cells as a study.
         part: Name of the part.
         compare: Function (arm, ReLU, cautions) -> comparison.
-        chosen: Function that tells which arms with learned slopes to compare.
+        cell: Key of the cell.
     """
-    relu, arms = relu_of(study), [arm for arm in learned_arms(study) if chosen(arm)]
+    relu, arms = relu_of(study), learned_arms(study)
     if relu is None or not arms:
         return [claim.not_tested(part, lacking_arms(study, arms))]
-    return [compare(Side(study, arm.name), Side(study, relu.name), relu_cautions(relu)) for arm in arms]
+    return [compare(Side(study, arm.name, cell), Side(study, relu.name, cell), relu_cautions(relu)) for arm in arms]
 
 
 def lacking_arms(study: StudyRecord, arms: Sequence[Arm]) -> str:

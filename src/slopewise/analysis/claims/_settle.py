@@ -28,6 +28,7 @@ class Measured:
         sd: Standard deviation of a value, for the number of seeds that would decide.
         able: False where nothing may be called without effect: the networks did not learn, or are one function.
         supports: False where the predicted outcome is no evidence for the claim, for the reason among the cautions.
+        looks: Looks of an adaptive study; empty in a fixed one.
         lacking: Sentence that says why there is no figure.
     """
 
@@ -49,6 +50,7 @@ class Measured:
     able: bool = True
     supports: bool = True
     counts: bool = True
+    looks: tuple[int, ...] = ()
     lacking: str = ""
     trials: tuple[TrialKey, ...] = ()
     cautions: tuple[str, ...] = ()
@@ -130,16 +132,21 @@ def _reason(row: Measured, verdict: Outcome, p: float, *, negligible: bool) -> s
         "inconclusive": "which decides nothing",
         "not tested": "",
     }[verdict]
+    if verdict == "inconclusive" and p <= ALPHA and row.supports:
+        tail = f"but the interval, which allows for skewness, includes {row.null:g}"
     figure = amount(shown(row.estimate, row), row.unit)
     within_band = negligible and verdict != "no practical effect"
     ends = "" if row.interval is None else f"95 % interval {' to '.join(shown(end, row) for end in row.interval)}, "
     band = "" if row.band is None else f", less than the {amount(f'{row.band:.{row.digits}f}', row.unit)} that matter"
-    return f"{row.subject}: {figure} ({ends}{row.basis}, Holm p = {p:.2g}), {tail}{band if within_band else ''}"
+    corrected = "Holm p" if row.counts else "p"
+    return f"{row.subject}: {figure} ({ends}{row.basis}, {corrected} = {p:.2g}), {tail}{band if within_band else ''}"
 
 
 def _would_decide(row: Measured, tests: int) -> str:
     paired = row.design.control is None
     what = "seeds" if paired else "runs of each"
+    if row.looks and row.n < row.looks[-1]:
+        return f"the study's later looks, after up to {row.looks[-1]} seeds"
     if row.n and not row.able:
         return "networks that differ, and of which at least one learns"
     floor = seeds_floor(tests, paired=paired)

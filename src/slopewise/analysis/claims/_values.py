@@ -1,0 +1,176 @@
+"""Comparisons of one figure per seed with a fixed value, and of a rate with a fixed rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from slopewise.analysis._looks import LookPairs, completed_look
+from slopewise.analysis._pairs import Pairs
+from slopewise.analysis._power import Design
+from slopewise.analysis.claims._base import TrialKey
+from slopewise.analysis.claims._settle import Direction, Measured
+from slopewise.records import StudyRecord
+
+
+def of_values(
+    study: StudyRecord,
+    arms: tuple[str, ...],
+    values: Mapping[int, float],
+    *,
+    part: str,
+    subject: str,
+    predicted: Direction,
+    unit: str,
+    digits: int,
+    band: float | None,
+    keys: Callable[[tuple[int, ...]], Sequence[TrialKey]],
+    own: bool = True,
+    shown: Callable[[float], float] = lambda value: value,
+    counts: bool = True,
+    supports: bool = True,
+    cautions: tuple[str, ...] = (),
+) -> Measured:
+    """Compare the mean of one value per seed with 0, by the exact sign-flip test and `mean_interval`.
+
+    Args:
+        study: Records so far.
+        arms: Arms that the values come from.
+        values: Values by seed.
+        part: Name of the part.
+        subject: Noun phrase that names the figure.
+        predicted: Side of 0 on which the claim sees the mean.
+        unit: Unit of the figure.
+        digits: Number of decimals worth printing.
+        band: Largest distance that makes no practical difference, after `shown`.
+        keys: Function that returns the keys of the trials of some seeds.
+        own: True if the values are of the study's own settings, so that the looks of an adaptive study hold for them.
+        shown: Increasing function from the mean to the figure in print; the null value is what it makes of 0.
+        counts: False for a comparison beside the claim.
+        supports: False where the predicted outcome is no evidence.
+        cautions: Reasons not to trust it.
+
+    Example:
+        >>> study = StudyRecord(("relu",), "relu", (0, 1, 2), 0.5, ())
+        >>> row = of_values(study, ("relu",), {0: 1.0, 1: 2.0, 2: 3.0}, part="one", subject="it", predicted="higher",
+        ...     unit="", digits=1, band=None, keys=lambda seeds: ())
+        >>> row.estimate, row.p
+        (2.0, 0.25)
+    """
+    looks = study.looks if own else ()
+    look = completed_look(replace(study, control=arms[-1]), arms[0]) if looks else None
+    planned = study.seeds[:look]
+    seeds = tuple(seed for seed in (planned if own else sorted(values)) if seed in values)
+    numbers, design = tuple(values[seed] for seed in seeds), Design(len(seeds))
+    sample = Pairs(seeds, seeds, numbers, (0.0,) * len(seeds), design, len(seeds), len(seeds), 0, 0, 0, 0)
+    if looks:
+        fields = {name: getattr(sample, name) for name in Pairs.__dataclass_fields__}
+        places = tuple(planned.index(seed) for seed in seeds)
+        sample = LookPairs(**fields | {"look": look, "decides": look is not None}, looks=looks, places=places)
+    interval = tuple(shown(end) for end in sample.interval(0.0)) if len(seeds) > 1 else None
+    return Measured(
+        part=part,
+        subject=subject,
+        arms=arms,
+        predicted=predicted,
+        unit=unit,
+        digits=digits,
+        estimate=shown(sample.difference) if seeds else None,
+        interval=None if interval is None else (interval[0], interval[1]),
+        p=sample.p() if sample.decides else 1.0,
+        band=band,
+        design=design,
+        sd=sample.sd,
+        n=len(seeds),
+        basis=f"{len(seeds)} seed{'s' * (len(seeds) != 1)}",
+        null=shown(0.0),
+        able=sample.decides,
+        supports=supports,
+        counts=counts,
+        looks=looks,
+        trials=tuple(keys(seeds)),
+        cautions=cautions,
+    )
+
+
+def of_rate(
+    arms: tuple[str, ...],
+    events: int,
+    trials: int,
+    *,
+    part: str,
+    subject: str,
+    predicted: Direction,
+    null: float,
+    keys: Sequence[TrialKey],
+    what: str = "trial",
+    band: float | None = None,
+    counts: bool = True,
+    cautions: tuple[str, ...] = (),
+) -> Measured:
+    """Compare a rate with a fixed one, by the exact binomial test and Clopper and Pearson's interval.
+
+    Args:
+        arms: Arms that the trials come from.
+        events: Number of trials with the event.
+        trials: Number of trials.
+        part: Name of the part.
+        subject: Noun phrase that names the rate.
+        predicted: Side of `null` on which the claim sees the rate.
+        null: Rate to compare with, as a fraction.
+        keys: Keys of the trials.
+        what: Word for what is counted.
+        band: Largest distance from `null` that makes no practical difference, in percent.
+        counts: False for a comparison beside the claim.
+        cautions: Reasons not to trust it.
+    """
+    low, high = clopper_pearson(events, trials) if trials else (0.0, 1.0)
+    return Measured(
+        part=part,
+        subject=subject,
+        arms=arms,
+        predicted=predicted,
+        unit="%",
+        digits=1,
+        estimate=100 * events / trials if trials else None,
+        interval=(100 * low, 100 * high) if trials else None,
+        p=binomial_p(events, trials, null),
+        band=band,
+        design=Design(trials),
+        n=trials,
+        basis=f"{trials} {what}{'s' * (trials != 1)}",
+        null=100 * null,
+        counts=counts,
+        trials=tuple(keys),
+        cautions=cautions,
+    )
+
+
+def clopper_pearson(events: int, trials: int, level: float = 0.95) -> tuple[float, float]:
+    """Return Clopper and Pearson's exact two-sided interval of a rate.
+
+    Example:
+        >>> [round(end, 3) for end in clopper_pearson(10, 10)]
+        [0.692, 1.0]
+    """
+    from scipy import special
+
+    tail = (1 - level) / 2
+    low = 0.0 if not events else float(special.betaincinv(events, trials - events + 1, tail))
+    high = 1.0 if events == trials else float(special.betaincinv(events + 1, trials - events, 1 - tail))
+    return low, high
+
+
+def binomial_p(events: int, trials: int, rate: float) -> float:
+    """Return the two-sided p value of a rate: twice the smaller tail, so that it agrees with `clopper_pearson`.
+
+    Example:
+        >>> round(binomial_p(10, 10, 0.5), 6), binomial_p(0, 0, 0.5)
+        (0.001953, 1.0)
+    """
+    from scipy import special
+
+    if not trials:
+        return 1.0
+    above = 1.0 if not events else float(special.bdtrc(events - 1, trials, rate))
+    return min(1.0, 2 * min(above, float(special.bdtr(events, trials, rate))))

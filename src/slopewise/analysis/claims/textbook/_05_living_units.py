@@ -1,0 +1,56 @@
+"""Claim 5: fewer units die with PReLU."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from slopewise.analysis._metrics import Metric, unit_weighted
+from slopewise.analysis.claims._base import Claim, Finding
+from slopewise.analysis.claims._paired import Side, compare
+from slopewise.analysis.claims._prelu import Rows, against_relu
+from slopewise.analysis.claims._settle import Measured, settle
+from slopewise.records import StudyRecord, TrialRecord
+
+BAND = 1.0  # percentage points of all units that make no practical difference
+Fraction = Literal["never_positive", "zero_gradient"]
+
+
+class LivingUnits(Claim):
+    """Units that are never positive, and, separately, units that no gradient passes, after training."""
+
+    id = "living-units"
+    number = 5
+    statement = "With PReLU, fewer units die."
+    source = "textbooks: 'mitigates the dying ReLU problem'; Maas et al. 2013; Lu et al. 2019 (arXiv 1903.06733)"
+    prediction = "fewer units than with ReLU are positive nowhere, and through fewer no gradient passes"
+    design = "a ReLU arm and an arm with learned slopes"
+    toml = 'arms = ["relu", "prelu_shared", "prelu_channel"]'
+    statistic = (
+        "mean paired difference of the percentage of all units, on a fixed probe batch after the last epoch. A unit "
+        "with PReLU passes a gradient while it is positive nowhere, so the two parts are told apart"
+    )
+    rule = (
+        "Each part is supported if the difference is shown to lie below 0, contradicted if above, no practical effect "
+        "if its interval lies within 1 point; the claim needs both. Pairs with a diverged trial are left out."
+    )
+
+    def judge(self, study: StudyRecord, /) -> Sequence[Finding]:
+        """Judge the two kinds of dead units."""
+        never = self._units(study, "never-positive units", "never_positive")
+        return settle(never + self._units(study, "zero-gradient units", "zero_gradient"))
+
+    def _units(self, study: StudyRecord, part: str, fraction: Fraction) -> Rows:
+        metric = Metric(fraction, part, "points", "lower", 1, lambda trial, _: _share(trial, fraction), span=100.0)
+
+        def units(arm: Side, relu: Side, cautions: tuple[str, ...]) -> Measured:
+            return compare(arm, relu, metric, part=part, predicted="lower", band=BAND, cautions=cautions)
+
+        return against_relu(self, study, part, units)
+
+
+def _share(trial: TrialRecord, fraction: Fraction) -> float | None:
+    last = max((site.epoch for site in trial.sites), default=0)
+    share = unit_weighted(trial.sites, fraction, last)
+    return share if share is None or math.isfinite(share) else None
