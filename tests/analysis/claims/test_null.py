@@ -1,4 +1,4 @@
-"""How often a ledger is wrong where there is nothing to any claim."""
+"""False verdicts of whole ledgers where there is nothing to any claim."""
 
 from collections import Counter
 
