@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 from _shapes import Array
+from scipy import special
 
 from slopewise.analysis import holm, interval_shares, mean_interval, sequential_p, verdict
 from slopewise.analysis._power import Design
@@ -28,10 +29,16 @@ FALSE_SHAPES = (
 )
 POWER_SHAPES = ("normal", "skewed", "grid 1/360", "10 % missing", "arms skewed", "control skewed")
 POWER_SHIFTS = tuple(factor * MARGIN for factor in (-1, 0.5, 1, 2))
-ROWS = (*product(FALSE_SHAPES, (0,)), *product(POWER_SHAPES, POWER_SHIFTS))  # shape and shift
+TINY = 0.05  # points: with so small a margin, no arm stops because it has no practical effect
+ROWS = (  # shape, shift and margin
+    *product(FALSE_SHAPES, (0,), (MARGIN, TINY)),
+    *product(POWER_SHAPES, POWER_SHIFTS, (MARGIN,)),
+)
 
 
-def judge_looks(d: Array, converged: Array, resolution: float, looks: tuple[int, ...]) -> tuple[Array, Array]:
+def judge_looks(
+    d: Array, converged: Array, resolution: float, looks: tuple[int, ...], margin: float
+) -> tuple[Array, Array]:
     """Return the verdict on each contrast of adaptive studies, and the number of seeds that it took.
 
     An arm that has a verdict at a look gets no further seeds; its p value and interval stay those of that look.
@@ -41,6 +48,7 @@ def judge_looks(d: Array, converged: Array, resolution: float, looks: tuple[int,
         converged: Mask of the pairs in which both trained, of the same shape.
         resolution: Points that one test image is worth.
         looks: Numbers of seeds of all looks; with a single one, the study is a fixed one.
+        margin: Smallest difference that matters, in points.
     """
     size = d.shape[:2]
     low, high, p = np.full(size, np.nan), np.full(size, np.nan), np.full(size, np.nan)
@@ -57,8 +65,21 @@ def judge_looks(d: Array, converged: Array, resolution: float, looks: tuple[int,
         for study, arm in np.argwhere(matters[:, None] & np.isnan(p)):
             p[study, arm] = sequential_p(np.nan_to_num(d[study, arm, : seeds[study, arm]]), looks)
         p_holm = holm(np.where(np.isnan(p), 1.0, p))
-        words = verdict(low, high, p_holm, margin=MARGIN, better="higher", enough=enough)
+        words = verdict(low, high, p_holm, margin=margin, better="higher", enough=enough)
     return words, seeds
+
+
+def joint_coverage(d: Array, truth: float, resolution: float) -> dict[str, float]:
+    """Return the share of rows of differences whose intervals at all looks hold the truth: the package's, Student's."""
+    held = {"t and Hall's": np.ones(len(d), bool), "t": np.ones(len(d), bool)}
+    for n, share in zip(LOOKS, interval_shares(LOOKS), strict=True):
+        level = 1 - ALPHA * share
+        mean, count = np.nanmean(d[:, :n], axis=1), (~np.isnan(d[:, :n])).sum(axis=1)
+        half = special.stdtrit(count - 1, (1 + level) / 2) * np.nanstd(d[:, :n], axis=1, ddof=1) / np.sqrt(count)
+        ends = {"t and Hall's": _intervals(d[:, :n], level, resolution), "t": (mean - half, mean + half)}
+        for name, (low, high) in ends.items():
+            held[name] &= (low <= truth + 1e-9) & (truth - 1e-9 <= high)
+    return {name: float(rows.mean()) for name, rows in held.items()}
 
 
 def _intervals(d: Array, level: float, resolution: float) -> tuple[Array, Array]:

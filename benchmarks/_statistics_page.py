@@ -16,6 +16,7 @@ from _harness import machine
 from _shapes import SHAPES
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from slopewise.analysis import level_shares
 from slopewise.analysis._verdict import reaches
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +32,7 @@ def write_results(results: dict[str, Any], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = {key: machine()[key] for key in ("slopewise", "python", "numpy")}
     parts = [f'"settings": {json.dumps({**results["settings"], **facts})}']
-    for name in ("intervals", "verdicts", "runs_intervals", "runs_verdicts"):
+    for name in ("intervals", "verdicts", "runs_intervals", "runs_verdicts", "look_intervals", "adaptive"):
         rows = ",\n".join(json.dumps(_rounded(row)) for row in results[name])
         parts.append(f'"{name}": [\n{rows}\n]')
     path.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
@@ -128,10 +129,28 @@ def _figures(results: dict[str, Any]) -> dict[str, Any]:
         return f"{100 * min(runs_intervals[name, *design[1:]][candidate]['coverage'] for name in shapes):.1f}"
 
     alike = [name for name, shape in SHAPES.items() if shape.exchangeable]
+    adaptive = {(row["shape"], row["shift"], row["margin"]): row for row in results["adaptive"]}
+    looks, chosen = results["settings"]["looks"], results["settings"]["chosen"]
+    shares = ", ".join(f"{share:.3g}" for share in level_shares(looks))
+    most = looks[-1]
+
+    def look_rate(shape: str, shift: float, word: str, design: str = "adaptive", own: float = margin) -> str:
+        return f"{100 * adaptive[shape, shift, own][design][word]:.1f}"
+
+    def look_seeds(shape: str, shift: float, *, share: bool = False) -> str:
+        seeds = adaptive[shape, shift, margin]["adaptive"]["seeds"]
+        return f"{seeds / most:.2f}" if share else f"{seeds:.1f}"
+
+    def look_worst(
+        word: str, names: list[str], shifts: list[float], design: str = "adaptive", own: float = margin
+    ) -> str:
+        rates = [adaptive[shape, shift, own][design][word] for shape in names for shift in shifts]
+        return f"{100 * max(rates):.1f}"
+
     runs_aa = [row for row in results["runs_verdicts"] if row["shape"] in alike and not row["shift"]]
     aa = [row for row in results["verdicts"] if row["shape"] in alike and not row["shift"]]
     return {
-        "settings": results["settings"],
+        "settings": results["settings"] | {"look_shares": shares},
         "candidates": [name for name in results["intervals"][0] if name not in ("shape", "seeds")],
         "shapes": {group: [n for n, s in SHAPES.items() if s.group == group] for group in _groups()},
         "exchangeable": alike,
@@ -148,6 +167,20 @@ def _figures(results: dict[str, Any]) -> dict[str, Any]:
         "runs_candidates": [name for name, cell in results["runs_intervals"][0].items() if isinstance(cell, dict)],
         "designs": designs,
         "runs_shapes": list(dict.fromkeys(row["shape"] for row in results["runs_intervals"])),
+        "look_cover": {row["shape"]: f"{100 * row[chosen]:.1f}" for row in results["look_intervals"]},
+        "look_least_t": f"{100 * min(row['t'] for row in results['look_intervals']):.1f}",
+        "look_least": f"{100 * min(row[chosen] for row in results['look_intervals']):.1f}",
+        "look_rate": look_rate,
+        "look_seeds": look_seeds,
+        "look_worst": look_worst,
+        "look_shapes": list(dict.fromkeys(row["shape"] for row in results["adaptive"])),
+        "look_power_shapes": list(dict.fromkeys(row["shape"] for row in results["adaptive"] if row["shift"])),
+        "look_alike": [shape for shape, shift, own in adaptive if shape in alike and not shift and own == margin],
+        "look_lopsided": [name for name in SHAPES if SHAPES[name].group == "lopsided"],
+        "look_power_alike": [shape for shape, shift, _ in adaptive if shape in alike and shift == margin],
+        "look_power_lopsided": [s for s, shift, _ in adaptive if SHAPES[s].group == "lopsided" and shift == margin],
+        "look_tiny": min(row["margin"] for row in results["adaptive"]),
+        "look_shifts": sorted({row["shift"] for row in results["adaptive"]}),
         "runs_worst_any": f"{100 * max(row['any'] for row in runs_aa):.1f}",
         "worst_any": f"{100 * max(row['any'] for row in aa):.1f}",
         "width": lambda shape, seeds, candidate: f"{intervals[shape, seeds][candidate]['median_width']:.2f}",

@@ -3,10 +3,11 @@
 Each simulated study has a control, four arms (or one) and 5 to 20 seeds; its accuracies have one of the shapes of
 `_shapes.py`. The first table compares candidates for the 95 % interval of the mean paired difference; the package
 holds the chosen one, the others are in `_intervals.py`. The second counts the verdicts that the package's own functions
-give, and marks the false ones. Two more tables are about runs that are not paired. docs/statistics.md and README's
+give, and marks the false ones. Two more tables are about runs that are not paired, and one is
+about adaptive studies, whose arms get no further seeds once they are decided. docs/statistics.md and README's
 table are written from the results.
 
-    python benchmarks/coverage.py            # a quarter of an hour on two cores; writes coverage.json and the pages
+    python benchmarks/coverage.py            # half an hour on two cores; writes coverage.json and the pages
     python benchmarks/coverage.py --quick    # seconds, rough, writes nothing
     python benchmarks/coverage.py --add      # only the rows that docs/data/coverage.json lacks
     python benchmarks/coverage.py --pages    # the pages alone, from docs/data/coverage.json
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _adaptive import ARMS, FALSE_SHAPES, LOOKS, MARGIN, ROWS, joint_coverage, judge_looks
 from _intervals import CANDIDATES, CHOSEN, RUN_CANDIDATES
 from _shapes import CHANCE, SHAPES, Array, Shape
 from _statistics_page import RESULTS, write_pages, write_results
@@ -34,7 +36,6 @@ from slopewise.analysis._pairs import with_losses, worst_of
 from slopewise.analysis._power import Design
 from slopewise.analysis._verdict import reaches
 
-MARGIN = 0.5  # points, the default of a study
 DESIGNS = ((4, 5), (4, 8), (4, 10), (4, 20), (1, 6))  # arms beside the control, and seeds; 8 and 6 are the floors
 SHIFTS = tuple(factor * MARGIN for factor in (-2, -1, -0.5, 0, 0.5, 1, 2))
 RUN_DESIGNS = ((4, 5, 5), (4, 8, 8), (4, 10, 10), (4, 6, 12), (1, 4, 4))  # arms, their runs, the control's runs
@@ -175,6 +176,29 @@ def runs_verdict_row(seed: int, name: str, arms: int, n: int, m: int, shift: flo
     }
 
 
+def adaptive_row(seed: int, name: str, shift: float, margin: float, studies: int) -> dict[str, Any]:
+    """Return the shares of `verdict_row` for adaptive studies and fixed ones of all seeds, and the mean seeds used."""
+    shape, rng = SHAPES[name], _generator(seed, "adaptive", name, shift)
+    arm, control = shape.accuracies(rng, studies, ARMS, LOOKS[-1], shift)
+    d, converged = differences(arm, control), np.isfinite(arm) & np.isfinite(control)
+    row: dict[str, Any] = {"shape": shape.name, "shift": shift, "margin": margin, "truth": shape.truth(shift)}
+    for design, looks in (("adaptive", LOOKS), ("fixed", LOOKS[-1:])):
+        words, seeds = judge_looks(d, converged, shape.resolution, looks, margin)
+        row[design] = {
+            **{word: float(np.mean(words == word)) for word in VERDICTS},
+            "any": float(np.mean(np.isin(words, ("helps", "hurts")).any(axis=1))),
+            "seeds": float(seeds.mean()),
+        }
+    return row
+
+
+def look_interval_row(seed: int, name: str, studies: int) -> dict[str, Any]:
+    """Return how often the intervals of all looks hold the true difference together, without a shift."""
+    shape, rng = SHAPES[name], _generator(seed, "look intervals", name)
+    d = differences(*shape.accuracies(rng, studies, 1, LOOKS[-1], 0.0))[:, 0]
+    return {"shape": shape.name, **joint_coverage(d, shape.truth(0.0), shape.resolution)}
+
+
 def false_verdicts(truth: float) -> set[str]:
     """Return the verdicts that are wrong where this is the true difference.
 
@@ -212,12 +236,16 @@ def measure(
             for design in RUN_DESIGNS
             for shift in RUN_SHIFTS
         ],
+        "look_intervals": [(seed, name, studies) for name in FALSE_SHAPES],
+        "adaptive": [(seed, *row, studies if row[1] == 0 else max(studies // 5, 1)) for row in ROWS],
     }
     functions = {
         "intervals": (interval_row, 2),
         "verdicts": (verdict_row, 4),
         "runs_intervals": (runs_interval_row, 3),
         "runs_verdicts": (runs_verdict_row, 5),
+        "look_intervals": (look_interval_row, 1),
+        "adaptive": (adaptive_row, 3),
     }
     results: dict[str, list[dict[str, Any]]] = {}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -258,6 +286,15 @@ def print_tables(results: dict[str, list[dict[str, Any]]]) -> None:
         rates = "".join(f"{100 * row[word]:>8.2f}{'!' if word in wrong else ' '}" for word in VERDICTS)
         start = f"{row['shape']:<25}{row['arms']:>3}{row['runs']:>4}{row['control_runs']:>4}{row['shift']:>7.2f}"
         print(f"{start}{row['truth']:>7.2f}{rates}{100 * row['any']:>8.2f}")
+    print("\nIntervals of all looks together: coverage in %\n")
+    for row in results["look_intervals"]:
+        print(f"{row['shape']:<25}" + "  ".join(f"{key} {100 * row[key]:.1f}" for key in row if key != "shape"))
+    print("\nAdaptive studies: % of arms, adaptive / with all seeds; mean seeds of an arm\n")
+    for row in results["adaptive"]:
+        pair = row["adaptive"], row["fixed"]
+        rates = "".join(f"{' / '.join(f'{100 * each[key]:.2f}' for each in pair):>18}" for key in (*VERDICTS, "any"))
+        start = f"{row['shape']:<25}{row['margin']:>7.2f}{row['shift']:>7.2f}{row['truth']:>7.2f}"
+        print(f"{start}{rates}{row['adaptive']['seeds']:>8.1f}")
     print("\nLargest rates of false verdicts, in %, and where:\n")
     for word in VERDICTS[:3]:
         worst = max((r for r in results["verdicts"] if word in false_verdicts(r["truth"])), key=lambda r, w=word: r[w])
@@ -290,6 +327,8 @@ def main() -> None:
             "seed": options.seed,
             "margin": MARGIN,
             "chosen": CHOSEN,
+            "looks": LOOKS,
+            "adaptive_arms": ARMS,
         }
         write_results({"settings": settings, **results}, options.json or RESULTS)
     if not (options.json or options.quick):

@@ -25,7 +25,7 @@ def benchmark(monkeypatch):
     import coverage
 
     yield coverage, _shapes, _statistics_page
-    for name in ("_shapes", "_statistics_page", "_intervals", "_harness", "coverage"):
+    for name in ("_adaptive", "_shapes", "_statistics_page", "_intervals", "_harness", "coverage"):
         sys.modules.pop(name, None)
 
 
@@ -47,6 +47,8 @@ def test_a_small_run_prints_tables_and_writes_json(tmp_path):
             assert row["inconclusive"] == 1
     assert {row["shift"] for row in results["runs_verdicts"]} == {-0.5, 0, 0.5}
     assert {row["shift"] for row in results["verdicts"]} == {-1, -0.5, -0.25, 0, 0.25, 0.5, 1}
+    for row in results["adaptive"]:
+        assert 10 <= row["adaptive"]["seeds"] <= row["fixed"]["seeds"] == 40
 
 
 NAMES = ["normal", "ceiling 1/100", "bounded", "10 % missing", "10 % diverge in all", "10 % diverge in arms"]
@@ -77,6 +79,29 @@ def test_its_verdicts_on_runs_are_those_of_analyse(benchmark, name, n, m):
     for scores, reference, words in zip(arm, control, judged, strict=True):
         study = replace(_study(shape, reference[0], scores), paired=False)
         assert [c.verdict for c in analyse(study).primary] == words.tolist()
+
+
+@pytest.mark.parametrize("name", ["normal", "10 % missing", "10 % diverge in all"])
+def test_its_verdicts_at_looks_are_those_of_analyse(benchmark, name):
+    """Seeds are given as a study does: at each look to the arms without a verdict, and to the control."""
+    coverage, shapes, _ = benchmark
+    looks, shape = (10, 16, 24), shapes.SHAPES[name]
+    arm, control = shape.accuracies(np.random.default_rng(0), 20, 2, looks[-1], 0.4)
+    trained = np.isfinite(arm) & np.isfinite(control)
+    judged = coverage.judge_looks(coverage.differences(arm, control), trained, shape.resolution, looks, 0.5)
+    for scores, reference, words, seeds in zip(arm, control, *judged, strict=True):
+        whole = _study(shape, reference[0], scores)
+        there = {(trial.arm, trial.seed) for trial in whole.trials}
+        failed = [(a, s) for a in whole.arms for s in whole.seeds if (a, s) not in there]
+        trials = (*whole.trials, *(TrialRecord(a, s, "failed") for a, s in failed))
+        given, going = {}, {*whole.arms}
+        for n in looks:
+            given |= dict.fromkeys(going, n)
+            part = tuple(trial for trial in trials if trial.seed < given[trial.arm])
+            primary = analyse(replace(whole, trials=part, looks=looks)).primary
+            going = {contrast.arm for contrast in primary if not contrast.decided} | {"control"}
+        assert [contrast.verdict for contrast in primary] == words.tolist()
+        assert [given[contrast.arm] for contrast in primary] == seeds.tolist()
 
 
 def _study(shape, control, arms):
