@@ -27,6 +27,7 @@ lint: $(VENV)/.dev ## ruff, ruff format --check, mypy, the contracts of rooms an
 	$(BIN)/python tools/rooms.py --check
 	$(BIN)/python tools/prose.py
 	$(BIN)/python tools/alarms.py --check
+	$(BIN)/python tools/claims.py --check
 	$(BIN)/python tools/private_imports.py
 	PYTHONPATH=. $(BIN)/lint-imports --no-logo
 

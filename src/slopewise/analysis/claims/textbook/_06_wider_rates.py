@@ -26,9 +26,7 @@ class WiderRates(Claim):
     id = "wider-rates"
     number = 6
     statement = "PReLU trains at learning rates at which ReLU fails, and not the other way round."
-    source = (
-        "textbooks: 'more robust to the learning rate'; He et al. 2015 on a 30-layer network that ReLU cannot train"
-    )
+    source = "textbooks and advice in forums: 'less sensitive to the learning rate'; no published figure known"
     prediction = "there are more rates at which PReLU alone trains than rates at which ReLU alone does"
     design = "the same learning rates for every arm, some of them too high for ReLU"
     toml = "[map]\nlr = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0]\ninit = [0.25]\nseeds = 6"

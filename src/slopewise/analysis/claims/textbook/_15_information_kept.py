@@ -14,7 +14,7 @@ from slopewise.analysis.claims._settle import Measured, settle
 from slopewise.records import StudyRecord, TrialRecord
 
 BAND = 1.0  # hundredths of the score that make no practical difference
-MEASURES = {"linear_probe": "linear probe", "reconstruction": "reconstruction"}
+MEASURES = {"linear_probe": ("linear probe", "points"), "reconstruction": ("reconstruction", "hundredths")}
 
 
 class InformationKept(Claim):
@@ -26,7 +26,7 @@ class InformationKept(Claim):
     source = "textbooks: 'preserves information from negative inputs'"
     prediction = "a linear probe on a layer's output, and a reconstruction from it, do better than with ReLU"
     design = "scores of the layers' outputs, a ReLU arm and an arm with learned slopes"
-    toml = "[monitor]\nlayer_scores = true"
+    toml = "[monitor]\ninformation = true"
     statistic = "mean paired difference of the score on held-out images, averaged over the layers; exact sign-flip test"
     rule = (
         "Each part is supported if the difference is shown to lie above 0, contradicted if below, no practical effect "
@@ -35,12 +35,13 @@ class InformationKept(Claim):
 
     def judge(self, study: StudyRecord, /) -> Sequence[Finding]:
         """Judge both measures."""
-        return settle(row for measure, title in MEASURES.items() for row in self._of_measure(study, measure, title))
+        return settle(row for measure in MEASURES for row in self._of_measure(study, measure))
 
-    def _of_measure(self, study: StudyRecord, measure: str, title: str) -> Rows:
+    def _of_measure(self, study: StudyRecord, measure: str) -> Rows:
+        title, unit = MEASURES[measure]
         if not any(row.measure == measure for trial in study.trials for row in trial.layer_scores):
             return [self.not_tested(title, "scores of its layers' outputs")]
-        metric = Metric(measure, f"{title} score", "hundredths", "higher", 2, lambda trial, _: _mean(trial, measure))
+        metric = Metric(measure, f"{title} score", unit, "higher", 2, lambda trial, _: _mean(trial, measure))
 
         def row(arm: Side, relu: Side, cautions: tuple[str, ...]) -> Measured:
             return compare(arm, relu, metric, part=title, predicted="higher", band=BAND, cautions=cautions)
