@@ -121,6 +121,8 @@ def test_the_life_of_a_study(cli: Cli, tmp_path: Path) -> None:
     assert "source" in cli("claims", "s", "--only", "steps-to-target").stdout
     refused(cli("claims", "s", "--only", "step-to-target"), "did you mean 'steps-to-target'?")
 
+    assert cli("paragraph", "s").stdout.startswith("We compared prelu_channel with relu on digits (")
+
     page = cli("report", "s", "--to", "page.html")
     assert page.returncode == 0
     assert "prelu_channel" in page.stdout
@@ -239,13 +241,13 @@ def test_status_distinguishes_a_running_driver_from_a_killed_one(cli: Cli, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", ["status", "report", "claims", "export"])
+@pytest.mark.parametrize("verb", ["status", "report", "claims", "paragraph", "export"])
 def test_verbs_on_no_study(cli: Cli, verb: str) -> None:
     refused(cli(verb, "nowhere"), "no study in 'nowhere'")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", ["run", "init", "status", "report", "claims", "export", "bench"])
+@pytest.mark.parametrize("verb", ["run", "init", "status", "report", "claims", "paragraph", "export", "bench"])
 def test_help_shows_examples(cli: Cli, verb: str) -> None:
     ended = cli(verb, "--help")
     assert ended.returncode == 0

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from slopewise.report.study._page import render_html as render_html
     from slopewise.report.study._page import study_context as study_context
     from slopewise.report.study._page import write_html as write_html
+    from slopewise.report.study._paragraph import paper_paragraph as paper_paragraph
     from slopewise.report.study._progress import StudyProgress as StudyProgress
     from slopewise.report.study._text import print_summary as print_summary
     from slopewise.report.study._text import summary_text as summary_text
@@ -54,6 +55,7 @@ __getattr__ = importer(
         "study._json": ("claims_json", "to_json"),
         "study._outlook": ("outlook",),
         "study._page": ("STUDY_TEMPLATES", "render_html", "study_context", "write_html"),
+        "study._paragraph": ("paper_paragraph",),
         "study._progress": ("StudyProgress",),
         "study._text": ("print_summary", "summary_text"),
         "study.info._ledger": ("LedgerInfo", "ledger_info"),

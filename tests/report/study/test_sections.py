@@ -56,12 +56,13 @@ SECTIONS = {
 def test_a_page_has_the_sections_of_its_records(make, expected, parse):
     study = make()
     page = parse(render_html(study))
-    assert list(study_info(study).sections) == [*expected, "protocol", "glossary"]
+    paragraph = ["paragraph"] if study.trials else []
+    assert list(study_info(study).sections) == [*expected, *paragraph, "protocol", "glossary"]
     links = [reference for reference in page.references if reference.startswith("#")]
     assert [link for link in links if link not in ("#trouble", "#main", "#claims") and "trials-" not in link][
         : len(expected)
     ] == [f"#{section}" for section in expected if section != "trouble"] + (
-        ["#protocol"] if "trouble" in expected else []
+        ["#paragraph"] if "trouble" in expected else []
     )
 
 
@@ -114,7 +115,7 @@ def test_a_table_in_a_browser(visit, tmp_path, seed):
         page = visit(path, width=width)
         assert page.locator(".chart .main-svg").count() >= 1
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.locator("nav a").count() == 5
+        assert page.locator("nav a").count() == 6
 
 
 def test_a_training_function_shows_nothing_of_its_data(parse):

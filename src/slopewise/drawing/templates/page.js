@@ -17,6 +17,22 @@
   charts.forEach((chart) => sizes.observe(chart));
   figures.follow(redraw);
 
+  // A button that copies a text. Where the clipboard is closed to pages, the text is selected, to be copied by hand.
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button[data-copies]");
+    if (!button) return;
+    const text = document.getElementById(button.dataset.copies);
+    const status = button.parentElement.querySelector("[role=status]");
+    try {
+      await navigator.clipboard.writeText(text.textContent);
+      status.textContent = "Copied.";
+    } catch (error) {
+      if (!(error instanceof DOMException) && !(error instanceof TypeError)) throw error;
+      getSelection().selectAllChildren(text);
+      status.textContent = "Selected; copy it with the keyboard.";
+    }
+  });
+
   // Paper is white and has its own width.
   addEventListener("beforeprint", () => {
     root.dataset.theme = "light";

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from slopewise.analysis import Contrast, analyse, describe, look_words, sentence
+from slopewise.analysis import Contrast, analyse, describe, look_words, seeds_of_arms, sentence
 from slopewise.records import ArmCounts, StudyCounts, StudyRecord
 from slopewise.report.study._status import status_json
 from slopewise.report.study.info._ledger import LedgerInfo, ledger_info
-from slopewise.report.study.info._looks import seeds_due
 
 
 def to_json(study: StudyRecord) -> dict[str, Any]:
@@ -34,18 +32,11 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
         ['elu']
     """
     analysis = analyse(study)
-    due = seeds_due(study, analysis)
+    due = seeds_of_arms(study, analysis.primary)
     there = {(trial.arm, trial.seed) for trial in study.trials}
-    missing = [
-        {"arm": arm, "seed": seed}
-        for arm in study.arms
-        for seed in due[arm]
-        if study.paired and (arm, seed) not in there
-    ]
-    lacking = Counter(trial["arm"] for trial in missing)
     counts = StudyCounts(
         str(study.spec.get("name") or ""),
-        tuple(ArmCounts(s.arm, s.finished, s.diverged, s.failed, lacking[s.arm]) for s in analysis.arms),
+        tuple(ArmCounts(s.arm, s.finished, s.diverged, s.failed, s.missing) for s in analysis.arms),
         study.damaged,
     )
     result = {
@@ -62,7 +53,12 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
         "arms": [asdict(summary) for summary in analysis.arms],
         "contrasts": [_contrast(contrast) for contrast in analysis.primary + analysis.secondary],
         "converged": [_contrast(contrast) for contrast in analysis.converged],
-        "missing": missing,
+        "missing": [
+            {"arm": arm, "seed": seed}
+            for arm in study.arms
+            for seed in study.seeds[: due[arm]]
+            if study.paired and (arm, seed) not in there
+        ],
         "pairing": asdict(analysis.pairing),
         "target": analysis.target,
         "diverged": [

@@ -10,6 +10,7 @@ from slopewise.analysis import describe, metrics_of, sentence, verdict_words
 from slopewise.drawing import render_page, write_page
 from slopewise.records import StudyRecord, amount
 from slopewise.report.study._claims import finding_lines
+from slopewise.report.study._paragraph import paragraph_of
 from slopewise.report.study._verdicts import OUTCOME_SYMBOLS, VERDICT_SYMBOLS
 from slopewise.report.study.charts import StudyCharts
 from slopewise.report.study.info._classes import class_tables
@@ -92,6 +93,7 @@ def render_html(study: StudyRecord) -> str:
         >>> render_html(synthetic_study(seeds=2, epochs=2))[:15]
         '<!doctype html>'
     """
+    info = study_info(study)
     return render_page(
         "report.html.j2",
         STUDY_TEMPLATES,
@@ -100,10 +102,11 @@ def render_html(study: StudyRecord) -> str:
         class_tables=class_tables(study),
         protocol=protocol(study),
         ledger=ledger_info(study),
+        paragraph=paragraph_of(info),
         outcome_symbols=OUTCOME_SYMBOLS,
         figure_words=figure_words,
         ends_words=ends_words,
         arms_words=arms_words,
         finding_lines=finding_lines,
-        **study_context(study_info(study)),
+        **study_context(info),
     )

@@ -18,6 +18,7 @@ TITLES = {
     "gradient": "Gradients",
     "alarms": "Alarms",
     "trouble": "Diverged and failed",
+    "paragraph": "For a paper",
     "protocol": "Protocol",
     "glossary": "Glossary",
 }
@@ -51,6 +52,7 @@ def sections(study: StudyRecord, analysis: Analysis) -> dict[str, str]:
         "secondary": any(contrast.seeds for contrast in analysis.secondary),
         "gradient": any(trial.gradients for trial in trials),
         "alarms": bool(analysis.alarms or sites) or any(trial.monitor_seconds is not None for trial in trials),
+        "paragraph": any(contrast.seeds for contrast in analysis.primary),
         "trouble": epochs or any(trial.diverged or trial.status == "failed" for trial in trials),
     }
     titles = TITLES if study.tested else TITLES | {"trouble": "Without a value"}

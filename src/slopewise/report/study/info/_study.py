@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from slopewise.analysis import Analysis, ArmSummary, Contrast, analyse
+from slopewise.analysis import Analysis, ArmSummary, Contrast, analyse, seeds_of_arms
 from slopewise.drawing import count, listing
 from slopewise.records import StudyRecord, TrialRecord
 from slopewise.report.study.info._alarms import AlarmRow, alarm_notes, alarm_rows
 from slopewise.report.study.info._damage import damage_note
-from slopewise.report.study.info._looks import is_open, schedule_words, seeds_due
+from slopewise.report.study.info._looks import is_open, schedule_words
 from slopewise.report.study.info._operators import operator_notes
 from slopewise.report.study.info._sections import sections
 
@@ -81,12 +81,12 @@ def study_info(study: StudyRecord) -> StudyInfo:
         ('Activation study', 6, 6, 1)
     """
     analysis = analyse(study)
-    due = seeds_due(study, analysis)
+    due = seeds_of_arms(study, analysis.primary)
     return StudyInfo(
         study=study,
         analysis=analysis,
         title=str(study.spec.get("name") or "Activation study"),
-        planned=sum(map(len, due.values())) if study.looks else study.planned,
+        planned=sum(due.values()) if study.looks else study.planned,
         most=is_open(study, analysis),
         schedule=schedule_words(study),
         missing=_missing(study, due),
@@ -102,11 +102,11 @@ def study_info(study: StudyRecord) -> StudyInfo:
     )
 
 
-def _missing(study: StudyRecord, due: Mapping[str, Sequence[int]]) -> dict[str, tuple[str, ...]]:
+def _missing(study: StudyRecord, due: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
     """Return the seeds in which arms lack a trial that is due; runs that seeds only number lack none."""
     there = {(trial.arm, trial.seed) for trial in study.trials}
     lacking = {
-        arm: tuple(study.seed_name(seed) for seed in due[arm] if (arm, seed) not in there)
+        arm: tuple(study.seed_name(seed) for seed in study.seeds[: due[arm]] if (arm, seed) not in there)
         for arm in study.arms
         if study.paired
     }

@@ -1,4 +1,4 @@
-"""Command that lists the claims about PReLU with a study's verdict on each."""
+"""Commands that tell a study's results in words: the ledger of claims, and the paragraph for a paper."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from slopewise.cli._app import Folder, Json, app, print_json
+from slopewise.cli._app import Folder, Json, app, echo, print_json
 
 
 @app.command()
@@ -38,3 +38,17 @@ def claims(
         print_claims(info, Console())
     else:
         print_claim(next(entry for entry in entries if entry.claim == only), Console())
+
+
+@app.command()
+def paragraph(folder: Folder) -> None:
+    """Print methods and results of a study as a paragraph for a paper.
+
+    Example:
+
+      slopewise paragraph study
+    """
+    from slopewise.report import paper_paragraph
+    from slopewise.study import load_study
+
+    echo(paper_paragraph(load_study(folder).record))

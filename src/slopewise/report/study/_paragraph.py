@@ -1,0 +1,180 @@
+"""Paragraph about a study for a paper: methods and results in plain sentences, each number from the analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+from slopewise.analysis import Analysis, Contrast
+from slopewise.drawing import count, listing, plain
+from slopewise.records import StudyRecord, amount
+from slopewise.report.study.info._study import StudyInfo, study_info
+
+_SMALL = "no practical effect"
+_VERDICTS = {"helps": "helped", "hurts": "hurt", _SMALL: "had no practical effect"}
+
+
+def paper_paragraph(study: StudyRecord) -> str:
+    """Return a paragraph with the methods and the results of a study, to be copied into a paper.
+
+    It states arms, data, model, seeds or looks, pairing, test, correction, interval, the margin and whether it was
+    chosen, the result of each arm, diverged trials, and versions. What the records do not say is left out.
+
+    Example:
+        >>> from slopewise.testing import synthetic_study
+        >>> text = paper_paragraph(synthetic_study(("relu", "elu"), effects={"elu": 2.0}))
+        >>> print(text.split(". ")[0])
+        We compared elu with relu on synthetic (1,437 images for training and validation, 360 for testing)
+        >>> "elu helped: +2.19 points (95 % CI +1.61 to +2.87; n = 10 seeds; p = 0.002)." in text
+        True
+    """
+    return paragraph_of(study_info(study))
+
+
+def paragraph_of(info: StudyInfo) -> str:
+    """Return the paragraph of `paper_paragraph` from the facts about a study."""
+    study, analysis = info.study, info.analysis
+    if not analysis.primary:
+        return f"The study has only its control, {study.control}; there is nothing to compare."
+    sentences = [
+        *_incomplete(info),
+        _what(study),
+        *_training(study),
+        _seeds(study, analysis),
+        _statistics(study, analysis),
+        _margin(study),
+        *(_result(contrast) for contrast in analysis.primary),
+        *_trouble(study, analysis),
+        _versions(study),
+    ]
+    return " ".join(sentences)
+
+
+def _incomplete(info: StudyInfo) -> Iterable[str]:
+    ended = len(info.study.trials)
+    if ended < info.planned:
+        most, runs = "at most " if info.most else "", "trials" if info.study.tested else "runs"
+        yield f"PRELIMINARY: {ended} of {most}{info.planned} {runs} have ended."
+
+
+def _what(study: StudyRecord) -> str:
+    arms = [arm for arm in study.arms if arm != study.control]
+    data, model = study.data, _table(study.spec, "model").get("name")
+    sizes = ""
+    if "train_and_validation_images" in data and "test_images" in data:
+        trained, tested = data["train_and_validation_images"], data["test_images"]
+        sizes = f" ({trained:,} images for training and validation, {tested:,} for testing)"
+    on = f" on {data['name']}{sizes}" if data.get("name") else ""
+    return f"We compared {listing(arms)} with {study.control}{on}{f', in the network {model}' if model else ''}."
+
+
+def _training(study: StudyRecord) -> Iterable[str]:
+    train, tune = _table(study.spec, "train"), _table(study.spec, "tune")
+    if train.get("epochs") and not train.get("function") and study.tested:
+        optimizer = f" with {train['optimizer']}" if train.get("optimizer") else ""
+        yield f"Every trial trained for {count(train['epochs'], 'epoch')}{optimizer}."
+    if tune:
+        low, high = tune["lr"]
+        yield (
+            f"The learning rate of each arm was the best of the same {tune['points']} quasirandom ones between {low:g} "
+            f"and {high:g}, by the mean validation {study.primary.title} over {count(tune['seeds'], 'seed')} that the "
+            "comparison does not use."
+        )
+
+
+def _seeds(study: StudyRecord, analysis: Analysis) -> str:
+    if not study.paired:
+        return "Runs of different arms had nothing in common and were compared as independent samples."
+    if study.looks:
+        *_, last = study.looks
+        number = (
+            f"The number of seeds was adaptive: results were looked at after {listing(study.looks)} seeds, as planned "
+            f"before the data, and an arm with a verdict got no more than those, at most {last}."
+        )
+    else:
+        number = f"Each arm was trained with the same {count(len(study.seeds), 'seed')}."
+    if analysis.pairing.broken:
+        alone = listing([contrast.arm for contrast in analysis.primary if not contrast.paired] or ["none"])
+        return (
+            f"{number} Arms were compared pair by pair, but for those that did not start as the control did: {alone}."
+        )
+    if not analysis.pairing.checked:
+        return number
+    same = "initial weights and the same batches" if _same_data(study) else "initial weights"
+    return f"{number} Within a seed, all arms started from the same {same}, so that they were compared pair by pair."
+
+
+def _statistics(study: StudyRecord, analysis: Analysis) -> str:
+    paired = {contrast.paired for contrast in analysis.primary}
+    flips = "group-sequential sign-flip test" if study.looks else "sign-flip test"
+    tests = [f"the exact two-sided {flips}"] if True in paired else []
+    tests += ["the exact two-sided permutation test"] if False in paired else []
+    of_runs = " for runs that are not paired" if len(tests) > 1 else ""
+    adjusted = ", adjusted for looking" if study.looks else ""
+    tests_made = analysis.primary[0].tests
+    corrected = f"corrected for {tests_made} comparisons by Holm's method" if tests_made > 1 else "without correction"
+    base = "Student's t" if paired == {True} else "Welch's t" if paired == {False} else "Student's or Welch's t"
+    return (
+        f"The outcome was the {'final ' if study.tested else ''}{study.titled(study.primary)}; p values are those of "
+        f"{' or '.join(tests)}{of_runs}, {corrected} (level 0.05); intervals are 95 % confidence intervals of the mean "
+        f"difference ({base}, widened for skewness{adjusted})."
+    )
+
+
+def _margin(study: StudyRecord) -> str:
+    chosen = {True: ", chosen for this study", False: ", the default of the metric", None: ""}[study.margin_chosen]
+    better = study.primary.better
+    return (
+        f"Differences of {amount(study.margin, study.primary.unit)} or more were regarded as relevant{chosen}; "
+        f"{better} values are better."
+    )
+
+
+def _result(contrast: Contrast) -> str:
+    """Return the result of one arm, with its difference, interval, number of seeds and corrected p value."""
+    if contrast.difference is None:
+        return f"{contrast.arm} has no result."
+    digits, unit = contrast.digits, contrast.unit
+    figures = [f"n = {contrast.basis}"]
+    if contrast.interval is not None:
+        low, high = contrast.interval
+        figures.insert(0, f"95 % CI {low:+z.{digits}f} to {high:+z.{digits}f}")
+    if contrast.p_holm is not None:
+        figures.append("p < 0.001" if contrast.p_holm < 0.001 else f"p = {contrast.p_holm:.2g}")
+    difference = amount(f"{contrast.difference:+z.{digits}f}", unit)
+    verdict = _VERDICTS.get(contrast.verdict)
+    opening = f"{contrast.arm} {verdict}" if verdict else f"For {contrast.arm}, the result was inconclusive"
+    small = ", less than the relevant difference" if contrast.negligible and contrast.verdict != _SMALL else ""
+    look = f", at the look after {contrast.look} seeds" if contrast.look and contrast.decided else ""
+    cautions = f" Caution: {'; '.join(caution.brief for caution in contrast.cautions)}." if contrast.cautions else ""
+    return f"{opening}{small}{look}: {difference} ({'; '.join(figures)}).{cautions}"
+
+
+def _trouble(study: StudyRecord, analysis: Analysis) -> Iterable[str]:
+    if diverged := [f"{arm.diverged} of {arm.finished} of {arm.arm}" for arm in analysis.arms if arm.diverged]:
+        chance, metric = study.primary.chance, study.primary
+        value = "were left out" if chance is None else f"counted as {metric.shown(chance, fewer=metric.digits)}"
+        yield f"Trials that diverged ({listing(diverged)}) {value}."
+    if failed := sum(arm.failed for arm in analysis.arms):
+        yield f"{count(failed, 'trial')} failed for technical reasons and {'was' if failed == 1 else 'were'} left out."
+
+
+def _versions(study: StudyRecord) -> str:
+    used = list(study.environments.values())
+    packages = [
+        f"{title} {listing(versions)}"
+        for key, title in (("slopewise", "slopewise"), ("torch", "PyTorch"))
+        if (versions := list(dict.fromkeys(str(facts[key]) for facts in used if facts.get(key))))
+    ]
+    ran = f"Trials ran with {listing(packages)}; the" if packages else "The"
+    return plain(f"{ran} analysis is by slopewise {version('slopewise')}.")
+
+
+def _same_data(study: StudyRecord) -> bool:
+    return any(trial.data_digest for trial in study.trials)
+
+
+def _table(spec: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    table = spec.get(name)
+    return table if isinstance(table, Mapping) else {}

@@ -1,0 +1,167 @@
+"""The paragraph for a paper: every number in it is read back and compared with the analysis."""
+
+import re
+from dataclasses import replace
+
+import pyarrow as pa
+import pytest
+
+from slopewise.analysis import analyse
+from slopewise.records import classification_metrics
+from slopewise.report import paper_paragraph, render_html
+from slopewise.tables import judge
+from slopewise.testing import synthetic_study, with_cells
+
+RESULT = re.compile(
+    r"(?:For (?P<open>\w+), the result was inconclusive|(?P<arm>\w+) (?P<verdict>helped|hurt|had no practical effect))"
+    r"(?P<small>, less than the relevant difference)?(?:, at the look after (?P<look>\d+) seeds)?: "
+    r"(?P<difference>[-+]?[\d.]+)(?: (?P<unit>\w+))? \(95 % CI (?P<low>[-+]?[\d.]+) to (?P<high>[-+]?[\d.]+); "
+    r"n = (?P<n>\d+)(?: and (?P<m>\d+) runs| seeds); p (?P<relation>[=<]) (?P<p>[\d.e-]+)\)"
+)
+VERDICTS = {"helps": "helped", "hurts": "hurt", "no practical effect": "had no practical effect", "inconclusive": None}
+
+
+def fixed():
+    return synthetic_study(seeds=10, epochs=2, effects={"prelu_channel": 2.0, "frozen_slope": -3.0})
+
+
+def unpaired():
+    return replace(fixed(), paired=False)
+
+
+def both():
+    trials = [replace(t, init_digest="x") if (t.arm, t.seed) == ("leaky_relu", 2) else t for t in fixed().trials]
+    return replace(fixed(), trials=tuple(trials))
+
+
+def adaptive():
+    study = synthetic_study(("relu", "elu", "prelu_channel"), looks=(10, 16, 40), epochs=2, effects={"elu": -2.5})
+    return replace(study, trials=tuple(t for t in study.trials if t.seed < 16 or t.arm != "elu"))
+
+
+def lower_is_better():
+    study = fixed()
+    return replace(study, metrics=(replace(study.metrics[1], margin=0.01),), margin=0.002, margin_chosen=True)
+
+
+def default_margin():
+    return replace(fixed(), margin_chosen=False)
+
+
+def diverging():
+    return synthetic_study(("relu", "elu"), seeds=9, epochs=2, diverged={"elu": 2}, failed={"relu": 1})
+
+
+def a_table():
+    rows = [{"arm": arm, "fold": f, "dB": 30 + f / 9 + k * f / 7} for k, arm in enumerate(("a", "b")) for f in range(8)]
+    return judge(
+        pa.Table.from_pylist(rows), arm="arm", seed="fold", metric="dB", better="higher", control="a", margin=0.1
+    ).record
+
+
+@pytest.mark.parametrize(
+    "make",
+    [fixed, unpaired, both, adaptive, lower_is_better, default_margin, diverging, a_table],
+    ids=lambda f: f.__name__,
+)
+def test_its_numbers_are_those_of_the_analysis(make):
+    study = make()
+    text, analysis = paper_paragraph(study), analyse(study)
+    results = {found["open"] or found["arm"]: found for found in RESULT.finditer(text)}
+    assert list(results) == [arm for arm in study.arms if arm != study.control]
+    for contrast in analysis.primary:
+        found, step = results[contrast.arm], 0.5001 * 10**-contrast.digits
+        assert found["verdict"] == VERDICTS[contrast.verdict]
+        assert float(found["difference"]) == pytest.approx(contrast.difference, abs=step)
+        ends = float(found["low"]), float(found["high"])
+        assert ends == pytest.approx(contrast.interval, abs=step)
+        assert (found["unit"] or "") == contrast.unit
+        assert int(found["n"]) == len(contrast.seeds)
+        assert (found["m"] is None) is contrast.paired
+        assert found["m"] is None or int(found["m"]) == len(contrast.control_seeds)
+        if found["relation"] == "<":
+            assert contrast.p_holm < float(found["p"]) == 0.001
+        else:
+            assert float(found["p"]) == pytest.approx(contrast.p_holm, rel=0.06)
+        assert (found["look"] and int(found["look"])) == (contrast.look if contrast.decided else None)
+        assert bool(found["small"]) is (contrast.negligible and contrast.verdict in ("helps", "hurts"))
+    tests = re.search(r"corrected for (\d+) comparisons", text)
+    assert (int(tests[1]) if tests else 1) == len(analysis.primary)
+    margin = re.search(r"Differences of ([\d.]+)", text)
+    assert float(margin[1]) == study.margin
+    assert f"{study.primary.better} values are better" in text
+    assert text.startswith(f"We compared {', '.join(study.arms[1:-1])}" if len(study.arms) > 2 else "We compared")
+
+
+@pytest.mark.parametrize(
+    ("make", "said", "unsaid"),
+    [
+        (fixed, ["sign-flip test", "same 10 seeds", "Student's t"], ["permutation", "looked at", "Welch", "chosen"]),
+        (unpaired, ["permutation test", "independent samples", "Welch's t"], ["sign-flip", "same 10 seeds"]),
+        (
+            both,
+            ["sign-flip test or the exact two-sided permutation test", "start as the control did: leaky_relu"],
+            [],
+        ),
+        (
+            adaptive,
+            ["looked at after 10, 16 and 40 seeds", "group-sequential", "adjusted for looking", "at most 40"],
+            ["same 40 seeds"],
+        ),
+        (lower_is_better, ["lower values are better", "chosen for this study"], ["default"]),
+        (default_margin, ["the default of the metric"], ["chosen"]),
+        (
+            diverging,
+            ["Trials that diverged (2 of 9 of elu) counted as 10 %.", "1 trial failed", "without correction"],
+            [],
+        ),
+        (a_table, ["The outcome was the dB"], ["trained for", "Trials ran", "initial weights", "final"]),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)  # fmt: skip
+def test_it_says_how_the_study_was_made(make, said, unsaid):
+    text = paper_paragraph(make())
+    for words in said:
+        assert words in text
+    for words in unsaid:
+        assert words not in text
+
+
+def test_it_says_how_rates_were_tuned():
+    text = paper_paragraph(with_cells(fixed(), tune=[0.01, 0.1, 0.03], seeds=4))
+    assert (
+        "The learning rate of each arm was the best of the same 3 quasirandom ones between 0.01 and 0.1, by the mean "
+        "validation accuracy over 4 seeds that the comparison does not use."
+    ) in text
+
+
+def test_it_is_called_preliminary_before_the_end_and_survives_any_study():
+    study = fixed()
+    text = paper_paragraph(replace(study, trials=study.trials[:31]))
+    assert text.startswith("PRELIMINARY: 31 of 50 trials have ended.")
+    assert "prelu_channel has no result." in text
+    for other in (replace(study, trials=()), replace(study, spec={}, data={}, environments={})):
+        assert paper_paragraph(other)
+    alone = synthetic_study(("relu",), seeds=2, epochs=1)
+    assert "nothing to compare" in paper_paragraph(alone)
+    many = replace(study, metrics=(replace(classification_metrics(10)[0], chance=None),))
+    assert paper_paragraph(many)
+
+
+def test_the_page_has_it_with_a_button_that_copies_it(browser, tmp_path):
+    study = fixed()
+    path = tmp_path / "page.html"
+    path.write_text(render_html(study))
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto(path.as_uri())
+    assert page.locator("#paper-text").inner_text() == paper_paragraph(study)
+    page.locator("button.copy").click()
+    page.wait_for_function("document.querySelector('[role=status]').textContent !== ''")
+    assert page.locator("button.copy + [role=status]").inner_text() == "Copied."
+    assert page.evaluate("navigator.clipboard.readText()") == paper_paragraph(study)
+    page.evaluate("() => { navigator.clipboard.writeText = async () => { throw new DOMException('no'); }; }")
+    page.locator("button.copy").click()
+    page.wait_for_function("document.querySelector('[role=status]').textContent !== 'Copied.'")
+    assert page.evaluate("getSelection().toString()").strip() == paper_paragraph(study)
+    context.close()
