@@ -338,3 +338,17 @@ def test_an_adaptive_study_is_judged_at_its_looks():
     finding = evidence(claim_of("living-units"), at_16).finding
     assert (finding.verdict, finding.n) == ("supported", 16)
     assert evidence(claim_of("cost-per-step"), at_16).finding.n == 16
+
+
+def test_initial_slopes_as_a_factor():
+    cells = [cell for init in (0.0, 0.5) for cell in factor("arm.options.init", value=init, arms=PRELU)]
+    entry = evidence(claim_of("initial-slope"), make(ARMS, inits(0.5, 8.0), cells=cells))
+    assert entry.verdict == "supported"
+    assert {key.cell for key in entry.finding.trials} >= {"", "arm.options.init = 0.5"}
+
+
+def test_an_arm_with_epochs_of_its_own_is_no_prelu_to_compare():
+    longer = {"name": "longer", "activation": "prelu_channel", "epochs": 100}
+    entry = evidence(claim_of("living-units"), make(("relu", longer)))
+    reason = "the study has no arm that learns slopes and is otherwise trained as ReLU is"
+    assert (entry.verdict, entry.finding.reason) == ("not tested", reason)

@@ -21,6 +21,7 @@ class Arm:
         lr: Learning rate of its own, if it has one.
         slope_rate: Learning rate of the slopes relative to the weights'.
         slope_decay: Weight decay of the slopes.
+        epochs: Number of epochs of its own, if it has one.
         start: Name of the arm whose trained weights or slopes it starts from.
         take: Part of that arm that it takes: "weights" or "slopes".
         sloped: True if it has slopes as parameters, learned or not.
@@ -32,6 +33,7 @@ class Arm:
     lr: float | None
     slope_rate: float
     slope_decay: float
+    epochs: float | None
     start: str | None
     take: str | None
     sloped: bool
@@ -98,6 +100,7 @@ def arms_of(study: StudyRecord) -> dict[str, Arm]:
             lr=number(table.get("lr")),
             slope_rate=_setting("slope_lr_scale", table, train, 1.0),
             slope_decay=_setting("slope_weight_decay", table, train, 0.0),
+            epochs=number(table.get("epochs")),
             start=start.get("arm"),
             take=start.get("take"),
             sloped=activation in (*_SHARED, *_CHANNEL) or (":" in activation and name in learning),
@@ -121,9 +124,10 @@ def relu_cautions(relu: Arm) -> tuple[str, ...]:
 
 
 def learned_arms(study: StudyRecord) -> list[Arm]:
-    """Return the arms that stand for PReLU: learned slopes, no start from another arm, no slope decay of their own."""
+    """Return the arms that stand for PReLU: they learn slopes, start as others do, and are trained as others are."""
     decay = number((study.spec.get("train") or {}).get("slope_weight_decay")) or 0.0
-    return [arm for arm in arms_of(study).values() if arm.learned and arm.fresh and arm.slope_decay == decay]
+    arms = (arm for arm in arms_of(study).values() if arm.learned and arm.fresh)
+    return [arm for arm in arms if arm.slope_decay == decay and arm.epochs is None]
 
 
 def number(value: Any) -> float | None:

@@ -42,8 +42,8 @@ def lacking_arms(study: StudyRecord, arms: Sequence[Arm]) -> str:
     """Return in words which of the two kinds of arms a study lacks."""
     if not study.spec.get("arms"):
         return "spec that says what its arms are"
-    lacking = ["ReLU"] * (relu_of(study) is None) + ["learned slopes"] * (not arms)
-    return f"arm with {' and none with '.join(lacking)}"
+    relu = ["arm with ReLU"] if relu_of(study) is None else []
+    return " and no ".join(relu + ["arm that learns slopes and is otherwise trained as ReLU is"] * (not arms))
 
 
 def target_of(study: StudyRecord) -> float | None:

@@ -20,7 +20,7 @@ class TunedScore(Claim):
     source = "He et al. 2015 (arXiv 1502.01852): top-1 error 33.82 % with ReLU, 32.64 % with PReLU, one run each"
     prediction = "the final score is better than ReLU's"
     design = "learning rates tuned for each arm on seeds of their own, a ReLU arm and an arm with learned slopes"
-    toml = '[tune]\nlr = [0.003, 0.3]\npoints = 8\nseeds = 3\n\narms = ["relu", "prelu_shared", "prelu_channel"]'
+    toml = 'arms = ["relu", "prelu_shared", "prelu_channel"]\n\n[tune]\nlr = [0.003, 0.3]\npoints = 8\nseeds = 3'
     statistic = "mean paired difference of the final score over seeds that tuning did not use; exact sign-flip test"
     rule = (
         "Supported if the difference is shown to be an improvement, contradicted if it is shown to be the opposite, no "

@@ -54,7 +54,7 @@ class LearningTheSlope(Claim):
             compare_scores(Side(study, source.name), Side(study, each.name), part=_TAKEN)
             for each in arms.values()
             if each.sloped and not each.learned and each.take == "slopes"
-            if (source := arms.get(each.start or "")) and source.learned
+            if (source := arms.get(each.start or "")) and source.learned and source.epochs == each.epochs
         ]
         return settle(
             (at_start or [self.not_tested(_FIXED, "pair of arms with learned slopes and with slopes frozen at 0.25")])

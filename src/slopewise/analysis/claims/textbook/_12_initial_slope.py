@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from slopewise.analysis.claims._arms import learned_arms, number
+from slopewise.analysis.claims._arms import Arm, learned_arms, number
 from slopewise.analysis.claims._base import Claim, Finding
-from slopewise.analysis.claims._factors import converged, own_value
+from slopewise.analysis.claims._factors import converged, own_value, variants
 from slopewise.analysis.claims._paired import Side, compare_scores, in_cell
 from slopewise.analysis.claims._settle import Measured, settle
 from slopewise.analysis.claims._slopes import mean_slope
@@ -43,30 +43,34 @@ class InitialSlope(Claim):
 
     def judge(self, study: StudyRecord, /) -> Sequence[Finding]:
         """Judge the initial slopes of each arm."""
-        tried = {arm.name: sides_by_init(study, arm.name) for arm in learned_arms(study)}
+        tried = {arm.name: sides_by_init(study, arm) for arm in learned_arms(study)}
         rows = [row for arm, sides in tried.items() if sides for row in _rows(study, arm, sides)]
         if rows:
             return settle(rows)
         return [self.not_tested(part, "arm with several initial slopes at one rate") for part in (_SLOPES, _SCORE)]
 
 
-def sides_by_init(study: StudyRecord, arm: str) -> dict[float, Side]:
+def sides_by_init(study: StudyRecord, arm: Arm) -> dict[float, Side]:
     """Return an arm under several initial slopes and one learning rate, by the initial slope."""
     rates: dict[float, dict[float, Side]] = {}
     for cell in study.cells_of("map"):
         rate, init = number(cell.settings.get("train.lr")), number(cell.settings.get("arm.options.init"))
-        if rate and init is not None and arm in cell.arms:
-            rates.setdefault(rate, {})[init] = in_cell(study, arm, cell)
-    own = number(own_value(study, "train.lr"))
+        if rate and init is not None and arm.name in cell.arms:
+            rates.setdefault(rate, {})[init] = in_cell(study, arm.name, cell)
+    own = number(own_value(study, "train.lr")) or 1.0
+    factor = [(number(each.value), each) for each in variants(study, "arm.options.init")[1:]]
+    others = {init: Side(each.study, arm.name, each.cell) for init, each in factor if init is not None}
+    if others and arm.init is not None:
+        rates.setdefault(own, {arm.init: Side(study, arm.name), **others})
     rates = {rate: sides for rate, sides in rates.items() if len(sides) > 1}
     if not rates:
         return {}
-    return min(rates.items(), key=lambda each: (-len(each[1]), abs(math.log(each[0] / (own or each[0])))))[1]
+    return min(rates.items(), key=lambda each: (-len(each[1]), abs(math.log(each[0] / own))))[1]
 
 
 def _rows(study: StudyRecord, arm: str, sides: Mapping[float, Side]) -> list[Measured]:
     reference = min(sides, key=lambda init: abs(init - REFERENCE))
-    rate = (f"at learning rate {next(iter(sides.values())).study.spec['train']['lr']:g}",)
+    rate = (f"at learning rate {own_value(sides[reference].study, 'train.lr') or 'of each arm'}",)
     row = of_values(
         study,
         (arm,),

@@ -51,7 +51,7 @@ class FineTuning(Claim):
                 )
                 for one in ones
                 for other in others
-                if not other.sloped or one.per_channel == other.per_channel
+                if (not other.sloped or one.per_channel == other.per_channel) and one.epochs == other.epochs
             ]
             return pairs or [self.not_tested(part, "such pair of arms that start from trained weights", counts=counts)]
 
