@@ -1,6 +1,7 @@
 """The ledger: its order, the verdict of a claim on those of its parts, corrections, bad claims."""
 
 import json
+import tomllib
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -192,3 +193,10 @@ def test_what_is_not_tested_says_what_would_test_it():
     assert "\n[tune]\n" in entry.finding.toml
     assert entry.finding.would_decide.startswith("a study with learning rates tuned")
     assert [each.counts for each in entry.also] == [False, False]
+
+
+@pytest.mark.parametrize("claim", claims(), ids=lambda claim: claim.id)
+def test_the_lines_of_a_spec_stand_in_their_tables(claim):
+    tables = tomllib.loads(claim.toml)
+    assert tables.keys() <= {"arms", "tune", "map", "factors", "monitor"}
+    assert tables.keys()
