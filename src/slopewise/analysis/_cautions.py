@@ -6,11 +6,9 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from slopewise.analysis._looks import LookDesign
-from slopewise.analysis._pairs import Runs, Sample, not_finite
-from slopewise.analysis._power import Design, seeds_floor
+from slopewise.analysis._few import few_cautions
+from slopewise.analysis._pairs import Sample, not_finite
 from slopewise.analysis._results import Caution
-from slopewise.analysis._sequential import first_deciding_look
 from slopewise.analysis._verdict import reaches
 from slopewise.records import StudyRecord, TrialRecord
 
@@ -107,7 +105,6 @@ def contrast_cautions(
     *,
     tests: int,
     can_show: bool,
-    looks: tuple[int, ...] = (),
 ) -> tuple[Caution, ...]:
     """Return the cautions of one contrast.
 
@@ -118,7 +115,6 @@ def contrast_cautions(
         sample: Values of the contrast.
         tests: Number of contrasts that share the error rate.
         can_show: True if this number of values could be enough, given that other arms are significant.
-        looks: Numbers of seeds of all looks of an adaptive study; empty for a fixed one.
     """
     design, cautions = sample.design, []
     if sample.both_diverged:
@@ -137,77 +133,8 @@ def contrast_cautions(
             what = f"all {design.arm} differences are" if trials else f"all runs of {arm}, and all of {control}, are"
             text = f"{what} the same number: their spread is taken to be that of one test image"
             cautions.append(Caution("no-spread", text, text))
-    if looks and isinstance(sample, Runs) and not sample.decides:
-        brief = f"{arm} is judged after all {looks[-1]} seeds alone"
-        text = f"{brief}: the looks before flip signs of paired differences, and its runs are not paired"
-        cautions.append(Caution("unpaired-looks", text, brief))
-    elif isinstance(design, LookDesign) and (few := too_few_at_look(design, tests, can_show=can_show)):
-        cautions.append(Caution("too-few-seeds", few, few))
-    elif design.arm and not design.enough(tests):
-        text = f"{too_few(design, tests, can_show=can_show)}, nor that there is no practical effect"
-        cautions.append(Caution("too-few-seeds", text, text))
-    if sample.decides and design.arm and (looks or design.enough(tests)) and not sample.converged.enough(tests):
-        floor = seeds_floor(tests, paired=design.control is None)
-        if design.control is None:
-            few = f"only in {sample.converged.arm} of {design.arm} pairs did both train, and below {floor}"
-        else:
-            trained = f"{sample.converged.arm} runs of {arm} and {sample.converged.control} of {control}"
-            few = f"only {trained} trained, and below {floor} of each"
-        text = f"{few} nothing shows that there is no practical effect"
-        cautions.append(Caution("too-few-converged", text, text))
+    cautions += few_cautions(arm, control, sample, tests=tests, can_show=can_show)
     return tuple(cautions)
-
-
-def too_few(design: Design, tests: int, *, can_show: bool) -> str:
-    """Return in words what fewer pairs or runs than the floor cannot show.
-
-    Args:
-        design: Number of pairs, or of runs of both arms.
-        tests: Number of contrasts that share the error rate.
-        can_show: True if so many could be enough, given that other arms are significant.
-
-    Example:
-        >>> too_few(Design(5), 4, can_show=False)
-        '5 seeds cannot show help or harm, however large (8 can)'
-        >>> too_few(Design(3, 4), 4, can_show=False)
-        '3 and 4 runs cannot show help or harm, however large (5 of each can)'
-    """
-    floor = seeds_floor(tests, paired=design.control is None)
-    if design.control is None:
-        seeds, enough = "1 seed" if design.arm == 1 else f"{design.arm} seeds", f"{floor}"
-    else:
-        seeds, enough = f"{design.arm} and {design.control} runs", f"{floor} of each"
-    if not can_show:
-        return f"{seeds} cannot show help or harm, however large ({enough} can)"
-    return f"{seeds} can show help or harm, however large, only if other arms are shown first ({enough} can alone)"
-
-
-def too_few_at_look(design: LookDesign, tests: int, *, can_show: bool) -> str | None:
-    """Return in words what the last completed look of an adaptive study cannot show, or None if it can show all.
-
-    Args:
-        design: Pairs at the look.
-        tests: Number of contrasts that share the error rate.
-        can_show: True if the look could show something, given that other arms are significant.
-
-    Example:
-        >>> looks, places = (10, 16, 24, 40), tuple(range(10))
-        >>> too_few_at_look(LookDesign(10, look=10, looks=looks, places=places), 4, can_show=False)
-        'the look after 10 seeds cannot show help or harm, however large (that after 16 can)'
-        >>> too_few_at_look(LookDesign(7, looks=looks), 4, can_show=False)
-        'nothing is decided before the first look, after 10 seeds'
-    """
-    if design.look is None:
-        return f"nothing is decided before the first look, after {design.looks[0]} seeds"
-    if design.enough(tests):
-        return None
-    floor = first_deciding_look(design.looks, tests)
-    pairs = "" if design.arm == design.look else f", with {design.arm} pairs,"
-    look = f"the look after {design.look} seeds{pairs}"
-    if can_show:
-        return f"{look} can show help or harm, however large, only if other arms are shown first"
-    later = f" (that after {floor} can)" if floor is not None and floor > design.look else ""
-    return f"{look} cannot show help or harm, however large{later}"
 
 
 def _about_the_largest_class(study: StudyRecord) -> list[Caution]:

@@ -49,16 +49,16 @@ def contrasts(
     arms = [arm for arm in study.arms if arm != study.control]
     broken = {arm: unlike(trials[arm], control) if study.paired else () for arm in arms}
 
-    def sample(arm: str) -> Sample:
+    def sample_of(arm: str) -> Sample:
         paired = study.paired and not broken[arm]
         if looks:
             of_look = pairs_of_look if paired else runs_of_last_look
             return of_look(study, arm, trials, metric, chance=chance, target=target)
         return (pair if paired else runs)(trials[arm], control, metric, chance=chance, target=target)
 
-    samples = {arm: sample(arm) for arm in arms}
-    p = [sample.p() if sample.decides else 1.0 for sample in samples.values()]
-    showable = can_be_shown([sample.design.smallest_p if sample.decides else 1.0 for sample in samples.values()])
+    samples = {arm: sample_of(arm) for arm in arms}
+    p = [sample.p() for sample in samples.values()]
+    showable = can_be_shown([sample.smallest_p for sample in samples.values()])
     untrained = untrained_arms(study, trials)
     of_study = study_cautions(study, trials, untrained)
 
@@ -69,7 +69,7 @@ def contrasts(
             *((untrained[arm],) if arm in untrained else ()),
             *environment_caution(study, arm, trials),
             *unpaired_caution(arm, study.control, broken[arm]),
-            *contrast_cautions(arm, study.control, both, sample, tests=len(arms), can_show=can_show, looks=looks),
+            *contrast_cautions(arm, study.control, both, sample, tests=len(arms), can_show=can_show),
         )
 
     return tuple(
@@ -83,7 +83,6 @@ def contrasts(
             margin=margin,
             chance=chance,
             tests=len(arms),
-            looks=looks,
             resolution=worth_of_an_image(study) if metric.key == primary_metric(study).key else 0.0,
             can_show=bool(can_show),
             learned=not {arm, study.control} <= untrained.keys(),
@@ -104,7 +103,6 @@ def _contrast(
     margin: float | None,
     chance: float | None,
     tests: int,
-    looks: tuple[int, ...],
     resolution: float,
     can_show: bool,
     learned: bool,
@@ -117,6 +115,7 @@ def _contrast(
     low, high = math.nan, math.nan
     if sd is not None:
         low, high = (min(max(end, -metric.span), metric.span) for end in sample.interval(resolution))
+    looks = sample.looks
     fixed = sample.decides and not (looks and paired)  # else no law gives the power of these values
     enough = learned and not one_function and sample.decides and sample.converged.enough(tests)
     words = verdict(low, high, p_holm, margin=margin, better=metric.better, enough=enough)

@@ -49,11 +49,9 @@ class LookPairs(Pairs):
     """Pairs by seed among the seeds of the last completed look; before the first look, all that there are.
 
     Attributes:
-        looks: Numbers of seeds of all planned looks.
         places: Positions of the pairs in the study's order of seeds.
     """
 
-    looks: tuple[int, ...] = ()
     places: tuple[int, ...] = ()
 
     @property
@@ -130,9 +128,17 @@ def pairs_of_look(
     look = completed_look(study, arm)
     seeds = study.seeds[:look]
     one, other = ({s: trials[name][s] for s in seeds if s in trials[name]} for name in (arm, study.control))
-    sample = replace(pair(one, other, metric, chance=chance, target=target), decides=look is not None, look=look)
-    values = {each.name: getattr(sample, each.name) for each in fields(sample)}
-    return LookPairs(**values, looks=study.looks, places=tuple(seeds.index(seed) for seed in sample.seeds))
+    return at_look(study, look, pair(one, other, metric, chance=chance, target=target))
+
+
+def at_look(study: StudyRecord, look: int | None, pairs: Pairs) -> LookPairs:
+    """Return pairs of an adaptive study as those of a look; None stands for the time before the first.
+
+    All are of the look's seeds.
+    """
+    values = {each.name: getattr(pairs, each.name) for each in fields(pairs)}
+    values |= {"decides": look is not None, "look": look, "looks": study.looks}
+    return LookPairs(**values, places=tuple(study.seeds.index(seed) for seed in pairs.seeds))
 
 
 def runs_of_last_look(
@@ -152,7 +158,7 @@ def runs_of_last_look(
     look = completed_look(study, arm)
     last = look if look == study.looks[-1] else None
     sample = runs(trials[arm], trials[study.control], metric, chance=chance, target=target)
-    return replace(sample, decides=last is not None, look=last)
+    return replace(sample, decides=last is not None, look=last, looks=study.looks)
 
 
 def _placed(differences: tuple[float, ...], places: tuple[int, ...], look: int) -> NDArray[np.float64]:

@@ -36,6 +36,7 @@ class Sample(ABC):
         censored: Number of pairs, or of runs, in which a value is only a bound.
         decides: True if a verdict may rest on these values; False between the looks of an adaptive study.
         look: Number of seeds of the look that they belong to; None in a fixed study, and before the first look.
+        looks: Numbers of seeds of all looks of an adaptive study; empty in a fixed one.
     """
 
     seeds: tuple[int, ...]
@@ -51,11 +52,17 @@ class Sample(ABC):
     censored: int
     decides: bool = True
     look: int | None = None
+    looks: tuple[int, ...] = ()
 
     @property
     @abstractmethod
     def design(self) -> Design:
         """Numbers of values."""
+
+    @property
+    def smallest_p(self) -> float:
+        """Smallest p value that so many values can have; 1 where they decide nothing."""
+        return self.design.smallest_p if self.decides else 1.0
 
     @property
     @abstractmethod
@@ -74,7 +81,7 @@ class Sample(ABC):
 
     @abstractmethod
     def p(self) -> float:
-        """Return the p value of the exact test; 1 without values."""
+        """Return the p value of the exact test; 1 without values, and where they decide nothing."""
 
     @abstractmethod
     def interval(self, resolution: float) -> tuple[float, float]:
@@ -134,7 +141,7 @@ class Runs(Sample):
         return math.hypot(statistics.stdev(self.arm), statistics.stdev(self.control))
 
     def p(self) -> float:
-        return float(permutation_p(self.arm, self.control)) if self.seeds else 1.0
+        return float(permutation_p(self.arm, self.control)) if self.seeds and self.decides else 1.0
 
     def interval(self, resolution: float) -> tuple[float, float]:
         low, high = difference_interval(self.arm, self.control, resolution=resolution)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from slopewise.analysis._cautions import too_few
+from slopewise.analysis._few import too_few
 from slopewise.analysis._forecast import look_words
 from slopewise.analysis._power import MOST_PAIRS, Design
 from slopewise.analysis._results import CautionId, Contrast

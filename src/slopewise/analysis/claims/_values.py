@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from slopewise.analysis._looks import LookPairs, completed_look
+from slopewise.analysis._looks import at_look, completed_look
 from slopewise.analysis._pairs import Pairs
 from slopewise.analysis._power import Design
 from slopewise.analysis.claims._base import TrialKey
@@ -64,9 +64,7 @@ def of_values(
     numbers, design = tuple(values[seed] for seed in seeds), Design(len(seeds))
     sample = Pairs(seeds, seeds, numbers, (0.0,) * len(seeds), design, len(seeds), len(seeds), 0, 0, 0, 0)
     if looks:
-        fields = {name: getattr(sample, name) for name in Pairs.__dataclass_fields__}
-        places = tuple(planned.index(seed) for seed in seeds)
-        sample = LookPairs(**fields | {"look": look, "decides": look is not None}, looks=looks, places=places)
+        sample = at_look(study, look, sample)
     interval = tuple(shown(end) for end in sample.interval(0.0)) if len(seeds) > 1 else None
     return Measured(
         part=part,
@@ -77,7 +75,7 @@ def of_values(
         digits=digits,
         estimate=shown(sample.difference) if seeds else None,
         interval=None if interval is None else (interval[0], interval[1]),
-        p=sample.p() if sample.decides else 1.0,
+        p=sample.p(),
         band=band,
         design=design,
         sd=sample.sd,
