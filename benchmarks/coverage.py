@@ -3,9 +3,8 @@
 Each simulated study has a control, four arms (or one) and 5 to 20 seeds; its accuracies have one of the shapes of
 `_shapes.py`. The first table compares candidates for the 95 % interval of the mean paired difference; the package
 holds the chosen one, the others are in `_intervals.py`. The second counts the verdicts that the package's own functions
-give, and marks the false ones. Two more tables are about runs that are not paired, and one is
-about adaptive studies, whose arms get no further seeds once they are decided. docs/statistics.md and README's
-table are written from the results.
+give, and marks the false ones. Two more tables are about runs that are not paired, two about adaptive studies, whose
+arms get no further seeds once they are decided. docs/statistics.md and README's table are written from the results.
 
     python benchmarks/coverage.py            # half an hour on two cores; writes coverage.json and the pages
     python benchmarks/coverage.py --quick    # seconds, rough, writes nothing
