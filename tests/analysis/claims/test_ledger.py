@@ -200,3 +200,26 @@ def test_the_lines_of_a_spec_stand_in_their_tables(claim):
     tables = tomllib.loads(claim.toml)
     assert tables.keys() <= {"arms", "tune", "map", "factors", "monitor"}
     assert tables.keys()
+
+
+def test_a_package_brings_a_claim(tmp_path, monkeypatch):
+    (tmp_path / "leaks.py").write_text(
+        "from slopewise.analysis.claims import Claim\n"
+        "class Leaks(Claim):\n"
+        "    id = 'leaks'\n"
+        "    statement = source = prediction = design = statistic = rule = 'text'\n"
+        "    toml = ''\n"
+        "    def judge(self, study, /):\n"
+        "        return [self.not_tested('leaks', 'leaky arm')]\n"
+        "LEAKS = Leaks()\n"
+    )
+    info = tmp_path / "leaks-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: leaks\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[slopewise.claims]\nleaks = leaks:LEAKS\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        entry = ledger(synthetic_study(("relu",), seeds=2))[-1]
+        assert (entry.claim, entry.number, entry.finding.reason) == ("leaks", 1000, "the study has no leaky arm")
+    finally:
+        unregister_claim("leaks")

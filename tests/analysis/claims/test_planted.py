@@ -333,7 +333,7 @@ def test_an_adaptive_study_is_judged_at_its_looks():
     for name in ("tuned-score", "living-units", "cost-per-step"):
         assert evidence(claim_of(name), early).verdict == "inconclusive"
     entry = evidence(claim_of("tuned-score"), early)
-    assert entry.finding.would_decide == "the study's later looks, after up to 40 seeds"
+    assert entry.finding.would_decide.startswith("more seeds than 9: later looks, of up to 40,")
     at_16 = replace(record, trials=tuple(t for t in record.trials if t.seed < 20))
     finding = evidence(claim_of("living-units"), at_16).finding
     assert (finding.verdict, finding.n) == ("supported", 16)
