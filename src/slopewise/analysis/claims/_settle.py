@@ -146,9 +146,7 @@ def _would_decide(row: Measured, tests: int) -> str:
     paired = row.design.control is None
     what = "seeds" if paired else "runs of each"
     if row.looks and row.n < row.looks[-1]:
-        return (
-            f"more seeds than {row.n}: later looks, of up to {row.looks[-1]}, or a study with a fixed number of seeds"
-        )
+        return f"more seeds than {row.n}: later looks, of up to {row.looks[-1]}, or a study with a fixed number"
     if row.n and not row.able:
         return "networks that differ, and of which at least one learns"
     floor = seeds_floor(tests, paired=paired)
