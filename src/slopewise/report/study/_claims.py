@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from slopewise.analysis.claims import Evidence, Finding
 from slopewise.drawing import count, plain
 from slopewise.report.study.info._ledger import LedgerInfo, arms_words, ends_words, figure_words
+from slopewise.support import printable
 from slopewise.support.terminal import words
 
 _STYLES = {
@@ -81,7 +83,7 @@ def _table(entries: Iterable[Evidence]) -> Table:
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("claim", overflow="fold", ratio=1)
     table.add_column("verdict", max_width=12)
-    table.add_column("figure, [95 %]", justify="right", max_width=22)
+    table.add_column("figure, [95 %]", justify="right")
     table.add_column("basis", max_width=10)
     for entry in entries:
         finding = entry.finding
@@ -90,10 +92,18 @@ def _table(entries: Iterable[Evidence]) -> Table:
             str(entry.number),
             words(entry.statement, " ", (f"{entry.claim}{about}", "dim")),
             words((entry.verdict, _STYLES[entry.verdict])),
-            words(plain(f"{figure_words(finding)} {ends_words(finding)}")) if finding.estimate is not None else "",
+            _figure(finding),
             words(finding.basis if finding.estimate is not None else ""),
         )
     return table
+
+
+def _figure(finding: Finding) -> Text:
+    """Return the figure over its interval, on lines of their own."""
+    if finding.estimate is None:
+        return Text()
+    ends = "" if finding.interval is None else f"\n{ends_words(finding)}"
+    return Text(plain(f"{printable(figure_words(finding))}{ends}"))
 
 
 def _by_chance(info: LedgerInfo) -> str:
