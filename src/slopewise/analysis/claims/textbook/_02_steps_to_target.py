@@ -20,7 +20,7 @@ class StepsToTarget(Claim):
     id = "steps-to-target"
     number = 2
     statement = "A network with PReLU converges in fewer training steps than one with ReLU."
-    source = "He et al. 2015 (arXiv 1502.01852), and textbooks: 'converges faster than ReLU'"
+    source = "He et al. 2015 (arXiv 1502.01852), and textbooks: faster convergence than with ReLU"
     prediction = "fewer steps than with ReLU until the validation score reaches the target"
     design = "a ReLU arm and an arm with learned slopes, trained in the study's own loop"
     toml = 'arms = ["relu", "prelu_shared", "prelu_channel"]'

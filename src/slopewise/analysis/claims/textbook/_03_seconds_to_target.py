@@ -20,7 +20,7 @@ class SecondsToTarget(Claim):
     id = "seconds-to-target"
     number = 3
     statement = "A network with PReLU also converges in less time, although each of its steps takes longer."
-    source = "textbooks: 'faster convergence at negligible cost'; He et al. 2015 (arXiv 1502.01852)"
+    source = "textbooks: faster convergence at negligible cost; He et al. 2015 (arXiv 1502.01852)"
     prediction = "fewer seconds than with ReLU until the validation score reaches the target"
     design = "a ReLU arm and an arm with learned slopes, trained in one environment"
     toml = 'arms = ["relu", "prelu_shared", "prelu_channel"]'

@@ -23,8 +23,8 @@ class LivingUnits(Claim):
     id = "living-units"
     number = 5
     statement = "With PReLU, fewer units die."
-    source = "textbooks: 'mitigates the dying ReLU problem'; Maas et al. 2013; Lu et al. 2019 (arXiv 1903.06733)"
-    prediction = "fewer units than with ReLU are positive nowhere, and through fewer no gradient passes"
+    source = "textbooks: PReLU mitigates dying ReLUs; Maas et al. 2013; Lu et al. 2019 (arXiv 1903.06733)"
+    prediction = "fewer units than with ReLU are positive nowhere, and fewer pass no gradient"
     design = "a ReLU arm and an arm with learned slopes"
     toml = 'arms = ["relu", "prelu_shared", "prelu_channel"]'
     statistic = (

@@ -26,7 +26,7 @@ class WiderRates(Claim):
     id = "wider-rates"
     number = 6
     statement = "PReLU trains at learning rates at which ReLU fails, and not the other way round."
-    source = "textbooks and advice in forums: 'less sensitive to the learning rate'; no published figure known"
+    source = "textbooks and advice in forums: less sensitive to the learning rate; no published figure known"
     prediction = "there are more rates at which PReLU alone trains than rates at which ReLU alone does"
     design = "the same learning rates for every arm, some of them too high for ReLU"
     toml = "[map]\nlr = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0]\ninit = [0.25]\nseeds = 6"
@@ -42,7 +42,7 @@ class WiderRates(Claim):
     )
 
     def judge(self, study: StudyRecord, /) -> Sequence[Finding]:
-        """Judge the cells of tuning and of the sensitivity map."""
+        """Judge the cells of tuning, of the sensitivity map, and of a factor that is the learning rate."""
         relu, arms = relu_of(study), learned_arms(study)
         if relu is None or not arms:
             return [self.not_tested(_PART, lacking_arms(study, arms))]
@@ -58,7 +58,7 @@ class WiderRates(Claim):
 def runs_by_rate(study: StudyRecord, arm: Arm) -> Runs:
     """Return the finished trials of an arm at each rate, at the initial slope nearest to the arm's own."""
     inits: dict[tuple[float, int], list[tuple[float, TrialRecord]]] = {}
-    for cell in (*study.cells_of("tune"), *study.cells_of("map")):
+    for cell in study.cells:
         rate, init = number(cell.settings.get("train.lr")), number(cell.settings.get("arm.options.init"))
         if rate is None or not cell.settings.keys() <= {"train.lr", "arm.options.init"}:
             continue

@@ -26,7 +26,7 @@ class InitialSlope(Claim):
     id = "initial-slope"
     number = 12
     statement = "Final slopes and score depend on the slope that training starts from."
-    source = "textbooks: 'as sensitive to initialisation as weights are'; He et al. 2015 start from 0.25"
+    source = "textbooks: as sensitive to initialisation as weights are; He et al. 2015 start from 0.25"
     prediction = "a part of the differences between initial slopes is left at the end, and the scores differ"
     design = "several initial slopes at one learning rate, from the same seeds"
     toml = "[map]\nlr = [0.025]\ninit = [0.0, 0.1, 0.25, 0.5]\nseeds = 8"

@@ -24,7 +24,7 @@ class SlopeDecay(Claim):
     id = "slope-decay"
     number = 13
     statement = "Weight decay on the slopes pulls them to 0, and hurts."
-    source = "He et al. 2015 (arXiv 1502.01852): decay 'tends to push a_i to zero, and thus biases PReLU toward ReLU'"
+    source = "He et al. 2015 (arXiv 1502.01852): decay pushes slopes to 0, which 'biases PReLU toward ReLU'"
     prediction = "with decay, slopes are smaller and the final score is worse"
     design = "weight decay on the slopes as a factor, or an arm with it"
     toml = (

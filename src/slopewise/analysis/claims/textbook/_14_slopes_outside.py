@@ -25,7 +25,7 @@ class SlopesOutside(Claim):
     number = 14
     statement = "Slopes end at undesirable values, below 0 or above 1, and that costs accuracy."
     source = (
-        "textbooks: 'may learn undesirable slopes'; BVLC/caffe#3312 asked for bounds; He et al. 2015: rarely above 1"
+        "textbooks: slopes may end at undesirable values; BVLC/caffe#3312 asks for bounds. He et al. 2015: few above 1"
     )
     prediction = "slopes outside occur in more than one trial of twenty, and bounds improve the score"
     design = "an arm with learned slopes; for their cost, the same arm with the bounds 0 and 1"

@@ -23,7 +23,7 @@ class InformationKept(Claim):
     id = "information-kept"
     number = 15
     statement = "PReLU keeps information that ReLU throws away with the negative inputs."
-    source = "textbooks: 'preserves information from negative inputs'"
+    source = "textbooks: information from negative inputs is kept"
     prediction = "a linear probe on a layer's output, and a reconstruction from it, do better than with ReLU"
     design = "scores of the layers' outputs, a ReLU arm and an arm with learned slopes"
     toml = "[monitor]\ninformation = true"
