@@ -34,5 +34,8 @@ from slopewise.analysis._sequential import interval_shares as interval_shares
 from slopewise.analysis._sequential import level_shares as level_shares
 from slopewise.analysis._sequential import sequential_p as sequential_p
 from slopewise.analysis._signflip import sign_flip_p as sign_flip_p
+from slopewise.analysis._tuning import ArmTuning as ArmTuning
+from slopewise.analysis._tuning import tuned as tuned
+from slopewise.analysis._tuning import tuning as tuning
 from slopewise.analysis._verdict import holm as holm
 from slopewise.analysis._verdict import verdict as verdict

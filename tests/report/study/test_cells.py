@@ -1,15 +1,16 @@
-"""Views of a study's other cells, compared with its records: sensitivity maps, effect against factor."""
+"""Views of a study's other cells, compared with its records: sensitivity maps, effect against factor, tuning."""
 
 import math
+import re
 from dataclasses import replace
 from statistics import fmean
 
 import pytest
 
-from slopewise.analysis import analyse
+from slopewise.analysis import analyse, tuning
 from slopewise.report import render_html, study_info
-from slopewise.report.study.charts import factor_chart, map_charts
-from slopewise.report.study.info import factor_infos, map_info
+from slopewise.report.study.charts import factor_chart, map_charts, tuning_charts
+from slopewise.report.study.info import factor_infos, map_info, tuning_rows
 from slopewise.testing import replace_score, synthetic_study, with_cells
 
 RATES = (3.0, 0.01, 0.1)
@@ -154,3 +155,48 @@ def test_a_margin_away_is_a_doubling_of_colour():
     spots = info.arms[2].spots
     z = prelu.figure.data[0].z
     assert z[1][1] == pytest.approx(math.log2(1 + spots[0.0, 0.1].shortfall / 0.5), rel=1e-3)
+
+
+TRIED = (0.1, 0.05, 5.0, 0.01)
+TUNED = with_cells(synthetic_study(("relu", "prelu_shared"), seeds=4, epochs=2), tune=TRIED, seeds=2)
+
+
+def validated(arm, rate):
+    """Return the mean validation accuracy of an arm at a rate, diverged trials at 10 %."""
+    (cell,) = (cell for cell in TUNED.cells_of("tune") if cell.settings == {"train.lr": rate})
+    scores = [None if t.diverged else t.score("validation", "accuracy") for t in cell.trials if t.arm == arm]
+    return fmean(10.0 if score is None else 100 * score for score in scores)
+
+
+def test_the_best_score_so_far_is_drawn_in_the_order_of_the_rates():
+    best, rates = tuning_charts(TUNED)
+    for trace, arm in zip(best.figure.data, ("relu", "prelu_shared"), strict=True):
+        scores = [validated(arm, rate) for rate in TRIED]
+        assert trace.x == (1, 2, 3, 4)
+        assert trace.y == pytest.approx([max(scores[: n + 1]) for n in range(4)])
+    assert [row[1] for row in best.rows] == ["0.1", "0.05", "5", "0.01"]
+    for trace, arm in zip(rates.figure.data, ("relu", "prelu_shared"), strict=True):
+        assert trace.x == (0.01, 0.05, 0.1, 5.0)
+        assert trace.y == pytest.approx([validated(arm, rate) for rate in trace.x])
+    assert rates.rows[-1][1] == "10.00 (2 diverged)"
+
+
+def test_the_table_has_each_tuned_rate_and_says_if_it_is_at_an_edge(parse):
+    relu, prelu = tuning_rows(TUNED, tuning(TUNED))
+    chosen = max(TRIED, key=lambda rate: validated("relu", rate))
+    assert relu == ("relu", f"{chosen:g}", f"{validated('relu', chosen):.2f}", "5", "")
+    assert prelu[3:] == ("none", "")
+    edge = with_cells(synthetic_study(("relu", "elu"), seeds=2, epochs=1), tune=[0.01, 0.02, 0.05])
+    html = render_html(edge)
+    assert "the highest rate that was tried: a better one may lie beyond" in html
+    assert re.search(r'<h2 id="tuning">', html)
+    assert "Tuning" in study_info(edge).sections.values()
+
+
+def test_tuning_without_a_score_yet_has_no_charts(parse):
+    empty = replace(TUNED, cells=tuple(replace(cell, trials=()) for cell in TUNED.cells))
+    assert tuning_charts(empty) == []
+    assert "tuning" not in study_info(empty).sections
+    trials = [tuple(replace(t, status="failed", error="x", scores=()) for t in cell.trials) for cell in TUNED.cells]
+    failed = replace(TUNED, cells=tuple(replace(c, trials=t) for c, t in zip(TUNED.cells, trials, strict=True)))
+    assert "No learning rate has a score yet." in parse(render_html(failed)).text

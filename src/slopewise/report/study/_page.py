@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from slopewise.analysis import describe, metrics_of, sentence, verdict_words
+from slopewise.analysis import describe, metrics_of, sentence, tuning, verdict_words
 from slopewise.drawing import render_page, write_page
 from slopewise.records import StudyRecord, amount
 from slopewise.report.study._claims import finding_lines
@@ -19,6 +19,7 @@ from slopewise.report.study.info._looks import decided_words
 from slopewise.report.study.info._protocol import protocol
 from slopewise.report.study.info._slopes import slope_table
 from slopewise.report.study.info._study import StudyInfo, missing_words, pairs_words, study_info
+from slopewise.report.study.info._tuning import tuning_rows
 
 STUDY_TEMPLATES = "slopewise.report.study"  # package of the templates
 
@@ -103,6 +104,7 @@ def render_html(study: StudyRecord) -> str:
         protocol=protocol(study),
         ledger=ledger_info(study),
         paragraph=paragraph_of(info),
+        tuning_rows=tuning_rows(study, tuning(study)),
         outcome_symbols=OUTCOME_SYMBOLS,
         figure_words=figure_words,
         ends_words=ends_words,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
 
-from slopewise.analysis import Analysis, Contrast
+from slopewise.analysis import Analysis, Contrast, tuning
 from slopewise.drawing import count, listing, plain
 from slopewise.records import StudyRecord, amount
 from slopewise.report.study.info._study import StudyInfo, study_info
@@ -70,16 +70,18 @@ def _what(study: StudyRecord) -> str:
 
 
 def _training(study: StudyRecord) -> Iterable[str]:
-    train, tune = _table(study.spec, "train"), _table(study.spec, "tune")
+    train, tuned = _table(study.spec, "train"), tuning(study)
     if train.get("epochs") and not train.get("function") and study.tested:
         optimizer = f" with {train['optimizer']}" if train.get("optimizer") else ""
         yield f"Every trial trained for {count(train['epochs'], 'epoch')}{optimizer}."
-    if tune:
-        low, high = tune["lr"]
+    if tuned:
+        seeds = max(len(cell.seeds) for cell in study.cells_of("tune"))
+        rates, arms = tuned[0].rates, [arm.arm for arm in tuned]
+        whose = "each arm" if len(arms) == len(study.arms) else listing(arms)
         yield (
-            f"The learning rate of each arm was the best of the same {tune['points']} quasirandom ones between {low:g} "
-            f"and {high:g}, by the mean validation {study.primary.title} over {count(tune['seeds'], 'seed')} that the "
-            "comparison does not use."
+            f"The learning rate of {whose} was the best of the same {len(rates)} quasirandom ones between "
+            f"{min(rates):g} and {max(rates):g}, by the mean validation {study.primary.title} over "
+            f"{count(seeds, 'seed')} that the comparison does not use."
         )
 
 

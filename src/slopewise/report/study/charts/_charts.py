@@ -10,6 +10,7 @@ from slopewise.report.study.charts._factors import factor_chart
 from slopewise.report.study.charts._gradients import gradient_chart
 from slopewise.report.study.charts._maps import map_charts
 from slopewise.report.study.charts._slopes import slope_charts
+from slopewise.report.study.charts._tuning import tuning_charts
 from slopewise.report.study.info._factors import factor_infos
 from slopewise.report.study.info._study import StudyInfo
 
@@ -51,6 +52,10 @@ class StudyCharts:
     def maps(self) -> list[Chart]:
         """Return the sensitivity maps, one for each arm."""
         return [chart for chart in map(self._ready, map_charts(self._info.study)) if chart]
+
+    def tuning(self) -> list[Chart]:
+        """Return the best score so far by the number of learning rates tried, and the score of each rate."""
+        return [chart for chart in map(self._ready, tuning_charts(self._info.study)) if chart]
 
     def cost(self) -> Chart | None:
         """Return the time per training step, relative to the control."""

@@ -10,6 +10,7 @@ TITLES = {
     "seeds": "Seeds",
     "factors": "Factors",
     "map": "Sensitivity",
+    "tuning": "Tuning",
     "learning": "Learning",
     "slopes": "Slopes",
     "dead": "Dead units",
@@ -45,6 +46,7 @@ def sections(study: StudyRecord, analysis: Analysis) -> dict[str, str]:
     present = {
         "factors": "factors" in roles,
         "map": "map" in roles,
+        "tuning": "tune" in roles,
         "learning": epochs,
         "slopes": any(site.slopes for site in sites),
         "dead": bool(sites),

@@ -1,0 +1,92 @@
+"""Learning rates tuned for each arm: the scores of every rate that was tried, and the best of them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from slopewise.records import CellRecord, MetricRecord, StudyRecord, TrialRecord
+
+
+@dataclass(frozen=True, slots=True)
+class ArmTuning:
+    """Tuning of one arm's learning rate.
+
+    Attributes:
+        arm: Name of the arm.
+        rates: Learning rates in the order in which they were tried, the same for all arms.
+        scores: Mean final validation score at each rate, in print's unit of the primary metric; diverged trials count
+            with the metric's floor. None where no trial has finished, or one diverged and the metric has no floor.
+        best_so_far: Best score among the rates up to each one; None before the first score.
+        diverged: Number of trials that diverged at each rate.
+        rate: Rate with the best score, the arm's own in the study; None without a score.
+        edge: Edge of the tried range at which the best rate lies; None inside.
+    """
+
+    arm: str
+    rates: tuple[float, ...]
+    scores: tuple[float | None, ...]
+    best_so_far: tuple[float | None, ...]
+    diverged: tuple[int, ...]
+    rate: float | None
+    edge: Literal["lowest", "highest"] | None
+
+
+def tuning(study: StudyRecord) -> tuple[ArmTuning, ...]:
+    """Return the tuning of each arm that was tuned; none for a study that tunes nothing.
+
+    Among equal scores, a rate inside the range is preferred to its edges, then the one that was tried first.
+
+    Example:
+        >>> from slopewise.testing import synthetic_study
+        >>> tuning(synthetic_study())
+        ()
+    """
+    cells = study.cells_of("tune")
+    arms = dict.fromkeys(arm for cell in cells for arm in cell.arms)
+    return tuple(tuned(arm, cells, study.primary) for arm in arms)
+
+
+def tuned(arm: str, cells: Iterable[CellRecord], metric: MetricRecord) -> ArmTuning:
+    """Return the tuning of one arm, from cells whose setting is `train.lr`."""
+    by_rate = {
+        float(cell.settings["train.lr"]): [trial for trial in cell.trials if trial.arm == arm and _counts(trial)]
+        for cell in cells
+        if arm in cell.arms
+    }
+    sign = 1.0 if metric.better == "higher" else -1.0
+    scores = {rate: _mean([_score(trial, metric) for trial in trials]) for rate, trials in by_rate.items()}
+    edges = {min(by_rate): "lowest", max(by_rate): "highest"} if by_rate else {}
+    known = {rate: score for rate, score in scores.items() if score is not None}
+    best = max(known, key=lambda rate: (sign * known[rate], rate not in edges), default=None)
+    so_far, bests = None, list[float | None]()
+    for score in scores.values():
+        if score is not None and (so_far is None or sign * score > sign * so_far):
+            so_far = score
+        bests.append(so_far)
+    return ArmTuning(
+        arm=arm,
+        rates=tuple(by_rate),
+        scores=tuple(scores.values()),
+        best_so_far=tuple(bests),
+        diverged=tuple(sum(trial.diverged for trial in trials) for trials in by_rate.values()),
+        rate=best,
+        edge=None if best is None else edges.get(best),  # type: ignore[arg-type]
+    )
+
+
+def _counts(trial: TrialRecord) -> bool:
+    return trial.status == "finished"
+
+
+def _score(trial: TrialRecord, metric: MetricRecord) -> float | None:
+    score = metric.chance if trial.diverged else trial.score("validation", metric.name)
+    return None if score is None or not math.isfinite(score) else metric.scale * score
+
+
+def _mean(scores: list[float | None]) -> float | None:
+    known = [score for score in scores if score is not None]
+    return statistics.fmean(known) if known and len(known) == len(scores) else None
