@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from slopewise.report import write_html
-from slopewise.testing import synthetic_study
+from slopewise.testing import synthetic_study, with_cells
 
 HOSTILE = (
     "relu",
@@ -17,8 +17,15 @@ HOSTILE = (
 )
 
 
+def designs():
+    study = synthetic_study(looks=(4, 6), epochs=3, diverged={"leaky_relu": 1})
+    factors = {"model.options.batch_norm": [True], "train.epochs": [2, 9]}
+    return with_cells(study, tune=[0.1, 0.01, 3.0], lr=[0.01, 0.1, 3.0], factors=factors)
+
+
 def study_of(name):
     return {
+        "designs": designs,
         "default": lambda: synthetic_study(seeds=4, epochs=4),
         "diverged": lambda: synthetic_study(seeds=4, epochs=4, diverged={"prelu_shared": 3}),
         "hostile": lambda: synthetic_study(HOSTILE, seeds=3, epochs=2, diverged={HOSTILE[1]: 1}),
@@ -44,12 +51,12 @@ def opened(visit, written):
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("name", ["default", "diverged", "hostile"])
+@pytest.mark.parametrize("name", ["default", "diverged", "hostile", "designs"])
 def test_draws_every_chart_and_fits_the_window(opened, name, width):
     page = opened(name, width)
     figures = page.locator("script[type='application/json']").count()
     with_traces = page.evaluate(
-        "[...document.querySelectorAll('.chart')].filter(c => c.querySelector('.trace path, .trace .point')).length"
+        "[...document.querySelectorAll('.chart')].filter(c => c.querySelector('.trace path, .trace .point, .hm image')).length"
     )
     assert with_traces == figures == page.locator(".chart").count() >= 9
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -144,8 +151,9 @@ def test_prints_dark_pages_as_light_ones(opened):
     assert colours(page) == dark
 
 
-def test_headings_are_in_order_and_every_chart_has_a_label(opened):
-    page = opened("diverged")
+@pytest.mark.parametrize("name", ["diverged", "designs"])
+def test_headings_are_in_order_and_every_chart_has_a_label(opened, name):
+    page = opened(name)
     levels = [int(tag[1]) for tag in page.eval_on_selector_all("h1, h2, h3", "all => all.map(h => h.tagName)")]
     assert levels[0] == 1
     assert levels.count(1) == 1
