@@ -12,7 +12,7 @@ import pytest
 
 from slopewise.live import Study
 from slopewise.study import FILE, Running, RunningTrial, Store, StudySpec, origin
-from slopewise.testing import synthetic_study
+from slopewise.testing import synthetic_study, with_cells
 
 RUNNING = "running.json"
 ARMS = ("relu", "prelu_shared")
@@ -125,3 +125,30 @@ def test_a_store_that_takes_long_to_read_is_read_seldom(folder: Path) -> None:
     study._cost = 0.0
     study.update()
     assert (study.ended, study.behind) == (2, 0)
+
+
+def test_an_adaptive_study_ends_when_every_arm_is_decided(tmp_path: Path) -> None:
+    whole = synthetic_study(("relu", "elu", "prelu_shared"), looks=(10, 16, 40), epochs=1, effects={"elu": -3.0})
+    study = Study(tmp_path)
+    study.record = dataclasses.replace(
+        whole, trials=tuple(trial for trial in whole.trials if trial.seed < 16 or trial.arm == "relu")
+    )
+    assert study.info
+    assert [contrast.decided for contrast in study.info.analysis.primary] == [True, False]
+    assert (study.ended, study.planned) == (72, 96)
+    assert study.summary(time.time()).progress == "72 of at most 96 trials"
+    assert study.state(time.time()) == "stopped"
+    both = synthetic_study(("relu", "elu"), looks=(10, 16, 40), epochs=1, effects={"elu": -3.0})
+    study = Study(tmp_path)
+    study.record = dataclasses.replace(both, trials=tuple(trial for trial in both.trials if trial.seed < 16))
+    assert study.summary(time.time()).progress == "32 of 32 trials"
+    assert study.state(time.time()) == "ended"
+
+
+def test_trials_under_other_settings_count(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    study.record = with_cells(STUDY, tune=[0.1, 0.2], lr=[0.1], init=[0.25], seeds=3)
+    assert study.planned == study.ended == 4 + 2 * 2 * 3 + 2 * 3
+    first, *others = study.record.cells
+    study.record = dataclasses.replace(study.record, cells=(dataclasses.replace(first, trials=()), *others))
+    assert (study.ended, study.planned) == (16, 22)

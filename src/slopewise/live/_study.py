@@ -63,13 +63,26 @@ class Study:
 
     @property
     def ended(self) -> int:
-        """Number of trials that have ended."""
-        return len(self.record.trials) if self.record else 0
+        """Number of trials that have ended, under all settings."""
+        if not self.record:
+            return 0
+        others = {(trial.arm, trial.seed, trial.cell) for cell in self.record.cells for trial in cell.trials}
+        return len(self.record.trials) + len(others)
 
     @property
     def planned(self) -> int:
-        """Number of trials in the plan."""
-        return len(self.record.arms) * len(self.record.seeds) if self.record else 0
+        """Number of trials in the plan, without those that a look has made needless."""
+        if not self.record:
+            return 0
+        own = self.info.planned if self.record.looks and self.info else len(self.record.arms) * len(self.record.seeds)
+        cells = self.record.cells
+        others = {(arm, seed, cell.key) for cell in cells for seed in cell.seeds for arm in cell.arms}
+        return own + len(others)
+
+    @property
+    def most(self) -> bool:
+        """True if further looks may make some of the planned trials needless."""
+        return bool(self.record and self.record.looks and self.info and self.info.most)
 
     @property
     def trials(self) -> tuple[RunningTrial, ...]:
@@ -118,6 +131,6 @@ class Study:
             str(self.record.spec.get("name") or ""),
             self.state(now),
             self.changed,
-            f"{self.ended} of {count(self.planned, 'trial')}",
+            f"{self.ended} of {'at most ' if self.most else ''}{count(self.planned, 'trial')}",
             ", ".join(alarms),
         )
