@@ -56,7 +56,8 @@ def test_draws_every_chart_and_fits_the_window(opened, name, width):
     page = opened(name, width)
     figures = page.locator("script[type='application/json']").count()
     with_traces = page.evaluate(
-        "[...document.querySelectorAll('.chart')].filter(c => c.querySelector('.trace path, .trace .point, .hm image')).length"
+        "[...document.querySelectorAll('.chart')]"
+        ".filter(c => c.querySelector('.trace path, .trace .point, .hm image')).length"
     )
     assert with_traces == figures == page.locator(".chart").count() >= 9
     assert page.evaluate("document.documentElement.scrollWidth") <= width
