@@ -19,18 +19,22 @@ from slopewise.records import TRIAL_PARTS, Part, StudyRecord, TrialRecord
 
 
 def tables(study: StudyRecord) -> dict[str, tuple[list[str], list[tuple[Any, ...]]]]:
-    """Return the columns and rows of `results`, `trials`, and each of `TRIAL_PARTS`, whose rows name arm and seed."""
+    """Return the columns and rows of `results`, `trials`, and each of `TRIAL_PARTS`, whose rows name their trial.
+
+    `results` has the trials under the study's own settings alone, the others those of all cells.
+    """
     own = [f.name for f in dataclasses.fields(TrialRecord) if f.name not in TRIAL_PARTS]
     result = {"results": _results(study)}
-    result |= {"trials": (own, [tuple(getattr(trial, name) for name in own) for trial in study.trials])}
+    trials = (*study.trials, *(trial for cell in study.cells for trial in cell.trials))
+    result |= {"trials": (own, [tuple(getattr(trial, name) for name in own) for trial in trials])}
     for part, record in TRIAL_PARTS.items():
         names = [f.name for f in dataclasses.fields(record)]
         rows = [
-            (trial.arm, trial.seed, *(getattr(row, name) for name in names))
-            for trial in study.trials
+            (trial.arm, trial.seed, trial.cell, *(getattr(row, name) for name in names))
+            for trial in trials
             for row in getattr(trial, part)
         ]
-        result[part] = (["arm", "seed", *names], rows)
+        result[part] = (["arm", "seed", "cell", *names], rows)
     return result
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from slopewise.analysis import Contrast, analyse, describe, look_words, seeds_of_arms, sentence
+from slopewise.analysis import Contrast, analyse, describe, look_words, seeds_of_arms, sentence, tuning
 from slopewise.records import ArmCounts, StudyCounts, StudyRecord
 from slopewise.report.study._status import status_json
 from slopewise.report.study.info._ledger import LedgerInfo, ledger_info
@@ -21,10 +21,11 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
     `paired` (False if seeds only number the runs of each arm), `trials` (counts, in all and by arm, and the names of
     damaged ones), `contrasts` (primary, then secondary), `converged` (the primary ones without the pairs in which a
     trial diverged), `missing` (arms and seeds), `pairing`, `diverged` and `failed` (trials), `cautions`, `alarms`,
-    `claims` (every one, tested or not: the fields of `slopewise.analysis.claims.Evidence`), `data`, `environments`,
-    `spec`. A contrast has the fields of `slopewise.analysis.Contrast`, its `sentence`, its
-    `description` (`slopewise.analysis.Description`) and, in an adaptive study, `at_look`: the look that decided it, or
-    what its prospects are. `looks` are the numbers of seeds at which an adaptive study looks.
+    `tuning` (`slopewise.analysis.ArmTuning` of each arm whose learning rate was tuned), `claims` (every one, tested or
+    not: the fields of `slopewise.analysis.claims.Evidence`), `looks` (numbers of seeds at which an adaptive study
+    looks), `data`, `environments`, `spec`. A contrast has the fields of `slopewise.analysis.Contrast`, its `sentence`,
+    its `description` (`slopewise.analysis.Description`) and, in an adaptive study, `at_look`: the look that decided it,
+    or what its prospects are.
 
     Example:
         >>> from slopewise.testing import synthetic_study
@@ -69,6 +70,7 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
         "failed": [{"arm": t.arm, "seed": t.seed, "error": t.error} for t in study.trials if t.status == "failed"],
         "cautions": [asdict(caution) for caution in analysis.cautions],
         "alarms": [asdict(alarm) for alarm in analysis.alarms],
+        "tuning": [asdict(arm) for arm in tuning(study)],
         "claims": claims_json(ledger_info(study)),
         "data": study.data,
         "environments": study.environments,
