@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from slopewise.records import EpochRecord, ScoreRecord, TrialRecord
@@ -10,10 +10,18 @@ from slopewise.records import EpochRecord, ScoreRecord, TrialRecord
 
 @dataclass(frozen=True)
 class TrialKey:
-    """One trial of a plan."""
+    """One trial of a plan.
+
+    Attributes:
+        arm, seed: Name of its arm, and its seed.
+        cell: Key of its cell (`CellRecord`); empty for the study's own settings.
+        rates: Learning rates that tuning has chosen, by arm; two keys with different ones name the same trial.
+    """
 
     arm: str
     seed: int
+    cell: str = ""
+    rates: tuple[tuple[str, float], ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,13 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class Tuned:
+    """End of the tuning: the learning rate of each tuned arm."""
+
+    rates: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
 class Look:
     """Look of an adaptive study at its results, after all trials up to a number of seeds have ended.
 
@@ -103,5 +118,5 @@ class Look:
 
 TrialEvent = Started | Epoch | Ended
 """Events of an engine."""
-Event = Reading | Prepared | TrialEvent | Look
-"""Events of a study: reading of its images, one `Prepared`, then the events of its engine, and its looks."""
+Event = Reading | Prepared | TrialEvent | Tuned | Look
+"""Events of a study: reading of its images, one `Prepared`, then the events of its engine and of its stages."""

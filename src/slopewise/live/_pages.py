@@ -45,7 +45,7 @@ def study_page(entry: Entry, study: Study, now: float) -> str:
         entry=entry,
         summary=study.summary(now),
         run=study,
-        running=Counter(trial.arm for trial in study.trials),
+        running=Counter(trial.arm for trial in study.trials if not trial.cell),
         epochs=_epochs(info.study.spec.get("train") or {}) if info else None,
         **(study_context(info, live=True) if info else {"info": None}),
     )

@@ -64,10 +64,7 @@ class Study:
     @property
     def ended(self) -> int:
         """Number of trials that have ended, under all settings."""
-        if not self.record:
-            return 0
-        others = {(trial.arm, trial.seed, trial.cell) for cell in self.record.cells for trial in cell.trials}
-        return len(self.record.trials) + len(others)
+        return len(self.record.every_trial) if self.record else 0
 
     @property
     def planned(self) -> int:
@@ -87,8 +84,8 @@ class Study:
     @property
     def trials(self) -> tuple[RunningTrial, ...]:
         """Trials that are running."""
-        ended = {(trial.arm, trial.seed) for trial in (self.record.trials if self.record else ())}
-        return tuple(t for t in (self.running.trials if self.running else ()) if (t.arm, t.seed) not in ended)
+        ended = {(trial.arm, trial.seed, trial.cell) for trial in (self.record.every_trial if self.record else ())}
+        return tuple(t for t in (self.running.trials if self.running else ()) if (t.arm, t.seed, t.cell) not in ended)
 
     @property
     def changed(self) -> float | None:
@@ -122,8 +119,8 @@ class Study:
         if self.record is None:
             words = "cannot be read" if self.error else "no trial yet"
             return Summary("study", "", self.state(now), self.changed, words)
-        failed = sum(trial.status == "failed" for trial in self.record.trials)
-        diverged = sum(trial.diverged for trial in self.record.trials)
+        failed = sum(trial.status == "failed" for trial in self.record.every_trial)
+        diverged = sum(trial.diverged for trial in self.record.every_trial)
         counts = {"diverged": diverged, "failed": failed, "damaged": len(self.record.damaged)}
         alarms = [f"{n} {words}" for words, n in counts.items() if n]
         return Summary(

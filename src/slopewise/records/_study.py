@@ -88,6 +88,12 @@ class StudyRecord:
         """Number of trials in all; of runs that seeds only number, those that there are."""
         return len(self.arms) * len(self.seeds) if self.paired else len(self.trials)
 
+    @property
+    def every_trial(self) -> tuple[TrialRecord, ...]:
+        """Trials of the study in all of its cells, each once."""
+        every = (*self.trials, *(trial for cell in self.cells for trial in cell.trials))
+        return tuple({(trial.arm, trial.seed, trial.cell): trial for trial in every}.values())
+
     def cells_of(self, role: Role) -> tuple[CellRecord, ...]:
         """Return the cells that a design asks for."""
         return tuple(cell for cell in self.cells if role in cell.roles)
@@ -154,11 +160,20 @@ class ArmCounts:
 
 @dataclass(frozen=True, slots=True)
 class StudyCounts:
-    """Progress of a study: its title, the counts of its arms in the spec's order, and the names of damaged trials."""
+    """Progress of a study.
+
+    Attributes:
+        title: Title of the study.
+        arms: Counts of its arms in the spec's order, over all cells.
+        damaged: Names of damaged trials.
+        most: Number of trials that the study may come to, where results decide on some of them; None if that is the
+            number of planned ones.
+    """
 
     title: str
     arms: tuple[ArmCounts, ...]
     damaged: tuple[str, ...] = ()
+    most: int | None = None
 
     @property
     def planned(self) -> int:

@@ -38,6 +38,7 @@ class RunningTrial:
     changed: float
     epoch: int | None = None
     scores: dict[str, float | None] = field(default_factory=dict)
+    cell: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +78,15 @@ class Running:
 
     def after(self, event: events.TrialEvent, now: float) -> Running:
         """Return the state after an event."""
-        if isinstance(event, events.Ended):
-            arm, seed = event.record.arm, event.record.seed
-        else:
-            arm, seed = event.trial.arm, event.trial.seed
-        trials = {(trial.arm, trial.seed): trial for trial in self.trials}
-        before = trials.pop((arm, seed), None)
+        trial = event.record if isinstance(event, events.Ended) else event.trial
+        key = (trial.arm, trial.seed, trial.cell)
+        trials = {(each.arm, each.seed, each.cell): each for each in self.trials}
+        before = trials.pop(key, None)
         if isinstance(event, events.Started):
-            trials[arm, seed] = RunningTrial(arm, seed, event.attempt, now, now)
+            trials[key] = RunningTrial(trial.arm, trial.seed, event.attempt, now, now, cell=trial.cell)
         elif isinstance(event, events.Epoch) and before:
             scores = {row.metric: row.value for row in event.scores if row.part == "validation"}
-            trials[arm, seed] = replace(before, changed=now, epoch=event.record.epoch, scores=scores)
+            trials[key] = replace(before, changed=now, epoch=event.record.epoch, scores=scores)
         return replace(self, changed=now, trials=tuple(trials.values()))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from slopewise.events import Ended, Epoch, Event, Look, Prepared, Reading, Started, TrialKey
+from slopewise.events import Ended, Epoch, Event, Look, Prepared, Reading, Started, TrialKey, Tuned
 from slopewise.records import EpochRecord, ScoreRecord, TrialRecord
 from slopewise.report import StudyProgress
 from slopewise.study import StudySpec
@@ -104,6 +104,27 @@ def test_a_terminal_prints_a_look_as_it_happens_and_plans_fewer_trials() -> None
     assert "look after 1 seed: [red]odd has no practical effect; every arm is decided" in stream.getvalue()
     rows = {line.split()[0]: line.split()[1] for line in shown.getvalue().splitlines() if line.strip()}
     assert rows["relu"] == rows["[red]odd"] == "1/1"
+
+
+def test_a_look_strikes_no_trial_off_that_runs_under_other_settings() -> None:
+    stream, cell = io.StringIO(), TrialKey("[red]odd", 0, "train.lr = 0.1")
+    with StudyProgress((*TRIALS, cell), Console(file=stream, width=100)) as progress:
+        progress(ADAPTIVE)
+        progress(Tuned((("relu", 0.1), ("[red]odd", 0.0562))))
+        for trial in TRIALS[:2]:
+            progress(Started(trial, 1))
+            progress(ended(trial))
+        progress(Look(1, (("[red]odd", "hurts"),), (), None))
+        assert progress.total == 3
+        progress(Started(cell, 1))
+        progress(epoch(cell, 0.9))
+        progress(ended(cell, cell=cell.cell, status="failed", error="ValueError: moon"))
+    assert not progress.running
+    assert progress.best == {}
+    lines = stream.getvalue().splitlines()
+    assert "tuned learning rates: relu 0.1, [red]odd 0.0562" in lines
+    assert "[red]odd, seed 0, train.lr = 0.1: failed, recorded (ValueError: moon)" in lines
+    assert lines[-1].startswith("3/3 trials done")
 
 
 def test_failures_and_second_attempts_are_reported_at_once(lines: Callable[..., list[str]]) -> None:

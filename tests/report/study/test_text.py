@@ -108,3 +108,6 @@ def test_status_counts_the_trials_of_each_arm():
     shown = rows(console.file.getvalue())
     assert shown["relu"][1:] == ["3", "0", "0", "1"]
     assert shown["[b]elu"][1:] == ["2", "1", "2", "0"]
+    assert "At most" not in console.file.getvalue()
+    print_status(replace(counts, most=30), console)
+    assert "At most 30 trials in all: results decide which of them are needed." in console.file.getvalue()

@@ -25,7 +25,7 @@ def tables(study: StudyRecord) -> dict[str, tuple[list[str], list[tuple[Any, ...
     """
     own = [f.name for f in dataclasses.fields(TrialRecord) if f.name not in TRIAL_PARTS]
     result = {"results": _results(study)}
-    trials = (*study.trials, *(trial for cell in study.cells for trial in cell.trials))
+    trials = study.every_trial
     result |= {"trials": (own, [tuple(getattr(trial, name) for name in own) for trial in trials])}
     for part, record in TRIAL_PARTS.items():
         names = [f.name for f in dataclasses.fields(record)]

@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from slopewise.events import Ended, Epoch, Event, Look, Prepared, Reading, Started, TrialKey
-from slopewise.records import MetricRecord, metrics_in
+from slopewise.events import Ended, Epoch, Event, Look, Prepared, Reading, Started, TrialKey, Tuned
+from slopewise.records import MetricRecord, TrialRecord, metrics_in
 from slopewise.report.study._looks import look_line
 from slopewise.report.study._outlook import outlook
 from slopewise.support import printable
@@ -84,6 +84,8 @@ class StudyProgress:
             self.most = bool(event.spec.get("until_decided"))
             self._bar.update(self._task, description="trials, at most" if self.most else "trials")
             self._say(outlook(event))
+        elif isinstance(event, Tuned):
+            self._say(f"tuned learning rates: {', '.join(f'{arm} {rate:g}' for arm, rate in event.rates)}")
         elif isinstance(event, Look):
             self._look(event)
         elif isinstance(event, Started):
@@ -92,18 +94,18 @@ class StudyProgress:
             self.running.add(event.trial)
             self.waiting.discard(event.trial)
             if event.attempt > 1:
-                self._say(f"{event.trial.arm}, seed {event.trial.seed}: failed, tried once more")
+                self._say(f"{_named(event.trial)}: failed, tried once more")
         elif isinstance(event, Epoch):
             self._note(event)
         elif isinstance(event, Ended):
             record = event.record
-            self.running.discard(TrialKey(record.arm, record.seed))
+            self.running.discard(TrialKey(record.arm, record.seed, record.cell))
             (self.failed if record.status == "failed" else self.finished)[record.arm] += 1
             self.diverged[record.arm] += record.diverged
             if record.status == "failed":
                 last = (record.error or "").strip().splitlines()[-1:]
                 times = "failed twice" if record.attempts > 1 else "failed"
-                self._say(f"{record.arm}, seed {record.seed}: {times}, recorded ({''.join(last)})")
+                self._say(f"{_named(record)}: {times}, recorded ({''.join(last)})")
             self._bar.update(self._task, completed=self.done, left=self._left())
         if not self.console.is_terminal and (self.clock() >= self._next_line or self.done == self.total):
             self._next_line = self.clock() + _LINE_EVERY
@@ -113,7 +115,7 @@ class StudyProgress:
         """Print what a look decided, and strike the trials off the plan that it makes needless."""
         self._say(look_line(look))
         over = {arm for arm, _ in look.decided} if look.next else set(self.planned)
-        needless = {trial for trial in self.waiting if trial.arm in over}
+        needless = {trial for trial in self.waiting if trial.arm in over and not trial.cell}
         self.waiting -= needless
         self.planned -= Counter(trial.arm for trial in needless)
         self.most = look.next is not None
@@ -122,8 +124,8 @@ class StudyProgress:
         )
 
     def _note(self, event: Epoch) -> None:
-        """Keep the best validation score of each arm."""
-        if not (metric := self._metric):
+        """Keep the best validation score of each arm under the study's own settings."""
+        if not (metric := self._metric) or event.trial.cell:
             return
         scores = {row.metric: row.value for row in event.scores if row.part == "validation"}
         known = [score for score in (scores.get(metric.name), self.best.get(event.trial.arm)) if score is not None]
@@ -189,3 +191,7 @@ class StudyProgress:
             counts = [f"{count or '·'}" for count in (now[arm], self.failed[arm], self.diverged[arm])]
             table.add_row(words(arm), f"{done}/{planned}", *counts, self._best(arm))
         return Group(self._bar, table)
+
+
+def _named(trial: TrialKey | TrialRecord) -> str:
+    return f"{trial.arm}, seed {trial.seed}{f', {trial.cell}' if trial.cell else ''}"

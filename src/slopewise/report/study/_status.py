@@ -22,6 +22,8 @@ def print_status(counts: StudyCounts, console: Console) -> None:
     for arm in counts.arms:
         table.add_row(words(arm.arm), *map(str, (arm.finished, arm.diverged, arm.failed, arm.missing)))
     console.print(table)
+    if counts.most is not None and counts.most > counts.planned:
+        console.print(words(f"At most {counts.most} trials in all: results decide which of them are needed."))
     if counts.damaged:
         console.print(words(damage_note(counts.damaged), style="bold red"))
 
@@ -37,4 +39,10 @@ def status_json(counts: StudyCounts) -> dict[str, Any]:
     keys = ("finished", "failed", "diverged", "missing")
     by_arm = {arm.arm: {key: getattr(arm, key) for key in keys} for arm in counts.arms}
     totals = {key: sum(arm[key] for arm in by_arm.values()) for key in keys}
-    return {"planned": counts.planned, **totals, "arms": by_arm, "damaged": list(counts.damaged)}
+    return {
+        "planned": counts.planned,
+        "most": counts.most or counts.planned,
+        **totals,
+        "arms": by_arm,
+        "damaged": list(counts.damaged),
+    }

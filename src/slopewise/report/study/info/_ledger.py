@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from slopewise.analysis.claims import Evidence, Finding, false_verdicts, ledger
@@ -86,7 +85,6 @@ def _behind(entry: Evidence, rows: dict[tuple[str, int, str], tuple[str, ...]]) 
 
 def _trial_rows(study: StudyRecord) -> dict[tuple[str, int, str], tuple[str, ...]]:
     """Return the row of every trial of the study by arm, seed and cell; those of its own settings come first."""
-    every: Iterable[TrialRecord] = (*study.trials, *(trial for cell in study.cells for trial in cell.trials))
     return {
         (trial.arm, trial.seed, trial.cell): (
             trial.arm,
@@ -94,7 +92,7 @@ def _trial_rows(study: StudyRecord) -> dict[tuple[str, int, str], tuple[str, ...
             trial.cell or OWN_SETTINGS,
             _score(study, trial),
         )
-        for trial in every
+        for trial in study.every_trial
     }
 
 
