@@ -130,7 +130,7 @@ def test_it_says_how_the_study_was_made(make, said, unsaid):
 def test_it_says_how_rates_were_tuned():
     text = paper_paragraph(with_cells(fixed(), tune=[0.01, 0.1, 0.03], seeds=4))
     assert (
-        "The learning rate of each arm was the best of the same 3 quasirandom ones between 0.01 and 0.1, by the mean "
+        "The learning rate of each arm was the best of the same 3 rates between 0.01 and 0.1, by the mean "
         "validation accuracy over 4 seeds that the comparison does not use."
     ) in text
 

@@ -119,12 +119,13 @@ def test_a_look_strikes_no_trial_off_that_runs_under_other_settings() -> None:
         progress(Started(cell, 1))
         progress(epoch(cell, 0.9))
         progress(ended(cell, cell=cell.cell, status="failed", error="ValueError: moon"))
-    assert not progress.running
+        progress(Started(TrialKey("relu", 1_000_000, "train.lr = 1.0"), 1))  # of a range that was widened
+        assert progress.total == 4
     assert progress.best == {}
     lines = stream.getvalue().splitlines()
     assert "tuned learning rates: relu 0.1, [red]odd 0.0562" in lines
     assert "[red]odd, seed 0, train.lr = 0.1: failed, recorded (ValueError: moon)" in lines
-    assert lines[-1].startswith("3/3 trials done")
+    assert lines[-1].startswith("3/3 trials done, 0 running")
 
 
 def test_failures_and_second_attempts_are_reported_at_once(lines: Callable[..., list[str]]) -> None:

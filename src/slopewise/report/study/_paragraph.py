@@ -79,7 +79,7 @@ def _training(study: StudyRecord) -> Iterable[str]:
         rates, arms = tuned[0].rates, [arm.arm for arm in tuned]
         whose = "each arm" if len(arms) == len(study.arms) else listing(arms)
         yield (
-            f"The learning rate of {whose} was the best of the same {len(rates)} quasirandom ones between "
+            f"The learning rate of {whose} was the best of the same {len(rates)} rates between "
             f"{min(rates):g} and {max(rates):g}, by the mean validation {study.primary.title} over "
             f"{count(seeds, 'seed')} that the comparison does not use."
         )

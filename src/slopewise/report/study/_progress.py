@@ -40,7 +40,7 @@ class StudyProgress:
         self.most = False  # True if some of the trials may turn out not to be needed
         self.finished, self.failed, self.diverged = Counter[str](), Counter[str](), Counter[str]()
         self.running: set[TrialKey] = set()
-        self.waiting = set(trials)
+        self.waiting, self._known = set(trials), set(trials)
         self.best: dict[str, float] = {}
         self._metric: MetricRecord | None = None  # known once the data are read
         self._bar = Progress(
@@ -93,6 +93,10 @@ class StudyProgress:
                 self.started = self.clock()  # the rate must not include the start of the workers
             self.running.add(event.trial)
             self.waiting.discard(event.trial)
+            if event.trial not in self._known:  # tuning has widened its range
+                self._known.add(event.trial)
+                self.planned[event.trial.arm] += 1
+                self._bar.update(self._task, total=self.total)
             if event.attempt > 1:
                 self._say(f"{_named(event.trial)}: failed, tried once more")
         elif isinstance(event, Epoch):

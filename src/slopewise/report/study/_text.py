@@ -138,9 +138,9 @@ def _table(info: StudyInfo, join: str) -> Table:
 
 def _verdict(contrast: Contrast, join: str, at: str = "") -> Text:
     shown = f"{verdict_words(contrast)}{' *' if contrast.cautions else ''}" if contrast.seeds else "no result yet"
-    shown += f", {at}" if at else ""
     style = _STYLES["no practical effect" if contrast.negligible else contrast.verdict]
-    return Text(shown.replace("practical ", f"practical{join}").replace(", ", f",{join}"), style=style)
+    shown = shown.replace("practical ", f"practical{join}").replace(", ", f",{join}")
+    return Text(f"{shown}{',' if join == ' ' else ''}{join}{at}" if at else shown, style=style)
 
 
 def _difference(contrast: Contrast, join: str) -> str:
