@@ -9,7 +9,7 @@ from slopewise.drawing import NOTHING, Chart, SeriesStyle, base_figure, chart_te
 from slopewise.records import StudyRecord
 from slopewise.report.study.info._factors import OWN, FactorInfo, Level
 
-_APART = 0.5  # room that the arms share at a value; values are 1 apart
+_ROOM, _APART = 0.5, 0.12  # room that the arms share at a value, and the largest distance of two; values are 1 apart
 
 
 def factor_chart(info: FactorInfo, study: StudyRecord, index: int = 0) -> Chart:
@@ -39,7 +39,8 @@ def factor_chart(info: FactorInfo, study: StudyRecord, index: int = 0) -> Chart:
     figure.add_shape(y0=-info.margin, y1=info.margin, fillcolor="var(--margin)", **band)
     figure.add_hline(y=0, line={"color": "var(--text)", "width": 1})
     for place, arm in enumerate(info.arms):
-        shift = _APART * (place - (len(info.arms) - 1) / 2) / max(len(info.arms) - 1, 1)
+        step = min(_ROOM / max(len(info.arms) - 1, 1), _APART)
+        shift = step * (place - (len(info.arms) - 1) / 2)
         _draw(figure, info, arm, styles[arm], shift, (low, high))
     names = [chart_text(level.name) + ("<br>(the study)" if _marked(level) else "") for level in info.levels]
     ends = [-0.5, len(names) - 0.5]
