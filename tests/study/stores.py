@@ -14,7 +14,7 @@ from slopewise.study._store._packed import encode, seal
 
 METRICS = ("loss", "accuracy")
 FINAL = [f"{part}_{metric}" for part in ("train", "validation", "test") for metric in METRICS]
-LATER = ("scores", "layer_scores", "cell")  # kinds of record and fields that the first schema never had
+LATER = ("scores", "layer_scores", "cell", "tuned_lr")  # kinds of record and fields that the first schema never had
 EPOCH = [f"{part}_{metric}" for part in ("train", "validation") for metric in METRICS]
 
 

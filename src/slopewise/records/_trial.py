@@ -44,6 +44,7 @@ class TrialRecord:
             weights. This is the only time that the test set is scored.
         layer_scores: Scores of what each layer's outputs tell about their images; none unless the spec asks for them.
         cell: Key of the trial's cell, see `CellRecord`; empty for the study's own settings.
+        tuned_lr: Peak learning rate that tuning has chosen for the arm; None if it was not tuned.
     """
 
     arm: str
@@ -70,6 +71,7 @@ class TrialRecord:
     scores: tuple[ScoreRecord, ...] = ()
     layer_scores: tuple[LayerScoreRecord, ...] = ()
     cell: str = ""
+    tuned_lr: float | None = None
 
     @property
     def diverged(self) -> bool:

@@ -1,4 +1,4 @@
-"""Check that a spec may resume the study in a folder: only arms and seeds may be added."""
+"""Check that a spec may resume the study in a folder: only arms, seeds and cells may be added."""
 
 from __future__ import annotations
 
@@ -37,6 +37,15 @@ def check_same(old: StudySpec, new: StudySpec, folder: str | Path, metric: Metri
     Warns:
         SlopewiseWarning: The margin has changed.
     """
+    if bool(old.until_decided) != bool(new.until_decided):
+        why = (
+            "has a fixed number of seeds, and cannot become adaptive (until_decided) now that results may be known: "
+            "who looks again and again finds differences that are none"
+            if new.until_decided
+            else "is adaptive (until_decided), and cannot become one with a fixed number of seeds: its error rate "
+            "holds for the looks that were planned"
+        )
+        raise StoreError(f"the study in '{folder}' {why}. Choose another folder, or give the old settings")
     if differences := spec_differences(old, new, metric):
         raise StoreError(
             f"'{folder}' holds another study: {one_line(differences, len(differences))}. Only new arms and seeds can "
@@ -69,6 +78,10 @@ def spec_differences(old: StudySpec, new: StudySpec, metric: MetricRecord) -> li
     before, after = ({**spec.model_dump(mode="json"), "margin": margin_of(spec, metric)} for spec in (old, new))
     arms_before, arms_after = ({arm["name"]: arm for arm in side.pop("arms")} for side in (before, after))
     seeds_before, seeds_after = (side.pop("seeds") for side in (before, after))
+    gone_factors = [each for each in before.pop("factors") if each not in after["factors"]]
+    after.pop("factors")
+    if before["map"] is None:
+        after["map"] = None  # cells may be added
     was, now = _flat(before), _flat(after)
     free = _FREE | ({"margin"} if before["margin"] < least_margin(metric) else set())
     free |= {"floor"} if old.floor is None else set()
@@ -77,15 +90,25 @@ def spec_differences(old: StudySpec, new: StudySpec, metric: MetricRecord) -> li
         for key in sorted(was.keys() | now.keys())
         if was.get(key) != now.get(key) and key not in free
     ]
+    words += [f"the factor {factor['setting']} is gone, or has changed" for factor in gone_factors]
     for name, arm in arms_before.items():
         if name not in arms_after:
             words.append(f"arm {name} is gone")
         elif arm != arms_after[name]:
             words.append(f"arm {name} was {_short(arm)}, now {_short(arms_after[name])}")
+    words += [f"arm {name} is new, but {why}" for why in _closed(old)[:1] for name in arms_after.keys() - arms_before]
+    if old.until_decided and (more := [str(seed) for seed in seeds_after if seed not in set(seeds_before)]):
+        words.append(f"seeds {listed(more, 60)} are new, but {_closed(old)[0]}")
     seeds = set(seeds_after)
     if gone := [str(seed) for seed in seeds_before if seed not in seeds]:
         words.append(f"seed{'s' * (len(gone) > 1)} {listed(gone, 60)} {'are' if len(gone) > 1 else 'is'} gone")
     return words
+
+
+def _closed(spec: StudySpec) -> list[str]:
+    """Return why arms cannot be added to a study, if they cannot."""
+    looks = ["its looks and their error rate were fixed for its arms and seeds beforehand"] * bool(spec.until_decided)
+    return looks + ["its learning rates were tuned for its arms together"] * bool(spec.tune)
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:

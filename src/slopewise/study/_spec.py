@@ -16,6 +16,15 @@ from pydantic import BeforeValidator, Field, model_validator
 from slopewise.errors import nearest
 from slopewise.study._bounds import MOST_SEEDS
 from slopewise.study._defaults import with_kind
+from slopewise.study._spec_designs import (
+    MOST_SEEDS_TO_DECIDE,
+    FactorSpec,
+    MapSpec,
+    TuneSpec,
+    UntilDecidedSpec,
+    check_looks,
+    with_looks,
+)
 from slopewise.study._spec_tables import (
     ArmSpec,
     DataSpec,
@@ -123,6 +132,11 @@ class StudySpec(Table):
             knows nothing. None takes the metric's own (accuracy: 100 / number of classes); where there is none either,
             pairs with a diverged trial are left out.
         metrics: Metrics that `train.function` returns, the primary one first; a task has its own.
+        until_decided: Adaptive number of seeds: `seeds` is the largest number (40 by default), and an arm gets no more
+            once its verdict is known. True takes the default looks. None: every arm gets all seeds.
+        tune: Learning rate tuned for each arm; None takes the rates of [train] and of the arms.
+        map: Sensitivity map over learning rates and initial slopes; None makes none.
+        factors: Factors that are crossed with the arms.
         data, task, model, train, hardware, monitor: Tables of further settings; see their classes.
     """
 
@@ -137,6 +151,12 @@ class StudySpec(Table):
     margin: Annotated[Real, Field(gt=0)] | None = None
     floor: Real | None = None
     metrics: tuple[MetricSpec, ...] = ()
+    until_decided: Annotated[
+        UntilDecidedSpec | None, BeforeValidator(lambda table: None if table is False else table)
+    ] = None
+    tune: TuneSpec | None = None
+    map: MapSpec | None = None
+    factors: tuple[FactorSpec, ...] = ()
     data: DataSpec = DataSpec()
     task: TaskSpec = TaskSpec()
     model: ModelSpec = ModelSpec()
@@ -158,6 +178,15 @@ class StudySpec(Table):
             name = first.name if isinstance(first, ArmSpec) else first.get("name") if isinstance(first, dict) else None
             return {**fields, "control": name or ""}
         return fields
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_looks(cls, fields: Any) -> Any:
+        if not isinstance(fields, Mapping) or fields.get("until_decided") in (None, False):
+            return fields
+        fields = {"seeds": MOST_SEEDS_TO_DECIDE, **fields}
+        seeds = _expand_seeds(fields["seeds"])
+        return with_looks(fields, len(seeds)) if isinstance(seeds, (list, tuple)) else fields
 
     @model_validator(mode="after")
     def _consistent(self) -> StudySpec:
@@ -181,6 +210,8 @@ class StudySpec(Table):
             )
         if self.train.function is not None:
             self._check_function()
+        if self.until_decided and self.until_decided.looks:
+            check_looks(self.until_decided.looks, len(self.seeds))
         return self
 
     def _check_function(self) -> None:

@@ -12,10 +12,19 @@ from pydantic import BaseModel, ValidationError
 from slopewise.errors import SpecError, nearest
 from slopewise.study._bounds import DEEPEST, check_bounds, check_size, one_line, too_deep, where
 from slopewise.study._spec import StudySpec
+from slopewise.study._spec_designs import FactorSpec, MapSpec, TuneSpec, UntilDecidedSpec
 from slopewise.study._spec_tables import ArmSpec, MetricSpec
 from slopewise.support import quoted, shortened
 
 _LARGEST_FILE = 2**20  # bytes
+_TABLES: dict[int | str, type[BaseModel]] = {  # those that are lists, or that may be absent
+    "metrics": MetricSpec,
+    "arms": ArmSpec,
+    "until_decided": UntilDecidedSpec,
+    "tune": TuneSpec,
+    "map": MapSpec,
+    "factors": FactorSpec,
+}
 # `tomllib` takes time that grows with the square of the number of names in a dotted key.
 _DOTTED = re.compile(
     rf"""(?<![\w-]) (?: (?: [\w-]++ | "[^"\n]*+" | '[^'\n]*+' ) [ \t]*+ \. [ \t]*+ ){{{DEEPEST}}}""", re.VERBOSE
@@ -72,10 +81,8 @@ def _words(location: tuple[int | str, ...], kind: str, message: str, value: Any)
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:
     table: type[BaseModel] = StudySpec
     for step in location:
-        if step == "metrics":
-            table = MetricSpec
-        elif step == "arms":
-            table = ArmSpec
+        if step in _TABLES:
+            table = _TABLES[step]
         elif step in ("data", "task", "model", "train", "hardware", "monitor", "augment", "convert"):
             table = table.model_fields[step].annotation  # type: ignore[assignment]
     return list(table.model_fields)

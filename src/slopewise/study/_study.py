@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ from slopewise.events import Ended, Event, Prepared, TrialKey
 from slopewise.records import StudyRecord
 from slopewise.results import Results
 from slopewise.study._bounds import check_bounds
+from slopewise.study._cells import check_designs
+from slopewise.study._plan import plan, remaining
 from slopewise.study._references import describe
 from slopewise.study._resume import check_same
 from slopewise.study._running import StateFile, clear
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import parse_spec, read_spec, stored_spec
+from slopewise.study._stages import Stages, settled_trials
 from slopewise.study._store import FILE, holds_study, patiently, read_study
 from slopewise.study._terminable import terminable
 from slopewise.study._workplace import set_aside
@@ -49,14 +53,17 @@ class Study:
         if spec is not None and not isinstance(spec, StudySpec):
             hint = ": it is a study already, call its run()" if isinstance(spec, Study) else ""
             raise SpecError(f"spec must be a StudySpec, not {type(spec).__name__}{hint}")
-        self.spec = parse_spec(fields) if spec is None else check_bounds(spec)
+        self.spec = check_designs(parse_spec(fields) if spec is None else check_bounds(spec))
 
     def plan(self) -> tuple[TrialKey, ...]:
-        """Return all trials, grouped by seed, so that a drift of the machine's speed affects all arms alike."""
-        return tuple(TrialKey(arm.name, seed) for seed in self.spec.seeds for arm in self.spec.arms)
+        """Return all trials that the study may run, grouped by seed.
+
+        Results decide on some of them: an adaptive study leaves out those of decided arms, and tuning may add rates.
+        """
+        return plan(self.spec)
 
     def missing(self, out: str | Path, *, retry_failed: bool = False) -> tuple[TrialKey, ...]:
-        """Return the trials of the plan that a folder does not hold yet.
+        """Return the trials of the plan that a folder does not hold yet, and that may still run.
 
         Raises:
             StoreError: The folder holds another study.
@@ -65,9 +72,7 @@ class Study:
         if record is None:
             return self.plan()
         check_same(stored_spec(record.spec), self.spec, out, record.primary)
-        done = {(trial.arm, trial.seed): trial.status for trial in record.trials}
-        settled = {"finished"} if retry_failed else {"finished", "failed"}
-        return tuple(trial for trial in self.plan() if done.get((trial.arm, trial.seed)) not in settled)
+        return remaining(self.spec, record, settled_trials(record, retry_failed=retry_failed))
 
     def prepare(
         self,
@@ -127,42 +132,41 @@ class Study:
         folder = Path(out)
         with terminable(), _alone_in(folder):
             clear(folder)
-            missing = self.missing(folder, retry_failed=retry_failed)
-            if missing or self._to_be_written(folder):
+            if self.missing(folder, retry_failed=retry_failed) or self._to_be_written(folder):
                 with StateFile(folder) as state:
-                    self._run(runner, folder, missing, state, on_event)
+                    self._run(runner, folder, state, on_event, retry_failed=retry_failed)
             return Results(patiently(folder / FILE, lambda: read_study(folder)))
 
     def _run(
-        self, runner: Engine, folder: Path, missing: tuple[TrialKey, ...], state: StateFile, on_event: OnEvent | None
+        self, runner: Engine, folder: Path, state: StateFile, on_event: OnEvent | None, *, retry_failed: bool
     ) -> None:
         from slopewise.study._outlook import prepare
         from slopewise.study._store import Store, discard
 
-        new, fault = not holds_study(folder), None
-        count = runner.side_by_side(self.spec, len(missing))
-        checked, prepared = prepare(
-            self.spec, trials=len(missing), side_by_side=count, folder=folder, on_event=on_event
-        )
+        record, fault = _stored(folder), None
+        new = record is None
+        stages = Stages(self.spec, record, retry_failed=retry_failed, on_event=on_event)
+        trials = len(stages.left)
+        count = runner.side_by_side(self.spec, trials)
+        checked, prepared = prepare(self.spec, trials=trials, side_by_side=count, folder=folder, on_event=on_event)
         if on_event:
             on_event(prepared)
         if new and self.spec.train.function:
             set_aside(folder)
-        with (
-            closing(Store.create(folder, self.spec, checked.facts)) as store,
-            closing(runner.run(self.spec, missing, checked.data)) as events,
-        ):
-            any_finished = len(missing) < len(self.plan())
-            for event in events:
-                if isinstance(event, Ended):
-                    any_finished |= event.record.status == "finished"
-                    if event.fault and (event.hopeless or not any_finished):  # every trial would have it
-                        fault = event.fault
-                        break
-                    store.add(event.record, event.environment)
-                state.add(event)
-                if on_event:
-                    on_event(event)
+        with closing(Store.create(folder, self.spec, checked.facts, stages.plan())) as store:
+            any_finished = len(stages.left) < len(self.plan())
+            more = partial(stages.next, store, folder)
+            with closing(runner.run(self.spec, stages.first(), checked.data, more=more)) as events:
+                for event in events:
+                    if isinstance(event, Ended):
+                        any_finished |= event.record.status == "finished"
+                        if event.fault and (event.hopeless or not any_finished):  # every trial would have it
+                            fault = event.fault
+                            break
+                        store.add(event.record, event.environment)
+                    state.add(event)
+                    if on_event:
+                        on_event(event)
         if fault:
             kept = discard(folder) if new else None  # it would keep the user from another function or metric
             raise SpecError(f"{fault} (the trials that had ended are kept in '{folder / kept}')" if kept else fault)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
@@ -24,6 +24,7 @@ class Workplace:
 
     Attributes:
         folder: Folder of the study.
+        cell: Key of the trials' cell; empty for the study's own settings.
 
     Example:
         >>> Workplace(Path("out")).of("relu", 3).as_posix()
@@ -31,13 +32,30 @@ class Workplace:
     """
 
     folder: Path
+    cell: str = ""
 
     def of(self, arm: str, seed: int) -> Path:
         """Return the folder of a trial, which differs for any two trials."""
         name = re.sub(r"[^A-Za-z0-9._-]", "_", arm)[:_LONGEST]
         if name != arm or name.startswith("."):  # characters that some file systems refuse
             name = f"{name.lstrip('.')}-{hashlib.sha256(arm.encode()).hexdigest()[:8]}"
-        return self.folder / _TRIALS / name / f"seed-{seed}"
+        return self.folder / _TRIALS / name / f"seed-{seed}{self._suffix}"
+
+    def in_cell(self, cell: str) -> Workplace:
+        """Return the workplace whose trials are those of a cell, by its key.
+
+        Example:
+            >>> Workplace(Path("out")).in_cell("train.options.width = 8").of("relu", 3).name
+            'seed-3-train.options.width-8-1ad8b5d1'
+        """
+        return replace(self, cell=cell)
+
+    @property
+    def _suffix(self) -> str:
+        if not self.cell:
+            return ""
+        words = re.sub(r"[^A-Za-z0-9._]+", "-", self.cell)[:_LONGEST]
+        return f"-{words}-{hashlib.sha256(self.cell.encode()).hexdigest()[:8]}"
 
 
 def set_aside(folder: Path) -> None:

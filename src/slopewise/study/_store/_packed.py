@@ -74,7 +74,7 @@ def pack(trial: TrialRecord) -> Columns:
     parts = {name: _pack_part(record, getattr(trial, name)) for name, record in TRIAL_PARTS.items()}
     sha256 = seal(trial.arm, str(trial.seed), trial.status, facts, *parts.values())
     keys = {name: getattr(trial, name) for name in KEYS}
-    return {**keys, "sha256": sha256, "facts": facts, **parts}
+    return {**keys, "cell": trial.cell, "sha256": sha256, "facts": facts, **parts}
 
 
 def _pack_part(record: type, rows: Sequence[Any]) -> str | None:

@@ -20,21 +20,24 @@ from slopewise.records import (
 from slopewise.study._store import _schema1
 from slopewise.study._store._packed import COLUMNS, seal, unpack
 from slopewise.study._store._sqlite import DAMAGE, in_words, is_damage, last_change, snapshot
+from slopewise.study._store._stored_plan import Key, StoredPlan
 
 FILE = "study.db"
-SCHEMA = 3  # stored as SQLite's user_version
+SCHEMA = 4  # stored as SQLite's user_version
+SCHEMA_3 = 3  # the same tables, without cells
 SCHEMA_2 = 2  # the same tables, with a column for each score in their texts
 
 _TRIES = 3  # a file that seems damaged may have been written meanwhile
 _T = TypeVar("_T")
-_Listed = dict[int, tuple[str, int]]  # arm and seed of a row, by its number
-_LISTED = "SELECT rowid, arm, seed FROM records INDEXED BY records_arm_seed"  # a second list of the stored trials
+_LISTED = "SELECT rowid, arm, seed, cell FROM records INDEXED BY records_trial"  # a second list of the stored trials
+_LISTED_3 = "SELECT rowid, arm, seed, '' FROM records INDEXED BY records_arm_seed"
 _COUNTED = """
 SELECT arm, sum(status = 'finished'), sum(status = 'finished' AND {diverged} IS NOT NULL), sum(status = 'failed')
     FROM {trials} NOT INDEXED GROUP BY arm
 """
 _TRIALS = {  # by schema: the table with the status of trials, and the condition for a diverged one
     SCHEMA: ("records", "json_extract(facts, '$.diverged_step')"),
+    SCHEMA_3: ("records", "json_extract(facts, '$.diverged_step')"),
     SCHEMA_2: ("records", "json_extract(facts, '$.diverged_step')"),
     _schema1.SCHEMA: ("trials", "diverged_step"),
 }
@@ -89,34 +92,40 @@ def read_counts(folder: str | Path) -> StudyCounts:
     with in_words(path), snapshot(path) as connection:
         schema = _schema(connection, path)
         if schema != _schema1.SCHEMA:
-            spec: dict[str, Any] | None = _study(connection, path)[0]
-            whole = _try(lambda: _is_whole(connection))
+            spec: dict[str, Any] | None
+            spec, _, plan = _study(connection, path)
+            whole = _try(lambda: _is_whole(connection, schema))
         else:
             spec = _try(lambda: _schema1.spec(connection))
+            plan = StoredPlan.of_spec(spec) if spec else StoredPlan({}, 0)
             whole = spec is not None
         counted = _try(lambda: _counted(connection, schema)) if whole else None
     if spec is not None and counted is not None:
-        return _counts(spec, counted)
+        return _counts(spec, plan, counted)
     record = read_study(folder)  # which names the damaged items
     totals = {arm: [0, 0, 0] for arm in record.arms}
-    for trial in record.trials:
+    for trial in record.every_trial:
         totals[trial.arm][0] += trial.status == "finished"
         totals[trial.arm][1] += trial.status == "finished" and trial.diverged
         totals[trial.arm][2] += trial.status == "failed"
-    return _counts(record.spec, totals, record.damaged)
+    return _counts(record.spec, plan if spec else StoredPlan.of_spec(record.spec), totals, record.damaged)
 
 
-def _is_whole(connection: sqlite3.Connection) -> bool:
+def _is_whole(connection: sqlite3.Connection, schema: int) -> bool:
     """Compare the digest of every row, and the rows with their index, without decoding them."""
     rows = set()
-    for number, arm, seed, status, digest, *texts in connection.execute(f"{_select(connection)} NOT INDEXED"):
+    for number, cell, arm, seed, status, digest, *texts in connection.execute(f"{_select(connection)} NOT INDEXED"):
         if not isinstance(arm, bytes) or not isinstance(status, bytes) or _seal(arm, seed, status, *texts) != digest:
             return False
-        rows.add((number, arm, seed))
+        rows.add((number, arm, seed, cell))
     facts = connection.execute("SELECT digest, sha256, facts FROM environments").fetchall()
     known = {key for key, digest, text in facts if _seal(key, text) == digest}
     used = {key for (key,) in connection.execute("SELECT DISTINCT json_extract(facts, '$.environment') FROM records")}
-    return rows == set(connection.execute(_LISTED)) and used - {None} <= known
+    return rows == set(connection.execute(_listed(schema))) and used - {None} <= known
+
+
+def _listed(schema: int) -> str:
+    return _LISTED if schema == SCHEMA else _LISTED_3
 
 
 def _counted(connection: sqlite3.Connection, schema: int) -> dict[str, list[int]]:
@@ -126,14 +135,18 @@ def _counted(connection: sqlite3.Connection, schema: int) -> dict[str, list[int]
 
 
 def _counts(
-    spec: Mapping[str, Any], counted: Mapping[str, Iterable[int]], damaged: tuple[str, ...] = ()
+    spec: Mapping[str, Any],
+    plan: StoredPlan,
+    counted: Mapping[str, Iterable[int]],
+    damaged: tuple[str, ...] = (),
 ) -> StudyCounts:
-    seeds = len(spec["seeds"])
     arms = []
     for arm in (arm["name"] for arm in spec["arms"]):
         finished, diverged, failed = counted.get(arm, (0, 0, 0))
-        arms.append(ArmCounts(arm, finished, diverged, failed, missing=seeds - finished - failed))
-    return StudyCounts(str(spec.get("name") or ""), tuple(arms), damaged)
+        arms.append(
+            ArmCounts(arm, finished, diverged, failed, missing=max(plan.planned.get(arm, 0) - finished - failed, 0))
+        )
+    return StudyCounts(str(spec.get("name") or ""), tuple(arms), damaged, plan.most)
 
 
 def _existing(folder: str | Path) -> Path:
@@ -159,37 +172,42 @@ def _schema(connection: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def _study(connection: sqlite3.Connection, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return spec and facts of the data."""
-    rows = _try(lambda: connection.execute("SELECT sha256, spec, data FROM study").fetchall())
+def _study(connection: sqlite3.Connection, path: Path) -> tuple[dict[str, Any], dict[str, Any], StoredPlan]:
+    """Return the spec, the facts of the data, and the plan."""
+    columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(study)")}
+    plan = "plan" if b"plan" in columns else "NULL"
+    rows = _try(lambda: connection.execute(f"SELECT sha256, spec, data, {plan} FROM study").fetchall())  # noqa: S608
     if not rows or _seal(*rows[0][1:]) != rows[0][0]:
         raise StoreError(
             f"'{path}' has lost what its study was asked, without which its trials cannot be judged: take a copy of it "
             "from before, or move it away and begin anew"
         )
-    return json.loads(rows[0][1]), json.loads(rows[0][2])
+    spec, data = json.loads(rows[0][1]), json.loads(rows[0][2])
+    stored = rows[0][3]
+    return spec, data, StoredPlan.of_file(json.loads(stored)) if stored else StoredPlan.of_spec(spec)
 
 
 def _read(path: Path) -> StudyRecord:
     with in_words(path), snapshot(path) as connection:
-        if _schema(connection, path) == _schema1.SCHEMA:
+        schema = _schema(connection, path)
+        if schema == _schema1.SCHEMA:
             try:
                 return make_record(*_schema1.read(connection))
             except (ValueError, TypeError, KeyError) as error:
                 raise StoreError(
                     f"'{path}' is damaged ({error}): take a copy of it from before, or move it away"
                 ) from error
-        spec, data = _study(connection, path)
+        spec, data, plan = _study(connection, path)
         stored = _try(lambda: connection.execute("SELECT digest, sha256, facts FROM environments").fetchall())
-        listed = _try(lambda: {row: (arm, seed) for row, arm, seed in connection.execute(_LISTED)})
+        listed = _try(lambda: {row: key for row, *key in connection.execute(_listed(schema))})
         rows = _rows(connection, listed or {})
-    trials, damaged = _trials(rows, listed, {(arm["name"], seed) for arm in spec["arms"] for seed in spec["seeds"]})
+    trials, damaged = _trials(rows, listed, plan.keys(spec))
     environments = {
         key.decode(): json.loads(facts) for key, digest, facts in stored or () if _seal(key, facts) == digest
     }
     used = dict.fromkeys(trial.environment for trial in trials if trial.environment)
     damaged += [f"environment {key}" for key in used if key not in environments]
-    return make_record(spec, data, environments, trials, damaged)
+    return make_record(spec, data, environments, trials, damaged, plan)
 
 
 def _seal(*values: Any) -> bytes:
@@ -204,8 +222,12 @@ def make_record(
     environments: dict[str, dict[str, Any]],
     trials: Iterable[TrialRecord],
     damaged: Iterable[str] = (),
+    plan: StoredPlan | None = None,
 ) -> StudyRecord:
     """Return the record of a study, made from the plain data of its spec and its trials in any order."""
+    trials = list(trials)
+    own = (trial for trial in trials if not trial.cell)
+    adaptive = spec.get("until_decided") or {}
     arms = {arm["name"]: place for place, arm in enumerate(spec["arms"])}
     seeds = {seed: place for place, seed in enumerate(spec["seeds"])}
     metrics, chosen = metrics_in(data), spec.get("margin")
@@ -222,8 +244,10 @@ def make_record(
         spec=spec,
         data=data,
         environments=environments,
-        trials=tuple(sorted(trials, key=lambda trial: (seeds[trial.seed], arms[trial.arm]))),
+        trials=tuple(sorted(own, key=lambda trial: (seeds[trial.seed], arms[trial.arm]))),
         damaged=tuple(damaged),
+        looks=tuple(adaptive.get("looks") or ()),
+        cells=plan.with_trials(trials) if plan else (),
     )
 
 
@@ -242,10 +266,11 @@ def _try(read: Callable[[], _T]) -> _T | None:
 
 
 def _select(connection: sqlite3.Connection) -> str:
-    """Return the query for the rows of trials, their number first; older files have NULL for a later column."""
+    """Return the query for the rows of trials, their number and cell first; older files lack later columns."""
     present = {name.decode() for _, name, *_ in connection.execute("PRAGMA table_info(records)")}
     columns = ", ".join(name if name in present else "NULL" for name in COLUMNS)
-    return f"SELECT rowid, {columns} FROM records"  # noqa: S608 - names of ours
+    cell = "cell" if "cell" in present else "''"
+    return f"SELECT rowid, {cell}, {columns} FROM records"  # noqa: S608 - names of ours
 
 
 def _rows(connection: sqlite3.Connection, listed: Mapping[Any, Any]) -> list[tuple[Any, ...]]:
@@ -266,23 +291,24 @@ def _rows(connection: sqlite3.Connection, listed: Mapping[Any, Any]) -> list[tup
 
 
 def _trials(
-    rows: Iterable[tuple[Any, ...]], listed: Mapping[Any, Any] | None, planned: set[tuple[str, int]]
+    rows: Iterable[tuple[Any, ...]], listed: Mapping[Any, Any] | None, planned: set[Key]
 ) -> tuple[list[TrialRecord], list[str]]:
     """Return the trials whose digests match, and the names of the others."""
-    names = {row: _name(key[0], key[1], planned) for row, key in (listed or {}).items()}
-    trials: dict[tuple[str, int], TrialRecord] = {}
+    names = {row: _name(arm, seed, cell, planned) for row, (arm, seed, cell) in (listed or {}).items()}
+    trials: dict[Key, TrialRecord] = {}
     damaged: dict[str, None] = {}
-    for number, *columns in rows:
+    for number, cell, *columns in rows:
         trial = _unpack(columns)
-        if trial is not None and (trial.arm, trial.seed) in planned:
-            trials[trial.arm, trial.seed] = trial
+        if trial is not None and cell == trial.cell.encode() and (trial.arm, trial.seed, trial.cell) in planned:
+            trials[trial.arm, trial.seed, trial.cell] = trial
         else:
-            damaged[names.get(number) or _name(columns[0], columns[1], planned) or f"the trial in row {number}"] = None
+            name = names.get(number) or _name(columns[0], columns[1], cell, planned)
+            damaged[name or f"the trial in row {number}"] = None
     read = {number for number, *_ in rows}
     damaged |= dict.fromkeys(name or f"the trial in row {row}" for row, name in names.items() if row not in read)
     if listed is None and not damaged and len(trials) < len(planned):
         damaged["trials that can no longer be told"] = None
-    whole = {f"{arm} seed {seed}" for arm, seed in trials}
+    whole = {_title(*key) for key in trials}
     return list(trials.values()), [name for name in damaged if name not in whole]
 
 
@@ -293,8 +319,11 @@ def _unpack(columns: Sequence[Any]) -> TrialRecord | None:
         return None
 
 
-def _name(arm: Any, seed: Any, planned: set[tuple[str, int]]) -> str | None:
-    """Return the name of a trial; None if its arm or seed is damaged, too."""
-    if isinstance(arm, bytes):
-        arm = arm.decode(errors="replace")
-    return f"{arm} seed {seed}" if (arm, seed) in planned else None
+def _name(arm: Any, seed: Any, cell: Any, planned: set[Key]) -> str | None:
+    """Return the name of a trial; None if its arm, seed or cell is damaged, too."""
+    arm, cell = (text.decode(errors="replace") if isinstance(text, bytes) else text for text in (arm, cell))
+    return _title(arm, seed, cell) if (arm, seed, cell) in planned else None
+
+
+def _title(arm: str, seed: int, cell: str) -> str:
+    return f"{arm} seed {seed}{f' with {cell}' if cell else ''}"

@@ -11,7 +11,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from slopewise.study._store import _schema1
 from slopewise.study._store._packed import KEYS, encode, pack, seal
 from slopewise.study._store._read import FILE, SCHEMA, holds_study, read_counts, read_study
 from slopewise.study._store._sqlite import BESIDE, begin_log, beside, end_log, fault, is_sound, patiently
+from slopewise.study._store._stored_plan import StoredPlan
 from slopewise.support import unused
 
 _WAIT = 1.0  # seconds that SQLite waits for a lock; Ctrl-C is handled only between waits
@@ -39,6 +40,7 @@ _STUDY = sql.Table(
     sql.Column("sha256", sql.Text, nullable=False),
     sql.Column("spec", sql.Text, nullable=False),
     sql.Column("data", sql.Text, nullable=False),
+    sql.Column("plan", sql.Text, nullable=False),
 )
 _ENVIRONMENTS = sql.Table(
     "environments",
@@ -53,11 +55,12 @@ _RECORDS = sql.Table(
     sql.Column("id", sql.Integer, primary_key=True),
     sql.Column("arm", sql.Text, nullable=False),
     sql.Column("seed", sql.Integer, nullable=False),
+    sql.Column("cell", sql.Text, nullable=False),
     sql.Column("status", sql.Text, nullable=False),
     sql.Column("sha256", sql.Text, nullable=False),
     sql.Column("facts", sql.Text, nullable=False),
     *(sql.Column(name, sql.Text) for name in TRIAL_PARTS),
-    sql.Index("records_arm_seed", "arm", "seed", unique=True),
+    sql.Index("records_trial", "arm", "seed", "cell", unique=True),
 )
 
 
@@ -76,11 +79,17 @@ class Store:
         return cls(Path(folder) / FILE)
 
     @classmethod
-    def create(cls, folder: str | Path, spec: StudySpec, data: dict[str, Any]) -> Store:
+    def create(cls, folder: str | Path, spec: StudySpec, data: dict[str, Any], plan: StoredPlan | None = None) -> Store:
         """Return the store of a run: a new one, or the existing one of the same study, which may gain arms and seeds.
 
         A file of an older schema is rewritten. A damaged file is kept under another name, and its undamaged content is
         copied to a new one. If another program has locked the file, the call waits, and warns once.
+
+        Args:
+            folder: Folder of the study.
+            spec: Spec of the study.
+            data: Facts of the data.
+            plan: Plan of the study; None has its arms and seeds alone.
 
         Raises:
             StoreError: The folder cannot be written, or holds a different study; the message shows the differences.
@@ -95,14 +104,15 @@ class Store:
             _check_data(old.data, data, folder)
             if old.damaged or not patiently(path, lambda: is_sound(path)):
                 _replace(path, old)
-        texts = _texts(spec.plain(), data)  # before anything is written
+        fields = spec.plain()
+        texts = _texts(fields, data, plan or StoredPlan.of_spec(fields))  # before anything is written
         store = cls(path)
         patiently(path, lambda: begin_log(path))
         store._write(lambda connection: _set_up(connection, texts, old))
         return store
 
     def add(self, trial: TrialRecord, environment: dict[str, Any] | None) -> None:
-        """Write one trial in one transaction; it replaces a failed one of the same arm and seed.
+        """Write one trial in one transaction; it replaces a failed one of the same arm, seed and cell.
 
         If another program has locked the file, the call waits, and warns once.
 
@@ -115,11 +125,21 @@ class Store:
         row = pack(trial)
 
         def work(connection: sql.Connection) -> None:
-            same = [_RECORDS.c[key] == row[key] for key in KEYS if key != "status"]
+            same = [_RECORDS.c[key] == row[key] for key in ("arm", "seed", "cell")]
             connection.execute(sql.delete(_RECORDS).where(*same, _RECORDS.c.status == "failed"))
             connection.execute(sql.insert(_RECORDS).values(row))
             if trial.environment and environment:
                 _add_environment(connection, trial.environment, environment)
+
+        self._write(work)
+
+    def set_plan(self, plan: StoredPlan) -> None:
+        """Write what is planned by now."""
+
+        def work(connection: sql.Connection) -> None:
+            spec, data = connection.execute(sql.select(_STUDY.c.spec, _STUDY.c.data)).one()
+            text = encode(asdict(plan))
+            connection.execute(sql.update(_STUDY).values(plan=text, sha256=seal(spec, data, text)))
 
         self._write(work)
 
@@ -151,8 +171,8 @@ def _begin(connection: sql.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _texts(spec: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, str]:
-    return {"spec": encode(spec), "data": encode(data)}
+def _texts(spec: Mapping[str, Any], data: Mapping[str, Any], plan: StoredPlan) -> dict[str, str]:
+    return {"spec": encode(spec), "data": encode(data), "plan": encode(asdict(plan))}
 
 
 def _set_up(connection: sql.Connection, texts: Mapping[str, str], old: StudyRecord | None) -> None:
@@ -164,7 +184,7 @@ def _set_up(connection: sql.Connection, texts: Mapping[str, str], old: StudyReco
         _metadata.create_all(connection)
         for digest, facts in (old.environments if old else {}).items():
             _add_environment(connection, digest, facts)
-        for trial in old.trials if old else ():
+        for trial in old.every_trial if old else ():
             connection.execute(sql.insert(_RECORDS).values(pack(trial)))
         connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA}")
     for column in set(TRIAL_PARTS) - {each["name"] for each in sql.inspect(connection).get_columns("records")}:
@@ -196,7 +216,8 @@ def _views() -> dict[str, str]:
             f"json_extract(records.{part}, '$.{name}[' || place.key || ']') AS \"{name}\"" for name in others
         )
         views[part] = (
-            f'CREATE VIEW {part} AS SELECT records.arm, records.seed, place.value AS "{first}", {columns} '  # noqa: S608
+            f"CREATE VIEW {part} AS SELECT records.arm, records.seed, records.cell, "  # noqa: S608
+            f'place.value AS "{first}", {columns} '
             f"FROM records, json_each(records.{part}, '$.{first}') AS place"
         )
     return views
@@ -225,13 +246,19 @@ def _replace(path: Path, record: StudyRecord) -> None:
     The new file is complete before the old one is touched: however this ends, no undamaged trial is lost.
     """
     aside, fresh = unused(path, "damaged"), path.with_name(f".{path.name}")
-    placeholders = {trial.environment: {"lost": f"with {aside.name}"} for trial in record.trials if trial.environment}
+    placeholders = {
+        trial.environment: {"lost": f"with {aside.name}"} for trial in record.every_trial if trial.environment
+    }
     whole = replace(record, environments=placeholders | record.environments)
     try:
         for suffix in ("", *BESIDE):
             beside(fresh, suffix).unlink(missing_ok=True)
         with closing(Store(fresh)) as store:
-            store._write(lambda connection: _set_up(connection, _texts(record.spec, record.data), whole))
+            store._write(
+                lambda connection: _set_up(
+                    connection, _texts(record.spec, record.data, StoredPlan.of_record(record)), whole
+                )
+            )
         for suffix in ("", *BESIDE):
             with suppress(FileNotFoundError):
                 shutil.copy2(beside(path, suffix), beside(aside, suffix))
@@ -249,6 +276,14 @@ def _replace(path: Path, record: StudyRecord) -> None:
         StoreWarning,
         stacklevel=3,
     )
+
+
+def _plan(record: StudyRecord) -> StoredPlan:
+    """Return a plan that has every cell of a record; the run that goes on writes its own."""
+    cells = tuple(
+        {name: value for name, value in asdict(replace(c, trials=())).items() if name != "trials"} for c in record.cells
+    )
+    return replace(StoredPlan.of_spec(record.spec), cells=cells)
 
 
 def discard(folder: str | Path) -> str | None:

@@ -35,7 +35,13 @@ OnEpoch = Callable[[EpochRecord, Sequence[ScoreRecord]], None]
 
 
 def run_trial(
-    spec: StudySpec, arm: str, seed: int, data: ImageData | None = None, on_epoch: OnEpoch | None = None
+    spec: StudySpec,
+    arm: str,
+    seed: int,
+    data: ImageData | None = None,
+    on_epoch: OnEpoch | None = None,
+    *,
+    compare: bool = True,
 ) -> TrialRecord:
     """Run one trial to its end, which may be a divergence.
 
@@ -45,6 +51,7 @@ def run_trial(
         seed: Seed of all random streams.
         data: Loaded data, which several trials can share; None loads them here.
         on_epoch: Called after each epoch with its record and its scores; ignored with several devices per trial.
+        compare: True to time the steps of the arm's first seed with and without the compiled kernels afterwards.
 
     Raises:
         SlopewiseError: The data, the activation or the model cannot be used. Other exceptions of a user's model
@@ -55,10 +62,10 @@ def run_trial(
     fabric = make_fabric(hardware)
     data = data or read_data(spec.data, make_task(spec.task).targets)
     if hardware.devices == 1:
-        return _run_and_compare(fabric, spec, spec.arm(arm), seed, data, on_epoch)
+        return _run_and_compare(fabric, spec, spec.arm(arm), seed, data, on_epoch, compare=compare)
     # Every rank is a process of its own, which maps the same images. Fabric searches the objects that it moves between
     # processes for tensors, and refuses frozen dataclasses: the data go with the function, the record comes as bytes.
-    rank = partial(_run_rank, spec=spec, arm=arm, seed=seed, data=data)
+    rank = partial(_run_rank, spec=spec, arm=arm, seed=seed, data=data, compare=compare)
     return pickle.loads(fabric.launch(rank))  # type: ignore[no-any-return]  # noqa: S301
 
 
@@ -67,18 +74,25 @@ def training_steps(spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) ->
     return Trial(make_fabric(spec.hardware), spec, still(arm), seed, data).loop.steps()
 
 
-def _run_rank(fabric: Fabric, spec: StudySpec, arm: str, seed: int, data: ImageData) -> bytes:
+def _run_rank(fabric: Fabric, spec: StudySpec, arm: str, seed: int, data: ImageData, *, compare: bool) -> bytes:
     torch.set_num_threads(spec.hardware.threads)
-    return pickle.dumps(_run_and_compare(fabric, spec, spec.arm(arm), seed, data, None))
+    return pickle.dumps(_run_and_compare(fabric, spec, spec.arm(arm), seed, data, None, compare=compare))
 
 
 def _run_and_compare(
-    fabric: Fabric, spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData, on_epoch: OnEpoch | None
+    fabric: Fabric,
+    spec: StudySpec,
+    arm: ArmSpec,
+    seed: int,
+    data: ImageData,
+    on_epoch: OnEpoch | None,
+    *,
+    compare: bool,
 ) -> TrialRecord:
     """Run the trial; in the arm's first seed, time its steps afterwards with and without the compiled kernels."""
     trial = Trial(fabric, spec, arm, seed, data)
     record = trial.run(on_epoch)
-    if seed != spec.seeds[0] or not holds_our_layers(trial.setup.built.model):
+    if not compare or seed != spec.seeds[0] or not holds_our_layers(trial.setup.built.model):
         return record
     del trial
     gc.collect()  # its optimizer and scheduler refer to each other; a second network needs their room

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from slopewise.errors import CopyError, FunctionError
 from slopewise.events import Ended, Epoch, TrialKey
 from slopewise.machine import environment
-from slopewise.records import EpochRecord, ScoreRecord, TrialRecord
+from slopewise.records import EpochRecord, ScoreRecord
+from slopewise.study._cells import failed, spec_of
 from slopewise.study._function import run_function
 from slopewise.study._spec import StudySpec
 from slopewise.study._trial import run_trial
@@ -42,16 +44,15 @@ def attempt(
 
     on_event(Begun(trial))
     try:
+        own = spec_of(spec, trial)
         if isinstance(data, Workplace):
-            return Ended(*run_function(spec, trial.arm, trial.seed, data, on_epoch=on_epoch))
-        return Ended(run_trial(spec, trial.arm, trial.seed, data, on_epoch=on_epoch), environment())
+            record, facts = run_function(own, trial.arm, trial.seed, data.in_cell(trial.cell), on_epoch=on_epoch)
+        else:
+            record = run_trial(own, trial.arm, trial.seed, data, on_epoch=on_epoch, compare=not trial.cell)
+            facts = environment()
     except FunctionError as error:
-        return Ended(
-            TrialRecord(trial.arm, trial.seed, "failed", error=str(error)),
-            None,
-            fault=str(error),
-            hopeless=isinstance(error, CopyError),
-        )
+        return Ended(failed(trial, str(error)), None, fault=str(error), hopeless=isinstance(error, CopyError))
     except (Exception, SystemExit):  # a user's model can raise anything; its traceback is the result
         # As text: another process may lack the exception's class, or fail to unpickle it.
-        return Ended(TrialRecord(trial.arm, trial.seed, "failed", error=traceback.format_exc()), None)
+        return Ended(failed(trial, traceback.format_exc()), None)
+    return Ended(replace(record, cell=trial.cell, tuned_lr=dict(trial.rates).get(trial.arm)), facts)

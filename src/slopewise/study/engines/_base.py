@@ -29,7 +29,7 @@ A trial's record must not depend on the engine, on the number of workers, or on 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -148,7 +148,12 @@ class Engine(ABC):
         return min(self.capacity(spec), trials)
 
     def run(
-        self, spec: StudySpec, trials: Sequence[TrialKey], data: TrialData | None = None
+        self,
+        spec: StudySpec,
+        trials: Sequence[TrialKey],
+        data: TrialData | None = None,
+        *,
+        more: Callable[[], Sequence[TrialKey]] = tuple,
     ) -> Generator[TrialEvent, None, None]:
         """Run the trials, and yield their events until each one has ended; closing the generator ends all workers.
 
@@ -157,6 +162,8 @@ class Engine(ABC):
             trials: Trials to run; they start in this order.
             data: Images of the study, or the folders of a training function's trials; None reads the images that the
                 spec names, and takes folders in the working directory.
+            more: Called whenever all trials have ended; returns further ones, which the same workers run. The run ends
+                when it returns none.
 
         Yields:
             `Started` when a trial begins, again if it is tried again; `Epoch` after each epoch; `Ended` exactly once
@@ -167,4 +174,4 @@ class Engine(ABC):
         """
         from slopewise.study.engines._drive import drive
 
-        return drive(self, spec, trials, data)
+        return drive(self, spec, trials, data, more)

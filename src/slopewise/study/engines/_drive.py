@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from slopewise.errors import EngineError
 from slopewise.events import Ended, Started, TrialEvent, TrialKey
-from slopewise.records import TrialRecord
+from slopewise.study._cells import failed
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import stored_spec
 from slopewise.study._workplace import TrialData, Workplace
@@ -20,7 +20,11 @@ _LOSSES = 10  # losses of one trial before it has begun, after which the engine 
 
 
 def drive(
-    engine: Engine, spec: StudySpec, trials: Sequence[TrialKey], data: TrialData | None
+    engine: Engine,
+    spec: StudySpec,
+    trials: Sequence[TrialKey],
+    data: TrialData | None,
+    more: Callable[[], Sequence[TrialKey]] = tuple,
 ) -> Generator[TrialEvent, None, None]:
     """Run the trials on an engine; see `Engine.run`."""
     spec = stored_spec(spec.model_dump(mode="json"))  # trials depend on what the store keeps of a spec, and no more
@@ -33,6 +37,8 @@ def drive(
             for report in session.reports():
                 if event := progress.follow(report):
                     yield event
+            if not progress.unended:
+                progress.add(more())
 
 
 def _read(spec: StudySpec) -> TrialData:
@@ -44,14 +50,25 @@ def _read(spec: StudySpec) -> TrialData:
     return read_data(spec.data, make_task(spec.task).targets)
 
 
+def _trial_of(report: Report) -> TrialKey:
+    if isinstance(report, Ended):
+        return TrialKey(report.record.arm, report.record.seed, report.record.cell)
+    return report.trial
+
+
 class Progress:
     """State of the trials: waiting ones in order, each with the number of its next attempt, and placed ones."""
 
     def __init__(self, trials: Sequence[TrialKey]) -> None:
-        self._waiting = deque((trial, 1) for trial in trials)
+        self._waiting = deque[tuple[TrialKey, int]]()
         self._placed: dict[TrialKey, int] = {}
         self._begun: set[TrialKey] = set()
         self._losses = Counter[TrialKey]()
+        self.add(trials)
+
+    def add(self, trials: Sequence[TrialKey]) -> None:
+        """Append trials to those that wait for their first attempt."""
+        self._waiting.extend((trial, 1) for trial in trials)
 
     @property
     def unended(self) -> int:
@@ -72,7 +89,7 @@ class Progress:
         Raises:
             EngineError: The engine loses a trial again and again before it begins.
         """
-        trial = TrialKey(report.record.arm, report.record.seed) if isinstance(report, Ended) else report.trial
+        trial = _trial_of(report)
         if trial not in self._placed:
             return None  # news of a worker that was given up, whose trial has ended elsewhere or waits
         if isinstance(report, Begun):
@@ -84,7 +101,7 @@ class Progress:
 
     def _lose(self, trial: TrialKey, cause: str) -> Ended | None:
         if trial in self._begun:
-            record = TrialRecord(trial.arm, trial.seed, "failed", error=f"{cause} during this trial")
+            record = failed(trial, f"{cause} during this trial")
             return self._end(trial, Ended(record, None))
         self._losses[trial] += 1
         if self._losses[trial] == _LOSSES:

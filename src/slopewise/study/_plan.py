@@ -1,0 +1,183 @@
+"""The plan of a study as a pure function of its spec and of the trials that have ended.
+
+A study goes through stages: the rates of every arm are tuned; then the study's own trials run, in an adaptive study up
+to each look; then the trials of the other cells. `next_trials` returns those of the present stage that have not ended.
+Nothing but the records decides what comes next, so that a study that was interrupted goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from slopewise.analysis import analyse, tuned
+from slopewise.errors import SpecError
+from slopewise.events import TrialKey
+from slopewise.records import CellRecord, StudyRecord, TrialRecord
+from slopewise.study._cells import FIRST_TUNING_SEED, cell_key, designed_cells, tuned_arms
+from slopewise.study._spec import StudySpec
+from slopewise.study._spec_designs import TuneSpec
+
+Key = tuple[str, int, str]  # arm, seed and cell of a trial
+
+
+def key_of(trial: TrialRecord | TrialKey) -> Key:
+    """Return what tells a trial from all others of its study."""
+    return trial.arm, trial.seed, trial.cell
+
+
+def ended(record: StudyRecord | None) -> dict[Key, TrialRecord]:
+    """Return the trials of a study that have ended, in all cells."""
+    return {key_of(trial): trial for trial in record.every_trial} if record else {}
+
+
+def all_cells(spec: StudySpec, record: StudyRecord | None) -> tuple[CellRecord, ...]:
+    """Return the cells of a study, as far as its trials determine them, without trials."""
+    return (*(tuning_cells(spec, record) if spec.tune else ()), *designed_cells(spec))
+
+
+def plan(spec: StudySpec, record: StudyRecord | None = None) -> tuple[TrialKey, ...]:
+    """Return all trials that a study may run, in order: tuning, its own by seed, and those of its cells.
+
+    Seeds come first, so that a drift of the machine's speed affects all arms alike.
+    """
+    cells = all_cells(spec, record)
+    own = tuple(TrialKey(arm.name, seed) for seed in spec.seeds for arm in spec.arms)
+    tune = _trials(cell for cell in cells if "tune" in cell.roles)
+    return tuple(dict.fromkeys((*tune, *own, *_trials(cell for cell in cells if "tune" not in cell.roles))))
+
+
+def remaining(spec: StudySpec, record: StudyRecord | None, settled: Iterable[Key]) -> tuple[TrialKey, ...]:
+    """Return the trials of the plan that may still run: in an adaptive study, none of the arms that are decided.
+
+    Args:
+        spec: Spec of the study.
+        record: The study so far; None if it has not begun.
+        settled: Trials that are not to run (again).
+    """
+    done, decided = set(settled), decided_arms(spec, record)
+    own = {spec.control} if len(decided) == len(spec.arms) - 1 and decided else set()  # without arms, it has no use
+    return tuple(
+        trial
+        for trial in plan(spec, record)
+        if key_of(trial) not in done and not (trial.cell == "" and trial.arm in decided.keys() | own)
+    )
+
+
+def next_trials(spec: StudySpec, record: StudyRecord | None, settled: Iterable[Key]) -> tuple[TrialKey, ...]:
+    """Return the trials that can run now, with the rates that tuning has chosen; none once the study has ended.
+
+    Raises:
+        SpecError: The best rate of an arm is at the edge of the range, which has been widened as often as it may.
+    """
+    left = remaining(spec, record, settled)
+    tune = tuple(trial for trial in left if trial.seed >= FIRST_TUNING_SEED and trial.seed not in spec.seeds)
+    if tune:
+        return tune
+    rates = chosen_rates(spec, record)
+    own = tuple(trial for trial in left if trial.cell == "")
+    if spec.until_decided and own:
+        place = {seed: number for number, seed in enumerate(spec.seeds, start=1)}
+        first = min(place[trial.seed] for trial in own)
+        look = next(look for look in spec.until_decided.looks or () if look >= first)
+        left = tuple(trial for trial in own if place[trial.seed] <= look)
+    return tuple(replace(trial, rates=rates) for trial in left)
+
+
+def decided_arms(spec: StudySpec, record: StudyRecord | None) -> Mapping[str, str]:
+    """Return the verdicts of an adaptive study's decided arms; none of a study with a fixed number of seeds."""
+    if not spec.until_decided or record is None or not record.trials:
+        return {}
+    return {c.arm: c.verdict for c in analyse(record).primary if c.verdict != "inconclusive"}
+
+
+def tuning_cells(spec: StudySpec, record: StudyRecord | None) -> tuple[CellRecord, ...]:
+    """Return the cells of the tuning: the quasirandom rates, and those by which the range has been widened so far."""
+    tune = spec.tune
+    if tune is None:
+        return ()
+    arms = tuple(arm.name for arm in tuned_arms(spec))
+    seeds = tuple(range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + tune.seeds))
+    done, rates = ended(record), quasirandom_rates(tune)
+    for _ in range(tune.widen):
+        cells = _tuning_cells(rates, arms, seeds, done)
+        if record is None or any(len(cell.trials) < len(arms) * len(seeds) for cell in cells):
+            break
+        wider = _wider(rates, [tuned(arm, cells, record.primary).edge for arm in arms])
+        if not wider:
+            break
+        rates = (*rates, *wider)
+    return tuple(replace(cell, trials=()) for cell in _tuning_cells(rates, arms, seeds, done))
+
+
+def chosen_rates(spec: StudySpec, record: StudyRecord | None) -> tuple[tuple[str, float], ...]:
+    """Return the tuned learning rate of each arm; none if nothing is tuned.
+
+    Raises:
+        SpecError: A best rate is at the edge of the range, or no trial of an arm has a score.
+    """
+    if spec.tune is None or record is None:
+        return ()
+    chosen = []
+    done = ended(record)
+    arms = tuple(arm.name for arm in tuned_arms(spec))
+    cells = [replace(cell, trials=_of(cell, done)) for cell in tuning_cells(spec, record)]
+    for arm in arms:
+        result = tuned(arm, cells, record.primary)
+        if result.rate is None:
+            raise SpecError(
+                f"tune: no learning rate from {min(result.rates):g} to {max(result.rates):g} trains arm '{arm}'"
+            )
+        if result.edge:
+            raise SpecError(
+                f"tune: arm '{arm}' is best at {result.rate:g}, the {result.edge} learning rate that was tried; a "
+                "better one may lie beyond: give a wider tune.lr or a greater tune.widen, in another folder"
+            )
+        chosen.append((arm, result.rate))
+    return tuple(chosen)
+
+
+def quasirandom_rates(tune: TuneSpec) -> tuple[float, ...]:
+    """Return the learning rates of a tuning before it is widened: Sobol points in the logarithm of the range.
+
+    Example:
+        >>> quasirandom_rates(TuneSpec(lr=(0.001, 0.1), points=3))
+        (0.01, 0.0316, 0.00316)
+    """
+    from scipy.stats import qmc
+
+    low, high = tune.lr
+    sequence = qmc.Sobol(1, scramble=False)
+    sequence.fast_forward(1)  # the first point is the lowest rate itself
+    with_places = (float(place) for (place,) in (sequence.random(1) for _ in range(tune.points)))
+    return tuple(_rounded(low * (high / low) ** place) for place in with_places)
+
+
+def _rounded(rate: float) -> float:
+    return float(f"{rate:.3g}")
+
+
+def _wider(rates: tuple[float, ...], edges: Iterable[str | None]) -> tuple[float, ...]:
+    """Return two rates beyond each edge at which an arm is best, as far apart as the tried ones are on average."""
+    low, high = min(rates), max(rates)
+    step = (high / low) ** (1 / (len(rates) - 1))
+    beyond = {"lowest": (low / step, low / step**2), "highest": (high * step, high * step**2)}
+    found = set(edges)
+    return tuple(_rounded(rate) for edge, more in beyond.items() if edge in found for rate in more)
+
+
+def _tuning_cells(
+    rates: Iterable[float], arms: tuple[str, ...], seeds: tuple[int, ...], done: Mapping[Key, TrialRecord]
+) -> list[CellRecord]:
+    settings = [{"train.lr": rate} for rate in rates]
+    cells = [CellRecord(cell_key(each), each, ("tune",), arms, seeds) for each in settings]
+    return [replace(cell, trials=_of(cell, done)) for cell in cells]
+
+
+def _of(cell: CellRecord, done: Mapping[Key, TrialRecord]) -> tuple[TrialRecord, ...]:
+    keys = (key_of(trial) for trial in _trials([cell]))
+    return tuple(done[key] for key in keys if key in done)
+
+
+def _trials(cells: Iterable[CellRecord]) -> tuple[TrialKey, ...]:
+    return tuple(TrialKey(arm, seed, cell.key) for cell in cells for seed in cell.seeds for arm in cell.arms)
