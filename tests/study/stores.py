@@ -21,9 +21,9 @@ EPOCH = [f"{part}_{metric}" for part in ("train", "validation") for metric in ME
 def edit_spec(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     """Change what a study was asked, as an older version would have written it."""
     with closing(sqlite3.connect(folder / FILE)) as file, file:
-        spec, data = file.execute("SELECT spec, data FROM study").fetchone()
+        spec, data, plan = file.execute("SELECT spec, data, plan FROM study").fetchone()
         spec = json.dumps(change(json.loads(spec)))
-        file.execute("UPDATE study SET spec = ?, sha256 = ?", [spec, seal(spec, data)])
+        file.execute("UPDATE study SET spec = ?, sha256 = ?", [spec, seal(spec, data, plan)])
 
 
 def write_schema1(
@@ -78,14 +78,27 @@ def write_schema1(
         file.execute("PRAGMA user_version = 1")
 
 
-def write_schema2(folder: Path, spec: StudySpec, data: Mapping[str, Any], trials: Sequence[TrialRecord]) -> None:
-    """Write the file that the second schema had: the tables of today, with a column for each score in their texts."""
+def write_schema3(folder: Path, spec: StudySpec, data: Mapping[str, Any], trials: Sequence[TrialRecord]) -> None:
+    """Write the file that the third schema had: the tables of today, without cells and plan."""
     with closing(Store.create(folder, spec, dict(data))) as store:
         for trial in trials:
             store.add(trial, {"cpu": "x"})
     with closing(sqlite3.connect(folder / FILE)) as file, file:
         for view in ("trials", *TRIAL_PARTS):
             file.execute(f"DROP VIEW {view}")
+        file.execute("DROP INDEX records_trial")
+        file.execute("ALTER TABLE records DROP COLUMN cell")
+        file.execute("CREATE UNIQUE INDEX records_arm_seed ON records (arm, seed)")
+        file.execute("ALTER TABLE study DROP COLUMN plan")
+        texts = file.execute("SELECT spec, data FROM study").fetchone()
+        file.execute("UPDATE study SET sha256 = ?", [seal(*texts)])
+        file.execute("PRAGMA user_version = 3")
+
+
+def write_schema2(folder: Path, spec: StudySpec, data: Mapping[str, Any], trials: Sequence[TrialRecord]) -> None:
+    """Write the file that the second schema had: that of the third, with a column for each score in its texts."""
+    write_schema3(folder, spec, data, trials)
+    with closing(sqlite3.connect(folder / FILE)) as file, file:
         file.execute("ALTER TABLE records DROP COLUMN scores")
         for trial in trials:
             key = [trial.arm, trial.seed]

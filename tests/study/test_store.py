@@ -16,7 +16,7 @@ from slopewise.records import AlarmRecord, EpochRecord, ScoreRecord, TrialRecord
 from slopewise.study import FILE, Store, StudySpec, holds_study, parse_spec, read_counts, read_study
 from slopewise.testing import synthetic_study
 
-from .stores import write_schema1, write_schema2
+from .stores import write_schema1, write_schema2, write_schema3
 
 DATA = {"digest": "d", "classes": ["0", "1"]}
 SPEC = StudySpec(arms="relu,prelu_shared", seeds=2)
@@ -130,6 +130,17 @@ def test_a_file_with_a_column_for_each_score_is_read_and_goes_on(tmp_path: Path)
     with closing(sqlite3.connect(tmp_path / FILE)) as tool:
         rows = tool.execute("SELECT count(*), max(value) FROM scores WHERE part = 'test' AND metric = 'accuracy'")
         assert rows.fetchone() == (2, max(trial.score("test", "accuracy") for trial in (relu, prelu)))
+
+
+def test_a_file_without_cells_is_read_and_goes_on(tmp_path: Path) -> None:
+    relu, prelu = synthetic_study(("relu", "prelu_shared"), 1, epochs=2).trials
+    write_schema3(tmp_path, SPEC, DATA, [relu])
+    record = read_study(tmp_path)
+    assert (record.trials, record.damaged, record.cells) == ((relu,), (), ())
+    assert read_counts(tmp_path).ended == 1
+    with closing(Store.create(tmp_path, SPEC, DATA)) as store:
+        store.add(prelu, None)
+    assert read_study(tmp_path).trials == (relu, prelu)
 
 
 def test_other_data_under_an_old_study_are_refused(tmp_path: Path) -> None:

@@ -183,10 +183,8 @@ def change(folder: Path, table: str, **texts: str) -> None:
         new = dict(zip(columns, row, strict=True)) | texts
         sealed = [None if text is None else str(text) for name, text in new.items() if name != "sha256"]
         new["sha256"] = seal(*sealed) if "sha256" not in texts else texts["sha256"]
-        file.execute(f"DELETE FROM {table} WHERE sha256 = ?", [row[columns.index("sha256")]])
-        file.execute(
-            f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(new))})", [*new.values()]
-        )
+        marks = ", ".join(f"{name} = ?" for name in columns)
+        file.execute(f"UPDATE {table} SET {marks} WHERE sha256 = ?", [*new.values(), row[columns.index("sha256")]])
 
 
 @pytest.mark.parametrize("facts", ["[]", "{", '{"steps": 1, "steps', "7", "null"])

@@ -272,7 +272,7 @@ def test_any_sqlite_tool_reads_rows(store: Store, tmp_path: Path) -> None:
         for name, record in TRIAL_PARTS.items():
             fields = [f.name for f in dataclasses.fields(record)]
             expected = [
-                (trial.arm, trial.seed, *(getattr(row, field) for field in fields))
+                (trial.arm, trial.seed, trial.cell, *(getattr(row, field) for field in fields))
                 for trial in study.trials
                 for row in getattr(trial, name)
             ]

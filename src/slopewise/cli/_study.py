@@ -47,6 +47,12 @@ def run(
     arms: Annotated[str | None, typer.Option(help="Comma-separated; NAME=ACTIVATION names an arm.")] = None,
     control: Annotated[str | None, typer.Option(help="Arm to compare with; by default the first.")] = None,
     seeds: Annotated[str | None, typer.Option(help="A count (10), a list (3,5,8) or a range (10-19).")] = None,
+    until_decided: Annotated[
+        bool,
+        typer.Option(
+            "--until-decided", help="Adaptive: arms get seeds until their verdict is known, at most SEEDS (40)."
+        ),
+    ] = False,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training part.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     margin: Annotated[
@@ -109,6 +115,7 @@ def run(
         "arms": arms,
         "control": control,
         "seeds": seeds,
+        "until_decided": True if until_decided else None,
         "train.epochs": epochs,
         "train.lr": lr,
         "margin": margin,
@@ -293,9 +300,11 @@ def _show(results: Results, page: Path, *, as_json: bool) -> None:
 def _print_plan(study: Study, missing: tuple[Any, ...], *, as_json: bool) -> None:
     todo = set(missing)
     if as_json:
-        trials = [{"arm": t.arm, "seed": t.seed, "missing": t in todo} for t in study.plan()]
+        trials = [{"arm": t.arm, "seed": t.seed, "cell": t.cell, "missing": t in todo} for t in study.plan()]
         print_json({"spec": study.spec.plain(), "trials": trials})
         return
     for trial in study.plan():
-        echo(f"{'run ' if trial in todo else 'done'}  {trial.arm}  seed {trial.seed}")
-    echo(f"{len(missing)} of {len(study.plan())} trials to run")
+        cell = f"  {trial.cell}" if trial.cell else ""
+        echo(f"{'run ' if trial in todo else 'done'}  {trial.arm}  seed {trial.seed}{cell}")
+    most = "at most " if study.spec.until_decided else ""
+    echo(f"{most}{len(missing)} of {len(study.plan())} trials to run")

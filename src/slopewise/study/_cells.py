@@ -32,7 +32,12 @@ def cell_key(settings: Mapping[str, Any]) -> str:
         >>> cell_key({"train.lr": 0.1, "model.options.batch_norm": True})
         'model.options.batch_norm = true, train.lr = 0.1'
     """
-    return ", ".join(f"{key} = {json.dumps(settings[key])}" for key in sorted(settings))
+    return ", ".join(f"{key} = {_toml(settings[key])}" for key in sorted(settings))
+
+
+def _toml(value: Any) -> str:
+    """Return a TOML value; JSON's are, but for one character that TOML wants escaped, and for surrogate pairs."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def settings_of(key: str) -> dict[str, Any]:
@@ -137,9 +142,7 @@ def check_designs(spec: StudySpec) -> StudySpec:
 
 
 def _map_cells(spec: StudySpec, design: MapSpec) -> Iterator[CellRecord]:
-    names = design.arms or tuple(
-        arm.name for arm in spec.arms if arm.name == spec.control or (arm.activation in LEARNED and not arm.start)
-    )
+    names = design.arms or tuple(arm.name for arm in spec.arms if arm.name == spec.control or _starts_anew(arm))
     arms = _arms(spec, names, "map.arms")
     learned = tuple(arm.name for arm in arms if arm.activation in LEARNED or is_reference(arm.activation))
     fixed = tuple(arm.name for arm in arms if arm.name not in learned)
@@ -149,6 +152,11 @@ def _map_cells(spec: StudySpec, design: MapSpec) -> Iterator[CellRecord]:
             yield _cell({"train.lr": lr}, "map", fixed, seeds)
         for init in design.init if learned else ():
             yield _cell({"train.lr": lr, "arm.options.init": init}, "map", learned, seeds)
+
+
+def _starts_anew(arm: ArmSpec) -> bool:
+    """Return True for an arm of slopewise's own with learned slopes, unless it starts from another arm's."""
+    return arm.activation in LEARNED and not getattr(arm, "start", None)
 
 
 def _factor_cells(spec: StudySpec, factor: FactorSpec) -> Iterator[CellRecord]:

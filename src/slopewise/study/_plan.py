@@ -149,8 +149,8 @@ def quasirandom_rates(tune: TuneSpec) -> tuple[float, ...]:
     low, high = tune.lr
     sequence = qmc.Sobol(1, scramble=False)
     sequence.fast_forward(1)  # the first point is the lowest rate itself
-    with_places = (float(place) for (place,) in (sequence.random(1) for _ in range(tune.points)))
-    return tuple(_rounded(low * (high / low) ** place) for place in with_places)
+    places = [float(sequence.random(1)[0, 0]) for _ in range(tune.points)]
+    return tuple(_rounded(low * (high / low) ** place) for place in places)
 
 
 def _rounded(rate: float) -> float:

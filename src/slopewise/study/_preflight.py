@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from slopewise.errors import ConversionWarning, ModelError, SlopewiseError, SpecError
-from slopewise.events import Reading
+from slopewise.events import Reading, TrialKey
 from slopewise.monitor import Probe
+from slopewise.study._cells import designed_cells, spec_of
 from slopewise.study._function import function_preflight
 from slopewise.study._margin import check_margin, with_floor
 from slopewise.study._optimizer import build_optimizer
@@ -73,11 +74,24 @@ def preflight(
             f"model '{spec.model.name}' starts from other weights each time that it is built from the same seed: let "
             "it draw from torch's global generator alone, which is seeded, and not from NumPy's or Python's"
         )
+    _rehearse_cells(spec, data)
     if notes := (*_same_start(spec, data, starts[0]), *starts[0].notes):
         more = f"; and {len(notes) - _NOTES} more" if len(notes) > _NOTES else ""
         message = f"model '{spec.model.name}': {'; '.join(notes[:_NOTES])}{more}"
         warnings.warn(message, ConversionWarning, stacklevel=2)
     return Preflight(data, data.facts() | metrics | checkpoint | starts[0].facts)
+
+
+def _rehearse_cells(spec: StudySpec, data: ImageData) -> None:
+    """Rehearse the arms of every cell that may be another network; another learning rate makes none."""
+    for cell in designed_cells(spec):
+        if cell.settings.keys() != {"train.lr"}:
+            for arm in cell.arms:
+                own = spec_of(spec, TrialKey(arm, cell.seeds[0], cell.key))
+                try:
+                    _rehearse(own, own.arm(arm), data)
+                except SlopewiseError as error:
+                    raise type(error)(f"with {cell.key}: {error}") from error
 
 
 def _metrics(spec: StudySpec, data: ImageData) -> dict[str, Any]:

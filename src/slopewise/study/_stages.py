@@ -68,16 +68,15 @@ class Stages:
         """
         self._record = read_study(folder)
         self._settled |= ended(self._record).keys()
-        self._tell()
         trials = self.first()
+        self._tell(trials)
         if self._spec.until_decided or self._spec.tune:
             store.set_plan(self.plan())
         return trials
 
-    def _tell(self) -> None:
+    def _tell(self, trials: tuple[TrialKey, ...]) -> None:
         spec, record = self._spec, self._record
-        tuning = any(trial.cell for trial in self.first()) and not self._tuned if spec.tune else False
-        if spec.tune and not self._tuned and not tuning:
+        if spec.tune and not self._tuned and any(not trial.cell for trial in trials):
             self._tuned = True
             self._send(Tuned(chosen_rates(spec, record)))
         look = self._last_look()

@@ -46,7 +46,7 @@ class Workplace:
 
         Example:
             >>> Workplace(Path("out")).in_cell("train.options.width = 8").of("relu", 3).name
-            'seed-3-train.options.width-8-1ad8b5d1'
+            'seed-3-train.options.width-8-fa795f29'
         """
         return replace(self, cell=cell)
 
