@@ -42,6 +42,7 @@ UNITS = {
     "slopewise.ops._batch_norm_prelu": "the kernels' calls are counted",
     "slopewise.ops._loading": "kernels that are missing, broken or of another build are put in their place",
     "slopewise.ops._prelu": "the kernels' calls are counted",
+    "slopewise.study._cells": "settings go to keys and back, without training",
     "slopewise.study._operator_cost": _CLOCK,
     "slopewise.study._origin": "processes of other machines and boots are made up",
     "slopewise.study._preflight": "the checks get data made by hand",

@@ -156,7 +156,7 @@ def _map_cells(spec: StudySpec, design: MapSpec) -> Iterator[CellRecord]:
 
 def _starts_anew(arm: ArmSpec) -> bool:
     """Return True for an arm of slopewise's own with learned slopes, unless it starts from another arm's."""
-    return arm.activation in LEARNED and not getattr(arm, "start", None)
+    return arm.activation in LEARNED and arm.start is None
 
 
 def _factor_cells(spec: StudySpec, factor: FactorSpec) -> Iterator[CellRecord]:

@@ -14,9 +14,28 @@ from slopewise.study._store import Store, StoredPlan, plain, read_study
 
 
 def settled_trials(record: StudyRecord | None, *, retry_failed: bool) -> set[Key]:
-    """Return the trials that are not to run again: those that have ended, without failed ones if they are retried."""
-    again = {"failed"} if retry_failed else set()
-    return {key for key, trial in ended(record).items() if trial.status not in again}
+    """Return the trials that are not to run again: those that have ended, without failed ones if they are retried.
+
+    A failed trial on whose absence a decision rests stays failed: one of the tuning, once the study's own trials have
+    begun, and one of an adaptive study, once a look has been taken after its seed.
+    """
+    done = ended(record)
+    if record is None or not retry_failed:
+        return {*done}
+    decided = set(record.seeds[: _last_look(record) or 0])
+    rests = {
+        key for key in done if (key[1] not in record.seeds and record.trials) or (not key[2] and key[1] in decided)
+    }
+    return {key for key, trial in done.items() if trial.status != "failed" or key in rests}
+
+
+def _last_look(record: StudyRecord) -> int | None:
+    """Return the last look of an adaptive study; None before the first one.
+
+    The control has trials up to it, and so has every arm that was not decided before.
+    """
+    seeds = {trial.seed for trial in record.trials if trial.arm == record.control}
+    return max((look for look in record.looks if seeds.issuperset(record.seeds[:look])), default=None)
 
 
 class Stages:
@@ -40,7 +59,7 @@ class Stages:
         self._spec, self._record, self._on_event = spec, record, on_event
         self._settled = settled_trials(record, retry_failed=retry_failed)
         self._tuned = bool(record and record.trials)
-        self._decided, self._look = decided_arms(spec, record), self._last_look()
+        self._decided, self._look = decided_arms(spec, record), _last_look(record) if record else None
 
     @property
     def left(self) -> tuple[TrialKey, ...]:
@@ -79,7 +98,7 @@ class Stages:
         if spec.tune and not self._tuned and any(not trial.cell for trial in trials):
             self._tuned = True
             self._send(Tuned(chosen_rates(spec, record)))
-        look = self._last_look()
+        look = _last_look(record) if record else None
         if look != self._look and look is not None:
             decided = decided_arms(spec, record)
             new = tuple((arm, verdict) for arm, verdict in decided.items() if arm not in self._decided)
@@ -88,14 +107,6 @@ class Stages:
             following = next((each for each in looks if each > look), None) if open_arms else None
             self._look, self._decided = look, decided
             self._send(Look(look, new, open_arms, following))
-
-    def _last_look(self) -> int | None:
-        """Return the last look up to which every trial of an undecided arm, or of the control, has ended."""
-        if self._spec.until_decided is None or self._record is None:
-            return None
-        seeds = {trial.seed for trial in self._record.trials if trial.arm == self._spec.control}
-        looks = self._spec.until_decided.looks or ()
-        return max((look for look in looks if seeds.issuperset(self._spec.seeds[:look])), default=None)
 
     def _send(self, event: Event) -> None:
         if self._on_event:

@@ -1,4 +1,4 @@
-"""What a study plans, as its file keeps it: results of a study decide on some of its trials."""
+"""Plan of a study, as its file keeps it: results of a study decide on some of its trials."""
 
 from __future__ import annotations
 
