@@ -11,8 +11,8 @@ ARGS   ?=
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-study: $(VENV)/.study $(VENV)/.kernels ## set up, then the default study (digits, 5 arms, 10 seeds) into OUT=study
-	$(BIN)/slopewise run --out $(OUT) $(ARGS)
+study: $(VENV)/.study $(VENV)/.kernels ## set up, then an adaptive study (digits, 5 arms, at most 40 seeds) into OUT=study
+	$(BIN)/slopewise run --until-decided --out $(OUT) $(ARGS)
 
 test: $(VENV)/.dev $(VENV)/.kernels $(VENV)/.system ## set up, then every test, slow ones too
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
