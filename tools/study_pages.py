@@ -1,0 +1,155 @@
+"""Pages of the studies in docs/studies, each made of its compact records, so that prose and numbers cannot part.
+
+python tools/study_pages.py           # writes the pages
+python tools/study_pages.py --check   # fails if a page is not what this would write
+
+Remarks in studies/NAME.md are set into the page; {{ claim("batch-norm").estimate }} in them is a number of its ledger.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import jinja2
+
+sys.path.insert(0, str(Path(__file__).parent))
+from compact_records import read
+
+from slopewise.analysis import analyse, sentence, tuning
+from slopewise.analysis.claims import Evidence, Finding, false_verdicts, ledger
+from slopewise.records import StudyRecord, amount
+
+ROOT = Path(__file__).parents[1]
+RECORDS, STUDIES, PAGES = ROOT / "studies" / "records", ROOT / "studies", ROOT / "docs" / "studies"
+# Means of the learned slopes of 13 layers, per channel, on ImageNet: He et al. 2015 (arXiv 1502.01852), table 1.
+HE_2015 = (0.596, 0.321, 0.204, 0.294, 0.464, 0.196, 0.152, 0.145, 0.124, 0.134, 0.198, 0.074, 0.075)
+
+
+def page(name: str, record: StudyRecord) -> str:
+    """Return the page of a study as Markdown."""
+    entries = ledger(record)
+    parts = [
+        f"# {record.spec.get('name', name)}\n",
+        _setting(name, record),
+        _remarks(name, record, entries),
+        f"## Claims\n\n{_ledger(entries)}",
+        f"## Arms\n\n{_arms(record)}",
+        _tuned(record),
+        _slopes(record),
+        _pictures(name),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _setting(name: str, record: StudyRecord) -> str:
+    trials = record.every_trial
+    hours = sum(trial.seconds or 0.0 for trial in trials) / 3600
+    diverged, failed = sum(t.diverged for t in trials), sum(t.status == "failed" for t in trials)
+    places = sorted({f"{facts.get('cpu')}, PyTorch {facts.get('torch')}" for facts in record.environments.values()})
+    per_arm = len(record.seeds) if not record.looks else f"at most {len(record.seeds)}"
+    return (
+        f"<!-- tools/study_pages.py writes this page from studies/records/{name}.json.gz -->\n\n"
+        f"```bash\nslopewise run studies/{name}.toml --out {name}\nslopewise claims {name}\n```\n\n"
+        f"Data: {record.data.get('name')}, {record.data.get('train_and_validation_images')} images to train and "
+        f"validate on, {record.data.get('test_images')} to test on. Network: `{record.spec['model']['name']}`. "
+        f"Seeds per arm: {per_arm}. Margin: {amount(record.margin, record.primary.unit)}. Trials: {len(trials)}, of "
+        f"which {diverged} diverged and {failed} failed; {hours:.1f} hours of trials in all, "
+        f"{record.spec['hardware']['threads']} thread(s) each, on {'; '.join(places)}.\n"
+    )
+
+
+def _remarks(name: str, record: StudyRecord, entries: Sequence[Evidence]) -> str:
+    path = STUDIES / f"{name}.md"
+    if not path.exists():
+        return ""
+    by_name = {entry.claim: entry.finding for entry in entries}
+    template = jinja2.Template(path.read_text(encoding="utf-8"), undefined=jinja2.StrictUndefined)
+    contrasts = {contrast.arm: contrast for contrast in analyse(record).primary}
+    return template.render(claim=by_name.__getitem__, contrast=contrasts.__getitem__) + "\n"
+
+
+def _ledger(entries: Iterable[Evidence]) -> str:
+    entries = list(entries)
+    rows = [_row(entry, finding) for entry in entries for finding in entry.parts or (entry.finding,)]
+    head = (
+        "| | claim | part | verdict | figure | 95 % interval | basis |\n| --- | --- | --- | --- | --- | --- | --- |\n"
+    )
+    return (
+        f"{head}{''.join(rows)}\nEach claim has its own error rate of 5 %, so about {false_verdicts(entries):.1f} of "
+        "them may be supported or contradicted by chance alone. [How each is decided](../claims.md).\n"
+    )
+
+
+def _row(entry: Evidence, finding: Finding) -> str:
+    sign = "+" if finding.null == 0 else ""
+    figure = "" if finding.estimate is None else amount(f"{finding.estimate:{sign}.{finding.digits}f}", finding.unit)
+    ends = "" if finding.interval is None else "{:.{d}f} to {:.{d}f}".format(*finding.interval, d=finding.digits)
+    arms = " against ".join(finding.arms[:2])
+    part = f"{finding.part}: {arms}" if finding.part and arms else finding.part or arms
+    title = f"[{entry.claim}](../claims.md#{entry.claim})"
+    return f"| {entry.number} | {title} | {part} | **{finding.verdict}** | {figure} | {ends} | {finding.basis} |\n"
+
+
+def _arms(record: StudyRecord) -> str:
+    analysis = analyse(record)
+    return "".join(f"- {sentence(contrast)}\n" for contrast in analysis.primary)
+
+
+def _tuned(record: StudyRecord) -> str:
+    rows = [
+        f"| {each.arm} | {each.rate:g} | {len(each.rates)} | {sum(each.diverged)} |\n"
+        for each in tuning(record)
+        if each.rate is not None
+    ]
+    if not rows:
+        return ""
+    head = "| arm | learning rate | rates tried | trials that diverged |\n| --- | --- | --- | --- |\n"
+    return f"## Tuned learning rates\n\n{head}{''.join(rows)}"
+
+
+def _slopes(record: StudyRecord) -> str:
+    arm = next((arm["name"] for arm in record.spec["arms"] if arm["activation"] == "prelu_channel"), None)
+    finals = [
+        [site.slope_median for site in trial.sites if site.epoch == max(s.epoch for s in trial.sites) and site.slopes]
+        for trial in record.trials
+        if trial.arm == arm and trial.sites and not trial.diverged
+    ]
+    if not finals or not finals[0]:
+        return ""
+    ours = [statistics.fmean(values) for values in zip(*finals, strict=True)]  # type: ignore[arg-type]
+    first = "largest" if max(ours) == ours[0] else "not the largest"
+    return (
+        f"## Slopes by layer\n\n`{arm}`, mean over {len(finals)} trials of each layer's median, first layer first: "
+        f"{', '.join(f'{value:.2f}' for value in ours)}. The first is {first}.\n\nHe et al. 2015 (arXiv 1502.01852), "
+        f"ImageNet, mean by layer: {', '.join(f'{value:.2f}' for value in HE_2015)}. Their first is the largest.\n"
+    )
+
+
+def _pictures(name: str) -> str:
+    """Return links to the pictures of a study, which `tools/screenshot_report.py` takes of its report."""
+    pictures = sorted((PAGES / name).glob("*.png"))
+    return "".join(f"![{path.stem} of the study]({name}/{path.name})\n\n" for path in pictures).rstrip(
+        "\n"
+    ) + "\n" * bool(pictures)
+
+
+def main() -> None:
+    """Write the pages, or check them."""
+    stale = []
+    for path in sorted(RECORDS.glob("*.json.gz")):
+        name = path.name.removesuffix(".json.gz")
+        target, text = PAGES / f"{name}.md", page(name, read(path))
+        if "--check" not in sys.argv:
+            PAGES.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+        elif not target.exists() or target.read_text(encoding="utf-8") != text:
+            stale.append(str(target.relative_to(ROOT)))
+    if stale:
+        raise SystemExit(f"{', '.join(stale)}: not what the records give; run `python tools/study_pages.py`")
+
+
+if __name__ == "__main__":
+    main()
