@@ -17,6 +17,7 @@ from slopewise.support import importer
 
 if TYPE_CHECKING:
     from slopewise.study._function import TrialContext as TrialContext
+    from slopewise.study._objective import Objective as Objective
     from slopewise.study._preflight import preflight as preflight
     from slopewise.study._spec import DEFAULT_ARMS as DEFAULT_ARMS
     from slopewise.study._spec import StudySpec as StudySpec
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 # A status counts trials in the file: it does not wait for what validates specs and writes stores.
 _NAMES = {
     "_function": ("TrialContext",),
+    "_objective": ("Objective",),
     "_preflight": ("preflight",),
     "_spec": ("DEFAULT_ARMS", "StudySpec"),
     "_spec_tables": (
