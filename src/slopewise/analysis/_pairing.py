@@ -11,7 +11,11 @@ from slopewise.records import StudyRecord, TrialRecord
 
 
 def pairing(study: StudyRecord) -> Pairing:
-    """Compare the digests of initial weights and data over the arms of each seed."""
+    """Compare the digests of initial weights and data over the arms of each seed that were to start alike.
+
+    Arms that start from the final weights of another arm were to start as each other, not as the rest.
+    """
+    origins = _origins(study)
     seeds: dict[int, list[TrialRecord]] = defaultdict(list)
     for trial in study.trials:
         if trial.status == "finished":
@@ -20,9 +24,23 @@ def pairing(study: StudyRecord) -> Pairing:
     checked = [seed for seed in several if any(_digests(trial) != (None, None) for trial in seeds[seed])]
     return Pairing(
         checked=len(checked),
-        broken=tuple(seed for seed in checked if _differ(map(_digests, seeds[seed]))),
+        broken=tuple(seed for seed in checked if _broken(seeds[seed], origins)),
         apart=tuple(seed for seed in several if _differ(trial.environment for trial in seeds[seed])),
     )
+
+
+def _origins(study: StudyRecord) -> dict[str, str]:
+    """Return the arm whose final weights an arm starts from, for those that do."""
+    arms = (arm for arm in study.spec.get("arms", ()) if isinstance(arm, Mapping))
+    starts = {arm["name"]: arm.get("start") or {} for arm in arms}
+    return {name: start["arm"] for name, start in starts.items() if start.get("take") == "weights"}
+
+
+def _broken(trials: Iterable[TrialRecord], origins: Mapping[str, str]) -> bool:
+    groups: dict[str | None, list[TrialRecord]] = defaultdict(list)
+    for trial in trials:
+        groups[origins.get(trial.arm)].append(trial)
+    return any(_differ(map(_digests, group)) for group in groups.values())
 
 
 def unlike(arm: Mapping[int, TrialRecord], control: Mapping[int, TrialRecord]) -> tuple[int, ...]:
