@@ -106,6 +106,8 @@ def test_a_trial_of_a_function_is_a_trial_like_any_other(user_module: Module, tm
         "train",
         "hardware",
         "monitor",
+        "until_decided",
+        "factors",
     }
 
 

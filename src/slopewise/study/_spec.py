@@ -238,7 +238,8 @@ class StudySpec(Table):
         fields = self.model_dump(mode="json")
         if self.train.function is None:
             return fields
-        own = {table: self._own(table, fields[table]) for table in ("data", "task", "model", "train", "hardware")}
+        own: dict[str, Any] = {"tune": None, "map": None}
+        own |= {table: self._own(table, fields[table]) for table in ("data", "task", "model", "train", "hardware")}
         return {key: own.get(key, value) for key, value in fields.items() if own.get(key, True)}
 
     @staticmethod
