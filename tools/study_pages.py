@@ -23,6 +23,7 @@ from slopewise.analysis.claims import Evidence, Finding, false_verdicts, ledger
 from slopewise.records import StudyRecord, amount
 
 ROOT = Path(__file__).parents[1]
+ANSWERED = "textbook-digits"  # the study that docs/answers.md quotes
 RECORDS, STUDIES, PAGES = ROOT / "studies" / "records", ROOT / "studies", ROOT / "docs" / "studies"
 # Means of the learned slopes of 13 layers, per channel, on ImageNet: He et al. 2015 (arXiv 1502.01852), table 1.
 HE_2015 = (0.596, 0.321, 0.204, 0.294, 0.464, 0.196, 0.152, 0.145, 0.124, 0.134, 0.198, 0.074, 0.075)
@@ -136,12 +137,40 @@ def _pictures(name: str) -> str:
     ) + "\n" * bool(pictures)
 
 
+def answers(record: StudyRecord) -> str:
+    """Return docs/answers.md, with the verdicts of a study's ledger in the places that name them."""
+    entries = {entry.claim: entry for entry in ledger(record)}
+    sizes = [cell.settings["data.train_size"] for cell in record.cells if "data.train_size" in cell.settings]
+
+    def says(claim: str, part: int | None = None) -> str:
+        finding = entries[claim].finding if part is None else entries[claim].parts[part]
+        sign = "+" if finding.null == 0 else ""
+        if finding.estimate is None or finding.interval is None:
+            return f"**{finding.verdict}**"
+        shown = f"{finding.estimate:{sign}.{finding.digits}f}"
+        low, high = (f"{end:.{finding.digits}f}" for end in finding.interval)
+        return f"**{finding.verdict}** ({amount(shown, finding.unit)}, {low} to {high}, {finding.basis})"
+
+    template = jinja2.Template(
+        (STUDIES / "answers.md.j2").read_text(encoding="utf-8"), undefined=jinja2.StrictUndefined
+    )
+    study = {"smallest": f"{min(sizes)} images" if sizes else "all images"}
+    return template.render(says=says, study=study) + "\n"
+
+
+def pages() -> dict[Path, str]:
+    """Return every page by its path."""
+    records = {path.name.removesuffix(".json.gz"): read(path) for path in sorted(RECORDS.glob("*.json.gz"))}
+    texts = {PAGES / f"{name}.md": page(name, record) for name, record in records.items()}
+    if ANSWERED in records:
+        texts[ROOT / "docs" / "answers.md"] = answers(records[ANSWERED])
+    return texts
+
+
 def main() -> None:
     """Write the pages, or check them."""
     stale = []
-    for path in sorted(RECORDS.glob("*.json.gz")):
-        name = path.name.removesuffix(".json.gz")
-        target, text = PAGES / f"{name}.md", page(name, read(path))
+    for target, text in pages().items():
         if "--check" not in sys.argv:
             PAGES.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")

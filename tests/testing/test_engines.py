@@ -57,7 +57,7 @@ class Changing(Session):
 
 
 def test_a_record_that_differs_is_found() -> None:
-    with pytest.raises(AssertionError, match=r"the record of TrialKey\(arm='relu', seed=0\) differs"):
+    with pytest.raises(AssertionError, match=r"the record of TrialKey\(arm='relu', seed=0, cell=''\) differs"):
         check_engine(Lenient)
 
 

@@ -28,8 +28,8 @@ class LivingUnits(Claim):
     design = "a ReLU arm and an arm with learned slopes"
     toml = 'arms = ["relu", "prelu_shared", "prelu_channel"]'
     statistic = (
-        "mean paired difference of the percentage of all units, on a fixed probe batch after the last epoch. A unit "
-        "with PReLU passes a gradient while it is positive nowhere, so the two parts are told apart"
+        "mean paired difference of the share of all units, in percent, on a fixed probe batch after the last epoch. A "
+        "unit with PReLU passes a gradient while it is positive nowhere, so the two parts are told apart"
     )
     rule = (
         "Each part is supported if the difference is shown to lie below 0, contradicted if above, no practical effect "

@@ -32,8 +32,8 @@ class WiderRates(Claim):
     toml = "[map]\nlr = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0]\ninit = [0.25]\nseeds = 6"
     statistic = (
         "for each seed, the number of rates at which PReLU alone trains less those at which ReLU alone does, as a "
-        "percentage of the rates; exact sign-flip test over seeds, because trials of one seed start alike. All rates "
-        "count: to look only at those where ReLU fails would favour any other arm"
+        "share of the rates in percent; exact sign-flip test over seeds, because trials of one seed start alike. All "
+        "rates count: to look only at those where ReLU fails would favour any other arm"
     )
     rule = (
         "A trial trains if it does not diverge and its score beats guessing by two standard errors. Supported if the "

@@ -23,7 +23,7 @@ class SlopesOutside(Claim):
 
     id = "slopes-outside"
     number = 14
-    statement = "Slopes end at undesirable values, below 0 or above 1, and that costs accuracy."
+    statement = "Slopes end at undesirable values, below 0 or above 1, and that costs score."
     source = (
         "textbooks: slopes may end at undesirable values; BVLC/caffe#3312 asks for bounds. He et al. 2015: few above 1"
     )
