@@ -15,12 +15,14 @@ from typing import Any
 from _harness import machine
 from _shapes import SHAPES
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from scipy.stats import binomtest
 
 from slopewise.analysis import level_shares
 from slopewise.analysis._verdict import reaches
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "data" / "coverage.json"
+CALIBRATION = ROOT / "docs" / "data" / "calibration.json"  # written by benchmarks/calibration.py
 _README = ("<!-- benchmarks/coverage.py writes this table -->\n", "<!-- end of the table -->\n")
 _KEPT = set("|#-\n")  # first characters of tables, headings and lists, which are not filled
 _FILL = TextWrapper(120, break_long_words=False, break_on_hyphens=False)
@@ -62,7 +64,7 @@ def pages(results: dict[str, Any]) -> dict[Path, str]:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 - Markdown from our own figures
     )
-    names = _figures(results)
+    names = _figures(results) | _of_trainings(json.loads(CALIBRATION.read_text(encoding="utf-8")))
     readme = ROOT / "README.md"
     before, begin, rest = readme.read_text(encoding="utf-8").partition(_README[0])
     _, end, after = rest.partition(_README[1])
@@ -77,6 +79,21 @@ def _tidy(text: str) -> str:
     """Return the text with paragraphs filled anew around their figures, and no spaces behind the last cell of a row."""
     lines = "\n".join(line.rstrip() for line in text.split("\n"))
     return "\n\n".join(block if block[:1] in _KEPT else _FILL.fill(block) for block in lines.split("\n\n"))
+
+
+def _of_trainings(real: dict[str, Any]) -> dict[str, Any]:
+    """Return what the section about real trainings looks figures up with."""
+
+    def share(part: str, events: str, total: str) -> str:
+        """Return a rate with Clopper and Pearson's 95 % interval."""
+        k, n = real[part][events], real[part][total]
+        interval = binomtest(k, n).proportion_ci(0.95, "exact")
+        return (
+            f"{k} of {n} {total} ({100 * k / n:.1f} %, 95 % interval {100 * interval.low:.1f} to "
+            f"{100 * interval.high:.1f})"
+        )
+
+    return {"real": real, "share": share, "slow": real["a twentieth of the learning rate"]}
 
 
 def _figures(results: dict[str, Any]) -> dict[str, Any]:

@@ -108,12 +108,16 @@ class Look:
         decided: Arms that this look decided, each with its verdict; they get no further seeds.
         undecided: Arms that no look has decided.
         next: Number of seeds of the next look; None if there is none, because this was the last or no arm is left.
+        differences: Mean difference of each arm from the control so far, in print's unit of the primary metric.
+        unit: That unit.
     """
 
     seeds: int
     decided: tuple[tuple[str, str], ...]
     undecided: tuple[str, ...]
     next: int | None
+    differences: tuple[tuple[str, float], ...] = ()
+    unit: str = ""
 
 
 TrialEvent = Started | Epoch | Ended

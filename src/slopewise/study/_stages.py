@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from slopewise.analysis import analyse
 from slopewise.events import Event, Look, TrialKey, Tuned
 from slopewise.records import StudyRecord
 from slopewise.study._plan import Key, all_cells, chosen_rates, decided_arms, ended, key_of, next_trials, remaining
@@ -99,14 +100,16 @@ class Stages:
             self._tuned = True
             self._send(Tuned(chosen_rates(spec, record)))
         look = _last_look(record) if record else None
-        if look != self._look and look is not None:
+        if record and look != self._look and look is not None:
+            contrasts = analyse(record).primary
             decided = decided_arms(spec, record)
             new = tuple((arm, verdict) for arm, verdict in decided.items() if arm not in self._decided)
             open_arms = tuple(arm.name for arm in spec.arms if arm.name not in {spec.control, *decided})
             looks = spec.until_decided.looks or () if spec.until_decided else ()
             following = next((each for each in looks if each > look), None) if open_arms else None
             self._look, self._decided = look, decided
-            self._send(Look(look, new, open_arms, following))
+            so_far = tuple((each.arm, each.difference) for each in contrasts if each.difference is not None)
+            self._send(Look(look, new, open_arms, following, so_far, record.primary.unit))
 
     def _send(self, event: Event) -> None:
         if self._on_event:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slopewise.drawing import count, listing
+from slopewise.drawing import count, listing, signed
 from slopewise.events import Look
+from slopewise.records import amount
 
 _NAMED = 6  # arms that go on and are named; more are counted
 _PHRASES = {
@@ -31,9 +32,10 @@ def look_line(look: Look) -> str:
     Example:
         >>> look_line(Look(16, (("frozen_slope", "hurts"),), ("elu", "prelu_channel"), 24))
         'look after 16 seeds: frozen_slope hurts; 2 arms go on to 24 seeds: elu, prelu_channel'
-        >>> look_line(Look(40, (), ("elu",), None))
-        'look after 40 seeds: nothing more is decided; 1 arm stays open: elu'
+        >>> look_line(Look(40, (), ("elu",), None, (("elu", 0.254),), "points"))
+        'look after 40 seeds: nothing more is decided; 1 arm stays open: elu +0.25 points'
     """
+    so_far = {arm: f" {amount(signed(difference, 2), look.unit)}" for arm, difference in look.differences}
     decided = ", ".join(_PHRASES.get(verdict, "{arm}: " + verdict).format(arm=arm) for arm, verdict in look.decided)
     parts = [decided or f"nothing {'' if look.next else 'more '}is decided{' yet' if look.next else ''}"]
     if look.undecided:
@@ -43,7 +45,8 @@ def look_line(look: Look) -> str:
             if look.next
             else f"stay{'s' * (arms == 1)} open"
         )
-        named = f": {', '.join(look.undecided)}" if arms <= _NAMED else ""
+        named = ", ".join(f"{arm}{so_far.get(arm, '')}" for arm in look.undecided)
+        named = f": {named}" if arms <= _NAMED else ""
         parts.append(f"{count(arms, 'arm')} {verb}{named}")
     else:
         parts.append("every arm is decided")
