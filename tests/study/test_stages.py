@@ -184,3 +184,22 @@ def test_a_failed_trial_on_which_a_look_rests_is_not_retried() -> None:
     fixed = dataclasses.replace(early, looks=())
     assert (failed.arm, failed.seed, "") not in settled_trials(fixed, retry_failed=True)
     assert TrialKey("relu", 0) in {TrialKey(*key) for key in settled_trials(fixed, retry_failed=True)}
+
+
+def test_of_equal_scores_the_lowest_rate_is_taken_whatever_the_rounding() -> None:
+    spec = StudySpec(arms="relu", seeds=2, tune={"lr": [0.01, 1], "points": 5, "seeds": 3, "widen": 0})
+    scores = {
+        0.1: (0.1, 0.2, 0.3),
+        0.316: (0.3, 0.2, 0.1),
+        0.0562: (0.3, 0.1, 0.2),
+        0.0316: (0, 0, 0),
+        0.562: (0, 0, 0),
+    }
+    record = scored(spec, 0.1)
+    cells = []
+    for cell in record.cells:
+        values = scores[cell.settings["train.lr"]]
+        rows = [(ScoreRecord(None, "validation", "accuracy", value),) for value in values]
+        trials_ = (dataclasses.replace(t, scores=row) for t, row in zip(cell.trials, rows, strict=True))
+        cells.append(dataclasses.replace(cell, trials=tuple(trials_)))
+    assert chosen_rates(spec, dataclasses.replace(record, cells=tuple(cells))) == (("relu", 0.0562),)

@@ -10,6 +10,8 @@ from typing import Literal
 
 from slopewise.records import CellRecord, MetricRecord, StudyRecord, TrialRecord
 
+_DIGITS = 6  # of a score in print's unit, far below one image
+
 
 @dataclass(frozen=True, slots=True)
 class ArmTuning:
@@ -38,7 +40,8 @@ class ArmTuning:
 def tuning(study: StudyRecord) -> tuple[ArmTuning, ...]:
     """Return the tuning of each arm that was tuned; none for a study that tunes nothing.
 
-    Among equal scores, a rate inside the range is preferred to its edges, then the one that was tried first.
+    Among equal scores, a rate inside the range is preferred to its edges, then the lowest one, which is the safest from
+    divergence. Validation parts are small, so that equal scores are common; sums that differ by rounding are equal.
 
     Example:
         >>> from slopewise.testing import synthetic_study
@@ -61,7 +64,7 @@ def tuned(arm: str, cells: Iterable[CellRecord], metric: MetricRecord) -> ArmTun
     scores = {rate: _mean([_score(trial, metric) for trial in trials]) for rate, trials in by_rate.items()}
     edges = {min(by_rate): "lowest", max(by_rate): "highest"} if by_rate else {}
     known = {rate: score for rate, score in scores.items() if score is not None}
-    best = max(known, key=lambda rate: (sign * known[rate], rate not in edges), default=None)
+    best = max(known, key=lambda rate: (round(sign * known[rate], _DIGITS), rate not in edges, -rate), default=None)
     so_far, bests = None, list[float | None]()
     for score in scores.values():
         if score is not None and (so_far is None or sign * score > sign * so_far):
