@@ -25,6 +25,13 @@ from slopewise.records import StudyRecord, amount
 ROOT = Path(__file__).parents[1]
 ANSWERED = "textbook-digits"  # the study that docs/answers.md quotes
 RECORDS, STUDIES, PAGES = ROOT / "studies" / "records", ROOT / "studies", ROOT / "docs" / "studies"
+_WORDS = {
+    "supported": "**supports** the claim",
+    "contradicted": "**contradicts** the claim",
+    "no practical effect": "is **too little to matter**",
+    "inconclusive": "**decides nothing**",
+    "not tested": "is not tested",
+}
 # Means of the learned slopes of 13 layers, per channel, on ImageNet: He et al. 2015 (arXiv 1502.01852), table 1.
 HE_2015 = (0.596, 0.321, 0.204, 0.294, 0.464, 0.196, 0.152, 0.145, 0.124, 0.134, 0.198, 0.074, 0.075)
 
@@ -142,14 +149,17 @@ def answers(record: StudyRecord) -> str:
     entries = {entry.claim: entry for entry in ledger(record)}
     sizes = [cell.settings["data.train_size"] for cell in record.cells if "data.train_size" in cell.settings]
 
-    def says(claim: str, part: int | None = None) -> str:
-        finding = entries[claim].finding if part is None else entries[claim].parts[part]
+    def says(claim: str, part: str = "", arm: str = "prelu_channel") -> str:
+        """Return the verdict of a claim's part on an arm in words; of several such, that of the last one."""
+        entry = entries[claim]
+        of_part = [finding for finding in entry.parts or (entry.finding,) if finding.part.startswith(part)]
+        finding = ([each for each in of_part if each.arms[:1] == (arm,)] or of_part)[-1]
         sign = "+" if finding.null == 0 else ""
         if finding.estimate is None or finding.interval is None:
-            return f"**{finding.verdict}**"
+            return f"nothing is known ({finding.verdict})"
         shown = f"{finding.estimate:{sign}.{finding.digits}f}"
         low, high = (f"{end:.{finding.digits}f}" for end in finding.interval)
-        return f"**{finding.verdict}** ({amount(shown, finding.unit)}, {low} to {high}, {finding.basis})"
+        return f"{amount(shown, finding.unit)} ({low} to {high}, {finding.basis}), which {_WORDS[finding.verdict]}"
 
     template = jinja2.Template(
         (STUDIES / "answers.md.j2").read_text(encoding="utf-8"), undefined=jinja2.StrictUndefined

@@ -198,7 +198,7 @@ def test_of_equal_scores_the_lowest_rate_is_taken_whatever_the_rounding() -> Non
     record = scored(spec, 0.1)
     cells = []
     for cell in record.cells:
-        values = scores[cell.settings["train.lr"]]
+        values = scores.get(cell.settings["train.lr"], (0.0, 0.0, 0.0))
         rows = [(ScoreRecord(None, "validation", "accuracy", value),) for value in values]
         trials_ = (dataclasses.replace(t, scores=row) for t, row in zip(cell.trials, rows, strict=True))
         cells.append(dataclasses.replace(cell, trials=tuple(trials_)))
