@@ -3,7 +3,8 @@
 python tools/study_pages.py           # writes the pages
 python tools/study_pages.py --check   # fails if a page is not what this would write
 
-Remarks in studies/NAME.md are set into the page; {{ claim("batch-norm").estimate }} in them is a number of its ledger.
+Remarks in studies/NAME.md are set into the page; {{ part("batch-norm", "", "prelu_channel").estimate }} in them is a
+number of its ledger.
 """
 
 from __future__ import annotations
@@ -73,10 +74,14 @@ def _remarks(name: str, record: StudyRecord, entries: Sequence[Evidence]) -> str
     path = STUDIES / f"{name}.md"
     if not path.exists():
         return ""
-    by_name = {entry.claim: entry.finding for entry in entries}
+    by_name = {entry.claim: entry for entry in entries}
     template = jinja2.Template(path.read_text(encoding="utf-8"), undefined=jinja2.StrictUndefined)
     contrasts = {contrast.arm: contrast for contrast in analyse(record).primary}
-    return template.render(claim=by_name.__getitem__, contrast=contrasts.__getitem__) + "\n"
+
+    def part(claim: str, name: str, arm: str) -> Finding:
+        return _part(by_name[claim], name, arm)
+
+    return template.render(part=part, contrast=contrasts.__getitem__) + "\n"
 
 
 def _ledger(entries: Iterable[Evidence]) -> str:
@@ -144,16 +149,20 @@ def _pictures(name: str) -> str:
     ) + "\n" * bool(pictures)
 
 
+def _part(entry: Evidence, part: str, arm: str) -> Finding:
+    """Return the finding of a claim's part on an arm; of several such, the last one."""
+    of_part = [finding for finding in entry.parts or (entry.finding,) if finding.part.startswith(part)]
+    return ([finding for finding in of_part if finding.arms[:1] == (arm,)] or of_part)[-1]
+
+
 def answers(record: StudyRecord) -> str:
     """Return docs/answers.md, with the verdicts of a study's ledger in the places that name them."""
     entries = {entry.claim: entry for entry in ledger(record)}
     sizes = [cell.settings["data.train_size"] for cell in record.cells if "data.train_size" in cell.settings]
 
     def says(claim: str, part: str = "", arm: str = "prelu_channel") -> str:
-        """Return the verdict of a claim's part on an arm in words; of several such, that of the last one."""
-        entry = entries[claim]
-        of_part = [finding for finding in entry.parts or (entry.finding,) if finding.part.startswith(part)]
-        finding = ([each for each in of_part if each.arms[:1] == (arm,)] or of_part)[-1]
+        """Return the verdict of a claim's part on an arm in words."""
+        finding = _part(entries[claim], part, arm)
         sign = "+" if finding.null == 0 else ""
         if finding.estimate is None or finding.interval is None:
             return f"nothing is known ({finding.verdict})"
