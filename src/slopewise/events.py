@@ -109,7 +109,7 @@ class Look:
         undecided: Arms that no look has decided.
         next: Number of seeds of the next look; None if there is none, because this was the last or no arm is left.
         differences: Mean difference of each arm from the control so far, in print's unit of the primary metric.
-        unit: That unit.
+        unit: Unit of these differences; may be empty.
     """
 
     seeds: int
