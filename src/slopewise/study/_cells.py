@@ -79,12 +79,9 @@ def spec_of(spec: StudySpec, trial: TrialKey) -> StudySpec:
     own = {key.removeprefix(_ARM): value for key, value in settings.items() if key.startswith(_ARM)}
     if "train.lr" in settings:
         rates = dict.fromkeys((arm.name for arm in spec.arms), None)
-    fields["arms"] = [
-        _changed(
-            arm, {"lr": rates[arm["name"]]} if arm["name"] in rates else {}, own if arm["name"] == trial.arm else {}
-        )
-        for arm in fields["arms"]
-    ]
+    changes = {name: {"lr": rate} for name, rate in rates.items()}
+    changes[trial.arm] = changes.get(trial.arm, {}) | own
+    fields["arms"] = [_changed(arm, changes.get(arm["name"], {})) for arm in fields["arms"]]
     fields = _changed(fields, {key: value for key, value in settings.items() if not key.startswith(_ARM)})
     try:
         return stored_spec(fields)
@@ -97,10 +94,9 @@ def failed(trial: TrialKey, error: str) -> TrialRecord:
     return TrialRecord(trial.arm, trial.seed, "failed", error=error, cell=trial.cell)
 
 
-def _changed(fields: dict[str, Any], *changes: Mapping[str, Any]) -> dict[str, Any]:
-    for change in changes:
-        for key, value in change.items():
-            fields = override(fields, key, value)
+def _changed(fields: dict[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    for key, value in settings.items():
+        fields = override(fields, key, value)
     return fields
 
 

@@ -17,8 +17,7 @@ from slopewise.records import CellRecord, StudyRecord, TrialRecord
 from slopewise.study._cells import FIRST_TUNING_SEED, cell_key, designed_cells, tuned_arms
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_designs import TuneSpec
-
-Key = tuple[str, int, str]  # arm, seed and cell of a trial
+from slopewise.study._store import Key
 
 
 def key_of(trial: TrialRecord | TrialKey) -> Key:

@@ -9,9 +9,9 @@ from pathlib import Path
 from slopewise.analysis import analyse
 from slopewise.events import Event, Look, TrialKey, Tuned
 from slopewise.records import StudyRecord
-from slopewise.study._plan import Key, all_cells, chosen_rates, decided_arms, ended, key_of, next_trials, remaining
+from slopewise.study._plan import all_cells, chosen_rates, decided_arms, ended, key_of, next_trials, remaining
 from slopewise.study._spec import StudySpec
-from slopewise.study._store import Store, StoredPlan, plain, read_study
+from slopewise.study._store import Key, Store, StoredPlan, plain, read_study
 
 
 def settled_trials(record: StudyRecord | None, *, retry_failed: bool) -> set[Key]:

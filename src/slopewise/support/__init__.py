@@ -8,6 +8,8 @@ from slopewise.support._lazy import need as need
 from slopewise.support._once import need_not_warn as need_not_warn
 from slopewise.support._once import warn_once as warn_once
 from slopewise.support._registry import Registry as Registry
+from slopewise.support._shipped import distinct as distinct
+from slopewise.support._shipped import shipped_classes as shipped_classes
 from slopewise.support._table import grouped as grouped
 from slopewise.support._table import section as section
 from slopewise.support._table import table as table

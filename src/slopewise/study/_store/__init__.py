@@ -14,6 +14,7 @@ from slopewise.study._store._read import read_counts as read_counts
 from slopewise.study._store._read import read_study as read_study
 from slopewise.study._store._sqlite import last_change as last_change
 from slopewise.study._store._sqlite import patiently as patiently
+from slopewise.study._store._stored_plan import Key as Key
 from slopewise.study._store._stored_plan import StoredPlan as StoredPlan
 from slopewise.study._store._stored_plan import plain as plain
 from slopewise.support import importer

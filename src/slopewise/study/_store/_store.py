@@ -278,14 +278,6 @@ def _replace(path: Path, record: StudyRecord) -> None:
     )
 
 
-def _plan(record: StudyRecord) -> StoredPlan:
-    """Return a plan that has every cell of a record; the run that goes on writes its own."""
-    cells = tuple(
-        {name: value for name, value in asdict(replace(c, trials=())).items() if name != "trials"} for c in record.cells
-    )
-    return replace(StoredPlan.of_spec(record.spec), cells=cells)
-
-
 def discard(folder: str | Path) -> str | None:
     """Take the store of a study that a fault has stopped out of the way of another one.
 

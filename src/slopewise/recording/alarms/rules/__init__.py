@@ -6,28 +6,14 @@ import this folder. Rules share pairs of thresholds in `_shared.py`; each has a 
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import pkgutil
 from typing import Any
 
 from slopewise.recording.alarms._base import AlarmRule
+from slopewise.support import distinct, shipped_classes
 
 
 def shipped() -> tuple[AlarmRule[Any], ...]:
     """Return the rules of this folder with their default thresholds, the most serious first."""
-    modules = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
-    classes = [
-        value
-        for module in modules
-        for value in vars(module).values()
-        if inspect.isclass(value)
-        and issubclass(value, AlarmRule)
-        and value.__module__ == module.__name__
-        and not inspect.isabstract(value)
-    ]
-    by_id: dict[str, type[AlarmRule[Any]]] = {}
-    for rule in classes:
-        if (other := by_id.setdefault(rule.id, rule)) is not rule:
-            raise ValueError(f"two rules have the id '{rule.id}': {other.__module__} and {rule.__module__}; rename one")
+    classes = shipped_classes(__name__, __path__, AlarmRule)  # type: ignore[type-abstract]
+    distinct(classes, "id")
     return tuple(sorted((rule() for rule in classes), key=lambda rule: rule.rank))
