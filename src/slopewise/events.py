@@ -43,6 +43,8 @@ class Prepared:
         augmentation: Shift in pixels, mirroring on or off, and probability of erasing, as resolved for the data.
         trials: Number of trials to run now.
         side_by_side: Number of trials that run at a time.
+        epochs: Number of epochs of these trials together, with those of the arms that they start from; None if that is
+            as many for each trial as the spec says.
         seconds_per_step: Time of a training step of the control, measured here; None if it could not be measured.
         unknown_pace: Reason why no step could be timed; None if steps were timed or the reason is unknown.
         idle: Available accelerator that the spec leaves unused; None if there is none.
@@ -53,6 +55,7 @@ class Prepared:
     augmentation: dict[str, Any]
     trials: int
     side_by_side: int
+    epochs: float | None = None
     seconds_per_step: float | None = None
     unknown_pace: str | None = None
     idle: str | None = None

@@ -11,7 +11,7 @@ from slopewise.analysis import analyse
 from slopewise.errors import SpecError
 from slopewise.records import StudyRecord, TrialRecord, classification_metrics
 from slopewise.report import render_html
-from slopewise.study import StudySpec, parse_spec, run_trial
+from slopewise.study import Study, StudySpec, parse_spec, run_trial
 from slopewise.study._preflight import preflight
 from slopewise.study._trial import make_fabric
 from slopewise.study._trial._run import Trial
@@ -195,3 +195,11 @@ def test_an_ordinary_network_continues_from_its_own_activations(user_module) -> 
     assert isinstance(data, ImageData)
     own, zero = (run_trial(spec, arm, 0, data) for arm in ("as_is", "zero"))
     assert zero.score("validation", "loss", 0) == own.score("validation", "loss")
+
+
+def test_preparing_counts_the_epochs_of_the_arms_that_others_start_from() -> None:
+    start = {"arm": "relu", "take": "weights"}
+    arms = ["relu", {"name": "elu_on", "activation": "elu", "start": start, "epochs": 3}]
+    spec = {"arms": arms, "seeds": 2, "data": {"train_size": 200}, "train": {"epochs": 5}}
+    study = Study(**spec, factors=[{"setting": "train.epochs", "values": [7], "arms": ["relu", "elu_on"], "seeds": 1}])
+    assert study.prepare(study.plan()).epochs == 2 * (5 + 5 + 3) + (7 + 7 + 3)

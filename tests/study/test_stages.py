@@ -94,6 +94,22 @@ def test_an_adaptive_study_gives_decided_arms_no_further_seeds() -> None:
     assert len(plan(spec)) == 3 * 24
 
 
+def test_the_continuation_of_the_control_goes_on_as_long_as_an_arm_needs_it() -> None:
+    start = {"arm": "relu", "take": "weights"}
+    arms = ["relu", "gelu", *({"name": f"{name}_on", "activation": name, "start": start} for name in ("relu", "elu"))]
+    looks = (10, 16, 24)
+    spec = StudySpec(arms=arms, seeds=24, until_decided={"looks": looks})
+    for effects, open_arms in (
+        ({"gelu": 5.0}, {"relu", "relu_on", "elu_on"}),
+        ({"elu_on": 5.0}, {"relu", "gelu"}),
+        ({"gelu": 5.0, "elu_on": 5.0}, set[str]()),
+    ):
+        record = synthetic_study(arms, looks=looks, effects=effects)
+        early = dataclasses.replace(record, trials=tuple(t for t in record.trials if t.seed < 10))
+        settled = {(t.arm, t.seed, t.cell) for t in early.trials}
+        assert {t.arm for t in next_trials(spec, early, settled)} == open_arms
+
+
 @pytest.fixture(scope="module")
 def designed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Study, list[Event]]:
     study = Study(

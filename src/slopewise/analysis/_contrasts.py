@@ -35,7 +35,9 @@ def contrasts(
     target: float | None = None,
     looks: tuple[int, ...] = (),
 ) -> tuple[Contrast, ...]:
-    """Compare each arm with the control, with one correction over the arms; see `Contrast` for the arguments.
+    """Compare each arm with its control, with one correction over the arms; see `Contrast` for the arguments.
+
+    Arms that others are compared with (`StudyRecord.controls`) have no contrast of their own.
 
     With looks, those of an adaptive study, each arm has the p value and the interval of the last look that it has
     completed. Without, the values that there are are taken for those of a fixed study.
@@ -45,47 +47,47 @@ def contrasts(
     networks of which at least one has learned and which are not the same function.
     """
     trials = finished_trials(study)
-    control = trials[study.control]
-    arms = [arm for arm in study.arms if arm != study.control]
-    broken = {arm: unlike(trials[arm], control) if study.paired else () for arm in arms}
+    controls = {arm: study.control_of(arm) for arm in study.arms if arm not in study.controls}
+    broken = {arm: unlike(trials[arm], trials[own]) if study.paired else () for arm, own in controls.items()}
 
     def sample_of(arm: str) -> Sample:
         paired = study.paired and not broken[arm]
         if looks:
             of_look = pairs_of_look if paired else runs_of_last_look
             return of_look(study, arm, trials, metric, chance=chance, target=target)
-        return (pair if paired else runs)(trials[arm], control, metric, chance=chance, target=target)
+        return (pair if paired else runs)(trials[arm], trials[controls[arm]], metric, chance=chance, target=target)
 
-    samples = {arm: sample_of(arm) for arm in arms}
+    samples = {arm: sample_of(arm) for arm in controls}
     p = [sample.p() for sample in samples.values()]
     showable = can_be_shown([sample.smallest_p for sample in samples.values()])
     untrained = untrained_arms(study, trials)
     of_study = study_cautions(study, trials, untrained)
 
     def cautions(arm: str, sample: Sample, *, can_show: bool) -> tuple[Caution, ...]:
-        both = [(trials[arm][seed], control[seed]) for seed in sample.seeds] if isinstance(sample, Pairs) else []
+        control = controls[arm]
+        both = [(trials[arm][seed], trials[control][seed]) for seed in sample.seeds if isinstance(sample, Pairs)]
         return (
             *of_study,
-            *((untrained[arm],) if arm in untrained else ()),
+            *(untrained[each] for each in (arm, control) if each in untrained and each != study.control),
             *environment_caution(study, arm, trials),
-            *unpaired_caution(arm, study.control, broken[arm]),
-            *contrast_cautions(arm, study.control, both, sample, tests=len(arms), can_show=can_show),
+            *unpaired_caution(arm, control, broken[arm]),
+            *contrast_cautions(arm, control, both, sample, tests=len(controls), can_show=can_show),
         )
 
     return tuple(
         _contrast(
             arm,
-            study.control,
+            controls[arm],
             metric,
             sample,
             p=p_,
             p_holm=float(q),
             margin=margin,
             chance=chance,
-            tests=len(arms),
+            tests=len(controls),
             resolution=worth_of_an_image(study) if metric.key == primary_metric(study).key else 0.0,
             can_show=bool(can_show),
-            learned=not {arm, study.control} <= untrained.keys(),
+            learned=not {arm, controls[arm]} <= untrained.keys(),
             cautions=cautions(arm, sample, can_show=bool(can_show)),
         )
         for (arm, sample), p_, q, can_show in zip(samples.items(), p, holm(p), showable, strict=True)

@@ -21,13 +21,14 @@ def environment_caution(
     study: StudyRecord, arm: str, trials: Mapping[str, Mapping[int, TrialRecord]]
 ) -> tuple[Caution, ...]:
     """Return a caution with the seeds and the differing facts if pairs ran in different environments, else None."""
-    one, other = trials[arm], trials[study.control]
+    control = study.control_of(arm)
+    one, other = trials[arm], trials[control]
     if not (seeds := apart(one, other)):
         return ()
     facts = differing(study, [(one[seed].environment, other[seed].environment) for seed in seeds])
     named = "; ".join(facts[:_NAMED]) + (f" and {len(facts) - _NAMED} more facts" if len(facts) > _NAMED else "")
     of = f"{len(seeds)} of {len(one.keys() & other.keys())} seeds"
-    brief = f"{arm} and {study.control} ran in different environments in {of}"
+    brief = f"{arm} and {control} ran in different environments in {of}"
     text = f"{brief} ({named}): their step times are not compared, and their last bits may differ for that reason"
     return (Caution("other-environment", text, f"{brief} ({named})"),)
 

@@ -77,7 +77,7 @@ class LookPairs(Pairs):
 def completed_look(study: StudyRecord, arm: str) -> int | None:
     """Return the last look that an arm's contrast has completed, as its number of seeds; None before the first.
 
-    A look is complete when arm and control have a trial that ended, finished or failed, for each of its seeds.
+    A look is complete when the arm and its control have a trial that ended, finished or failed, for each of its seeds.
 
     Example:
         >>> from slopewise.testing import synthetic_study
@@ -86,14 +86,16 @@ def completed_look(study: StudyRecord, arm: str) -> int | None:
         (10, 4)
     """
     ended = {(trial.arm, trial.seed) for trial in study.trials}
-    both = [(arm, seed) in ended and (study.control, seed) in ended for seed in study.seeds]
+    control = study.control_of(arm)
+    both = [(arm, seed) in ended and (control, seed) in ended for seed in study.seeds]
     return max((n for n in study.looks if all(both[:n])), default=None)
 
 
 def seeds_of_arms(study: StudyRecord, primary: Sequence[Contrast]) -> dict[str, int]:
     """Return the number of seeds that each arm of a study gets, as far as the verdicts so far tell.
 
-    In an adaptive study an arm that is decided gets none beyond its look, and the control as many as the other arms.
+    In an adaptive study an arm that is decided gets none beyond its look. The control gets as many as any arm, and a
+    continuation of the control as many as any arm that is compared with it.
 
     Args:
         study: Records of the study.
@@ -109,7 +111,11 @@ def seeds_of_arms(study: StudyRecord, primary: Sequence[Contrast]) -> dict[str, 
     """
     every = len(study.seeds)
     seeds = {contrast.arm: contrast.look if contrast.look and contrast.decided else every for contrast in primary}
-    return {arm: seeds.get(arm, max(seeds.values(), default=every)) for arm in study.arms}
+    controls = {arm: {study.control, study.control_of(arm)} for arm in seeds}
+    return {
+        arm: seeds.get(arm, max((seeds[other] for other in seeds if arm in controls[other]), default=every))
+        for arm in study.arms
+    }
 
 
 def pairs_of_look(
@@ -127,7 +133,7 @@ def pairs_of_look(
     """
     look = completed_look(study, arm)
     seeds = study.seeds[:look]
-    one, other = ({s: trials[name][s] for s in seeds if s in trials[name]} for name in (arm, study.control))
+    one, other = ({s: trials[name][s] for s in seeds if s in trials[name]} for name in (arm, study.control_of(arm)))
     return at_look(study, look, pair(one, other, metric, chance=chance, target=target))
 
 
@@ -157,7 +163,7 @@ def runs_of_last_look(
     """
     look = completed_look(study, arm)
     last = look if look == study.looks[-1] else None
-    sample = runs(trials[arm], trials[study.control], metric, chance=chance, target=target)
+    sample = runs(trials[arm], trials[study.control_of(arm)], metric, chance=chance, target=target)
     return replace(sample, decides=last is not None, look=last, looks=study.looks)
 
 

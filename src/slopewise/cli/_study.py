@@ -132,7 +132,7 @@ def run(
         from slopewise.report import outlook
 
         with redirect_stdout(sys.stderr):
-            paragraph = outlook(study.prepare(len(missing), **placing))
+            paragraph = outlook(study.prepare(missing, **placing))
         say(paragraph)
         _print_plan(study, missing, as_json=as_json)
         return

@@ -25,6 +25,7 @@ from slopewise.records._study import CellRecord as CellRecord
 from slopewise.records._study import Role as Role
 from slopewise.records._study import StudyCounts as StudyCounts
 from slopewise.records._study import StudyRecord as StudyRecord
+from slopewise.records._study import control_among as control_among
 from slopewise.records._trial import TRIAL_PARTS as TRIAL_PARTS
 from slopewise.records._trial import Status as Status
 from slopewise.records._trial import TrialRecord as TrialRecord

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -84,6 +84,30 @@ class StudyRecord:
         return self.metrics[0]
 
     @property
+    def controls(self) -> tuple[str, ...]:
+        """Arms that others are compared with, the study's control first (`control_of`)."""
+        return tuple(dict.fromkeys((self.control, *map(self.control_of, self.arms))))
+
+    def control_of(self, arm: str) -> str:
+        """Return the arm that an arm is compared with: the study's control, or the control's own continuation.
+
+        An arm that starts from the final weights of another arm is compared with the arm that starts from the same
+        weights, is trained for as many epochs, and has the control's activation. Without such an arm it is compared
+        with the control, though the two do not start alike.
+
+        Example:
+            >>> start = {"arm": "relu", "take": "weights"}
+            >>> arms = [{"name": "relu", "activation": "relu"}, {"name": "kept", "activation": "relu", "start": start},
+            ...         {"name": "swapped", "activation": "elu", "start": start}]
+            >>> study = StudyRecord(("relu", "kept", "swapped"), "relu", (0, 1), 0.5, (), {"arms": arms})
+            >>> study.control_of("swapped"), study.control_of("kept"), study.controls
+            ('kept', 'relu', ('relu', 'kept'))
+        """
+        tables = (each for each in self.spec.get("arms", ()) if isinstance(each, Mapping))
+        own = [table for table in tables if table.get("name") in self.arms]  # those of a cell may be fewer
+        return control_among(own, self.control, arm)
+
+    @property
     def planned(self) -> int:
         """Number of trials in all; of runs that seeds only number, those that there are."""
         return len(self.arms) * len(self.seeds) if self.paired else len(self.trials)
@@ -131,6 +155,24 @@ class StudyRecord:
         """Return a seed in print: the number, or the text that a table has in its place."""
         names = self.data.get("seed_names")
         return str(names[seed]) if names else str(seed)
+
+
+def control_among(arms: Iterable[Mapping[str, Any]], control: str, arm: str) -> str:
+    """Return the arm that an arm is compared with, from the tables of a spec; see `StudyRecord.control_of`."""
+    tables = {each["name"]: each for each in arms}
+    own, base = tables.get(arm, {}), tables.get(control, {})
+    if arm == control or (own.get("start") or {}).get("take") != "weights":
+        return control
+    alike = (
+        name
+        for name, table in tables.items()
+        if name != arm and _same(table, own, "start", "epochs") and _same(table, base, "activation", "options")
+    )
+    return next(alike, control)
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any], *keys: str) -> bool:
+    return all((one.get(key) or None) == (other.get(key) or None) for key in keys)
 
 
 def _with_settings(spec: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 
-from slopewise.events import Prepared, Reading
+from slopewise.events import Prepared, Reading, TrialKey
 from slopewise.study._batches import augmentation
+from slopewise.study._cells import spec_of
 from slopewise.study._preflight import Preflight, preflight
 from slopewise.study._references import describe
 from slopewise.study._spec import StudySpec
@@ -27,7 +29,7 @@ _BUDGET = 1.5  # seconds after which no further step is timed
 def prepare(
     spec: StudySpec,
     *,
-    trials: int,
+    trials: Sequence[TrialKey],
     side_by_side: int,
     folder: Path | None = None,
     on_event: Callable[[Reading], None] | None = None,
@@ -36,7 +38,7 @@ def prepare(
 
     Args:
         spec: Spec of the study.
-        trials: Number of trials to run.
+        trials: Trials to run.
         side_by_side: Number of trials that run at a time.
         folder: Directory for images that do not fit in memory; None is the system's for temporary files.
         on_event: Called with the progress while images are read.
@@ -58,13 +60,27 @@ def prepare(
         facts=checked.facts,
         spec=spec.plain(),
         augmentation=augment,
-        trials=trials,
+        trials=len(trials),
+        epochs=_epochs(spec, trials),
         side_by_side=side_by_side,
         seconds_per_step=seconds,
         unknown_pace=unknown,
         idle=_idle_accelerator(spec),
     )
     return checked, prepared
+
+
+def _epochs(spec: StudySpec, trials: Sequence[TrialKey]) -> float:
+    """Return the number of epochs that trials train for, with those of the arms that they start from."""
+
+    @cache
+    def of_trial(name: str, cell: str) -> float:
+        inside = spec_of(spec, TrialKey(name, spec.seeds[0], cell))
+        arm = inside.arm(name)
+        own = inside.train.epochs if arm.epochs is None else arm.epochs
+        return own + (of_trial(arm.start.arm, cell) if arm.start else 0)
+
+    return sum(of_trial(trial.arm, trial.cell) for trial in trials)
 
 
 def _seconds_per_step(spec: StudySpec, data: ImageData) -> tuple[float | None, str | None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from slopewise.analysis import analyse, tuned
+from slopewise.analysis import analyse, seeds_of_arms, tuned
 from slopewise.errors import SpecError
 from slopewise.events import TrialKey
 from slopewise.records import CellRecord, StudyRecord, TrialRecord
@@ -47,20 +47,15 @@ def plan(spec: StudySpec, record: StudyRecord | None = None) -> tuple[TrialKey, 
 
 
 def remaining(spec: StudySpec, record: StudyRecord | None, settled: Iterable[Key]) -> tuple[TrialKey, ...]:
-    """Return the trials of the plan that may still run: in an adaptive study, none of the arms that are decided.
+    """Return the trials of the plan that may still run: in an adaptive study, none of decided arms beyond their look.
 
     Args:
         spec: Spec of the study.
         record: The study so far; None if it has not begun.
         settled: Trials that are not to run (again).
     """
-    done, decided = set(settled), decided_arms(spec, record)
-    own = {spec.control} if len(decided) == len(spec.arms) - 1 and decided else set()  # without arms, it has no use
-    return tuple(
-        trial
-        for trial in plan(spec, record)
-        if key_of(trial) not in done and not (trial.cell == "" and trial.arm in decided.keys() | own)
-    )
+    done, over = set(settled), _beyond_decisions(spec, record)
+    return tuple(trial for trial in plan(spec, record) if key_of(trial) not in done | over)
 
 
 def next_trials(spec: StudySpec, record: StudyRecord | None, settled: Iterable[Key]) -> tuple[TrialKey, ...]:
@@ -81,6 +76,14 @@ def next_trials(spec: StudySpec, record: StudyRecord | None, settled: Iterable[K
         look = next(look for look in spec.until_decided.looks or () if look >= first)
         left = tuple(trial for trial in own if place[trial.seed] <= look)
     return tuple(replace(trial, rates=rates) for trial in left)
+
+
+def _beyond_decisions(spec: StudySpec, record: StudyRecord | None) -> set[Key]:
+    """Return the trials that no open contrast of an adaptive study needs."""
+    if not spec.until_decided or record is None or not record.trials:
+        return set()
+    seeds = seeds_of_arms(record, analyse(record).primary)
+    return {(arm.name, seed, "") for arm in spec.arms for seed in spec.seeds[seeds[arm.name] :]}
 
 
 def decided_arms(spec: StudySpec, record: StudyRecord | None) -> Mapping[str, str]:

@@ -104,7 +104,7 @@ class Stages:
             contrasts = analyse(record).primary
             decided = decided_arms(spec, record)
             new = tuple((arm, verdict) for arm, verdict in decided.items() if arm not in self._decided)
-            open_arms = tuple(arm.name for arm in spec.arms if arm.name not in {spec.control, *decided})
+            open_arms = tuple(arm.name for arm in spec.arms if arm.name not in {*record.controls, *decided})
             looks = spec.until_decided.looks or () if spec.until_decided else ()
             following = next((each for each in looks if each > look), None) if open_arms else None
             self._look, self._decided = look, decided

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -76,7 +76,7 @@ class Study:
 
     def prepare(
         self,
-        trials: int,
+        trials: Sequence[TrialKey],
         *,
         engine: str | Engine = "local",
         workers: int | None = None,
@@ -85,7 +85,7 @@ class Study:
         """Read the data, rehearse every arm on a few images and time a step, without running or writing anything.
 
         Args:
-            trials: Number of trials that are to run.
+            trials: Trials that are to run, from `plan` or `missing`.
             engine: Engine that is to run them, as in `run`.
             workers: Number of processes side by side, as in `run`.
             engine_options: Options of the engine, as in `run`.
@@ -96,7 +96,7 @@ class Study:
         from slopewise.study._outlook import prepare
         from slopewise.study.engines import make_engine
 
-        count = make_engine(engine, _options(workers, engine_options)).side_by_side(self.spec, trials)
+        count = make_engine(engine, _options(workers, engine_options)).side_by_side(self.spec, len(trials))
         return prepare(self.spec, trials=trials, side_by_side=count)[1]
 
     def run(
@@ -146,8 +146,8 @@ class Study:
         record, fault = _stored(folder), None
         new = record is None
         stages = Stages(self.spec, record, retry_failed=retry_failed, on_event=on_event)
-        trials = len(stages.left)
-        count = runner.side_by_side(self.spec, trials)
+        trials = stages.left
+        count = runner.side_by_side(self.spec, len(trials))
         checked, prepared = prepare(self.spec, trials=trials, side_by_side=count, folder=folder, on_event=on_event)
         if on_event:
             on_event(prepared)

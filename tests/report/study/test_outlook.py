@@ -14,7 +14,8 @@ FACTS = {
     "test_images": 300,
 }
 SPEC = {
-    "arms": [{}, {}, {}],
+    "arms": [{"name": "relu"}, {"name": "elu"}, {"name": "gelu"}],
+    "control": "relu",
     "seeds": [0, 1, 2],
     "data": {"source": "folder", "path": "photos", "validation_fraction": 0.25},
     "model": {"name": "nets:Net"},
@@ -71,6 +72,18 @@ def test_time_is_that_of_the_steps_and_of_the_evaluations(seconds, expected):
     assert f"2 at a time: {expected}." in outlook(prepared(seconds_per_step=seconds))
 
 
+def test_time_counts_the_epochs_of_each_trial():
+    """Nine trials that train for 180 epochs together, instead of ten each."""
+    assert "2 at a time: about 20 minutes." in outlook(prepared(seconds_per_step=1.0, epochs=180))
+
+
+def test_the_control_of_continued_arms_is_not_compared_itself():
+    start = {"arm": "relu", "take": "weights"}
+    on = [{"name": f"{name}_on", "activation": name, "start": start} for name in ("relu", "elu")]
+    arms = [{"name": name, "activation": name} for name in ("relu", "elu")]
+    assert f"however large: {seeds_floor(2)} can." in outlook(prepared(spec={**SPEC, "arms": arms + on}))
+
+
 def test_without_a_measured_step_no_time_is_promised():
     assert "about" not in outlook(prepared())
     assert "2 at a time (no step could be timed)." in outlook(prepared(unknown_pace="no step could be timed"))
@@ -81,7 +94,7 @@ def test_seeds_that_can_show_nothing():
 
 
 def test_a_study_of_the_control_alone_has_nothing_to_show():
-    assert "seed" not in outlook(prepared(spec={**SPEC, "arms": [{}]}))
+    assert "seed" not in outlook(prepared(spec={**SPEC, "arms": SPEC["arms"][:1]}))
 
 
 def test_an_idle_accelerator_is_named_with_the_way_to_use_it():

@@ -53,7 +53,7 @@ def test_engines_by_reference_and_by_mistake() -> None:
     with pytest.raises(EngineError, match=r"^LocalEngine has no option 'devices'"):
         make_engine("local", {"devices": 2})
     with pytest.raises(EngineError, match=r"^workers: given twice"):
-        Study(arms="relu", seeds=1).prepare(1, workers=2, engine_options={"workers": 2})
+        Study(arms="relu", seeds=1).prepare([], workers=2, engine_options={"workers": 2})
 
 
 def test_a_trial_of_several_processes_takes_the_cores_of_all() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from slopewise.analysis import seeds_floor, smallest_detectable
 from slopewise.drawing import count
 from slopewise.events import Prepared
+from slopewise.records import control_among
 from slopewise.report.study._looks import looks_words
 
 _NAMED = 5  # classes that are named; further ones are left out
@@ -20,7 +23,8 @@ def outlook(prepared: Prepared) -> str:
         >>> facts = {"name": "digits", "shape": [1, 8, 8], "classes": ["0", "1"], "test_images": 60}
         >>> facts |= {"train_and_validation_images": 300}
         >>> augmentation = {"shift": 1, "flip": False, "erase": 0.0}
-        >>> spec = {"arms": [{}, {}], "seeds": list(range(6)), "data": {"source": "digits"}, "model": {"name": "cnn"}}
+        >>> spec = {"arms": [{"name": "relu"}, {"name": "elu"}], "control": "relu", "seeds": list(range(6))}
+        >>> spec |= {"data": {"source": "digits"}, "model": {"name": "cnn"}}
         >>> spec |= {"train": {"epochs": 5, "batch_size": 50}, "hardware": {"accelerator": "cpu", "threads": 1}}
         >>> spec["data"]["validation_fraction"] = 0.15
         >>> print(outlook(Prepared(facts, spec, augmentation, trials=12, side_by_side=2, seconds_per_step=0.5)))
@@ -89,7 +93,8 @@ def _trials(prepared: Prepared) -> str:
     if prepared.seconds_per_step is None:
         return f"{text}{f' ({prepared.unknown_pace})' if prepared.unknown_pace else ''}."
     rounds = math.ceil(prepared.trials / prepared.side_by_side)
-    seconds = _EVALUATION * rounds * train["epochs"] * steps * prepared.seconds_per_step
+    each = train["epochs"] if prepared.epochs is None else prepared.epochs / prepared.trials
+    seconds = _EVALUATION * rounds * each * steps * prepared.seconds_per_step
     return f"{text}: {'at most ' if most else ''}about {_time(seconds)}."
 
 
@@ -103,12 +108,19 @@ def _time(seconds: float) -> str:
 
 
 def _seeds(prepared: Prepared) -> str:
-    seeds, tests = len(prepared.spec["seeds"]), len(prepared.spec["arms"]) - 1
+    seeds, tests = len(prepared.spec["seeds"]), _contrasts(prepared.spec)
     if not tests:
         return ""
     if adaptive := prepared.spec.get("until_decided"):
         return f"{looks_words(adaptive['looks'])} {_shown(seeds, tests)}"
     return _shown(seeds, tests)
+
+
+def _contrasts(spec: Mapping[str, Any]) -> int:
+    """Return the number of arms that are compared with another one."""
+    arms, control = spec["arms"], spec["control"]
+    controls = {control, *(control_among(arms, control, arm["name"]) for arm in arms)}
+    return sum(arm["name"] not in controls for arm in arms)
 
 
 def _shown(seeds: int, tests: int) -> str:

@@ -39,7 +39,7 @@ def paragraph_of(info: StudyInfo) -> str:
         return f"The study has only its control, {study.control}; there is nothing to compare."
     sentences = [
         *_incomplete(info),
-        _what(study),
+        _what(study, analysis),
         *_training(study),
         _seeds(study, analysis),
         _statistics(study, analysis),
@@ -58,15 +58,18 @@ def _incomplete(info: StudyInfo) -> Iterable[str]:
         yield f"PRELIMINARY: {ended} of {most}{info.planned} {runs} have ended."
 
 
-def _what(study: StudyRecord) -> str:
-    arms = [arm for arm in study.arms if arm != study.control]
+def _what(study: StudyRecord, analysis: Analysis) -> str:
+    arms: dict[str, list[str]] = {}
+    for contrast in analysis.primary:
+        arms.setdefault(contrast.control, []).append(contrast.arm)
+    compared = ", and ".join(f"{listing(names)} with {control}" for control, names in arms.items())
     data, model = study.data, _table(study.spec, "model").get("name")
     sizes = ""
     if "train_and_validation_images" in data and "test_images" in data:
         trained, tested = data["train_and_validation_images"], data["test_images"]
         sizes = f" ({trained:,} images for training and validation, {tested:,} for testing)"
     on = f" on {data['name']}{sizes}" if data.get("name") else ""
-    return f"We compared {listing(arms)} with {study.control}{on}{f', in the network {model}' if model else ''}."
+    return f"We compared {compared}{on}{f', in the network {model}' if model else ''}."
 
 
 def _training(study: StudyRecord) -> Iterable[str]:

@@ -118,7 +118,7 @@ def _table(info: StudyInfo, join: str) -> Table:
             "slopes": plain(f"{number(min(medians), 2)}{join}to {number(max(medians), 2)}") if medians else "",
         }
         table.add_row(
-            words(arm.arm),
+            words(arm.arm, *((Text(f"{join}against "), row.against) if row.against else ())),
             plain(spread(arm.score_mean, arm.score_sd, metric.digits).replace(" ±", f"{join}±")),
             _difference(contrast, join) if contrast else "",
             _verdict(contrast, join, decided_words(contrast) if contrast.looks else "") if contrast else "control",

@@ -101,10 +101,9 @@ def _lanes(
     contrasts: Sequence[Contrast], converged: Sequence[Contrast], diverged: Mapping[str, Set[int]]
 ) -> Iterator[Lane]:
     without = {contrast.arm: contrast for contrast in converged}
-    alone = [contrast for contrast in contrasts if not contrast.paired]
-    if alone:
-        values = dict(zip(alone[0].control_seeds, alone[0].control_values, strict=True))
-        control = alone[0].control
+    alone = {contrast.control: contrast for contrast in contrasts if not contrast.paired}
+    for control, contrast in alone.items():
+        values = dict(zip(contrast.control_seeds, contrast.control_values, strict=True))
         yield Lane(control, None, None, tuple(_runs(values, fmean(values.values()), diverged[control])))
     for contrast in contrasts:
         other = without.get(contrast.arm)

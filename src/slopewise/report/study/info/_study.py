@@ -23,13 +23,15 @@ class ArmRow:
 
     Attributes:
         arm: Figures of the arm alone.
-        contrast: Contrast with the control; None for the control.
+        contrast: Contrast with its control; None for a control.
         converged: Contrast without the pairs in which a trial diverged; None if there are no such pairs.
+        against: Name of its control, if that is not the study's; else empty.
     """
 
     arm: ArmSummary
     contrast: Contrast | None
     converged: Contrast | None
+    against: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,5 +137,6 @@ def _arm_rows(analysis: Analysis) -> tuple[ArmRow, ...]:
     for arm in analysis.arms:
         contrast, without = primary.get(arm.arm), converged.get(arm.arm)
         fewer = contrast is not None and without is not None and without.size < contrast.size
-        rows.append(ArmRow(arm, contrast, without if fewer else None))
+        against = contrast.control if contrast and contrast.control != analysis.control else ""
+        rows.append(ArmRow(arm, contrast, without if fewer else None, against))
     return tuple(rows)
