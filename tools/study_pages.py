@@ -9,9 +9,10 @@ number of its ledger.
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import jinja2
@@ -19,12 +20,15 @@ import jinja2
 sys.path.insert(0, str(Path(__file__).parent))
 from compact_records import read
 
-from slopewise.analysis import analyse, sentence, tuning
+from slopewise.analysis import analyse, sentence, tuning, verdict_words
 from slopewise.analysis.claims import Evidence, Finding, false_verdicts, ledger
+from slopewise.drawing import count, listing
 from slopewise.records import StudyRecord, amount
+from slopewise.report.study.info._ledger import arms_words, ends_words, figure_words
 
 ROOT = Path(__file__).parents[1]
-ANSWERED = "textbook-digits"  # the study that docs/answers.md quotes
+ANSWERED = "textbook-digits"  # the study that docs/answers.md quotes unless it names another
+SHOWN = "prelu_channel"  # the arm of its table
 RECORDS, STUDIES, PAGES = ROOT / "studies" / "records", ROOT / "studies", ROOT / "docs" / "studies"
 _WORDS = {
     "supported": "**supports** the claim",
@@ -66,7 +70,7 @@ def _setting(name: str, record: StudyRecord) -> str:
         f"validate on, {record.data.get('test_images')} to test on. Network: `{record.spec['model']['name']}`. "
         f"Seeds per arm: {per_arm}. Margin: {amount(record.margin, record.primary.unit)}. Trials: {len(trials)}, of "
         f"which {diverged} diverged and {failed} failed; {hours:.1f} hours of trials in all, "
-        f"{record.spec['hardware']['threads']} thread(s) each, on {'; '.join(places)}.\n"
+        f"{count(record.spec['hardware']['threads'], 'thread')} each, on {'; '.join(places)}.\n"
     )
 
 
@@ -86,24 +90,26 @@ def _remarks(name: str, record: StudyRecord, entries: Sequence[Evidence]) -> str
 
 def _ledger(entries: Iterable[Evidence]) -> str:
     entries = list(entries)
-    rows = [_row(entry, finding) for entry in entries for finding in entry.parts or (entry.finding,)]
-    head = (
-        "| | claim | part | verdict | figure | 95 % interval | basis |\n| --- | --- | --- | --- | --- | --- | --- |\n"
-    )
+    tested = [entry for entry in entries if entry.verdict != "not tested"]
+    verdicts = [
+        f"| {entry.number} | {entry.statement} | **{entry.verdict}** | [rule](../claims.md#{entry.claim}) |\n"
+        for entry in tested
+    ]
+    rows = [_row(entry, finding) for entry in tested for finding in (*entry.parts, *entry.also)]
+    lacking = [f"{entry.number} ({entry.claim})" for entry in entries if entry.verdict == "not tested"]
     return (
-        f"{head}{''.join(rows)}\nEach claim has its own error rate of 5 %, so about {false_verdicts(entries):.1f} of "
-        "them may be supported or contradicted by chance alone. [How each is decided](../claims.md).\n"
+        f"| | claim | verdict | |\n| --- | --- | --- | --- |\n{''.join(verdicts)}\n"
+        f"Each claim has its own error rate of 5 %, so about {false_verdicts(entries):.1f} of them may be supported or "
+        f"contradicted by chance alone. {f'This study has no design for {listing(lacking)}.' if lacking else ''}\n\n"
+        "### Part by part\n\n| | part | arms | verdict | figure | 95 % interval | basis |\n"
+        f"| --- | --- | --- | --- | --- | --- | --- |\n{''.join(rows)}"
     )
 
 
 def _row(entry: Evidence, finding: Finding) -> str:
-    sign = "+" if finding.null == 0 else ""
-    figure = "" if finding.estimate is None else amount(f"{finding.estimate:{sign}.{finding.digits}f}", finding.unit)
-    ends = "" if finding.interval is None else "{:.{d}f} to {:.{d}f}".format(*finding.interval, d=finding.digits)
-    arms = " against ".join(finding.arms[:2])
-    part = f"{finding.part}: {arms}" if finding.part and arms else finding.part or arms
-    title = f"[{entry.claim}](../claims.md#{entry.claim})"
-    return f"| {entry.number} | {title} | {part} | **{finding.verdict}** | {figure} | {ends} | {finding.basis} |\n"
+    figures = figure_words(finding), ends_words(finding), finding.basis
+    cells = str(entry.number), finding.part, arms_words(finding), f"**{finding.verdict}**", *figures
+    return f"| {' | '.join(cells)} |\n"
 
 
 def _arms(record: StudyRecord) -> str:
@@ -134,10 +140,14 @@ def _slopes(record: StudyRecord) -> str:
         return ""
     ours = [statistics.fmean(values) for values in zip(*finals, strict=True)]  # type: ignore[arg-type]
     first = "largest" if max(ours) == ours[0] else "not the largest"
+    published = (
+        "\nHe et al. 2015 (arXiv 1502.01852), ImageNet, mean by layer: "
+        f"{', '.join(f'{value:.2f}' for value in HE_2015)}. Their first is the largest.\n"
+    )
     return (
         f"## Slopes by layer\n\n`{arm}`, mean over {len(finals)} trials of each layer's median, first layer first: "
-        f"{', '.join(f'{value:.2f}' for value in ours)}. The first is {first}.\n\nHe et al. 2015 (arXiv 1502.01852), "
-        f"ImageNet, mean by layer: {', '.join(f'{value:.2f}' for value in HE_2015)}. Their first is the largest.\n"
+        f"{', '.join(f'{value:.2f}' for value in ours)}. The first is {first}.\n"
+        f"{published if record.spec['task']['kind'] == 'classification' else ''}"
     )
 
 
@@ -155,14 +165,36 @@ def _part(entry: Evidence, part: str, arm: str) -> Finding:
     return ([finding for finding in of_part if finding.arms[:1] == (arm,)] or of_part)[-1]
 
 
-def answers(record: StudyRecord) -> str:
-    """Return docs/answers.md, with the verdicts of a study's ledger in the places that name them."""
-    entries = {entry.claim: entry for entry in ledger(record)}
-    sizes = [cell.settings["data.train_size"] for cell in record.cells if "data.train_size" in cell.settings]
+def overview(records: Mapping[str, StudyRecord]) -> str:
+    """Return a table with the contrast of one arm with ReLU in every study, and under each value of its factors."""
+    head = "| study | | seeds | difference | 95 % interval | verdict |\n| --- | --- | --- | --- | --- | --- |\n"
+    rows = []
+    for name, record in records.items():
+        title = f"[{record.spec['name']}](studies/{name}.md)"
+        settings = [("as it is", record)]
+        settings += [(f"`{cell.key}`", record.in_cell(cell)) for cell in record.cells_of("factors")]
+        for setting, study in settings:
+            for contrast in analyse(study).primary:
+                if contrast.arm != SHOWN or contrast.difference is None or contrast.control != "relu":
+                    continue
+                low, high = (f"{end:+.{contrast.digits}f}" for end in contrast.interval or (math.nan, math.nan))
+                difference = amount(f"{contrast.difference:+.{contrast.digits}f}", contrast.unit)
+                rows.append(
+                    f"| {title} | {setting} | {len(contrast.seeds)} | {difference} | {low} to {high} | "
+                    f"{verdict_words(contrast)} |\n"
+                )
+    return head + "".join(rows)
 
-    def says(claim: str, part: str = "", arm: str = "prelu_channel") -> str:
-        """Return the verdict of a claim's part on an arm in words."""
-        finding = _part(entries[claim], part, arm)
+
+def answers(records: Mapping[str, StudyRecord]) -> str:
+    """Return docs/answers.md, with the verdicts of the studies' ledgers in the places that name them."""
+    ledgers = {name: {entry.claim: entry for entry in ledger(record)} for name, record in records.items()}
+    cells = records[ANSWERED].cells
+    sizes = [cell.settings["data.train_size"] for cell in cells if "data.train_size" in cell.settings]
+
+    def says(claim: str, part: str = "", arm: str = SHOWN, study: str = ANSWERED) -> str:
+        """Return the verdict of a study on a claim's part on an arm in words."""
+        finding = _part(ledgers[study][claim], part, arm)
         sign = "+" if finding.null == 0 else ""
         if finding.estimate is None or finding.interval is None:
             return f"nothing is known ({finding.verdict})"
@@ -173,8 +205,8 @@ def answers(record: StudyRecord) -> str:
     template = jinja2.Template(
         (STUDIES / "answers.md.j2").read_text(encoding="utf-8"), undefined=jinja2.StrictUndefined
     )
-    study = {"smallest": f"{min(sizes)} images" if sizes else "all images"}
-    return template.render(says=says, study=study) + "\n"
+    smallest = f"{min(sizes)} images" if sizes else "all images"
+    return template.render(says=says, smallest=smallest, overview=overview(records)) + "\n"
 
 
 def pages() -> dict[Path, str]:
@@ -182,7 +214,7 @@ def pages() -> dict[Path, str]:
     records = {path.name.removesuffix(".json.gz"): read(path) for path in sorted(RECORDS.glob("*.json.gz"))}
     texts = {PAGES / f"{name}.md": page(name, record) for name, record in records.items()}
     if ANSWERED in records:
-        texts[ROOT / "docs" / "answers.md"] = answers(records[ANSWERED])
+        texts[ROOT / "docs" / "answers.md"] = answers(records)
     return texts
 
 

@@ -71,9 +71,23 @@ def ends_words(finding: Finding) -> str:
 
 
 def arms_words(finding: Finding) -> str:
-    """Return the arms of a finding: "prelu_channel against relu"."""
+    """Return the arms of a finding, with settings that are not the study's own, where they are those of each arm.
+
+    Example:
+        >>> from slopewise.analysis.claims import TrialKey
+        >>> half = (TrialKey("elu", 0, "train.lr = 0.1"), TrialKey("relu", 0, "train.lr = 0.1"))
+        >>> arms_words(Finding("score", "inconclusive", "", arms=("elu", "relu"), trials=half))
+        'elu against relu, train.lr = 0.1'
+        >>> own = (TrialKey("elu", 0, "train.lr = 0.1"), TrialKey("elu", 0))
+        >>> arms_words(Finding("score", "inconclusive", "", arms=("elu", "elu"), trials=own))
+        'elu, train.lr = 0.1 against elu, the study’s own settings'
+    """
     first, *others = finding.arms or (NOTHING,)
-    return f"{first} against {', '.join(others)}" if others else first
+    cells = tuple(dict.fromkeys(trial.cell for trial in finding.trials))
+    if others == [first] and len(cells) == 2:  # one arm under two sets of settings
+        return " against ".join(f"{first}, {cell or f'{OWN_SETTINGS} settings'}" for cell in cells)
+    arms = f"{first} against {', '.join(others)}" if others else first
+    return f"{arms}, {cells[0]}" if len(cells) == 1 and cells[0] else arms
 
 
 def _behind(entry: Evidence, rows: dict[tuple[str, int, str], tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
