@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from starlette.testclient import TestClient
 from slopewise.live import make_app
 from slopewise.live._server import own_names
 from slopewise.live._watched import Page, Watched
+from slopewise.study import Store, StudySpec
+from slopewise.testing import synthetic_study
 
 
 @pytest.fixture
@@ -55,6 +58,23 @@ def test_the_listing_leads_to_every_run(client: TestClient) -> None:
     pages = [client.get(link) for link in links(listing.text)]
     assert [page.status_code for page in pages] == [200, 200]
     assert all('id="gradients-figure"' in page.text for page in pages)
+
+
+def test_an_adaptive_study_tells_what_its_looks_decided(tmp_path: Path) -> None:
+    looks = (10, 16, 40)
+    whole = synthetic_study(("relu", "elu", "gelu"), looks=looks, epochs=1, effects={"elu": -5.0})
+    spec = StudySpec(arms="relu,elu,gelu", seeds=40, until_decided={"looks": looks})
+    with closing(Store.create(tmp_path, spec, whole.data)) as store:
+        for trial in whole.trials:
+            if trial.seed < (16 if trial.arm == "elu" else 18):
+                store.add(trial, whole.environments["synthetic"])
+    client = TestClient(make_app(tmp_path), base_url="http://127.0.0.1:8460")
+    (link,) = links(client.get("/").text)
+    page = " ".join(re.sub(r"<[^>]+>", " ", client.get(link).text).split())
+    assert "the study looks after 10, 16 and 40 seeds" in page
+    assert "52 of at most 96 trials ended" in page
+    assert re.search(r"\belu ▼ hurts at (10|16) .*?\] 16 of 16 ", page)
+    assert re.search(r"gelu \? inconclusive open at 16 .*?\] 18 of 40 ", page)
 
 
 def test_names_are_shown_printable(tmp_path: Path, growing) -> None:
