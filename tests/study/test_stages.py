@@ -177,13 +177,17 @@ def test_a_study_cannot_change_its_kind_afterwards(designed: tuple[Path, Study, 
         Study(**SMALL, until_decided=True).missing(tmp_path)
     more = [{"setting": "train.momentum", "values": [0.5], "seeds": 1}]
     assert len(Study(**SMALL, factors=more).missing(tmp_path)) == 2
+    Study(**SMALL, factors=more).run(tmp_path, engine=InProcessEngine())
+    more = [{"setting": "train.momentum", "values": [0.5, 0.6], "seeds": 2}]
+    assert len(Study(**SMALL, factors=more).missing(tmp_path)) == 2 + 4
     folder, study, _ = designed
     fields = study.spec.model_dump(mode="json")
     for change, words in (
         ({"until_decided": None}, "cannot become one with a fixed number of seeds"),
         ({"seeds": [0, 1, 2, 3], "until_decided": {"looks": [2, 4]}}, "its looks and their error rate were fixed"),
         ({"arms": "relu,prelu_channel,elu"}, "arm elu is new, but its looks"),
-        ({"factors": []}, "the factor model.options.batch_norm is gone"),
+        ({"factors": []}, "trials of the factors with model.options.batch_norm = true are gone"),
+        ({"map": {**fields["map"], "lr": [0.03]}}, r"trials of the map with train.lr = 0.02.* are gone"),
         ({"tune": {**fields["tune"], "points": 5}}, "tune.points was 3, now 5"),
     ):
         with pytest.raises(StoreError, match=words):

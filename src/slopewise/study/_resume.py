@@ -1,4 +1,4 @@
-"""Check that a spec may resume the study in a folder: only arms, seeds and cells may be added."""
+"""Check that a spec may resume the study in a folder: only arms, seeds and trials of cells may be added."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from slopewise.errors import SlopewiseWarning, StoreError, listed
 from slopewise.records import MetricRecord, amount
 from slopewise.study._bounds import one_line
+from slopewise.study._cells import designed_cells
 from slopewise.study._margin import least_margin, margin_of
 from slopewise.study._spec import StudySpec
 from slopewise.support import quoted
@@ -78,10 +79,8 @@ def spec_differences(old: StudySpec, new: StudySpec, metric: MetricRecord) -> li
     before, after = ({**spec.model_dump(mode="json"), "margin": margin_of(spec, metric)} for spec in (old, new))
     arms_before, arms_after = ({arm["name"]: arm for arm in side.pop("arms")} for side in (before, after))
     seeds_before, seeds_after = (side.pop("seeds") for side in (before, after))
-    gone_factors = [each for each in before.pop("factors") if each not in after["factors"]]
-    after.pop("factors")
-    if before["map"] is None:
-        after["map"] = None  # cells may be added
+    for side in (before, after):  # cells may be added
+        del side["map"], side["factors"]
     was, now = _flat(before), _flat(after)
     free = _FREE | ({"margin"} if before["margin"] < least_margin(metric) else set())
     free |= {"floor"} if old.floor is None else set()
@@ -90,7 +89,9 @@ def spec_differences(old: StudySpec, new: StudySpec, metric: MetricRecord) -> li
         for key in sorted(was.keys() | now.keys())
         if was.get(key) != now.get(key) and key not in free
     ]
-    words += [f"the factor {factor['setting']} is gone, or has changed" for factor in gone_factors]
+    kept = _designed(new)
+    lost = (trial for trial in _designed(old) if trial not in kept)
+    words += dict.fromkeys(f"trials of the {role} with {cell} are gone" for role, cell, *_ in lost)
     for name, arm in arms_before.items():
         if name not in arms_after:
             words.append(f"arm {name} is gone")
@@ -103,6 +104,12 @@ def spec_differences(old: StudySpec, new: StudySpec, metric: MetricRecord) -> li
     if gone := [str(seed) for seed in seeds_before if seed not in seeds]:
         words.append(f"seed{'s' * (len(gone) > 1)} {listed(gone, 60)} {'are' if len(gone) > 1 else 'is'} gone")
     return words
+
+
+def _designed(spec: StudySpec) -> dict[tuple[str, str, str, int], None]:
+    """Return the trials that the map and the factors of a study ask for: role, cell, arm and seed of each, in order."""
+    asked = ((role, cell) for cell in designed_cells(spec) for role in cell.roles)
+    return dict.fromkeys((role, c.key, arm, seed) for role, c in asked for arm in c.arms for seed in c.seeds)
 
 
 def _closed(spec: StudySpec) -> list[str]:
