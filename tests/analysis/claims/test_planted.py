@@ -207,6 +207,15 @@ def test_the_gain_with_batch_normalisation_less_that_without():
     assert (finding.verdict, len(finding.trials)) == ("supported", 40)
 
 
+def test_arms_that_a_factor_leaves_out_are_not_judged_on_it():
+    figures = lambda arm, settings: {}  # noqa: E731
+    cells = factor("model.options.batch_norm", value=True, arms=("relu", "prelu_shared"))
+    entry = evidence(claim_of("batch-norm"), make(ARMS, figures, cells=cells, seeds=14))
+    assert {finding.arms[0] for finding in (*entry.parts, *entry.also)} == {"prelu_shared"}
+    cells = factor("model.options.batch_norm", value=True, arms=PRELU)
+    assert evidence(claim_of("batch-norm"), make(ARMS, figures, cells=cells, seeds=14)).verdict == "not tested"
+
+
 def test_no_gain_cannot_shrink():
     cells = factor("model.options.batch_norm", value=True)
     figures = lambda arm, settings: {"score": -1.5 * learned(arm) * (1 + bool(settings))}  # noqa: E731

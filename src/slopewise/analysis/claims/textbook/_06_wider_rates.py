@@ -15,7 +15,7 @@ from slopewise.analysis.claims._values import of_rate, of_values
 from slopewise.records import StudyRecord, TrialRecord
 
 BAND = 5.0  # percentage points of all rates that make no practical difference
-_PART, _RESCUED, _LOST = "trains where ReLU fails", "rates at which ReLU fails", "rates at which it fails itself"
+_PART, _RESCUED, _LOST = "trains where ReLU fails", "rates at which ReLU fails", "rates at which PReLU fails"
 Runs = dict[tuple[float, int], TrialRecord]  # by learning rate and seed
 Trained = dict[tuple[float, int], bool]
 

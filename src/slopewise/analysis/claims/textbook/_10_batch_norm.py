@@ -47,8 +47,14 @@ class BatchNorm(Claim):
         for setting in _SETTINGS:
             tried = {normalised(each.value): each for each in reversed(variants(study, setting))}  # its own value wins
             if len(tried) == 2:
-                rows = [row for arm in arms for row in _rows(study, arm, relu, tried[True], tried[False])]
-                return settle(rows)
+                there = {*tried[True].study.arms} & {*tried[False].study.arms}
+                rows = [
+                    row
+                    for arm in arms
+                    if {arm.name, relu.name} <= there
+                    for row in _rows(study, arm, relu, tried[True], tried[False])
+                ]
+                return settle(rows or [self.not_tested(_PART, "arm with ReLU and with slopes in both networks")])
         return [self.not_tested(_PART, "factor of batch normalisation")]
 
 
