@@ -3,8 +3,8 @@
 python tools/study_pages.py           # writes the pages
 python tools/study_pages.py --check   # fails if a page is not what this would write
 
-Remarks in studies/NAME.md are set into the page; {{ part("batch-norm", "", "prelu_channel").estimate }} in them is a
-number of its ledger.
+Remarks in studies/NAME.md are set into the page; {{ says("batch-norm") }} in them quotes its ledger (`quotes.py`), and
+{{ contrast("elu").diverged }} its contrasts. studies/answers.md.j2 becomes docs/answers.md in the same way.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import jinja2
 
 sys.path.insert(0, str(Path(__file__).parent))
 from compact_records import read
+from quotes import SHOWN, speech
 
-from slopewise.analysis import analyse, sentence, tuning, verdict_words
+from slopewise.analysis import Contrast, analyse, sentence, tuning, verdict_words
 from slopewise.analysis.claims import Evidence, Finding, false_verdicts, ledger
 from slopewise.drawing import count, listing
 from slopewise.records import StudyRecord, amount
@@ -28,15 +29,7 @@ from slopewise.report.study.info._ledger import arms_words, ends_words, figure_w
 
 ROOT = Path(__file__).parents[1]
 ANSWERED = "textbook-digits"  # the study that docs/answers.md quotes unless it names another
-SHOWN = "prelu_channel"  # the arm of its table
 RECORDS, STUDIES, PAGES = ROOT / "studies" / "records", ROOT / "studies", ROOT / "docs" / "studies"
-_WORDS = {
-    "supported": "**supports** the claim",
-    "contradicted": "**contradicts** the claim",
-    "no practical effect": "is **too little to matter**",
-    "inconclusive": "**decides nothing**",
-    "not tested": "is not tested",
-}
 # Means of the learned slopes of 13 layers, per channel, on ImageNet: He et al. 2015 (arXiv 1502.01852), table 1.
 HE_2015 = (0.596, 0.321, 0.204, 0.294, 0.464, 0.196, 0.152, 0.145, 0.124, 0.134, 0.198, 0.074, 0.075)
 
@@ -78,14 +71,13 @@ def _remarks(name: str, record: StudyRecord, entries: Sequence[Evidence]) -> str
     path = STUDIES / f"{name}.md"
     if not path.exists():
         return ""
-    by_name = {entry.claim: entry for entry in entries}
     template = jinja2.Template(path.read_text(encoding="utf-8"), undefined=jinja2.StrictUndefined)
-    contrasts = {contrast.arm: contrast for contrast in analyse(record).primary}
 
-    def part(claim: str, name: str, arm: str) -> Finding:
-        return _part(by_name[claim], name, arm)
+    def contrast(arm: str, cell: str = "") -> Contrast:
+        study = next((record.in_cell(each) for each in record.cells if each.key == cell), record)
+        return next(each for each in analyse(study).primary if each.arm == arm)
 
-    return template.render(part=part, contrast=contrasts.__getitem__) + "\n"
+    return template.render(**speech({name: entries}, name), contrast=contrast) + "\n"
 
 
 def _ledger(entries: Iterable[Evidence]) -> str:
@@ -159,12 +151,6 @@ def _pictures(name: str) -> str:
     ) + "\n" * bool(pictures)
 
 
-def _part(entry: Evidence, part: str, arm: str) -> Finding:
-    """Return the finding of a claim's part on an arm; of several such, the last one."""
-    of_part = [finding for finding in entry.parts or (entry.finding,) if finding.part.startswith(part)]
-    return ([finding for finding in of_part if finding.arms[:1] == (arm,)] or of_part)[-1]
-
-
 def overview(records: Mapping[str, StudyRecord]) -> str:
     """Return a table with the contrast of one arm with ReLU in every study, and under each value of its factors."""
     head = "| study | | seeds | difference | 95 % interval | verdict |\n| --- | --- | --- | --- | --- | --- |\n"
@@ -188,25 +174,14 @@ def overview(records: Mapping[str, StudyRecord]) -> str:
 
 def answers(records: Mapping[str, StudyRecord]) -> str:
     """Return docs/answers.md, with the verdicts of the studies' ledgers in the places that name them."""
-    ledgers = {name: {entry.claim: entry for entry in ledger(record)} for name, record in records.items()}
+    ledgers = {name: ledger(record) for name, record in records.items()}
     cells = records[ANSWERED].cells
     sizes = [cell.settings["data.train_size"] for cell in cells if "data.train_size" in cell.settings]
-
-    def says(claim: str, part: str = "", arm: str = SHOWN, study: str = ANSWERED) -> str:
-        """Return the verdict of a study on a claim's part on an arm in words."""
-        finding = _part(ledgers[study][claim], part, arm)
-        sign = "+" if finding.null == 0 else ""
-        if finding.estimate is None or finding.interval is None:
-            return f"nothing is known ({finding.verdict})"
-        shown = f"{finding.estimate:{sign}.{finding.digits}f}"
-        low, high = (f"{end:.{finding.digits}f}" for end in finding.interval)
-        return f"{amount(shown, finding.unit)} ({low} to {high}, {finding.basis}), which {_WORDS[finding.verdict]}"
-
     template = jinja2.Template(
         (STUDIES / "answers.md.j2").read_text(encoding="utf-8"), undefined=jinja2.StrictUndefined
     )
     smallest = f"{min(sizes)} images" if sizes else "all images"
-    return template.render(says=says, smallest=smallest, overview=overview(records)) + "\n"
+    return template.render(**speech(ledgers, ANSWERED), smallest=smallest, overview=overview(records)) + "\n"
 
 
 def pages() -> dict[Path, str]:

@@ -14,6 +14,7 @@ from slopewise.testing import synthetic_study, with_cells
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 compact_records = pytest.importorskip("compact_records")
+quotes = pytest.importorskip("quotes")
 
 
 def test_compact_records_give_the_same_ledger(tmp_path: Path) -> None:
@@ -32,6 +33,28 @@ def test_compact_records_give_the_same_ledger(tmp_path: Path) -> None:
     before = path.read_bytes()
     compact_records.write(study, path)
     assert path.read_bytes() == before
+
+
+def test_templates_quote_the_findings_of_an_arm() -> None:
+    study = with_cells(
+        synthetic_study(("relu", "prelu_shared", "prelu_channel"), seeds=8, effects={"prelu_shared": 2.0}),
+        factors={"model.options.batch_norm": [True]},
+        seeds=8,
+    )
+    entries = ledger(study)
+    functions = quotes.speech({"own": entries}, "own")
+    (entry,) = (entry for entry in entries if entry.claim == "slope-per-channel")
+    assert functions["part"]("slope-per-channel") is entry.parts[-1]
+    assert functions["verdict"]("slope-per-channel", study="own") == "contradicted"
+    estimate, (low, high) = entry.parts[-1].estimate, entry.parts[-1].interval
+    assert functions["figure"](
+        "slope-per-channel"
+    ) == f"{estimate:.2f} points [{low:.2f}, {high:.2f}] (8 seeds)".replace("-", "−")
+    assert functions["says"]("slope-per-channel").endswith(": **the opposite is shown**")
+    arms = {
+        functions["part"]("batch-norm", "gain with batch", arm).arms[0] for arm in ("prelu_shared", "prelu_channel")
+    }
+    assert arms == {"prelu_shared", "prelu_channel"}
 
 
 def test_the_pages_are_what_the_records_give() -> None:

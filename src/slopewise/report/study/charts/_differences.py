@@ -45,8 +45,8 @@ def difference_chart(info: StudyInfo) -> Chart | None:
         return None
     study, metric, lanes = info.study, info.analysis.metric, differences.lanes
     unit = f"{metric.unit} of {metric.title}" if metric.unit else metric.title
-    styles, several = series_styles(study.arms, study.control), len(_controls(differences)) > 1
-    figure = lane_figure([_label(lane, several=several) for lane in lanes], _LANE, top=24)
+    styles = series_styles(study.arms, study.control)
+    figure = lane_figure([_label(lane, study.control) for lane in lanes], _LANE, top=24)
     _axes(figure, differences, unit)
     for position, lane in enumerate(lanes):
         colour = styles[lane.arm].colour
@@ -60,7 +60,7 @@ def difference_chart(info: StudyInfo) -> Chart | None:
     each = "seed" if differences.paired else "run"
     return Chart(
         "differences",
-        f"Difference in {study.titled(metric)} from {' or '.join(_controls(differences))}, {each} by {each}",
+        f"Difference in {study.titled(metric)} from {' or '.join(study.controls)}, {each} by {each}",
         f"Dot chart, one lane per arm: the difference of every {each} from the control"
         f"{f', in {unit}' if unit else ''}, with the mean and its 95 % interval.",
         figure,
@@ -69,18 +69,14 @@ def difference_chart(info: StudyInfo) -> Chart | None:
     )
 
 
-def _label(lane: Lane, *, several: bool) -> str:
+def _label(lane: Lane, control: str) -> str:
     if (contrast := lane.contrast) is None:
         return f"<b>{chart_text(lane.arm)}</b>  control<br>{count(len(lane.seeds), 'run')} about their mean"
     verdict = f"{VERDICT_SYMBOLS[contrast.verdict]} {verdict_words(contrast)}{'*' if contrast.cautions else ''}"
     diverged = f" · {contrast.diverged} of {contrast.finished} diverged" if contrast.diverged else ""
     figures = f"{signed(contrast.difference, contrast.digits)} {interval(contrast.interval, contrast.digits)}"
-    against = f"<br>against {chart_text(contrast.control)}" if several else ""
-    return f"<b>{chart_text(contrast.arm)}</b>  {verdict}<br>{figures}{diverged}{against}"
-
-
-def _controls(differences: DifferenceInfo) -> list[str]:
-    return list(dict.fromkeys(lane.contrast.control for lane in differences.lanes if lane.contrast))
+    other = "" if contrast.control == control else f" from {chart_text(contrast.control)}"
+    return f"<b>{chart_text(contrast.arm)}</b>  {verdict}<br>{figures}{other}{diverged}"
 
 
 def _cell(seed: int, lane: Lane, info: StudyInfo) -> str:
