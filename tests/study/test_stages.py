@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from slopewise.analysis import tuning
 from slopewise.errors import SpecError, StoreError
 from slopewise.events import Event, Look, TrialKey, Tuned
 from slopewise.records import CellRecord, ScoreRecord, StudyRecord, TrialRecord
@@ -204,6 +205,55 @@ def test_a_failed_trial_on_which_a_look_rests_is_not_retried() -> None:
     fixed = dataclasses.replace(early, looks=())
     assert (failed.arm, failed.seed, "") not in settled_trials(fixed, retry_failed=True)
     assert TrialKey("relu", 0) in {TrialKey(*key) for key in settled_trials(fixed, retry_failed=True)}
+
+
+@pytest.mark.parametrize(
+    ("broken", "stable", "expected"),
+    [
+        ((), True, 0.1),
+        ((0.1,), True, 0.0316),  # its lower neighbour, 0.0562, lies next to it
+        ((0.178,), True, 0.0562),
+        ((0.178,), False, 0.1),
+        ((0.1, 0.562), True, 0.0316),
+        ((0.0562,), False, 0.1),
+    ],
+)
+def test_a_rate_next_to_divergence_is_passed_over(broken: tuple[float, ...], stable: bool, expected: float) -> None:
+    """Of five trials at a rate, one diverges, and costs less than the rate gains."""
+    spec = StudySpec(
+        arms="relu,elu", seeds=2, tune={"lr": [0.01, 1], "points": 7, "seeds": 5, "widen": 0, "stable": stable}
+    )
+    record = scored(spec, 0.1)
+    cells = []
+    for cell in record.cells:
+        first, *others = cell.trials
+        breaks = cell.settings["train.lr"] in broken and first.arm == "relu"
+        lost = dataclasses.replace(first, diverged_step=3, scores=()) if breaks else first
+        cells.append(dataclasses.replace(cell, trials=(lost, *others)))
+    record = dataclasses.replace(record, cells=tuple(cells), spec=spec.plain())
+    assert dict(chosen_rates(spec, record))["relu"] == expected
+    of_relu, of_elu = tuning(record)
+    best = max(zip(of_relu.scores, of_relu.rates, strict=True))[1]
+    assert (of_relu.rate, of_relu.passed_over) == (expected, None if best == expected else best)
+    assert (of_elu.rate, of_elu.passed_over) == (0.1, None)
+
+
+def test_without_a_rate_away_from_divergence_the_range_is_widened_downwards() -> None:
+    tune = {"lr": [0.01, 1], "points": 7, "seeds": 5}
+    spec = StudySpec(arms="relu", seeds=2, tune={**tune, "widen": 0})
+    record = scored(spec, 0.1)
+    cells = tuple(
+        dataclasses.replace(cell, trials=tuple(dataclasses.replace(t, diverged_step=3, scores=()) for t in cell.trials))
+        if cell.settings["train.lr"] == 0.0562
+        else cell
+        for cell in record.cells
+    )
+    record = dataclasses.replace(record, cells=cells, spec=spec.plain())
+    assert (tuning(record)[0].rate, tuning(record)[0].edge) == (0.0178, "lowest")
+    with pytest.raises(SpecError, match=r"is left with 0.0178, the lowest .* a lower tune.lr, .* tune.stable = false"):
+        chosen_rates(spec, record)
+    wider = tuning_cells(StudySpec(arms="relu", seeds=2, tune={**tune, "widen": 1}), record)
+    assert sorted(cell.settings["train.lr"] for cell in wider)[:2] == [0.00563, 0.01]
 
 
 def test_of_equal_scores_the_lowest_rate_is_taken_whatever_the_rounding() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from slopewise.analysis import analyse, seeds_of_arms, tuned
+from slopewise.analysis import ArmTuning, analyse, seeds_of_arms, tuned
 from slopewise.errors import SpecError
 from slopewise.events import TrialKey
 from slopewise.records import CellRecord, StudyRecord, TrialRecord
@@ -105,7 +105,7 @@ def tuning_cells(spec: StudySpec, record: StudyRecord | None) -> tuple[CellRecor
         cells = _tuning_cells(rates, arms, seeds, done)
         if record is None or any(len(cell.trials) < len(arms) * len(seeds) for cell in cells):
             break
-        wider = _wider(rates, [tuned(arm, cells, record.primary).edge for arm in arms])
+        wider = _wider(rates, [tuned(arm, cells, record.primary, stable=tune.stable).edge for arm in arms])
         if not wider:
             break
         rates = (*rates, *wider)
@@ -125,18 +125,28 @@ def chosen_rates(spec: StudySpec, record: StudyRecord | None) -> tuple[tuple[str
     arms = tuple(arm.name for arm in tuned_arms(spec))
     cells = [replace(cell, trials=_of(cell, done)) for cell in tuning_cells(spec, record)]
     for arm in arms:
-        result = tuned(arm, cells, record.primary)
+        result = tuned(arm, cells, record.primary, stable=spec.tune.stable)
         if result.rate is None:
             raise SpecError(
                 f"tune: no learning rate from {min(result.rates):g} to {max(result.rates):g} trains arm '{arm}'"
             )
         if result.edge:
-            raise SpecError(
-                f"tune: arm '{arm}' is best at {result.rate:g}, the {result.edge} learning rate that was tried; a "
-                "better one may lie beyond: give a wider tune.lr or a greater tune.widen, in another folder"
-            )
+            raise SpecError(f"tune: arm '{arm}' {_at_edge(result)}, in another folder")
         chosen.append((arm, result.rate))
     return tuple(chosen)
+
+
+def _at_edge(result: ArmTuning) -> str:
+    """Return why the rate of an arm lies at an edge, and what to do."""
+    if result.passed_over:
+        return (
+            f"is left with {result.rate:g}, the lowest learning rate that was tried, because trials diverged at it or "
+            "at one of the next two: give a lower tune.lr, a greater tune.widen or tune.stable = false"
+        )
+    return (
+        f"is best at {result.rate:g}, the {result.edge} learning rate that was tried; a better one may lie beyond: "
+        "give a wider tune.lr or a greater tune.widen"
+    )
 
 
 def quasirandom_rates(tune: TuneSpec) -> tuple[float, ...]:

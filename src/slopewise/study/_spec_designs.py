@@ -77,12 +77,16 @@ class TuneSpec(Table):
         seeds: Number of seeds per rate, which are 1000000, 1000001, ...: the study's own are never tuned on.
         widen: Number of times that the range is widened by two rates if an arm's best rate is at its edge. If it still
             is, the study is refused.
+        stable: True to pass over the lowest rate at which a trial of the arm diverged, its lower neighbour among the
+            tried rates, and all higher ones: few seeds do not show that a rate breaks now and then. False takes the
+            best mean score alone.
     """
 
     lr: tuple[Rate, Rate]
     points: Annotated[Whole, Field(ge=3, le=1000)] = 8
     seeds: Annotated[Whole, Field(ge=1, le=1000)] = 3
     widen: Annotated[Whole, Field(ge=0, le=10)] = 2
+    stable: bool = True
 
     @model_validator(mode="after")
     def _ascending(self) -> TuneSpec:

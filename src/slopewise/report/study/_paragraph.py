@@ -12,6 +12,7 @@ from slopewise.records import StudyRecord, amount
 from slopewise.report.study.info._study import StudyInfo, study_info
 
 _SMALL = "no practical effect"
+_STABLE = ", among the rates below the neighbour of the lowest one at which a trial of the arm diverged"
 _VERDICTS = {"helps": "helped", "hurts": "hurt", _SMALL: "had no practical effect"}
 
 
@@ -84,7 +85,8 @@ def _training(study: StudyRecord) -> Iterable[str]:
         yield (
             f"The learning rate of {whose} was the best of the same {len(rates)} rates between "
             f"{min(rates):g} and {max(rates):g}, by the mean validation {study.primary.title} over "
-            f"{count(seeds, 'seed')} that the comparison does not use."
+            f"{count(seeds, 'seed')} that the comparison does not use"
+            f"{_STABLE if _table(study.spec, 'tune').get('stable') else ''}."
         )
 
 

@@ -25,10 +25,18 @@ def tuning_rows(study: StudyRecord, tunings: Sequence[ArmTuning]) -> tuple[tuple
             NOTHING if arm.rate is None else f"{arm.rate:g}",
             number(_best(arm), study.primary.digits),
             _diverged(arm),
-            f"the {arm.edge} rate that was tried: a better one may lie beyond" if arm.edge else "",
+            _note(arm),
         )
         for arm in tunings
     )
+
+
+def _note(arm: ArmTuning) -> str:
+    if arm.edge:
+        return f"the {arm.edge} rate that was tried: a better one may lie beyond"
+    if arm.passed_over:
+        return f"{arm.passed_over:g} scores better, but lies at, next to or above a rate at which a trial diverged"
+    return ""
 
 
 def score_words(arm: ArmTuning, place: int, digits: int) -> str:
