@@ -110,7 +110,7 @@ SIZES = {
     ("wider-rates", "trains where ReLU fails"): 200 / 3,
     ("learning-the-slope", "frozen at the learned values"): 1.0,
     ("slope-per-channel", "per channel against shared"): 1.0,
-    ("batch-norm", "gain with less gain without"): -1.5,
+    ("batch-norm", "gain with minus gain without"): -1.5,
     ("small-data", "generalisation gap"): 2.0,
     ("initial-slope", "final slopes"): 0.5,
     ("slope-decay", "size of the slopes"): -0.2,
@@ -194,7 +194,7 @@ def test_the_gain_with_batch_normalisation_less_that_without():
     key = record.cells[0].key
     with_norm = paired(record, "prelu_channel", "relu", accuracy, (key, key))
     without = paired(record, "prelu_channel", "relu", accuracy)[:10]
-    assert_is(findings("batch-norm", record, "gain with less gain without", "prelu_channel"), with_norm - without)
+    assert_is(findings("batch-norm", record, "gain with minus gain without", "prelu_channel"), with_norm - without)
     # The same with batch normalisation as the study's own setting.
     swapped = make(
         ARMS,
@@ -203,25 +203,26 @@ def test_the_gain_with_batch_normalisation_less_that_without():
         spec={"model": {"options": {"batch_norm": True}}},
         seeds=14,
     )
-    finding = findings("batch-norm", swapped, "gain with less gain without", "prelu_channel")
+    finding = findings("batch-norm", swapped, "gain with minus gain without", "prelu_channel")
     assert (finding.verdict, len(finding.trials)) == ("supported", 40)
 
 
 def test_arms_that_a_factor_leaves_out_are_not_judged_on_it():
-    figures = lambda arm, settings: {}  # noqa: E731
     cells = factor("model.options.batch_norm", value=True, arms=("relu", "prelu_shared"))
-    entry = evidence(claim_of("batch-norm"), make(ARMS, figures, cells=cells, seeds=14))
+    entry = evidence(claim_of("batch-norm"), make(ARMS, cells=cells, seeds=14))
     assert {finding.arms[0] for finding in (*entry.parts, *entry.also)} == {"prelu_shared"}
     cells = factor("model.options.batch_norm", value=True, arms=PRELU)
-    assert evidence(claim_of("batch-norm"), make(ARMS, figures, cells=cells, seeds=14)).verdict == "not tested"
+    assert evidence(claim_of("batch-norm"), make(ARMS, cells=cells, seeds=14)).verdict == "not tested"
 
 
 def test_no_gain_cannot_shrink():
+    def figures(arm, settings):
+        return {"score": -1.5 * learned(arm) * (1 + bool(settings))}
+
     cells = factor("model.options.batch_norm", value=True)
-    figures = lambda arm, settings: {"score": -1.5 * learned(arm) * (1 + bool(settings))}  # noqa: E731
     entry = evidence(claim_of("batch-norm"), make(ARMS, figures, cells=cells, seeds=14))
     assert entry.verdict == "inconclusive"
-    assert "gains nothing that could shrink" in entry.finding.cautions[0]
+    assert "has no gain that could shrink" in entry.finding.cautions[0]
 
 
 def test_rank_correlation_and_first_layer():
@@ -242,11 +243,13 @@ def test_rank_correlation_and_first_layer():
 
 
 def test_rates_count_by_seed():
-    figures = lambda arm, settings: {"diverged": arm["name"] == "relu" and settings.get("train.lr") == 3}  # noqa: E731
+    def figures(arm, settings):
+        return {"diverged": arm["name"] == "relu" and settings.get("train.lr") == 3}
+
     entry = evidence(claim_of("wider-rates"), study("wider-rates", figures))
     assert [each.estimate for each in entry.parts] == pytest.approx([100 / 3] * 2)
     assert entry.parts[0].p == 2 / 2**8
-    assert entry.parts[0].cautions == ("of 24 pairs, 8 train with prelu_shared alone and 0 with relu alone",)
+    assert entry.parts[0].cautions == ("of 24 pairs of trials, 8 train only with prelu_shared and 0 only with relu",)
     described = [each for each in entry.also if each.arms == ("prelu_shared", "relu")]
     assert [(each.estimate, each.n) for each in described] == [(100.0, 8)]
 
@@ -324,7 +327,7 @@ def test_fine_tuning_from_a_checkpoint():
     record = replace(plain, spec={**plain.spec, "model": {"checkpoint": "relu.pt"}})
     entry = evidence(claim_of("fine-tuning"), record)
     assert entry.verdict == "supported"
-    assert entry.finding.cautions[0] == "the checkpoint is taken for that of a ReLU network"
+    assert entry.finding.cautions[0] == "the checkpoint is assumed to be that of a ReLU network"
     assert [each.part for each in entry.also] == ["from 0.25 against keeping ReLU"]
 
 
@@ -359,5 +362,5 @@ def test_initial_slopes_as_a_factor():
 def test_an_arm_with_epochs_of_its_own_is_no_prelu_to_compare():
     longer = {"name": "longer", "activation": "prelu_channel", "epochs": 100}
     entry = evidence(claim_of("living-units"), make(("relu", longer)))
-    reason = "the study has no arm that learns slopes and is otherwise trained as ReLU is"
+    reason = "the study has no arm that learns slopes and is otherwise trained like ReLU"
     assert (entry.verdict, entry.finding.reason) == ("not tested", reason)

@@ -1,4 +1,4 @@
-"""Claims about PReLU, each with its source, its decision rule, and a study's verdict on it: the ledger."""
+"""Claims about PReLU, with their sources and decision rules, and the ledger: the verdict of a study on each claim."""
 
 from slopewise.analysis.claims._base import OUTCOMES as OUTCOMES
 from slopewise.analysis.claims._base import Claim as Claim

@@ -1,4 +1,4 @@
-"""The arms of a study by what they are: activation, slopes, start."""
+"""Arms of a study, identified by activation, slopes and start instead of by name."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _SHARED, _CHANNEL = ("prelu_shared", "prelu_shared_0"), ("prelu_channel", "prelu
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One arm of a study's spec, with the settings of [train] where it has none of its own.
+    """One arm of a study's spec; settings that the arm does not override are those of [train].
 
     Attributes:
         options: Keyword arguments of the activation.
-        lr: Learning rate of its own, if it has one.
-        slope_rate: Learning rate of the slopes relative to the weights'.
+        lr: Learning rate set by the arm; None if it uses that of [train].
+        slope_rate: Learning rate of the slopes divided by that of the weights.
         slope_decay: Weight decay of the slopes.
-        epochs: Number of epochs of its own, if it has one.
-        start: Name of the arm whose trained weights or slopes it starts from.
-        take: Part of that arm that it takes: "weights" or "slopes".
-        sloped: True if it has slopes as parameters, learned or not.
+        epochs: Number of epochs set by the arm; None if it uses that of [train].
+        start: Name of the arm whose trained weights or slopes this arm starts from; None for a fresh start.
+        take: Part that is taken from that arm: "weights" or "slopes".
+        sloped: True if the slopes are parameters, learned or not.
     """
 
     name: str
@@ -40,29 +40,29 @@ class Arm:
 
     @property
     def learned(self) -> bool:
-        """True if it learns slopes."""
+        """True if the slopes are learned."""
         return self.sloped and self.slope_rate > 0
 
     @property
     def shared(self) -> bool:
-        """True if a layer has one slope."""
+        """True if all channels of a layer share one slope."""
         return self.activation in _SHARED
 
     @property
     def per_channel(self) -> bool:
-        """True if a channel has a slope of its own."""
+        """True if each channel has its own slope."""
         return self.activation in _CHANNEL
 
     @property
     def init(self) -> float | None:
-        """Slope before training; None for an activation whose options say nothing of it."""
+        """Slope before training; None for an activation whose options do not set it."""
         if self.activation.endswith("_0") and self.sloped:
             return 0.0
         return number(self.options.get("init", _INIT)) if self.shared or self.per_channel else None
 
     @property
     def frozen_at(self) -> float | None:
-        """Fixed slope; None if slopes are learned, were taken from another arm, or do not exist."""
+        """Fixed slope; None if the slopes are learned or come from another arm, or if there are none."""
         if self.activation == "leaky_relu":
             return number(self.options.get("negative_slope", _LEAK))
         if self.activation == "frozen_slope":
@@ -71,21 +71,21 @@ class Arm:
 
     @property
     def bounds(self) -> tuple[float, float] | None:
-        """Bounds of the slopes."""
+        """Lower and upper bound of the slopes; None if they are unbounded."""
         bounds = self.options.get("bounds")
         if not isinstance(bounds, (list, tuple)) or len(bounds) != 2:
             return None
-        low, high = (number(each) for each in bounds)
+        low, high = (number(bound) for bound in bounds)
         return None if low is None or high is None else (low, high)
 
     @property
     def fresh(self) -> bool:
-        """True if it starts from random weights, or from the study's checkpoint, as the control does."""
+        """True if training starts from the study's own initial weights, random or of its checkpoint."""
         return self.start is None
 
 
 def arms_of(study: StudyRecord) -> dict[str, Arm]:
-    """Return the arms by name; none for a table, which does not say what its arms are."""
+    """Return the arms by name; empty for an imported table of results, which does not describe its arms."""
     train = study.spec.get("train") or {}
     learning = {trial.arm for trial in study.trials if trial.slope_parameters}
     arms = {}
@@ -109,29 +109,29 @@ def arms_of(study: StudyRecord) -> dict[str, Arm]:
 
 
 def relu_of(study: StudyRecord) -> Arm | None:
-    """Return the ReLU arm: the control if it is one, else the first; failing both, the network's own activations."""
+    """Return the ReLU arm: the control if it is one, else the first, else an `as_is` arm, else None."""
     arms = [arm for arm in arms_of(study).values() if arm.fresh]
     arms.sort(key=lambda arm: arm.name != study.control)
     for activation in ("relu", "as_is"):
-        if found := next((arm for arm in arms if arm.activation == activation), None):
-            return found
+        if match := next((arm for arm in arms if arm.activation == activation), None):
+            return match
     return None
 
 
 def relu_cautions(relu: Arm) -> tuple[str, ...]:
-    """Return a caution if the ReLU arm is only taken to be one."""
+    """Return a caution if the ReLU arm is `as_is`, whose activations are only assumed to be ReLU."""
     return (f"{relu.name} is taken for ReLU: it has the network's own activations",) * (relu.activation == "as_is")
 
 
 def learned_arms(study: StudyRecord) -> list[Arm]:
-    """Return the arms that stand for PReLU: they learn slopes, start as others do, and are trained as others are."""
+    """Return the arms that stand for PReLU: learned slopes, with start, epochs and slope decay of the study itself."""
     decay = number((study.spec.get("train") or {}).get("slope_weight_decay")) or 0.0
     arms = (arm for arm in arms_of(study).values() if arm.learned and arm.fresh)
     return [arm for arm in arms if arm.slope_decay == decay and arm.epochs is None]
 
 
 def number(value: Any) -> float | None:
-    """Return a number as a float, and None for anything else."""
+    """Return a number as a float; None for any other value, booleans included."""
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 

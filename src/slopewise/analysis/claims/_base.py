@@ -1,18 +1,17 @@
 """The contract of claims: a sentence about PReLU, the design that tests it, and a decision rule fixed beforehand.
 
-A claim is a class over `Claim`. Its class attributes say in words what is claimed, by whom, what it predicts, what a
-study needs to test it, and how it is decided. `judge` looks at the records of one study and returns `Finding`s: one for
-each part of the claim and each arm that it is tested on. It finds arms by what they are in `study.spec["arms"]`
-(`_arms.py`), never by their names. It reads nothing but the records, and draws no random numbers.
+A claim is a subclass of `Claim`. Its class attributes state in words what is claimed, by whom, what it predicts, which
+design tests it, and how it is decided. `judge` reads the records of one study and returns `Finding`s: one for each
+part of the claim and each arm that the part is tested on. It identifies arms by their description in
+`study.spec["arms"]` (`_arms.py`), never by name. It reads nothing but the records and draws no random numbers.
 
-A study may be unfinished, of an earlier version, or a table: `judge` never raises an error. A part whose design the
-study lacks is "not tested" and names the table of the spec that would test it; a part without enough trials is
-"inconclusive".
+`judge` never raises, even if the study is unfinished, was recorded by an earlier version, or is an imported table. A
+part is "not tested" if the study lacks the design, and its finding then has the table of the spec that adds it. A part
+without enough trials is "inconclusive".
 
-Most claims measure (`_paired.py`, `_differences.py`, `_rates.py`) and leave the verdict to `settle` (`_settle.py`),
-which corrects for the number of comparisons within the claim. A module in the folder `textbook` is found by itself;
-claims from elsewhere are added by `register_claim`. `slopewise.testing.check_claim` tells whether a claim keeps this
-contract.
+Most claims only measure (`_paired.py`, `_values.py`) and leave the verdict to `settle` (`_settle.py`), which corrects
+for the number of comparisons within the claim. Modules in the folder `textbook` are discovered automatically; other
+claims are added with `register_claim`. `slopewise.testing.check_claim` checks that a claim keeps this contract.
 """
 
 from __future__ import annotations
@@ -45,25 +44,26 @@ class Finding:
     Attributes:
         part: Name of the part of the claim, such as "never-positive units".
         verdict: "supported" or "contradicted" if the interval excludes `null` and `p_holm` is at most `level`; else "no
-            practical effect" if the interval lies within `band`; else "inconclusive". "not tested" without the design.
+            practical effect" if the interval lies within `band`; else "inconclusive". "not tested" if the study lacks
+            the design.
         reason: Sentence with the numbers, without a full stop.
-        counts: True if the claim's verdict rests on the finding; False for one that is only told beside it.
-        arms: Arms that are compared, first the one that the claim is about.
-        estimate: Figure, in `unit`; None if nothing was measured.
-        null: Value of the figure if the claim has nothing to it: 0 for a difference, 1 for a ratio.
+        counts: True if the claim's verdict rests on the finding; False if the finding is only reported beside it.
+        arms: Arms that are compared; the first is the arm that the claim is about.
+        estimate: Measured figure, in `unit`; None if nothing was measured.
+        null: Value of the figure under the null hypothesis: 0 for a difference, 1 for a ratio.
         unit: Unit of the figure, the interval and the band.
         digits: Number of decimals worth printing.
         interval: 95 % confidence interval of the figure.
-        band: Values that make no practical difference.
-        negligible: True if the interval lies within the band, and there are enough values to conclude that. Possible
+        band: Lowest and highest value of the figure without practical effect.
+        negligible: True if the interval lies within the band and there are enough values to conclude so. Possible
             together with "supported" and "contradicted".
-        n: Number of values that the figure is a mean of, most often of seeds.
-        basis: The number in words.
+        n: Number of values that the figure is the mean of: usually one value per seed.
+        basis: `n` in words, such as "10 seeds".
         p: Two-sided exact p value.
         p_holm: p value after Holm's correction over the comparisons of the claim; equal to `p` where `counts` is False.
-        level: Level of the claim: the chance of any false "supported" or "contradicted" among its comparisons.
-        would_decide: Sentence that says what would decide it; empty if it is decided.
-        toml: Lines of a spec that would bring the missing design; empty if none is missing.
+        level: Largest probability of any false "supported" or "contradicted" among the claim's comparisons.
+        would_decide: Noun phrase with the data or design that would decide the comparison; empty if it is decided.
+        toml: Lines of a spec that add the missing design; empty if no design is missing.
         trials: Trials behind the figure.
         cautions: Reasons not to trust the verdict as it stands.
     """
@@ -96,13 +96,13 @@ class Claim(ABC):
 
     Attributes:
         id: Name of the claim: lower-case words and digits with hyphens between them.
-        number: Place in the ledger; claims of other packages come last.
+        number: Position in the ledger; by default after all claims of slopewise.
         statement: The claim in a practitioner's words, as one sentence.
-        source: Publication or wording that it comes from.
-        prediction: Outcome that it predicts, in terms of the figure.
-        design: Noun phrase that says what a study needs to test it.
-        toml: Lines of a spec that bring that design.
-        statistic: Figure, and how its interval and p value are found.
+        source: Publication, or common advice, that makes the claim.
+        prediction: Outcome that the claim predicts, in terms of the figure.
+        design: Noun phrase that names the arms or settings a study needs to test the claim.
+        toml: Lines of a spec that add this design.
+        statistic: Definition of the figure, its interval and its p value.
         rule: Decision rule: when the claim is supported, contradicted, or without practical effect.
     """
 
@@ -121,7 +121,7 @@ class Claim(ABC):
         """Return the findings of a study: at least one that counts, whatever the study lacks.
 
         Args:
-            study: Records so far.
+            study: Records of the study, finished or not.
         """
 
     def not_tested(self, part: str, reason: str, *, counts: bool = True) -> Finding:
@@ -129,8 +129,8 @@ class Claim(ABC):
 
         Args:
             part: Name of the part.
-            reason: Noun phrase that says what the study lacks.
-            counts: False for a part that is only told beside the claim.
+            reason: Noun phrase that names the missing design, to follow "the study has no".
+            counts: False for a part that is only reported beside the claim.
         """
         return Finding(
             part,

@@ -1,4 +1,4 @@
-"""The values of a setting that a study has tried: its own, and those of its factors."""
+"""Values of a setting in a study: its own value, and those of its factors."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Variant:
     """A study under one value of a setting.
 
     Attributes:
-        value: The value; None where the spec does not name it.
-        study: The study, or the cell as a study.
+        value: Value of the setting; None if the spec does not name it.
+        study: The study itself, or one of its cells as a study.
         cell: Key of the cell; empty for the study's own settings.
     """
 
@@ -24,14 +24,14 @@ class Variant:
 
 
 def variants(study: StudyRecord, setting: str) -> list[Variant]:
-    """Return the study itself and the cells that differ from it in one setting alone, by its dotted key."""
+    """Return the study itself, then each factor's cell that differs from it only in this setting (a dotted key)."""
     cells = [cell for cell in study.cells_of("factors") if cell.settings.keys() == {setting}]
     others = [Variant(cell.settings[setting], study.in_cell(cell), cell.key) for cell in cells]
     return [Variant(own_value(study, setting), study, ""), *others]
 
 
 def own_value(study: StudyRecord, setting: str) -> Any:
-    """Return the study's own value of a setting; None if its spec does not name it, and for settings of arms."""
+    """Return the study's own value of a setting; None for settings of arms, and if the spec does not name it."""
     table: Any = study.spec
     for key in setting.split("."):
         table = table.get(key) if isinstance(table, dict) else None

@@ -1,4 +1,4 @@
-"""The ledger: every claim with its verdict on one study."""
+"""The ledger: the verdict of one study on every claim."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from slopewise.records import StudyRecord
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Entry of the ledger: a claim, and what one study has to say about it.
+    """Entry of the ledger: a claim, and the verdict and findings of one study on it.
 
     Attributes:
         claim: Id of the claim.
-        number, statement, source, prediction, design, toml, statistic, rule: Its attributes, see `Claim`.
-        verdict: Verdict on the claim, by the verdicts of its parts (`slopewise.analysis.claims.combined`).
-        finding: Finding to show where there is room for one: of those with the claim's verdict, the one with the
-            smallest p value.
+        number, statement, source, prediction, design, toml, statistic, rule: Attributes of the claim, see `Claim`.
+        verdict: Verdict on the claim, combined from its parts (`slopewise.analysis.claims.combined`).
+        finding: Finding to show where there is room for only one: among those with the claim's verdict, the one with
+            the smallest p value.
         parts: Findings that the verdict rests on, one for each part and arm.
-        also: Findings told beside them, each at its own level: they change no verdict.
-        p: Smallest corrected p value among the parts, which is a valid p value for "no part has anything to it". None
+        also: Findings reported beside the parts. Their p values are not corrected, and they do not affect the verdict.
+        p: Smallest corrected p value of the parts: a valid p value for the hypothesis that no part has an effect. None
             if nothing was tested.
         p_ledger: `p` after Holm's correction over the tested claims of the ledger.
     """
@@ -49,10 +49,10 @@ class Evidence:
 def ledger(study: StudyRecord) -> tuple[Evidence, ...]:
     """Judge all claims on a study, in the order of their numbers.
 
-    Each claim is decided at its own level, 0.05, whatever the other claims say: the ledger answers sixteen questions,
-    and which others it asks should change no answer. So of k tested claims, up to 0.05 * k (`false_verdicts`) are
-    expected to be "supported" or "contradicted" by chance if there is nothing to any of them. `p_ledger` is for those
-    who pick the most striking claim: at most 0.05 there is rare even among all of them.
+    Each claim is decided at the level 0.05 by itself, so that its answer does not depend on which other claims the
+    ledger contains. If there is no effect behind any of k tested claims, up to 0.05 * k of them (`false_verdicts`) are
+    expected to be "supported" or "contradicted" by chance. Readers who pick the most striking claim should look at
+    `p_ledger`, which is corrected for the number of tested claims.
 
     Example:
         >>> from slopewise.testing import synthetic_study
@@ -67,7 +67,7 @@ def ledger(study: StudyRecord) -> tuple[Evidence, ...]:
 
 
 def evidence(claim: Claim, study: StudyRecord) -> Evidence:
-    """Judge one claim on a study, as an entry of a ledger of its own."""
+    """Judge one claim on a study; return it as the entry of a ledger with no other claims."""
     findings = tuple(claim.judge(study))
     parts = tuple(finding for finding in findings if finding.counts)
     verdict = combined(parts)
@@ -93,7 +93,7 @@ def evidence(claim: Claim, study: StudyRecord) -> Evidence:
 
 
 def false_verdicts(entries: Iterable[Evidence]) -> float:
-    """Return how many false "supported" or "contradicted" to expect at most: 0.05 for each tested claim.
+    """Return the largest expected number of false "supported" or "contradicted": 0.05 for each tested claim.
 
     Example:
         >>> from slopewise.testing import synthetic_study

@@ -1,4 +1,4 @@
-"""Paired contrasts of any two arms of a study, or of one arm under two sets of settings."""
+"""Paired comparisons of two arms of a study, or of one arm under two sets of settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Side:
     """Trials of one arm under one set of settings.
 
     Attributes:
-        study: The study, or one of its cells as a study.
+        study: The study itself, or one of its cells as a study.
         arm: Name of the arm.
         cell: Key of the cell; empty for the study's own settings.
     """
@@ -32,35 +32,35 @@ class Side:
 
     @property
     def trials(self) -> tuple[TrialRecord, ...]:
-        """The trials."""
+        """Trials of the arm."""
         return tuple(trial for trial in self.study.trials if trial.arm == self.arm)
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Seeds of the plan."""
+        """Planned seeds, with or without a trial yet."""
         return self.study.seeds
 
     def keys(self, seeds: tuple[int, ...]) -> tuple[TrialKey, ...]:
-        """Return the keys of the trials of some seeds."""
+        """Return the keys of the arm's trials with these seeds."""
         return tuple(TrialKey(self.arm, seed, self.cell) for seed in seeds)
 
 
 def in_cell(study: StudyRecord, arm: str, cell: CellRecord) -> Side:
-    """Return the side of an arm in a cell."""
+    """Return the trials of an arm in a cell of a study."""
     return Side(study.in_cell(cell), arm, cell.key)
 
 
 def contrast(
     one: Side, other: Side, metric: Metric, *, chance: float | None = None, target: float | None = None
 ) -> Contrast:
-    """Compare two sides as `slopewise.analysis` compares an arm with the control, without a correction.
+    """Compare two sides as `slopewise.analysis` compares an arm with its control, without correcting the p value.
 
     Args:
         one: Side that the claim is about.
-        other: Side that it is compared with.
+        other: Side to compare it with.
         metric: Figure to compare.
-        chance: Value of a diverged trial; None leaves out pairs with one.
-        target: Validation score that a metric waits for.
+        chance: Value of a diverged trial, in the metric's unit; None leaves out pairs with a diverged trial.
+        target: Validation score to reach, for the metrics that count steps or seconds to it.
     """
     label, base = _labels(one, other)
     own = not (one.cell or other.cell)
@@ -89,7 +89,7 @@ def measured(
     counts: bool = True,
     cautions: tuple[str, ...] = (),
 ) -> Measured:
-    """Return a contrast as a comparison of a claim; see `Measured` for the arguments."""
+    """Return a contrast as a measured comparison of a claim; see `Measured` for the arguments."""
     ids = [caution.id for caution in result.cautions]
     width = band(result) if callable(band) else band
     return Measured(
@@ -142,15 +142,15 @@ def compare_scores(
     counts: bool = True,
     cautions: tuple[str, ...] = (),
 ) -> Measured:
-    """Compare final scores of two sides; diverged trials count as chance, and the study's margin is the band.
+    """Compare the final scores of two sides; diverged trials count as chance, and the band is the study's margin.
 
     Args:
         one: Side that the claim is about.
-        other: Side that it is compared with.
+        other: Side to compare it with.
         part: Name of the part.
-        predicted: Prediction; by default that the first side scores better.
-        counts: False for a comparison beside the claim.
-        cautions: Reasons not to trust it.
+        predicted: Predicted direction of `one` minus `other`; by default that of a better score.
+        counts: False for a comparison that is only reported beside the claim.
+        cautions: Reasons not to trust the comparison.
     """
     study = one.study
     result = contrast(one, other, primary_metric(study), chance=floor_of(study))
@@ -161,13 +161,13 @@ def compare_scores(
 
 
 def effects(one: Side, other: Side) -> dict[int, float]:
-    """Return the differences of the final scores of two sides by seed; none if they are not paired."""
+    """Return the difference of the two sides' final scores by seed; empty if the sides are not paired."""
     result = contrast(one, other, primary_metric(one.study), chance=floor_of(one.study))
     return dict(zip(result.seeds, result.differences, strict=True)) if result.paired else {}
 
 
 def floor_of(study: StudyRecord) -> float | None:
-    """Return the score, in print's unit, that a diverged trial counts with."""
+    """Return the score of a diverged trial, in the printed unit; None if the metric has no chance level."""
     return None if study.primary.chance is None else study.primary.scale * study.primary.chance
 
 
@@ -177,7 +177,7 @@ def worse(study: StudyRecord) -> Direction:
 
 
 def relative(share: float) -> Callable[[Contrast], float | None]:
-    """Return a band that is a share of the mean of the side compared with."""
+    """Return a band that is this fraction of the mean value of the side to compare with."""
 
     def band(result: Contrast) -> float | None:
         values = result.control_values
@@ -194,13 +194,13 @@ def _labels(one: Side, other: Side) -> tuple[str, str]:
 
 
 def _left_out(result: Contrast) -> tuple[str, ...]:
-    lost = []
+    notes = []
     if result.chance is None and (result.diverged or result.control_diverged):
-        lost.append(
+        notes.append(
             f"seeds with a diverged trial ({result.diverged} of {result.arm}, {result.control_diverged} of "
             f"{result.control}) are left out"
         )
     if result.censored:
         pairs = f"{result.censored} of {len(result.seeds)} seeds"
-        lost.append(f"in {pairs} a trial never reached the target, and counts with one epoch more than it had")
-    return tuple(lost)
+        notes.append(f"in {pairs} a trial never reached the target, and counts as reaching it one epoch after its end")
+    return tuple(notes)

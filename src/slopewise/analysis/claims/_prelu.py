@@ -1,4 +1,4 @@
-"""The comparison that most claims make: each arm with learned slopes against the ReLU arm."""
+"""The comparison behind most claims: each arm with learned slopes against the ReLU arm."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def against_relu(
     *,
     cell: str = "",
 ) -> Rows:
-    """Return a row for each arm with learned slopes, or one that says which arm the study lacks.
+    """Compare each arm with learned slopes with the ReLU arm; without such arms, return a "not tested" finding.
 
     Args:
-        claim: The claim.
-        study: Records so far, or one of its cells as a study.
+        claim: Claim that the comparisons belong to.
+        study: The study itself, or one of its cells as a study.
         part: Name of the part.
         compare: Function (arm, ReLU, cautions) -> comparison.
-        cell: Key of the cell.
+        cell: Key of the cell; empty for the study's own settings.
     """
     relu, arms = relu_of(study), learned_arms(study)
     if relu is None or not arms:
@@ -39,14 +39,14 @@ def against_relu(
 
 
 def lacking_arms(study: StudyRecord, arms: Sequence[Arm]) -> str:
-    """Return in words which of the two kinds of arms a study lacks."""
+    """Return a noun phrase for the missing arms, to follow "the study has no"."""
     if not study.spec.get("arms"):
-        return "spec that says what its arms are"
+        return "spec that describes its arms"
     relu = ["arm with ReLU"] if relu_of(study) is None else []
-    return " and no ".join(relu + ["arm that learns slopes and is otherwise trained as ReLU is"] * (not arms))
+    return " and no ".join(relu + ["arm that learns slopes and is otherwise trained like ReLU"] * (not arms))
 
 
 def target_of(study: StudyRecord) -> float | None:
-    """Return the validation score that steps and seconds are counted to: the median of ReLU's final scores."""
+    """Return the target of steps and seconds: the median of ReLU's final validation scores."""
     relu = relu_of(study)
     return validation_target(study if relu is None else replace(study, control=relu.name))

@@ -1,4 +1,4 @@
-"""The claims that a study is held against: those that come with slopewise, those registered, those of packages."""
+"""Registry of claims: those of slopewise, those registered at run time, and those of installed packages."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ def claims() -> tuple[Claim, ...]:
 
     Raises:
         ImportError: The claim of an installed package cannot be imported.
-        TypeError: An installed package names something else than a claim.
-        ValueError: A class attribute of its claim breaks the contract.
+        TypeError: The entry point of an installed package is not a claim.
+        ValueError: A class attribute of an installed package's claim breaks the contract.
 
     Example:
         >>> [claim.id for claim in claims()][:1]
         ['tuned-score']
     """
-    every = [claim for _, claim in _CLAIMS.items()]
-    for claim in every:
-        check_declaration(claim)  # those of installed packages have not been yet
-    return tuple(sorted(every, key=lambda claim: (claim.number, claim.id)))
+    registered = [claim for _, claim in _CLAIMS.items()]
+    for claim in registered:
+        check_declaration(claim)  # claims of installed packages have not passed `register_claim`
+    return tuple(sorted(registered, key=lambda claim: (claim.number, claim.id)))
 
 
 def claim_of(name: str) -> Claim:
-    """Return the claim with an id.
+    """Return the claim with this id.
 
     Raises:
-        ArgumentError: There is none.
+        ArgumentError: No claim has this id.
 
     Example:
         >>> claim_of("tuned-score").number
@@ -49,14 +49,14 @@ def claim_of(name: str) -> Claim:
 
 
 def register_claim(claim: _Claim) -> _Claim:
-    """Add a claim to the ledger; return it.
+    """Add a claim to the ledger, and return it.
 
-    A claim with the same id that was registered before is replaced. An installed package adds a claim by an entry point
-    of the group "slopewise.claims": the claim's id is its name, an instance of the claim its value.
+    Replaces a claim that was registered earlier under the same id. An installed package adds a claim through an entry
+    point of the group "slopewise.claims", whose name is the claim's id and whose value is an instance of the claim.
 
     Raises:
-        TypeError: `claim` is no claim, or a class instead of an instance.
-        ValueError: A class attribute breaks the contract, or the id is that of a claim of slopewise.
+        TypeError: `claim` is not a `Claim`, or is a class instead of an instance.
+        ValueError: A class attribute breaks the contract, or slopewise's own claims use the id.
     """
     check_declaration(claim)
     _CLAIMS.register(claim.id, claim)
@@ -64,7 +64,7 @@ def register_claim(claim: _Claim) -> _Claim:
 
 
 def unregister_claim(name: str) -> None:
-    """Remove a claim that was registered.
+    """Remove a registered claim from the ledger.
 
     Raises:
         ValueError: No claim was registered under this id.
@@ -77,7 +77,7 @@ def check_declaration(claim: Any) -> None:
 
     Raises:
         TypeError: The claim does not derive from `Claim`, or is a class instead of an instance.
-        ValueError: An attribute is missing, or is not as `Claim` describes it.
+        ValueError: An attribute is missing, or does not have the form that `Claim` describes.
     """
     if not isinstance(claim, Claim):
         hint = f": pass an instance, {claim.__name__}()" if isinstance(claim, type) else ""
@@ -88,7 +88,7 @@ def check_declaration(claim: Any) -> None:
         if not isinstance(text, str) or not text.strip() or not text.isprintable():
             raise ValueError(f"{name}: {attribute} must be one line of text, got {text!r}")
     if not isinstance(getattr(claim, "toml", None), str):
-        raise ValueError(f"{name}: toml must be lines of a spec, or empty text")
+        raise ValueError(f"{name}: toml must be lines of a spec or an empty string")
     if len(claim.id) > _LONGEST or not _SLUG.fullmatch(claim.id):
         shape = f"lower-case words with hyphens between them, of at most {_LONGEST} characters"
         raise ValueError(f"{name}: id must be {shape}, got '{claim.id}'")

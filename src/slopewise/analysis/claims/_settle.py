@@ -1,4 +1,4 @@
-"""From measured comparisons to findings, and from findings to the verdict of a claim."""
+"""Verdicts: of measured comparisons, as findings, and of a whole claim, from its findings."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from slopewise.analysis.claims._base import Finding, Outcome, TrialKey
 from slopewise.records import amount
 
 Direction = Literal["higher", "lower", "different"]
+_NO_VALUES = Design(0)
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A comparison before its verdict.
+    """A measured comparison, before its verdict.
 
     Attributes:
         part, arms, counts, estimate, null, unit, digits, interval, n, basis, trials, cautions: As in `Finding`.
         subject: Noun phrase that names the figure: "test accuracy of prelu_channel against relu".
-        predicted: Side of `null` on which the claim sees the figure.
+        predicted: Side of `null` on which the claim predicts the figure.
         p: Exact p value; 1 without values.
-        band: Largest distance from `null` that makes no practical difference; None if there is no such distance.
-        design: Numbers of values of trials that trained.
-        sd: Standard deviation of a value, for the number of seeds that would decide.
-        able: False where nothing may be called without effect: the networks did not learn, or are one function.
-        supports: False where the predicted outcome is no evidence for the claim, for the reason among the cautions.
-        looks: Looks of an adaptive study; empty in a fixed one.
+        band: Largest distance from `null` without practical effect; None rules out "no practical effect".
+        design: Numbers of values from trials that did not diverge.
+        sd: Standard deviation of the values, from which the number of seeds that would decide is estimated.
+        able: False if "no practical effect" must not be concluded, because no network learned or both compute the same
+            function.
+        supports: False if the predicted outcome is no evidence for the claim; a caution then gives the reason.
+        looks: Numbers of seeds at the looks of an adaptive study; empty in a fixed study.
         lacking: Sentence that says why there is no figure.
     """
 
@@ -42,7 +44,7 @@ class Measured:
     interval: tuple[float, float] | None = None
     p: float = 1.0
     band: float | None = None
-    design: Design = Design(0)  # noqa: RUF009 - immutable
+    design: Design = _NO_VALUES
     sd: float | None = None
     n: int = 0
     basis: str = "no seeds"
@@ -59,9 +61,9 @@ class Measured:
 def settle(measured: Iterable[Measured | Finding]) -> tuple[Finding, ...]:
     """Return the findings of a claim.
 
-    Holm's correction runs over all comparisons that count, those without a value yet with p = 1, so that neither an arm
-    nor a part makes another one's verdict easier. Findings that are made already, most often "not tested", are passed
-    through.
+    Holm's correction covers all comparisons that count. Comparisons without values enter it with p = 1, so that an
+    unfinished arm or part does not make the verdicts of the others easier. Ready-made findings, usually "not tested",
+    are passed through.
     """
     rows = list(measured)
     family = [row for row in rows if isinstance(row, Measured) and row.counts]
@@ -118,18 +120,18 @@ def _verdict(row: Measured, p: float, *, negligible: bool) -> Outcome:
 
 
 def shown(value: float, row: Measured) -> str:
-    """Return a value of a comparison in print; differences with their sign."""
+    """Return a value as it is printed; differences get a sign."""
     return f"{value:{'+' if row.null == 0 else ''}.{row.digits}f}"
 
 
 def _reason(row: Measured, verdict: Outcome, p: float, *, negligible: bool) -> str:
     if row.estimate is None:
-        return row.lacking or f"no trials have a value for the {row.subject} yet"
+        return row.lacking or f"no trial has a value yet for the {row.subject}"
     tail = {
         "supported": "as claimed",
         "contradicted": "the opposite of the claim",
-        "no practical effect": "too little to matter",
-        "inconclusive": "which decides nothing",
+        "no practical effect": "too small to matter",
+        "inconclusive": "which is inconclusive",
         "not tested": "",
     }[verdict]
     if verdict == "inconclusive" and p <= ALPHA and row.supports:
@@ -144,29 +146,34 @@ def _reason(row: Measured, verdict: Outcome, p: float, *, negligible: bool) -> s
 
 def _would_decide(row: Measured, tests: int) -> str:
     paired = row.design.control is None
-    what = "seeds" if paired else "runs of each"
+    unit = "seeds" if paired else "runs of each arm"
     if row.looks and row.n < row.looks[-1]:
         return f"more seeds than {row.n}: later looks, of up to {row.looks[-1]}, or a study with a fixed number"
     if row.n and not row.able:
-        return "networks that differ, and of which at least one learns"
+        return "networks that compute different functions, at least one of which learns"
     floor = seeds_floor(tests, paired=paired)
     if row.sd is None or not row.band:
-        return f"more {what}: {floor} or more" if row.n < floor else f"more {what} than {row.n}"
+        return f"{floor} {unit} or more" if row.n < floor else f"more than {row.n} {unit}"
     needed = seeds_needed(row.band, row.sd, tests, paired=paired)
     if needed is None:
-        return f"more than a million {what}: the spread of the figure is too large"
+        return f"more than a million {unit}: the spread of the figure is too large"
     effect = amount(f"{row.band:.{row.digits}f}", row.unit)
     if needed <= row.n:
-        return f"more {what} than {row.n}: the interval reaches {effect}"
-    return f"about {needed} {what}, which would show a difference of {effect} with 80 % power"
+        return f"more than {row.n} {unit}: the interval reaches {effect}"
+    return f"about {needed} {unit}, which would show a difference of {effect} with 80 % power"
 
 
 def combined(findings: Sequence[Finding]) -> Outcome:
-    """Return the verdict of a claim on the verdicts of the findings that count.
+    """Return the verdict on a claim, combined from the findings that count.
 
-    Within a part, which several arms may test: supported if an arm supports it and none contradicts it; contradicted
-    the other way round; no practical effect if that is true of all tested arms; else inconclusive. Over the tested
-    parts: contradicted if any part is, supported or no practical effect if all are, else inconclusive.
+    A part may be tested on several arms. It is supported if at least one arm supports it and none contradicts it,
+    contradicted if at least one contradicts it and none supports it, without practical effect if all tested arms find
+    none, and else inconclusive. The claim is contradicted if any tested part is, supported or without practical effect
+    if all tested parts are, and else inconclusive.
+
+    Example:
+        >>> combined([Finding("score", "supported", ""), Finding("time", "inconclusive", "")])
+        'inconclusive'
     """
     parts: dict[str, list[Outcome]] = {}
     for finding in findings:
@@ -189,5 +196,5 @@ def _of_part(outcomes: list[Outcome]) -> Outcome:
 
 
 def beside(row: Measured) -> Measured:
-    """Return a comparison that is told beside the claim, and does not count for its verdict."""
+    """Return the comparison as one that is only reported beside the claim, without a part in its verdict."""
     return replace(row, counts=False)

@@ -15,26 +15,26 @@ def final_sites(trial: TrialRecord) -> list[SiteRecord]:
 
 
 def medians(trial: TrialRecord) -> list[float]:
-    """Return the median slope of each layer after the last epoch; none if that of some layer is missing."""
+    """Return the median slope of each layer after the last epoch; empty if it is missing in any layer."""
     values = [site.slope_median for site in final_sites(trial)]
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    return known if len(known) == len(values) else []
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    return finite if len(finite) == len(values) else []
 
 
 def mean_slope(trial: TrialRecord) -> float | None:
-    """Return the mean over the layers of the median slope."""
+    """Return the median slopes of the layers, averaged; None without slopes."""
     values = medians(trial)
     return statistics.fmean(values) if values else None
 
 
 def mean_size(trial: TrialRecord) -> float | None:
-    """Return the mean over the layers of the size of the median slope."""
+    """Return the absolute median slopes of the layers, averaged; None without slopes."""
     values = medians(trial)
     return statistics.fmean(map(abs, values)) if values else None
 
 
 def outside(trial: TrialRecord) -> float | None:
-    """Return the fraction of all slopes that ended below 0 or above 1; None in records that lack it."""
+    """Return the fraction of all slopes that ended below 0 or above 1; None if the records do not have it."""
     sites = final_sites(trial)
     if not sites or any(site.slopes_below_0 is None or site.slopes_above_1 is None for site in sites):
         return None
@@ -45,5 +45,5 @@ def outside(trial: TrialRecord) -> float | None:
 def any_outside(trial: TrialRecord) -> bool | None:
     """Return True if any slope ended below 0 or above 1; None without slopes."""
     ends = [(site.slope_min, site.slope_max) for site in final_sites(trial)]
-    known = [(low, high) for low, high in ends if low is not None and high is not None]
-    return any(low < 0 or high > 1 for low, high in known) if known else None
+    ranges = [(low, high) for low, high in ends if low is not None and high is not None]
+    return any(low < 0 or high > 1 for low, high in ranges) if ranges else None

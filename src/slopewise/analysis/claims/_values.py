@@ -1,4 +1,4 @@
-"""Comparisons of one figure per seed with a fixed value, and of a rate with a fixed rate."""
+"""Comparisons with a fixed value: of the mean of one figure per seed, and of a rate."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ def of_values(
     """Compare the mean of one value per seed with 0, by the exact sign-flip test and `mean_interval`.
 
     Args:
-        study: Records so far.
+        study: The study.
         arms: Arms that the values come from.
         values: Values by seed.
         part: Name of the part.
         subject: Noun phrase that names the figure.
-        predicted: Side of 0 on which the claim sees the mean.
+        predicted: Side of 0 on which the claim predicts the mean.
         unit: Unit of the figure.
         digits: Number of decimals worth printing.
-        band: Largest distance that makes no practical difference, after `shown`.
-        keys: Function that returns the keys of the trials of some seeds.
-        own: True if the values are of the study's own settings, so that the looks of an adaptive study hold for them.
-        shown: Increasing function from the mean to the figure in print; the null value is what it makes of 0.
-        counts: False for a comparison beside the claim.
-        supports: False where the predicted outcome is no evidence.
-        cautions: Reasons not to trust it.
+        band: Largest distance of the figure (after `shown`) from its null value without practical effect.
+        keys: Function (seeds) -> keys of the trials behind their values.
+        own: True if the values come from the study's own settings, to which the looks of an adaptive study apply.
+        shown: Increasing function from the mean to the reported figure; the figure's null value is `shown(0)`.
+        counts: False for a comparison that is only reported beside the claim.
+        supports: False if the predicted outcome is no evidence for the claim.
+        cautions: Reasons not to trust the comparison.
 
     Example:
         >>> study = StudyRecord(("relu",), "relu", (0, 1, 2), 0.5, ())
@@ -101,12 +101,12 @@ def of_rate(
     predicted: Direction,
     null: float,
     keys: Sequence[TrialKey],
-    what: str = "trial",
+    noun: str = "trial",
     band: float | None = None,
     counts: bool = True,
     cautions: tuple[str, ...] = (),
 ) -> Measured:
-    """Compare a rate with a fixed one, by the exact binomial test and Clopper and Pearson's interval.
+    """Compare a rate with a fixed rate, by the exact binomial test and Clopper and Pearson's interval.
 
     Args:
         arms: Arms that the trials come from.
@@ -114,13 +114,13 @@ def of_rate(
         trials: Number of trials.
         part: Name of the part.
         subject: Noun phrase that names the rate.
-        predicted: Side of `null` on which the claim sees the rate.
+        predicted: Side of `null` on which the claim predicts the rate.
         null: Rate to compare with, as a fraction.
         keys: Keys of the trials.
-        what: Word for what is counted.
-        band: Largest distance from `null` that makes no practical difference, in percent.
-        counts: False for a comparison beside the claim.
-        cautions: Reasons not to trust it.
+        noun: Noun for what is counted, in the singular.
+        band: Largest distance from `null` without practical effect, in percentage points.
+        counts: False for a comparison that is only reported beside the claim.
+        cautions: Reasons not to trust the comparison.
     """
     low, high = clopper_pearson(events, trials) if trials else (0.0, 1.0)
     return Measured(
@@ -136,7 +136,7 @@ def of_rate(
         band=band,
         design=Design(trials),
         n=trials,
-        basis=f"{trials} {what}{'s' * (trials != 1)}",
+        basis=f"{trials} {noun}{'s' * (trials != 1)}",
         null=100 * null,
         counts=counts,
         trials=tuple(keys),

@@ -1,4 +1,4 @@
-"""Claim 2: PReLU needs fewer steps to a target."""
+"""Claim 2: PReLU reaches a target score in fewer steps."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from slopewise.analysis.claims._prelu import against_relu, target_of
 from slopewise.analysis.claims._settle import Measured, settle
 from slopewise.records import StudyRecord
 
-BAND = 0.05  # share of ReLU's steps, or seconds, that makes no practical difference
+BAND = 0.05  # fraction of ReLU's mean; smaller differences have no practical effect
 
 
 class StepsToTarget(Claim):
-    """Optimizer steps until the validation score first reaches the median of ReLU's final ones."""
+    """Optimizer steps until the validation score first reaches the median of ReLU's final validation scores."""
 
     id = "steps-to-target"
     number = 2
@@ -25,8 +25,9 @@ class StepsToTarget(Claim):
     design = "a ReLU arm and an arm with learned slopes, trained in the study's own loop"
     toml = 'arms = ["relu", "prelu_shared", "prelu_channel"]'
     statistic = (
-        "mean paired difference of the steps until the validation score, read after each epoch, first reaches the "
-        "median of ReLU's final ones; a trial that never does counts with one epoch more than it had"
+        "mean paired difference of the steps until the validation score, measured after each epoch, first reaches the "
+        "median of ReLU's final validation scores; a trial that never reaches it counts as reaching it one epoch after "
+        "its end"
     )
     rule = (
         "Supported if the difference is shown to lie below 0, contradicted if above, no practical effect if its "

@@ -1,8 +1,8 @@
-"""Claim 3: PReLU needs fewer seconds to a target."""
+"""Claim 3: PReLU reaches a target score in less time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from slopewise.analysis._metrics import Metric, metrics_of
 from slopewise.analysis.claims._base import Claim, Finding
@@ -11,11 +11,11 @@ from slopewise.analysis.claims._prelu import against_relu, target_of
 from slopewise.analysis.claims._settle import Measured, settle
 from slopewise.records import StudyRecord, TrialRecord
 
-BAND = 0.05  # share of ReLU's seconds that makes no practical difference
+BAND = 0.05  # fraction of ReLU's mean; smaller differences have no practical effect
 
 
 class SecondsToTarget(Claim):
-    """Time of training until the validation score first reaches the median of ReLU's final ones."""
+    """Training time until the validation score first reaches the median of ReLU's final validation scores."""
 
     id = "seconds-to-target"
     number = 3
@@ -25,8 +25,8 @@ class SecondsToTarget(Claim):
     design = "a ReLU arm and an arm with learned slopes, trained in one environment"
     toml = 'arms = ["relu", "prelu_shared", "prelu_channel"]'
     statistic = (
-        "mean paired difference of the steps to the target (as in steps-to-target) times the trial's own median time "
-        "of a step; pairs whose trials ran in different environments are left out"
+        "mean paired difference of the steps to the target (as in steps-to-target) multiplied by the trial's own "
+        "median step time; pairs whose trials ran in different environments are left out"
     )
     rule = (
         "Supported if the difference is shown to lie below 0, contradicted if above, no practical effect if its "
@@ -56,14 +56,11 @@ class SecondsToTarget(Claim):
 
 
 def _seconds(steps: Metric) -> Metric:
-    """Return the metric "seconds to target" from that of the steps."""
+    """Return the metric of seconds to the target, given the metric of steps to it."""
 
-    def timed(of: Callable[[TrialRecord], float | None]) -> Callable[[TrialRecord], float | None]:
-        def measure(trial: TrialRecord) -> float | None:
-            count, step = of(trial), trial.seconds_per_step
-            return None if count is None or step is None else count * step
-
-        return measure
+    def seconds(trial: TrialRecord, target: float | None) -> float | None:
+        count, step = steps.measure(trial, target), trial.seconds_per_step
+        return None if count is None or step is None else count * step
 
     return Metric(
         "seconds_to_target",
@@ -71,7 +68,7 @@ def _seconds(steps: Metric) -> Metric:
         "s",
         "lower",
         2,
-        lambda trial, target: timed(lambda each: steps.measure(each, target))(trial),
+        seconds,
         lambda trial: trial.steps * (trial.seconds_per_step or 0.0),
         same_environment=True,
     )

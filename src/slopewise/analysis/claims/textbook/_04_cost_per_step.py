@@ -14,12 +14,12 @@ from slopewise.analysis.claims._settle import Measured, settle
 from slopewise.analysis.claims._values import of_values
 from slopewise.records import StudyRecord, TrialRecord
 
-BAND = 0.02  # a ratio of step times within 1 -+ this makes no practical difference
+BAND = 0.02  # ratios of step times from 1 - BAND to 1 + BAND have no practical effect
 _OURS, _STOCK = "as run, with the compiled kernels", "with PyTorch's own operations"
 
 
 class CostPerStep(Claim):
-    """Time of a training step relative to ReLU's, with slopewise's kernels and with PyTorch's own operations."""
+    """Step time relative to ReLU's, with slopewise's kernels and with PyTorch's own operations."""
 
     id = "cost-per-step"
     number = 4
@@ -29,9 +29,9 @@ class CostPerStep(Claim):
     design = "a ReLU arm and an arm with learned slopes, trained in one environment"
     toml = 'arms = ["relu", "prelu_shared", "prelu_channel"]'
     statistic = (
-        "geometric mean over seeds of the trial's median step time over that of the ReLU trial of the same seed and "
-        "environment; times the ratio that one measurement per arm gives for PyTorch's operations; sign-flip test of "
-        "the logarithms"
+        "geometric mean over seeds of the trial's median step time divided by that of the ReLU trial of the same seed "
+        "and environment; for PyTorch's operations, multiplied by their step time relative to the kernels', measured "
+        "once per arm; sign-flip test of the logarithms"
     )
     rule = (
         "Supported if the ratio is shown to lie above 1, contradicted if below, no practical effect if its interval "
@@ -39,7 +39,7 @@ class CostPerStep(Claim):
     )
 
     def judge(self, study: StudyRecord, /) -> Sequence[Finding]:
-        """Judge the time of a step as it was run, and as it is without the kernels."""
+        """Judge the step time as run, and as it would be without the kernels."""
         return settle(self._of_operators(study, _OURS) + self._of_operators(study, _STOCK))
 
     def _of_operators(self, study: StudyRecord, part: str) -> Rows:
@@ -55,7 +55,9 @@ class CostPerStep(Claim):
 def _ratio(study: StudyRecord, arm: Side, relu: Side, part: str, shift: float, cautions: tuple[str, ...]) -> Measured:
     one, other = converged(study, arm.arm), converged(study, relu.arm)
     ratios = {seed: _step_ratio(one[seed], other[seed]) for seed in one.keys() & other.keys()}
-    measured_once = ("the ratio of PyTorch's operations to the kernels was measured once for the arm",) * (shift != 0)
+    measured_once = (
+        "the step time with PyTorch's operations relative to the kernels was measured only once per arm",
+    ) * (shift != 0)
     return of_values(
         study,
         (arm.arm, relu.arm),
@@ -73,15 +75,15 @@ def _ratio(study: StudyRecord, arm: Side, relu: Side, part: str, shift: float, c
 
 
 def _factor(study: StudyRecord, arm: Side, part: str) -> float | None:
-    """Return the factor from the recorded times to those of a part; None if nothing tells it."""
+    """Return the factor that turns recorded step times into those of a part; None if it was not measured."""
     ours = [_operators(study, trial.environment) == "kernels" for trial in arm.trials if trial.environment]
     if part == _OURS:
         return 1.0 if any(ours) else None
     if not any(ours):
         return 1.0 if ours else None
     costs = [cost.stock_ratio for trial in arm.trials for cost in trial.operator_costs]
-    known = [cost for cost in costs if cost is not None and _positive(cost)]
-    return statistics.median(known) if known else None
+    ratios = [cost for cost in costs if cost is not None and _positive(cost)]
+    return statistics.median(ratios) if ratios else None
 
 
 def _operators(study: StudyRecord, environment: str) -> str:
@@ -90,7 +92,7 @@ def _operators(study: StudyRecord, environment: str) -> str:
 
 
 def _step_ratio(trial: TrialRecord, base: TrialRecord) -> float | None:
-    """Return the ratio of two trials' step times; None if one is missing, or they ran in different environments."""
+    """Return the ratio of two trials' step times; None if one is missing or the environments differ."""
     time, other = trial.seconds_per_step, base.seconds_per_step
     if trial.environment != base.environment or time is None or other is None:
         return None

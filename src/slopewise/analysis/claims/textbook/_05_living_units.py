@@ -13,23 +13,23 @@ from slopewise.analysis.claims._prelu import Rows, against_relu
 from slopewise.analysis.claims._settle import Measured, settle
 from slopewise.records import StudyRecord, TrialRecord
 
-BAND = 1.0  # percentage points of all units that make no practical difference
+BAND = 1.0  # percentage points of all units; smaller differences have no practical effect
 Fraction = Literal["never_positive", "zero_gradient"]
 
 
 class LivingUnits(Claim):
-    """Units that are never positive, and, separately, units that no gradient passes, after training."""
+    """Fractions of never-positive units and, separately, of zero-gradient units after training."""
 
     id = "living-units"
     number = 5
     statement = "With PReLU, fewer units die."
     source = "textbooks: PReLU mitigates dying ReLUs; Maas et al. 2013; Lu et al. 2019 (arXiv 1903.06733)"
-    prediction = "fewer units than with ReLU are positive nowhere, and fewer pass no gradient"
+    prediction = "fewer units than with ReLU are never positive, and fewer pass no gradient"
     design = "a ReLU arm and an arm with learned slopes"
     toml = 'arms = ["relu", "prelu_shared", "prelu_channel"]'
     statistic = (
         "mean paired difference of the share of all units, in percent, on a fixed probe batch after the last epoch. A "
-        "unit with PReLU passes a gradient while it is positive nowhere, so the two parts are told apart"
+        "never-positive unit still passes a gradient with PReLU, so the two parts are judged separately"
     )
     rule = (
         "Each part is supported if the difference is shown to lie below 0, contradicted if above, no practical effect "
@@ -37,7 +37,7 @@ class LivingUnits(Claim):
     )
 
     def judge(self, study: StudyRecord, /) -> Sequence[Finding]:
-        """Judge the two kinds of dead units."""
+        """Judge both kinds of dead units."""
         never = self._units(study, "never-positive units", "never_positive")
         return settle(never + self._units(study, "zero-gradient units", "zero_gradient"))
 

@@ -14,26 +14,26 @@ from slopewise.analysis.claims._settle import Measured, settle
 from slopewise.analysis.claims._values import of_rate, of_values
 from slopewise.records import StudyRecord, TrialRecord
 
-BAND = 5.0  # percentage points of all rates that make no practical difference
+BAND = 5.0  # percentage points of all rates; smaller differences have no practical effect
 _PART, _RESCUED, _LOST = "trains where ReLU fails", "rates at which ReLU fails", "rates at which PReLU fails"
 Runs = dict[tuple[float, int], TrialRecord]  # by learning rate and seed
 Trained = dict[tuple[float, int], bool]
 
 
 class WiderRates(Claim):
-    """Learning rates at which each arm trains, among those that the study tries for all arms."""
+    """Learning rates at which each arm trains, among the rates that the study tries for all arms."""
 
     id = "wider-rates"
     number = 6
     statement = "PReLU trains at learning rates at which ReLU fails, and not the other way round."
     source = "textbooks and advice in forums: less sensitive to the learning rate; no published figure known"
-    prediction = "there are more rates at which PReLU alone trains than rates at which ReLU alone does"
+    prediction = "the rates at which only PReLU trains outnumber those at which only ReLU does"
     design = "the same learning rates for every arm, some of them too high for ReLU"
     toml = "[map]\nlr = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0]\ninit = [0.25]\nseeds = 6"
     statistic = (
-        "for each seed, the number of rates at which PReLU alone trains less those at which ReLU alone does, as a "
-        "share of the rates in percent; exact sign-flip test over seeds, because trials of one seed start alike. All "
-        "rates count: to look only at those where ReLU fails would favour any other arm"
+        "for each seed, the number of rates at which only PReLU trains minus the number at which only ReLU does, in "
+        "percent of all rates; exact sign-flip test over seeds, because trials of one seed start alike. All rates "
+        "count: selecting those at which ReLU fails would favour any other arm"
     )
     rule = (
         "A trial trains if it does not diverge and its score beats guessing by two standard errors. Supported if the "
@@ -42,7 +42,7 @@ class WiderRates(Claim):
     )
 
     def judge(self, study: StudyRecord, /) -> Sequence[Finding]:
-        """Judge the cells of tuning, of the sensitivity map, and of a factor that is the learning rate."""
+        """Judge the cells of the tuning, of the sensitivity map, and of a factor over the learning rate."""
         relu, arms = relu_of(study), learned_arms(study)
         if relu is None or not arms:
             return [self.not_tested(_PART, lacking_arms(study, arms))]
@@ -56,7 +56,7 @@ class WiderRates(Claim):
 
 
 def runs_by_rate(study: StudyRecord, arm: Arm) -> Runs:
-    """Return the finished trials of an arm at each rate, at the initial slope nearest to the arm's own."""
+    """Return the finished trials of an arm by rate and seed, at the initial slope nearest to its own."""
     inits: dict[tuple[float, int], list[tuple[float, TrialRecord]]] = {}
     for cell in study.cells:
         rate, init = number(cell.settings.get("train.lr")), number(cell.settings.get("arm.options.init"))
@@ -66,11 +66,11 @@ def runs_by_rate(study: StudyRecord, arm: Arm) -> Runs:
         for trial in cell.trials:
             if trial.arm == arm.name and trial.status == "finished":
                 inits.setdefault((rate, trial.seed), []).append((away, trial))
-    return {key: min(trials, key=lambda each: each[0])[1] for key, trials in inits.items()}
+    return {key: min(trials, key=lambda pair: pair[0])[1] for key, trials in inits.items()}
 
 
 def trains(study: StudyRecord, trial: TrialRecord) -> bool:
-    """Return True if a trial did not diverge and has learned something."""
+    """Return True if a trial did not diverge and its score beats guessing by more than two standard errors."""
     scored = trial if trial.score("test", study.primary.name) is not None else _validated(study, trial)
     return not trial.diverged and not untrained_arms(study, {trial.arm: {trial.seed: scored}})
 
@@ -87,13 +87,13 @@ def _rows(study: StudyRecord, arm: Arm, relu: Arm, runs: Runs, base: Runs) -> li
     for rate, seed in both:
         net.setdefault(seed, []).append(ours[rate, seed] - theirs[rate, seed])
     rescued, lost = (sum(one[k] and not other[k] for k in both) for one, other in ((ours, theirs), (theirs, ours)))
-    counts = f"of {len(both)} pairs, {rescued} train with {arm.name} alone and {lost} with {relu.name} alone"
+    counts = f"of {len(both)} pairs of trials, {rescued} train only with {arm.name} and {lost} only with {relu.name}"
     row = of_values(
         study,
         (arm.name, relu.name),
-        {seed: 100 * statistics.fmean(each) for seed, each in net.items()},
+        {seed: 100 * statistics.fmean(signs) for seed, signs in net.items()},
         part=_PART,
-        subject=f"share of rates at which {arm.name} alone trains less that of {relu.name}",
+        subject=f"share of rates at which only {arm.name} trains minus share at which only {relu.name} does",
         predicted="higher",
         unit="points",
         digits=1,
@@ -110,7 +110,7 @@ def _rows(study: StudyRecord, arm: Arm, relu: Arm, runs: Runs, base: Runs) -> li
 
 
 def _described(arm: Arm, other: Arm, runs: Runs, ours: Trained, theirs: Trained, part: str) -> list[Measured]:
-    """Return how often one arm trains at the rates at which at least half of the other arm's trials fail."""
+    """Return how often an arm trains at the rates at which at least half of the other arm's trials fail."""
     by_rate: dict[float, list[bool]] = {}
     for (rate, _), trained in theirs.items():
         by_rate.setdefault(rate, []).append(trained)
@@ -125,7 +125,7 @@ def _described(arm: Arm, other: Arm, runs: Runs, ours: Trained, theirs: Trained,
             sum(ours[key] for key in keys),
             len(keys),
             part=part,
-            subject=f"trials of {arm.name} that train at the rates at which half of {other.name}'s fail ({shown})",
+            subject=f"trials of {arm.name} that train at rates at which half or more of {other.name}'s fail ({shown})",
             predicted="higher",
             null=0.5,
             keys=[_key(runs[key]) for key in keys],

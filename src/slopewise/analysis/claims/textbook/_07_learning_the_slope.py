@@ -17,13 +17,11 @@ _FIXED, _TAKEN = "frozen at 0.25", "frozen at the learned values"
 
 
 class LearningTheSlope(Claim):
-    """Learned slopes against slopes that stand still: where they start, and where they would end."""
+    """Learned slopes against frozen slopes: frozen at 0.25, and frozen at the learned values."""
 
     id = "learning-the-slope"
     number = 7
-    statement = (
-        "Learning the slopes beats freezing them at 0.25, and beats freezing them at the values that were learned."
-    )
+    statement = "Learning the slopes beats freezing them at 0.25, and also beats freezing them at their learned values."
     source = "He et al. 2015 (arXiv 1502.01852) against Xu et al. 2015 (arXiv 1505.00853): fixed leaks do as well"
     prediction = "the final score is better than that of the same network with frozen slopes"
     design = (
@@ -42,25 +40,31 @@ class LearningTheSlope(Claim):
     )
 
     def judge(self, study: StudyRecord, /) -> Sequence[Finding]:
-        """Judge learned slopes against both kinds of frozen ones."""
+        """Judge learned slopes against both kinds of frozen slopes."""
         arms = arms_of(study)
-        fixed = [each for each in arms.values() if each.fresh and _is(each.frozen_at)]
+        fixed = [arm for arm in arms.values() if arm.fresh and _at_quarter(arm.frozen_at)]
         at_start: Rows = [
             compare_scores(Side(study, arm.name), Side(study, other.name), part=_FIXED)
             for arm in learned_arms(study)
             for other in fixed
         ]
         at_end: Rows = [
-            compare_scores(Side(study, source.name), Side(study, each.name), part=_TAKEN)
-            for each in arms.values()
-            if each.sloped and not each.learned and each.take == "slopes"
-            if (source := arms.get(each.start or "")) and source.learned and source.epochs == each.epochs
+            compare_scores(Side(study, source.name), Side(study, frozen.name), part=_TAKEN)
+            for frozen in arms.values()
+            if frozen.sloped and not frozen.learned and frozen.take == "slopes"
+            if (source := arms.get(frozen.start or "")) and source.learned and source.epochs == frozen.epochs
         ]
         return settle(
-            (at_start or [self.not_tested(_FIXED, "pair of arms with learned slopes and with slopes frozen at 0.25")])
-            + (at_end or [self.not_tested(_TAKEN, "arm whose slopes are frozen at what another arm has learned")])
+            (
+                at_start
+                or [self.not_tested(_FIXED, "pair of arms, one with learned slopes and one with slopes frozen at 0.25")]
+            )
+            + (
+                at_end
+                or [self.not_tested(_TAKEN, "arm whose slopes are frozen at the values that another arm has learned")]
+            )
         )
 
 
-def _is(slope: float | None) -> bool:
+def _at_quarter(slope: float | None) -> bool:
     return slope is not None and math.isclose(slope, FROZEN_AT)

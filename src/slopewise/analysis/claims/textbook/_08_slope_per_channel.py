@@ -14,14 +14,14 @@ _PART = "per channel against shared"
 
 
 class SlopePerChannel(Claim):
-    """The final score with a slope for each channel against that with one slope for the layer."""
+    """Final score with one slope per channel against the final score with one slope per layer."""
 
     id = "slope-per-channel"
     number = 8
     statement = "A slope for each channel does better than one slope for the whole layer."
     source = "He et al. 2015 (arXiv 1502.01852): top-1 error 32.64 % per channel, 32.71 % shared, one run each"
     prediction = "the final score with slopes per channel is better than with shared ones"
-    design = "arms with slopes per channel and with shared slopes, alike in all else"
+    design = "an arm with slopes per channel and an arm with shared slopes that are otherwise the same"
     toml = 'arms = ["relu", "prelu_shared", "prelu_channel"]'
     statistic = "mean paired difference of the final score; exact sign-flip test"
     rule = (
@@ -30,7 +30,7 @@ class SlopePerChannel(Claim):
     )
 
     def judge(self, study: StudyRecord, /) -> Sequence[Finding]:
-        """Judge each pair of arms that differ in this alone."""
+        """Judge each pair of arms that differ only in how channels share slopes."""
         arms = learned_arms(study)
         rows = [
             compare_scores(Side(study, one.name), Side(study, other.name), part=_PART)
@@ -38,7 +38,7 @@ class SlopePerChannel(Claim):
             for other in arms
             if one.per_channel and other.shared and _alike(one, other)
         ]
-        return settle(rows or [self.not_tested(_PART, "two arms that differ in this alone")])
+        return settle(rows or [self.not_tested(_PART, "pair of arms that differ only in how channels share slopes")])
 
 
 def _alike(one: Arm, other: Arm) -> bool:

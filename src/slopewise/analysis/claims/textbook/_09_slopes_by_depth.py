@@ -1,4 +1,4 @@
-"""Claim 9: slopes fall with depth, and that of the first layer is the largest."""
+"""Claim 9: slopes fall with depth, and those of the first layer are the largest."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from slopewise.analysis.claims._slopes import medians
 from slopewise.analysis.claims._values import of_rate, of_values
 from slopewise.records import StudyRecord
 
-BAND = 0.1  # rank correlations this near to 0 are no trend
+BAND = 0.1  # rank correlations closer to 0 count as no trend
 _FALL, _FIRST = "slopes fall with depth", "the first layer's slope is the largest"
 
 
 class SlopesByDepth(Claim):
-    """Order of the layers' final slopes along the forward pass."""
+    """Order of the final slopes of the layers along the forward pass."""
 
     id = "slopes-by-depth"
     number = 9
     statement = "Slopes fall with depth, and those of the first layer are the largest."
     source = "He et al. 2015 (arXiv 1502.01852): conv1 0.681 shared and 0.596 per channel, conv3 0.008 to 0.210"
     prediction = (
-        "the rank correlation of slope and depth is negative, and the first layer is first more often than by chance"
+        "the rank correlation of slope and depth is negative, and the first layer has the largest slope more often "
+        "than by chance"
     )
     design = "an arm with learned slopes at three call sites or more"
     toml = 'arms = ["relu", "prelu_shared", "prelu_channel"]'
     statistic = (
-        "Spearman's correlation over the call sites of a trial between place in the forward pass and final slope (the "
-        "median where there are several), averaged over seeds, with a sign-flip test; share of trials whose first "
-        "site has the largest, with Clopper and Pearson's interval, against 1 / sites"
+        "Spearman's correlation between position in the forward pass and final slope over the call sites of a trial "
+        "(the median slope of each), averaged over seeds, with a sign-flip test; share of trials whose first call site "
+        "has the largest slope, with Clopper and Pearson's interval, against 1 / number of call sites"
     )
     rule = (
         "Supported if the correlation is shown to lie below 0 and the share above chance; each part is contradicted on "
@@ -46,7 +47,7 @@ class SlopesByDepth(Claim):
         rows: list[Measured | Finding] = []
         for arm in learned_arms(study):
             slopes = {seed: medians(trial) for seed, trial in converged(study, arm.name).items()}
-            deep = {seed: each for seed, each in slopes.items() if len(each) >= 3}
+            deep = {seed: by_site for seed, by_site in slopes.items() if len(by_site) >= 3}
             if deep or not slopes:
                 rows += _rows(study, arm, deep)
         if rows:
@@ -58,15 +59,15 @@ def _rows(study: StudyRecord, arm: Arm, slopes: Mapping[int, Sequence[float]]) -
     def keys(seeds: Sequence[int]) -> list[TrialKey]:
         return [TrialKey(arm.name, seed) for seed in seeds]
 
-    known = {seed: rho for seed, each in slopes.items() if (rho := spearman(each)) is not None}
-    first = [each[0] > max(each[1:]) for each in slopes.values()]
+    correlations = {seed: rho for seed, by_site in slopes.items() if (rho := spearman(by_site)) is not None}
+    first = [by_site[0] > max(by_site[1:]) for by_site in slopes.values()]
     sites = max(map(len, slopes.values()), default=3)
-    stopped = ("the study's scores decided its number of seeds",) * bool(study.looks)
+    stopped = ("the number of seeds depended on the study's scores",) * bool(study.looks)
     return [
         of_values(
             study,
             (arm.name,),
-            known,
+            correlations,
             part=_FALL,
             subject=f"rank correlation of slope and depth in {arm.name}",
             predicted="lower",
@@ -90,7 +91,7 @@ def _rows(study: StudyRecord, arm: Arm, slopes: Mapping[int, Sequence[float]]) -
 
 
 def spearman(slopes: Sequence[float]) -> float | None:
-    """Return Spearman's correlation between place and slope; None if all slopes are equal.
+    """Return Spearman's correlation between position and slope; None if all slopes are equal.
 
     Example:
         >>> round(spearman([0.6, 0.3, 0.3, 0.1]), 3)

@@ -15,12 +15,12 @@ from slopewise.analysis.claims._settle import Measured, settle
 from slopewise.analysis.claims._values import of_values
 from slopewise.records import StudyRecord
 
-_PART = "gain with less gain without"
+_PART = "gain with minus gain without"
 _SETTINGS = ("model.options.batch_norm", "model.options.norm")
 
 
 class BatchNorm(Claim):
-    """The gain over ReLU in the network with batch normalisation, less that in the network without."""
+    """Gain over ReLU in the network with batch normalisation minus the gain in the network without it."""
 
     id = "batch-norm"
     number = 10
@@ -30,12 +30,12 @@ class BatchNorm(Claim):
     design = "batch normalisation as a factor crossed with the arms"
     toml = '[[factors]]\nsetting = "model.options.batch_norm"\nvalues = [true]'
     statistic = (
-        "mean over seeds of a difference of differences: PReLU less ReLU with batch normalisation, less the same "
-        "without; exact sign-flip test"
+        "mean over seeds of a difference of differences: PReLU minus ReLU with batch normalisation, minus the same "
+        "difference without it; exact sign-flip test"
     )
     rule = (
-        "Supported if it is shown to lie on the side of a smaller gain and the mean gain without batch normalisation "
-        "is one; contradicted if it is shown to lie on the other side; no practical effect if its interval lies within "
+        "Supported if the gain is shown to be smaller with batch normalisation and the mean gain without it is an "
+        "improvement; contradicted if the gain is shown to be larger; no practical effect if the interval lies within "
         "the study's margin. A diverged trial counts as chance."
     )
 
@@ -45,37 +45,41 @@ class BatchNorm(Claim):
         if relu is None or not arms:
             return [self.not_tested(_PART, lacking_arms(study, arms))]
         for setting in _SETTINGS:
-            tried = {normalised(each.value): each for each in reversed(variants(study, setting))}  # its own value wins
+            # In reverse order, so that the study's own value wins.
+            tried = {normalised(variant.value): variant for variant in reversed(variants(study, setting))}
             if len(tried) == 2:
-                there = {*tried[True].study.arms} & {*tried[False].study.arms}
+                common = {*tried[True].study.arms} & {*tried[False].study.arms}
                 rows = [
                     row
                     for arm in arms
-                    if {arm.name, relu.name} <= there
+                    if {arm.name, relu.name} <= common
                     for row in _rows(study, arm, relu, tried[True], tried[False])
                 ]
-                return settle(rows or [self.not_tested(_PART, "arm with ReLU and with slopes in both networks")])
+                return settle(
+                    rows
+                    or [self.not_tested(_PART, "pair of a ReLU arm and an arm with learned slopes in both networks")]
+                )
         return [self.not_tested(_PART, "factor of batch normalisation")]
 
 
 def normalised(value: Any) -> bool:
-    """Return True if a value of the setting means batch normalisation."""
+    """Return True if this value of the setting turns batch normalisation on."""
     return value is True or value == "batch"
 
 
 def _rows(study: StudyRecord, arm: Arm, relu: Arm, with_norm: Variant, without: Variant) -> list[Measured]:
-    sides = [[Side(each.study, name, each.cell) for name in (arm.name, relu.name)] for each in (with_norm, without)]
+    sides = [[Side(net.study, name, net.cell) for name in (arm.name, relu.name)] for net in (with_norm, without)]
     gains = [effects(*pair) for pair in sides]
     both = gains[0].keys() & gains[1].keys()
     sign = 1 if study.primary.better == "higher" else -1
     gain = statistics.fmean(gains[1][seed] for seed in both) if both else 0.0
-    no_gain = () if sign * gain > 0 else (f"without batch normalisation, {arm.name} gains nothing that could shrink",)
+    no_gain = () if sign * gain > 0 else (f"without batch normalisation, {arm.name} has no gain that could shrink",)
     row = of_values(
         study,
         (arm.name, relu.name),
         {seed: gains[0][seed] - gains[1][seed] for seed in both},
         part=_PART,
-        subject=f"gain of {arm.name} over {relu.name} with batch normalisation less that without",
+        subject=f"gain of {arm.name} over {relu.name} with batch normalisation minus the gain without",
         predicted="lower" if sign > 0 else "higher",
         unit=study.primary.unit,
         digits=study.primary.digits,

@@ -14,7 +14,7 @@ from slopewise.analysis.claims._prelu import Rows, against_relu
 from slopewise.analysis.claims._settle import Direction, Measured, settle
 from slopewise.records import StudyRecord
 
-BAND = 0.05  # share of ReLU's training loss that makes no practical difference
+BAND = 0.05  # fraction of ReLU's mean training loss; smaller differences have no practical effect
 _LOSS, _GAP = "training loss", "generalisation gap"
 
 
@@ -26,20 +26,21 @@ class SmallData(Claim):
     statement = "On small data, PReLU reaches a lower training loss but has a larger generalisation gap."
     source = "Xu et al. 2015 (arXiv 1505.00853): on small data, learned slopes overfit"
     prediction = "the training loss is lower than with ReLU, and the gap between training and test score is larger"
-    design = "a small training set, as the study's own or as a factor"
+    design = "a small training set, in the study's own settings or as a factor"
     toml = '[[factors]]\nsetting = "data.train_size"\nvalues = [200]'
     statistic = (
-        "mean paired differences of the two figures of the final weights, on the smallest train_size of the study"
+        "mean paired differences of both figures at the final weights, for the smallest train_size of the study; exact "
+        "sign-flip tests"
     )
     rule = (
-        "The loss is supported if the difference is shown to lie below 0, the gap if above; each is contradicted on "
-        "the other side, and has no practical effect if its interval lies within 5 % of ReLU's loss, or within the "
-        "study's margin; the claim needs both. Pairs with a diverged trial are left out."
+        "The part on the loss is supported if its difference is shown to lie below 0, the part on the gap if above. "
+        "Each is contradicted on the other side. No practical effect: the interval lies within 5 % of ReLU's loss, or, "
+        "for the gap, within the study's margin. The claim needs both parts. Pairs with a diverged trial are left out."
     )
 
     def judge(self, study: StudyRecord, /) -> Sequence[Finding]:
         """Judge the smallest training set."""
-        sizes = [(number(each.value) or math.inf, each) for each in variants(study, "data.train_size")]
+        sizes = [(number(variant.value) or math.inf, variant) for variant in variants(study, "data.train_size")]
         size, smallest = min(sizes, key=lambda pair: pair[0])
         metrics = metrics_of(study)
         if math.isinf(size) or not {"train_loss", "generalisation_gap"} <= metrics.keys():

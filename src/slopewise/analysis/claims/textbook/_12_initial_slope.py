@@ -21,24 +21,26 @@ _SLOPES, _SCORE = "final slopes", "final score"
 
 
 class InitialSlope(Claim):
-    """Trace that the initial slope leaves in the final slopes, and in the final score."""
+    """Dependence of the final slopes, and of the final score, on the initial slope."""
 
     id = "initial-slope"
     number = 12
-    statement = "Final slopes and score depend on the slope that training starts from."
+    statement = "Final slopes and score depend on the initial slope."
     source = "textbooks: as sensitive to initialisation as weights are; He et al. 2015 start from 0.25"
-    prediction = "a part of the differences between initial slopes is left at the end, and the scores differ"
+    prediction = "part of the difference between initial slopes remains after training, and the final scores differ"
     design = "several initial slopes at one learning rate, from the same seeds"
     toml = "[map]\nlr = [0.025]\ninit = [0.0, 0.1, 0.25, 0.5]\nseeds = 8"
     statistic = (
-        "for each seed, the least-squares slope of the mean final slope on the initial one: 1 if differences stay, 0 "
-        "if they vanish; and paired differences of the final score between each initial slope and 0.25. Of several "
-        "learning rates, the one nearest to the study's own among those with the most initial slopes"
+        "for each seed, the coefficient of a least-squares fit of the mean final slope to the initial slope: 1 if "
+        "differences persist, 0 if they vanish; and paired differences of the final score between each initial slope "
+        "and 0.25. Among several learning rates, those with the most initial slopes are eligible, and the one nearest "
+        "to the study's own is used"
     )
     rule = (
-        "The slopes are supported if the share is shown to lie above 0, contradicted if below, no practical effect if "
-        "its interval lies within 0.05. The score is supported if some initial slope is shown to score otherwise than "
-        "0.25, no practical effect if all intervals lie within the study's margin. A diverged trial counts as chance."
+        "The part on the slopes is supported if the coefficient is shown to lie above 0, contradicted if below, no "
+        "practical effect if its interval lies within 0.05. The part on the score is supported if the score of some "
+        "initial slope is shown to differ from that of 0.25, no practical effect if all intervals lie within the "
+        "study's margin. A diverged trial counts as chance."
     )
 
     def judge(self, study: StudyRecord, /) -> Sequence[Finding]:
@@ -51,32 +53,32 @@ class InitialSlope(Claim):
 
 
 def sides_by_init(study: StudyRecord, arm: Arm) -> dict[float, Side]:
-    """Return an arm under several initial slopes and one learning rate, by the initial slope."""
+    """Return the trials of an arm at one learning rate, by initial slope; empty with fewer than two initial slopes."""
     rates: dict[float, dict[float, Side]] = {}
     for cell in study.cells_of("map"):
         rate, init = number(cell.settings.get("train.lr")), number(cell.settings.get("arm.options.init"))
         if rate and init is not None and arm.name in cell.arms:
             rates.setdefault(rate, {})[init] = in_cell(study, arm.name, cell)
     own = number(own_value(study, "train.lr")) or 1.0
-    factor = [(number(each.value), each) for each in variants(study, "arm.options.init")[1:]]
-    others = {init: Side(each.study, arm.name, each.cell) for init, each in factor if init is not None}
+    factor = [(number(variant.value), variant) for variant in variants(study, "arm.options.init")[1:]]
+    others = {init: Side(variant.study, arm.name, variant.cell) for init, variant in factor if init is not None}
     if others and arm.init is not None:
         rates.setdefault(own, {arm.init: Side(study, arm.name), **others})
     rates = {rate: sides for rate, sides in rates.items() if len(sides) > 1}
     if not rates:
         return {}
-    return min(rates.items(), key=lambda each: (-len(each[1]), abs(math.log(each[0] / own))))[1]
+    return rates[min(rates, key=lambda rate: (-len(rates[rate]), abs(math.log(rate / own))))]
 
 
 def _rows(study: StudyRecord, arm: str, sides: Mapping[float, Side]) -> list[Measured]:
     reference = min(sides, key=lambda init: abs(init - REFERENCE))
-    rate = (f"at learning rate {own_value(sides[reference].study, 'train.lr') or 'of each arm'}",)
+    rate = (f"at the learning rate {own_value(sides[reference].study, 'train.lr') or 'of each arm'}",)
     row = of_values(
         study,
         (arm,),
-        kept(sides),
+        persistence(sides),
         part=_SLOPES,
-        subject=f"share of the differences between initial slopes that is left in {arm}",
+        subject=f"share of the difference between initial slopes that remains in {arm}",
         predicted="higher",
         unit="",
         digits=3,
@@ -93,12 +95,12 @@ def _rows(study: StudyRecord, arm: str, sides: Mapping[float, Side]) -> list[Mea
     return [row, *scores]
 
 
-def kept(sides: Mapping[float, Side]) -> dict[int, float]:
-    """Return, for each seed with two initial slopes or more, the least-squares slope of final on initial slopes."""
+def persistence(sides: Mapping[float, Side]) -> dict[int, float]:
+    """Return the coefficient of a least-squares fit of final to initial slopes, for each seed with two or more."""
     points: dict[int, list[tuple[float, float]]] = {}
     for init, side in sides.items():
         for seed, trial in converged(side.study, side.arm).items():
             if (slope := mean_slope(trial)) is not None:
                 points.setdefault(seed, []).append((init, slope))
-    pairs = {seed: np.array(each) for seed, each in points.items() if len(each) > 1}
-    return {seed: float(np.polyfit(each[:, 0], each[:, 1], 1)[0]) for seed, each in pairs.items()}
+    pairs = {seed: np.array(of_seed) for seed, of_seed in points.items() if len(of_seed) > 1}
+    return {seed: float(np.polyfit(of_seed[:, 0], of_seed[:, 1], 1)[0]) for seed, of_seed in pairs.items()}

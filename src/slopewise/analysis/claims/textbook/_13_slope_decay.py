@@ -13,35 +13,36 @@ from slopewise.analysis.claims._settle import settle
 from slopewise.analysis.claims._slopes import mean_size
 from slopewise.records import StudyRecord
 
-BAND = 0.01  # slopes that differ by less do not differ in practice
+BAND = 0.01  # mean sizes of slopes; smaller differences have no practical effect
 _SLOPES, _SCORE = "size of the slopes", "final score"
 _SETTINGS = ("train.slope_weight_decay", "arm.slope_weight_decay")
 
 
 class SlopeDecay(Claim):
-    """Final slopes and score with weight decay on the slopes, against those without."""
+    """Final slopes and score with more weight decay on the slopes, against those with less or none."""
 
     id = "slope-decay"
     number = 13
     statement = "Weight decay on the slopes pulls them to 0, and hurts."
     source = "He et al. 2015 (arXiv 1502.01852): decay pushes slopes to 0, which 'biases PReLU toward ReLU'"
     prediction = "with decay, slopes are smaller and the final score is worse"
-    design = "weight decay on the slopes as a factor, or an arm with it"
+    design = "weight decay on the slopes as a factor, or as a setting of one of two otherwise equal arms"
     toml = (
         '[[factors]]\nsetting = "train.slope_weight_decay"\nvalues = [5e-4]\narms = ["prelu_shared", "prelu_channel"]'
     )
     statistic = (
-        "mean paired differences, with the larger decay less with the smaller, of the mean size of the layers' final "
-        "slopes and of the final score; exact sign-flip tests"
+        "mean paired differences (larger minus smaller decay) of the mean absolute final slope of the layers, and of "
+        "the final score; exact sign-flip tests"
     )
     rule = (
-        "The slopes are supported if their difference is shown to lie below 0, the score if it is shown to be worse; "
-        "each is contradicted on the other side, and has no practical effect if its interval lies within 0.01, or "
-        "within the study's margin; the claim needs both. In the score, a diverged trial counts as chance."
+        "The part on the slopes is supported if their difference is shown to lie below 0, the part on the score if the "
+        "score is shown to be worse. Each is contradicted on the other side. No practical effect: the interval lies "
+        "within 0.01 for the slopes, within the study's margin for the score. The claim needs both parts. In the "
+        "score, a diverged trial counts as chance."
     )
 
     def judge(self, study: StudyRecord, /) -> Sequence[Finding]:
-        """Judge each arm that is trained with two values of the decay."""
+        """Judge each pair of sides that differ only in the weight decay of the slopes."""
         metric = Metric("slope_size", "mean size of the slopes", "", "lower", 3, lambda trial, _: mean_size(trial))
         rows = []
         for more, less in pairs_by_decay(study):
@@ -53,7 +54,7 @@ class SlopeDecay(Claim):
 
 
 def pairs_by_decay(study: StudyRecord) -> list[tuple[Side, Side]]:
-    """Return pairs of sides that differ in the decay of slopes alone: first the one with more of it."""
+    """Return the pairs of sides that differ only in the weight decay of the slopes, the larger decay first."""
     own = [arm for arm in arms_of(study).values() if arm.learned and arm.fresh]
     pairs = [
         (Side(study, more.name), Side(study, less.name))

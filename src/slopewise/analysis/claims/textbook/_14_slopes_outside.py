@@ -14,12 +14,12 @@ from slopewise.analysis.claims._slopes import any_outside, outside
 from slopewise.analysis.claims._values import of_rate, of_values
 from slopewise.records import StudyRecord
 
-OFTEN = 0.05  # share of trials above which slopes outside are no rarity
+OFTEN = 0.05  # fraction of trials above which slopes outside 0 to 1 are no longer rare
 _HOW_OFTEN, _MATTERS = "trials with slopes outside 0 to 1", "bounded slopes score better"
 
 
 class SlopesOutside(Claim):
-    """Trials in which slopes end below 0 or above 1, and the score with slopes that cannot."""
+    """Share of trials with slopes that end below 0 or above 1, and the score of bounded slopes."""
 
     id = "slopes-outside"
     number = 14
@@ -27,36 +27,40 @@ class SlopesOutside(Claim):
     source = (
         "textbooks: slopes may end at undesirable values; BVLC/caffe#3312 asks for bounds. He et al. 2015: few above 1"
     )
-    prediction = "slopes outside occur in more than one trial of twenty, and bounds improve the score"
-    design = "an arm with learned slopes; for their cost, the same arm with the bounds 0 and 1"
+    prediction = "slopes outside 0 to 1 occur in more than one trial in twenty, and bounds improve the score"
+    design = "an arm with learned slopes and, to measure what slopes outside cost, the same arm with the bounds 0 and 1"
     toml = (
         'arms = [\n  "relu", "prelu_channel",\n  { name = "bounded", activation = "prelu_channel", '
         "options = { bounds = [0.0, 1.0] } },\n]"
     )
     statistic = (
         "share of the trials that end with a slope below 0 or above 1, with Clopper and Pearson's interval and an "
-        "exact binomial test against 5 %; mean paired difference of the final score with bounds less without"
+        "exact binomial test against 5 %; mean paired difference of the final score, with bounds minus without"
     )
     rule = (
-        "How often: supported if the share is shown to lie above 5 %, contradicted if below. Their cost: supported if "
-        "bounded slopes are shown to score better, contradicted if worse, no practical effect if the interval lies "
-        "within the study's margin. Diverged trials are left out of the share, and count as chance in the score."
+        "The part on the share is supported if the share is shown to lie above 5 %, contradicted if below. The part on "
+        "the score is supported if bounded slopes are shown to score better, contradicted if worse, no practical "
+        "effect if the interval lies within the study's margin. Diverged trials are left out of the share, and count "
+        "as chance in the score."
     )
 
     def judge(self, study: StudyRecord, /) -> Sequence[Finding]:
-        """Judge arms whose slopes have no bounds, and pairs of arms with and without them."""
+        """Judge the arms without bounds on their slopes, and pairs of arms with and without bounds."""
         free = [arm for arm in learned_arms(study) if arm.bounds is None]
         often: Rows = [row for arm in free for row in _how_often(study, arm)]
         pairs: Rows = [compare_scores(one, other, part=_MATTERS) for one, other in _bounded(study, free)]
         return settle(
-            (often or [self.not_tested(_HOW_OFTEN, "arm with learned slopes without bounds")])
-            + (pairs or [self.not_tested(_MATTERS, "arm with the bounds 0 and 1 beside the same arm without")])
+            (often or [self.not_tested(_HOW_OFTEN, "arm with learned slopes that have no bounds")])
+            + (
+                pairs
+                or [self.not_tested(_MATTERS, "pair of arms, one with the bounds 0 and 1 and the same arm without")]
+            )
         )
 
 
 def _how_often(study: StudyRecord, arm: Arm) -> Rows:
     trials = converged(study, arm.name)
-    known = {seed: found for seed, trial in trials.items() if (found := any_outside(trial)) is not None}
+    outcomes = {seed: outcome for seed, trial in trials.items() if (outcome := any_outside(trial)) is not None}
     shares = {seed: 100 * part for seed, trial in trials.items() if (part := outside(trial)) is not None}
 
     def keys(seeds: Sequence[int]) -> list[TrialKey]:
@@ -64,14 +68,14 @@ def _how_often(study: StudyRecord, arm: Arm) -> Rows:
 
     rate = of_rate(
         (arm.name,),
-        sum(known.values()),
-        len(known),
+        sum(outcomes.values()),
+        len(outcomes),
         part=_HOW_OFTEN,
         subject=f"trials of {arm.name} that end with a slope below 0 or above 1",
         predicted="higher",
         null=OFTEN,
-        keys=keys(sorted(known)),
-        cautions=("the study's scores decided its number of seeds",) * bool(study.looks),
+        keys=keys(sorted(outcomes)),
+        cautions=("the number of seeds depended on the study's scores",) * bool(study.looks),
     )
     if not shares:
         return [rate]

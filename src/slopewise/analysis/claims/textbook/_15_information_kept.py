@@ -13,19 +13,19 @@ from slopewise.analysis.claims._prelu import Rows, against_relu
 from slopewise.analysis.claims._settle import Measured, settle
 from slopewise.records import StudyRecord, TrialRecord
 
-BAND = 1.0  # hundredths of the score that make no practical difference
+BAND = 1.0  # hundredths of the score; smaller differences have no practical effect
 MEASURES = {"linear_probe": ("linear probe", "points"), "reconstruction": ("reconstruction", "hundredths")}
 
 
 class InformationKept(Claim):
-    """Scores of a layer's output: of a linear probe on it, and of a reconstruction of the image from it."""
+    """Scores of a linear probe on each layer's output, and of a reconstruction of the image from it."""
 
     id = "information-kept"
     number = 15
     statement = "PReLU keeps information that ReLU throws away with the negative inputs."
     source = "textbooks: information from negative inputs is kept"
     prediction = "a linear probe on a layer's output, and a reconstruction from it, do better than with ReLU"
-    design = "scores of the layers' outputs, a ReLU arm and an arm with learned slopes"
+    design = "probe and reconstruction scores of the layers, for a ReLU arm and an arm with learned slopes"
     toml = "[monitor]\ninformation = true"
     statistic = "mean paired difference of the score on held-out images, averaged over the layers; exact sign-flip test"
     rule = (

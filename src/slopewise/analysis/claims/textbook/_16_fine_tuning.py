@@ -17,13 +17,13 @@ _ZERO, _ORDER, _QUARTER = "from 0 against keeping ReLU", "from 0 against from 0.
 
 
 class FineTuning(Claim):
-    """Fine-tuning a trained ReLU network: with slopes from 0, with slopes from 0.25, and with ReLU as it is."""
+    """Fine-tuning of a trained ReLU network: with slopes from 0, with slopes from 0.25, and with ReLU kept."""
 
     id = "fine-tuning"
     number = 16
     statement = "PReLU swapped into a trained ReLU network and fine-tuned does better, if its slopes start at 0."
     source = "questions of practitioners (ultralytics/ultralytics#17534, apache/mxnet#4885); no publication known"
-    prediction = "slopes that start at 0 end with a better score than ReLU kept, and than slopes that start at 0.25"
+    prediction = "slopes that start at 0 reach a better final score than ReLU, and than slopes that start at 0.25"
     design = "arms that start from the weights of a trained ReLU arm: ReLU, learned slopes from 0, and from 0.25"
     toml = (
         'arms = [\n  "relu",\n'
@@ -34,12 +34,12 @@ class FineTuning(Claim):
     statistic = "mean paired difference of the final score after fine-tuning; exact sign-flip test"
     rule = (
         "Each part is supported if the difference is shown to be an improvement, contradicted if it is shown to be the "
-        "opposite, no practical effect if its interval lies within the study's margin; the claim needs both. Slopes "
-        "from 0.25 against ReLU are told beside it. A diverged trial counts as chance."
+        "opposite, no practical effect if its interval lies within the study's margin; the claim needs both. "
+        "Slopes from 0.25 against ReLU are reported beside it. A diverged trial counts as chance."
     )
 
     def judge(self, study: StudyRecord, /) -> Sequence[Finding]:
-        """Judge the arms that go on from trained weights."""
+        """Judge the arms that continue from trained weights."""
         arms, cautions = tuned_on(study)
         kept = [arm for arm in arms if arm.activation == "relu"]
         zero, quarter = ([arm for arm in arms if arm.learned and _starts_at(arm, slope)] for slope in (0.0, 0.25))
@@ -61,15 +61,16 @@ class FineTuning(Claim):
 
 
 def tuned_on(study: StudyRecord) -> tuple[list[Arm], tuple[str, ...]]:
-    """Return the arms that go on from trained weights of ReLU networks, and what must be known of them.
+    """Return the arms that continue from the trained weights of a ReLU network, and cautions about them.
 
-    They start from the weights of a ReLU arm; failing that, all arms do from the study's checkpoint.
+    These are the arms that start from the weights of a ReLU arm. Without such arms, and if the study has a checkpoint,
+    they are all arms that start from it.
     """
     arms = arms_of(study)
     taken = [arm for arm in arms.values() if arm.take == "weights" and _is_relu(arms.get(arm.start or ""))]
     if taken or not own_value(study, "model.checkpoint"):
         return taken, ()
-    return [arm for arm in arms.values() if arm.fresh], ("the checkpoint is taken for that of a ReLU network",)
+    return [arm for arm in arms.values() if arm.fresh], ("the checkpoint is assumed to be that of a ReLU network",)
 
 
 def _is_relu(arm: Arm | None) -> bool:

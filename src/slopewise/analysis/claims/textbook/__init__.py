@@ -1,7 +1,7 @@
-"""The claims of textbooks and papers about PReLU, one file each. A new file in this folder is a new claim.
+"""Claims of textbooks and papers about PReLU, one file each. Every file in this folder is a claim.
 
-Their decision rules share words: a figure is *shown* to lie above (below) a value if its 95 % interval does and its
-exact p value, after Holm's correction over the comparisons of the claim, is at most 0.05.
+In their decision rules, a figure is *shown* to lie above (below) a value if its 95 % interval does and its exact p
+value, after Holm's correction over the comparisons of the claim, is at most 0.05.
 """
 
 from __future__ import annotations
