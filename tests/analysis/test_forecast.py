@@ -91,21 +91,27 @@ def test_no_number_of_seeds_is_named_where_it_is_not_what_lacks():
         (
             40,
             {"interval": (-0.1, 0.7)},
-            "40 seeds do not decide it: the interval holds 0 and reaches the margin; about 66 seeds would if mean and "
-            "spread stay",
+            "not decided after 40 seeds, the last look: the interval contains 0 and reaches the margin; "
+            "about 66 seeds would decide it if mean and spread stay the same",
         ),
         (
             40,
             {"interval": (0.1, 0.7), "sd": 0.3},
-            "40 seeds do not decide it: p is too large, though the interval excludes 0 and reaches the margin",
+            "not decided after 40 seeds, the last look: p is too large, although the interval excludes 0 and "
+            "reaches the margin",
         ),
-        (40, {"interval": (-0.1, 0.7), "sd": None, "margin": None}, "40 seeds do not decide it: the interval holds 0"),
+        (
+            40,
+            {"interval": (-0.1, 0.7), "sd": None, "margin": None},
+            "not decided after 40 seeds, the last look: the interval contains 0",
+        ),
         (
             40,
             {"interval": (-0.1, 0.2)},
-            "40 seeds do not decide it: the interval lies inside the margin, but a caution forbids a verdict",
+            "not decided after 40 seeds, the last look: the interval lies inside the margin, but a caution "
+            "rules out a verdict",
         ),
-        (40, {"interval": None, "sd": None}, "40 seeds do not decide it"),
+        (40, {"interval": None, "sd": None}, "not decided after 40 seeds, the last look"),
     ],
 )
 def test_words(look, changes, words):

@@ -157,7 +157,7 @@ def test_unpaired_runs_wait_for_the_last_look():
     contrast = first(upto(study, rest=39))
     assert (contrast.p, contrast.look, contrast.verdict, contrast.can_be_shown) == (1.0, None, "inconclusive", False)
     assert "unpaired-looks" in ids(contrast)
-    assert "elu is judged after all 40 seeds alone" in sentence(contrast)
+    assert "elu is judged only after all 40 seeds" in sentence(contrast)
     last = first(study)
     assert (last.look, last.verdict) == (40, "helps")
     assert last.p == permutation_p(last.arm_values, last.control_values)

@@ -159,7 +159,7 @@ def test_the_first_deciding_look_is_the_first_whose_smallest_p_survives(looks, t
 @pytest.mark.parametrize(
     ("differences", "looks", "message"),
     [
-        ([1.0] * 3, (2, 4), "there are 3 differences, and looks at 2, 4"),
+        ([1.0] * 3, (2, 4), "no look has 3 seeds, as many as differences: looks are at 2, 4"),
         ([1.0], (), "ascending"),
         ([1.0], (2, 1), "asc"),
     ],

@@ -19,8 +19,8 @@ from slopewise.records import StudyRecord
 def analyse(study: StudyRecord) -> Analysis:
     """Analyse the records of a study so far; parts that are missing give None or empty fields, never an error.
 
-    Only the primary contrasts of an adaptive study are judged look by look (`Contrast.look`). The others, which are
-    exploratory, are analysed as if its numbers of seeds had been fixed.
+    In an adaptive study, only the primary contrasts are judged look by look (`Contrast.look`). The other contrasts are
+    exploratory, and analysed as if the number of seeds had been fixed.
 
     The method, its measured error rates and its limits are in docs/statistics.md.
 

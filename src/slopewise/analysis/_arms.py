@@ -16,7 +16,7 @@ def summarise(study: StudyRecord, seeds: Mapping[str, int] | None = None) -> tup
 
     Args:
         study: Records of the study.
-        seeds: Number of seeds that each arm gets (`seeds_of_arms`); by default, all of the study.
+        seeds: Planned number of seeds of each arm, from `seeds_of_arms`; by default, all seeds of the study.
     """
     trials = finished_trials(study)
     planned = seeds or dict.fromkeys(study.arms, len(study.seeds))

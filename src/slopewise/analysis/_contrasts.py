@@ -35,12 +35,12 @@ def contrasts(
     target: float | None = None,
     looks: tuple[int, ...] = (),
 ) -> tuple[Contrast, ...]:
-    """Compare each arm with its control, with one correction over the arms; see `Contrast` for the arguments.
+    """Compare each arm with its control, corrected over all arms; see `Contrast` for the arguments.
 
-    Arms that others are compared with (`StudyRecord.controls`) have no contrast of their own.
+    Arms that serve as controls (`StudyRecord.controls`) have no contrast of their own.
 
-    With looks, those of an adaptive study, each arm has the p value and the interval of the last look that it has
-    completed. Without, the values that there are are taken for those of a fixed study.
+    With the looks of an adaptive study, each arm gets the p value and the interval of its last completed look. Without
+    `looks`, the present values are analysed as those of a fixed study.
 
     An arm without a value enters the correction with p = 1, so that leaving an arm unfinished makes no verdict easier.
     "No practical effect" needs as many converged pairs, or runs, as "helps" and "hurts" do (`seeds_floor`), and
@@ -68,7 +68,7 @@ def contrasts(
         both = [(trials[arm][seed], trials[control][seed]) for seed in sample.seeds if isinstance(sample, Pairs)]
         return (
             *of_study,
-            *(untrained[each] for each in (arm, control) if each in untrained and each != study.control),
+            *(untrained[name] for name in (arm, control) if name in untrained and name != study.control),
             *environment_caution(study, arm, trials),
             *unpaired_caution(arm, control, broken[arm]),
             *contrast_cautions(arm, control, both, sample, tests=len(controls), can_show=can_show),
@@ -118,7 +118,7 @@ def _contrast(
     if sd is not None:
         low, high = (min(max(end, -metric.span), metric.span) for end in sample.interval(resolution))
     looks = sample.looks
-    fixed = sample.decides and not (looks and paired)  # else no law gives the power of these values
+    fixed = sample.decides and not (looks and paired)  # the power formulas hold only for fixed numbers of values
     enough = learned and not one_function and sample.decides and sample.converged.enough(tests)
     words = verdict(low, high, p_holm, margin=margin, better=metric.better, enough=enough)
     return Contrast(

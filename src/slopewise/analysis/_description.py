@@ -1,4 +1,4 @@
-"""Description of a contrast beside its verdict: posterior probabilities, and the share of seeds that the arm wins."""
+"""Description of a contrast beside its verdict: posterior probabilities, and the fraction of seeds won by the arm."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ _LEVEL = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """Figures that describe a contrast. They are no verdict: nothing corrects them for arms, or for looks.
+    """Figures that describe a contrast. They are not a verdict: they are not corrected for the number of arms or looks.
 
     Attributes:
         worse: Probability that the arm is worse than the control by the margin or more.
         within: Probability that the mean difference is smaller than the margin.
-        better: Probability that the arm is better by the margin or more. These three add up to 1. They are those of
-            the posterior of the mean difference under a flat prior of it and of the logarithm of the spread: Student's
-            t, or Welch's approximation without pairs. None without a margin or a spread.
-        wins: Fraction of the seeds in which the arm is better, of those in which both differ. Without pairs, the
-            fraction of all pairs of a run of the arm and one of the control (the probability of superiority), in which
-            ties count half. None without values that differ.
+        better: Probability that the arm is better by the margin or more. The three probabilities add up to 1. They
+            come from the posterior of the mean difference under a flat prior on the mean and on the logarithm of the
+            standard deviation: Student's t, or Welch's approximation without pairs. None without a margin, or without
+            spread.
+        wins: Fraction of seeds in which the arm is better, among the seeds in which arm and control differ. Without
+            pairs, the probability of superiority: the fraction of all pairs of an arm's run and a control's run in
+            which the arm is better, with ties counted half. None if nothing can be compared.
         wins_interval: Exact 95 % interval of that fraction (Clopper and Pearson); None without pairs.
-        compared: Number of seeds in which both differ; without pairs, number of all pairs of runs.
-        ties: Number of seeds, or of pairs of runs, in which both are equal.
+        compared: Number of seeds in which arm and control differ; without pairs, number of all pairs of runs.
+        ties: Number of seeds, or of pairs of runs, in which arm and control are equal.
     """
 
     worse: float | None
@@ -41,7 +42,7 @@ class Description:
 
 
 def describe(contrast: Contrast) -> Description:
-    """Return posterior probabilities and the share of wins of a contrast.
+    """Return the posterior probabilities and the fraction of wins of a contrast.
 
     Example:
         >>> from slopewise.analysis import analyse
@@ -63,12 +64,12 @@ def describe(contrast: Contrast) -> Description:
     above, compared = int(np.count_nonzero(gains > 0)), len(gains)
     if contrast.paired:
         compared -= ties
-    share = above if contrast.paired else above + ties / 2
+    wins = above if contrast.paired else above + ties / 2
     return Description(
         worse=worse,
         within=within,
         better=better,
-        wins=share / compared if compared else None,
+        wins=wins / compared if compared else None,
         wins_interval=_exact(above, compared) if contrast.paired and compared else None,
         compared=compared,
         ties=ties,
@@ -84,10 +85,10 @@ def _posterior(contrast: Contrast, sign: int) -> tuple[float, float, float] | tu
         n = len(contrast.seeds)
         error, freedom = contrast.sd / math.sqrt(n), float(n - 1)
     else:
-        squares = [statistics.variance(each) / len(each) for each in (contrast.arm_values, contrast.control_values)]
-        counts = [len(contrast.arm_values), len(contrast.control_values)]
+        samples = contrast.arm_values, contrast.control_values
+        squares = [statistics.variance(values) / len(values) for values in samples]
         error = math.sqrt(sum(squares))
-        freedom = sum(squares) ** 2 / sum(s**2 / (n - 1) for s, n in zip(squares, counts, strict=True))
+        freedom = sum(squares) ** 2 / sum(s**2 / (len(v) - 1) for s, v in zip(squares, samples, strict=True))
     gain = sign * contrast.difference
     worse = float(special.stdtr(freedom, (-contrast.margin - gain) / error))
     better = float(special.stdtr(freedom, (gain - contrast.margin) / error))

@@ -1,4 +1,4 @@
-"""Cautions about numbers of seeds that can show nothing, whatever their values."""
+"""Cautions about numbers of seeds that are too small to show an effect, whatever the values."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from slopewise.analysis._sequential import first_deciding_look
 
 
 def few_cautions(arm: str, control: str, sample: Sample, *, tests: int, can_show: bool) -> tuple[Caution, ...]:
-    """Return a caution if the values of a contrast are too few, and one if too few of their trials trained.
+    """Return a caution if a contrast has too few values, and another one if too few of its trials trained.
 
     Args:
         arm: Name of the arm.
         control: Name of the control.
         sample: Values of the contrast.
         tests: Number of contrasts that share the error rate.
-        can_show: True if this number of values could be enough, given that other arms are significant.
+        can_show: True if this number of values could be enough once other arms are significant.
     """
     design = sample.design
     if isinstance(design, LookDesign):
         few = too_few_at_look(design, tests, can_show=can_show)
         cautions = [Caution("too-few-seeds", few, few)] if few else []
     elif not sample.decides:
-        brief = f"{arm} is judged after all {sample.looks[-1]} seeds alone"
-        text = f"{brief}: the looks before flip signs of paired differences, and its runs are not paired"
+        brief = f"{arm} is judged only after all {sample.looks[-1]} seeds"
+        text = f"{brief}: earlier looks need paired differences, and its runs are not paired with the control's"
         return (Caution("unpaired-looks", text, brief),)
     elif design.arm and not design.enough(tests):
         text = f"{too_few(design, tests, can_show=can_show)}, nor that there is no practical effect"
@@ -35,22 +35,22 @@ def few_cautions(arm: str, control: str, sample: Sample, *, tests: int, can_show
     if sample.decides and design.arm and not sample.converged.enough(tests):
         floor = seeds_floor(tests, paired=design.control is None)
         if design.control is None:
-            few = f"only in {sample.converged.arm} of {design.arm} pairs did both train, and below {floor}"
+            few = f"both trials trained in only {sample.converged.arm} of {design.arm} pairs, and below {floor}"
         else:
             trained = f"{sample.converged.arm} runs of {arm} and {sample.converged.control} of {control}"
             few = f"only {trained} trained, and below {floor} of each"
-        text = f"{few} nothing shows that there is no practical effect"
+        text = f"{few} no practical effect cannot be shown"
         cautions.append(Caution("too-few-converged", text, text))
     return tuple(cautions)
 
 
 def too_few(design: Design, tests: int, *, can_show: bool) -> str:
-    """Return in words what fewer pairs or runs than the floor cannot show.
+    """Describe what a number of pairs or runs below the floor cannot show.
 
     Args:
-        design: Number of pairs, or of runs of both arms.
+        design: Number of pairs, or numbers of runs of both arms.
         tests: Number of contrasts that share the error rate.
-        can_show: True if so many could be enough, given that other arms are significant.
+        can_show: True if this number could be enough once other arms are significant.
 
     Example:
         >>> too_few(Design(5), 4, can_show=False)
@@ -69,12 +69,12 @@ def too_few(design: Design, tests: int, *, can_show: bool) -> str:
 
 
 def too_few_at_look(design: LookDesign, tests: int, *, can_show: bool) -> str | None:
-    """Return in words what the last completed look of an adaptive study cannot show, or None if it can show all.
+    """Describe what the last completed look of an adaptive study cannot show; None if it has enough pairs.
 
     Args:
         design: Pairs at the look.
         tests: Number of contrasts that share the error rate.
-        can_show: True if the look could show something, given that other arms are significant.
+        can_show: True if the look could show an effect once other arms are significant.
 
     Example:
         >>> looks, places = (10, 16, 24, 40), tuple(range(10))

@@ -1,4 +1,4 @@
-"""Prospects of a contrast of an adaptive study: the look that decided it, or the chance that a later one will."""
+"""Prospects of a contrast in an adaptive study: the look that decided it, or the chance that a later look will."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ _UNLIKELY, _LIKELY = 0.2, 0.8
 def chance_of_decision(contrast: Contrast) -> float | None:
     """Return the probability that the last look decides an undecided contrast, given its values so far.
 
-    It binds nobody: an arm without prospects goes on, and stopping it by hand changes no error rate of the others. With
-    n pairs of mean m and standard deviation s now and N at the last look, the mean of all is predicted to be normal
-    with mean m and variance s**2 * (1 / n - 1 / N), which is the flat-prior prediction with s for the true spread. A
-    mean decides if it lies farther from 0 than the interval's half width and the critical value of the test at Holm's
-    first step, or nearer to 0 than the margin less the half width; both are multiples of s / sqrt(N), by Student's t at
-    the last look's shares of the level. Skewness and the looks in between are left out.
+    The forecast is not binding: an arm with poor prospects goes on, and stopping it by hand does not change the error
+    rates of the other arms.
+
+    Given n pairs with mean m and standard deviation s now, and N pairs at the last look, the final mean is predicted to
+    be normal with mean m and variance s**2 * (1 / n - 1 / N): the flat-prior prediction, with s taken for the true
+    standard deviation. The final mean decides if its distance from 0 exceeds both the half width of the interval and
+    the critical value of the test at Holm's first step, or if it is less than the margin minus the half width. Half
+    width and critical value are Student's t quantiles at the last look's shares of the level, times s / sqrt(N). The
+    forecast ignores skewness and the looks in between.
 
     Returns:
-        Probability. None for a contrast that is decided, that has no further look or no spread, for one of runs that
-        are not paired, and for two networks that are one function.
+        Probability. None for a contrast that is decided, has no further look, has no spread, is not paired, or compares
+        two networks that compute the same function.
 
     Example:
         >>> from dataclasses import replace
@@ -60,15 +63,15 @@ def chance_of_decision(contrast: Contrast) -> float | None:
 
 
 def seeds_to_decide(contrast: Contrast) -> int | None:
-    """Return about how many seeds would decide a contrast that the last look has not, if its mean and spread stay.
+    """Estimate the number of seeds that would decide a contrast that the last look left open.
 
-    That is the number at which the interval of the last look, which shrinks with the root of the seeds, would lie
-    inside the margin or, with a significant p value, exclude 0. A study that gains seeds later is no longer the planned
-    one: the number is for the plan of the next.
+    At this number, the interval of the last look would lie inside the margin, or would exclude 0 with a significant p
+    value, if the mean and the standard deviation of the differences stayed as they are. It is meant for planning the
+    next study: adding seeds to this one would invalidate its error rate.
 
     Returns:
-        Number of seeds, in two digits, rounded up. None for a contrast that is decided or has a further look, above a
-        million, and where the number of seeds is not what lacks.
+        Number of seeds, rounded up to two significant digits. None for a contrast that is decided, has a further look,
+        or would need more than a million seeds, and if more seeds would not decide it.
     """
     values = _open_values(contrast)
     if contrast.look is None or contrast.look != contrast.looks[-1] or values is None:
@@ -85,7 +88,7 @@ def seeds_to_decide(contrast: Contrast) -> int | None:
 
 
 def look_words(contrast: Contrast) -> str | None:
-    """Return in a few words at which look a contrast was decided, or what its prospects are; None in a fixed study.
+    """Describe the look that decided a contrast, or the prospects of an open contrast; None in a fixed study.
 
     Example:
         >>> from slopewise.analysis import analyse
@@ -102,14 +105,14 @@ def look_words(contrast: Contrast) -> str | None:
     if contrast.decided:
         return f"decided at the look after {seeds}" + (f" of up to {most}" if contrast.look < most else ", the last")
     if contrast.look == most:
-        return f"{seeds} do not decide it{_reason(contrast)}"
+        return f"not decided after {seeds}, the last look{_reason(contrast)}"
     chance = chance_of_decision(contrast)
     prospects = "" if chance is None else f"; {_likely(chance)} decided by {most} seeds ({_percent(chance)})"
     return f"not decided at the look after {seeds}{prospects}"
 
 
 def _open_values(contrast: Contrast) -> tuple[float, float] | None:
-    """Return mean and standard deviation of a contrast that is not decided and that more pairs could decide."""
+    """Return mean and standard deviation of an undecided contrast that more pairs could decide; None for others."""
     one_function = any(caution.id == "identical" for caution in contrast.cautions)
     if contrast.decided or not contrast.paired or one_function or contrast.difference is None or not contrast.sd:
         return None
@@ -117,13 +120,13 @@ def _open_values(contrast: Contrast) -> tuple[float, float] | None:
 
 
 def _quantiles(contrast: Contrast, n: int) -> tuple[float, float]:
-    """Return Student's quantiles of the last look's interval, and of its test at Holm's first step."""
+    """Return Student's t quantiles of the last look: for its interval, and for its test at Holm's first step."""
     from scipy import special
 
     of_interval = ALPHA * interval_shares(contrast.looks)[-1]
     of_test = ALPHA / contrast.tests * level_shares(contrast.looks)[-1]
-    one, other = (float(special.stdtrit(n - 1, 1 - level / 2)) for level in (of_interval, of_test))
-    return one, other
+    interval, test = (float(special.stdtrit(n - 1, 1 - level / 2)) for level in (of_interval, of_test))
+    return interval, test
 
 
 def _likely(chance: float) -> str:
@@ -139,14 +142,14 @@ def _percent(chance: float) -> str:
 
 
 def _reason(contrast: Contrast) -> str:
-    """Return why the last look does not decide a contrast, and about how many seeds would."""
+    """Describe why the last look does not decide a contrast, and how many seeds would."""
     if contrast.interval is None:
         return ""
     (low, high), margin = contrast.interval, contrast.margin
     if margin is not None and within(low, high, margin):
-        return ": the interval lies inside the margin, but a caution forbids a verdict"
+        return ": the interval lies inside the margin, but a caution rules out a verdict"
     reached = "" if margin is None else " and reaches the margin"
-    held = "the interval holds 0" if low <= 0 <= high else "p is too large, though the interval excludes 0"
+    state = "the interval contains 0" if low <= 0 <= high else "p is too large, although the interval excludes 0"
     needed = seeds_to_decide(contrast)
-    about = "" if needed is None else f"; about {needed:,} seeds would if mean and spread stay"
-    return f": {held}{reached}{about}"
+    about = "" if needed is None else f"; about {needed:,} seeds would decide it if mean and spread stay the same"
+    return f": {state}{reached}{about}"

@@ -1,4 +1,4 @@
-"""Values behind a contrast of an adaptive study, which decides at some planned numbers of seeds alone."""
+"""Values of the contrasts of an adaptive study, which decides only at planned numbers of seeds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from slopewise.records import StudyRecord, TrialRecord
 
 @dataclass(frozen=True, slots=True)
 class LookDesign(Design):
-    """Pairs of an adaptive study at a look.
+    """Number of pairs of an adaptive study at a look.
 
     Attributes:
         look: Number of seeds of the last completed look; None before the first.
@@ -35,7 +35,7 @@ class LookDesign(Design):
 
     @property
     def smallest_p(self) -> float:
-        """Smallest p value after this look, given which pairs are missing: that of equal differences.
+        """Smallest possible p value after this look, given the missing pairs: the p value of equal differences.
 
         Example:
             >>> LookDesign(10, look=10, looks=(10, 16, 24, 40), places=tuple(range(10))).smallest_p
@@ -46,7 +46,7 @@ class LookDesign(Design):
 
 @dataclass(frozen=True, slots=True)
 class LookPairs(Pairs):
-    """Pairs by seed among the seeds of the last completed look; before the first look, all that there are.
+    """Pairs of the seeds up to the last completed look; before the first look, all pairs.
 
     Attributes:
         places: Positions of the pairs in the study's order of seeds.
@@ -64,10 +64,10 @@ class LookPairs(Pairs):
         return sequential_p(_placed(self.differences, self.places, self.look), self.looks)
 
     def interval(self, resolution: float) -> tuple[float, float]:
-        """Return the repeated interval: those of all looks hold together with a probability of 95 %.
+        """Return the repeated confidence interval; the intervals of all looks hold jointly with probability 95 %.
 
-        Its level is 1 - 0.05 * the share of the look's new seeds in all (`interval_shares`). Before the first look, it
-        is that of the first.
+        Its level is 1 - 0.05 * share, where share is the fraction of all seeds that are new at this look
+        (`interval_shares`). Before the first look, the share of the first look is used.
         """
         share = interval_shares(self.looks)[0 if self.look is None else self.looks.index(self.look)]
         low, high = mean_interval(self.differences, 1 - ALPHA * share, resolution=resolution)
@@ -75,9 +75,9 @@ class LookPairs(Pairs):
 
 
 def completed_look(study: StudyRecord, arm: str) -> int | None:
-    """Return the last look that an arm's contrast has completed, as its number of seeds; None before the first.
+    """Return the number of seeds of the last look that an arm has completed; None before the first look.
 
-    A look is complete when the arm and its control have a trial that ended, finished or failed, for each of its seeds.
+    A look is complete when both the arm and its control have a finished or failed trial for each of its seeds.
 
     Example:
         >>> from slopewise.testing import synthetic_study
@@ -92,14 +92,15 @@ def completed_look(study: StudyRecord, arm: str) -> int | None:
 
 
 def seeds_of_arms(study: StudyRecord, primary: Sequence[Contrast]) -> dict[str, int]:
-    """Return the number of seeds that each arm of a study gets, as far as the verdicts so far tell.
+    """Return the number of seeds that each arm of a study gets, given the verdicts so far.
 
-    In an adaptive study an arm that is decided gets none beyond its look. The control gets as many as any arm, and a
-    continuation of the control as many as any arm that is compared with it.
+    In an adaptive study, a decided arm gets no seeds beyond the look that decided it. The control gets as many seeds as
+    the arm with the most, and a continuation of the control as many as the arm with the most among those compared with
+    it.
 
     Args:
         study: Records of the study.
-        primary: Contrasts of its primary metric.
+        primary: Contrasts of the study's primary metric.
 
     Example:
         >>> from slopewise.analysis import analyse
@@ -109,11 +110,11 @@ def seeds_of_arms(study: StudyRecord, primary: Sequence[Contrast]) -> dict[str, 
         >>> seeds_of_arms(early, analyse(early).primary)
         {'relu': 40, 'elu': 16, 'gelu': 40}
     """
-    every = len(study.seeds)
-    seeds = {contrast.arm: contrast.look if contrast.look and contrast.decided else every for contrast in primary}
+    most = len(study.seeds)
+    seeds = {contrast.arm: contrast.look if contrast.look and contrast.decided else most for contrast in primary}
     controls = {arm: {study.control, study.control_of(arm)} for arm in seeds}
     return {
-        arm: seeds.get(arm, max((seeds[other] for other in seeds if arm in controls[other]), default=every))
+        arm: seeds.get(arm, max((seeds[other] for other in seeds if arm in controls[other]), default=most))
         for arm in study.arms
     }
 
@@ -138,11 +139,14 @@ def pairs_of_look(
 
 
 def at_look(study: StudyRecord, look: int | None, pairs: Pairs) -> LookPairs:
-    """Return pairs of an adaptive study as those of a look; None stands for the time before the first.
+    """Return pairs as those of a look of an adaptive study.
 
-    All are of the look's seeds.
+    Args:
+        study: The study.
+        look: Number of seeds of the look; None before the first look.
+        pairs: Pairs of the seeds up to the look.
     """
-    values = {each.name: getattr(pairs, each.name) for each in fields(pairs)}
+    values = {field.name: getattr(pairs, field.name) for field in fields(pairs)}
     values |= {"decides": look is not None, "look": look, "looks": study.looks}
     return LookPairs(**values, places=tuple(study.seeds.index(seed) for seed in pairs.seeds))
 
@@ -158,8 +162,7 @@ def runs_of_last_look(
 ) -> Runs:
     """Return the runs of an arm that are not paired with the control's; see `runs` for the arguments.
 
-    The sequential test flips the signs of paired differences. Runs have none, so only the last look decides, by the
-    analysis of a fixed study.
+    The sequential test needs paired differences. For runs, only the last look decides, by the tests of a fixed study.
     """
     look = completed_look(study, arm)
     last = look if look == study.looks[-1] else None

@@ -11,9 +11,9 @@ from slopewise.records import StudyRecord, TrialRecord
 
 
 def pairing(study: StudyRecord) -> Pairing:
-    """Compare the digests of initial weights and data over the arms of each seed that were to start alike.
+    """Compare the digests of initial weights and data over the arms of each seed that should start alike.
 
-    Arms that start from the final weights of another arm were to start as each other, not as the rest.
+    Arms that start from the final weights of the same arm should start like each other, but not like the other arms.
     """
     origins = _origins(study)
     seeds: dict[int, list[TrialRecord]] = defaultdict(list)
@@ -30,7 +30,7 @@ def pairing(study: StudyRecord) -> Pairing:
 
 
 def _origins(study: StudyRecord) -> dict[str, str]:
-    """Return the arm whose final weights an arm starts from, for those that do."""
+    """Return the arm whose final weights an arm starts from, by name; arms with a fresh start are left out."""
     arms = (arm for arm in study.spec.get("arms", ()) if isinstance(arm, Mapping))
     starts = {arm["name"]: arm.get("start") or {} for arm in arms}
     return {name: start["arm"] for name, start in starts.items() if start.get("take") == "weights"}

@@ -35,8 +35,8 @@ class Sample(ABC):
         both_diverged: Number of seeds in which both trials diverged; 0 for runs, which have no partners.
         censored: Number of pairs, or of runs, in which a value is only a bound.
         decides: True if a verdict may rest on these values; False between the looks of an adaptive study.
-        look: Number of seeds of the look that they belong to; None in a fixed study, and before the first look.
-        looks: Numbers of seeds of all looks of an adaptive study; empty in a fixed one.
+        look: Number of seeds of the look that the values belong to; None in a fixed study, and before the first look.
+        looks: Numbers of seeds of all looks of an adaptive study; empty in a fixed study.
     """
 
     seeds: tuple[int, ...]
@@ -61,7 +61,7 @@ class Sample(ABC):
 
     @property
     def smallest_p(self) -> float:
-        """Smallest p value that so many values can have; 1 where they decide nothing."""
+        """Smallest p value that this number of values can have; 1 if no verdict may rest on them."""
         return self.design.smallest_p if self.decides else 1.0
 
     @property
@@ -81,7 +81,7 @@ class Sample(ABC):
 
     @abstractmethod
     def p(self) -> float:
-        """Return the p value of the exact test; 1 without values, and where they decide nothing."""
+        """Return the p value of the exact test; 1 without values, and if no verdict may rest on them."""
 
     @abstractmethod
     def interval(self, resolution: float) -> tuple[float, float]:

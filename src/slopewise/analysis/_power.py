@@ -116,7 +116,7 @@ def can_be_shown(smallest: Sequence[float]) -> list[bool]:
     two arms, it never can.
 
     Args:
-        smallest: Smallest p value that each arm can have, such as `Design.smallest_p`.
+        smallest: Smallest p value that each arm can reach, such as `Design.smallest_p`.
 
     Example:
         >>> can_be_shown([Design(5).smallest_p] * 2), can_be_shown([Design(6).smallest_p, Design(10).smallest_p])

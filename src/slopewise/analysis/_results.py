@@ -65,22 +65,23 @@ class Contrast:
             of the control. None below two pairs, or two runs of either arm.
         interval: 95 % confidence interval of the mean difference (`mean_interval`, `difference_interval`). For
             accuracies, the standard deviation counts as one test image at least. At the looks of an adaptive study it
-            is wider, so that those of all looks hold together with 95 %. None where `sd` is.
+            is wider, so that the intervals of all looks hold jointly with 95 %. None where `sd` is.
         p: Two-sided exact p value, of the sign-flip test or, without pairs, of the permutation test. In an adaptive
-            study, that of the looks completed so far (`sequential_p`); 1 before the first. None without values.
+            study, p value of the looks completed so far (`sequential_p`); 1 before the first. None without values.
         p_holm: p value after Holm's correction over the arms of this metric.
         verdict: Verdict by the rule in docs/statistics.md; without a margin never "no practical effect".
         negligible: True if the interval lies inside the margin and there are enough pairs to conclude that. Possible
             together with "helps" and "hurts".
         correlation: Pearson correlation of the paired values, the gain from pairing. None where undefined.
         smallest_detectable: Effect that this number of seeds would show with 80 % power, in `unit`. None below
-            `seeds_floor` pairs, which alone show no effect, however large, and in an adaptive study, whose power no
-            law gives.
+            `seeds_floor` pairs, which alone show no effect, however large, and in an adaptive study, to which the
+            power formulas do not apply.
         seeds_needed: Number of seeds (without pairs, of runs of each arm) that would show an effect as large as the
             margin with 80 % power, at least `seeds_floor`. None without a margin, where `sd` is None, above a million,
             and in an adaptive study.
         seeds_floor: Fewest pairs, or runs of each arm, whose smallest possible p value survives the correction; 8 pairs
-            or 5 runs with 4 tests. In an adaptive study, seeds of the first look at which one does; None if none does.
+            or 5 runs with 4 tests. In an adaptive study, number of seeds of the first look at which it does; None if
+            there is no such look.
         can_be_shown: True if some outcome of these pairs or runs could be significant, given that other arms are.
         converged, control_converged: Number of pairs in which neither trial diverged; without pairs, of the values of
             trials that did not diverge.
@@ -92,9 +93,9 @@ class Contrast:
             exclude (95 % confidence). None without such trials.
         censored: Number of pairs, or of runs, in which a value is only a bound, because the target was never reached.
         cautions: Reasons not to trust the verdict as it stands, starting with those about the whole study.
-        look: Number of seeds of the look whose figures these are. None in a fixed study, and before the first look
-            (without pairs, before the last), when nothing can be decided.
-        looks: Numbers of seeds of all looks of an adaptive study; empty in a fixed one.
+        look: Number of seeds of the look that these figures belong to. None in a fixed study, and before the first
+            look (without pairs, before the last), when nothing can be decided.
+        looks: Numbers of seeds of all looks of an adaptive study; empty in a fixed study.
     """
 
     arm: str
@@ -178,8 +179,8 @@ class ArmSummary:
     """Figures of one arm alone.
 
     Attributes:
-        finished, failed, diverged, missing: Numbers of trials; diverged ones are among the finished. An arm that an
-            adaptive study has decided misses none beyond its look.
+        finished, failed, diverged, missing: Numbers of trials; diverged ones are among the finished. In an
+            adaptive study, seeds beyond the look that decided the arm are not missing.
         score_mean, score_sd: Mean and standard deviation of the primary metric on the test part, in print's unit;
             diverged seeds at chance.
         converged_score_mean: Mean over converged seeds alone.

@@ -78,7 +78,7 @@ def _figures(contrast: Contrast) -> str:
 
 
 def _look(contrast: Contrast) -> list[str]:
-    """Return a sentence about the look of an adaptive study that decided, or did not; none before the first."""
+    """Return a sentence about the last look of an adaptive study and its decision; empty before the first look."""
     words = look_words(contrast)
     return [] if contrast.look is None or words is None else [f"{words[0].upper()}{words[1:]}."]
 

@@ -1,4 +1,4 @@
-"""Learning rates tuned for each arm: the scores of every rate that was tried, and the best of them."""
+"""Tuned learning rates: for each arm, the score of every rate that was tried, and the chosen rate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Literal
 
 from slopewise.records import CellRecord, MetricRecord, StudyRecord, TrialRecord
 
-_DIGITS = 6  # of a score in print's unit, far below one image
+_DIGITS = 6  # decimals of a score in the printed unit: far below the worth of one image
+Edge = Literal["lowest", "highest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +21,14 @@ class ArmTuning:
     Attributes:
         arm: Name of the arm.
         rates: Learning rates in the order in which they were tried, the same for all arms.
-        scores: Mean final validation score at each rate, in print's unit of the primary metric; diverged trials count
-            with the metric's floor. None where no trial has finished, or one diverged and the metric has no floor.
-        best_so_far: Best score among the rates up to each one; None before the first score.
-        diverged: Number of trials that diverged at each rate.
+        scores: Mean final validation score at each rate, in the printed unit of the primary metric; diverged trials
+            count as the metric's floor. None if no trial has finished, or if one diverged and the metric has no floor.
+        best_so_far: Best score among the rates up to and including each rate; None before the first score.
+        diverged: Number of diverged trials at each rate.
         rate: Learning rate of the arm in the study; None without a score.
-        edge: Edge of the tried range at which that rate lies; None inside.
-        passed_over: Rate with a better score that was passed over because trials diverged there, at a lower rate, or at
-            the next higher one; None if there is none.
+        edge: Edge of the range of tried rates at which that rate lies; None if it lies inside.
+        passed_over: Rate with the best score, if it was passed over because trials diverged at it, at a lower rate, or
+            at the next higher rate; else None.
     """
 
     arm: str
@@ -36,17 +37,20 @@ class ArmTuning:
     best_so_far: tuple[float | None, ...]
     diverged: tuple[int, ...]
     rate: float | None
-    edge: Literal["lowest", "highest"] | None
+    edge: Edge | None
     passed_over: float | None = None
 
 
 def tuning(study: StudyRecord) -> tuple[ArmTuning, ...]:
-    """Return the tuning of each arm that was tuned; none for a study that tunes nothing.
+    """Return the tuning of each tuned arm; empty for a study without tuning.
 
-    The rate with the best mean score is taken. With `tune.stable`, rates from the next lower neighbour of the lowest
-    diverged rate on are passed over; if that leaves none, the lowest rate is taken, which is at an edge. Among equal
-    scores, a rate inside the range is preferred to its edges, then the lowest one, which is the safest from divergence.
-    Validation parts are small, so that equal scores are common; sums that differ by rounding are equal.
+    The rate with the best mean score is chosen. With `tune.stable`, the lowest rate at which a trial diverged, the next
+    lower rate, and all higher rates are passed over; if no rate is left, the lowest one is chosen, which lies at an
+    edge.
+
+    Equal scores are common, because validation parts are small; scores that differ only by rounding count as equal.
+    Among equal scores, rates inside the range are preferred to its edges, and then the lowest rate, which is the least
+    likely to diverge.
 
     Example:
         >>> from slopewise.testing import synthetic_study
@@ -60,15 +64,17 @@ def tuning(study: StudyRecord) -> tuple[ArmTuning, ...]:
 
 
 def tuned(arm: str, cells: Iterable[CellRecord], metric: MetricRecord, *, stable: bool) -> ArmTuning:
-    """Return the tuning of one arm, from cells whose setting is `train.lr`; see `tuning`."""
+    """Return the tuning of one arm, from cells that set `train.lr` alone; see `tuning`."""
     by_rate = {
-        float(cell.settings["train.lr"]): [trial for trial in cell.trials if trial.arm == arm and _counts(trial)]
+        float(cell.settings["train.lr"]): [
+            trial for trial in cell.trials if trial.arm == arm and trial.status == "finished"
+        ]
         for cell in cells
         if arm in cell.arms
     }
     sign = 1.0 if metric.better == "higher" else -1.0
     scores = {rate: _mean([_score(trial, metric) for trial in trials]) for rate, trials in by_rate.items()}
-    edges = {min(by_rate): "lowest", max(by_rate): "highest"} if by_rate else {}
+    edges: dict[float, Edge] = {min(by_rate): "lowest", max(by_rate): "highest"} if by_rate else {}
     known = {rate: score for rate, score in scores.items() if score is not None}
     diverged = {rate: sum(trial.diverged for trial in trials) for rate, trials in by_rate.items()}
     away = _away_from_divergence(diverged) if stable else set(by_rate)
@@ -90,20 +96,16 @@ def tuned(arm: str, cells: Iterable[CellRecord], metric: MetricRecord, *, stable
         best_so_far=tuple(bests),
         diverged=tuple(diverged.values()),
         rate=best,
-        edge=None if best is None else edges.get(best),  # type: ignore[arg-type]
+        edge=None if best is None else edges.get(best),
         passed_over=None if first == best else first,
     )
 
 
 def _away_from_divergence(diverged: Mapping[float, int]) -> set[float]:
-    """Return the rates below the neighbour of the lowest rate that diverged; the lowest rate, if there are none."""
+    """Return the rates more than one step below the lowest diverged rate; at least the lowest rate."""
     rates = sorted(diverged)
-    first = next((place for place, rate in enumerate(rates) if diverged[rate]), None)
+    first = next((number for number, rate in enumerate(rates) if diverged[rate]), None)
     return set(rates if first is None else rates[: max(first - 1, 1)])
-
-
-def _counts(trial: TrialRecord) -> bool:
-    return trial.status == "finished"
 
 
 def _score(trial: TrialRecord, metric: MetricRecord) -> float | None:
