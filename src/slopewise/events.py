@@ -13,9 +13,10 @@ class TrialKey:
     """One trial of a plan.
 
     Attributes:
-        arm, seed: Name of its arm, and its seed.
-        cell: Key of its cell (`CellRecord`); empty for the study's own settings.
-        rates: Learning rates that tuning has chosen, by arm; two keys with different ones name the same trial.
+        arm: Name of the arm.
+        seed: Seed of the trial.
+        cell: Key of the trial's cell (`CellRecord`); empty for the study's own settings.
+        rates: Tuned learning rates, by arm; ignored when keys are compared.
     """
 
     arm: str
@@ -43,8 +44,8 @@ class Prepared:
         augmentation: Shift in pixels, mirroring on or off, and probability of erasing, as resolved for the data.
         trials: Number of trials to run now.
         side_by_side: Number of trials that run at a time.
-        epochs: Number of epochs of these trials together, with those of the arms that they start from; None if that is
-            as many for each trial as the spec says.
+        epochs: Total number of epochs of these trials, including those of the arms that they start from; None if every
+            trial has the number of epochs in the spec.
         seconds_per_step: Time of a training step of the control, measured here; None if it could not be measured.
         unknown_pace: Reason why no step could be timed; None if steps were timed or the reason is unknown.
         idle: Available accelerator that the spec leaves unused; None if there is none.
@@ -107,12 +108,12 @@ class Look:
     """Look of an adaptive study at its results, after all trials up to a number of seeds have ended.
 
     Attributes:
-        seeds: Number of seeds that it looks at.
+        seeds: Number of seeds at the look.
         decided: Arms that this look decided, each with its verdict; they get no further seeds.
-        undecided: Arms that no look has decided.
-        next: Number of seeds of the next look; None if there is none, because this was the last or no arm is left.
-        differences: Mean difference of each arm from the control so far, in print's unit of the primary metric.
-        unit: Unit of these differences; may be empty.
+        undecided: Arms that no look has decided yet.
+        next: Number of seeds at the next look; None after the last look, and if every arm is decided.
+        differences: Mean difference of each arm from its control so far, in the printed unit of the primary metric.
+        unit: Unit of the differences; may be empty.
     """
 
     seeds: int
@@ -126,4 +127,4 @@ class Look:
 TrialEvent = Started | Epoch | Ended
 """Events of an engine."""
 Event = Reading | Prepared | TrialEvent | Tuned | Look
-"""Events of a study: reading of its images, one `Prepared`, then the events of its engine and of its stages."""
+"""Events of a study: the reading of its images, one `Prepared`, and then the events of its trials and stages."""

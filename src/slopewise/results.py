@@ -41,7 +41,7 @@ class Results:
         return self.analysis.primary + self.analysis.secondary
 
     def claims(self) -> tuple[Evidence, ...]:
-        """Return the ledger of claims: what the study has to say about each; see docs/claims.md."""
+        """Return the ledger: the verdict of the study on each claim about PReLU. See docs/claims.md."""
         return self._ledger
 
     @cached_property

@@ -132,7 +132,7 @@ def test_a_trial_without_anything_to_start_from_has_diverged(data: ImageData) ->
         (["relu", {**FROZEN, "start": {"arm": "rely", "take": "slopes"}}], "which is no arm; did you mean 'relu'?"),
         (
             [{"name": "a", "activation": "relu", "start": {"arm": "a", "take": "weights"}}],
-            "arms: the start of 'a' leads back to itself, a <- a: name an arm that starts by itself",
+            "arms: the start of 'a' leads back to itself, a <- a: start from another arm",
         ),
         (
             [
@@ -165,11 +165,14 @@ def test_a_training_function_starts_by_itself(own: dict[str, object]) -> None:
     [
         (
             {"activation": "relu", "start": SLOPES},
-            "learns no slopes at 'act1'; start.take = 'weights' needs none",
+            "learns no slopes at 'act1'; start.take = 'weights' does not need them",
         ),
         ({"activation": "prelu_channel", "start": {**WEIGHTS, "take": "slopes"}}, "learns no slopes at 'act1'"),
-        ({"activation": "prelu_shared", "start": SLOPES}, "'act1' has 1 slope for 4 there"),
-        ({"activation": "prelu_shared", "start": {**SLOPES, "take": "weights"}}, "'act1' has 1 slope for 4 there"),
+        ({"activation": "prelu_shared", "start": SLOPES}, "'act1' has 1 of its own, but 4 to take"),
+        (
+            {"activation": "prelu_shared", "start": {**SLOPES, "take": "weights"}},
+            "'act1' has 1 of its own, but 4 to take",
+        ),
     ],
 )
 def test_slopes_that_cannot_be_taken_are_an_error_before_the_first_trial(arm: dict[str, object], message: str) -> None:

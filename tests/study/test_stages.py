@@ -184,9 +184,12 @@ def test_a_study_cannot_change_its_kind_afterwards(designed: tuple[Path, Study, 
     folder, study, _ = designed
     fields = study.spec.model_dump(mode="json")
     for change, words in (
-        ({"until_decided": None}, "cannot become one with a fixed number of seeds"),
-        ({"seeds": [0, 1, 2, 3], "until_decided": {"looks": [2, 4]}}, "its looks and their error rate were fixed"),
-        ({"arms": "relu,prelu_channel,elu"}, "arm elu is new, but its looks"),
+        ({"until_decided": None}, "cannot get a fixed number of seeds"),
+        (
+            {"seeds": [0, 1, 2, 3], "until_decided": {"looks": [2, 4]}},
+            "but the looks and their error rate were planned",
+        ),
+        ({"arms": "relu,prelu_channel,elu"}, "arm elu is new, but the looks"),
         ({"factors": []}, "trials of the factors with model.options.batch_norm = true are gone"),
         ({"map": {**fields["map"], "lr": [0.03]}}, r"trials of the map with train.lr = 0.02.* are gone"),
         ({"tune": {**fields["tune"], "points": 5}}, "tune.points was 3, now 5"),

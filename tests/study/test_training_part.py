@@ -75,8 +75,12 @@ def test_values_are_drawn_uniformly() -> None:
     ("size", "batch", "message"),
     [
         (20, 64, "train.batch_size: 64 images, but data.train_size = 20 leaves only 17 to train on"),
-        (2000, 64, "data.train_size: 2000 images, but the study loads only 989 to train on"),
-        (988, 64, "data.train_size: 988 leaves 840 images to train on, as many of each class; but of the 840 that"),
+        (2000, 64, "data.train_size: 2000 images, but the study loads only 989 training images"),
+        (
+            988,
+            64,
+            "data.train_size: 988 leaves 840 images to train on, as many of each class, but the smallest",
+        ),
     ],
 )
 def test_a_size_that_cannot_be_is_an_error_before_the_first_trial(

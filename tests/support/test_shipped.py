@@ -30,7 +30,7 @@ def test_a_new_file_is_a_new_class(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         classes = shipped_classes("shipped_here", [str(package)], Base)  # type: ignore[type-abstract]
         assert sorted(cls.__name__ for cls in classes) == ["One", "Two"]
         with pytest.raises(
-            ValueError, match=r"the id 'x' stands twice: shipped_here._one.One and shipped_here._two.Two"
+            ValueError, match=r"the id 'x' is used twice: shipped_here._one.One and shipped_here._two.Two"
         ):
             distinct(classes, "id")
     finally:

@@ -1,4 +1,4 @@
-"""Commands that tell a study's results in words: the ledger of claims, and the paragraph for a paper."""
+"""Commands that print the results of a study in words: the ledger of claims, and a paragraph for a paper."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from slopewise.cli._app import Folder, Json, app, echo, print_json
 @app.command()
 def claims(
     folder: Folder,
-    only: Annotated[str | None, typer.Option(metavar="NAME", help="One claim, with all that it rests on.")] = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Print one claim in full, with all its findings.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """List every claim about PReLU with the study's verdict: figure, interval, and what would decide it.
+    """List every claim about PReLU with the verdict of a study, its figure and its interval.
 
     Examples:
 
@@ -42,7 +44,7 @@ def claims(
 
 @app.command()
 def paragraph(folder: Folder) -> None:
-    """Print methods and results of a study as a paragraph for a paper.
+    """Print the methods and results of a study as a paragraph for a paper.
 
     Example:
 

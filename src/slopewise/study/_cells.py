@@ -1,4 +1,4 @@
-"""Cells of a study: trials under settings that differ from its own, and the spec that each trial follows."""
+"""Cells of a study: trials under settings that differ from the study's own, and the spec of each trial."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from slopewise.study._spec_tables import ArmSpec
 
 FIRST_TUNING_SEED = 1_000_000
-LEARNED = ("prelu_shared", "prelu_channel")  # activations of slopewise's own that take `init`
+LEARNED = ("prelu_shared", "prelu_channel")  # slopewise's activations with the option `init`
 DESIGNS = ("until_decided", "tune", "map", "factors")
 _ARM = "arm."
 
 
 def cell_key(settings: Mapping[str, Any]) -> str:
-    """Return the key of a cell: its settings, sorted, as the inside of a TOML inline table.
+    """Return the key of a cell: its settings, sorted, in the form of the inside of a TOML inline table.
 
     Example:
         >>> cell_key({"train.lr": 0.1, "model.options.batch_norm": True})
@@ -36,12 +36,12 @@ def cell_key(settings: Mapping[str, Any]) -> str:
 
 
 def _toml(value: Any) -> str:
-    """Return a TOML value; JSON's are, but for one character that TOML wants escaped, and for surrogate pairs."""
+    """Return a value in TOML: as JSON, but with non-ASCII characters kept and the control character 0x7f escaped."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def settings_of(key: str) -> dict[str, Any]:
-    """Return the settings that a cell's key names.
+    """Return the settings of a cell, by dotted key, given its key.
 
     Example:
         >>> settings_of("arm.options.init = 0.5, train.lr = 0.1")
@@ -59,12 +59,13 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def spec_of(spec: StudySpec, trial: TrialKey) -> StudySpec:
-    """Return the spec that a trial follows: the study's, with the settings of its cell and the tuned rates.
+    """Return the spec of a trial: the study's spec with the tuned rates and the settings of the trial's cell.
 
-    A rate that the cell sets holds for all arms. Settings with the prefix `arm.` apply to the trial's own arm.
+    A learning rate set by the cell applies to all arms, and replaces tuned rates and those of the arms. Settings with
+    the prefix `arm.` apply only to the trial's arm.
 
     Raises:
-        SpecError: The settings make no valid spec.
+        SpecError: The spec is not valid with these settings.
 
     Example:
         >>> from slopewise.study._spec import StudySpec
@@ -90,7 +91,7 @@ def spec_of(spec: StudySpec, trial: TrialKey) -> StudySpec:
 
 
 def failed(trial: TrialKey, error: str) -> TrialRecord:
-    """Return the record of a trial that has failed."""
+    """Return the record of a failed trial."""
     return TrialRecord(trial.arm, trial.seed, "failed", error=error, cell=trial.cell)
 
 
@@ -101,7 +102,7 @@ def _changed(fields: dict[str, Any], settings: Mapping[str, Any]) -> dict[str, A
 
 
 def tuned_arms(spec: StudySpec) -> tuple[ArmSpec, ...]:
-    """Return the arms whose learning rate is tuned: those without a rate of their own."""
+    """Return the arms whose learning rate is tuned: all arms that do not set `lr`; empty without [tune]."""
     return tuple(arm for arm in spec.arms if arm.lr is None) if spec.tune else ()
 
 
@@ -116,21 +117,21 @@ def designed_cells(spec: StudySpec) -> tuple[CellRecord, ...]:
 
 
 def check_designs(spec: StudySpec) -> StudySpec:
-    """Return the spec if its designs can be carried out.
+    """Check that the designs of a spec can be carried out, and return the spec.
 
     Raises:
-        SpecError: They cannot: the message says which one and why.
+        SpecError: A design cannot be carried out; the message names it and the reason.
     """
     if spec.train.function is not None and (spec.tune or spec.map):
         raise SpecError(
-            f"{'tune' if spec.tune else 'map'}: the learning rate of a train.function is its own: cross "
-            "`train.options.NAME` with the arms in [[factors]]"
+            f"{'tune' if spec.tune else 'map'}: a train.function sets its own learning rate: cross "
+            "`train.options.NAME` with the arms in [[factors]] instead"
         )
     if spec.tune:
         if not tuned_arms(spec):
-            raise SpecError("tune: every arm has a learning rate of its own, so that there is none to tune")
+            raise SpecError("tune: every arm sets its own learning rate (lr), so there is nothing to tune")
         if clash := sorted({*spec.seeds} & {*range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + spec.tune.seeds)}):
-            raise SpecError(f"seeds: {clash[0]} is a seed of the tuning, on which no study may be judged")
+            raise SpecError(f"seeds: {clash[0]} is reserved for tuning, and cannot be a seed of the study")
     for cell in designed_cells(spec):
         for arm in cell.arms:
             spec_of(spec, TrialKey(arm, cell.seeds[0], cell.key))
@@ -151,7 +152,7 @@ def _map_cells(spec: StudySpec, design: MapSpec) -> Iterator[CellRecord]:
 
 
 def _starts_anew(arm: ArmSpec) -> bool:
-    """Return True for an arm of slopewise's own with learned slopes, unless it starts from another arm's."""
+    """Return True for an arm with slopewise's learned slopes that does not start from another arm."""
     return arm.activation in LEARNED and arm.start is None
 
 
@@ -168,7 +169,7 @@ def _cell(settings: dict[str, Any], role: Any, arms: tuple[str, ...], seeds: tup
 
 
 def _arms(spec: StudySpec, names: tuple[str, ...], place: str) -> list[ArmSpec]:
-    known = {arm.name for arm in spec.arms}
-    if unknown := [name for name in names if name not in known]:
-        raise SpecError(f"{place}: no arm is called {quoted(unknown[0])}; {nearest(unknown[0], known)}")
+    available = {arm.name for arm in spec.arms}
+    if unknown := [name for name in names if name not in available]:
+        raise SpecError(f"{place}: no arm is called {quoted(unknown[0])}; {nearest(unknown[0], available)}")
     return [arm for arm in spec.arms if arm.name in names]

@@ -1,4 +1,4 @@
-"""A study's arm as an objective for a search of the user's own, such as Optuna's."""
+"""One arm of a study as the objective function of a search, such as Optuna's."""
 
 from __future__ import annotations
 
@@ -18,32 +18,34 @@ from slopewise.study.engines import attempt
 
 
 class _SearchTrial(Protocol):
-    """Part of `optuna.Trial` that is used besides its suggestions."""
+    """Part of `optuna.Trial` that `Objective` uses, besides the suggestions."""
 
     def report(self, value: float, step: int) -> None:
-        """Take an intermediate value."""
+        """Record an intermediate value."""
 
     def should_prune(self) -> bool:
-        """Return True to give the trial up."""
+        """Return True if the trial should stop early."""
 
     def set_user_attr(self, key: str, value: Any) -> None:
-        """Keep a fact."""
+        """Store an attribute with the trial."""
 
 
 class Objective:
-    """Function from a trial of a search to the mean final validation score of one arm over a few tuning seeds.
+    """Objective function of a search: the mean final validation score of one arm over a few tuning seeds.
 
-    The search, its sampler, its pruner and its storage are yours; slopewise trains what it suggests, in this process,
-    and writes nothing. Scores are those of the validation part, in the unit of print (accuracies in percent), on seeds
-    1000000, 1000001, ..., on which no study of slopewise is judged. After each seed the score is reported with the
-    seed's number as the step, so that a pruner which pairs steps, such as Optuna's `WilcoxonPruner`, compares trials
-    seed by seed. Put the result into a study as the arm's `lr` and other settings; for a comparison of arms, search all
-    of them alike, or use `[tune]`, which does.
+    Search, sampler, pruner and storage are your own. slopewise trains with the suggested settings in the calling
+    process, and writes nothing. Scores are those of the validation part, in the printed unit (accuracies in percent),
+    on the seeds 1000000, 1000001, ..., which no study with `[tune]` may use for its own trials. After each seed, its
+    score is reported with the position of the seed (0, 1, ...) as the step, so that pruners that pair steps, such as
+    Optuna's `WilcoxonPruner`, compare trials seed by seed.
+
+    Put the result into a study as the arm's `lr` and other settings. A fair comparison needs the same search for every
+    arm; `[tune]` does this for learning rates.
 
     Args:
-        study: The study whose data, network and training are meant.
+        study: Study that provides data, network and training.
         arm: Name of the arm.
-        suggest: Function from the search's trial to settings by dotted key, as in `[[factors]]`:
+        suggest: Function (trial) -> settings by dotted key, as in `[[factors]]`:
             ``lambda trial: {"train.lr": trial.suggest_float("lr", 1e-3, 1.0, log=True)}``.
         seeds: Number of tuning seeds per trial.
 
@@ -51,7 +53,7 @@ class Objective:
         direction: Direction of the search, "maximize" or "minimize".
 
     Raises:
-        SpecError: The study has no such arm, or trains by a function of its own.
+        SpecError: The study has no such arm, or has a `train.function`, or `seeds` is below 1.
 
     Example:
         >>> study = Study(arms="relu,prelu_channel", data={"train_size": 200}, train={"epochs": 1})
@@ -65,12 +67,14 @@ class Objective:
     """
 
     def __init__(self, study: Study, arm: str, suggest: Callable[[Any], Mapping[str, Any]], *, seeds: int = 3) -> None:
-        if arm not in (names := [each.name for each in study.spec.arms]):
+        if arm not in (names := [own.name for own in study.spec.arms]):
             raise SpecError(f"arm: '{arm}' is none of the study's arms ({', '.join(names)})")
         if study.spec.train.function is not None:
-            raise SpecError("a study with a train.function has no validation score of its own: search by your function")
+            raise SpecError(
+                "a study with a train.function has no validation score to optimise: call your function in the search"
+            )
         if seeds < 1:
-            raise SpecError(f"seeds: at least 1, but it is {seeds}")
+            raise SpecError(f"seeds: must be at least 1, got {seeds}")
         self.study, self.arm, self.suggest = study, arm, suggest
         self.seeds = tuple(range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + seeds))
 
@@ -80,12 +84,12 @@ class Objective:
         return "maximize" if self._metric.better == "higher" else "minimize"
 
     def __call__(self, trial: _SearchTrial) -> float:
-        """Train with what the search suggests, and return the mean score.
+        """Train with the suggested settings, and return the mean score.
 
         Raises:
-            SpecError: The settings make no valid spec.
-            ModelError: A training has failed; the message is its error.
-            optuna.TrialPruned: The search gives the trial up, or a training diverged and the metric has no floor.
+            SpecError: The spec is not valid with the suggested settings.
+            ModelError: A training run failed; the message has its error.
+            optuna.TrialPruned: The pruner stopped the trial, or a run diverged and the metric has no floor.
         """
         cell = cell_key(dict(self.suggest(trial)))
         spec_of(self.study.spec, TrialKey(self.arm, self.seeds[0], cell))
@@ -98,7 +102,7 @@ class Objective:
             scores.append(score)
             trial.report(score, number)
             if number + 1 < len(self.seeds) and trial.should_prune():
-                raise _pruned("the search gave it up")
+                raise _pruned("stopped by the pruner")
         trial.set_user_attr("cell", cell)
         return statistics.fmean(scores)
 

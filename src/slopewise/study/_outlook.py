@@ -71,7 +71,7 @@ def prepare(
 
 
 def _epochs(spec: StudySpec, trials: Sequence[TrialKey]) -> float:
-    """Return the number of epochs that trials train for, with those of the arms that they start from."""
+    """Return the total number of epochs of some trials, including those of the arms that they start from."""
 
     @cache
     def of_trial(name: str, cell: str) -> float:

@@ -1,8 +1,8 @@
-"""The plan of a study as a pure function of its spec and of the trials that have ended.
+"""Plan of a study: a pure function of its spec and of the trials that have ended.
 
-A study goes through stages: the rates of every arm are tuned; then the study's own trials run, in an adaptive study up
-to each look; then the trials of the other cells. `next_trials` returns those of the present stage that have not ended.
-Nothing but the records decides what comes next, so that a study that was interrupted goes on as if it had not been.
+A study has three stages: tuning of the learning rates; the trials under its own settings, look by look in an adaptive
+study; and the trials of the other cells. `next_trials` returns the trials of the current stage that have not ended. The
+plan depends on nothing but the spec and the records, so an interrupted study resumes exactly where it stopped.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from slopewise.study._store import Key
 
 
 def key_of(trial: TrialRecord | TrialKey) -> Key:
-    """Return what tells a trial from all others of its study."""
+    """Return the key that identifies a trial within its study."""
     return trial.arm, trial.seed, trial.cell
 
 
 def ended(record: StudyRecord | None) -> dict[Key, TrialRecord]:
-    """Return the trials of a study that have ended, in all cells."""
+    """Return the finished and failed trials of a study by key, in all cells."""
     return {key_of(trial): trial for trial in record.every_trial} if record else {}
 
 
 def all_cells(spec: StudySpec, record: StudyRecord | None) -> tuple[CellRecord, ...]:
-    """Return the cells of a study, as far as its trials determine them, without trials."""
+    """Return the cells of a study, without their trials, as far as the trials so far determine them."""
     return (*(tuning_cells(spec, record) if spec.tune else ()), *designed_cells(spec))
 
 
 def plan(spec: StudySpec, record: StudyRecord | None = None) -> tuple[TrialKey, ...]:
-    """Return all trials that a study may run, in order: tuning, its own by seed, and those of its cells.
+    """Return all trials that a study may run, in order: tuning, own settings, other cells.
 
-    Seeds come first, so that a drift of the machine's speed affects all arms alike.
+    All arms of a seed run before the next seed, so that drifts in the machine's speed affect all arms alike.
     """
     cells = all_cells(spec, record)
     own = tuple(TrialKey(arm.name, seed) for seed in spec.seeds for arm in spec.arms)
@@ -47,22 +47,22 @@ def plan(spec: StudySpec, record: StudyRecord | None = None) -> tuple[TrialKey, 
 
 
 def remaining(spec: StudySpec, record: StudyRecord | None, settled: Iterable[Key]) -> tuple[TrialKey, ...]:
-    """Return the trials of the plan that may still run: in an adaptive study, none of decided arms beyond their look.
+    """Return the trials of the plan that may still run; in an adaptive study, without those of decided arms.
 
     Args:
         spec: Spec of the study.
-        record: The study so far; None if it has not begun.
-        settled: Trials that are not to run (again).
+        record: Records of the study so far; None if it has not begun.
+        settled: Keys of the trials that must not run, or run again.
     """
     done, over = set(settled), _beyond_decisions(spec, record)
     return tuple(trial for trial in plan(spec, record) if key_of(trial) not in done | over)
 
 
 def next_trials(spec: StudySpec, record: StudyRecord | None, settled: Iterable[Key]) -> tuple[TrialKey, ...]:
-    """Return the trials that can run now, with the rates that tuning has chosen; none once the study has ended.
+    """Return the trials of the current stage, with the tuned learning rates; empty once the study has ended.
 
     Raises:
-        SpecError: The best rate of an arm is at the edge of the range, which has been widened as often as it may.
+        SpecError: The best rate of an arm is at the edge of the range after all widening, or no rate trains an arm.
     """
     left = remaining(spec, record, settled)
     tune = tuple(trial for trial in left if trial.seed >= FIRST_TUNING_SEED and trial.seed not in spec.seeds)
@@ -71,15 +71,15 @@ def next_trials(spec: StudySpec, record: StudyRecord | None, settled: Iterable[K
     rates = chosen_rates(spec, record)
     own = tuple(trial for trial in left if trial.cell == "")
     if spec.until_decided and own:
-        place = {seed: number for number, seed in enumerate(spec.seeds, start=1)}
-        first = min(place[trial.seed] for trial in own)
+        position = {seed: number for number, seed in enumerate(spec.seeds, start=1)}
+        first = min(position[trial.seed] for trial in own)
         look = next(look for look in spec.until_decided.looks or () if look >= first)
-        left = tuple(trial for trial in own if place[trial.seed] <= look)
+        left = tuple(trial for trial in own if position[trial.seed] <= look)
     return tuple(replace(trial, rates=rates) for trial in left)
 
 
 def _beyond_decisions(spec: StudySpec, record: StudyRecord | None) -> set[Key]:
-    """Return the trials that no open contrast of an adaptive study needs."""
+    """Return the keys of the trials that an adaptive study skips, because their arm has been decided."""
     if not spec.until_decided or record is None or not record.trials:
         return set()
     seeds = seeds_of_arms(record, analyse(record).primary)
@@ -87,14 +87,14 @@ def _beyond_decisions(spec: StudySpec, record: StudyRecord | None) -> set[Key]:
 
 
 def decided_arms(spec: StudySpec, record: StudyRecord | None) -> Mapping[str, str]:
-    """Return the verdicts of an adaptive study's decided arms; none of a study with a fixed number of seeds."""
+    """Return the verdict of each decided arm of an adaptive study; empty for a fixed study."""
     if not spec.until_decided or record is None or not record.trials:
         return {}
     return {c.arm: c.verdict for c in analyse(record).primary if c.verdict != "inconclusive"}
 
 
 def tuning_cells(spec: StudySpec, record: StudyRecord | None) -> tuple[CellRecord, ...]:
-    """Return the cells of the tuning: the quasirandom rates, and those by which the range has been widened so far."""
+    """Return the cells of the tuning: one per quasirandom rate, and one per rate that has widened the range so far."""
     tune = spec.tune
     if tune is None:
         return ()
@@ -113,10 +113,10 @@ def tuning_cells(spec: StudySpec, record: StudyRecord | None) -> tuple[CellRecor
 
 
 def chosen_rates(spec: StudySpec, record: StudyRecord | None) -> tuple[tuple[str, float], ...]:
-    """Return the tuned learning rate of each arm; none if nothing is tuned.
+    """Return the tuned learning rate of each arm; empty if nothing is tuned.
 
     Raises:
-        SpecError: A best rate is at the edge of the range, or no trial of an arm has a score.
+        SpecError: The best rate of an arm is at the edge of the range, or no rate trains an arm.
     """
     if spec.tune is None or record is None:
         return ()
@@ -128,7 +128,8 @@ def chosen_rates(spec: StudySpec, record: StudyRecord | None) -> tuple[tuple[str
         result = tuned(arm, cells, record.primary, stable=spec.tune.stable)
         if result.rate is None:
             raise SpecError(
-                f"tune: no learning rate from {min(result.rates):g} to {max(result.rates):g} trains arm '{arm}'"
+                f"tune: arm '{arm}' trains at none of the learning rates from {min(result.rates):g} to "
+                f"{max(result.rates):g}: give another range tune.lr, in another folder"
             )
         if result.edge:
             raise SpecError(f"tune: arm '{arm}' {_at_edge(result)}, in another folder")
@@ -137,20 +138,20 @@ def chosen_rates(spec: StudySpec, record: StudyRecord | None) -> tuple[tuple[str
 
 
 def _at_edge(result: ArmTuning) -> str:
-    """Return why the rate of an arm lies at an edge, and what to do."""
+    """Describe why the rate of an arm lies at an edge, and what to do."""
     if result.passed_over:
         return (
             f"is left with {result.rate:g}, the lowest learning rate that was tried, because trials diverged at it or "
-            "at one of the next two: give a lower tune.lr, a greater tune.widen or tune.stable = false"
+            "at one of the next two: give a lower tune.lr, a larger tune.widen or tune.stable = false"
         )
     return (
-        f"is best at {result.rate:g}, the {result.edge} learning rate that was tried; a better one may lie beyond: "
-        "give a wider tune.lr or a greater tune.widen"
+        f"is best at {result.rate:g}, the {result.edge} learning rate that was tried; a better rate may lie "
+        "beyond it: give a wider tune.lr or a larger tune.widen"
     )
 
 
 def quasirandom_rates(tune: TuneSpec) -> tuple[float, ...]:
-    """Return the learning rates of a tuning before it is widened: Sobol points in the logarithm of the range.
+    """Return the learning rates of a tuning before any widening: Sobol points over the logarithm of the range.
 
     Example:
         >>> quasirandom_rates(TuneSpec(lr=(0.001, 0.1), points=3))
@@ -160,9 +161,9 @@ def quasirandom_rates(tune: TuneSpec) -> tuple[float, ...]:
 
     low, high = tune.lr
     sequence = qmc.Sobol(1, scramble=False)
-    sequence.fast_forward(1)  # the first point is the lowest rate itself
-    places = [float(sequence.random(1)[0, 0]) for _ in range(tune.points)]
-    return tuple(_rounded(low * (high / low) ** place) for place in places)
+    sequence.fast_forward(1)  # the first point is 0: the lower end of the range
+    points = [float(sequence.random(1)[0, 0]) for _ in range(tune.points)]
+    return tuple(_rounded(low * (high / low) ** point) for point in points)
 
 
 def _rounded(rate: float) -> float:
@@ -170,19 +171,19 @@ def _rounded(rate: float) -> float:
 
 
 def _wider(rates: tuple[float, ...], edges: Iterable[str | None]) -> tuple[float, ...]:
-    """Return two rates beyond each edge at which an arm is best, as far apart as the tried ones are on average."""
+    """Return two rates beyond each edge at which an arm is best, spaced by the mean ratio of the rates tried so far."""
     low, high = min(rates), max(rates)
     step = (high / low) ** (1 / (len(rates) - 1))
     beyond = {"lowest": (low / step, low / step**2), "highest": (high * step, high * step**2)}
-    found = set(edges)
-    return tuple(_rounded(rate) for edge, more in beyond.items() if edge in found for rate in more)
+    reached = set(edges)
+    return tuple(_rounded(rate) for edge, rates_beyond in beyond.items() if edge in reached for rate in rates_beyond)
 
 
 def _tuning_cells(
     rates: Iterable[float], arms: tuple[str, ...], seeds: tuple[int, ...], done: Mapping[Key, TrialRecord]
 ) -> list[CellRecord]:
     settings = [{"train.lr": rate} for rate in rates]
-    cells = [CellRecord(cell_key(each), each, ("tune",), arms, seeds) for each in settings]
+    cells = [CellRecord(cell_key(of_cell), of_cell, ("tune",), arms, seeds) for of_cell in settings]
     return [replace(cell, trials=_of(cell, done)) for cell in cells]
 
 

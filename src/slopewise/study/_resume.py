@@ -29,7 +29,7 @@ def check_same(old: StudySpec, new: StudySpec, folder: str | Path, metric: Metri
     Args:
         old: Spec of the study in the folder.
         new: Spec of the study that is to go on there.
-        folder: The folder.
+        folder: Folder of the study, for messages.
         metric: Primary metric of the study in the folder.
 
     Raises:
@@ -40,11 +40,11 @@ def check_same(old: StudySpec, new: StudySpec, folder: str | Path, metric: Metri
     """
     if bool(old.until_decided) != bool(new.until_decided):
         why = (
-            "has a fixed number of seeds, and cannot become adaptive (until_decided) now that results may be known: "
-            "who looks again and again finds differences that are none"
+            "has a fixed number of seeds, and cannot become adaptive (until_decided) once results may be known: "
+            "unplanned repeated looks find differences that do not exist"
             if new.until_decided
-            else "is adaptive (until_decided), and cannot become one with a fixed number of seeds: its error rate "
-            "holds for the looks that were planned"
+            else "is adaptive (until_decided), and cannot get a fixed number of seeds: its error rate holds only for "
+            "the planned looks"
         )
         raise StoreError(f"the study in '{folder}' {why}. Choose another folder, or give the old settings")
     if differences := spec_differences(old, new, metric):
@@ -89,9 +89,9 @@ def spec_differences(old: StudySpec, new: StudySpec, metric: MetricRecord) -> li
         for key in sorted(was.keys() | now.keys())
         if was.get(key) != now.get(key) and key not in free
     ]
-    kept = _designed(new)
-    lost = (trial for trial in _designed(old) if trial not in kept)
-    words += dict.fromkeys(f"trials of the {role} with {cell} are gone" for role, cell, *_ in lost)
+    designed = _designed(new)
+    missing = (trial for trial in _designed(old) if trial not in designed)
+    words += dict.fromkeys(f"trials of the {role} with {cell} are gone" for role, cell, *_ in missing)
     for name, arm in arms_before.items():
         if name not in arms_after:
             words.append(f"arm {name} is gone")
@@ -107,15 +107,17 @@ def spec_differences(old: StudySpec, new: StudySpec, metric: MetricRecord) -> li
 
 
 def _designed(spec: StudySpec) -> dict[tuple[str, str, str, int], None]:
-    """Return the trials that the map and the factors of a study ask for: role, cell, arm and seed of each, in order."""
-    asked = ((role, cell) for cell in designed_cells(spec) for role in cell.roles)
-    return dict.fromkeys((role, c.key, arm, seed) for role, c in asked for arm in c.arms for seed in c.seeds)
+    """Return the trials of the map and the factors as (role, cell, arm, seed): the keys of the dict, in order."""
+    cells = ((role, cell) for cell in designed_cells(spec) for role in cell.roles)
+    return dict.fromkeys(
+        (role, cell.key, arm, seed) for role, cell in cells for arm in cell.arms for seed in cell.seeds
+    )
 
 
 def _closed(spec: StudySpec) -> list[str]:
-    """Return why arms cannot be added to a study, if they cannot."""
-    looks = ["its looks and their error rate were fixed for its arms and seeds beforehand"] * bool(spec.until_decided)
-    return looks + ["its learning rates were tuned for its arms together"] * bool(spec.tune)
+    """Return the reasons why arms cannot be added to a study; empty if they can."""
+    looks = ["the looks and their error rate were planned for the given arms and seeds"] * bool(spec.until_decided)
+    return looks + ["the learning rates of all arms were tuned together"] * bool(spec.tune)
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -80,7 +80,7 @@ class Running:
         """Return the state after an event."""
         trial = event.record if isinstance(event, events.Ended) else event.trial
         key = (trial.arm, trial.seed, trial.cell)
-        trials = {(each.arm, each.seed, each.cell): each for each in self.trials}
+        trials = {(running.arm, running.seed, running.cell): running for running in self.trials}
         before = trials.pop(key, None)
         if isinstance(event, events.Started):
             trials[key] = RunningTrial(trial.arm, trial.seed, event.attempt, now, now, cell=trial.cell)

@@ -132,10 +132,10 @@ class StudySpec(Table):
             knows nothing. None takes the metric's own (accuracy: 100 / number of classes); where there is none either,
             pairs with a diverged trial are left out.
         metrics: Metrics that `train.function` returns, the primary one first; a task has its own.
-        until_decided: Adaptive number of seeds: `seeds` is the largest number (40 by default), and an arm gets no more
-            once its verdict is known. True takes the default looks. None: every arm gets all seeds.
-        tune: Learning rate tuned for each arm; None takes the rates of [train] and of the arms.
-        map: Sensitivity map over learning rates and initial slopes; None makes none.
+        until_decided: Adaptive number of seeds: `seeds` is the largest number (default 40), and an arm gets no further
+            seeds once it is decided. True stands for the default looks; None gives all arms all seeds.
+        tune: Tuning of the learning rate of each arm; None trains at the rates of [train] and of the arms.
+        map: Sensitivity map over learning rates and initial slopes; None for no map.
         factors: Factors that are crossed with the arms.
         data, task, model, train, hardware, monitor: Tables of further settings; see their classes.
     """

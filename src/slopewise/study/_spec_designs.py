@@ -1,4 +1,4 @@
-"""The tables of a spec that ask for more than arms x seeds: adaptive seeds, tuning, a sensitivity map, factors."""
+"""Tables of a spec beyond arms and seeds: adaptive seeds, tuning, a sensitivity map, factors."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from slopewise.study._spec_values import Real, Table, Whole
 from slopewise.support import quoted
 
-MOST_SEEDS_TO_DECIDE = 40  # seeds of an adaptive study, unless the spec says how many
-_LOOKS = (0.25, 0.4, 0.6, 1.0)  # fractions of the seeds after which it looks
+MOST_SEEDS_TO_DECIDE = 40  # default number of seeds of an adaptive study
+_LOOKS = (0.25, 0.4, 0.6, 1.0)  # default looks, as fractions of the seeds
 _CROSSED = ("train.", "model.options.", "data.augment.", "arm.")
 _CROSSED_WHOLE = ("model.name", "data.train_size")
 _NOT_CROSSED = ("train.function", "arm.name", "arm.start")
@@ -21,18 +21,18 @@ Rate = Annotated[Real, Field(gt=0)]
 
 
 class UntilDecidedSpec(Table):
-    """Adaptive number of seeds: after each look, arms whose verdict is known get no further seeds.
+    """Adaptive number of seeds: an arm gets no further seeds once a look has decided its verdict.
 
     Attributes:
-        looks: Numbers of seeds after which the study looks, ascending; the last one is the number of all seeds. None
-            looks after a quarter, two fifths and three fifths of the seeds, and after all of them.
+        looks: Numbers of seeds after which the study looks at its results, ascending; the last one must be the number
+            of all seeds. None stands for 25 %, 40 %, 60 % and 100 % of the seeds, rounded up, each at least 2.
     """
 
     looks: Annotated[tuple[Annotated[Whole, Field(ge=2)], ...], Field(min_length=1, max_length=20)] | None = None
 
 
 def default_looks(seeds: int) -> tuple[int, ...]:
-    """Return the numbers of seeds after which an adaptive study looks, unless its spec names them.
+    """Return the looks of an adaptive study whose spec does not give them.
 
     Example:
         >>> default_looks(40), default_looks(3)
@@ -42,7 +42,7 @@ def default_looks(seeds: int) -> tuple[int, ...]:
 
 
 def with_looks(fields: Mapping[str, Any], seeds: int) -> dict[str, Any]:
-    """Return an adaptive spec's plain data with its looks spelled out; `until_decided = true` takes the defaults."""
+    """Return the plain data of an adaptive spec with its looks filled in; `until_decided = true` means defaults."""
     table = fields["until_decided"]
     table = {} if table is True else table.model_dump() if isinstance(table, UntilDecidedSpec) else table
     if isinstance(table, Mapping) and table.get("looks") is None:
@@ -51,35 +51,35 @@ def with_looks(fields: Mapping[str, Any], seeds: int) -> dict[str, Any]:
 
 
 def check_looks(looks: tuple[int, ...], seeds: int) -> None:
-    """Refuse looks that are not ascending, or that do not end with the last seed.
+    """Check that looks are ascending and that the last look is after all seeds.
 
     Raises:
-        ValueError: They are not, or do not.
+        ValueError: They are not ascending, or the last look is at another number of seeds.
     """
     if list(looks) != sorted(set(looks)):
-        raise ValueError(f"until_decided.looks: {quoted(list(looks))} are not ascending numbers of seeds")
+        raise ValueError(f"until_decided.looks: numbers of seeds must be ascending, got {quoted(list(looks))}")
     if looks[-1] != seeds:
         raise ValueError(
-            f"until_decided.looks: the last look, after {looks[-1]} seeds, must be after all {seeds} seeds of the study"
+            f"until_decided.looks: the last look must be after all {seeds} seeds of the study, got {looks[-1]}"
         )
 
 
 class TuneSpec(Table):
-    """Learning rate tuned for each arm, on seeds of their own, before the study's trials.
+    """Tuning of the learning rate of each arm, on separate seeds, before the study's own trials.
 
-    Every arm is trained with the same learning rates from the same seeds. The rate whose mean final score on the
-    validation part is best is the arm's peak learning rate in the study; arms with a rate of their own keep it.
+    Every arm is trained with the same learning rates and the same seeds. The study then trains each arm with the peak
+    learning rate that had the best mean final score on the validation part. Arms that set `lr` are not tuned.
 
     Attributes:
         lr: Lowest and highest learning rate.
-        points: Number of rates, spread evenly over the logarithm of the range by a quasirandom (Sobol) sequence, which
-            fills it at any number of points.
-        seeds: Number of seeds per rate, which are 1000000, 1000001, ...: the study's own are never tuned on.
-        widen: Number of times that the range is widened by two rates if an arm's best rate is at its edge. If it still
-            is, the study is refused.
-        stable: True to pass over the lowest rate at which a trial of the arm diverged, its lower neighbour among the
-            tried rates, and all higher ones: few seeds do not show that a rate breaks now and then. False takes the
-            best mean score alone.
+        points: Number of rates: points of a quasirandom (Sobol) sequence over the logarithm of the range, which covers
+            the range evenly for any number of points.
+        seeds: Number of seeds per rate. They are 1000000, 1000001, ..., so that tuning never uses the study's own.
+        widen: Largest number of times that the range is widened, by two rates at each edge at which an arm is best. If
+            the best rate is at an edge even then, the study stops with an error.
+        stable: True to pass over the lowest rate at which a trial of the arm diverged, the next lower rate, and all
+            higher rates, because a few seeds may miss that a rate diverges now and then. False to use the best mean
+            score alone.
     """
 
     lr: tuple[Rate, Rate]
@@ -91,19 +91,19 @@ class TuneSpec(Table):
     @model_validator(mode="after")
     def _ascending(self) -> TuneSpec:
         if self.lr[0] >= self.lr[1]:
-            raise ValueError(f"tune.lr: write the lower rate first, as in [0.001, 1]; it is {quoted(list(self.lr))}")
+            raise ValueError(f"tune.lr: the lower rate must come first, as in [0.001, 1], got {quoted(list(self.lr))}")
         return self
 
 
 class MapSpec(Table):
-    """Sensitivity map: arms trained at each learning rate, and those with learned slopes at each initial slope.
+    """Sensitivity map: arms trained at each learning rate and, if they learn slopes, from each initial slope.
 
     Attributes:
         lr: Learning rates.
-        init: Initial slopes; they are the option `init` of an arm's activation.
-        arms: Names of the arms; None takes the control, and the arms whose activation is `prelu_shared` or
-            `prelu_channel`. Your own activation is called with `init` if it is named here.
-        seeds: Number of seeds, the first ones of the study.
+        init: Initial slopes, passed to the activation as its option `init`.
+        arms: Names of the arms. None stands for the control and all arms with the activation `prelu_shared` or
+            `prelu_channel` that do not start from another arm. An activation of your own gets the option `init`, too.
+        seeds: Number of seeds, taken from the beginning of the study's seeds.
     """
 
     lr: Annotated[tuple[Rate, ...], Field(min_length=1, max_length=1000)]
@@ -113,14 +113,15 @@ class MapSpec(Table):
 
 
 class FactorSpec(Table):
-    """Factor crossed with the arms: the study's arms under other values of one setting.
+    """Factor crossed with the arms: the arms of the study under other values of one setting.
 
     Attributes:
-        setting: Dotted key: one of `train`, `model.options` or `data.augment`, `model.name`, `data.train_size`; or
-            with the prefix `arm.` a setting of every arm, such as `arm.slope_lr_scale`.
+        setting: Dotted key of the setting: `train.*`, `model.options.*`, `data.augment.*`, `model.name`,
+            `data.train_size`, or, with the prefix `arm.`, a setting of every arm such as `arm.slope_lr_scale`.
         values: Values of the setting besides the study's own.
-        arms: Names of the arms; None takes all.
-        seeds: Number of seeds, the first ones of the study; None takes 10, or all if there are fewer.
+        arms: Names of the arms; None stands for all arms.
+        seeds: Number of seeds, taken from the beginning of the study's seeds; None stands for 10, or all if there are
+            fewer.
     """
 
     setting: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]

@@ -17,7 +17,7 @@ from slopewise.study._spec_tables import ArmSpec, MetricSpec
 from slopewise.support import quoted, shortened
 
 _LARGEST_FILE = 2**20  # bytes
-_TABLES: dict[int | str, type[BaseModel]] = {  # those that are lists, or that may be absent
+_TABLES: dict[int | str, type[BaseModel]] = {  # tables in lists, and optional tables
     "metrics": MetricSpec,
     "arms": ArmSpec,
     "until_decided": UntilDecidedSpec,

@@ -51,8 +51,8 @@ class DataSpec(Table):
             or `module:callable`. A path stands for the source that reads it, such as `folder` or `npz`. In a study, the
             default depends on the task: `patches` for restoration, `shapes` for segmentation, else `digits`.
         path: Folder or file of the sources that need one; for `fashion-mnist`, the folder of the IDX files.
-        train_size: Number of training images in a class-balanced subset; None takes all. Where a study varies it, the
-            smaller numbers are subsets of the study's own images, and all validate on the same images.
+        train_size: Number of training images in a class-balanced subset; None takes all. As a factor, smaller numbers
+            give subsets of the study's own images, and all of them validate on the same images.
         validation_fraction: Fraction of the training images that is held out, drawn anew for each seed.
         image_size: Height and width that folder images are resized to; one number stands for both.
         parts: Names of the directories in `path` that hold the training and the test images, for `folder` only; None
@@ -182,8 +182,8 @@ class TrainSpec(Table):
 
     Attributes:
         function: Training function of your own as `module:function`, called with a `slopewise.study.TrialContext`; None
-            trains in the study's own loop, by the settings below. With a function, `slope_lr_scale`,
-            `slope_weight_decay` and `shared_gradient` alone apply.
+            trains in the study's own loop, by the settings below. With a function, only `slope_lr_scale`,
+            `slope_weight_decay` and `shared_gradient` apply.
         options: Keyword arguments of the function.
         epochs: Number of passes over the training part.
         batch_size: Number of images per step; the last, smaller batch of an epoch is dropped.
@@ -192,7 +192,7 @@ class TrainSpec(Table):
         momentum: Momentum of SGD, or the first beta of AdamW.
         weight_decay: Weight decay of all parameters except the slopes.
         slope_lr_scale: Learning rate of the slopes relative to the weights' learning rate.
-        slope_weight_decay: Weight decay of the slopes, which pulls them to 0, that is to ReLU.
+        slope_weight_decay: Weight decay of the slopes, which pulls them towards 0, and so PReLU towards ReLU.
         shared_gradient: Gradient of a slope that all channels of a layer share: `mean` over the channels, or `sum` over
             them as in PyTorch, which diverges earlier.
         schedule: Learning rate schedule: `one-cycle` (linear up over the first quarter, then cosine to 0) or
@@ -251,8 +251,8 @@ class MonitorSpec(Table):
     Attributes:
         every: Number of training steps per sampled step of `slopewise.monitor.Monitor`, which raises alarms; 0 turns
             monitoring off.
-        information: True to score what each layer's output tells about its image once training has ended: a linear
-            probe for the class, and a reconstruction of the image. docs/protocol.md defines both.
+        information: True to score, after training, the information about the image in the output of each layer: by a
+            linear probe for the class, and by a reconstruction of the image. docs/protocol.md defines both.
     """
 
     every: Annotated[Whole, Field(ge=0)] = 10
@@ -262,13 +262,13 @@ class MonitorSpec(Table):
 class StartSpec(Table):
     """Start of an arm from another arm of the study, which each of its trials trains first, in the same process.
 
-    The other arm is trained as its own trial of that seed is, to the same bits: a trial needs no file of another one,
-    but takes the time of both.
+    The other arm is trained exactly as in its own trial with the same seed, bit for bit. So trials do not depend on
+    stored weights, but take the time of both trainings.
 
     Attributes:
         arm: Name of the other arm.
-        take: `slopes` starts from the study's usual initial weights and the slopes that the other arm has learned;
-            `weights` from all of the other arm's final weights. Slopes that one of the arms lacks are left out.
+        take: `slopes` to start from the usual initial weights and the slopes that the other arm has learned; `weights`
+            to start from all final weights of the other arm, except slopes that only one of the arms has.
     """
 
     arm: Annotated[str, Field(min_length=1, max_length=60)]
@@ -282,10 +282,10 @@ class ArmSpec(Table):
         name: Name of the arm in tables; by default the activation's.
         activation: Registered name (`relu`, `prelu_channel`, ...) or `module:callable(channels, **options)`.
         options: Keyword arguments of the activation, e.g. {negative_slope = 0.3}.
-        lr, slope_lr_scale, slope_weight_decay, shared_gradient: Settings of this arm that override those of [train],
-            for instance a learning rate tuned for each arm.
+        lr, slope_lr_scale, slope_weight_decay, shared_gradient: Settings of this arm that override those of [train];
+            None takes those of [train].
         epochs: Number of passes of this arm over the training part; None takes that of [train].
-        start: Another arm to start from; None starts from the study's usual initial weights.
+        start: Other arm to start from; None starts from the study's usual initial weights.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=60)]

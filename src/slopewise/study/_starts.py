@@ -1,4 +1,4 @@
-"""Check of the arms that start from another arm of their study."""
+"""Check of arms that start from another arm of their study."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ def check_starts(arms: Sequence[ArmSpec], *, function: str | None) -> None:
 
     Args:
         arms: Arms of the study, with distinct names.
-        function: Training function of the study; None for the study's own loop, which alone can train an arm twice.
+        function: Training function of the study; None for the study's own loop. Only the study's own loop can train the
+            other arm first.
 
     Raises:
-        ValueError: A start has a fault; the message names the arm.
+        ValueError: A start is not valid; the message names the arm.
 
     Example:
         >>> start = {"arm": "relu", "take": "weights"}
         >>> check_starts([ArmSpec(name="relu", activation="relu", start=start)], function=None)
         Traceback (most recent call last):
         ...
-        ValueError: arms: the start of 'relu' leads back to itself, relu <- relu: name an arm that starts by itself
+        ValueError: arms: the start of 'relu' leads back to itself, relu <- relu: start from another arm
     """
     named = {arm.name: arm for arm in arms}
     for arm in arms:
@@ -38,20 +39,20 @@ def check_starts(arms: Sequence[ArmSpec], *, function: str | None) -> None:
             hint = nearest(arm.start.arm, others) if others else "there is no other"
             raise ValueError(f"arms: {quoted(arm.name)} starts from {quoted(arm.start.arm)}, which is no arm; {hint}")
     for arm in arms:
-        if round_ := _circle(arm, named):
+        if cycle := _cycle(arm, named):
             raise ValueError(
-                f"arms: the start of {quoted(arm.name)} leads back to itself, {' <- '.join(round_)}: name an arm that "
-                "starts by itself"
+                f"arms: the start of {quoted(arm.name)} leads back to itself, {' <- '.join(cycle)}: start from "
+                "another arm"
             )
 
 
-def _circle(arm: ArmSpec, named: Mapping[str, ArmSpec]) -> list[str]:
-    """Return the names on the way from an arm through its starts back to it; none if the way ends elsewhere."""
+def _cycle(arm: ArmSpec, named: Mapping[str, ArmSpec]) -> list[str]:
+    """Return the names along the starts from an arm back to itself; empty if they do not lead back to it."""
     names = [arm.name]
     while (start := named[names[-1]].start) is not None:
         names.append(start.arm)
         if start.arm == arm.name:
             return names
         if start.arm in names[:-1]:
-            return []  # a circle of others, which is found from one of them
+            return []  # a cycle without this arm, reported for the arms in it
     return []

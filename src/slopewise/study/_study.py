@@ -58,7 +58,8 @@ class Study:
     def plan(self) -> tuple[TrialKey, ...]:
         """Return all trials that the study may run, grouped by seed.
 
-        Results decide on some of them: an adaptive study leaves out those of decided arms, and tuning may add rates.
+        The actual number depends on results: an adaptive study skips the trials of decided arms, and tuning may add
+        learning rates.
         """
         return plan(self.spec)
 

@@ -1,4 +1,4 @@
-"""Classes that a folder of the package holds, one file each, so that a new file is a new one of them."""
+"""Discovery of the classes in a folder of the package, which has one file for each."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ T = TypeVar("T")
 
 
 def shipped_classes(package: str, path: Iterable[str], base: type[T]) -> list[type[T]]:
-    """Return the classes that the modules of a package define over a base class, without abstract ones.
+    """Return the concrete subclasses of a base class that the modules of a package define.
 
     Args:
         package: Name of the package.
-        path: Its `__path__`.
+        path: `__path__` of the package.
         base: Base class.
 
     Example:
@@ -37,10 +37,10 @@ def shipped_classes(package: str, path: Iterable[str], base: type[T]) -> list[ty
 
 
 def distinct(classes: Iterable[type[T]], key: str) -> None:
-    """Refuse two classes with the same value of an attribute.
+    """Check that no two classes have the same value of an attribute.
 
     Raises:
-        ValueError: Two have it; the message names them.
+        ValueError: Two classes have the same value; the message names them.
 
     Example:
         >>> distinct([int, float], "__name__")
@@ -49,4 +49,4 @@ def distinct(classes: Iterable[type[T]], key: str) -> None:
     for cls in classes:
         if (other := first.setdefault(getattr(cls, key), cls)) is not cls:
             names = f"{other.__module__}.{other.__name__} and {cls.__module__}.{cls.__name__}"
-            raise ValueError(f"the {key} {getattr(cls, key)!r} stands twice: {names}; rename one")
+            raise ValueError(f"the {key} {getattr(cls, key)!r} is used twice: {names}; rename one")

@@ -1,4 +1,4 @@
-"""Training of the arm that another one starts from, to the same bits as in its own trial of that seed."""
+"""Training of the arm that another arm starts from, bitwise equal to that arm's own trial with the same seed."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 def set_up(
     fabric: Fabric, spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData
 ) -> tuple[Setup, Divergence | None]:
-    """Return the parts of a trial, after the training of the arm that it starts from, if there is one.
+    """Return the parts of a trial, after training the arm that it starts from, if any.
 
-    The divergence is that of the other arm: there is nothing to start from, and the trial ends with it. Its parts have
-    the usual initial weights then.
+    If that arm diverges, its divergence is returned as well. The trial then has nothing to start from and ends at step
+    0; its parts have the usual initial weights.
     """
     if arm.start is None:
         return Setup(fabric, spec, arm, seed, data), None
@@ -38,7 +38,7 @@ def set_up(
 def _trained(
     fabric: Fabric, spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData
 ) -> tuple[Setup, Divergence | None]:
-    """Train an arm without records and samples, which change no bit, until its end or its divergence."""
+    """Train an arm until it ends or diverges, without recording and sampling, which do not affect its weights."""
     setup, divergence = set_up(fabric, spec, arm, seed, data)
     if divergence:
         return setup, divergence

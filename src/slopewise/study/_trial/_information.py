@@ -1,7 +1,8 @@
-"""Scores of what each call site's output still tells about its image, for the final weights of a trial.
+"""Scores of the information about the image in the output of each call site, at the final weights of a trial.
 
-From a site's output two ridge regressions are fitted on images that the network was trained on, and scored on held-out
-ones: to the classes (`linear_probe`) and to the pixels (`reconstruction`). docs/protocol.md defines both.
+Two ridge regressions predict the class (`linear_probe`) and the pixels (`reconstruction`) from the output of a call
+site. They are fitted on images that the network was trained on, and scored on held-out images. docs/protocol.md defines
+both.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from slopewise.study._streams import derive, stream
 from slopewise.study._trial._loop import Loop
 from slopewise.study._trial._setup import Setup
 
-_IMAGES = 1000  # of each part, at most
-_FEATURES = 512  # of an image, after the projection
-_OUTPUTS = 4096  # of a site, that are projected: bounds the matrix to 8 MiB
-_PIXELS = 8  # a side
-_RIDGE = 1e-3  # of the mean eigenvalue of the features' Gram matrix
+_IMAGES = 1000  # largest number of images to fit on, and to score on
+_FEATURES = 512  # largest number of features per image, after the projection
+_OUTPUTS = 4096  # largest number of outputs that are projected: bounds the matrix to 8 MiB
+_PIXELS = 8  # largest height and width of the images to reconstruct
+_RIDGE = 1e-3  # penalty, relative to the mean eigenvalue of the features' Gram matrix
 
 
 def layer_scores(setup: Setup, loop: Loop) -> tuple[LayerScoreRecord, ...]:
@@ -50,7 +51,7 @@ def layer_scores(setup: Setup, loop: Loop) -> tuple[LayerScoreRecord, ...]:
 
 
 def _pooled(images: Tensor) -> Tensor:
-    """Return images (N, C, *sizes) as rows of float64, averaged to at most `_PIXELS` on a side."""
+    """Return images (N, C, *sizes) as rows of float64, average-pooled to at most `_PIXELS` along each axis."""
     size = tuple(min(_PIXELS, side) for side in images.shape[2:])
     pixels = images.double()
     if len(size) == 2:
@@ -59,7 +60,7 @@ def _pooled(images: Tensor) -> Tensor:
 
 
 def _scores(features: Tensor, targets: Mapping[str, Tensor], fitted: int) -> Iterator[tuple[str, float | None]]:
-    """Yield each measure and its score: fitted on the first rows, scored on the others."""
+    """Yield each measure and its score, fitted on the first `fitted` rows and scored on the others."""
     finite = bool(features.isfinite().all())
     for measure, values in targets.items():
         if not finite:
@@ -71,19 +72,22 @@ def _scores(features: Tensor, targets: Mapping[str, Tensor], fitted: int) -> Ite
 
 
 def ridge(features: Tensor, targets: Tensor, new: Tensor) -> Tensor:
-    """Return predictions for new features by ridge regression with an intercept, which is not penalised.
+    """Return the predictions of a ridge regression for new features; its intercept is not penalised.
 
-    The penalty is `_RIDGE` times the mean eigenvalue of the centred features' Gram matrix, so that it does not depend
-    on their scale. Of features that are constant, the prediction is the mean of the targets.
+    The penalty is `_RIDGE` times the mean eigenvalue of the Gram matrix of the centred features, so that predictions do
+    not depend on the scale of the features. If all features are constant, the prediction is the mean of the targets.
 
     Args:
-        features: Features (N, D) to fit on.
-        targets: Targets (N, K) of these.
-        new: Features (M, D) to predict for.
+        features: Features to fit on, of shape (N, D).
+        targets: Their targets, of shape (N, K).
+        new: Features to predict for, of shape (M, D).
+
+    Returns:
+        Predictions of shape (M, K).
 
     Example:
         >>> x = torch.tensor([[0.0], [1.0], [2.0]], dtype=torch.float64)
-        >>> [round(y, 3) for y in ridge(x, 3 * x + 1, x + 10).flatten().tolist()]  # not 31, 34, 37: pulled to 4
+        >>> [round(y, 3) for y in ridge(x, 3 * x + 1, x + 10).flatten().tolist()]  # 31, 34, 37, shrunk
         [30.973, 33.97, 36.967]
     """
     centre, mean = features.mean(dim=0), targets.mean(dim=0)
@@ -96,24 +100,25 @@ def ridge(features: Tensor, targets: Tensor, new: Tensor) -> Tensor:
 
 
 def accuracy(predicted: Tensor, one_hot: Tensor) -> float:
-    """Return the fraction of rows whose largest prediction is that of their class."""
+    """Return the fraction of rows whose largest prediction is at the row's class."""
     return (predicted.argmax(dim=1) == one_hot.argmax(dim=1)).double().mean().item()
 
 
 def explained(predicted: Tensor, targets: Tensor) -> float | None:
-    """Return R² = 1 - residual / total sum of squares over all rows and columns; None if the targets are constant."""
+    """Return R² = 1 - residual / total sum of squares, over all rows and columns; None if the targets are constant."""
     total = (targets - targets.mean(dim=0)).square().sum().item()
     return 1 - (targets - predicted).square().sum().item() / total if total else None
 
 
 class Features:
-    """Outputs of call sites, reduced to at most `_FEATURES` numbers an image as they are computed.
+    """Outputs of call sites, reduced to at most `_FEATURES` features per image during the forward pass.
 
-    A larger output is projected by a Gaussian matrix, from at most `_OUTPUTS` of its numbers, drawn at random. Numbers
-    and matrix depend on the output's size and the trial's seed alone, so that they are the same in all arms.
+    A larger output is projected by a Gaussian matrix. Of an output with more than `_OUTPUTS` elements, only `_OUTPUTS`
+    random ones are projected. The choice and the matrix depend only on the size of the output and the seed of the
+    trial, so they are the same in all arms.
 
     Args:
-        sites: Modules by name.
+        sites: Activation modules by call site.
         seed: Seed of the trial.
 
     Example:
@@ -127,7 +132,7 @@ class Features:
     """
 
     def __init__(self, sites: Mapping[str, nn.Module], seed: int) -> None:
-        self._names = {id(module): name for name, module in reversed([*sites.items()])}  # the first name of a module
+        self._names = {id(module): name for name, module in reversed([*sites.items()])}  # a module's first name
         self._modules = {id(module): module for module in sites.values()}
         self._seed = seed
         self._calls: Counter[str] = Counter()
@@ -145,13 +150,16 @@ class Features:
             hook.remove()
 
     def end_batch(self) -> None:
-        """Begin to count the calls of each site anew."""
+        """Reset the counts of calls, which tell the call sites of a module apart; to be called after each batch."""
         self._calls.clear()
 
     def by_site(self, images: int) -> dict[str, Tensor]:
-        """Return the features (N, D) of each call site as float64, on the CPU.
+        """Return the features of each call site, of shape (images, D), as float64 on the CPU.
 
-        Call sites are left out whose outputs are not one for each of the N images, all of one size.
+        A call site is left out unless it has exactly one output per image, all of the same size.
+
+        Args:
+            images: Number of images in all batches.
         """
         fitting = {
             name: parts
@@ -160,11 +168,11 @@ class Features:
         }
         return {name: torch.cat(parts).double() for name, parts in fitting.items()}
 
-    def _see(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG002
+    def _see(self, module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> None:
         name = self._names[id(module)]
         self._calls[name] += 1
         call = self._calls[name]
-        # Reduced at once: what follows may write its own output over this one.
+        # Reduced at once, because a later in-place operation may overwrite the output.
         rows = self._reduced(output.detach().reshape(len(output), -1)).cpu()
         self._parts[name if call == 1 else f"{name} ({call})"].append(rows)
 

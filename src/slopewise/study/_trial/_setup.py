@@ -26,8 +26,8 @@ class Setup:
     """Parts that a trial is made of.
 
     Attributes:
-        fabric, spec, arm, seed, data: Arguments of the trial. A further argument is the trained network of the arm that
-            this one starts from, if it starts from one.
+        fabric, spec, arm, seed, data: Arguments of the trial. Further argument: the trained network of the arm that this
+            arm starts from, or None.
         task: Task of the study.
         kept, held_out: Indices of the images to train on and to validate on, out of the training images.
         batches: Training batches of the seed.

@@ -13,20 +13,21 @@ from slopewise.study.models._built import BuiltModel
 
 @torch.no_grad()
 def continue_from_(built: BuiltModel, donor: BuiltModel, arm: ArmSpec) -> None:
-    """Set what an arm's start takes, slopes or weights, to the values in another arm's network.
+    """Copy slopes or weights from another arm's network, as `arm.start` asks.
 
-    Slopes are taken call site by call site; a slope that the other network shares is given to every channel. Weights
-    are all parameters and buffers outside the activations, and inside them those that both networks have; the others
-    keep their initial values.
+    Slopes are copied call site by call site; a shared slope is copied to every channel. Weights are all parameters and
+    buffers outside the activations, and those inside the activations that both networks have. All others keep their
+    initial values.
 
     Args:
-        built: Network to change, with its own initial weights.
-        donor: Network to take from, which stays unchanged.
-        arm: The arm of `built`, which has a start.
+        built: Network to copy to, with its own initial weights; changed in place.
+        donor: Network to copy from.
+        arm: Arm of `built`; it must have a start.
 
     Raises:
-        SpecError: One of the networks learns no slopes that could be taken, there is one slope for several of the
-            other's, or the networks differ outside their activations.
+        SpecError: Slopes are to be copied and one of the networks learns none, several slopes would have to become one,
+            or the networks differ outside their activations.
+        ValueError: The arm has no start.
 
     Example:
         >>> start = {"arm": "relu", "take": "weights"}
@@ -37,7 +38,7 @@ def continue_from_(built: BuiltModel, donor: BuiltModel, arm: ArmSpec) -> None:
         (True, 0.25)
     """
     if arm.start is None:
-        raise ValueError(f"arm '{arm.name}' starts by itself")
+        raise ValueError(f"arm '{arm.name}' has no start")
     fault = f"arm '{arm.name}' cannot take {arm.start.take} from '{arm.start.arm}'"
     whole = arm.start.take == "weights"
     if whole:
@@ -47,7 +48,9 @@ def continue_from_(built: BuiltModel, donor: BuiltModel, arm: ArmSpec) -> None:
         if whole:
             _take_others(site, donor.sites[name])
         elif not taken:
-            raise SpecError(f"{fault}: one of them learns no slopes at '{name}'; start.take = 'weights' needs none")
+            raise SpecError(
+                f"{fault}: one of the two learns no slopes at '{name}'; start.take = 'weights' does not need them"
+            )
 
 
 def _take_outside(built: BuiltModel, donor: BuiltModel, fault: str) -> None:
@@ -62,22 +65,22 @@ def _take_outside(built: BuiltModel, donor: BuiltModel, fault: str) -> None:
 
 
 def _take_slopes(site: nn.Module, donor: nn.Module, fault: str) -> bool:
-    """Take the slopes of an activation; return False if one of the two learns none."""
+    """Copy the slopes of an activation; return False if one of the two has no learned slopes."""
     slopes, given = slope_name(site), learned_slopes(donor)
     if slopes is None or not given.numel():
         return False
     own = getattr(site, slopes)
     if given.numel() not in (1, own.numel()):
         raise SpecError(
-            f"{fault} has {own.numel()} slope for {given.numel()} there; several can be taken by as many, and one by "
-            "any number"
+            f"{fault} has {own.numel()} of its own, but {given.numel()} to take: the numbers must be equal, unless "
+            "there is only one to take"
         )
     own.copy_(given.expand(own.numel()).view_as(own))
     return True
 
 
 def _take_others(site: nn.Module, donor: nn.Module) -> None:
-    """Take what an activation of the user's own holds beside slopes."""
+    """Copy the other parameters and buffers of an activation, where names and shapes match."""
     own, given = site.state_dict(keep_vars=True), donor.state_dict()
     for key, tensor in own.items():
         other = None if key == slope_name(site) else given.get(key)
