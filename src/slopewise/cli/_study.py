@@ -50,7 +50,7 @@ def run(
     until_decided: Annotated[
         bool,
         typer.Option(
-            "--until-decided", help="Adaptive: arms get seeds until their verdict is known, at most SEEDS (40)."
+            "--until-decided", help="Adaptive: each arm gets seeds until it is decided, at most SEEDS (default 40)."
         ),
     ] = False,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training part.")] = None,

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Cell of a heat map, in one column of it: one layer at one step.
+    """Cell of a heat map, within its column; by default one layer at one step.
 
     Attributes:
         row: Name of the row: the layer or call site.
         value: Value that is drawn. None leaves a gap; NaN and infinities have a colour of their own.
         text: Value as the table shows it.
         hover: Value in words, with its details, for the label under the pointer.
-        label: Text in the cell; most maps have too many cells for any.
+        label: Text in the cell; empty in maps with too many cells for text.
     """
 
     row: str
@@ -29,8 +29,8 @@ class Grid:
     """Meaning of a heat map's rows and columns.
 
     Attributes:
-        rows, columns: Nouns for what a row and a column are.
-        names: Names of the columns, in order; empty if the numbers of the columns, such as steps, are their positions.
+        rows, columns: Nouns that name a row and a column.
+        names: Names of the columns, in order; empty if columns are positioned by number, such as steps.
     """
 
     rows: str = "layer"

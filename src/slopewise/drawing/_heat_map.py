@@ -1,4 +1,4 @@
-"""Heat maps: over training with a row per layer and a column per step, or over two settings; and marks on the cells.
+"""Heat maps over training (a row per layer, a column per step) or over two settings, with marks on the cells.
 
 Over training, unremarkable values are grey, so that colour alone shows where to look: blue below, orange above.
 """
@@ -18,7 +18,7 @@ from slopewise.drawing._format import NOTHING, shared_module
 from slopewise.drawing._style import chart_text
 
 _LOW = 15  # pixels of the lowest row
-_LABELLED = 40  # pixels of a row whose cells have labels of two lines
+_LABELLED = 40  # height in pixels of rows with labels, which may have two lines
 _TABLE = 7  # columns of the table, from the first step to the latest
 
 
@@ -58,17 +58,17 @@ def heat_map(
     marks: Iterable[Mark] = (),
     grid: Grid | None = None,
 ) -> Chart | None:
-    """Return the chart, with a table of a few of its steps or of all named columns; None if no cell has a value.
+    """Return the chart with a table of a few steps, or of all named columns; None if no cell has a value.
 
     Args:
         key: Id of the chart on the page.
         title: Heading of the chart.
         label: Sentence for readers who cannot see the chart.
-        cells: Cells of each column, by the step, in ascending order; of named columns, by their number, from 0 on.
+        cells: Cells of each column by step, ascending; for named columns, by position (0, 1, ...).
         scale: Colours of the values.
         marks: Marks. Those in rows that the map does not have are left out; those at steps beyond its ends are drawn
             at the end.
-        grid: Meaning of rows and columns. None: layers and steps.
+        grid: Meaning of rows and columns; None stands for layers and steps.
     """
     meaning = grid or Grid()
     columns = [{cell.row: cell for cell in column} for column in cells.values()]
@@ -132,7 +132,7 @@ def heat_map(
 def _where(
     labels: Sequence[Sequence[str]], values: Sequence[Sequence[float | None]], *, finite: bool
 ) -> list[list[str]]:
-    """Return the labels of cells that one of the two layers draws, each in a colour that is legible on it."""
+    """Return the labels of the cells with finite values, or of the others: each kind is drawn as a layer of its own."""
     return [
         [label if _finite(value) is finite else "" for label, value in zip(row, numbers, strict=True)]
         for row, numbers in zip(labels, values, strict=True)

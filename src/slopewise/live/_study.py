@@ -63,12 +63,12 @@ class Study:
 
     @property
     def ended(self) -> int:
-        """Number of trials that have ended, under all settings."""
+        """Number of finished and failed trials, in all cells."""
         return len(self.record.every_trial) if self.record else 0
 
     @property
     def planned(self) -> int:
-        """Number of trials in the plan, without those that a look has made needless."""
+        """Number of trials in the plan, without the trials of decided arms that will not run."""
         if not self.record:
             return 0
         own = self.info.planned if self.record.looks and self.info else len(self.record.arms) * len(self.record.seeds)
@@ -78,7 +78,7 @@ class Study:
 
     @property
     def most(self) -> bool:
-        """True if further looks may make some of the planned trials needless."""
+        """True if later looks may remove some of the planned trials."""
         return bool(self.record and self.record.looks and self.info and self.info.most)
 
     @property

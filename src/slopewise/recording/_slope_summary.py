@@ -34,7 +34,7 @@ class SlopeSummary:
         above_1: Number of slopes further above 1.
         same: Number that all slopes equal exactly, if that is a sign of no training; None otherwise.
         rounded: True if the dtype keeps so few digits that `same` is no such sign.
-        below_0, beyond_1: Numbers of finite slopes that are less than 0, and greater than 1, by however little; None in
+        below_0, beyond_1: Numbers of finite slopes less than 0 and greater than 1, without any tolerance; None in
             recordings of earlier versions.
     """
 

@@ -41,7 +41,7 @@ class SiteRecord:
         always_positive: Fraction of units whose pre-activation is positive everywhere in the probe batch.
         positive: Fraction of the pre-activations that are positive.
         pass_through: Norm of the gradient behind the activation divided by the norm before it.
-        slopes_below_0, slopes_above_1: Fractions of the site's slopes that are below 0, and above 1.
+        slopes_below_0, slopes_above_1: Fractions of the site's slopes below 0 and above 1.
     """
 
     epoch: int
@@ -73,12 +73,13 @@ class GradientRecord:
 
 @dataclass(frozen=True, slots=True)
 class LayerScoreRecord:
-    """Score of what one call site's output tells about its image, for the final weights of a trial.
+    """Score of the information about the image in the output of one call site, at the final weights of a trial.
 
     Attributes:
         layer: Name of the call site, as in `SiteRecord`.
         measure: Name of the measure: `linear_probe` or `reconstruction`.
-        value: The score on held-out images; larger is better.
+        value: Score on held-out images (accuracy as a fraction, or R²); larger is better. None if an output is not
+            finite, or if the pixels to reconstruct are constant.
     """
 
     layer: str

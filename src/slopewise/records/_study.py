@@ -11,20 +11,20 @@ from slopewise.records._scores import MetricRecord
 from slopewise.records._trial import TrialRecord
 
 Role = Literal["tune", "map", "factors"]
-"""Designs of a spec that ask for cells: learning rates tuned per arm, a sensitivity map, factors crossed with arms."""
+"""Designs of a spec that have cells: learning rates tuned per arm, a sensitivity map, factors crossed with arms."""
 
 
 @dataclass(frozen=True, slots=True)
 class CellRecord:
-    """Trials of a study under settings that differ from the study's own, and are the same for each of their arms.
+    """Trials of a study under settings that differ from the study's own; they apply to all arms of the cell.
 
     Attributes:
-        key: The settings as the inside of a TOML inline table, such as `train.lr = 0.1`; it names the cell.
-        settings: The settings by dotted key: those of the spec (`train.lr`, `data.train_size`,
-            `model.options.batch_norm`), and, with the prefix `arm.`, those of the trial's arm (`arm.options.init`).
-        roles: Designs that ask for the cell.
-        arms: Names of its arms, in the spec's order.
-        seeds: Seeds of its trials. Those of the role "tune" are never the study's own.
+        key: Name of the cell: its settings as the inside of a TOML inline table, such as `train.lr = 0.1`.
+        settings: Settings by dotted key: keys of the spec (`train.lr`, `data.train_size`, `model.options.batch_norm`)
+            and, with the prefix `arm.`, keys of the trial's arm (`arm.options.init`).
+        roles: Designs that the cell belongs to.
+        arms: Names of the arms, in the spec's order.
+        seeds: Seeds of the trials. The role "tune" never uses the study's own seeds.
         trials: Finished and failed trials, in the plan's order; missing ones are absent.
     """
 
@@ -56,10 +56,10 @@ class StudyRecord:
         damaged: Names of stored items that are damaged; trials among them are absent from `trials`, too.
         paired: True if the trials of a seed started alike in all arms, so that they are compared pair by pair; False
             if seeds only number the runs of each arm.
-        tested: True if final scores are of a test part; False if they are what a table says they are.
-        looks: Numbers of seeds after which the study decides which arms go on, the last being all; empty for a study
-            whose number of seeds is fixed.
-        cells: Trials under other settings.
+        tested: True if final scores are those of a test part; False if they come from an imported table.
+        looks: Numbers of seeds after which an adaptive study decides which arms go on, ending with all seeds; empty in
+            a fixed study.
+        cells: Trials under other settings, by cell.
     """
 
     arms: tuple[str, ...]
@@ -85,7 +85,7 @@ class StudyRecord:
 
     @property
     def controls(self) -> tuple[str, ...]:
-        """Arms that others are compared with, the study's control first (`control_of`)."""
+        """Arms that other arms are compared with (`control_of`), the study's control first."""
         return tuple(dict.fromkeys((self.control, *map(self.control_of, self.arms))))
 
     def control_of(self, arm: str) -> str:
@@ -103,8 +103,8 @@ class StudyRecord:
             >>> study.control_of("swapped"), study.control_of("kept"), study.controls
             ('kept', 'relu', ('relu', 'kept'))
         """
-        tables = (each for each in self.spec.get("arms", ()) if isinstance(each, Mapping))
-        own = [table for table in tables if table.get("name") in self.arms]  # those of a cell may be fewer
+        tables = (table for table in self.spec.get("arms", ()) if isinstance(table, Mapping))
+        own = [table for table in tables if table.get("name") in self.arms]  # a cell may have fewer arms than the spec
         return control_among(own, self.control, arm)
 
     @property
@@ -114,18 +114,18 @@ class StudyRecord:
 
     @property
     def every_trial(self) -> tuple[TrialRecord, ...]:
-        """Trials of the study in all of its cells, each once."""
+        """All trials of the study: under its own settings, then those of its cells; each once."""
         every = (*self.trials, *(trial for cell in self.cells for trial in cell.trials))
         return tuple({(trial.arm, trial.seed, trial.cell): trial for trial in every}.values())
 
     def cells_of(self, role: Role) -> tuple[CellRecord, ...]:
-        """Return the cells that a design asks for."""
+        """Return the cells that belong to a design."""
         return tuple(cell for cell in self.cells if role in cell.roles)
 
     def in_cell(self, cell: CellRecord) -> StudyRecord:
-        """Return a cell as a study of its own, with a fixed number of seeds: its arms, seeds, trials and settings.
+        """Return a cell as a fixed study with the arms, seeds, trials and settings of the cell.
 
-        Its control is the study's, or its first arm if the control is not among its arms.
+        The control is the study's control, or the first arm if the cell does not contain the control.
 
         Example:
             >>> arms = [{"name": "relu", "activation": "relu"}]
@@ -159,7 +159,7 @@ class StudyRecord:
 
 def control_among(arms: Iterable[Mapping[str, Any]], control: str, arm: str) -> str:
     """Return the arm that an arm is compared with, from the tables of a spec; see `StudyRecord.control_of`."""
-    tables = {each["name"]: each for each in arms}
+    tables = {table["name"]: table for table in arms}
     own, base = tables.get(arm, {}), tables.get(control, {})
     if arm == control or (own.get("start") or {}).get("take") != "weights":
         return control
@@ -176,7 +176,7 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any], *keys: str) -> bool:
 
 
 def _with_settings(spec: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a spec with settings by dotted key; those of arms (`arm.`) are set in every arm."""
+    """Return a copy of a spec with settings changed by dotted key; those of arms (`arm.`) change in every arm."""
     changed: dict[str, Any] = copy.deepcopy(dict(spec))
     for key, value in settings.items():
         *tables, last = key.split(".")
@@ -208,8 +208,7 @@ class StudyCounts:
         title: Title of the study.
         arms: Counts of its arms in the spec's order, over all cells.
         damaged: Names of damaged trials.
-        most: Number of trials that the study may come to, where results decide on some of them; None if that is the
-            number of planned ones.
+        most: Largest possible number of trials, if it depends on results; None if all planned trials will run.
     """
 
     title: str

@@ -42,9 +42,10 @@ class TrialRecord:
         alarms: Alarms that the monitor raised during training, in order.
         scores: Scores of the training and the validation part after every epoch, and of all three parts for the final
             weights. This is the only time that the test set is scored.
-        layer_scores: Scores of what each layer's outputs tell about their images; none unless the spec asks for them.
+        layer_scores: Scores of the information about the image in the output of each layer; empty unless the spec asks
+            for them.
         cell: Key of the trial's cell, see `CellRecord`; empty for the study's own settings.
-        tuned_lr: Peak learning rate that tuning has chosen for the arm; None if it was not tuned.
+        tuned_lr: Peak learning rate that tuning has chosen for the arm; None if the arm was not tuned.
     """
 
     arm: str

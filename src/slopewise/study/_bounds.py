@@ -35,7 +35,7 @@ _GREATEST = {
     "hardware.threads": (1024, ""),
     "monitor.every": (10**9, "steps"),
 }
-_IN_ARMS = ("lr", "slope_lr_scale", "slope_weight_decay", "epochs")  # each arm's own, with the bounds of [train]
+_IN_ARMS = ("lr", "slope_lr_scale", "slope_weight_decay", "epochs")  # settings of arms, with the bounds of [train]
 _CHARACTERS = {
     "name": 200,
     "data.source": 4096,

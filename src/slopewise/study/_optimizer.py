@@ -39,12 +39,12 @@ def build_optimizer(
 
 
 def epochs_of(train: TrainSpec, arm: ArmSpec) -> int:
-    """Return the number of epochs of an arm: its own, or else that of [train]."""
+    """Return the number of epochs of an arm; by default that of [train]."""
     return arm.epochs or train.epochs
 
 
 def slope_settings(train: TrainSpec, arm: ArmSpec) -> dict[str, Any]:
-    """Return an arm's settings of the slopes for `slopewise.param_groups`: its own, or else those of [train].
+    """Return the slope settings of an arm, by default those of [train], as arguments of `slopewise.param_groups`.
 
     Example:
         >>> slope_settings(TrainSpec(), ArmSpec(name="a", activation="prelu_channel", slope_weight_decay=0.1))

@@ -83,7 +83,7 @@ def preflight(
 
 
 def _rehearse_cells(spec: StudySpec, data: ImageData) -> None:
-    """Rehearse the arms of every cell that may be another network; another learning rate makes none."""
+    """Rehearse the arms of every cell whose network may differ; a learning rate alone does not change the network."""
     for cell in designed_cells(spec):
         if cell.settings.keys() != {"train.lr"}:
             for arm in cell.arms:
@@ -142,7 +142,7 @@ def _check_arms(spec: StudySpec, *, ordinary: bool) -> None:
 
 
 def _started(spec: StudySpec, arm: ArmSpec, data: ImageData) -> BuiltModel:
-    """Return an arm's network as it starts, from an untrained network of another arm if it starts from one."""
+    """Return the initial network of an arm; the arm that it starts from, if any, stays untrained."""
     built = build_arm(spec, arm, spec.seeds[0], data)
     if arm.start is not None:
         continue_from_(built, _started(spec, spec.arm(arm.start.arm), data), arm)

@@ -24,7 +24,7 @@ class Workplace:
 
     Attributes:
         folder: Folder of the study.
-        cell: Key of the trials' cell; empty for the study's own settings.
+        cell: Key of the cell of the trials; empty for the study's own settings.
 
     Example:
         >>> Workplace(Path("out")).of("relu", 3).as_posix()
@@ -42,7 +42,7 @@ class Workplace:
         return self.folder / _TRIALS / name / f"seed-{seed}{self._suffix}"
 
     def in_cell(self, cell: str) -> Workplace:
-        """Return the workplace whose trials are those of a cell, by its key.
+        """Return the workplace for the trials of a cell, given its key.
 
         Example:
             >>> Workplace(Path("out")).in_cell("train.options.width = 8").of("relu", 3).name

@@ -68,7 +68,7 @@ def test_every_view_says_at_which_look_an_arm_was_decided(seeds, parse):
     study = after(seeds, prelu_channel=min(seeds, 16))
     text = " ".join(parse(render_html(study)).text.split())
     terminal = " ".join(summary_text(study).split())
-    schedule = "the study looks after 10, 16, 24 and 40 seeds, and an arm that a look decides gets no more"
+    schedule = "the study looks after 10, 16, 24 and 40 seeds, and an arm that a look decides gets no further seeds"
     for shown in (text, terminal):
         assert "at most 40 seeds" in shown
         assert schedule in shown
@@ -117,4 +117,4 @@ def test_descriptions_of_runs_that_are_not_paired(parse):
     study = replace(synthetic_study(("relu", "elu"), seeds=5, epochs=1), paired=False)
     text = " ".join(parse(render_html(study)).text.split())
     assert "25 pairs of runs" in text
-    assert "Wins: the share of all pairs of a run" in text
+    assert "Wins: the share of all pairs of an arm’s run" in text

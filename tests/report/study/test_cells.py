@@ -130,7 +130,7 @@ def test_pages_have_the_sections_of_cells_with_trials(parse):
     titles = [word for word in study_info(SMALL).sections if word in ("factors", "map")]
     assert titles == ["factors", "map"]
     text = " ".join(page.text.split())
-    assert "Effect against other settings" in text
+    assert "Effect under other settings" in text
     assert "its number is the mean test accuracy in % over the seeds there" in text
     empty = replace(SMALL, cells=tuple(replace(cell, trials=()) for cell in SMALL.cells))
     assert not {"factors", "map"} & set(study_info(empty).sections)
@@ -188,7 +188,7 @@ def test_the_table_has_each_tuned_rate_and_says_if_it_is_at_an_edge(parse):
     assert prelu[3:] == ("none", "")
     edge = with_cells(synthetic_study(("relu", "elu"), seeds=2, epochs=1), tune=[0.01, 0.02, 0.05])
     html = render_html(edge)
-    assert "the highest rate that was tried: a better one may lie beyond" in html
+    assert "the highest rate that was tried: a better rate may lie beyond it" in html
     assert re.search(r'<h2 id="tuning">', html)
     assert "Tuning" in study_info(edge).sections.values()
 

@@ -108,5 +108,6 @@ def test_an_adaptive_study_tells_its_looks_and_at_most_how_many_trials():
     assert "At most 120 trials of nets:Net" in text
     assert "2 at a time: at most about 12 minutes." in text
     assert (
-        "The study looks after 10, 16, 24 and 40 seeds; an arm that a look decides gets no more. 40 seeds show" in text
+        "The study looks after 10, 16, 24 and 40 seeds; an arm that a look decides gets no further seeds. 40 seeds show"
+        in text
     )

@@ -13,7 +13,7 @@ from slopewise.tables import judge
 from slopewise.testing import synthetic_study, with_cells
 
 RESULT = re.compile(
-    r"(?:For (?P<open>\w+), the result was inconclusive|(?P<arm>\w+) (?P<verdict>helped|hurt|had no practical effect))"
+    r"(?:The result for (?P<open>\w+) was inconclusive|(?P<arm>\w+) (?P<verdict>helped|hurt|had no practical effect))"
     r"(?P<small>, less than the relevant difference)?(?:, at the look after (?P<look>\d+) seeds)?: "
     r"(?P<difference>[-+]?[\d.]+)(?: (?P<unit>\w+))? \(95 % CI (?P<low>[-+]?[\d.]+) to (?P<high>[-+]?[\d.]+); "
     r"n = (?P<n>\d+)(?: and (?P<m>\d+) runs| seeds); p (?P<relation>[=<]) (?P<p>[\d.e-]+)\)"
@@ -96,16 +96,16 @@ def test_its_numbers_are_those_of_the_analysis(make):
 @pytest.mark.parametrize(
     ("make", "said", "unsaid"),
     [
-        (fixed, ["sign-flip test", "same 10 seeds", "Student's t"], ["permutation", "looked at", "Welch", "chosen"]),
+        (fixed, ["sign-flip test", "same 10 seeds", "Student's t"], ["permutation", "examined", "Welch", "chosen"]),
         (unpaired, ["permutation test", "independent samples", "Welch's t"], ["sign-flip", "same 10 seeds"]),
         (
             both,
-            ["sign-flip test or the exact two-sided permutation test", "start as the control did: leaky_relu"],
+            ["sign-flip test or the exact two-sided permutation test", "start like the control: leaky_relu"],
             [],
         ),
         (
             adaptive,
-            ["looked at after 10, 16 and 40 seeds", "group-sequential", "adjusted for looking", "at most 40"],
+            ["examined after 10, 16 and 40 seeds", "group-sequential", "adjusted for repeated looks", "at most 40"],
             ["same 40 seeds"],
         ),
         (lower_is_better, ["lower values are better", "chosen for this study"], ["default"]),
@@ -131,7 +131,7 @@ def test_it_says_how_rates_were_tuned():
     text = paper_paragraph(with_cells(fixed(), tune=[0.01, 0.1, 0.03], seeds=4))
     assert (
         "The learning rate of each arm was the best of the same 3 rates between 0.01 and 0.1, by the mean "
-        "validation accuracy over 4 seeds that the comparison does not use."
+        "validation accuracy over 4 seeds that are not used in the comparison."
     ) in text
 
 

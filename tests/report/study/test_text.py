@@ -110,4 +110,4 @@ def test_status_counts_the_trials_of_each_arm():
     assert shown["[b]elu"][1:] == ["2", "1", "2", "0"]
     assert "At most" not in console.file.getvalue()
     print_status(replace(counts, most=30), console)
-    assert "At most 30 trials in all: results decide which of them are needed." in console.file.getvalue()
+    assert "At most 30 trials in all; the actual number depends on the results." in console.file.getvalue()

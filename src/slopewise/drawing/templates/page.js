@@ -17,7 +17,7 @@
   charts.forEach((chart) => sizes.observe(chart));
   figures.follow(redraw);
 
-  // A button that copies a text. Where the clipboard is closed to pages, the text is selected, to be copied by hand.
+  // A button that copies a text. If the page may not use the clipboard, it selects the text instead.
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("button[data-copies]");
     if (!button) return;

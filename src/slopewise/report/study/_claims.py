@@ -25,7 +25,7 @@ _STYLES = {
 
 
 def print_claims(info: LedgerInfo, console: Console) -> None:
-    """Print the ledger: the tested claims as a table, then the others with the design that each needs.
+    """Print the ledger: a table of the tested claims, then the other claims with the design that each needs.
 
     Args:
         info: The ledger.
@@ -46,7 +46,7 @@ def print_claims(info: LedgerInfo, console: Console) -> None:
 
 
 def print_claim(entry: Evidence, console: Console) -> None:
-    """Print one claim in full: what it says, how it is decided, each of its parts, and what would decide them."""
+    """Print one claim in full: statement, decision rule, findings, and what would decide the open ones."""
     console.print(words((f"{entry.number}. {entry.statement}", "bold")))
     console.print(words((entry.verdict, _STYLES[entry.verdict])))
     console.print()
@@ -71,7 +71,7 @@ def print_claim(entry: Evidence, console: Console) -> None:
 
 
 def finding_lines(finding: Finding) -> list[str]:
-    """Return a finding in sentences: its reason, what would decide it, and its cautions."""
+    """Return sentences about a finding: its reason, what would decide it, and its cautions."""
     lines = [f"{finding.reason[0].upper()}{finding.reason[1:]}."]
     if finding.would_decide:
         lines.append(f"What would decide it: {finding.would_decide}.")
@@ -99,7 +99,7 @@ def _table(entries: Iterable[Evidence]) -> Table:
 
 
 def _figure(finding: Finding) -> Text:
-    """Return the figure over its interval, on lines of their own."""
+    """Return the figure and, on a second line, its interval."""
     if finding.estimate is None:
         return Text()
     ends = "" if finding.interval is None else f"\n{ends_words(finding)}"
@@ -108,7 +108,7 @@ def _figure(finding: Finding) -> Text:
 
 def _by_chance(info: LedgerInfo) -> str:
     return (
-        "Figures are those of the arms with the smallest p value; slopewise claims DIR --only NAME shows all. "
-        f"Each claim is decided at its own level of 5 %: of {len(info.tested)} tested ones, up to {info.by_chance:.2g} "
-        "would be supported or contradicted by chance if there was nothing to any of them."
+        "Each figure is that of the arm with the smallest p value; slopewise claims DIR --only NAME shows all arms. "
+        f"Each claim is decided at the 5 % level by itself: of {len(info.tested)} tested, up to {info.by_chance:.2g} "
+        "would be supported or contradicted by chance if there were no effects at all."
     )

@@ -21,11 +21,11 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
     `paired` (False if seeds only number the runs of each arm), `trials` (counts, in all and by arm, and the names of
     damaged ones), `contrasts` (primary, then secondary), `converged` (the primary ones without the pairs in which a
     trial diverged), `missing` (arms and seeds), `pairing`, `diverged` and `failed` (trials), `cautions`, `alarms`,
-    `tuning` (`slopewise.analysis.ArmTuning` of each arm whose learning rate was tuned), `claims` (every one, tested or
-    not: the fields of `slopewise.analysis.claims.Evidence`), `looks` (numbers of seeds at which an adaptive study
-    looks), `data`, `environments`, `spec`. A contrast has the fields of `slopewise.analysis.Contrast`, its `sentence`,
+    `tuning` (`slopewise.analysis.ArmTuning` of each arm whose learning rate was tuned), `claims` (all claims, tested or
+    not, with the fields of `slopewise.analysis.claims.Evidence`), `looks` (numbers of seeds at the looks of an adaptive
+    study), `data`, `environments`, `spec`. A contrast has the fields of `slopewise.analysis.Contrast`, its `sentence`,
     its `description` (`slopewise.analysis.Description`) and, in an adaptive study, `at_look`: the look that decided it,
-    or what its prospects are.
+    or its prospects.
 
     Example:
         >>> from slopewise.testing import synthetic_study
@@ -80,7 +80,7 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
 
 
 def claims_json(info: LedgerInfo) -> list[dict[str, Any]]:
-    """Return all claims as plain data, in the order of their numbers: the fields of `Evidence`.
+    """Return all claims as plain data (the fields of `Evidence`), in the order of their numbers.
 
     Example:
         >>> from slopewise.testing import synthetic_study

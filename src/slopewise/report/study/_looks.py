@@ -1,4 +1,4 @@
-"""Looks of an adaptive study in words: its schedule, and what each look decided."""
+"""Looks of an adaptive study in words: the schedule, and the decisions of each look."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from slopewise.drawing import count, listing, signed
 from slopewise.events import Look
 from slopewise.records import amount
 
-_NAMED = 6  # arms that go on and are named; more are counted
+_NAMED = 6  # largest number of open arms that are named instead of counted
 _PHRASES = {
     "helps": "{arm} helps",
     "hurts": "{arm} hurts",
@@ -21,13 +21,13 @@ def looks_words(looks: Sequence[int]) -> str:
 
     Example:
         >>> looks_words((10, 16, 40))
-        'The study looks after 10, 16 and 40 seeds; an arm that a look decides gets no more.'
+        'The study looks after 10, 16 and 40 seeds; an arm that a look decides gets no further seeds.'
     """
-    return f"The study looks after {listing(looks)} seeds; an arm that a look decides gets no more."
+    return f"The study looks after {listing(looks)} seeds; an arm that a look decides gets no further seeds."
 
 
 def look_line(look: Look) -> str:
-    """Return what a look decided, and what goes on, in one line.
+    """Return a line about a look: the arms that it decided, and the arms that stay open.
 
     Example:
         >>> look_line(Look(16, (("frozen_slope", "hurts"),), ("elu", "prelu_channel"), 24))

@@ -117,14 +117,14 @@ def _seeds(prepared: Prepared) -> str:
 
 
 def _contrasts(spec: Mapping[str, Any]) -> int:
-    """Return the number of arms that are compared with another one."""
+    """Return the number of arms that are compared with a control."""
     arms, control = spec["arms"], spec["control"]
     controls = {control, *(control_among(arms, control, arm["name"]) for arm in arms)}
     return sum(arm["name"] not in controls for arm in arms)
 
 
 def _shown(seeds: int, tests: int) -> str:
-    """Return the difference that a number of seeds shows, in words."""
+    """Return a sentence about the difference that this number of seeds can show."""
     if (effect := smallest_detectable(seeds, 1.0, tests)) is None:
         sure = f"{count(seeds, 'seed')} can show no difference for sure, however large"
         return f"{sure}: {seeds_floor(tests)} can."

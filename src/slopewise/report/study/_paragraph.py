@@ -1,4 +1,4 @@
-"""Paragraph about a study for a paper: methods and results in plain sentences, each number from the analysis."""
+"""Paragraph about a study for a paper: methods and results in plain sentences, with all numbers from the analysis."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from slopewise.records import StudyRecord, amount
 from slopewise.report.study.info._study import StudyInfo, study_info
 
 _SMALL = "no practical effect"
-_STABLE = ", among the rates below the neighbour of the lowest one at which a trial of the arm diverged"
+_STABLE = ", among the rates more than one step below the lowest rate at which a trial of the arm diverged"
 _VERDICTS = {"helps": "helped", "hurts": "hurt", _SMALL: "had no practical effect"}
 
 
 def paper_paragraph(study: StudyRecord) -> str:
-    """Return a paragraph with the methods and the results of a study, to be copied into a paper.
+    """Return a paragraph with the methods and results of a study, for use in a paper.
 
-    It states arms, data, model, seeds or looks, pairing, test, correction, interval, the margin and whether it was
-    chosen, the result of each arm, diverged trials, and versions. What the records do not say is left out.
+    The paragraph states arms, data, model, seeds or looks, pairing, test, correction, interval, the margin and whether
+    it was chosen, the result of each arm, diverged trials, and versions. Facts missing from the records are left out.
 
     Example:
         >>> from slopewise.testing import synthetic_study
@@ -34,7 +34,7 @@ def paper_paragraph(study: StudyRecord) -> str:
 
 
 def paragraph_of(info: StudyInfo) -> str:
-    """Return the paragraph of `paper_paragraph` from the facts about a study."""
+    """Return the paragraph of `paper_paragraph`, given the facts about a study."""
     study, analysis = info.study, info.analysis
     if not analysis.primary:
         return f"The study has only its control, {study.control}; there is nothing to compare."
@@ -85,26 +85,26 @@ def _training(study: StudyRecord) -> Iterable[str]:
         yield (
             f"The learning rate of {whose} was the best of the same {len(rates)} rates between "
             f"{min(rates):g} and {max(rates):g}, by the mean validation {study.primary.title} over "
-            f"{count(seeds, 'seed')} that the comparison does not use"
+            f"{count(seeds, 'seed')} that are not used in the comparison"
             f"{_STABLE if _table(study.spec, 'tune').get('stable') else ''}."
         )
 
 
 def _seeds(study: StudyRecord, analysis: Analysis) -> str:
     if not study.paired:
-        return "Runs of different arms had nothing in common and were compared as independent samples."
+        return "Runs of different arms were unrelated and were compared as independent samples."
     if study.looks:
         *_, last = study.looks
         number = (
-            f"The number of seeds was adaptive: results were looked at after {listing(study.looks)} seeds, as planned "
-            f"before the data, and an arm with a verdict got no more than those, at most {last}."
+            f"The number of seeds was adaptive, with at most {last} seeds per arm: results were examined after "
+            f"{listing(study.looks)} seeds, as planned beforehand, and an arm with a verdict received no further seeds."
         )
     else:
         number = f"Each arm was trained with the same {count(len(study.seeds), 'seed')}."
     if analysis.pairing.broken:
         alone = listing([contrast.arm for contrast in analysis.primary if not contrast.paired] or ["none"])
         return (
-            f"{number} Arms were compared pair by pair, but for those that did not start as the control did: {alone}."
+            f"{number} Arms were compared pair by pair, except for arms that did not start like the control: {alone}."
         )
     if not analysis.pairing.checked:
         return number
@@ -118,12 +118,12 @@ def _statistics(study: StudyRecord, analysis: Analysis) -> str:
     tests = [f"the exact two-sided {flips}"] if True in paired else []
     tests += ["the exact two-sided permutation test"] if False in paired else []
     of_runs = " for runs that are not paired" if len(tests) > 1 else ""
-    adjusted = ", adjusted for looking" if study.looks else ""
+    adjusted = ", adjusted for repeated looks" if study.looks else ""
     tests_made = analysis.primary[0].tests
     corrected = f"corrected for {tests_made} comparisons by Holm's method" if tests_made > 1 else "without correction"
     base = "Student's t" if paired == {True} else "Welch's t" if paired == {False} else "Student's or Welch's t"
     return (
-        f"The outcome was the {'final ' if study.tested else ''}{study.titled(study.primary)}; p values are those of "
+        f"The outcome was the {'final ' if study.tested else ''}{study.titled(study.primary)}; p values are from "
         f"{' or '.join(tests)}{of_runs}, {corrected} (level 0.05); intervals are 95 % confidence intervals of the mean "
         f"difference ({base}, widened for skewness{adjusted})."
     )
@@ -151,7 +151,7 @@ def _result(contrast: Contrast) -> str:
         figures.append("p < 0.001" if contrast.p_holm < 0.001 else f"p = {contrast.p_holm:.2g}")
     difference = amount(f"{contrast.difference:+z.{digits}f}", unit)
     verdict = _VERDICTS.get(contrast.verdict)
-    opening = f"{contrast.arm} {verdict}" if verdict else f"For {contrast.arm}, the result was inconclusive"
+    opening = f"{contrast.arm} {verdict}" if verdict else f"The result for {contrast.arm} was inconclusive"
     small = ", less than the relevant difference" if contrast.negligible and contrast.verdict != _SMALL else ""
     look = f", at the look after {contrast.look} seeds" if contrast.look and contrast.decided else ""
     cautions = f" Caution: {'; '.join(caution.brief for caution in contrast.cautions)}." if contrast.cautions else ""

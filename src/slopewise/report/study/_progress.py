@@ -37,7 +37,7 @@ class StudyProgress:
         self.console, self.clock = console, clock
         self.planned = Counter(trial.arm for trial in trials)
         self.started = clock()
-        self.most = False  # True if some of the trials may turn out not to be needed
+        self.most = False  # True if later looks may remove some of the trials
         self.finished, self.failed, self.diverged = Counter[str](), Counter[str](), Counter[str]()
         self.running: set[TrialKey] = set()
         self.waiting, self._known = set(trials), set(trials)
@@ -116,12 +116,12 @@ class StudyProgress:
             self._say(self._line())
 
     def _look(self, look: Look) -> None:
-        """Print what a look decided, and strike the trials off the plan that it makes needless."""
+        """Print what a look decided, and remove the trials of decided arms from the plan."""
         self._say(look_line(look))
         over = {arm for arm, _ in look.decided} if look.next else set(self.planned)
-        needless = {trial for trial in self.waiting if trial.arm in over and not trial.cell}
-        self.waiting -= needless
-        self.planned -= Counter(trial.arm for trial in needless)
+        removed = {trial for trial in self.waiting if trial.arm in over and not trial.cell}
+        self.waiting -= removed
+        self.planned -= Counter(trial.arm for trial in removed)
         self.most = look.next is not None
         self._bar.update(
             self._task, total=self.total, description="trials, at most" if self.most else "trials", left=self._left()
@@ -149,7 +149,7 @@ class StudyProgress:
 
     @property
     def total(self) -> int:
-        """Number of trials of this run, as far as it is known."""
+        """Number of trials of this run, as far as known."""
         return self.planned.total()
 
     @property

@@ -23,7 +23,7 @@ def print_status(counts: StudyCounts, console: Console) -> None:
         table.add_row(words(arm.arm), *map(str, (arm.finished, arm.diverged, arm.failed, arm.missing)))
     console.print(table)
     if counts.most is not None and counts.most > counts.planned:
-        console.print(words(f"At most {counts.most} trials in all: results decide which of them are needed."))
+        console.print(words(f"At most {counts.most} trials in all; the actual number depends on the results."))
     if counts.damaged:
         console.print(words(damage_note(counts.damaged), style="bold red"))
 

@@ -24,12 +24,12 @@ from slopewise.study._store._stored_plan import Key, StoredPlan
 
 FILE = "study.db"
 SCHEMA = 4  # stored as SQLite's user_version
-SCHEMA_3 = 3  # the same tables, without cells
+SCHEMA_3 = 3  # the same tables without cells
 SCHEMA_2 = 2  # the same tables, with a column for each score in their texts
 
 _TRIES = 3  # a file that seems damaged may have been written meanwhile
 _T = TypeVar("_T")
-_LISTED = "SELECT rowid, arm, seed, cell FROM records INDEXED BY records_trial"  # a second list of the stored trials
+_LISTED = "SELECT rowid, arm, seed, cell FROM records INDEXED BY records_trial"  # independent list of the stored trials
 _LISTED_3 = "SELECT rowid, arm, seed, '' FROM records INDEXED BY records_arm_seed"
 _COUNTED = """
 SELECT arm, sum(status = 'finished'), sum(status = 'finished' AND {diverged} IS NOT NULL), sum(status = 'failed')

@@ -89,7 +89,7 @@ class Store:
             folder: Folder of the study.
             spec: Spec of the study.
             data: Facts of the data.
-            plan: Plan of the study; None has its arms and seeds alone.
+            plan: Plan of the study; None stands for its arms and seeds without cells.
 
         Raises:
             StoreError: The folder cannot be written, or holds a different study; the message shows the differences.
@@ -134,7 +134,7 @@ class Store:
         self._write(work)
 
     def set_plan(self, plan: StoredPlan) -> None:
-        """Write what is planned by now."""
+        """Replace the stored plan."""
 
         def work(connection: sql.Connection) -> None:
             spec, data = connection.execute(sql.select(_STUDY.c.spec, _STUDY.c.data)).one()

@@ -106,7 +106,7 @@ class Loop:
 
         Args:
             images: Images of the part.
-            index: Index of those to show to the network.
+            index: Indices of the images to show to the network.
         """
         setup, device = self._setup, self._setup.fabric.device
         setup.built.model.eval()

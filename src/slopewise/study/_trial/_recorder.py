@@ -70,7 +70,7 @@ class Recorder:
         Args:
             final: Scores of the final weights by part; {} for a trial that diverged.
             diverged: Fields `diverged_step` and `diverged_cause`; {} for a trial that did not.
-            layer_scores: Scores of what the final outputs of each layer tell.
+            layer_scores: Probe and reconstruction scores of the layers; empty if the spec does not ask for them.
         """
         for part, scores in final.items():
             self._add_scores(None, part, scores)

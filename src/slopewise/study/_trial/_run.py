@@ -51,7 +51,7 @@ def run_trial(
         seed: Seed of all random streams.
         data: Loaded data, which several trials can share; None loads them here.
         on_epoch: Called after each epoch with its record and its scores; ignored with several devices per trial.
-        compare: True to time the steps of the arm's first seed with and without the compiled kernels afterwards.
+        compare: True to time training steps with and without the compiled kernels after the trial of the first seed.
 
     Raises:
         SlopewiseError: The data, the activation or the model cannot be used. Other exceptions of a user's model
@@ -134,7 +134,7 @@ class Trial:
         recorder, final, diverged = self._recorder, {}, dict[str, Any]()
         try:
             if self._nothing_to_start_from:
-                next(iter(self.setup.batches))  # for the digest of the data, as of arms that can start
+                next(iter(self.setup.batches))  # read the first batch for the digest of the data
                 raise self._nothing_to_start_from
             if self.monitor:
                 self.monitor.start()

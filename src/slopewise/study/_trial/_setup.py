@@ -26,8 +26,8 @@ class Setup:
     """Parts that a trial is made of.
 
     Attributes:
-        fabric, spec, arm, seed, data: Arguments of the trial. Further argument: the trained network of the arm that this
-            arm starts from, or None.
+        fabric, spec, arm, seed, data: Arguments of the trial. The further argument `donor` is the trained network that
+            the arm starts from; None for a fresh start.
         task: Task of the study.
         kept, held_out: Indices of the images to train on and to validate on, out of the training images.
         batches: Training batches of the seed.
@@ -87,5 +87,5 @@ def build_arm(spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> Buil
 
 
 def still(arm: ArmSpec) -> ArmSpec:
-    """Return the arm with a learning rate of 0 and no other arm to start from: its steps move no weight."""
+    """Return the arm with a learning rate of 0 and without a start, so that its steps change no weights."""
     return arm.model_copy(update={"lr": 0.0, "start": None})

@@ -162,8 +162,8 @@ class Engine(ABC):
             trials: Trials to run; they start in this order.
             data: Images of the study, or the folders of a training function's trials; None reads the images that the
                 spec names, and takes folders in the working directory.
-            more: Called whenever all trials have ended; returns further ones, which the same workers run. The run ends
-                when it returns none.
+            more: Called whenever all trials have ended; returns further trials for the same workers. The run ends when
+                it returns none.
 
         Yields:
             `Started` when a trial begins, again if it is tried again; `Epoch` after each epoch; `Ended` exactly once

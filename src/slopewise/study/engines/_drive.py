@@ -67,7 +67,7 @@ class Progress:
         self.add(trials)
 
     def add(self, trials: Sequence[TrialKey]) -> None:
-        """Append trials to those that wait for their first attempt."""
+        """Append trials to the queue for their first attempt."""
         self._waiting.extend((trial, 1) for trial in trials)
 
     @property

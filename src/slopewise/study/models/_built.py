@@ -34,7 +34,7 @@ class BuiltModel:
         return digest(self.outside().values())
 
     def outside(self) -> dict[str, Tensor]:
-        """Return all parameters and buffers outside the activations by name, as the model holds them."""
+        """Return all parameters and buffers outside the activations, by name; they are not copied."""
         # By identity: a module that stands under two names has its slopes in the state_dict twice.
         inside = {id(t) for site in self.sites.values() for t in (*site.parameters(), *site.buffers())}
         state = self.model.state_dict(keep_vars=True)

@@ -1,4 +1,4 @@
-"""A plain CNN: convolutions in up to three stages, by default six."""
+"""A plain CNN: six convolutions (by default) in three stages."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def cnn(
 ) -> nn.Sequential:
     """Build three stages of 3 x 3 convolutions of width, 2 * width and 4 * width channels, then one linear layer.
 
-    The convolutions are shared evenly among the stages, the first ones taking what is left over; one or two
-    convolutions make as many stages. Max-pooling follows each stage but the last, which global average pooling follows.
+    The convolutions are distributed evenly over the stages; earlier stages take the remainder. One or two convolutions
+    make as many stages. Max-pooling follows each stage but the last, which global average pooling follows.
     Images need at least 4 x 4 pixels.
 
     Args:
@@ -36,7 +36,7 @@ def cnn(
         batch_norm: True for batch normalisation between each convolution and its activation.
 
     Raises:
-        ValueError: `width` or `depth` is no such number.
+        ValueError: `width` or `depth` is out of range.
 
     Example:
         >>> import torch

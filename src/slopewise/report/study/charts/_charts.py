@@ -44,17 +44,17 @@ class StudyCharts:
         return [chart for chart in map(self._ready, slope_charts(self._info.study)) if chart]
 
     def factors(self) -> list[Chart]:
-        """Return the contrasts against each factor, a chart for each."""
+        """Return one chart of contrasts for each factor."""
         infos = factor_infos(self._info.study, self._info.analysis)
         charts = (factor_chart(factor, self._info.study, index) for index, factor in enumerate(infos))
         return [chart for chart in map(self._ready, charts) if chart]
 
     def maps(self) -> list[Chart]:
-        """Return the sensitivity maps, one for each arm."""
+        """Return the sensitivity map of each arm."""
         return [chart for chart in map(self._ready, map_charts(self._info.study)) if chart]
 
     def tuning(self) -> list[Chart]:
-        """Return the best score so far by the number of learning rates tried, and the score of each rate."""
+        """Return charts of the best score so far by number of learning rates tried, and of the score at each rate."""
         return [chart for chart in map(self._ready, tuning_charts(self._info.study)) if chart]
 
     def cost(self) -> Chart | None:

@@ -1,4 +1,4 @@
-"""Charts of effect against factor: the contrast of each arm with the control at each value of a setting."""
+"""Charts of the effect of each arm as a function of a factor: its contrast with the control at each value."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from slopewise.drawing import NOTHING, Chart, SeriesStyle, base_figure, chart_te
 from slopewise.records import StudyRecord
 from slopewise.report.study.info._factors import OWN, FactorInfo, Level
 
-_ROOM, _APART = 0.5, 0.12  # room that the arms share at a value, and the largest distance of two; values are 1 apart
+_ROOM, _APART = 0.5, 0.12  # width of all arms at a value, and largest distance between two arms; values are 1 apart
 
 
 def factor_chart(info: FactorInfo, study: StudyRecord, index: int = 0) -> Chart:
     """Return the chart of one factor: mean differences with their 95 % intervals over the margin band.
 
-    An interval with diverged trials may be far wider than the others: the axis then spans those without any, and an
-    arrow at its edge stands for a mean beyond it.
+    Diverged trials may widen an interval far beyond the others. The axis therefore spans only the contrasts without
+    diverged trials, if there are any; an arrow at the edge marks a mean beyond it.
 
     Args:
-        info: Contrasts at the factor's values.
-        study: Records.
+        info: Contrasts at the values of the factor.
+        study: Records of the study.
         index: Number of the chart on its page.
 
     Example:
@@ -121,5 +121,7 @@ def _text(contrast: Contrast | None) -> str:
     if contrast is None:
         return NOTHING
     ends = interval(contrast.interval, contrast.digits)
-    lost = f", {contrast.diverged} of {contrast.finished} diverged" if contrast.diverged else ""
-    return f"{signed(contrast.difference, contrast.digits)} {ends}, {contrast.basis}: {verdict_words(contrast)}{lost}"
+    diverged = f", {contrast.diverged} of {contrast.finished} diverged" if contrast.diverged else ""
+    return (
+        f"{signed(contrast.difference, contrast.digits)} {ends}, {contrast.basis}: {verdict_words(contrast)}{diverged}"
+    )

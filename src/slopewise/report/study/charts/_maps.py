@@ -1,4 +1,4 @@
-"""Heat maps of each arm's scores over learning rates and initial slopes, in the same colours for all arms."""
+"""Heat maps of the scores of each arm over learning rates and initial slopes, in the same colours for all arms."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from slopewise.drawing import NOTHING, Cell, Chart, Grid, Scale, heat_map, numbe
 from slopewise.records import StudyRecord, amount
 from slopewise.report.study.info._maps import ArmMap, MapInfo, Spot, map_info
 
-_MOST_LABELLED = 9  # columns whose cells have room for a number
+_MOST_LABELLED = 9  # largest number of columns with room for numbers in the cells
 _WIDEST = 6.0  # doublings of the margin from the best score to the faintest colour
 
 
 def map_charts(study: StudyRecord) -> list[Chart]:
     """Return one heat map per arm; none while no trial of a map has a score.
 
-    Colours stand for the distance d from the best mean of all maps in units of the margin, as log2(1 + d): what is
-    within a margin of the best looks like it, and poor scores do not hide differences among good ones.
+    Colours show log2(1 + d), where d is the distance from the best mean of all maps in units of the margin. Scores
+    within a margin of the best look alike, and poor scores do not hide differences between good ones.
 
     Example:
         >>> from slopewise.testing import synthetic_study, with_cells
@@ -54,16 +54,16 @@ def _cell(row: str, spot: Spot | None, info: MapInfo, margin: float) -> Cell:
     metric = info.metric
     if spot is None or not spot.finished:
         return Cell(row, None, NOTHING, "")
-    lost = f"{spot.diverged} of {spot.finished} diverged" if spot.diverged else ""
+    diverged = f"{spot.diverged} of {spot.finished} diverged" if spot.diverged else ""
     score = number(spot.mean, metric.digits)
-    text = f"{score} ({lost})" if lost else score
-    hover = f"{amount(score, metric.value_unit)}, mean of {spot.finished}{f'<br>{lost}' if lost else ''}"
+    text = f"{score} ({diverged})" if diverged else score
+    hover = f"{amount(score, metric.value_unit)}, mean of {spot.finished}{f'<br>{diverged}' if diverged else ''}"
     label = ""
     if len(info.rates) <= _MOST_LABELLED:
         label = "" if spot.mean is None else number(spot.mean, max(metric.digits - 1, 0))
         label += f"<br>×{spot.diverged}/{spot.finished}" if spot.diverged else ""
-    everything = spot.diverged == spot.finished or spot.shortfall is None
-    value = math.nan if everything else _distance(spot.shortfall or 0.0, margin)
+    all_diverged = spot.diverged == spot.finished or spot.shortfall is None
+    value = math.nan if all_diverged else _distance(spot.shortfall or 0.0, margin)
     return Cell(row, value, text, hover, label)
 
 
@@ -72,7 +72,7 @@ def _distance(shortfall: float, margin: float) -> float:
 
 
 def _scale(info: MapInfo, margin: float) -> Scale:
-    """Return the colours, with ticks at the scores that lie 0, 1, 3, 7, ... margins from the best one."""
+    """Return the colour scale, with ticks at the scores that are 0, 1, 3, 7, ... margins from the best score."""
     end = min(max(_distance(info.worst, margin), 2.0), _WIDEST)
     sign = -1 if info.metric.better == "higher" else 1
     step = 1 if end <= 3 else 2

@@ -1,4 +1,4 @@
-"""Charts of tuning: the best score so far against the number of rates that were tried, and the score of each rate."""
+"""Charts of tuning: the best score so far against the number of rates tried, and the score at each rate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from slopewise.report.study.info._tuning import score_words
 
 
 def tuning_charts(study: StudyRecord) -> list[Chart]:
-    """Return both charts; none while no rate has a score.
+    """Return both charts; empty while no rate has a score.
 
     Example:
         >>> from slopewise.testing import synthetic_study, with_cells

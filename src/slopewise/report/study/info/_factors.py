@@ -1,4 +1,4 @@
-"""Effect of each arm against a factor: its contrast with the control at each value of a setting."""
+"""Effect of each arm as a function of a factor: its contrast with the control at each value of the setting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from slopewise.analysis import Analysis, Contrast, analyse
 from slopewise.records import CellRecord, StudyRecord
 
-OWN = "as in the study"  # name of a value that the spec leaves to a default
+OWN = "as in the study"  # name of the study's own value if the spec does not give it
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +18,9 @@ class Level:
     """Contrasts at one value of a factor.
 
     Attributes:
-        name: The value in print.
+        name: Value of the factor, as text.
         own: True if it is the study's own value.
-        contrasts: Contrast of each arm with the control; arms without a value of both are left out.
+        contrasts: Contrasts with the control by arm; arms without values to compare are left out.
     """
 
     name: str
@@ -30,12 +30,12 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class FactorInfo:
-    """One factor that is crossed with the arms.
+    """Factor crossed with the arms.
 
     Attributes:
         setting: Dotted key of the setting.
-        levels: Values: numbers ascending, others in the spec's order after the study's own.
-        arms: Arms that have a contrast at some value besides the study's own.
+        levels: Values of the factor: numbers ascending, other values in the spec's order after the study's own.
+        arms: Arms with a contrast at some value other than the study's own.
         margin: Smallest difference that matters.
     """
 
@@ -46,7 +46,7 @@ class FactorInfo:
 
 
 def factor_infos(study: StudyRecord, analysis: Analysis) -> tuple[FactorInfo, ...]:
-    """Return the factors of a study that have contrasts.
+    """Return the factors of a study that have any contrast.
 
     Example:
         >>> from slopewise.testing import synthetic_study, with_cells
@@ -64,10 +64,10 @@ def factor_infos(study: StudyRecord, analysis: Analysis) -> tuple[FactorInfo, ..
 
 def _factor(study: StudyRecord, analysis: Analysis, setting: str, cells: list[CellRecord]) -> FactorInfo:
     own = _own(study.spec, setting)
-    levels = [(own, Level(OWN if own is None else json.dumps(own), own=True, contrasts=_known(analysis)))]
+    levels = [(own, Level(OWN if own is None else json.dumps(own), own=True, contrasts=_by_arm(analysis)))]
     for cell in cells:
         value, inside = cell.settings[setting], analyse(study.in_cell(cell))
-        levels.append((value, Level(json.dumps(value), own=False, contrasts=_known(inside))))
+        levels.append((value, Level(json.dumps(value), own=False, contrasts=_by_arm(inside))))
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value, _ in levels):
         levels.sort(key=lambda level: level[0])
     elsewhere = {arm for _, level in levels if not level.own for arm in level.contrasts}
@@ -75,12 +75,12 @@ def _factor(study: StudyRecord, analysis: Analysis, setting: str, cells: list[Ce
     return FactorInfo(setting, tuple(level for _, level in levels), arms, study.margin)
 
 
-def _known(analysis: Analysis) -> dict[str, Contrast]:
+def _by_arm(analysis: Analysis) -> dict[str, Contrast]:
     return {contrast.arm: contrast for contrast in analysis.primary if contrast.seeds}
 
 
 def _own(spec: Mapping[str, Any], setting: str) -> Any:
-    """Return the study's own value of a setting; None if the spec has none, or its arms have several."""
+    """Return the study's own value of a setting; None if the spec does not give it, or if its arms differ in it."""
     *tables, last = setting.split(".")
     roots = spec.get("arms", ()) if tables[:1] == ["arm"] else [spec]
     values = [_inside(root, (*tables[tables[:1] == ["arm"] :], last)) for root in roots]

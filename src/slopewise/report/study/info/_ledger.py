@@ -1,4 +1,4 @@
-"""Ledger of claims: what a study has to say about each, with the trials behind it."""
+"""Ledger of claims for the report: the verdict of a study on each claim, with the trials behind it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from slopewise.analysis.claims import Evidence, Finding, false_verdicts, ledger
 from slopewise.drawing import NOTHING, interval, number, signed
 from slopewise.records import StudyRecord, TrialRecord, amount
 
-OWN_SETTINGS = "the study’s own"  # cell of trials under the study's own settings, in print
+OWN_SETTINGS = "the study’s own"  # name of the study's own settings, in place of a cell's key
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +16,8 @@ class ClaimInfo:
     """Entry of the ledger.
 
     Attributes:
-        evidence: The claim, and what the study says about it.
-        trials: Rows of the trials behind it: arm, seed, settings, final score on the test part.
+        evidence: The claim with the study's verdict and findings.
+        trials: Rows of text for the trials behind it: arm, seed, settings, final score on the test part.
     """
 
     evidence: Evidence
@@ -29,9 +29,9 @@ class LedgerInfo:
     """All claims, in the order of their numbers.
 
     Attributes:
-        tested: Claims that the study has a design for.
-        untested: Claims that it has none for.
-        by_chance: Number of tested claims that may be supported or contradicted by chance alone.
+        tested: Claims that the study tests.
+        untested: Claims that need a design that the study does not have.
+        by_chance: Largest expected number of tested claims that are supported or contradicted by chance.
     """
 
     tested: tuple[ClaimInfo, ...]
@@ -58,7 +58,7 @@ def ledger_info(study: StudyRecord) -> LedgerInfo:
 
 
 def figure_words(finding: Finding) -> str:
-    """Return a finding's figure with its unit: "+1.20 points", "1.31 ×"; differences with their sign."""
+    """Return a finding's figure with its unit, such as "+1.20 points" or "1.31 ×"; differences get a sign."""
     if finding.estimate is None:
         return NOTHING
     shown = signed if finding.null == 0 else number
@@ -66,12 +66,12 @@ def figure_words(finding: Finding) -> str:
 
 
 def ends_words(finding: Finding) -> str:
-    """Return the ends of a finding's 95 % interval."""
+    """Return a finding's 95 % interval as text."""
     return interval(finding.interval, finding.digits)
 
 
 def arms_words(finding: Finding) -> str:
-    """Return the arms of a finding, with settings that are not the study's own, where they are those of each arm.
+    """Return the arms of a finding as text, with their settings if these are not the study's own.
 
     Example:
         >>> from slopewise.analysis.claims import TrialKey
@@ -98,7 +98,7 @@ def _behind(entry: Evidence, rows: dict[tuple[str, int, str], tuple[str, ...]]) 
 
 
 def _trial_rows(study: StudyRecord) -> dict[tuple[str, int, str], tuple[str, ...]]:
-    """Return the row of every trial of the study by arm, seed and cell; those of its own settings come first."""
+    """Return the row of every trial by arm, seed and cell; trials under the study's own settings come first."""
     return {
         (trial.arm, trial.seed, trial.cell): (
             trial.arm,

@@ -1,4 +1,4 @@
-"""Looks of an adaptive study in words: its schedule, and what each arm waits for."""
+"""Looks of an adaptive study in words: the schedule, and the state of each arm."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from slopewise.records import StudyRecord
 
 
 def is_open(study: StudyRecord, analysis: Analysis) -> bool:
-    """Return True if an adaptive study has looks to come, so that fewer trials than planned may do."""
+    """Return True if an adaptive study has further looks, so that it may end with fewer trials than planned."""
     looks = study.looks
     return any(not contrast.decided and contrast.look != looks[-1] for contrast in analysis.primary if looks)
 
 
 def decided_words(contrast: Contrast) -> str:
-    """Return at which look a contrast of an adaptive study was decided, as tables show it.
+    """Return the look at which a contrast of an adaptive study was decided, as short text for tables.
 
     Example:
         >>> from slopewise.analysis import analyse
@@ -31,11 +31,11 @@ def decided_words(contrast: Contrast) -> str:
 
 
 def schedule_words(study: StudyRecord) -> str:
-    """Return the schedule of an adaptive study, and what it means for p values and intervals; empty for a fixed one."""
+    """Return sentences about the looks, p values and intervals of an adaptive study; empty for a fixed study."""
     if not study.looks:
         return ""
     return (
         f"The number of seeds is adaptive: the study looks after {listing(study.looks)} seeds, and an arm that a look "
-        "decides gets no more. p values are those of one test over all looks, and intervals are adjusted for looking: "
-        "those of all looks hold together with 95 %."
+        "decides gets no further seeds. p values come from one test over all looks. Intervals are adjusted for looking: "
+        "the intervals of all looks hold jointly with 95 %."
     )

@@ -17,10 +17,10 @@ class Spot:
     """Trials of an arm at one learning rate and initial slope.
 
     Attributes:
-        mean: Mean final score on the test part, in print's unit; diverged trials count with the metric's value of
-            chance, if it has one. None without a trial that counts.
-        shortfall: Difference by which the best mean of all maps is better than this one; None where `mean` is.
-        finished, diverged: Number of trials that finished, and of those that diverged among them.
+        mean: Mean final score on the test part, in the printed unit; diverged trials count as chance, or are left out
+            if the metric has no chance level. None without a score.
+        shortfall: Absolute difference from the best mean of all maps; None if `mean` is None.
+        finished, diverged: Numbers of finished trials, and of diverged trials among them.
     """
 
     mean: float | None
@@ -35,7 +35,7 @@ class ArmMap:
 
     Attributes:
         arm: Name of the arm.
-        slopes: Initial slopes, ascending; a single None for an arm without learned slopes.
+        slopes: Initial slopes, ascending; (None,) for an arm without learned slopes.
         spots: Spots by initial slope and learning rate.
     """
 
@@ -49,11 +49,11 @@ class MapInfo:
     """Sensitivity maps of a study, on one scale.
 
     Attributes:
-        metric: Metric of the scores.
+        metric: Primary metric of the study.
         rates: Learning rates, ascending, the same for all arms.
         arms: Maps, in the order of the study's arms.
         best: Best mean of all maps.
-        seeds: Largest number of seeds of a spot.
+        seeds: Largest number of finished trials in a spot.
     """
 
     metric: MetricRecord
@@ -70,7 +70,7 @@ class MapInfo:
 
 
 def map_info(study: StudyRecord) -> MapInfo | None:
-    """Return the sensitivity maps of a study; None while no trial of one has a score.
+    """Return the sensitivity maps of a study; None while no trial of a map has a score.
 
     Example:
         >>> from slopewise.testing import synthetic_study, with_cells
@@ -87,10 +87,10 @@ def map_info(study: StudyRecord) -> MapInfo | None:
         for arm in cell.arms:
             trials.setdefault(arm, {})[place] = [t for t in cell.trials if t.arm == arm and t.status == "finished"]
     means = {arm: {place: _mean(metric, group) for place, group in spots.items()} for arm, spots in trials.items()}
-    known = [mean for spots in means.values() for mean in spots.values() if mean is not None]
-    if not known:
+    scores = [mean for spots in means.values() for mean in spots.values() if mean is not None]
+    if not scores:
         return None
-    best = max(known) if metric.better == "higher" else min(known)
+    best = max(scores) if metric.better == "higher" else min(scores)
     return MapInfo(
         metric,
         tuple(sorted({rate for spots in trials.values() for _, rate in spots})),
@@ -118,5 +118,5 @@ def _arm_map(
 
 def _mean(metric: MetricRecord, trials: Iterable[TrialRecord]) -> float | None:
     scores = [metric.chance if trial.diverged else trial.score("test", metric.name) for trial in trials]
-    known = [metric.scale * score for score in scores if score is not None and math.isfinite(score)]
-    return fmean(known) if known else None
+    finite = [metric.scale * score for score in scores if score is not None and math.isfinite(score)]
+    return fmean(finite) if finite else None

@@ -23,9 +23,9 @@ class ArmRow:
 
     Attributes:
         arm: Figures of the arm alone.
-        contrast: Contrast with its control; None for a control.
+        contrast: Contrast of the arm with its control; None for a control.
         converged: Contrast without the pairs in which a trial diverged; None if there are no such pairs.
-        against: Name of its control, if that is not the study's; else empty.
+        against: Name of the arm's control if it is not the study's control, else empty.
     """
 
     arm: ArmSummary
@@ -42,9 +42,9 @@ class StudyInfo:
         study: Records.
         analysis: Analysis of the records.
         title: Name of the study, or a general one.
-        planned: Number of trials in all, without those that a look of an adaptive study has made needless.
-        most: True if further looks may make some of them needless.
-        schedule: Sentences about the looks of an adaptive study; empty for a fixed one.
+        planned: Number of trials in all; in an adaptive study, without those of decided arms that will not run.
+        most: True if later looks may reduce this number.
+        schedule: Sentences about the looks of an adaptive study; empty for a fixed study.
         missing: Seeds in which an arm lacks a trial, in print, by arm; arms that lack none are left out.
         sections: Titles of the sections that the records allow, by id.
         finished, diverged, failed: Trials by how they ended; a diverged trial is a finished one.
@@ -105,7 +105,7 @@ def study_info(study: StudyRecord) -> StudyInfo:
 
 
 def _missing(study: StudyRecord, due: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
-    """Return the seeds in which arms lack a trial that is due; runs that seeds only number lack none."""
+    """Return the seeds of the missing trials by arm; unpaired runs, which seeds only number, are never missing."""
     there = {(trial.arm, trial.seed) for trial in study.trials}
     lacking = {
         arm: tuple(study.seed_name(seed) for seed in study.seeds[: due[arm]] if (arm, seed) not in there)

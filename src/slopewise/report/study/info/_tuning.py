@@ -10,7 +10,7 @@ from slopewise.records import StudyRecord
 
 
 def tuning_rows(study: StudyRecord, tunings: Sequence[ArmTuning]) -> tuple[tuple[str, ...], ...]:
-    """Return a row for each arm: its name, tuned rate, score at that rate, rates that diverged, and any note.
+    """Return a row for each arm: name, tuned rate, score at that rate, rates with diverged trials, note.
 
     Example:
         >>> from slopewise.analysis import tuning
@@ -33,16 +33,16 @@ def tuning_rows(study: StudyRecord, tunings: Sequence[ArmTuning]) -> tuple[tuple
 
 def _note(arm: ArmTuning) -> str:
     if arm.edge:
-        return f"the {arm.edge} rate that was tried: a better one may lie beyond"
+        return f"the {arm.edge} rate that was tried: a better rate may lie beyond it"
     if arm.passed_over:
-        return f"{arm.passed_over:g} scores better, but lies at, next to or above a rate at which a trial diverged"
+        return f"{arm.passed_over:g} scores better, but is at, next to or above a rate at which a trial diverged"
     return ""
 
 
 def score_words(arm: ArmTuning, place: int, digits: int) -> str:
-    """Return the score at one rate, with the number of trials that diverged there."""
-    lost = f" ({arm.diverged[place]} diverged)" if arm.diverged[place] else ""
-    return f"{number(arm.scores[place], digits)}{lost}"
+    """Return the score at one rate, with the number of diverged trials."""
+    diverged = f" ({arm.diverged[place]} diverged)" if arm.diverged[place] else ""
+    return f"{number(arm.scores[place], digits)}{diverged}"
 
 
 def _best(arm: ArmTuning) -> float | None:
@@ -50,5 +50,5 @@ def _best(arm: ArmTuning) -> float | None:
 
 
 def _diverged(arm: ArmTuning) -> str:
-    lost = sorted(rate for rate, diverged in zip(arm.rates, arm.diverged, strict=True) if diverged)
-    return ", ".join(f"{rate:g}" for rate in lost) or "none"
+    rates = sorted(rate for rate, diverged in zip(arm.rates, arm.diverged, strict=True) if diverged)
+    return ", ".join(f"{rate:g}" for rate in rates) or "none"
