@@ -1,4 +1,4 @@
-"""Parts of `calibration.py`: twins of ReLU, which differ from it by rounding alone, and training with wrong labels."""
+"""Parts of `calibration.py`: twins of ReLU, which differ from it only by rounding, and training with wrong labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from slopewise.study import TrialContext
 
 
 class Twin(nn.Module):
-    """ReLU with its output scaled by a number near 1: the same network but for rounding, which training amplifies."""
+    """ReLU whose output is scaled by a number near 1: a tiny difference, which training amplifies."""
 
     def __init__(self, scale: float) -> None:
         super().__init__()
@@ -20,20 +20,25 @@ class Twin(nn.Module):
         return torch.relu(x) * self.scale
 
 
-def twin(channels: int, number: int) -> nn.Module:  # noqa: ARG001 - every factory gets the channels
-    """Return the twin of that number; odd ones scale up, even ones down, by millionths."""
+def twin(_channels: int, number: int) -> nn.Module:
+    """Return the twin with this number: even numbers scale up, odd numbers down, by number + 1 millionths."""
     return Twin(1 + (-1) ** number * (number + 1) * 1e-6)
 
 
 def train_with_wrong_labels(trial: TrialContext, wrong: float = 0.2, epochs: int = 8) -> dict[str, float]:
-    """Train a small network on the digits; in the arm "wrong", a share of the training labels is drawn at random.
+    """Train a small network on the digits; in the arm "wrong", some training labels are random.
+
+    Args:
+        trial: Trial of the study.
+        wrong: Fraction of the training labels that are drawn at random.
+        epochs: Number of passes over the training images.
 
     Returns:
         Test accuracy in percent.
     """
     from sklearn.datasets import load_digits
 
-    images, labels = (torch.tensor(each) for each in load_digits(return_X_y=True))
+    images, labels = (torch.tensor(array) for array in load_digits(return_X_y=True))
     images = images.float().view(-1, 1, 8, 8) / 16
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))  # one split for all trials
     train, test = order[:600], order[1000:]

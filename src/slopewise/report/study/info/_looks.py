@@ -36,6 +36,6 @@ def schedule_words(study: StudyRecord) -> str:
         return ""
     return (
         f"The number of seeds is adaptive: the study looks after {listing(study.looks)} seeds, and an arm that a look "
-        "decides gets no further seeds. p values come from one test over all looks. Intervals are adjusted for looking: "
-        "the intervals of all looks hold jointly with 95 %."
+        "decides gets no further seeds. p values come from one test over all looks. Intervals are adjusted for "
+        "looking, so that those of all looks hold jointly with 95 %."
     )
