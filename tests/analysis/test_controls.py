@@ -1,6 +1,7 @@
 """Controls: arms that go on from trained weights are compared with the control's own continuation."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,9 @@ START = {"arm": "relu", "take": "weights"}
 ON = [{"name": f"{name}_on", "activation": name, "start": START} for name in ("relu", "elu")]
 
 
-def continued(*arms: object, **options: object) -> StudyRecord:
+def continued(*arms: Any, **options: Any) -> StudyRecord:
     """Return a study whose continued trials have initial weights of their own."""
-    study = synthetic_study(("relu", "elu", *(arms or ON)), **options)  # type: ignore[arg-type]
+    study = synthetic_study(("relu", "elu", *(arms or ON)), **options)
     trials = (replace(t, init_digest=f"trained {t.seed}") if t.arm.endswith("_on") else t for t in study.trials)
     return replace(study, trials=tuple(trials))
 

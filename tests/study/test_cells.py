@@ -91,8 +91,9 @@ def test_designs_that_cannot_be_carried_out(fields: dict[str, object], words: st
 
 
 def test_looks_follow_the_number_of_seeds() -> None:
-    assert parse_spec({"until_decided": True}).until_decided.looks == (10, 16, 24, 40)  # type: ignore[union-attr]
-    assert len(parse_spec({"until_decided": True}).seeds) == 40
+    adaptive = parse_spec({"until_decided": True})
+    assert adaptive.model_dump()["until_decided"] == {"looks": (10, 16, 24, 40)}
+    assert len(adaptive.seeds) == 40
     twenty = parse_spec({"until_decided": True, "seeds": 20})
     assert twenty.until_decided is not None
     assert twenty.until_decided.looks == (5, 8, 12, 20)

@@ -2,7 +2,9 @@
 
 import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,9 +29,9 @@ ON = [
 ]
 
 
-def tiny(**fields: object) -> StudySpec:
-    train = {"epochs": 2, "lr": 0.05, **fields.pop("train", {})}  # type: ignore[dict-item]
-    options = {"width": 4, **fields.pop("options", {})}  # type: ignore[dict-item]
+def tiny(**fields: Any) -> StudySpec:
+    train = {"epochs": 2, "lr": 0.05, **fields.pop("train", {})}
+    options = {"width": 4, **fields.pop("options", {})}
     return parse_spec(
         {"data": {"train_size": 200}, "model": {"options": options}, "train": train, "seeds": [1, 0], **fields}
     )
@@ -120,7 +122,7 @@ def test_a_trial_without_anything_to_start_from_has_diverged(data: ImageData) ->
     study = StudyRecord(("relu", "wild", "frozen"), "relu", seeds, 0.5, classification_metrics(10), trials=trials)
     assert "frozen" in render_html(study)
     contrast = analyse(study).primary[1]
-    accuracy = 100 * relu.score("test", "accuracy")  # type: ignore[operator]
+    accuracy = 100 * (relu.score("test", "accuracy") or 0.0)
     assert (contrast.arm, contrast.paired) == ("frozen", True)
     assert contrast.difference == pytest.approx(min(10.0, accuracy) - accuracy)
 
@@ -175,15 +177,15 @@ def test_a_training_function_starts_by_itself(own: dict[str, object]) -> None:
         ),
     ],
 )
-def test_slopes_that_cannot_be_taken_are_an_error_before_the_first_trial(arm: dict[str, object], message: str) -> None:
+def test_slopes_that_cannot_be_taken_are_an_error_before_the_first_trial(arm: dict[str, Any], message: str) -> None:
     spec = tiny(arms=["relu", "prelu_channel", {"name": "on", **arm}])
-    donor, take = arm["start"]["arm"], arm["start"]["take"]  # type: ignore[index]
+    donor, take = arm["start"]["arm"], arm["start"]["take"]
     with pytest.raises(SpecError, match=re.escape(f"arm 'on' cannot take {take} from '{donor}': ")) as caught:
         preflight(spec)
     assert message in str(caught.value)
 
 
-def test_an_ordinary_network_continues_from_its_own_activations(user_module) -> None:  # type: ignore[no-untyped-def]
+def test_an_ordinary_network_continues_from_its_own_activations(user_module: Callable[[str, str], str]) -> None:
     name = user_module(
         "ordinary",
         "from torch import nn\n"

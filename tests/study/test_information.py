@@ -155,7 +155,7 @@ def test_other_tasks_have_no_probe() -> None:
     spec = tiny(task={"kind": "segmentation"}, data={"source": "shapes", "train_size": 40}, margin=1, model={})
     trial = run_trial(spec, "relu", 0, load_data(spec.data, "masks"))
     assert {score.measure for score in trial.layer_scores} == {"reconstruction"}
-    assert all(value < 1 for value in values(trial, "reconstruction"))  # type: ignore[operator]
+    assert all(value is not None and value < 1 for value in values(trial, "reconstruction"))
 
 
 def test_large_outputs_are_projected_alike_in_every_arm_of_a_seed() -> None:

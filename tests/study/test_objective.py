@@ -62,4 +62,4 @@ def test_wrong_arguments() -> None:
         Objective(study, "relu", suggest, seeds=0)
     objective = Objective(study, "relu", lambda _: {"train.lrs": 1})
     with pytest.raises(SpecError, match=r"with train.lrs = 1: unknown key 'train.lrs'"):
-        objective(None)  # type: ignore[arg-type]
+        objective(optuna.create_study().ask())

@@ -175,8 +175,9 @@ def _schema(connection: sqlite3.Connection, path: Path) -> int:
 def _study(connection: sqlite3.Connection, path: Path) -> tuple[dict[str, Any], dict[str, Any], StoredPlan]:
     """Return the spec, the facts of the data, and the plan."""
     columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(study)")}
-    plan = "plan" if b"plan" in columns else "NULL"
-    rows = _try(lambda: connection.execute(f"SELECT sha256, spec, data, {plan} FROM study").fetchall())  # noqa: S608
+    plan = b"plan" in columns  # files of earlier versions have none
+    query = "SELECT sha256, spec, data, plan FROM study" if plan else "SELECT sha256, spec, data, NULL FROM study"
+    rows = _try(lambda: connection.execute(query).fetchall())
     if not rows or _seal(*rows[0][1:]) != rows[0][0]:
         raise StoreError(
             f"'{path}' has lost what its study was asked, without which its trials cannot be judged: take a copy of it "
