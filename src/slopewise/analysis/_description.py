@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from slopewise.analysis._rates import clopper_pearson
 from slopewise.analysis._results import Contrast
-
-_LEVEL = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ def describe(contrast: Contrast) -> Description:
         within=within,
         better=better,
         wins=wins / compared if compared else None,
-        wins_interval=_exact(above, compared) if contrast.paired and compared else None,
+        wins_interval=clopper_pearson(above, compared) if contrast.paired and compared else None,
         compared=compared,
         ties=ties,
     )
@@ -93,13 +92,3 @@ def _posterior(contrast: Contrast, sign: int) -> tuple[float, float, float] | tu
     worse = float(special.stdtr(freedom, (-contrast.margin - gain) / error))
     better = float(special.stdtr(freedom, (gain - contrast.margin) / error))
     return worse, max(0.0, 1 - worse - better), better
-
-
-def _exact(events: int, trials: int) -> tuple[float, float]:
-    """Return Clopper and Pearson's interval of a rate."""
-    from scipy import special
-
-    tail = (1 - _LEVEL) / 2
-    low = 0.0 if events == 0 else float(special.betaincinv(events, trials - events + 1, tail))
-    high = 1.0 if events == trials else float(special.betaincinv(events + 1, trials - events, 1 - tail))
-    return low, high
