@@ -1,4 +1,4 @@
-"""Simulated adaptive studies: verdicts at each look, and the seeds that they take, for benchmarks/coverage.py."""
+"""Simulated adaptive studies for benchmarks/coverage.py: verdicts at each look, and numbers of seeds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FALSE_SHAPES = (
 )
 POWER_SHAPES = ("normal", "skewed", "grid 1/360", "10 % missing", "arms skewed", "control skewed")
 POWER_SHIFTS = tuple(factor * MARGIN for factor in (-1, 0.5, 1, 2))
-TINY = 0.05  # points: with so small a margin, no arm stops because it has no practical effect
+TINY = 0.05  # points: a margin so small that no arm stops for "no practical effect"
 ROWS = (  # shape, shift and margin
     *product(FALSE_SHAPES, (0,), (MARGIN, TINY)),
     *product(POWER_SHAPES, POWER_SHIFTS, (MARGIN,)),
@@ -39,7 +39,7 @@ ROWS = (  # shape, shift and margin
 def judge_looks(
     d: Array, converged: Array, resolution: float, looks: tuple[int, ...], margin: float
 ) -> tuple[Array, Array]:
-    """Return the verdict on each contrast of adaptive studies, and the number of seeds that it took.
+    """Return the verdict on each contrast of adaptive studies, and the number of seeds until then.
 
     An arm that has a verdict at a look gets no further seeds; its p value and interval stay those of that look.
 
@@ -47,7 +47,7 @@ def judge_looks(
         d: Differences of shape (studies, arms, seeds), NaN for a missing pair.
         converged: Mask of the pairs in which both trained, of the same shape.
         resolution: Points that one test image is worth.
-        looks: Numbers of seeds of all looks; with a single one, the study is a fixed one.
+        looks: Numbers of seeds of all looks; a single look stands for a fixed study.
         margin: Smallest difference that matters, in points.
     """
     size = d.shape[:2]
@@ -70,7 +70,7 @@ def judge_looks(
 
 
 def joint_coverage(d: Array, truth: float, resolution: float) -> dict[str, float]:
-    """Return the share of rows of differences whose intervals at all looks hold the truth: the package's, Student's."""
+    """Return the fraction of rows whose intervals contain the truth at all looks, for the package's and Student's."""
     held = {"t and Hall's": np.ones(len(d), bool), "t": np.ones(len(d), bool)}
     for n, share in zip(LOOKS, interval_shares(LOOKS), strict=True):
         level = 1 - ALPHA * share
@@ -83,7 +83,7 @@ def joint_coverage(d: Array, truth: float, resolution: float) -> dict[str, float
 
 
 def _intervals(d: Array, level: float, resolution: float) -> tuple[Array, Array]:
-    """Return intervals of rows with any number of pairs; NaN below two."""
+    """Return the interval of each row; NaN for rows with fewer than two pairs."""
     low, high = np.full(len(d), np.nan), np.full(len(d), np.nan)
     known = (~np.isnan(d)).sum(-1)
     for count in np.unique(known[known > 1]):

@@ -82,7 +82,7 @@ def _tidy(text: str) -> str:
 
 
 def _of_trainings(real: dict[str, Any]) -> dict[str, Any]:
-    """Return what the section about real trainings looks figures up with."""
+    """Return the names that the section about real trainings uses."""
 
     def share(part: str, events: str, total: str) -> str:
         """Return a rate with Clopper and Pearson's 95 % interval."""

@@ -1,4 +1,4 @@
-"""Verdicts of the whole pipeline on real trainings: without an effect, and with one that was planted.
+"""Verdicts of the whole pipeline on real trainings, without an effect and with a planted effect.
 
 A/A: the arms are twins of ReLU, whose output is scaled by at most 1 ± 4e-5. Training amplifies
 that, so that twins end with other scores, but no twin is better. Four twins and a control with 10 seeds are one study;
@@ -39,13 +39,13 @@ TINY = {
 
 
 def only(record: StudyRecord, arms: tuple[str, ...], seeds: tuple[int, ...]) -> StudyRecord:
-    """Return a part of a study as a study of its own."""
+    """Return some arms and seeds of a study as a study."""
     trials = tuple(trial for trial in record.trials if trial.arm in arms and trial.seed in seeds)
     return replace(record, arms=arms, seeds=seeds, trials=trials)
 
 
 def blocks(record: StudyRecord) -> Iterator[StudyRecord]:
-    """Yield a large study in pieces of `GROUP` arms and `SEEDS` seeds, each as a study of its own."""
+    """Split a large study into studies of `GROUP` arms and `SEEDS` seeds, and yield them."""
     arms = [arm for arm in record.arms if arm != record.control]
     for first in range(0, len(arms), GROUP):
         group = (record.control, *arms[first : first + GROUP])
@@ -54,7 +54,7 @@ def blocks(record: StudyRecord) -> Iterator[StudyRecord]:
 
 
 def alike(record: StudyRecord) -> dict[str, Any]:
-    """Return the rates of false verdicts of studies without an effect."""
+    """Return the rates of false verdicts in studies without an effect."""
     studies = [analyse(block).primary for block in blocks(record)]
     contrasts = [contrast for study in studies for contrast in study]
     effects = [sum(contrast.verdict in ("helps", "hurts") for contrast in study) for study in studies]
@@ -69,7 +69,7 @@ def alike(record: StudyRecord) -> dict[str, Any]:
 
 
 def planted(record: StudyRecord, arm: str) -> dict[str, Any]:
-    """Return how often studies find the effect of an arm, and its size."""
+    """Return the number of studies that find the effect of an arm, with its sign and within their intervals."""
     (whole,) = (contrast for contrast in analyse(record).primary if contrast.arm == arm)
     pieces = [contrast for block in blocks(record) for contrast in analyse(block).primary if contrast.arm == arm]
     truth = whole.difference or 0.0
@@ -92,7 +92,7 @@ def main() -> None:
     """Train, judge, print and write the results."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--twins", type=int, default=40, help="A/A arms, a multiple of 4 (default 40)")
-    options.add_argument("--seeds", type=int, default=50, help="of each arm, a multiple of 10 (default 50)")
+    options.add_argument("--seeds", type=int, default=50, help="seeds of each arm, a multiple of 10 (default 50)")
     options.add_argument("--json", type=Path, default=FILE, help="file to write")
     given = options.parse_args()
     twins = [{"name": f"twin_{k}", "activation": "_twins:twin", "options": {"number": k}} for k in range(given.twins)]

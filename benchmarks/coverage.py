@@ -176,7 +176,7 @@ def runs_verdict_row(seed: int, name: str, arms: int, n: int, m: int, shift: flo
 
 
 def adaptive_row(seed: int, name: str, shift: float, margin: float, studies: int) -> dict[str, Any]:
-    """Return the shares of `verdict_row` for adaptive studies and fixed ones of all seeds, and the mean seeds used."""
+    """Return the shares of `verdict_row` for adaptive and for fixed studies (all seeds), and the mean seeds used."""
     shape, rng = SHAPES[name], _generator(seed, "adaptive", name, shift)
     arm, control = shape.accuracies(rng, studies, ARMS, LOOKS[-1], shift)
     d, converged = differences(arm, control), np.isfinite(arm) & np.isfinite(control)
@@ -192,7 +192,7 @@ def adaptive_row(seed: int, name: str, shift: float, margin: float, studies: int
 
 
 def look_interval_row(seed: int, name: str, studies: int) -> dict[str, Any]:
-    """Return how often the intervals of all looks hold the true difference together, without a shift."""
+    """Return how often the intervals of all looks contain the true difference, without a shift."""
     shape, rng = SHAPES[name], _generator(seed, "look intervals", name)
     d = differences(*shape.accuracies(rng, studies, 1, LOOKS[-1], 0.0))[:, 0]
     return {"shape": shape.name, **joint_coverage(d, shape.truth(0.0), shape.resolution)}
@@ -291,7 +291,9 @@ def print_tables(results: dict[str, list[dict[str, Any]]]) -> None:
     print("\nAdaptive studies: % of arms, adaptive / with all seeds; mean seeds of an arm\n")
     for row in results["adaptive"]:
         pair = row["adaptive"], row["fixed"]
-        rates = "".join(f"{' / '.join(f'{100 * each[key]:.2f}' for each in pair):>18}" for key in (*VERDICTS, "any"))
+        rates = "".join(
+            f"{' / '.join(f'{100 * shares[key]:.2f}' for shares in pair):>18}" for key in (*VERDICTS, "any")
+        )
         start = f"{row['shape']:<25}{row['margin']:>7.2f}{row['shift']:>7.2f}{row['truth']:>7.2f}"
         print(f"{start}{rates}{row['adaptive']['seeds']:>8.1f}")
     print("\nLargest rates of false verdicts, in %, and where:\n")

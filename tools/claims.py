@@ -1,7 +1,7 @@
-"""The parts of docs/claims.md that come from the claims: their table, and a section about each.
+"""Write the parts of docs/claims.md that come from the claims: a table, and a section about each claim.
 
 python tools/claims.py           # writes these parts
-python tools/claims.py --check   # fails if a part is not what this would write
+python tools/claims.py --check   # fails if a part is out of date
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def parts() -> dict[str, str]:
 
 
 def written(text: str) -> str:
-    """Return the page with its parts as the claims have them now."""
+    """Return the page with its parts brought up to date."""
     for name, part in parts().items():
         begin = BEGIN.format(name)
         before, mark, rest = text.partition(begin)
@@ -58,7 +58,7 @@ def main() -> None:
     if "--check" not in sys.argv:
         PAGE.write_text(new, encoding="utf-8")
     elif new != text:
-        raise SystemExit("docs/claims.md: differs from the claims: run python tools/claims.py")
+        raise SystemExit("docs/claims.md: out of date: run python tools/claims.py")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 from slopewise.records import CellRecord, Role, StudyRecord
 from slopewise.testing._records import synthetic_study
 
-_BEST_LR, _LARGEST_LR = 0.05, 1.0  # the rate that suits an arm without slopes, and the largest at which it trains
+_BEST_LR, _LARGEST_LR = 0.05, 1.0  # best and largest learning rate at which arms without slopes train
 _TUNING_SEEDS = 1_000_000
 
 
@@ -27,18 +27,18 @@ def with_cells(
 ) -> StudyRecord:
     """Return a synthetic study with trials under other settings; nothing is trained.
 
-    Test accuracy falls by 8 points times the squared distance of the learning rate from the best one, in powers of
-    ten: 0.05, and 0.1 for arms whose name starts with "prelu"; above 1, all trials of other arms diverge. It falls by
-    4 points times the squared distance of the initial slope from 0.25. The k-th value of a factor adds k points to the
-    arms whose name starts with "prelu". The arms' effects in the study itself have no part in it.
+    Test accuracy falls by 8 points times log10(lr / best)**2, where the best learning rate is 0.1 for arms whose name
+    starts with "prelu" and 0.05 for others; above a rate of 1, all trials of the others diverge. It falls by 4 points
+    times the squared distance of the initial slope from 0.25. The k-th value of a factor adds k points to arms whose
+    name starts with "prelu". The effects of the arms in the study itself do not apply to cells.
 
     Args:
         study: Study of `synthetic_study`.
         tune: Learning rates tried for every arm, in this order.
-        lr: Learning rates of the sensitivity map; with none, there is no map.
+        lr: Learning rates of the sensitivity map; no map if empty.
         init: Initial slopes of the map, for the arms whose name starts with "prelu".
-        factors: Values of each factor besides the study's own, by the factor's dotted key.
-        seeds: Number of seeds in each cell; tuning has seeds of its own.
+        factors: Values of each factor besides the study's own, by the dotted key of the factor.
+        seeds: Number of seeds in each cell; those of tuning start at 1000000.
 
     Example:
         >>> study = synthetic_study(("relu", "prelu_shared"), seeds=2)
@@ -110,7 +110,7 @@ def _designed(
     factors: Mapping[str, Sequence[Any]],
     seeds: int,
 ) -> Iterator[tuple[str, Any]]:
-    """Yield the tables of the study's spec, with those that ask for its cells."""
+    """Yield the tables of the study's spec, including those of its designs."""
     yield from (study.spec | {"train": {"lr": _BEST_LR, **study.spec.get("train", {})}}).items()
     if tune:
         yield "tune", {"lr": [min(tune), max(tune)], "points": len(tune), "seeds": seeds, "widen": 0}

@@ -1,4 +1,4 @@
-"""Conformance kit of claims: the contract of `slopewise.analysis.claims.Claim`, checked on records."""
+"""Conformance kit for claims: checks the contract of `slopewise.analysis.claims.Claim` on records."""
 
 from __future__ import annotations
 
@@ -14,16 +14,23 @@ from slopewise.testing._records import synthetic_study
 def check_claim(claim: Claim, supporting: StudyRecord, contradicting: StudyRecord | None = None) -> None:
     """Check that a claim keeps its contract.
 
-    The checks are: the class attributes are as `Claim` describes them; the claim is supported in the one study, and
-    contradicted in the other; studies that are empty, unfinished, without a spec, or full of failed and diverged trials
-    raise no error and give no verdict beyond their records; a decided finding has a figure, an interval that excludes
-    the null value, and a corrected p value within the level; a finding names trials that exist, and says what would
-    decide it as long as it is open; equal records give equal findings; all of it is JSON.
+    The checks are:
+
+    - The class attributes have the form that `Claim` describes.
+    - The claim is supported in the first study and contradicted in the second.
+    - Studies that are empty, unfinished, without a spec, or full of failed and diverged trials raise no error, and
+      leave the claim inconclusive or not tested.
+    - A decided finding has a figure, an interval that excludes the null value, and a corrected p value within the
+      level.
+    - An open finding says what would decide it.
+    - Every finding names trials that exist.
+    - Equal records give equal findings.
+    - The findings can be written as JSON.
 
     Args:
         claim: Claim to check.
-        supporting: Records of a study that supports it.
-        contradicting: Records of a study that contradicts it; None if no records can.
+        supporting: Records of a study that supports the claim.
+        contradicting: Records of a study that contradicts the claim; None if no records can.
 
     Raises:
         AssertionError: A check failed; the message says which.
@@ -40,7 +47,9 @@ def check_claim(claim: Claim, supporting: StudyRecord, contradicting: StudyRecor
         if study is None:
             continue
         entry = evidence(claim, study)
-        assert entry.verdict == expected, f"{claim.id} is {entry.verdict!r} in a study that should have it {expected!r}"
+        assert entry.verdict == expected, (
+            f"{claim.id} is {entry.verdict!r} in a study in which it should be {expected!r}"
+        )
         assert entry == evidence(claim, study), f"{claim.id}: the same records give different findings"
         _check(entry, study)
     for name, study in _poor(supporting):
@@ -51,40 +60,42 @@ def check_claim(claim: Claim, supporting: StudyRecord, contradicting: StudyRecor
 
 def _check(entry: Evidence, study: StudyRecord) -> None:
     assert entry.parts, f"{entry.claim}: no finding counts"
-    assert entry.verdict in OUTCOMES, f"{entry.claim}: {entry.verdict!r} is no verdict"
+    assert entry.verdict in OUTCOMES, f"{entry.claim}: {entry.verdict!r} is not a verdict"
     json.dumps(asdict(entry), allow_nan=False)
     cells = {"": study.trials, **{cell.key: cell.trials for cell in study.cells}}
     keys = {(trial.arm, trial.seed, cell) for cell, trials in cells.items() for trial in trials}
     for finding in (*entry.parts, *entry.also):
         _check_finding(f"{entry.claim}, part {finding.part!r}", finding)
-        strange = [key for key in finding.trials if (key.arm, key.seed, key.cell) not in keys]
-        assert not strange, f"{entry.claim}: {strange[:2]} are no trials of the study"
+        unknown = [key for key in finding.trials if (key.arm, key.seed, key.cell) not in keys]
+        assert not unknown, f"{entry.claim}: {unknown[:2]} are not trials of the study"
 
 
 def _check_finding(name: str, finding: Finding) -> None:
-    assert finding.part.strip(), f"{name}: it has no name"
-    assert finding.verdict in OUTCOMES, f"{name}: {finding.verdict!r} is no verdict"
+    assert finding.part.strip(), f"{name}: the part has no name"
+    assert finding.verdict in OUTCOMES, f"{name}: {finding.verdict!r} is not a verdict"
     for text in (finding.reason, finding.would_decide, *finding.cautions):
         assert text.isprintable(), f"{name}: {text!r} is not one line"
         assert not text.endswith("."), f"{name}: {text!r} ends with a full stop"
-    assert finding.reason, f"{name}: it has no reason"
+    assert finding.reason, f"{name}: the finding has no reason"
     open_ = finding.verdict in ("inconclusive", "not tested")
-    assert finding.would_decide or not open_, f"{name}: it is open, and does not say what would decide it"
+    assert finding.would_decide or not open_, f"{name}: the finding is open, but does not say what would decide it"
     if finding.verdict == "not tested":
-        assert finding.estimate is None, f"{name}: it is not tested, and has a figure"
+        assert finding.estimate is None, f"{name}: the finding is not tested, but has a figure"
     if finding.verdict in ("supported", "contradicted"):
-        assert finding.estimate is not None, f"{name}: it is decided without a figure"
-        assert finding.interval is not None, f"{name}: it is decided without an interval"
+        assert finding.estimate is not None, f"{name}: the finding is decided without a figure"
+        assert finding.interval is not None, f"{name}: the finding is decided without an interval"
         low, high = finding.interval
-        assert not low <= finding.null <= high, f"{name}: the interval includes {finding.null}, and it is decided"
-        assert finding.p_holm is not None, f"{name}: it is decided without a p value"
+        assert not low <= finding.null <= high, (
+            f"{name}: the finding is decided, but the interval includes {finding.null}"
+        )
+        assert finding.p_holm is not None, f"{name}: the finding is decided without a p value"
         assert finding.p_holm <= finding.level, f"{name}: p_holm {finding.p_holm} is above {finding.level}"
     if finding.p is not None and finding.p_holm is not None:
-        assert finding.p <= finding.p_holm, f"{name}: the correction lowers p"
+        assert finding.p <= finding.p_holm, f"{name}: p_holm is below p"
 
 
 def _poor(study: StudyRecord) -> Iterator[tuple[str, StudyRecord]]:
-    """Yield studies in which nothing can be decided, with a name for each."""
+    """Yield the name and the records of studies that can decide nothing."""
     bare = tuple(TrialRecord(trial.arm, trial.seed, "finished", cell=trial.cell) for trial in study.trials)
     yield "a study without trials", _with(study, lambda _: ())
     yield "a study of one seed", _with(study, lambda trials: [t for t in trials if t.seed == trials[0].seed])

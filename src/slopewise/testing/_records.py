@@ -60,7 +60,8 @@ def synthetic_study(
     channel, and their first trial has the step time with stock PyTorch. Only ReLU has dead units.
 
     Args:
-        arms: Arms, each a name, which is its activation's, too, or a table as in a spec; the first is the control.
+        arms: Arms, the control first: names of activations, which are also the names of the arms, or tables as in a
+            spec.
         seeds: Number of seeds, 0, 1, ...
         epochs: Number of training epochs; epoch 0, before training, is recorded too.
         effects: Percentage points added to the test accuracy of an arm, by its name. Default 0.
@@ -68,8 +69,8 @@ def synthetic_study(
         failed: Number of an arm's last seeds that fail, by its name. Default 0.
         classes: Number of classes.
         margin: Smallest difference of practical interest, in percentage points.
-        looks: Numbers of seeds at which an adaptive study looks; the last is its number of seeds.
-        tuned: True for a spec that tunes the learning rate of each arm; there are no trials of tuning.
+        looks: Numbers of seeds at the looks of an adaptive study; the last one replaces `seeds`.
+        tuned: True for a spec with [tune]; the trials of the tuning are missing.
         seed: Seed of all the noise; the same arguments give the same record.
 
     Example:
