@@ -81,6 +81,11 @@ def test_cells_of_a_map_and_of_factors() -> None:
         ({"tune": {"lr": [0.01, 0.1]}, "seeds": [0, 1000001]}, "1000001 is reserved for tuning"),
         ({"until_decided": {"looks": [5, 4]}}, "numbers of seeds must be ascending"),
         ({"until_decided": {"looks": [4, 9]}, "seeds": 10}, "must be after all 10 seeds of the study, got 9"),
+        ({"until_decided": {"looks": []}}, "until_decided.looks: input should have at least 1 item"),
+        ({"until_decided": "yes"}, "until_decided: must be true, or a table as in"),
+        ({"tune": True}, "tune: input should be a table, but it is True"),
+        ({"map": {"init": [0.0]}}, "map.lr: this value is missing"),
+        ({"factors": [{"setting": "seeds", "values": [3]}]}, "'seeds' cannot be crossed with the arms"),
         ({"train": {"function": "m:f"}, "metrics": [{"name": "a", "better": "higher"}], "tune": {"lr": [0.1, 1]}},
          "a train.function sets its own learning rate"),
     ],
@@ -94,6 +99,8 @@ def test_looks_follow_the_number_of_seeds() -> None:
     adaptive = parse_spec({"until_decided": True})
     assert adaptive.model_dump()["until_decided"] == {"looks": (10, 16, 24, 40)}
     assert len(adaptive.seeds) == 40
+    assert len(parse_spec({"until_decided": {"looks": [8, 12, 20]}}).seeds) == 20  # all seeds: the last look
+
     twenty = parse_spec({"until_decided": True, "seeds": 20})
     assert twenty.until_decided is not None
     assert twenty.until_decided.looks == (5, 8, 12, 20)

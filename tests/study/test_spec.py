@@ -80,6 +80,12 @@ def test_a_fault_is_one_line_that_says_where(fields: dict[str, object], message:
     assert "\n" not in str(caught.value)
 
 
+def test_a_list_with_a_faulty_value_is_not_called_too_short_as_well() -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_spec({"map": {"lr": [0.1], "init": [float("nan")]}})
+    assert str(caught.value) == "map.init.0: input should be a finite number, but it is nan"
+
+
 def test_the_template_holds_every_key_at_its_default() -> None:
     text = resources.files("slopewise.study").joinpath("templates/study.toml").read_text(encoding="utf-8")
     assert parse_spec(tomllib.loads(text)) == StudySpec()

@@ -17,12 +17,12 @@ from slopewise.errors import nearest
 from slopewise.study._bounds import MOST_SEEDS
 from slopewise.study._defaults import with_kind
 from slopewise.study._spec_designs import (
-    MOST_SEEDS_TO_DECIDE,
     FactorSpec,
     MapSpec,
     TuneSpec,
     UntilDecidedSpec,
     check_looks,
+    most_seeds,
     with_looks,
 )
 from slopewise.study._spec_tables import (
@@ -132,8 +132,9 @@ class StudySpec(Table):
             knows nothing. None takes the metric's own (accuracy: 100 / number of classes); where there is none either,
             pairs with a diverged trial are left out.
         metrics: Metrics that `train.function` returns, the primary one first; a task has its own.
-        until_decided: Adaptive number of seeds: `seeds` is the largest number (default 40), and an arm gets no further
-            seeds once it is decided. True stands for the default looks; None gives all arms all seeds.
+        until_decided: Adaptive number of seeds: `seeds` is the largest number (default: the last look, or 40), and an
+            arm gets no further seeds once it is decided. True stands for the default looks; None gives all arms all
+            seeds.
         tune: Tuning of the learning rate of each arm; None trains at the rates of [train] and of the arms.
         map: Sensitivity map over learning rates and initial slopes; None for no map.
         factors: Factors that are crossed with the arms.
@@ -184,7 +185,7 @@ class StudySpec(Table):
     def _with_looks(cls, fields: Any) -> Any:
         if not isinstance(fields, Mapping) or fields.get("until_decided") in (None, False):
             return fields
-        fields = {"seeds": MOST_SEEDS_TO_DECIDE, **fields}
+        fields = {"seeds": most_seeds(fields["until_decided"]), **fields}
         seeds = _expand_seeds(fields["seeds"])
         return with_looks(fields, len(seeds)) if isinstance(seeds, (list, tuple)) else fields
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ MOST_SEEDS_TO_DECIDE = 40  # default number of seeds of an adaptive study
 _LOOKS = (0.25, 0.4, 0.6, 1.0)  # default looks, as fractions of the seeds
 _CROSSED = ("train.", "model.options.", "data.augment.", "arm.")
 _CROSSED_WHOLE = ("model.name", "data.train_size")
+_KEY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _NOT_CROSSED = ("train.function", "arm.name", "arm.start")
 
 Rate = Annotated[Real, Field(gt=0)]
@@ -31,6 +33,20 @@ class UntilDecidedSpec(Table):
     looks: Annotated[tuple[Annotated[Whole, Field(ge=2)], ...], Field(min_length=1, max_length=20)] | None = None
 
 
+def most_seeds(table: object) -> int:
+    """Return the largest number of seeds of an adaptive study whose spec does not give it: that of its last look.
+
+    Example:
+        >>> most_seeds({"looks": [8, 12, 20]}), most_seeds(True)
+        (20, 40)
+    """
+    looks = table.get("looks") if isinstance(table, Mapping) else getattr(table, "looks", None)
+    match looks:
+        case [*_, int(last)] if last > 0 and last is not True:
+            return last
+    return MOST_SEEDS_TO_DECIDE
+
+
 def default_looks(seeds: int) -> tuple[int, ...]:
     """Return the looks of an adaptive study whose spec does not give them.
 
@@ -45,7 +61,9 @@ def with_looks(fields: Mapping[str, Any], seeds: int) -> dict[str, Any]:
     """Return the plain data of an adaptive spec with its looks filled in; `until_decided = true` means defaults."""
     table = fields["until_decided"]
     table = {} if table is True else table.model_dump() if isinstance(table, UntilDecidedSpec) else table
-    if isinstance(table, Mapping) and table.get("looks") is None:
+    if not isinstance(table, Mapping):
+        raise ValueError(f"until_decided: must be true, or a table as in {{ looks = [10, 20] }}, got {quoted(table)}")
+    if table.get("looks") is None:
         table = {**table, "looks": default_looks(seeds)}
     return {**fields, "until_decided": table}
 
@@ -60,7 +78,8 @@ def check_looks(looks: tuple[int, ...], seeds: int) -> None:
         raise ValueError(f"until_decided.looks: numbers of seeds must be ascending, got {quoted(list(looks))}")
     if looks[-1] != seeds:
         raise ValueError(
-            f"until_decided.looks: the last look must be after all {seeds} seeds of the study, got {looks[-1]}"
+            f"until_decided.looks: the last look must be after all {seeds} seeds of the study, got {looks[-1]}; "
+            f"set seeds = {looks[-1]}, or end the looks with {seeds}"
         )
 
 
@@ -124,7 +143,7 @@ class FactorSpec(Table):
             fewer.
     """
 
-    setting: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
+    setting: Annotated[str, Field(min_length=1, max_length=200)]
     values: Annotated[
         tuple[Any, ...],
         BeforeValidator(lambda values: values if isinstance(values, (list, tuple)) else (values,)),
@@ -136,7 +155,7 @@ class FactorSpec(Table):
     @model_validator(mode="after")
     def _crosses(self) -> FactorSpec:
         free = self.setting in _CROSSED_WHOLE or self.setting.startswith(_CROSSED)
-        if not free or self.setting.startswith(_NOT_CROSSED):
+        if not free or self.setting.startswith(_NOT_CROSSED) or not _KEY.fullmatch(self.setting):
             raise ValueError(
                 f"factors: {quoted(self.setting)} cannot be crossed with the arms; train.*, model.options.*, "
                 "model.name, data.train_size, data.augment.* and arm.* can"

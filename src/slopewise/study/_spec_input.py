@@ -25,6 +25,11 @@ _TABLES: dict[int | str, type[BaseModel]] = {  # tables in lists, and optional t
     "map": MapSpec,
     "factors": FactorSpec,
 }
+_PLAIN = {  # faults that pydantic describes in terms of Python's types
+    "model_type": "input should be a table",
+    "tuple_type": "input should be a list",
+}
+_COUNT = re.compile(r"^\w+ (should have at (?:least|most) \d+ items?) after validation, not \d+$")
 # `tomllib` takes time that grows with the square of the number of names in a dotted key.
 _DOTTED = re.compile(
     rf"""(?<![\w-]) (?: (?: [\w-]++ | "[^"\n]*+" | '[^'\n]*+' ) [ \t]*+ \. [ \t]*+ ){{{DEEPEST}}}""", re.VERBOSE
@@ -66,8 +71,19 @@ def stored_spec(fields: dict[str, Any]) -> StudySpec:
     except ValidationError as error:
         # Without the cause, which Python would print too, with all faults and values, however many and long.
         faults = error.errors(include_url=False)
+        places = [fault["loc"] for fault in faults]
+        # pydantic reports a list as too short, too, if its values are faulty.
+        faults = [
+            fault
+            for fault in faults
+            if fault["type"] != "too_short" or not any(_is_inside(place, fault["loc"]) for place in places)
+        ]
         words = (_words(fault["loc"], fault["type"], fault["msg"], fault["input"]) for fault in faults)
         raise SpecError(one_line(words, len(faults))) from None
+
+
+def _is_inside(place: tuple[int | str, ...], other: tuple[int | str, ...]) -> bool:
+    return len(place) > len(other) and place[: len(other)] == other
 
 
 def _words(location: tuple[int | str, ...], kind: str, message: str, value: Any) -> str:
@@ -75,7 +91,11 @@ def _words(location: tuple[int | str, ...], kind: str, message: str, value: Any)
         return f"unknown key '{where(location)}'; {nearest(str(location[-1]), _keys_at(location[:-1]))}"
     if kind == "value_error":  # raised by our own validators, whose words say where
         return message.removeprefix("Value error, ")
-    return f"{where(location)}: {message[0].lower()}{message[1:]}, but it is {quoted(value)}"
+    if kind == "missing":
+        return f"{where(location)}: this value is missing"
+    message = _PLAIN.get(kind, f"{message[0].lower()}{message[1:]}")
+    message = _COUNT.sub(r"input \1", message)
+    return f"{where(location)}: {message}, but it is {quoted(value)}"
 
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:
