@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from slopewise.analysis import analyse
-from slopewise.errors import SpecError
+from slopewise.errors import SlopewiseWarning, SpecError
 from slopewise.records import StudyRecord, TrialRecord, classification_metrics
 from slopewise.report import render_html
 from slopewise.study import Study, StudySpec, parse_spec, run_trial
+from slopewise.study._optimizer import build_optimizer
 from slopewise.study._preflight import preflight
 from slopewise.study._trial import make_fabric
 from slopewise.study._trial._run import Trial
@@ -100,6 +101,14 @@ def test_without_a_start_there_is_no_trace_of_one(data: ImageData) -> None:
     alone, among = tiny(arms="prelu_channel"), tiny(arms=["relu", "prelu_channel", FROZEN, *ON])
     one, other = (run_trial(spec, "prelu_channel", 0, data) for spec in (alone, among))
     assert untimed(one) == untimed(other)
+
+
+def test_learned_slopes_are_not_taken_for_uninitialised_memory_however_large() -> None:
+    spec = tiny(arms=["prelu_channel", FROZEN])
+    layer = torch.nn.PReLU(2, init=931.0)
+    with pytest.warns(SlopewiseWarning, match="memory that nobody initialised"):
+        build_optimizer(layer, spec.train, spec.arm("prelu_channel"), 1)
+    build_optimizer(layer, spec.train, spec.arm("frozen"), 1)  # a warning would be an error
 
 
 def test_a_trial_without_anything_to_start_from_has_diverged(data: ImageData) -> None:

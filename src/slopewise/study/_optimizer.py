@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
+from slopewise.errors import SlopewiseWarning
 from slopewise.optim import param_groups, set_shared_gradient
 from slopewise.study._spec_tables import ArmSpec, TrainSpec
 
@@ -21,13 +23,16 @@ def build_optimizer(
     """Return an arm's optimizer, with slopes in a group of their own, and the schedule over all its steps."""
     lr = train.lr if arm.lr is None else arm.lr
     set_shared_gradient(model, arm.shared_gradient or train.shared_gradient)
-    groups = param_groups(
-        model,
-        lr=lr,
-        weight_decay=train.weight_decay,
-        norm_and_bias_weight_decay=train.weight_decay,
-        **slope_settings(train, arm),
-    )
+    with warnings.catch_warnings():
+        if arm.start:  # learned slopes: however large, they are no uninitialised memory
+            warnings.filterwarnings("ignore", ".*looks like memory that nobody initialised", SlopewiseWarning)
+        groups = param_groups(
+            model,
+            lr=lr,
+            weight_decay=train.weight_decay,
+            norm_and_bias_weight_decay=train.weight_decay,
+            **slope_settings(train, arm),
+        )
     optimizer: torch.optim.Optimizer
     if train.optimizer == "sgd":
         optimizer = torch.optim.SGD(groups, lr=lr, momentum=train.momentum, nesterov=train.momentum > 0, fused=True)
