@@ -135,6 +135,23 @@ def test_it_says_how_rates_were_tuned():
     ) in text
 
 
+def test_it_says_which_arms_start_from_another_arm_and_how_long_they_train():
+    """Such arms do not all start from the same weights, whether or not a continuation of the control is there."""
+    study = synthetic_study(("relu", "elu", "gelu"), seeds=10, epochs=2)
+    weights = {"arm": "relu", "take": "weights"}
+    arms = [{**arm, "start": None if arm["name"] == "relu" else weights} for arm in study.spec["arms"]]
+    arms[1]["epochs"] = study.spec["train"]["epochs"] + 3
+
+    text = paper_paragraph(replace(study, spec={**study.spec, "arms": arms}))
+    assert re.search(r"Every trial trained for \d+ epochs, except elu for \d+ epochs\.", text)
+    assert "In each seed, elu and gelu started from the final weights of relu, trained with the same seed." in text
+    assert "all arms started from" not in text
+
+    slopes = [*arms[:2], {**arms[2], "start": {"arm": "elu", "take": "slopes"}}]
+    text = paper_paragraph(replace(study, spec={**study.spec, "arms": slopes}))
+    assert "In each seed, gelu started from the learned slopes of elu, trained with the same seed." in text
+
+
 def test_it_is_called_preliminary_before_the_end_and_survives_any_study():
     study = fixed()
     text = paper_paragraph(replace(study, trials=study.trials[:31]))

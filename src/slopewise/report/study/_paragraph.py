@@ -77,7 +77,13 @@ def _training(study: StudyRecord) -> Iterable[str]:
     train, tuned = _table(study.spec, "train"), tuning(study)
     if train.get("epochs") and not train.get("function") and study.tested:
         optimizer = f" with {train['optimizer']}" if train.get("optimizer") else ""
-        yield f"Every trial trained for {count(train['epochs'], 'epoch')}{optimizer}."
+        lengths: dict[int, list[str]] = {}
+        for arm in study.spec.get("arms", ()):
+            if arm.get("epochs") not in (None, train["epochs"]):
+                lengths.setdefault(arm["epochs"], []).append(arm["name"])
+        own = "".join(f", {listing(names)} for {count(epochs, 'epoch')}" for epochs, names in lengths.items())
+        yield f"Every trial trained for {count(train['epochs'], 'epoch')}{optimizer}{own and f', except{own[1:]}'}."
+        yield from _starts(study)
     if tuned:
         seeds = max(len(cell.seeds) for cell in study.cells_of("tune"))
         rates, arms = tuned[0].rates, [arm.arm for arm in tuned]
@@ -88,6 +94,20 @@ def _training(study: StudyRecord) -> Iterable[str]:
             f"{count(seeds, 'seed')} that are not used in the comparison"
             f"{_STABLE if _table(study.spec, 'tune').get('stable') else ''}."
         )
+
+
+def _starts(study: StudyRecord) -> Iterable[str]:
+    arms: dict[tuple[str, str], list[str]] = {}
+    for name, start in _started(study).items():
+        arms.setdefault((start["take"], start["arm"]), []).append(name)
+    for (take, donor), names in arms.items():
+        taken = "learned slopes" if take == "slopes" else "final weights"
+        yield f"In each seed, {listing(names)} started from the {taken} of {donor}, trained with the same seed."
+
+
+def _started(study: StudyRecord) -> dict[str, Mapping[str, Any]]:
+    """Return the starts of the arms that start from another arm, by name."""
+    return {arm["name"]: arm["start"] for arm in study.spec.get("arms", ()) if arm.get("start")}
 
 
 def _seeds(study: StudyRecord, analysis: Analysis) -> str:
@@ -101,15 +121,19 @@ def _seeds(study: StudyRecord, analysis: Analysis) -> str:
         )
     else:
         number = f"Each arm was trained with the same {count(len(study.seeds), 'seed')}."
-    if analysis.pairing.broken:
-        alone = listing([contrast.arm for contrast in analysis.primary if not contrast.paired] or ["none"])
+    alone = [contrast.arm for contrast in analysis.primary if not contrast.paired]
+    if analysis.pairing.broken or alone:
         return (
-            f"{number} Arms were compared pair by pair, except for arms that did not start like the control: {alone}."
+            f"{number} Arms were compared pair by pair, except for arms that did not start like the control: "
+            f"{listing(alone or ['none'])}."
         )
     if not analysis.pairing.checked:
         return number
     same = "initial weights and the same batches" if _same_data(study) else "initial weights"
-    return f"{number} Within a seed, all arms started from the same {same}, so that they were compared pair by pair."
+    arms = "all arms"
+    if any(start["take"] == "weights" for start in _started(study).values()):
+        arms = "arms that were compared with each other"
+    return f"{number} Within a seed, {arms} started from the same {same}, so that they were compared pair by pair."
 
 
 def _statistics(study: StudyRecord, analysis: Analysis) -> str:
