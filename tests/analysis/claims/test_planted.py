@@ -346,6 +346,9 @@ def test_an_adaptive_study_is_judged_at_its_looks():
         assert evidence(claim_of(name), early).verdict == "inconclusive"
     entry = evidence(claim_of("tuned-score"), early)
     assert entry.finding.would_decide.startswith("more seeds than 9: later looks, of up to 40,")
+    untimed = replace(record, trials=tuple(replace(t, seconds_per_step=None) for t in record.trials))
+    finding = evidence(claim_of("cost-per-step"), untimed).finding
+    assert finding.would_decide == "seeds in which all trials of the comparison record this figure"
     at_16 = replace(record, trials=tuple(t for t in record.trials if t.seed < 20))
     finding = evidence(claim_of("living-units"), at_16).finding
     assert (finding.verdict, finding.n) == ("supported", 16)

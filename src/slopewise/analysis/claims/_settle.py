@@ -135,7 +135,8 @@ def _reason(row: Measured, verdict: Outcome, p: float, *, negligible: bool) -> s
         "not tested": "",
     }[verdict]
     if verdict == "inconclusive" and p <= ALPHA and row.supports:
-        tail = f"but the interval, which allows for skewness, includes {row.null:g}"
+        looking = " and repeated looks" if row.looks else ""
+        tail = f"but the interval, which allows for skewness{looking}, includes {row.null:g}"
     figure = amount(shown(row.estimate, row), row.unit)
     within_band = negligible and verdict != "no practical effect"
     ends = "" if row.interval is None else f"95 % interval {' to '.join(shown(end, row) for end in row.interval)}, "
@@ -147,6 +148,8 @@ def _reason(row: Measured, verdict: Outcome, p: float, *, negligible: bool) -> s
 def _would_decide(row: Measured, tests: int) -> str:
     paired = row.design.control is None
     unit = "seeds" if paired else "runs of each arm"
+    if row.estimate is None:  # a later look may add none either: some figures are not recorded in every training
+        return f"{unit} in which all trials of the comparison record this figure"
     if row.looks and row.n < row.looks[-1]:
         return f"more seeds than {row.n}: later looks, of up to {row.looks[-1]}, or a study with a fixed number"
     if row.n and not row.able:
@@ -158,9 +161,11 @@ def _would_decide(row: Measured, tests: int) -> str:
     if needed is None:
         return f"more than a million {unit}: the spread of the figure is too large"
     effect = amount(f"{row.band:.{row.digits}f}", row.unit)
-    if needed <= row.n:
-        return f"more than {row.n} {unit}: the interval reaches {effect}"
-    return f"about {needed} {unit}, which would show a difference of {effect} with 80 % power"
+    return (
+        f"more than {row.n} {unit}: the interval reaches {effect}"
+        if needed <= row.n
+        else f"about {needed} {unit}, which would show a difference of {effect} with 80 % power"
+    )
 
 
 def combined(findings: Sequence[Finding]) -> Outcome:
