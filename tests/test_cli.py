@@ -119,6 +119,7 @@ def test_the_life_of_a_study(cli: Cli, tmp_path: Path) -> None:
     ledger = cli("claims", "s").stdout
     assert all(claim["claim"] in re.sub(r"\s+", "", ledger) for claim in listed)
     assert "source" in cli("claims", "s", "--only", "steps-to-target").stdout
+    assert cli("claims", "s", "--only", "2").stdout == cli("claims", "s", "--only", "steps-to-target").stdout
     refused(cli("claims", "s", "--only", "step-to-target"), "did you mean 'steps-to-target'?")
 
     assert cli("paragraph", "s").stdout.startswith("We compared prelu_channel with relu on digits (")

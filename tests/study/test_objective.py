@@ -58,6 +58,10 @@ def test_wrong_arguments() -> None:
     study = Study(arms="relu", seeds=1, **SMALL)
     with pytest.raises(SpecError, match=r"arm: 'elu' is none of the study's arms \(relu\)"):
         Objective(study, "elu", suggest)
+    with pytest.raises(SpecError, match=r"study: give a Study, .* not a StudySpec"):
+        Objective(study.spec, "relu", lambda trial: {})  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match=r"suggest: the function must return .* it returned NoneType"):
+        Objective(study, "relu", lambda trial: None)(None)  # type: ignore[arg-type, return-value]
     with pytest.raises(SpecError, match="at least 1"):
         Objective(study, "relu", suggest, seeds=0)
     objective = Objective(study, "relu", lambda _: {"train.lrs": 1})

@@ -18,6 +18,7 @@ from slopewise.errors import SpecError, StoreError, nearest
 from slopewise.support import shortened
 
 if TYPE_CHECKING:
+    from slopewise.events import TrialKey
     from slopewise.records import StudyCounts
     from slopewise.results import Results
     from slopewise.study import Study
@@ -134,7 +135,7 @@ def run(
         with redirect_stdout(sys.stderr):
             paragraph = outlook(study.prepare(missing, **placing))
         say(paragraph)
-        _print_plan(study, missing, as_json=as_json)
+        _print_plan(study.plan(out), study, missing, as_json=as_json)
         return
     results = _run(study, out, missing, retry_failed=retry_failed, **placing)
     _show(results, out / "report.html", as_json=as_json)
@@ -297,14 +298,14 @@ def _show(results: Results, page: Path, *, as_json: bool) -> None:
     say(f"report: {page}")
 
 
-def _print_plan(study: Study, missing: tuple[Any, ...], *, as_json: bool) -> None:
+def _print_plan(plan: tuple[TrialKey, ...], study: Study, missing: tuple[Any, ...], *, as_json: bool) -> None:
     todo = set(missing)
     if as_json:
-        trials = [{"arm": t.arm, "seed": t.seed, "cell": t.cell, "missing": t in todo} for t in study.plan()]
+        trials = [{"arm": t.arm, "seed": t.seed, "cell": t.cell, "missing": t in todo} for t in plan]
         print_json({"spec": study.spec.plain(), "trials": trials})
         return
-    for trial in study.plan():
+    for trial in plan:
         cell = f"  {trial.cell}" if trial.cell else ""
         echo(f"{'run ' if trial in todo else 'done'}  {trial.arm}  seed {trial.seed}{cell}")
     most = "at most " if study.spec.until_decided else ""
-    echo(f"{most}{len(missing)} of {len(study.plan())} trials to run")
+    echo(f"{most}{len(missing)} of {len(plan)} trials to run")

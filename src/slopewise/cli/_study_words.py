@@ -14,7 +14,7 @@ from slopewise.cli._app import Folder, Json, app, echo, print_json
 def claims(
     folder: Folder,
     only: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Print one claim in full, with all its findings.")
+        str | None, typer.Option(metavar="NAME", help="Print one claim in full, by its name or number.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -31,7 +31,7 @@ def claims(
     from slopewise.study import load_study
 
     if only is not None:
-        claim_of(only)
+        only = claim_of(only).id
     info = ledger_info(load_study(folder).record)
     entries = [*(claim.evidence for claim in info.tested), *info.untested]
     if as_json:

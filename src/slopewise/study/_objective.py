@@ -67,6 +67,8 @@ class Objective:
     """
 
     def __init__(self, study: Study, arm: str, suggest: Callable[[Any], Mapping[str, Any]], *, seeds: int = 3) -> None:
+        if not isinstance(study, Study):
+            raise SpecError(f"study: give a Study, as of sw.Study or sw.load_spec, not a {type(study).__name__}")
         if arm not in (names := [own.name for own in study.spec.arms]):
             raise SpecError(f"arm: '{arm}' is none of the study's arms ({', '.join(names)})")
         if study.spec.train.function is not None:
@@ -91,7 +93,13 @@ class Objective:
             ModelError: A training run failed; the message has its error.
             optuna.TrialPruned: The pruner stopped the trial, or a run diverged and the metric has no floor.
         """
-        cell = cell_key(dict(self.suggest(trial)))
+        settings = self.suggest(trial)
+        if not isinstance(settings, Mapping):
+            raise SpecError(
+                "suggest: the function must return the settings of a trial as a mapping, as in {'train.lr': 0.1}; it "
+                f"returned {type(settings).__name__}"
+            )
+        cell = cell_key(dict(settings))
         spec_of(self.study.spec, TrialKey(self.arm, self.seeds[0], cell))
         scores: list[float] = []
         for number, seed in enumerate(self.seeds):

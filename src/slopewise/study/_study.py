@@ -55,13 +55,16 @@ class Study:
             raise SpecError(f"spec must be a StudySpec, not {type(spec).__name__}{hint}")
         self.spec = check_designs(parse_spec(fields) if spec is None else check_bounds(spec))
 
-    def plan(self) -> tuple[TrialKey, ...]:
+    def plan(self, out: str | Path | None = None) -> tuple[TrialKey, ...]:
         """Return all trials that the study may run, grouped by seed.
 
         The actual number depends on results: an adaptive study skips the trials of decided arms, and tuning may add
         learning rates.
+
+        Args:
+            out: Folder of the study, whose trials may have added learning rates; None for a study before its start.
         """
-        return plan(self.spec)
+        return plan(self.spec, None if out is None else _stored(out))
 
     def missing(self, out: str | Path, *, retry_failed: bool = False) -> tuple[TrialKey, ...]:
         """Return the trials of the plan that a folder does not hold yet, and that may still run.

@@ -215,6 +215,21 @@ def test_arms_that_a_factor_leaves_out_are_not_judged_on_it():
     assert evidence(claim_of("batch-norm"), make(ARMS, cells=cells, seeds=14)).verdict == "not tested"
 
 
+def test_what_trials_do_not_record_is_not_tested():
+    """A train.function returns scores, and neither curves nor slopes."""
+    whole = make(ARMS, seeds=10)
+    bare = {"epochs": (), "sites": (), "seconds_per_step": None}
+    scores = [tuple(row for row in t.scores if row.epoch is None and row.part == "test") for t in whole.trials]
+    trials = (replace(t, **bare, scores=rows) for t, rows in zip(whole.trials, scores, strict=True))
+    record = replace(whole, trials=tuple(trials))
+    for name in ("steps-to-target", "seconds-to-target", "cost-per-step", "living-units", "slopes-outside"):
+        assert evidence(claim_of(name), whole).verdict != "not tested"
+        entry = evidence(claim_of(name), record)
+        assert entry.verdict == "not tested", name
+        assert all(finding.verdict == "not tested" for finding in entry.parts)
+    assert evidence(claim_of("slope-per-channel"), record).verdict != "not tested"
+
+
 def test_no_gain_cannot_shrink():
     def figures(arm, settings):
         return {"score": -1.5 * learned(arm) * (1 + bool(settings))}
@@ -348,7 +363,7 @@ def test_an_adaptive_study_is_judged_at_its_looks():
     assert entry.finding.would_decide.startswith("more seeds than 9: later looks, of up to 40,")
     untimed = replace(record, trials=tuple(replace(t, seconds_per_step=None) for t in record.trials))
     finding = evidence(claim_of("cost-per-step"), untimed).finding
-    assert finding.would_decide == "seeds in which all trials of the comparison record this figure"
+    assert finding.verdict == "not tested"
     at_16 = replace(record, trials=tuple(t for t in record.trials if t.seed < 20))
     finding = evidence(claim_of("living-units"), at_16).finding
     assert (finding.verdict, finding.n) == ("supported", 16)

@@ -74,7 +74,9 @@ def test_time_is_that_of_the_steps_and_of_the_evaluations(seconds, expected):
 
 def test_time_counts_the_epochs_of_each_trial():
     """Nine trials that train for 180 epochs together, instead of ten each."""
-    assert "2 at a time: about 20 minutes." in outlook(prepared(seconds_per_step=1.0, epochs=180))
+    text = outlook(prepared(seconds_per_step=1.0, epochs=180))
+    assert "on average 20 epochs of 9 steps each" in text
+    assert "2 at a time: about 20 minutes." in text
 
 
 def test_the_control_of_continued_arms_is_not_compared_itself():

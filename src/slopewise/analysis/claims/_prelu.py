@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeGuard
 
 from slopewise.analysis._analyse import validation_target
 from slopewise.analysis.claims._arms import Arm, learned_arms, relu_cautions, relu_of
 from slopewise.analysis.claims._base import Claim, Finding
+from slopewise.analysis.claims._factors import converged
 from slopewise.analysis.claims._paired import Side
 from slopewise.analysis.claims._settle import Measured
 from slopewise.records import StudyRecord
@@ -23,7 +25,9 @@ def against_relu(
     *,
     cell: str = "",
 ) -> Rows:
-    """Compare each arm with learned slopes with the ReLU arm; without such arms, return a "not tested" finding.
+    """Compare each arm with learned slopes with the ReLU arm.
+
+    Without such arms, and where the trials do not record the figure, findings are "not tested".
 
     Args:
         claim: Claim that the comparisons belong to.
@@ -35,7 +39,18 @@ def against_relu(
     relu, arms = relu_of(study), learned_arms(study)
     if relu is None or not arms:
         return [claim.not_tested(part, lacking_arms(study, arms))]
-    return [compare(Side(study, arm.name, cell), Side(study, relu.name, cell), relu_cautions(relu)) for arm in arms]
+    rows = []
+    for arm in arms:
+        one, other = Side(study, arm.name, cell), Side(study, relu.name, cell)
+        row = compare(one, other, relu_cautions(relu))
+        rows.append(claim.not_tested(part, f"record of the {row.subject}") if unrecorded(row, one, other) else row)
+    return rows
+
+
+def unrecorded(row: Measured | Finding, *sides: Side) -> TypeGuard[Measured]:
+    """Return True if a comparison has no figure although trials of all its sides trained: none of them records it."""
+    trained = (set(converged(side.study, side.arm)) for side in sides)
+    return isinstance(row, Measured) and row.n == 0 and bool(set.intersection(*trained))
 
 
 def lacking_arms(study: StudyRecord, arms: Sequence[Arm]) -> str:

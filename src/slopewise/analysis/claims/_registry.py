@@ -36,7 +36,7 @@ def claims() -> tuple[Claim, ...]:
 
 
 def claim_of(name: str) -> Claim:
-    """Return the claim with this id.
+    """Return the claim with this id, or with this number of the ledger.
 
     Raises:
         ArgumentError: No claim has this id.
@@ -45,6 +45,8 @@ def claim_of(name: str) -> Claim:
         >>> claim_of("tuned-score").number
         1
     """
+    if name.isdecimal() and (numbered := [claim for claim in claims() if claim.number == int(name)]):
+        return numbered[0]
     return look_up(_CLAIMS, name, ArgumentError, place=f"claim '{name}'")
 
 

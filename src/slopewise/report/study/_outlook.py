@@ -85,15 +85,16 @@ def _trials(prepared: Prepared) -> str:
         return f"{trials}, each of which returns {metrics}."
     images = round(prepared.facts["train_and_validation_images"] * (1 - prepared.spec["data"]["validation_fraction"]))
     steps = images // min(train["batch_size"], images)
+    each = train["epochs"] if prepared.epochs is None else prepared.epochs / prepared.trials
+    epochs = count(train["epochs"], "epoch") if each == train["epochs"] else f"on average {each:.3g} epochs"
     where = "the CPU" if hardware["accelerator"] == "cpu" else hardware["accelerator"]
     text = (
-        f"{number} of {prepared.spec['model']['name']}, {count(train['epochs'], 'epoch')} of "
+        f"{number} of {prepared.spec['model']['name']}, {epochs} of "
         f"{count(steps, 'step')} each, on {where}, {prepared.side_by_side} at a time"
     )
     if prepared.seconds_per_step is None:
         return f"{text}{f' ({prepared.unknown_pace})' if prepared.unknown_pace else ''}."
     rounds = math.ceil(prepared.trials / prepared.side_by_side)
-    each = train["epochs"] if prepared.epochs is None else prepared.epochs / prepared.trials
     seconds = _EVALUATION * rounds * each * steps * prepared.seconds_per_step
     return f"{text}: {'at most ' if most else ''}about {_time(seconds)}."
 

@@ -47,7 +47,7 @@ class SlopesOutside(Claim):
     def judge(self, study: StudyRecord, /) -> Sequence[Finding]:
         """Judge the arms without bounds on their slopes, and pairs of arms with and without bounds."""
         free = [arm for arm in learned_arms(study) if arm.bounds is None]
-        often: Rows = [row for arm in free for row in _how_often(study, arm)]
+        often: Rows = [row for arm in free for row in _how_often(self, study, arm)]
         pairs: Rows = [compare_scores(one, other, part=_MATTERS) for one, other in _bounded(study, free)]
         return settle(
             (often or [self.not_tested(_HOW_OFTEN, "arm with learned slopes that have no bounds")])
@@ -58,10 +58,13 @@ class SlopesOutside(Claim):
         )
 
 
-def _how_often(study: StudyRecord, arm: Arm) -> Rows:
+def _how_often(claim: Claim, study: StudyRecord, arm: Arm) -> Rows:
     trials = converged(study, arm.name)
     outcomes = {seed: outcome for seed, trial in trials.items() if (outcome := any_outside(trial)) is not None}
     shares = {seed: 100 * part for seed, trial in trials.items() if (part := outside(trial)) is not None}
+
+    if trials and not outcomes:
+        return [claim.not_tested(_HOW_OFTEN, f"record of the slopes of {arm.name}")]
 
     def keys(seeds: Sequence[int]) -> list[TrialKey]:
         return [TrialKey(arm.name, seed) for seed in seeds]
