@@ -77,7 +77,8 @@ def _remarks(name: str, record: StudyRecord, entries: Sequence[Evidence]) -> str
         study = next((record.in_cell(each) for each in record.cells if each.key == cell), record)
         return next(each for each in analyse(study).primary if each.arm == arm)
 
-    return template.render(**speech({name: entries}, name), contrast=contrast) + "\n"
+    means = {summary.arm: summary.score_mean for summary in analyse(record).arms}
+    return template.render(**speech({name: entries}, name), contrast=contrast, mean=means.__getitem__) + "\n"
 
 
 def _ledger(entries: Iterable[Evidence]) -> str:
