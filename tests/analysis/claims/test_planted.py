@@ -230,6 +230,19 @@ def test_what_trials_do_not_record_is_not_tested():
     assert evidence(claim_of("slope-per-channel"), record).verdict != "not tested"
 
 
+def test_rates_that_were_tuned_without_the_factor_are_no_evidence_about_it():
+    arms, cells, supporting, _ = CASES["batch-norm"]
+    whole = make(arms, supporting, cells=cells, seeds=14)
+    assert evidence(claim_of("batch-norm"), whole).verdict == "supported"
+    for rates, verdict in (({"relu": 0.1, **dict.fromkeys(PRELU, 0.1)}, "supported"), ({"relu": 0.2}, "inconclusive")):
+        trials = (replace(trial, tuned_lr=rates.get(trial.arm, 0.1)) for trial in whole.trials)
+        entry = evidence(claim_of("batch-norm"), replace(whole, trials=tuple(trials)))
+        assert entry.verdict == verdict
+        assert any("a difference may be one of rates" in text for text in entry.finding.cautions) is (
+            verdict != "supported"
+        )
+
+
 def test_no_gain_cannot_shrink():
     def figures(arm, settings):
         return {"score": -1.5 * learned(arm) * (1 + bool(settings))}

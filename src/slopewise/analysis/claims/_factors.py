@@ -45,3 +45,23 @@ def converged(study: StudyRecord, arm: str) -> dict[int, TrialRecord]:
         for trial in study.trials
         if trial.arm == arm and trial.status == "finished" and not trial.diverged
     }
+
+
+def rates_apart(study: StudyRecord, one: str, other: str) -> tuple[str, ...]:
+    """Return a caution if two arms have different tuned rates, which they keep under the values of a factor.
+
+    The rate of each is the best one without the factor; under it, a difference may be one of rates.
+
+    Example:
+        >>> from slopewise.testing import synthetic_study
+        >>> rates_apart(synthetic_study(("relu", "elu")), "elu", "relu")
+        ()
+    """
+    tuned = {trial.arm: trial.tuned_lr for trial in study.trials}
+    rates = tuned.get(one), tuned.get(other)
+    if rates[0] is None or rates[1] is None or rates[0] == rates[1]:
+        return ()
+    return (
+        f"{one} and {other} keep the rates that were tuned without the factor, {rates[0]:g} and {rates[1]:g}, so that "
+        "a difference may be one of rates",
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 from slopewise.analysis.claims._arms import Arm, learned_arms, relu_cautions, relu_of
 from slopewise.analysis.claims._base import Claim, Finding
-from slopewise.analysis.claims._factors import Variant, variants
+from slopewise.analysis.claims._factors import Variant, rates_apart, variants
 from slopewise.analysis.claims._paired import Side, compare_scores, effects
 from slopewise.analysis.claims._prelu import lacking_arms
 from slopewise.analysis.claims._settle import Measured, settle
@@ -34,9 +34,10 @@ class BatchNorm(Claim):
         "difference without it; exact sign-flip test"
     )
     rule = (
-        "Supported if the gain is shown to be smaller with batch normalisation and the mean gain without it is an "
-        "improvement; contradicted if the gain is shown to be larger; no practical effect if the interval lies within "
-        "the study's margin. A diverged trial counts as chance."
+        "Supported if the gain is shown to be smaller with batch normalisation, the mean gain without it is an "
+        "improvement, and both arms have one learning rate (rates are tuned without the factor); contradicted if the "
+        "gain is shown to be larger; no practical effect if the interval lies within the study's margin. A diverged "
+        "trial counts as chance."
     )
 
     def judge(self, study: StudyRecord, /) -> Sequence[Finding]:
@@ -74,6 +75,7 @@ def _rows(study: StudyRecord, arm: Arm, relu: Arm, with_norm: Variant, without: 
     sign = 1 if study.primary.better == "higher" else -1
     gain = statistics.fmean(gains[1][seed] for seed in both) if both else 0.0
     no_gain = () if sign * gain > 0 else (f"without batch normalisation, {arm.name} has no gain that could shrink",)
+    apart = rates_apart(study, arm.name, relu.name)
     row = of_values(
         study,
         (arm.name, relu.name),
@@ -86,9 +88,12 @@ def _rows(study: StudyRecord, arm: Arm, relu: Arm, with_norm: Variant, without: 
         band=study.margin,
         keys=lambda seeds: [key for pair in sides for side in pair for key in side.keys(seeds)],
         own=False,
-        supports=not no_gain,
-        cautions=(*relu_cautions(relu), *no_gain),
+        supports=not (no_gain or apart),
+        cautions=(*relu_cautions(relu), *no_gain, *apart),
     )
     names = ("with batch normalisation", "without batch normalisation")
-    alone = [compare_scores(*pair, part=f"gain {name}", counts=False) for pair, name in zip(sides, names, strict=True)]
+    alone = [
+        compare_scores(*pair, part=f"gain {name}", counts=False, cautions=apart if pair[0].cell else ())
+        for pair, name in zip(sides, names, strict=True)
+    ]
     return [row, *alone]

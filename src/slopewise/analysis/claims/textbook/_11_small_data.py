@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from slopewise.analysis._metrics import metrics_of
 from slopewise.analysis.claims._arms import number
 from slopewise.analysis.claims._base import Claim, Finding
-from slopewise.analysis.claims._factors import variants
+from slopewise.analysis.claims._factors import rates_apart, variants
 from slopewise.analysis.claims._paired import Band, Side, compare, relative
 from slopewise.analysis.claims._prelu import Rows, against_relu
 from slopewise.analysis.claims._settle import Direction, Measured, settle
@@ -48,10 +48,8 @@ class SmallData(Claim):
 
         def rows(part: str, key: str, predicted: Direction, band: Band) -> Rows:
             def row(arm: Side, relu: Side, cautions: tuple[str, ...]) -> Measured:
-                on = f"{size:.0f} training images"
-                return compare(
-                    arm, relu, metrics[key], part=part, predicted=predicted, band=band, cautions=(on, *cautions)
-                )
+                why = (f"{size:.0f} training images", *rates_apart(study, arm.arm, relu.arm), *cautions)
+                return compare(arm, relu, metrics[key], part=part, predicted=predicted, band=band, cautions=why)
 
             return against_relu(self, smallest.study, part, row, cell=smallest.cell)
 
