@@ -23,6 +23,7 @@ from quotes import SHOWN, speech
 
 from slopewise.analysis import Contrast, analyse, sentence, tuning, verdict_words
 from slopewise.analysis.claims import Evidence, Finding, false_verdicts, ledger
+from slopewise.analysis.claims._factors import rates_apart
 from slopewise.drawing import count, listing
 from slopewise.records import StudyRecord, amount
 from slopewise.report.study.info._ledger import arms_words, ends_words, figure_words
@@ -166,9 +167,10 @@ def overview(records: Mapping[str, StudyRecord]) -> str:
                     continue
                 low, high = (f"{end:+.{contrast.digits}f}" for end in contrast.interval or (math.nan, math.nan))
                 difference = amount(f"{contrast.difference:+.{contrast.digits}f}", contrast.unit)
+                apart = " (other rate)" if study is not record and rates_apart(record, SHOWN, "relu") else ""
                 rows.append(
                     f"| {title} | {setting} | {len(contrast.seeds)} | {difference} | {low} to {high} | "
-                    f"{verdict_words(contrast)} |\n"
+                    f"{verdict_words(contrast)}{apart} |\n"
                 )
     return head + "".join(rows)
 
