@@ -53,6 +53,7 @@ UNITS = {
     "slopewise.study._streams": "references draw the numbers that a trial draws",
     "slopewise.study._training_part": "parts are drawn for many sizes and seeds, without training",
     "slopewise.study._trial": "references are built from the parts of a trial",
+    "slopewise.study._optimizer": "references are built from the parts of a trial",
     "slopewise.study.data._checks": _FILES,
     "slopewise.study.data._classes": _FILES,
     "slopewise.study.data._discover": _FILES,
