@@ -35,7 +35,7 @@ def test_the_textbook_study_tests_every_claim(tmp_path: Path) -> None:
             arm.pop("epochs", None)
     small = spec | {
         "seeds": 1,
-        "train": {"epochs": 1},
+        "train": {"epochs": 2},  # step times are those of epochs after the first
         "model": {"options": {"width": 2}},
         "data": {"train_size": 300},
         "tune": spec["tune"] | {"points": 3, "seeds": 1, "widen": 10},

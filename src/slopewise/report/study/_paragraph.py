@@ -107,7 +107,8 @@ def _starts(study: StudyRecord) -> Iterable[str]:
 
 def _started(study: StudyRecord) -> dict[str, Mapping[str, Any]]:
     """Return the starts of the arms that start from another arm, by name."""
-    return {arm["name"]: arm["start"] for arm in study.spec.get("arms", ()) if arm.get("start")}
+    arms = (arm for arm in study.spec.get("arms", ()) if isinstance(arm, Mapping))
+    return {arm["name"]: arm["start"] for arm in arms if arm.get("start")}
 
 
 def _seeds(study: StudyRecord, analysis: Analysis) -> str:
