@@ -1,6 +1,7 @@
 """An arm as the objective of a search: Optuna's own classes, and the scores that a study's tuning gives."""
 
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -56,12 +57,14 @@ def test_a_search_may_give_a_trial_up() -> None:
 
 def test_wrong_arguments() -> None:
     study = Study(arms="relu", seeds=1, **SMALL)
+    spec: Any = study.spec
+    nothing: Any = {}.get  # returns None for any trial
     with pytest.raises(SpecError, match=r"arm: 'elu' is none of the study's arms \(relu\)"):
         Objective(study, "elu", suggest)
     with pytest.raises(SpecError, match=r"study: give a Study, .* not a StudySpec"):
-        Objective(study.spec, "relu", lambda trial: {})  # type: ignore[arg-type]
+        Objective(spec, "relu", lambda trial: {})
     with pytest.raises(SpecError, match=r"suggest: the function must return .* it returned NoneType"):
-        Objective(study, "relu", lambda trial: None)(None)  # type: ignore[arg-type, return-value]
+        Objective(study, "relu", nothing)(nothing)
     with pytest.raises(SpecError, match="at least 1"):
         Objective(study, "relu", suggest, seeds=0)
     objective = Objective(study, "relu", lambda _: {"train.lrs": 1})

@@ -6,12 +6,12 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-def shipped_classes(package: str, path: Iterable[str], base: type[T]) -> list[type[T]]:
+def shipped_classes(package: str, path: Iterable[str], base: type[Any]) -> list[type[Any]]:
     """Return the concrete subclasses of a base class that the modules of a package define.
 
     Args:

@@ -12,7 +12,7 @@ from slopewise.support import distinct, shipped_classes
 
 def shipped() -> tuple[Claim, ...]:
     """Return the claims of this folder, in the order of their numbers."""
-    classes = shipped_classes(__name__, __path__, Claim)  # type: ignore[type-abstract]
+    classes: list[type[Claim]] = shipped_classes(__name__, __path__, Claim)
     for key in ("id", "number"):
         distinct(classes, key)
     return tuple(sorted((claim() for claim in classes), key=lambda claim: claim.number))

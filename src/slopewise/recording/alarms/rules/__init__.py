@@ -14,6 +14,6 @@ from slopewise.support import distinct, shipped_classes
 
 def shipped() -> tuple[AlarmRule[Any], ...]:
     """Return the rules of this folder with their default thresholds, the most serious first."""
-    classes = shipped_classes(__name__, __path__, AlarmRule)  # type: ignore[type-abstract]
+    classes: list[type[AlarmRule[Any]]] = shipped_classes(__name__, __path__, AlarmRule)
     distinct(classes, "id")
     return tuple(sorted((rule() for rule in classes), key=lambda rule: rule.rank))
