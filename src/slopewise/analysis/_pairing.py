@@ -31,8 +31,7 @@ def pairing(study: StudyRecord) -> Pairing:
 
 def _origins(study: StudyRecord) -> dict[str, str]:
     """Return the arm whose final weights an arm starts from, by name; arms with a fresh start are left out."""
-    arms = (arm for arm in study.spec.get("arms", ()) if isinstance(arm, Mapping))
-    starts = {arm["name"]: arm.get("start") or {} for arm in arms}
+    starts = {name: table.get("start") or {} for name, table in study.arm_tables.items()}
     return {name: start["arm"] for name, start in starts.items() if start.get("take") == "weights"}
 
 

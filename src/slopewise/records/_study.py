@@ -84,6 +84,12 @@ class StudyRecord:
         return self.metrics[0]
 
     @property
+    def arm_tables(self) -> dict[str, Mapping[str, Any]]:
+        """Tables of the study's arms in its spec, by name; empty for a table of results, which has none."""
+        tables = (table for table in self.spec.get("arms") or () if isinstance(table, Mapping))
+        return {table["name"]: table for table in tables if table.get("name") in self.arms}
+
+    @property
     def controls(self) -> tuple[str, ...]:
         """Arms that other arms are compared with (`control_of`), the study's control first."""
         return tuple(dict.fromkeys((self.control, *map(self.control_of, self.arms))))
@@ -103,9 +109,7 @@ class StudyRecord:
             >>> study.control_of("swapped"), study.control_of("kept"), study.controls
             ('kept', 'relu', ('relu', 'kept'))
         """
-        tables = (table for table in self.spec.get("arms", ()) if isinstance(table, Mapping))
-        own = [table for table in tables if table.get("name") in self.arms]  # a cell may have fewer arms than the spec
-        return control_among(own, self.control, arm)
+        return control_among(self.arm_tables.values(), self.control, arm)
 
     @property
     def planned(self) -> int:

@@ -89,10 +89,8 @@ def arms_of(study: StudyRecord) -> dict[str, Arm]:
     train = study.spec.get("train") or {}
     learning = {trial.arm for trial in study.trials if trial.slope_parameters}
     arms = {}
-    for table in study.spec.get("arms") or ():
-        if not isinstance(table, Mapping) or table.get("name") not in study.arms:
-            continue
-        name, activation, start = table["name"], str(table.get("activation", "")), table.get("start") or {}
+    for name, table in study.arm_tables.items():
+        activation, start = str(table.get("activation", "")), table.get("start") or {}
         arms[name] = Arm(
             name=name,
             activation=activation,

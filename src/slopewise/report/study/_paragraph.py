@@ -78,7 +78,7 @@ def _training(study: StudyRecord) -> Iterable[str]:
     if train.get("epochs") and not train.get("function") and study.tested:
         optimizer = f" with {train['optimizer']}" if train.get("optimizer") else ""
         lengths: dict[int, list[str]] = {}
-        for arm in _arm_tables(study):
+        for arm in study.arm_tables.values():
             if arm.get("epochs") not in (None, train["epochs"]):
                 lengths.setdefault(arm["epochs"], []).append(arm["name"])
         own = "".join(f", {listing(names)} for {count(epochs, 'epoch')}" for epochs, names in lengths.items())
@@ -107,11 +107,7 @@ def _starts(study: StudyRecord) -> Iterable[str]:
 
 def _started(study: StudyRecord) -> dict[str, Mapping[str, Any]]:
     """Return the starts of the arms that start from another arm, by name."""
-    return {arm["name"]: arm["start"] for arm in _arm_tables(study) if arm.get("start")}
-
-
-def _arm_tables(study: StudyRecord) -> list[Mapping[str, Any]]:
-    return [arm for arm in study.spec.get("arms", ()) if isinstance(arm, Mapping)]
+    return {arm["name"]: arm["start"] for arm in study.arm_tables.values() if arm.get("start")}
 
 
 def _seeds(study: StudyRecord, analysis: Analysis) -> str:
