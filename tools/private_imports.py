@@ -62,9 +62,11 @@ UNITS = {
     "slopewise.study.data._picture": _FILES,
     "slopewise.study.data._prepare": _FILES,
     "slopewise.study.data._stored": _CLOCK,
+    "slopewise.study.engines._drive": _CLOCK,
     "slopewise.study.engines._job_control": _PROCESS,
     "slopewise.study.engines._local": _PROCESS,
     "slopewise.study.engines._process": _PROCESS,
+    "slopewise.study.engines._state": "each setting of the process is changed by itself, without training",
     "slopewise.support._once": "warnings that come once per process are given once per test",
 }
 _ROOMS = {"alarms": "recording"}  # the room that a folder of tests is about, where it has another name

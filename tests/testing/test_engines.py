@@ -46,8 +46,11 @@ class Changing(Session):
         self.exiting = trial.arm == "exits"
         self.session.place(replace(trial, arm="raises") if self.exiting else trial, attempt)
 
-    def reports(self) -> Iterable[Report]:
-        for report in self.change(self.session.reports()):
+    def give_up(self, trial: TrialKey) -> None:
+        self.session.give_up(trial)
+
+    def reports(self, timeout: float | None = None) -> Iterable[Report]:
+        for report in self.change(self.session.reports(timeout)):
             if not self.exiting:
                 yield report
             elif isinstance(report, Ended):
@@ -69,5 +72,5 @@ class Silent(Lenient):
 
 
 def test_an_engine_without_events_is_detected() -> None:
-    with pytest.raises(AssertionError, match="0 first attempts of 6 trials"):
+    with pytest.raises(AssertionError, match="0 first attempts of 7 trials"):
         check_engine(Silent)

@@ -82,6 +82,10 @@ def run(
         list[str] | None, typer.Option("--engine-option", metavar="KEY=VALUE", help="Option of the engine; repeatable.")
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Longest time of one attempt at a trial; by default there is no limit."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Rehearse and list the trials; write nothing.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -137,7 +141,7 @@ def run(
         say(paragraph)
         _print_plan(study.plan(out), study, missing, as_json=as_json)
         return
-    results = _run(study, out, missing, retry_failed=retry_failed, **placing)
+    results = _run(study, out, missing, retry_failed=retry_failed, time_limit=time_limit, **placing)
     _show(results, out / "report.html", as_json=as_json)
     if any(trial.status == "failed" for trial in results.record.trials):
         say("some trials failed (see the report); `--retry-failed` runs them again")
@@ -260,14 +264,14 @@ def _pairs(settings: list[str], flag: str, *, example: str) -> Iterator[tuple[st
         yield key.strip(), text.strip()
 
 
-def _run(study: Study, out: Path, missing: tuple[Any, ...], *, retry_failed: bool, **placing: Any) -> Results:
+def _run(study: Study, out: Path, missing: tuple[Any, ...], **options: Any) -> Results:
     from slopewise.report import StudyProgress
     from slopewise.study import Terminated
 
     try:
         # Output of a user's model goes to stderr with the log: stdout is for results.
         with StudyProgress(missing, Console(stderr=True)) as progress, redirect_stdout(sys.stderr):
-            return study.run(out, retry_failed=retry_failed, on_event=progress, **placing)
+            return study.run(out, on_event=progress, **options)
     except (KeyboardInterrupt, Terminated) as signalled:
         word, code = ("terminated", 143) if isinstance(signalled, Terminated) else ("interrupted", 130)
         say(f"{word}: {_ended(out, len(study.plan()))} are kept in {out}; the same command goes on from there")

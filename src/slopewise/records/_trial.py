@@ -46,6 +46,8 @@ class TrialRecord:
             for them.
         cell: Key of the trial's cell, see `CellRecord`; empty for the study's own settings.
         tuned_lr: Peak learning rate that tuning has chosen for the arm; None if the arm was not tuned.
+        identity: Hash of all that the record depends on; trials of one identity have equal records, times aside. None
+            in studies of earlier versions.
     """
 
     arm: str
@@ -73,6 +75,7 @@ class TrialRecord:
     layer_scores: tuple[LayerScoreRecord, ...] = ()
     cell: str = ""
     tuned_lr: float | None = None
+    identity: str | None = None
 
     @property
     def diverged(self) -> bool:

@@ -16,7 +16,7 @@ from slopewise.support import quoted
 
 # The places of the data, the checkpoint and the images in use may change. Their contents may not: the store compares
 # their digests.
-_FREE = {"name", "data.path", "data.memory_gib", "model.checkpoint"}
+FREE = {"name", "data.path", "data.memory_gib", "model.checkpoint"}
 
 
 def check_same(old: StudySpec, new: StudySpec, folder: str | Path, metric: MetricRecord) -> None:
@@ -82,7 +82,7 @@ def spec_differences(old: StudySpec, new: StudySpec, metric: MetricRecord) -> li
     for side in (before, after):  # cells may be added
         del side["map"], side["factors"]
     was, now = _flat(before), _flat(after)
-    free = _FREE | ({"margin"} if before["margin"] < least_margin(metric) else set())
+    free = FREE | ({"margin"} if before["margin"] < least_margin(metric) else set())
     free |= {"floor"} if old.floor is None else set()
     words = [
         f"{key} was {quoted(was.get(key))}, now {quoted(now.get(key))}"

@@ -26,6 +26,15 @@ def stream(seed: int, purpose: str) -> torch.Generator:
     return torch.Generator().manual_seed(derive(seed, purpose))
 
 
+def seed_generators(seed: int, purpose: str) -> None:
+    """Seed the global generators of Python, NumPy and PyTorch; the purpose is that of PyTorch's."""
+    import numpy as np
+
+    random.seed(derive(seed, "python"))
+    np.random.seed(derive(seed, "numpy") % 2**32)  # noqa: NPY002 - the one that users' code draws from
+    torch.manual_seed(derive(seed, purpose))
+
+
 @contextmanager
 def generators_kept() -> Iterator[None]:
     """Restore the global generators of Python, NumPy and PyTorch after the block."""

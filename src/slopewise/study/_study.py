@@ -111,6 +111,7 @@ class Study:
         workers: int | None = None,
         engine_options: Mapping[str, Any] | None = None,
         retry_failed: bool = False,
+        time_limit: float | None = None,
         on_event: OnEvent | None = None,
     ) -> Results:
         """Run the trials that `out` lacks, store each as soon as it ends, and return the results of all trials.
@@ -124,6 +125,8 @@ class Study:
                 trial takes.
             engine_options: Options of the engine by name, unless `engine` is an `Engine`.
             retry_failed: True to run failed trials again.
+            time_limit: Number of seconds that an attempt at a trial may take; None sets no limit. A trial that exceeds
+                it, because its data loader hangs for instance, is ended, tried once more, and fails the second time.
             on_event: Called with the progress of reading images, and then with every event of the engine.
 
         Raises:
@@ -133,16 +136,25 @@ class Study:
         from slopewise.study.engines import make_engine
 
         runner = make_engine(engine, _options(workers, engine_options))
+        if time_limit is not None and not time_limit > 0:
+            raise EngineError(f"time_limit: a number of seconds greater than 0, or None for no limit, not {time_limit}")
         folder = Path(out)
         with terminable(), _alone_in(folder):
             clear(folder)
             if self.missing(folder, retry_failed=retry_failed) or self._to_be_written(folder):
                 with StateFile(folder) as state:
-                    self._run(runner, folder, state, on_event, retry_failed=retry_failed)
+                    self._run(runner, folder, state, on_event, retry_failed=retry_failed, time_limit=time_limit)
             return Results(patiently(folder / FILE, lambda: read_study(folder)))
 
     def _run(
-        self, runner: Engine, folder: Path, state: StateFile, on_event: OnEvent | None, *, retry_failed: bool
+        self,
+        runner: Engine,
+        folder: Path,
+        state: StateFile,
+        on_event: OnEvent | None,
+        *,
+        retry_failed: bool,
+        time_limit: float | None,
     ) -> None:
         from slopewise.study._outlook import prepare
         from slopewise.study._store import Store, discard
@@ -160,7 +172,8 @@ class Study:
         with closing(Store.create(folder, self.spec, checked.facts, stages.plan())) as store:
             any_finished = len(stages.left) < len(self.plan())
             more = partial(stages.next, store, folder)
-            with closing(runner.run(self.spec, stages.first(), checked.data, more=more)) as events:
+            run = runner.run(self.spec, stages.first(), checked.data, more=more, time_limit=time_limit)
+            with closing(run) as events:
                 for event in events:
                     if isinstance(event, Ended):
                         any_finished |= event.record.status == "finished"

@@ -1,4 +1,4 @@
-"""Data of trials: the images of the study, or folders for a training function of the user's own."""
+"""Data of trials: the images of the study, and folders of their own."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ LOG = "log.txt"  # output of a trial, in its folder
 
 @dataclass(frozen=True)
 class Workplace:
-    """Folders of the trials of a training function, which get them in the place of images.
+    """Folders of the trials of a study.
 
     Attributes:
         folder: Folder of the study.
         cell: Key of the cell of the trials; empty for the study's own settings.
+        images: Images of the study; None for a training function, which reads its own.
 
     Example:
         >>> Workplace(Path("out")).of("relu", 3).as_posix()
@@ -33,6 +34,7 @@ class Workplace:
 
     folder: Path
     cell: str = ""
+    images: ImageData | None = None
 
     def of(self, arm: str, seed: int) -> Path:
         """Return the folder of a trial, which differs for any two trials."""

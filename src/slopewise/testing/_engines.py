@@ -19,8 +19,10 @@ from slopewise.study.data import ImageData, load_data
 from slopewise.study.engines import Engine, attempt
 
 _FAULTS = "slopewise.testing._faults"
+_FAULTY = {"pollutes": "polluting", "raises": "raising", "exits": "exiting"}
 _TINY: dict[str, Any] = {"data": {"train_size": 100}, "model": {"options": {"width": 4}}}
 _EPOCH, _ENDLESS = ({**_TINY, "train": {"epochs": epochs}} for epochs in (1, 100_000))
+_LIMIT = 3.0  # seconds for a trial of the kit, which takes a tenth of that on an idle machine
 _SETTLED = 1.0  # seconds in which a process that is still at work would have made many steps
 
 
@@ -30,8 +32,9 @@ def check_engine(make: Callable[[], Engine]) -> None:
     The checks are: records equal those of a plain loop over `attempt`, bit by bit, times aside, in a second run of the
     same engine too; trials start in order, at most `side_by_side` at a time, each once and again after a failure; each
     trial ends once, after an `Epoch` for each of its epochs; a trial that raises is tried twice and fails with its
-    traceback, a trial whose process ends is tried twice and fails, and neither costs another trial anything; closing
-    the events ends all that works on a trial.
+    traceback, a trial whose process ends is tried twice and fails, and neither costs another trial anything; a trial
+    that changes the global state of its process, such as the default dtype, changes no other; a trial that hangs is
+    ended at its time limit; closing the events ends all that works on a trial.
 
     Args:
         make: Function that returns a new engine. Its workers must share a file system with this process.
@@ -43,11 +46,11 @@ def check_engine(make: Callable[[], Engine]) -> None:
         >>> from slopewise.study.engines import LocalEngine
         >>> check_engine(lambda: LocalEngine(workers=2))  # doctest: +SKIP
     """
-    engine, arms = make(), {"raises": f"{_FAULTS}:raising", "exits": f"{_FAULTS}:exiting"}
+    engine, arms = make(), {name: f"{_FAULTS}:{fault}" for name, fault in _FAULTY.items()}
     spec = StudySpec(arms=["relu", *({"name": name, "activation": at} for name, at in arms.items())], seeds=4, **_EPOCH)
     data = load_data(spec.data)
     healthy = [TrialKey("relu", seed) for seed in range(4)]
-    plan = [healthy[0], TrialKey("raises", 0), TrialKey("exits", 0), *healthy[1:]]
+    plan = [healthy[0], TrialKey("pollutes", 0), TrialKey("raises", 0), TrialKey("exits", 0), *healthy[1:]]
     events = list(engine.run(spec, plan, data))
     _check_order(events, plan, engine.side_by_side(spec, len(plan)))
     records = _ends(events, plan)
@@ -57,18 +60,19 @@ def check_engine(make: Callable[[], Engine]) -> None:
     for run in (records, _ends(list(engine.run(spec, healthy[::-1], data)), healthy)):
         for trial, record in zip(healthy, expected, strict=True):
             assert untimed(run[trial]) == record, f"the record of {trial} differs from that of attempt()"
+    _check_time_limit(make(), data)
     _check_close(make(), data)
 
 
 def untimed(record: TrialRecord) -> TrialRecord:
-    """Return a record without its times, attempts and environment: the rest is equal in all runs on one machine.
+    """Return a record without its times, attempts, environment and identity: the rest is equal in all runs of it.
 
     Example:
         >>> untimed(TrialRecord("relu", 0, "finished", attempts=2, seconds=3.5)).seconds is None
         True
     """
     epochs = tuple(replace(epoch, seconds_per_step=None) for epoch in record.epochs)
-    times: dict[str, Any] = dict.fromkeys(("seconds", "seconds_per_step", "monitor_seconds", "environment"))
+    times: dict[str, Any] = dict.fromkeys(("seconds", "seconds_per_step", "monitor_seconds", "environment", "identity"))
     return replace(record, epochs=epochs, operator_costs=(), attempts=1, **times)
 
 
@@ -79,7 +83,7 @@ def _check_order(events: Sequence[TrialEvent], plan: Sequence[TrialKey], most: i
     for place, trial in enumerate(first):
         assert plan.index(trial) < place + most, f"{trial} began before trials that precede it in the plan"
     again = {event.trial.arm: event.attempt for event in starts if event.attempt != 1}
-    assert again == {"raises": 2, "exits": 2}, f"second attempts: {again}"
+    assert again == dict.fromkeys(_FAULTY, 2), f"second attempts: {again}"
     running: set[TrialKey] = set()
     for event in events:
         if isinstance(event, Started):
@@ -109,6 +113,20 @@ def _check_failures(records: dict[TrialKey, TrialRecord]) -> None:
     for part in ("Traceback", "RuntimeError: raised by slopewise.testing", "in forward"):
         assert part in raised, f"the record of a trial that raised has no {part!r}: {raised!r}"
     assert ended, "the record of a trial whose process ended does not say why"
+
+
+def _check_time_limit(engine: Engine, data: ImageData) -> None:
+    arms = [{"name": "hangs", "activation": f"{_FAULTS}:hanging"}, "relu"]
+    spec = StudySpec(arms=arms, seeds=1, **_EPOCH)
+    again, ended = Started(TrialKey("hangs", 0), 2), list[str]()
+    with closing(engine.run(spec, [again.trial, TrialKey("relu", 0)], data, time_limit=_LIMIT)) as events:
+        for event in events:
+            if event == again:
+                break
+            ended += [event.record.arm] if isinstance(event, Ended) else []
+        else:
+            raise AssertionError("a trial that hangs is not tried again after its time limit")
+    assert "hangs" not in ended, "a trial that hangs has ended after its first attempt"
 
 
 def _check_close(engine: Engine, data: ImageData) -> None:

@@ -42,9 +42,12 @@ class _Session(Session):
     def place(self, trial: TrialKey, attempt: int) -> None:  # noqa: ARG002
         self._trial = trial
 
-    def reports(self) -> Sequence[Begun | Epoch | Ended]:
+    def reports(self, timeout: float | None = None) -> Sequence[Begun | Epoch | Ended]:  # noqa: ARG002
         reports: list[Begun | Epoch | Ended] = []
         if self._trial:
             reports.append(attempt(self._spec, self._trial, self._data, reports.append))
             self._trial = None
         return reports
+
+    def give_up(self, trial: TrialKey) -> None:
+        """Do nothing: no trial runs while the driver does."""

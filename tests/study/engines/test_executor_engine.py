@@ -54,8 +54,8 @@ class Pools(Session):
         self.busy[pipe] = pool, trial
         pool.submit(work, trial)
 
-    def reports(self) -> Iterator[Report]:
-        for pipe in wait(self.busy, timeout=0.1):
+    def reports(self, timeout: float | None = None) -> Iterator[Report]:
+        for pipe in wait(self.busy, timeout=0.1 if timeout is None else min(timeout, 0.1)):
             report = pipe.recv()
             if isinstance(report, Ended):
                 self.idle[self.busy.pop(pipe)[0]] = pipe
@@ -64,6 +64,13 @@ class Pools(Session):
             if pool._broken and not pipe.poll():
                 del self.busy[pipe]
                 yield Lost(trial, "the pool's process ended")
+
+    def give_up(self, trial: TrialKey) -> None:
+        pipe = next(pipe for pipe, (_, busy) in self.busy.items() if busy == trial)
+        pool, _ = self.busy.pop(pipe)
+        for process in pool._processes.values():
+            process.kill()
+        pool.shutdown()
 
 
 def set_up(*state: object) -> None:

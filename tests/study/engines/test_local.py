@@ -57,6 +57,16 @@ class Disconnected(torch.nn.PReLU):
         if self.training: raise BrokenPipeError("the data server has gone")
         return super().forward(x)
 
+class Leaky(torch.nn.PReLU):
+    kept = []
+    def forward(self, x):
+        (here / f"process-{os.getpid()}").touch()
+        return super().forward(x)
+
+def leak(channels):
+    Leaky.kept.append(torch.ones(2**22))  # 16 MiB that nobody frees
+    return Leaky()
+
 def kill_once(channels): return Killer()
 def kill_always(channels): return AlwaysKiller()
 def raise_always(channels): return Raiser()
@@ -227,3 +237,14 @@ def images_of(process: int) -> set[int]:
             if stat.S_ISREG(status.st_mode) and status.st_nlink == 0:
                 files.add(status.st_ino)
     return files
+
+
+@pytest.mark.parametrize(("growth", "processes"), [(0.01, 2), (10.0, 1), (0.0, 3)])
+def test_a_worker_that_leaks_is_replaced_between_trials(
+    user_module: Callable[[str, str], str], tmp_path: Path, growth: float, processes: int
+) -> None:
+    name = user_module("faulty", FAULTY)
+    spec = tiny([{"name": "leaks", "activation": f"{name}:leak"}], seeds=3)
+    events = list(LocalEngine(1, growth_gib=growth).run(spec, plan(spec)))
+    assert [event.record.status for event in events if isinstance(event, Ended)] == ["finished"] * 3
+    assert len(list(tmp_path.glob("process-*"))) == processes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 import sys
 import time
 from pathlib import Path
@@ -20,7 +19,7 @@ from slopewise.study._function._notes import Notes
 from slopewise.study._function._number import number
 from slopewise.study._optimizer import slope_settings
 from slopewise.study._spec import StudySpec
-from slopewise.study._streams import derive, stream
+from slopewise.study._streams import seed_generators, stream
 from slopewise.study.arms import activation_factory
 from slopewise.study.models import BuiltModel, convert_for_arm
 
@@ -109,11 +108,7 @@ class TrialContext:
             >>> torch.equal(nn.Linear(4, 4).weight, weights)
             True
         """
-        import numpy as np
-
-        random.seed(derive(self.seed, "python"))
-        np.random.seed(derive(self.seed, "numpy") % 2**32)  # noqa: NPY002 - the one that users' code draws from
-        torch.manual_seed(derive(self.seed, "torch"))
+        seed_generators(self.seed, "torch")
 
     def stream(self, name: str) -> torch.Generator:
         """Return a new generator on the CPU for one purpose, seeded alike in every arm of the seed.

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +15,7 @@ from slopewise.study._function._context import Diverged, TrialContext
 from slopewise.study._function._output import output_to
 from slopewise.study._function._preflight import training_function
 from slopewise.study._function._record import record_of, scores_of
+from slopewise.study._identity import source_digest
 from slopewise.study._spec import StudySpec
 from slopewise.study._workplace import LOG, Workplace
 
@@ -57,7 +54,7 @@ def run_function(
             trial.notes.close()
             for note in trial.notes.monitor.notes if trial.notes.monitor else ():
                 print(f"trial.watch: {note}")  # noqa: T201 - to the trial's log
-            return record_of(trial, final, seconds=seconds, source=_digest(function))
+            return record_of(trial, final, seconds=seconds, source=source_digest(function))
     except FunctionError as error:
         raise type(error)(f"train function '{spec.train.function}' {error}") from error
     except SystemExit as error:
@@ -67,13 +64,3 @@ def run_function(
         ) from error
     finally:
         trial.notes.close()
-
-
-def _digest(function: Callable[..., Any]) -> str | None:
-    """Return a short digest of the file that a function stands in; None if it has none."""
-    module = sys.modules.get(getattr(function, "__module__", None) or "")
-    try:
-        path = inspect.getsourcefile(module or inspect.unwrap(function))
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] if path else None
-    except (OSError, TypeError):
-        return None

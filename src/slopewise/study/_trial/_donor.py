@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_tables import ArmSpec
-from slopewise.study._streams import derive
+from slopewise.study._streams import seed_generators
 from slopewise.study._trial._guard import Divergence, DivergenceGuard
 from slopewise.study._trial._loop import Loop
 from slopewise.study._trial._setup import Setup
@@ -44,7 +42,7 @@ def _trained(
         return setup, divergence
     guard = DivergenceGuard(setup)
     loop = Loop(setup, guard)
-    torch.manual_seed(derive(seed, "forward"))
+    seed_generators(seed, "forward")
     try:
         for _ in range(setup.epochs):
             loop.train_epoch(lambda: 0.0)

@@ -17,7 +17,7 @@ from slopewise.records import EpochRecord, Part, ScoreRecord, TrialRecord
 from slopewise.study._operator_cost import compare_operators, holds_our_layers, why_not_compared
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_tables import ArmSpec
-from slopewise.study._streams import derive
+from slopewise.study._streams import seed_generators
 from slopewise.study._trial._donor import set_up
 from slopewise.study._trial._guard import Divergence, DivergenceGuard
 from slopewise.study._trial._information import layer_scores
@@ -130,7 +130,7 @@ class Trial:
 
     def run(self, on_epoch: OnEpoch | None) -> TrialRecord:
         """Train all epochs, or until the loss is not finite."""
-        torch.manual_seed(derive(self.setup.seed, "forward"))
+        seed_generators(self.setup.seed, "forward")  # all: a user's layer may draw from Python's or NumPy's
         recorder, final, diverged = self._recorder, {}, dict[str, Any]()
         try:
             if self._nothing_to_start_from:

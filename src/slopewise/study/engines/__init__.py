@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from slopewise.study._workplace import TrialData as TrialData
 from slopewise.study._workplace import Workplace as Workplace
 from slopewise.study.engines._base import Begun as Begun
+from slopewise.study.engines._base import Claim as Claim
 from slopewise.study.engines._base import Engine as Engine
 from slopewise.study.engines._base import Lost as Lost
 from slopewise.study.engines._base import Report as Report

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from slopewise.errors import CopyError, FunctionError
 from slopewise.events import Ended, Epoch, TrialKey
@@ -12,10 +13,12 @@ from slopewise.machine import environment
 from slopewise.records import EpochRecord, ScoreRecord
 from slopewise.study._cells import failed, spec_of
 from slopewise.study._function import run_function
+from slopewise.study._identity import identity_of
 from slopewise.study._spec import StudySpec
 from slopewise.study._trial import run_trial
 from slopewise.study._workplace import TrialData, Workplace
 from slopewise.study.engines._base import Begun
+from slopewise.study.engines._state import state_restored
 
 
 def attempt(
@@ -44,15 +47,20 @@ def attempt(
 
     on_event(Begun(trial))
     try:
-        own = spec_of(spec, trial)
-        if isinstance(data, Workplace):
-            record, facts = run_function(own, trial.arm, trial.seed, data.in_cell(trial.cell), on_epoch=on_epoch)
-        else:
-            record = run_trial(own, trial.arm, trial.seed, data, on_epoch=on_epoch, compare=not trial.cell)
-            facts = environment()
+        with state_restored():
+            own = spec_of(spec, trial)
+            identity = identity_of(own, trial, data)
+            if own.train.function is not None:
+                place = data if isinstance(data, Workplace) else Workplace(Path.cwd())
+                record, facts = run_function(own, trial.arm, trial.seed, place.in_cell(trial.cell), on_epoch=on_epoch)
+            else:
+                images = data.images if isinstance(data, Workplace) else data
+                record = run_trial(own, trial.arm, trial.seed, images, on_epoch=on_epoch, compare=not trial.cell)
+                facts = environment()
     except FunctionError as error:
         return Ended(failed(trial, str(error)), None, fault=str(error), hopeless=isinstance(error, CopyError))
     except (Exception, SystemExit):  # a user's model can raise anything; its traceback is the result
         # As text: another process may lack the exception's class, or fail to unpickle it.
         return Ended(failed(trial, traceback.format_exc()), None)
-    return Ended(replace(record, cell=trial.cell, tuned_lr=dict(trial.rates).get(trial.arm)), facts)
+    rate = dict(trial.rates).get(trial.arm)
+    return Ended(replace(record, cell=trial.cell, tuned_lr=rate, identity=identity), facts)

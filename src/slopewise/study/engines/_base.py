@@ -7,8 +7,9 @@ numbers its attempts, retries it, and counts the trials that have ended:
     ------                                    ----------------------           --------------
     free(unended) -> 2                        start workers, count free ones
     place(trial, attempt=1), twice            hand each trial to a worker      attempt(spec, trial, data, on_event)
-    reports() -> Begun, Epoch, Ended | Lost   pass on what workers report        on_event(Begun), ...
-                                                                                 return Ended
+    reports(5.0) -> Begun, Epoch,             pass on what workers report        on_event(Begun), ...
+                    Ended | Lost                                                 return Ended
+    give_up(trial)                            end the worker that has it
 
 Rules for a session:
 
@@ -16,7 +17,9 @@ Rules for a session:
   record that `attempt` returned; or `Lost` if the worker is gone and there will be no record. Nothing else is reported
   of a placement after its `Ended` or `Lost`.
 - A trial that raises or diverges has not failed the engine: `attempt` returns its record.
-- A loss costs the trial an attempt if the trial had begun, and nothing if it had not.
+- A loss costs the trial an attempt if the trial had begun, unless it is blameless, and nothing if it had not.
+- The driver gives up a trial that exceeds its time limit. `give_up` returns once nothing works on the trial any more,
+  even if its worker hangs or is frozen; news of it that arrive later are not reported.
 - Leaving the block of `Engine.open` ends all workers, with all that they have started, before it returns, whatever the
   reason: the end of the study, Ctrl-C, SIGTERM, an error of the driver. If the driver itself is killed, workers should
   end soon by themselves (those of `LocalEngine`: within two seconds).
@@ -32,6 +35,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from slopewise.errors import EngineError, nearest
@@ -58,10 +62,23 @@ class Lost:
         trial: The trial, which may have begun or not.
         cause: Clause with a subject, such as "the worker process was killed by signal 9"; the record of a failed trial
             adds "during this trial".
+        blameless: True if the trial certainly had no part in the loss, such as that of a whole node.
     """
 
     trial: TrialKey
     cause: str
+    blameless: bool = False
+
+
+class Claim(Enum):
+    """Answer to the claim of a trial, on a store that several drivers may share."""
+
+    OURS = "ours"
+    """This driver runs the trial, or has claimed it before."""
+    THEIRS = "theirs"
+    """Another driver runs it; the claim may succeed later, if that driver ends."""
+    STORED = "stored"
+    """The trial has ended, and its record is stored."""
 
 
 Report = Begun | Epoch | Ended | Lost
@@ -92,8 +109,16 @@ class Session(ABC):
         """
 
     @abstractmethod
-    def reports(self) -> Iterable[Report]:
-        """Wait until something has happened, and return it. May return nothing, for instance if workers are started."""
+    def reports(self, timeout: float | None = None) -> Iterable[Report]:
+        """Wait until something has happened, and return it. May return nothing, for instance if workers are started.
+
+        Args:
+            timeout: Largest number of seconds to wait; None waits without end.
+        """
+
+    @abstractmethod
+    def give_up(self, trial: TrialKey) -> None:
+        """End the attempt at a placed trial, with all that works on it, however little it reacts."""
 
 
 class Engine(ABC):
@@ -154,6 +179,8 @@ class Engine(ABC):
         data: TrialData | None = None,
         *,
         more: Callable[[], Sequence[TrialKey]] = tuple,
+        time_limit: float | None = None,
+        claim: Callable[[TrialKey], Claim] | None = None,
     ) -> Generator[TrialEvent, None, None]:
         """Run the trials, and yield their events until each one has ended; closing the generator ends all workers.
 
@@ -164,14 +191,18 @@ class Engine(ABC):
                 spec names, and takes folders in the working directory.
             more: Called whenever all trials have ended; returns further trials for the same workers. The run ends when
                 it returns none.
+            time_limit: Number of seconds that an attempt at a trial may take; None sets no limit. A trial that
+                exceeds it is given up, tried once more, and fails if it exceeds the limit again.
+            claim: Function that claims a trial for this driver before it is placed, where several drivers share a
+                store; None claims all.
 
         Yields:
             `Started` when a trial begins, again if it is tried again; `Epoch` after each epoch; `Ended` exactly once
-            for each trial, with its record: finished (diverged ones too) or failed.
+            for each trial that is run here, with its record: finished (diverged ones too) or failed.
 
         Raises:
             EngineError: No trial can be run.
         """
         from slopewise.study.engines._drive import drive
 
-        return drive(self, spec, trials, data, more)
+        return drive(self, spec, trials, data, more, time_limit=time_limit, claim=claim)

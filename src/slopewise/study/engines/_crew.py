@@ -62,9 +62,9 @@ class Crew(Session, AbstractContextManager["Crew"]):
         """Give a trial to an idle worker."""
         self._idle()[0].give(trial)
 
-    def reports(self) -> Iterator[Report]:
+    def reports(self, timeout: float | None = None) -> Iterator[Report]:
         """Wait for messages of workers and for ends of workers, and yield what they mean for trials."""
-        for worker, message in self._messages():
+        for worker, message in self._messages(timeout):
             if message is None:
                 yield from self._bury(worker)
             elif message == READY:
@@ -73,6 +73,12 @@ class Crew(Session, AbstractContextManager["Crew"]):
                 self._follow(worker, message)
                 yield message
 
+    def give_up(self, trial: TrialKey) -> None:
+        """Kill the worker that has the trial, and all that it has started."""
+        for worker in [worker for worker in self.workers if worker.trial == trial]:
+            self.workers.remove(worker)
+            worker.kill()
+
     def _hopeful(self) -> bool:
         one_by_one = all(worker.ready for worker in self.workers)
         return self._failures == 0 or (self._failures < BIRTHS and one_by_one)
@@ -80,10 +86,10 @@ class Crew(Session, AbstractContextManager["Crew"]):
     def _idle(self) -> list[Worker]:
         return [worker for worker in self.workers if worker.idle]
 
-    def _messages(self) -> Iterator[tuple[Worker, Any]]:
+    def _messages(self, timeout: float | None) -> Iterator[tuple[Worker, Any]]:
         """Wait, and yield each message that is there with its sender; None is the end of a worker."""
         senders = {worker.pipe: worker for worker in self.workers}
-        for pipe in wait(list(senders)):
+        for pipe in wait(list(senders), timeout):
             worker = senders[pipe]  # type: ignore[index]
             try:
                 message = worker.pipe.recv()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 
 from slopewise.errors import EngineError
 from slopewise.events import Ended, Started, TrialEvent, TrialKey
@@ -13,10 +15,11 @@ from slopewise.study._cells import failed
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import stored_spec
 from slopewise.study._workplace import TrialData, Workplace
-from slopewise.study.engines._base import Begun, Engine, Lost, Report
+from slopewise.study.engines._base import Begun, Claim, Engine, Lost, Report
 
 ATTEMPTS = 2  # the first one and a retry
-_LOSSES = 10  # losses of one trial before it has begun, after which the engine is taken to be broken
+_LOSSES = 10  # losses of one trial without a fault of its own, after which the engine is taken to be broken
+_ASK_AGAIN = 1.0  # seconds between claims of a trial that another driver has
 
 
 def drive(
@@ -25,17 +28,27 @@ def drive(
     trials: Sequence[TrialKey],
     data: TrialData | None,
     more: Callable[[], Sequence[TrialKey]] = tuple,
+    *,
+    time_limit: float | None = None,
+    claim: Callable[[TrialKey], Claim] | None = None,
 ) -> Generator[TrialEvent, None, None]:
     """Run the trials on an engine; see `Engine.run`."""
     spec = stored_spec(spec.model_dump(mode="json"))  # trials depend on what the store keeps of a spec, and no more
-    progress = Progress(trials)
+    progress = Progress(trials, time_limit=time_limit, claim=claim)
     with engine.open(spec, data or _read(spec)) as session:
         while progress.unended:
             for _ in range(session.free(progress.unended)):
-                if trial := progress.next():
-                    session.place(*trial)
-            for report in session.reports():
+                if placement := progress.next():
+                    session.place(*placement)
+            if not progress.unended:  # another driver has stored the last ones
+                progress.add(more())
+                continue
+            for report in session.reports(progress.patience()):
                 if event := progress.follow(report):
+                    yield event
+            for trial in progress.overdue():
+                session.give_up(trial)
+                if event := progress.follow(Lost(trial, f"the time limit of {time_limit:g} s was exceeded")):
                     yield event
             if not progress.unended:
                 progress.add(more())
@@ -57,13 +70,28 @@ def _trial_of(report: Report) -> TrialKey:
 
 
 class Progress:
-    """State of the trials: waiting ones in order, each with the number of its next attempt, and placed ones."""
+    """State of the trials: waiting ones in order, each with the number of its next attempt, and placed ones.
 
-    def __init__(self, trials: Sequence[TrialKey]) -> None:
+    Args:
+        trials: Trials to run, in order.
+        time_limit: Number of seconds that an attempt may take after it has begun; None sets no limit.
+        claim: Function that claims a trial for this driver; None claims all.
+    """
+
+    def __init__(
+        self,
+        trials: Sequence[TrialKey],
+        *,
+        time_limit: float | None = None,
+        claim: Callable[[TrialKey], Claim] | None = None,
+    ) -> None:
         self._waiting = deque[tuple[TrialKey, int]]()
+        self._elsewhere = deque[tuple[TrialKey, int]]()  # claimed by other drivers, which may end before they do
         self._placed: dict[TrialKey, int] = {}
-        self._begun: set[TrialKey] = set()
+        self._begun: dict[TrialKey, float] = {}  # with the time on the monotonic clock, which nobody sets back
         self._losses = Counter[TrialKey]()
+        self._limit = math.inf if time_limit is None else time_limit
+        self._claim, self._asked = claim, monotonic()
         self.add(trials)
 
     def add(self, trials: Sequence[TrialKey]) -> None:
@@ -73,15 +101,33 @@ class Progress:
     @property
     def unended(self) -> int:
         """Number of trials that have not ended."""
-        return len(self._waiting) + len(self._placed)
+        return len(self._waiting) + len(self._elsewhere) + len(self._placed)
 
     def next(self) -> tuple[TrialKey, int] | None:
         """Return the next trial to place and the number of its attempt; None if no trial waits."""
-        if not self._waiting:
-            return None
-        trial, attempt = self._waiting.popleft()
-        self._placed[trial] = attempt
-        return trial, attempt
+        if self._elsewhere and monotonic() >= self._asked + _ASK_AGAIN:
+            self._asked = monotonic()
+            self._waiting.extend(self._elsewhere)
+            self._elsewhere.clear()
+        while self._waiting:
+            trial, attempt = self._waiting.popleft()
+            claim = self._claim(trial) if self._claim else Claim.OURS
+            if claim is Claim.OURS:
+                self._placed[trial] = attempt
+                return trial, attempt
+            if claim is Claim.THEIRS:
+                self._elsewhere.append((trial, attempt))
+        return None
+
+    def patience(self) -> float | None:
+        """Return the number of seconds after which the driver must act if nothing happens; None if it need not."""
+        left = min(self._begun.values(), default=math.inf) + self._limit - monotonic()
+        seconds = min(left, _ASK_AGAIN) if self._elsewhere else left
+        return None if seconds == math.inf else max(seconds, 0.0)
+
+    def overdue(self) -> list[TrialKey]:
+        """Return the placed trials that have exceeded their time limit."""
+        return [trial for trial, begun in self._begun.items() if monotonic() >= begun + self._limit]
 
     def follow(self, report: Report) -> TrialEvent | None:
         """Take note of a report, and return the event of the study that it amounts to, if any.
@@ -93,20 +139,22 @@ class Progress:
         if trial not in self._placed:
             return None  # news of a worker that was given up, whose trial has ended elsewhere or waits
         if isinstance(report, Begun):
-            self._begun.add(trial)
+            self._begun[trial] = monotonic()
             return Started(trial, self._placed[trial])
         if isinstance(report, Lost):
-            return self._lose(trial, report.cause)
+            return self._lose(report)
         return self._end(trial, report) if isinstance(report, Ended) else report
 
-    def _lose(self, trial: TrialKey, cause: str) -> Ended | None:
-        if trial in self._begun:
-            record = failed(trial, f"{cause} during this trial")
+    def _lose(self, lost: Lost) -> Ended | None:
+        trial = lost.trial
+        if trial in self._begun and not lost.blameless:
+            record = failed(trial, f"{lost.cause} during this trial")
             return self._end(trial, Ended(record, None))
         self._losses[trial] += 1
         if self._losses[trial] == _LOSSES:
             raise EngineError(
-                f"trial {trial.arm}, seed {trial.seed}, was lost {_LOSSES} times before it began: at last, {cause}"
+                f"trial {trial.arm}, seed {trial.seed}, was lost {_LOSSES} times without a fault of its own: at last, "
+                f"{lost.cause}"
             )
         self._wait(trial, self._placed[trial])
         return None
@@ -117,10 +165,11 @@ class Progress:
             self._wait(trial, attempt + 1)
             return None
         del self._placed[trial]
+        self._begun.pop(trial, None)
         return replace(ended, record=replace(ended.record, attempts=attempt))
 
     def _wait(self, trial: TrialKey, attempt: int) -> None:
         """Put a placed trial first in the queue: a retry does not wait for all others."""
         del self._placed[trial]
-        self._begun.discard(trial)
+        self._begun.pop(trial, None)
         self._waiting.appendleft((trial, attempt))

@@ -31,17 +31,23 @@ class LocalEngine(Engine):
     Args:
         workers: Number of processes; None is the number of cores divided by those that a trial takes. Trials on a
             GPU share it.
+        growth_gib: Memory in GiB by which a worker may grow from one trial to the next, counted from the end of its
+            first; one that has grown by more is replaced between two trials. 0 gives each trial a process of its own.
 
     Example:
         >>> LocalEngine(workers=2).workers
         2
     """
 
-    options = (Option("workers", int, "Processes side by side; by default one for each core.", least=1, most=1024),)
+    options = (
+        Option("workers", int, "Processes side by side; by default one for each core.", least=1, most=1024),
+        Option("growth_gib", float, "Memory by which a worker may grow before it is replaced.", 2.0, least=0),
+    )
     workers: int | None
+    growth_gib: float
 
-    def __init__(self, workers: int | None = None) -> None:
-        super().__init__(workers=workers)
+    def __init__(self, workers: int | None = None, growth_gib: float = 2.0) -> None:
+        super().__init__(workers=workers, growth_gib=growth_gib)
 
     def capacity(self, spec: StudySpec) -> int:
         """Return the number of worker processes."""
@@ -52,13 +58,13 @@ class LocalEngine(Engine):
         """Start workers as they are needed, and end them when the block is left."""
 
         def start(row: int) -> Worker:
-            return Worker.start(_serve, spec, data, row=row)
+            return Worker.start(_serve, spec, data, self.growth_gib * 2**30, row=row)
 
         with Crew(self.capacity(spec), start) as crew, stopped_together(crew.workers):
             yield crew
 
 
-def _serve(pipe: Connection, spec: StudySpec, data: TrialData) -> None:
+def _serve(pipe: Connection, spec: StudySpec, data: TrialData, growth: float) -> None:
     from slopewise.study.engines._worker import serve  # what trains is loaded by workers alone
 
-    serve(pipe, spec, data)
+    serve(pipe, spec, data, growth)

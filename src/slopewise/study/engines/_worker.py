@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from slopewise.events import TrialKey
 from slopewise.study._spec import StudySpec
@@ -14,15 +16,28 @@ from slopewise.study.engines._attempt import attempt
 from slopewise.study.engines._process import READY
 
 
-def serve(pipe: Connection, spec: StudySpec, data: TrialData) -> None:
-    """Run trials from the pipe until it delivers None or the driver is gone."""
+def serve(pipe: Connection, spec: StudySpec, data: TrialData, growth: float = math.inf) -> None:
+    """Run trials from the pipe until it delivers None or the driver is gone.
+
+    Args:
+        pipe: The worker's end of its pipe.
+        spec: Spec of the study.
+        data: Data of the trials.
+        growth: Number of bytes by which the process may grow between two trials, counted from the end of its first;
+            after more, it ends, and the driver starts another: a user's model may leak. 0 ends it after each trial.
+    """
     os.dup2(2, 1)  # prints of a user's code must not mix with the lines of `--json`
     # Ctrl-C reaches the whole process group; the driver alone decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     report = partial(_send, pipe)
     report(READY)
+    first: int | None = None
     while (trial := _next(pipe)) is not None:
         report(attempt(spec, trial, data, report))
+        now = resident()
+        first = now if first is None else first
+        if not growth or now - first > growth:
+            return
 
 
 def _send(pipe: Connection, message: object) -> None:
@@ -37,3 +52,12 @@ def _next(pipe: Connection) -> TrialKey | None:
         return pipe.recv()  # type: ignore[no-any-return]
     except (EOFError, ConnectionResetError):
         os._exit(0)
+
+
+def resident() -> int:
+    """Return the bytes of memory that this process holds; 0 where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:  # not Linux
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")

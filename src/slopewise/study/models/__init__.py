@@ -21,6 +21,7 @@ from slopewise.study.models._continued import continue_from_ as continue_from_
 from slopewise.study.models._converted import Make, converted
 from slopewise.study.models._converted import hint_for_size as hint_for_size
 from slopewise.study.models._espcn import espcn as espcn
+from slopewise.study.models._libraries import LIBRARIES as LIBRARIES
 from slopewise.study.models._recipe import MODELS as MODELS
 from slopewise.study.models._recipe import Activation as Activation
 from slopewise.study.models._recipe import Recipe as Recipe
