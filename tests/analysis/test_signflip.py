@@ -71,14 +71,23 @@ def test_equal_magnitudes_are_a_sign_test(n, positive):
 
 
 @pytest.mark.parametrize(("n", "positive"), [(33, 22), (50, 32), (200, 110)])
-def test_sampled_patterns_agree_with_the_sign_test(n, positive):
+def test_a_group_of_patterns_agrees_with_the_sign_test(n, positive):
     expected = stats.binomtest(positive, n).pvalue
-    error = np.sqrt(expected * (1 - expected) / 99_999)
+    error = np.sqrt(expected * (1 - expected) / 2**17)
     assert sign_flip_p([1] * positive + [-1] * (n - positive)) == pytest.approx(expected, abs=4 * error)
 
 
-def test_sampled_p_is_never_zero_and_ignores_direction_and_order():
-    assert sign_flip_p([1.0] * 60) == 1 / 100_000
+def test_p_of_a_group_of_patterns_is_the_share_over_all_its_products():
+    differences = np.random.default_rng(3).normal(0.2, 1, 40)
+    ordered = np.sort(differences) if differences.sum() > 0 else np.sort(-differences)
+    codes = np.random.default_rng(0).integers(0, 2**17, 40)
+    bits = np.arange(2**17)[:, None] & codes  # the patterns that a product has, where they turn the pair's sign
+    sums = (1 - 2.0 * (np.bitwise_count(bits) & 1)) @ ordered
+    assert sign_flip_p(differences) == np.mean(np.abs(sums) >= abs(differences.sum()) - 1e-9)
+
+
+def test_p_of_a_group_of_patterns_is_never_zero_and_ignores_direction_and_order():
+    assert sign_flip_p([1.0] * 60) == 1 / 2**17
     differences = np.random.default_rng(0).normal(0.3, 1, 45)
     assert sign_flip_p(differences) == sign_flip_p(-differences) == sign_flip_p(differences[::-1])
 

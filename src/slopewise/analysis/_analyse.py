@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 
 from slopewise.analysis._alarms import arm_alarms
 from slopewise.analysis._arms import summarise
-from slopewise.analysis._cautions import study_cautions, untrained_arms
+from slopewise.analysis._basis import basis_of
 from slopewise.analysis._contrasts import contrasts
 from slopewise.analysis._looks import seeds_of_arms
 from slopewise.analysis._metrics import metrics_of, primary_metric
 from slopewise.analysis._pairing import pairing
 from slopewise.analysis._pairs import finished_trials
 from slopewise.analysis._results import Analysis
-from slopewise.records import StudyRecord
+from slopewise.records import StudyRecord, TrialRecord
 
 
 def analyse(study: StudyRecord) -> Analysis:
@@ -31,33 +32,37 @@ def analyse(study: StudyRecord) -> Analysis:
         >>> contrast.verdict, round(contrast.difference, 2), round(contrast.p, 4)
         ('helps', 2.19, 0.002)
     """
-    target, trials, task = validation_target(study), finished_trials(study), study.primary
+    basis, task = basis_of(study), study.primary
+    target = _target(study, basis.trials[study.control])
     primary = primary_metric(study)
     chance = None if task.chance is None else task.scale * task.chance
-    judged = contrasts(study, primary, margin=study.margin, chance=chance, looks=study.looks)
+    judged = contrasts(study, primary, margin=study.margin, chance=chance, looks=study.looks, basis=basis)
     return Analysis(
         control=study.control,
         metric=task,
         margin=study.margin,
-        arms=summarise(study, seeds_of_arms(study, judged)),
+        arms=summarise(study, seeds_of_arms(study, judged), basis.trials),
         primary=judged,
-        converged=contrasts(study, primary, margin=study.margin),
+        converged=contrasts(study, primary, margin=study.margin, basis=basis),
         secondary=tuple(
             contrast
             for key, metric in metrics_of(study).items()
             if key != primary.key
-            for contrast in contrasts(study, metric, target=target)
+            for contrast in contrasts(study, metric, target=target, basis=basis)
         ),
         target=None if target is None else task.scale * target,
         pairing=pairing(study),
         alarms=arm_alarms(study),
-        cautions=study_cautions(study, trials, untrained_arms(study, trials)),
+        cautions=basis.cautions,
     )
 
 
 def validation_target(study: StudyRecord) -> float | None:
     """Return the control's median final validation score over its converged seeds; diverged ones have none."""
-    control = finished_trials(study)[study.control].values()
-    scores = [trial.score("validation", study.primary.name) for trial in control]
+    return _target(study, finished_trials(study)[study.control])
+
+
+def _target(study: StudyRecord, control: Mapping[int, TrialRecord]) -> float | None:
+    scores = [trial.score("validation", study.primary.name) for trial in control.values()]
     known = [score for score in scores if score is not None]
     return statistics.median(known) if known else None

@@ -8,17 +8,23 @@ from collections.abc import Iterable, Mapping
 
 from slopewise.analysis._pairs import finished_trials
 from slopewise.analysis._results import ArmSummary, LayerSlopes
-from slopewise.records import SiteRecord, StudyRecord, TrialRecord
+from slopewise.analysis._sites import final_slopes
+from slopewise.records import StudyRecord, TrialRecord
 
 
-def summarise(study: StudyRecord, seeds: Mapping[str, int] | None = None) -> tuple[ArmSummary, ...]:
+def summarise(
+    study: StudyRecord,
+    seeds: Mapping[str, int] | None = None,
+    trials: Mapping[str, Mapping[int, TrialRecord]] | None = None,
+) -> tuple[ArmSummary, ...]:
     """Return a summary of each arm, in the study's order.
 
     Args:
         study: Records of the study.
         seeds: Planned number of seeds of each arm, from `seeds_of_arms`; by default, all seeds of the study.
+        trials: Finished trials by arm and seed; by default they are taken from the study.
     """
-    trials = finished_trials(study)
+    trials = finished_trials(study) if trials is None else trials
     planned = seeds or dict.fromkeys(study.arms, len(study.seeds))
     return tuple(_summary(study, arm, trials[arm], trials[study.control], planned[arm]) for arm in study.arms)
 
@@ -78,18 +84,16 @@ def _stock(trials: Iterable[TrialRecord]) -> tuple[float | None, str | None]:
 
 
 def _final_slopes(trials: list[TrialRecord]) -> tuple[LayerSlopes, ...]:
-    layers: dict[str, list[SiteRecord]] = defaultdict(list)
+    layers: dict[str, list[tuple[float | None, ...]]] = defaultdict(list)
     for trial in trials:
-        last = max((site.epoch for site in trial.sites), default=0)
-        for site in trial.sites:
-            if site.epoch == last and site.slopes:
-                layers[site.layer].append(site)
+        for layer, *ends in final_slopes(trial, "layer", "slope_min", "slope_median", "slope_max"):
+            layers[layer].append(tuple(ends))
     return tuple(
         LayerSlopes(
             layer,
-            low=min(site.slope_min for site in sites if site.slope_min is not None),
-            median=statistics.median(site.slope_median for site in sites if site.slope_median is not None),
-            high=max(site.slope_max for site in sites if site.slope_max is not None),
+            low=min(low for low, _, _ in sites if low is not None),
+            median=statistics.median(median for _, median, _ in sites if median is not None),
+            high=max(high for _, _, high in sites if high is not None),
         )
         for layer, sites in layers.items()
     )

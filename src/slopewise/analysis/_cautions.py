@@ -182,5 +182,6 @@ def _training(trial: TrialRecord) -> tuple[object, ...]:
 
     Losses are such figures. Accuracies are not, and a trial without losses has none.
     """
-    losses = tuple(row for row in trial.scores if row.metric.endswith("loss"))
+    rows = zip(*trial.columns("scores", "epoch", "part", "metric", "value"), strict=True)
+    losses = tuple(row for row in rows if row[2].endswith("loss"))
     return (trial.diverged_step, losses) if losses else ()

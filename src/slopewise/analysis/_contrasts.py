@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
 
-from slopewise.analysis._cautions import contrast_cautions, study_cautions, untrained_arms, worth_of_an_image
+from slopewise.analysis._basis import Basis, basis_of
+from slopewise.analysis._cautions import contrast_cautions, worth_of_an_image
 from slopewise.analysis._environments import environment_caution
 from slopewise.analysis._looks import pairs_of_look, runs_of_last_look
-from slopewise.analysis._metrics import Metric, primary_metric
-from slopewise.analysis._pairing import unlike, unpaired_caution
-from slopewise.analysis._pairs import Pairs, Sample, finished_trials, pair, runs
+from slopewise.analysis._metrics import Measure, Metric, primary_metric
+from slopewise.analysis._pairing import unpaired_caution
+from slopewise.analysis._pairs import Pairs, Sample, pair, runs
 from slopewise.analysis._power import (
     can_be_shown,
     largest_rate,
@@ -23,7 +25,7 @@ from slopewise.analysis._power import (
 from slopewise.analysis._results import Caution, Contrast, Verdict
 from slopewise.analysis._sequential import first_deciding_look
 from slopewise.analysis._verdict import holm, verdict, within
-from slopewise.records import StudyRecord
+from slopewise.records import StudyRecord, TrialRecord
 
 
 def contrasts(
@@ -34,8 +36,11 @@ def contrasts(
     chance: float | None = None,
     target: float | None = None,
     looks: tuple[int, ...] = (),
+    basis: Basis | None = None,
 ) -> tuple[Contrast, ...]:
-    """Compare each arm with its control, corrected over all arms; see `Contrast` for the arguments.
+    """Compare each arm with its control, corrected over all arms; see `Contrast` for the other arguments.
+
+    `basis` saves work where a study is compared on several metrics; by default it is made from the study.
 
     Arms that serve as controls (`StudyRecord.controls`) have no contrast of their own.
 
@@ -46,9 +51,9 @@ def contrasts(
     "No practical effect" needs as many converged pairs, or runs, as "helps" and "hurts" do (`seeds_floor`), and
     networks of which at least one has learned and which are not the same function.
     """
-    trials = finished_trials(study)
-    controls = {arm: study.control_of(arm) for arm in study.arms if arm not in study.controls}
-    broken = {arm: unlike(trials[arm], trials[own]) if study.paired else () for arm, own in controls.items()}
+    basis = basis or basis_of(study)
+    trials, controls, broken, untrained = basis.trials, basis.controls, basis.broken, basis.untrained
+    metric = replace(metric, measure=_once(metric.measure))
 
     def sample_of(arm: str) -> Sample:
         paired = study.paired and not broken[arm]
@@ -60,14 +65,12 @@ def contrasts(
     samples = {arm: sample_of(arm) for arm in controls}
     p = [sample.p() for sample in samples.values()]
     showable = can_be_shown([sample.smallest_p for sample in samples.values()])
-    untrained = untrained_arms(study, trials)
-    of_study = study_cautions(study, trials, untrained)
 
     def cautions(arm: str, sample: Sample, *, can_show: bool) -> tuple[Caution, ...]:
         control = controls[arm]
         both = [(trials[arm][seed], trials[control][seed]) for seed in sample.seeds if isinstance(sample, Pairs)]
         return (
-            *of_study,
+            *basis.cautions,
             *(untrained[name] for name in (arm, control) if name in untrained and name != study.control),
             *environment_caution(study, arm, trials),
             *unpaired_caution(arm, control, broken[arm]),
@@ -92,6 +95,19 @@ def contrasts(
         )
         for (arm, sample), p_, q, can_show in zip(samples.items(), p, holm(p), showable, strict=True)
     )
+
+
+def _once(measure: Measure) -> Measure:
+    """Return a measure that takes each trial once: the control's are compared with those of every arm."""
+    values: dict[tuple[str, int], float | None] = {}
+
+    def measured(trial: TrialRecord, target: float | None) -> float | None:
+        key = trial.arm, trial.seed
+        if key not in values:
+            values[key] = measure(trial, target)
+        return values[key]
+
+    return measured
 
 
 def _contrast(

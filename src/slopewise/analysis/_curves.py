@@ -5,12 +5,11 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 from slopewise.analysis._intervals import mean_interval
-from slopewise.analysis._metrics import unit_weighted
 from slopewise.analysis._pairs import finished_trials, finite
 from slopewise.analysis._results import Curve
+from slopewise.analysis._sites import Fraction, unit_weighted
 from slopewise.errors import nearest
 from slopewise.records import MetricRecord, Part, StudyRecord, TrialRecord
 
@@ -32,9 +31,9 @@ def _scores(part: Part, metric: MetricRecord) -> _Values:
     return values
 
 
-def _units(fraction: Literal["never_positive", "zero_gradient"]) -> _Values:
+def _units(fraction: Fraction) -> _Values:
     def values(trial: TrialRecord) -> dict[int, float | None]:
-        return {record.epoch: unit_weighted(trial.sites, fraction, record.epoch) for record in trial.epochs}
+        return unit_weighted(trial, fraction)
 
     return values
 
@@ -73,10 +72,10 @@ def _curve(arm: str, trials: list[TrialRecord], values: _Values) -> Curve:
     points: dict[tuple[int, int], list[float]] = defaultdict(list)
     for trial in trials:
         by_epoch = values(trial)
-        for record in trial.epochs:
-            figure = by_epoch.get(record.epoch)
+        for point in zip(*trial.columns("epochs", "epoch", "step"), strict=True):
+            figure = by_epoch.get(point[0])
             if figure is not None and finite(figure):
-                points[record.epoch, record.step].append(figure)
+                points[point].append(figure)
     ordered = sorted(points)
     figures = [points[point] for point in ordered]
     bands = [mean_interval(each) if len(each) > 1 else (None, None) for each in figures]

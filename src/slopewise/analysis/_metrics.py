@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from slopewise.records import MetricRecord, Part, SiteRecord, StudyRecord, TrialRecord
+from slopewise.analysis._sites import last_percentage
+from slopewise.records import MetricRecord, Part, StudyRecord, TrialRecord
 
 Measure = Callable[[TrialRecord, float | None], float | None]
 
@@ -59,19 +60,6 @@ def metrics_of(study: StudyRecord) -> dict[str, Metric]:
     """
     metrics = (primary_metric(study), *_exploratory(study))
     return {metric.key: metric for metric in metrics}
-
-
-def unit_weighted(
-    sites: Sequence[SiteRecord], fraction: Literal["never_positive", "zero_gradient"], epoch: int
-) -> float | None:
-    """Return the percentage of all units of the network after an epoch; layers are weighted by their units.
-
-    Layers without the fraction, to which no gradient can flow, are left out.
-    """
-    fractions = [(getattr(site, fraction), site.units) for site in sites if site.epoch == epoch]
-    layers = [(value, units) for value, units in fractions if value is not None and math.isfinite(value)]
-    total = sum(units for _, units in layers)
-    return 100 * math.fsum(value * units for value, units in layers) / total if total else None
 
 
 def is_loss(metric: MetricRecord) -> bool:
@@ -131,15 +119,15 @@ def _score(part: Part, metric: MetricRecord) -> Measure:
 
 def _steps_to_target(metric: MetricRecord) -> Measure:
     def measure(trial: TrialRecord, target: float | None) -> float | None:
-        if target is None or not trial.epochs:
+        epochs, steps = trial.columns("epochs", "epoch", "step")
+        if target is None or not epochs:
             return None
         scores = trial.curve("validation", metric.name)
-        for epoch in trial.epochs:
-            score = scores.get(epoch.epoch)
+        for epoch, step in zip(epochs, steps, strict=True):
+            score = scores.get(epoch)
             if score is not None and (score >= target if metric.better == "higher" else score <= target):
-                return float(epoch.step)
-        last = trial.epochs[-1]
-        return last.step + last.step / last.epoch if last.epoch else None  # censored: one epoch beyond the end
+                return float(step)
+        return steps[-1] + steps[-1] / epochs[-1] if epochs[-1] else None  # censored: one epoch beyond the end
 
     return measure
 
@@ -160,5 +148,4 @@ def _milliseconds_per_step(trial: TrialRecord, _: float | None) -> float | None:
 
 
 def _zero_gradient(trial: TrialRecord, _: float | None) -> float | None:
-    last = max((site.epoch for site in trial.sites), default=0)
-    return unit_weighted(trial.sites, "zero_gradient", last)
+    return last_percentage(trial, "zero_gradient")

@@ -162,7 +162,7 @@ def finished_trials(study: StudyRecord) -> dict[str, dict[int, TrialRecord]]:
 
 def not_finite(trial: TrialRecord) -> dict[str, float]:
     """Return the figures of a finished trial that are NaN or infinite, by name."""
-    figures = {f"{row.part}_{row.metric}": row.value for row in trial.scores if row.epoch is None}
+    figures = {f"{part}_{metric}": value for (part, metric), value in trial.final_scores().items()}
     figures["seconds_per_step"] = trial.seconds_per_step
     return {name: value for name, value in figures.items() if value is not None and not finite(value)}
 

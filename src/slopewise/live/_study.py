@@ -108,7 +108,7 @@ class Study:
         running = self.running.usual if self.running else None
         epochs = [] if running is None else [running]
         epochs += [
-            trial.seconds / max(len(trial.epochs) - 1, 1)
+            trial.seconds / max(len(trial.columns("epochs", "epoch")[0]) - 1, 1)
             for trial in (self.record.trials if self.record else ())
             if trial.seconds is not None
         ]

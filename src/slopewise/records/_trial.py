@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from slopewise.records._parts import (
     AlarmRecord,
@@ -102,6 +103,33 @@ class TrialRecord:
         """Return the scores after each epoch, by the epoch's number."""
         rows = (row for row in self.scores if row.part == part and row.metric == metric)
         return {row.epoch: row.value for row in rows if row.epoch is not None}
+
+    def final_scores(self) -> dict[tuple[Part, str], float | None]:
+        """Return the scores of the final weights, by part and metric."""
+        return {(row.part, row.metric): row.value for row in self.scores if row.epoch is None}
+
+    def columns(self, part: str, *names: str, last: int | None = None) -> tuple[Sequence[Any], ...]:
+        """Return fields of the rows of one part, a sequence for each name.
+
+        A trial that was read from a store decodes these columns alone, and makes no record of any row.
+
+        Args:
+            part: Name of the part, a key of `TRIAL_PARTS`.
+            names: Names of fields of its rows.
+            last: Number of rows, from the end; None for all rows.
+
+        Example:
+            >>> rows = (EpochRecord(0, 0, None, None), EpochRecord(1, 20, 0.1, None))
+            >>> TrialRecord("relu", 0, "finished", epochs=rows).columns("epochs", "epoch", "step")
+            ([0, 1], [0, 20])
+        """
+        rows = getattr(self, part)
+        rows = rows if last is None else rows[len(rows) - last :]
+        return tuple([getattr(row, name) for row in rows] for name in names)
+
+    def renamed(self, arm: str) -> TrialRecord:
+        """Return the trial under the name of another arm."""
+        return replace(self, arm=arm)
 
 
 TRIAL_PARTS = {

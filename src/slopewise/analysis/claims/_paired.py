@@ -64,7 +64,7 @@ def contrast(
     """
     label, base = _labels(one, other)
     own = not (one.cell or other.cell)
-    trials = [replace(trial, arm=name) for side, name in ((other, base), (one, label)) for trial in side.trials]
+    trials = [trial.renamed(name) for side, name in ((other, base), (one, label)) for trial in side.trials]
     duel = replace(
         one.study,
         arms=(base, label),

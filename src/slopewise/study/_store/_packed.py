@@ -11,17 +11,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, fields
+from dataclasses import fields
 from functools import partial
 from typing import Any, TypeAlias
 
 from slopewise.errors import StoreError
-from slopewise.records import TRIAL_PARTS, TrialRecord
+from slopewise.records import TRIAL_PARTS, Part, TrialRecord
 from slopewise.study._store._columns import has_columns, packed_scores
+from slopewise.study._store._encoded import MALFORMED, Encoded, Places
 
 Columns: TypeAlias = dict[str, Any]
 KEYS = ("arm", "seed", "status")
 COLUMNS = (*KEYS, "sha256", "facts", *TRIAL_PARTS)  # in the order of the table; new columns are added at the end
+_SLOTS: dict[str, Any] = {f.name: TrialRecord.__dict__[f.name] for f in fields(TrialRecord)}
 _FACTS = tuple(f.name for f in fields(TrialRecord) if f.name not in (*KEYS, *TRIAL_PARTS))
 
 
@@ -92,8 +94,8 @@ def unpack(row: Sequence[Any]) -> TrialRecord | None:
         return None
     stored = json.loads(texts[0])
     facts = {name: value for name, value in stored.items() if name in _FACTS}
-    parts = {
-        name: partial(_unpack_part, record, text) if text else ()
+    parts: dict[str, Any] = {
+        name: Encoded(record, text) if text else ()
         for (name, record), text in zip(TRIAL_PARTS.items(), texts[1:], strict=False)
     }
     if has_columns(stored):
@@ -102,9 +104,58 @@ def unpack(row: Sequence[Any]) -> TrialRecord | None:
 
 
 class _StoredTrial(TrialRecord):
-    """A `TrialRecord` whose parts stay encoded until their first access."""
+    """A `TrialRecord` whose parts stay encoded until their first access; columns and scores leave them encoded."""
 
     __slots__ = ()
+
+    def columns(self, part: str, *names: str, last: int | None = None) -> tuple[Sequence[Any], ...]:
+        encoded = _SLOTS[part].__get__(self)
+        if not isinstance(encoded, Encoded):
+            return super().columns(part, *names, last=last)
+        try:
+            return encoded.columns(names, last)
+        except MALFORMED as error:
+            raise self._malformed(part, error) from error
+
+    def score(self, part: Part, metric: str, epoch: int | None = None) -> float | None:
+        if (scores := self._scores()) is None:
+            return super().score(part, metric, epoch)
+        places, values = scores
+        place = places.get((part, metric), {}).get(epoch)
+        return None if place is None else values[place]
+
+    def curve(self, part: Part, metric: str) -> dict[int, float | None]:
+        if (scores := self._scores()) is None:
+            return super().curve(part, metric)
+        places, values = scores
+        epochs = places.get((part, metric), {}).items()
+        return {epoch: values[place] for epoch, place in epochs if epoch is not None}
+
+    def final_scores(self) -> dict[tuple[Part, str], float | None]:
+        if (scores := self._scores()) is None:
+            return super().final_scores()
+        places, values = scores
+        return {key: values[place[None]] for key, place in places.items() if None in place}
+
+    def renamed(self, arm: str) -> TrialRecord:
+        copy: TrialRecord = object.__new__(_StoredTrial)
+        for slot in _SLOTS.values():
+            slot.__set__(copy, slot.__get__(self))
+        _SLOTS["arm"].__set__(copy, arm)
+        return copy
+
+    def _scores(self) -> tuple[Places, Sequence[Any]] | None:
+        """Return the scores if they are still encoded."""
+        encoded = _SLOTS["scores"].__get__(self)
+        if not isinstance(encoded, Encoded):
+            return None
+        try:
+            return encoded.scores()
+        except MALFORMED as error:
+            raise self._malformed("scores", error) from error
+
+    def _malformed(self, part: str, error: Exception) -> StoreError:
+        return StoreError(f"the {part} of {self.arm} seed {self.seed} are not what this version writes: {error}")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TrialRecord) and _values(self) == _values(other)
@@ -119,18 +170,17 @@ class _Part:
     """A field of a `_StoredTrial` over the slot of its base class."""
 
     def __init__(self, name: str) -> None:
-        self._name, self._slot = name, TrialRecord.__dict__[name]
+        self._name, self._slot = name, _SLOTS[name]
 
-    def __get__(self, trial: TrialRecord | None, _: type) -> Any:
+    def __get__(self, trial: _StoredTrial | None, _: type) -> Any:
         if trial is None:
             return self
         value = self._slot.__get__(trial)
-        if isinstance(value, partial):
+        if isinstance(value, (Encoded, partial)):
             try:
-                value = value()
-            except (ValueError, TypeError, KeyError) as error:
-                words = f"the {self._name} of {trial.arm} seed {trial.seed} are not what this version writes: {error}"
-                raise StoreError(words) from error
+                value = value.rows() if isinstance(value, Encoded) else value()
+            except MALFORMED as error:
+                raise trial._malformed(self._name, error) from error
             self._slot.__set__(trial, value)
         return value
 
@@ -145,18 +195,3 @@ def _values(trial: TrialRecord) -> tuple[Any, ...]:
 for _name in TRIAL_PARTS:
     setattr(_StoredTrial, _name, _Part(_name))
 _StoredTrial.__qualname__ = TrialRecord.__qualname__  # so that its repr is that of a `TrialRecord`
-
-
-def _unpack_part(record: Any, text: bytes) -> tuple[Any, ...]:
-    columns = json.loads(text)
-    if not columns or not isinstance(columns, dict):
-        raise ValueError("no columns")
-    count = len(next(iter(columns.values())))
-    known = [columns[f.name] if f.name in columns else [_default(f)] * count for f in fields(record)]
-    return tuple(record(*values) for values in zip(*known, strict=True))
-
-
-def _default(field: Field[Any]) -> Any:
-    if field.default is MISSING:
-        raise KeyError(field.name)
-    return field.default

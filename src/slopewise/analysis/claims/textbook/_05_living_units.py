@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from slopewise.analysis._metrics import Metric, unit_weighted
+from slopewise.analysis._metrics import Metric
+from slopewise.analysis._sites import last_percentage
 from slopewise.analysis.claims._base import Claim, Finding
 from slopewise.analysis.claims._paired import Side, compare
 from slopewise.analysis.claims._prelu import Rows, against_relu
@@ -51,6 +52,5 @@ class LivingUnits(Claim):
 
 
 def _share(trial: TrialRecord, fraction: Fraction) -> float | None:
-    last = max((site.epoch for site in trial.sites), default=0)
-    share = unit_weighted(trial.sites, fraction, last)
+    share = last_percentage(trial, fraction)
     return share if share is None or math.isfinite(share) else None

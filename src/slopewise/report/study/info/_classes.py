@@ -40,10 +40,10 @@ def class_tables(study: StudyRecord) -> tuple[ClassTable, ...]:
     classes = study.data.get("classes", ())
     values: dict[str, dict[int, dict[str, list[float]]]] = {}
     for trial in study.trials:
-        for row in trial.scores if trial.status == "finished" and not trial.diverged else ():
-            match = class_of(row.metric) if row.epoch is None and row.part == "test" else None
-            if match and match[1] < len(classes) and row.value is not None:
-                values.setdefault(match[0], {}).setdefault(match[1], {}).setdefault(trial.arm, []).append(row.value)
+        for (part, metric), value in trial.final_scores().items():
+            match = class_of(metric) if part == "test" and trial.status == "finished" and not trial.diverged else None
+            if match and match[1] < len(classes) and value is not None:
+                values.setdefault(match[0], {}).setdefault(match[1], {}).setdefault(trial.arm, []).append(value)
     return tuple(_table(study, score, by_class) for score, by_class in values.items())
 
 

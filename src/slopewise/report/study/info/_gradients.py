@@ -25,10 +25,13 @@ def gradient_info(study: StudyRecord) -> GradientInfo | None:
     """
     norms: dict[str, dict[str, list[float]]] = {}
     for trial in study.trials:
-        last = max((record.epoch for record in trial.gradients), default=0)
-        for record in trial.gradients if not trial.diverged else ():
-            if record.epoch == last and record.norm is not None:
-                norms.setdefault(record.layer, {}).setdefault(trial.arm, []).append(record.norm)
+        if trial.diverged:
+            continue
+        epochs, layers, values = trial.columns("gradients", "epoch", "layer", "norm")
+        last = max(epochs, default=0)
+        for epoch, layer, norm in zip(epochs, layers, values, strict=True):
+            if epoch == last and norm is not None:
+                norms.setdefault(layer, {}).setdefault(trial.arm, []).append(norm)
     if not norms:
         return None
     return GradientInfo(tuple(arm for arm in study.arms if any(arm in layer for layer in norms.values())), norms)

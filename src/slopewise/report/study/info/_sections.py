@@ -40,20 +40,20 @@ def sections(study: StudyRecord, analysis: Analysis) -> dict[str, str]:
         ['answer', 'seeds', 'protocol', 'glossary']
     """
     trials = study.trials
-    sites = [site for trial in trials for site in trial.sites]
-    epochs = any(trial.epochs for trial in trials)
+    sites = any(trial.columns("sites", "epoch")[0] for trial in trials)
+    epochs = any(trial.columns("epochs", "epoch")[0] for trial in trials)
     roles = {role for cell in study.cells if cell.trials for role in cell.roles}
     present = {
         "factors": "factors" in roles,
         "map": "map" in roles,
         "tuning": "tune" in roles,
         "learning": epochs,
-        "slopes": any(site.slopes for site in sites),
-        "dead": bool(sites),
+        "slopes": any(any(trial.columns("sites", "slopes")[0]) for trial in trials),
+        "dead": sites,
         "time": any(trial.seconds_per_step is not None for trial in trials),
         "secondary": any(contrast.seeds for contrast in analysis.secondary),
-        "gradient": any(trial.gradients for trial in trials),
-        "alarms": bool(analysis.alarms or sites) or any(trial.monitor_seconds is not None for trial in trials),
+        "gradient": any(trial.columns("gradients", "epoch")[0] for trial in trials),
+        "alarms": bool(analysis.alarms) or sites or any(trial.monitor_seconds is not None for trial in trials),
         "paragraph": any(contrast.seeds for contrast in analysis.primary),
         "trouble": epochs or any(trial.diverged or trial.status == "failed" for trial in trials),
     }

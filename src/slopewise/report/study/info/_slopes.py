@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 from slopewise.drawing import number
-from slopewise.records import SiteRecord, StudyRecord
+from slopewise.records import StudyRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,28 +23,33 @@ class SlopePath:
 
 def slope_paths(study: StudyRecord) -> dict[str, dict[str, SlopePath]]:
     """Return the paths by layer and arm; layers in the model's order, as the records have them."""
-    sites: dict[str, dict[str, dict[int, list[SiteRecord]]]] = {}
+    sites: dict[str, dict[str, dict[int, _Slopes]]] = {}
     for trial in study.trials:
-        for site in trial.sites if not trial.diverged else ():
-            if site.slope_median is not None:
-                by_epoch = sites.setdefault(site.layer, {}).setdefault(trial.arm, {})
-                by_epoch.setdefault(site.epoch, []).append(site)
+        if trial.diverged or all(middle is None for middle in trial.columns("sites", "slope_median")[0]):
+            continue
+        columns = trial.columns("sites", "layer", "epoch", "slope_median", "slope_min", "slope_max")
+        for layer, epoch, middle, low, high in zip(*columns, strict=True):
+            if middle is not None:
+                slopes = sites.setdefault(layer, {}).setdefault(trial.arm, {}).setdefault(epoch, _Slopes())
+                slopes.medians.append(middle)
+                slopes.low = slopes.low if low is None else min(slopes.low, low)
+                slopes.high = slopes.high if high is None else max(slopes.high, high)
     return {layer: {arm: _slope_path(by_epoch) for arm, by_epoch in arms.items()} for layer, arms in sites.items()}
 
 
-def _slope_path(by_epoch: Mapping[int, list[SiteRecord]]) -> SlopePath:
+@dataclass(slots=True)
+class _Slopes:
+    """Slopes of one arm in one layer after one epoch: the median of each seed, and the lowest and highest of all."""
+
+    medians: array[float] = field(default_factory=lambda: array("d"))
+    low: float = math.inf
+    high: float = -math.inf
+
+
+def _slope_path(by_epoch: Mapping[int, _Slopes]) -> SlopePath:
     epochs = tuple(sorted(by_epoch))
-    return SlopePath(
-        epochs,
-        tuple(median(s.slope_median for s in by_epoch[e] if s.slope_median is not None) for e in epochs),
-        tuple(
-            (
-                min(s.slope_min for s in by_epoch[e] if s.slope_min is not None),
-                max(s.slope_max for s in by_epoch[e] if s.slope_max is not None),
-            )
-            for e in epochs
-        ),
-    )
+    slopes = [by_epoch[epoch] for epoch in epochs]
+    return SlopePath(epochs, tuple(median(s.medians) for s in slopes), tuple((s.low, s.high) for s in slopes))
 
 
 def slope_table(study: StudyRecord) -> tuple[tuple[str, ...], ...]:
