@@ -1,9 +1,12 @@
-"""Hook of a module that is left behind when the module is copied or saved."""
+"""Hooks of a monitor: those of modules, which copies leave behind, and those of optimizers, which hold nothing alive."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import torch
 
 
 class Hook:
@@ -32,3 +35,24 @@ class Hook:
 
 def _nothing(*_: Any) -> None:
     pass
+
+
+def weakly(method: Callable[[torch.optim.Optimizer], None]) -> Callable[..., None]:
+    """Return the method as an optimizer's hook that does not keep its object alive."""
+    reference = weakref.WeakMethod(method)
+
+    # Private: the public torch.compiler.disable imports the whole compiler. Without it, torch.compile of an optimizer's
+    # step would trace the hook and all that follows it, and break the graph or recompile at every sampled step.
+    @torch._disable_dynamo  # type: ignore[attr-defined]
+    def hook(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG001
+        target = reference()
+        if target is not None:
+            target(optimizer)
+
+    return hook
+
+
+def remove_hooks(handles: Sequence[Callable[[], Any]]) -> None:
+    """Call the functions that take hooks out."""
+    for remove in handles:
+        remove()

@@ -31,7 +31,7 @@ from torch.distributed import ProcessGroup
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from slopewise.monitor._clock import Clock
-from slopewise.monitor._hook import Hook
+from slopewise.monitor._hook import Hook, remove_hooks, weakly
 from slopewise.monitor._ledger import Ledger, SentStep
 from slopewise.monitor._packet import Packet
 from slopewise.monitor._parameters import Parameters, SlopeStates
@@ -140,14 +140,14 @@ class Monitor:
         self._ledger.start(self._header)
         forward = self.model.register_forward_pre_hook(Hook(self._on_forward), with_kwargs=True)
         # The optimizers' hooks are global: they must not keep a forgotten monitor, and its model, alive.
-        before, after = _weakly(self._on_step), _weakly(self._on_stepped)
+        before, after = weakly(self._on_step), weakly(self._on_stepped)
         handles = (
             forward,
             register_optimizer_step_pre_hook(before),
             register_optimizer_step_post_hook(after),
         )
         self._hooks = [handle.remove for handle in handles]
-        weakref.finalize(self, _remove, [handle.remove for handle in handles[1:]])
+        weakref.finalize(self, remove_hooks, [handle.remove for handle in handles[1:]])
         return self
 
     def close(self, error: BaseException | None = None) -> None:
@@ -158,7 +158,7 @@ class Monitor:
         """
         if self._end is not None:
             return
-        _remove(self._hooks)
+        remove_hooks(self._hooks)
         self._hooks = []
         if self._steps.begun:
             self._finish_step(alone=True)  # other processes may not get here
@@ -372,23 +372,3 @@ def watch(model: nn.Module, every: int = 50, **options: Any) -> Monitor:
         'relu'
     """
     return Monitor(model, every, **options).start()
-
-
-def _weakly(method: Callable[[torch.optim.Optimizer], None]) -> Callable[..., None]:
-    """Return the method as an optimizer's hook that does not keep its object alive."""
-    reference = weakref.WeakMethod(method)
-
-    # Private: the public torch.compiler.disable imports the whole compiler. Without it, torch.compile of an optimizer's
-    # step would trace the hook and all that follows it, and break the graph or recompile at every sampled step.
-    @torch._disable_dynamo  # type: ignore[attr-defined]
-    def hook(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG001
-        target = reference()
-        if target is not None:
-            target(optimizer)
-
-    return hook
-
-
-def _remove(handles: Sequence[Callable[[], Any]]) -> None:
-    for remove in handles:
-        remove()
