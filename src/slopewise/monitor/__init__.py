@@ -26,19 +26,20 @@ if TYPE_CHECKING:
     from slopewise.modules import learned_slopes as learned_slopes
     from slopewise.monitor import sinks as sinks
     from slopewise.monitor._monitor import Monitor as Monitor
-    from slopewise.monitor._monitor import watch as watch
     from slopewise.monitor._parameters import SlopeStates as SlopeStates
     from slopewise.monitor._probe import Probe as Probe
     from slopewise.monitor._tally import UnitStates as UnitStates
+    from slopewise.monitor._watch import watch as watch
 
 # Records and alarms are plain data, which reports read; what watches a network comes with torch, when it is used.
 __getattr__ = importer(
     __name__,
     {
-        "_monitor": ("Monitor", "watch"),
+        "_monitor": ("Monitor",),
         "_parameters": ("SlopeStates", "learned_slopes"),
         "_probe": ("Probe",),
         "_tally": ("UnitStates",),
+        "_watch": ("watch",),
     },
     modules=("sinks",),
 )

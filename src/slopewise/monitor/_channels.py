@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -73,6 +73,14 @@ class Channels:
             self._unknown.discard(site)
         axis = self._axes[site]
         return axis if axis < z.ndim else 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the dimensions that are known, as plain data."""
+        return {"axes": dict(self._axes), "unknown": sorted(self._unknown), "first": self._first}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the state of the same model's call sites."""
+        self._axes, self._unknown, self._first = dict(state["axes"]), set(state["unknown"]), state["first"]
 
     def _forget(self) -> None:
         self._tracker = None

@@ -1,4 +1,4 @@
-"""Hooks of a monitor: those of modules, which copies leave behind, and those of optimizers, which hold nothing alive."""
+"""Hooks of a monitor: those of modules, which copies leave behind, and those of optimizers, which keep none alive."""
 
 from __future__ import annotations
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from slopewise.errors import MonitorWarning
 from slopewise.monitor._clock import Clock
@@ -14,8 +14,10 @@ from slopewise.monitor._packet import Part, Transfer
 from slopewise.monitor._parameters import ParameterParts, SlopeStates
 from slopewise.monitor._tally import SiteReading, UnitStates
 from slopewise.monitor.sinks import Sink
-from slopewise.recording import Alarm, End, Header, Sample
+from slopewise.recording import Alarm, End, Header, Sample, SlopeSummary, from_plain, to_plain
 from slopewise.recording.alarms import Facts, Judge
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,43 @@ class Ledger:
                 self.samples.append(sample)
                 self.alarms += alarms
                 self._call_sinks(lambda sink, sample=sample, alarms=alarms: _report(sink, sample, alarms))  # type: ignore[misc]
+
+    def latest(self, states: Mapping[str, T], name: str, what: str) -> T:
+        """Return the states of a call site or a layer in the latest sample, once it has arrived.
+
+        Args:
+            states: `units` or `slopes`.
+            name: Call site or layer.
+            what: Subject and verb for the error, as in "call site 'act' was".
+
+        Raises:
+            KeyError: No sample has it.
+        """
+        self.collect(wait=True)
+        if name not in states:
+            raise KeyError(f"no {what} seen; there are: {', '.join(states) or 'none yet'}")
+        return states[name]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has arrived, and what the judge remembers of it, as plain data."""
+        return {
+            "samples": list(map(to_plain, self.samples)),
+            "alarms": list(map(to_plain, self.alarms)),
+            "units": [vars(states).copy() for states in self.units.values()],
+            "slopes": [{**vars(states), "summary": to_plain(states.summary)} for states in self.slopes.values()],
+            "judge": self.judge.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the state of another ledger."""
+        self.samples = [from_plain(Sample, sample) for sample in state["samples"]]
+        self.alarms = [from_plain(Alarm, alarm) for alarm in state["alarms"]]
+        self.units = {states["site"]: UnitStates(**states) for states in state["units"]}
+        self.slopes = {
+            states["layer"]: SlopeStates(**{**states, "summary": from_plain(SlopeSummary, states["summary"])})
+            for states in state["slopes"]
+        }
+        self.judge.load_state_dict(state["judge"])
 
     def _sample(self, sent: SentStep) -> Sample:
         read = sent.transfer.read

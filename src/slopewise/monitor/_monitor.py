@@ -20,7 +20,8 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -33,6 +34,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from slopewise.monitor._clock import Clock
 from slopewise.monitor._hook import Hook, remove_hooks, weakly
 from slopewise.monitor._ledger import Ledger, SentStep
+from slopewise.monitor._notes import BLIND, REPLACED
 from slopewise.monitor._packet import Packet
 from slopewise.monitor._parameters import Parameters, SlopeStates
 from slopewise.monitor._ranks import Ranks, unwrapped
@@ -124,7 +126,7 @@ class Monitor:
             )
         self._ledger = Ledger(Judge(thresholds or Thresholds()), sinks if self._ranks.first else (), self._clock)
         self._header = Header(type(inner).__name__, every, time.time(), name)
-        self._begun = time.perf_counter()
+        self._begun, self._earlier = time.perf_counter(), 0.0  # seconds before `load_state_dict`
         self._end: End | None = None
         self._measured = 0.0  # seconds that belong to samples already
         self._steps = StepTracker(self._parameters.all)
@@ -166,7 +168,8 @@ class Monitor:
             self._seal(self.step + 1, alone=True)
         self._ledger.collect(wait=True)
         words = "" if error is None else f"{type(error).__name__}: {error}"
-        self._end = End(self.step, time.perf_counter() - self._begun, self._clock.seconds, self.notes, words)
+        seconds = self._earlier + time.perf_counter() - self._begun
+        self._end = End(self.step, seconds, self._clock.seconds, self.notes, words)
         self._ledger.close(self._end)
 
     def __enter__(self) -> Self:
@@ -196,20 +199,12 @@ class Monitor:
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes about what could not be seen, with the reasons."""
-        blind = (
-            "no forward pass of the model was seen in a sampled step: it is compiled, or called by another way than "
-            "model(...)"
-        )
-        replaced = (
-            "the model's parameters are others than when the monitor was made (fully_shard replaces them), so that no "
-            "optimizer steps those: make the monitor afterwards"
-        )
         samples = self._ledger.samples
-        unseen = bool(samples) and not any(sample.passes for sample in samples)
         seen = self._sites.passes or samples
-        others = seen and not self.step and self._parameters.all.isdisjoint(self.model.parameters())
+        replaced = seen and not self.step and self._parameters.all.isdisjoint(self.model.parameters())
+        blind = samples and not any(sample.passes for sample in samples) and not self._sites.notes
         notes = [*self._sites.notes, *self._ranks.notes, *self._parameters.notes]
-        return (*notes, *([replaced] if others else []), *([blind] if unseen and not self._sites.notes else []))
+        return (*notes, *([REPLACED] if replaced else []), *([BLIND] if blind else []))
 
     @property
     def recording(self) -> Recording:
@@ -227,11 +222,7 @@ class Monitor:
         Raises:
             KeyError: No sample has that site.
         """
-        self._ledger.collect(wait=True)
-        units = self._ledger.units
-        if site not in units:
-            raise KeyError(f"no call site '{site}' was seen; there are: {', '.join(units) or 'none yet'}")
-        return units[site]
+        return self._ledger.latest(self._ledger.units, site, f"call site '{site}' was")
 
     def slopes(self, layer: str) -> SlopeStates:
         """Return a layer slope by slope, as the latest sample shows it.
@@ -239,11 +230,7 @@ class Monitor:
         Raises:
             KeyError: No sample has slopes of that layer.
         """
-        self._ledger.collect(wait=True)
-        slopes = self._ledger.slopes
-        if layer not in slopes:
-            raise KeyError(f"no slopes of '{layer}' were seen; there are: {', '.join(slopes) or 'none yet'}")
-        return slopes[layer]
+        return self._ledger.latest(self._ledger.slopes, layer, f"slopes of '{layer}' were")
 
     def dead_since(self, site: str) -> dict[int, int]:
         """Return the units of a call site that are dead now, each with the first sampled step since which it is.
@@ -258,6 +245,58 @@ class Monitor:
         """
         self._ledger.collect(wait=True)
         return {unit: streak.since for unit, streak in self._ledger.judge.streaks("dead-units", site).items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the monitor has seen and remembers, for a checkpoint: tensors, numbers, text, dicts, lists.
+
+        Call it between two steps: what a step that has not ended has shown is left out.
+
+        Example:
+            >>> model = nn.Sequential(nn.Linear(4, 8), nn.PReLU(8), nn.Linear(8, 1))
+            >>> with Monitor(model, every=2) as before:
+            ...     model(torch.randn(16, 4)).square().mean().backward()
+            ...     before.step_done()
+            >>> after = Monitor(model, every=2)
+            >>> after.load_state_dict(before.state_dict())
+            >>> after.step, after.samples == before.samples
+            (1, True)
+        """
+        self._ledger.collect(wait=True)
+        names = {parameter: name for name, parameter in self.model.named_parameters()}
+        return {
+            "step": self.step,
+            "every": self.every,
+            "started": self._header.started,
+            "seconds": self._earlier + time.perf_counter() - self._begun,
+            "overhead": self._clock.seconds,
+            "measured": self._measured,
+            "ledger": self._ledger.state_dict(),
+            "parameters": self._parameters.state_dict(),
+            "sites": self._sites.state_dict(),
+            "not_awaited": sorted(names[parameter] for parameter in self._steps.given_up & names.keys()),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the state of another monitor: samples, alarms and steps are the same as of one that never stopped.
+
+        Sinks are not told what the other monitor had told them.
+
+        Args:
+            state: State from `state_dict`, of a monitor of the same model with the same `every`.
+
+        Raises:
+            ValueError: The state is of another model, or of another `every`.
+        """
+        if state["every"] != self.every:
+            raise ValueError(f"the state is of a monitor with every={state['every']}, not {self.every}")
+        self._parameters.load_state_dict(state["parameters"])
+        self._sites.load_state_dict(state["sites"])
+        self._ledger.load_state_dict(state["ledger"])
+        self._steps.resume({p for name, p in self.model.named_parameters() if name in set(state["not_awaited"])})
+        self.step, self._measured = state["step"], state["measured"]
+        self._clock.seconds, self._earlier = state["overhead"], state["seconds"]
+        self._header = replace(self._header, started=state["started"])
+        self._begun = time.perf_counter()
 
     def summary(self) -> WatchSummary:
         """Return the latest state as a table to ``print``. Needs `pip install slopewise[study]`."""
@@ -359,16 +398,3 @@ class Monitor:
             facts = Facts(dict(self._parameters.decays), dict(self._parameters.rates), dict(self._sites.tied))
         seconds, self._measured = self._clock.seconds - self._measured, self._clock.seconds
         self._ledger.add(SentStep(step, passes, seconds, facts, transfer, sites, parameters))
-
-
-def watch(model: nn.Module, every: int = 50, **options: Any) -> Monitor:
-    """Return a `Monitor` that has started; it takes the same arguments, and is a context manager.
-
-    Example:
-        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
-        >>> with watch(model, every=10) as monitor:
-        ...     model(torch.randn(16, 4)).mean().backward()
-        >>> monitor.samples[0].sites[0].activation
-        'relu'
-    """
-    return Monitor(model, every, **options).start()

@@ -108,6 +108,30 @@ class Parameters:
         self._norms: dict[nn.Parameter, tuple[Tensor, Tensor]] = {}  # of the weight before the step, of its update
         self._gradients: dict[nn.Parameter, Tensor] = {}  # their norms, of slopes themselves
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is remembered between steps, as plain data."""
+        return {
+            "starts": dict(self._starts),
+            "noise": {path: [noise.samples, noise.mean, noise.square] for path, noise in self._noise.items()},
+            "decays": dict(self.decays),
+            "rates": dict(self.rates),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the state of the same model's parameters.
+
+        Raises:
+            ValueError: The model has other slopes.
+        """
+        own, given = ({path: len(start) for path, start in of.items()} for of in (self._starts, state["starts"]))
+        if own != given:
+            raise ValueError("the state is of a monitor of another model: it has other slopes")
+        self._starts = dict(state["starts"])
+        self.decays, self.rates = dict(state["decays"]), dict(state["rates"])
+        for path, (samples, mean, square) in state["noise"].items():
+            noise = self._noise[path]
+            noise.samples, noise.mean, noise.square = samples, mean, square
+
     @property
     def learned(self) -> list[nn.Parameter]:
         """Parameters that require gradients now; fine-tuning thaws layers as it goes."""

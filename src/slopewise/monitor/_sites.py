@@ -7,7 +7,7 @@ steps there are none of them. Gradients are seen by hooks on tensors and autogra
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -132,6 +132,15 @@ class Sites(TorchFunctionMode):
         self._hooks.close()
         tallies, self.tallies, self.passes = self.tallies, {}, 0
         return tallies
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is known from earlier sampled steps, as plain data."""
+        return {"tied": dict(self.tied), "notes": list(self.notes), "channels": self._channels.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the state of the same model's call sites."""
+        self.tied, self.notes = dict(state["tied"]), dict.fromkeys(state["notes"])
+        self._channels.load_state_dict(state["channels"])
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         """Count the pre-activation of a function that a module calls, if the function is an activation."""

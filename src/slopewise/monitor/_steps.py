@@ -47,15 +47,19 @@ class StepTracker:
 
     Args:
         parameters: Parameters of the model.
+
+    Attributes:
+        given_up: Parameters that get gradients, and that no optimizer steps: they are not waited for.
     """
 
     def __init__(self, parameters: Collection[nn.Parameter]) -> None:
         self._all = parameters
         self._stepped: set[nn.Parameter] = set()
         self._awaited: set[nn.Parameter] = set()  # parameters with a gradient that have not been stepped yet
-        self._given_up: set[nn.Parameter] = set()  # parameters that get gradients, and no optimizer steps them
+        self.given_up: set[nn.Parameter] = set()
         self._followed: weakref.WeakSet[Optimizer] = weakref.WeakSet()  # optimizers after which others step
         self._in_step: weakref.WeakSet[Optimizer] = weakref.WeakSet()  # optimizers that have stepped in this step
+        self._resumed = False  # True in the first step after `resume`, where gradients are checked in any case
         self._latest: Callable[[], Optimizer | None] = _none
         self._outer: Callable[[], Optimizer | None] = _none  # the optimizer whose `step` is being called
         self._concerned: weakref.WeakKeyDictionary[Optimizer, tuple[int, bool]] = weakref.WeakKeyDictionary()
@@ -75,7 +79,7 @@ class StepTracker:
         if not self._concerns(optimizer) or self._outer() is not optimizer:
             return StepEvent.FOREIGN
         self._outer = _none
-        complete = self._completes(optimizer) if sampled else self._completed_last(optimizer)
+        complete = self._completes(optimizer) if sampled or self._resumed else self._completed_last(optimizer)
         return StepEvent.ENDED if complete else StepEvent.GOES_ON
 
     def forward(self) -> StepEvent:
@@ -89,10 +93,19 @@ class StepTracker:
 
     def abandon(self) -> None:
         """Begin another step; parameters that were waited for in vain are not waited for again."""
-        self._given_up |= self._awaited
+        self.given_up |= self._awaited
         latest = self._latest()
         if latest is not None:
             self._followed.discard(latest)
+        self._clear()
+
+    def resume(self, given_up: set[nn.Parameter]) -> None:
+        """Go on where another tracker of the same model was between two steps.
+
+        Args:
+            given_up: Parameters that the other tracker did not wait for any more.
+        """
+        self.given_up, self._resumed = set(given_up), True
         self._clear()
 
     def _concerns(self, optimizer: Optimizer) -> bool:
@@ -106,7 +119,7 @@ class StepTracker:
     def _completes(self, optimizer: Optimizer) -> bool:
         """Return True if no parameter with a gradient is left after an optimizer has stepped."""
         self._stepped |= {parameter for group in optimizer.param_groups for parameter in group["params"]}
-        ignored = self._stepped | self._given_up
+        ignored = self._stepped | self.given_up
         self._awaited = {p for p in self._all if p.grad is not None and p not in ignored}
         self._latest = weakref.ref(optimizer)
         # Optimizers that step within the backward pass, each as soon as its gradient is there, are followed by others.
@@ -116,6 +129,7 @@ class StepTracker:
             self._in_step.add(optimizer)
             return False
         self._followed.discard(optimizer)
+        self._resumed = False
         self._clear()
         return True
 

@@ -3,6 +3,8 @@
 from slopewise.recording._file import has_header as has_header
 from slopewise.recording._file import is_recording as is_recording
 from slopewise.recording._file import recording_json as recording_json
+from slopewise.recording._plain import from_plain as from_plain
+from slopewise.recording._plain import to_plain as to_plain
 from slopewise.recording._recording import End as End
 from slopewise.recording._recording import Header as Header
 from slopewise.recording._recording import Recording as Recording

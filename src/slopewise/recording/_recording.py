@@ -6,16 +6,15 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
-from functools import cache
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 from slopewise.errors import SlopewiseError
+from slopewise.recording._plain import from_plain, to_plain
 from slopewise.recording._sample import Sample
 from slopewise.recording.alarms import ALARM_IDS, Alarm
-from slopewise.support import quoted, shortened
+from slopewise.support import shortened
 
 FORMAT, VERSION = "slopewise-monitor", 1
 
@@ -77,7 +76,7 @@ def to_line(item: Header | Sample | Alarm | End) -> str:
         '{"alarm": {"id": "slope-stuck", "where": "act1", "step": 50, "since": 1, "evidence": "all 16 at 0.25"}}'
     """
     kind = next(kind for kind, cls in _LINES.items() if isinstance(item, cls))
-    values = _strict(asdict(item))
+    values = _strict(to_plain(item))
     if isinstance(item, Alarm) and item.id in ALARM_IDS:
         del values["advice"]  # every reader knows it; that of a program's own rule goes with the alarm
     start = {"format": FORMAT, "version": VERSION} if kind == "header" else {}
@@ -94,7 +93,7 @@ def from_line(line: str) -> Header | Sample | Alarm | End:
         values = json.loads(line)
         for kind, cls in _LINES.items() if isinstance(values, dict) else ():
             if kind in values:
-                return _load(cls, values[kind])  # type: ignore[no-any-return]
+                return from_plain(cls, values[kind])  # type: ignore[no-any-return]
     except (TypeError, RecursionError) as error:  # fields are missing; lists in lists without end
         raise ValueError(str(error)) from error
     raise ValueError("neither a header, a sample, an alarm nor an end")
@@ -148,29 +147,6 @@ def _added(recording: Recording | None, item: Header | Sample | Alarm | End, pat
 def _strict(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _strict(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list):
         return [_strict(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-@cache
-def _hints(kind: type) -> dict[str, Any]:
-    """Return the types of a dataclass's fields; resolving them for every line would take most of the reading time."""
-    hints = get_type_hints(kind)
-    return {field.name: hints[field.name] for field in fields(kind)}
-
-
-def _load(kind: Any, value: Any) -> Any:
-    """Return plain data as a value of an annotated type: a dataclass, a tuple of one type, or a union with None."""
-    if get_origin(kind) in (UnionType,) or isinstance(kind, UnionType):
-        return None if value is None else _load(next(a for a in get_args(kind) if a is not type(None)), value)
-    if is_dataclass(kind) and isinstance(value, dict):
-        hints = _hints(kind)  # type: ignore[arg-type]
-        return kind(**{name: _load(hints[name], item) for name, item in value.items() if name in hints})  # type: ignore[operator]
-    if get_origin(kind) is tuple and isinstance(value, list):
-        return tuple(_load(get_args(kind)[0], item) for item in value)
-    if kind is float:
-        return math.nan if value is None else float(value)
-    if value in get_args(kind) if get_origin(kind) is Literal else kind in (int, str, bool) and isinstance(value, kind):
-        return value
-    raise ValueError(f"{quoted(value)} is nothing that it writes there")

@@ -13,7 +13,8 @@ Its class attributes say what the alarm is called, when it is raised, and what t
 its thresholds, made by `threshold`; subclasses are frozen dataclasses without being decorated. `judge` returns a
 `Finding` as long as the condition of the alarm holds, and None otherwise. `Judge` raises the alarm at the first finding
 of a place, so a rule does not remember what it has raised. What earlier samples showed is in `past`: a rule holds no
-state, reads no clock and draws no random numbers, so that equal samples give equal alarms.
+state, reads no clock and draws no random numbers, so that equal samples give equal alarms. The conditions of its
+streaks are numbers, text, None, or tuples of those, so that a checkpoint of the training can hold them.
 
 Fields of samples are documented in `slopewise.recording.Sample` and the classes that it holds, slopes as a whole in
 `SlopeSummary`, past samples in `Past`. A figure that could not be measured is None, and may be NaN in a file: a rule
@@ -101,6 +102,7 @@ class AlarmRule(ABC, Generic[Subject]):
         setup: True if the rule judges how the run was set up, not what training did. Such an alarm comes first among
             those that one sample raises at one place.
         meaning: Explanation, for checkpoints, of an alarm that needs slopes alone; empty in other rules.
+        subject: Class of what the rule judges, which the four classes set.
 
     Raises:
         ValueError: A threshold is not above 0.
@@ -113,6 +115,7 @@ class AlarmRule(ABC, Generic[Subject]):
     charts: ClassVar[tuple[Chart, ...]] = ()
     setup: ClassVar[bool] = False
     meaning: ClassVar[str] = ""
+    subject: ClassVar[type[Any]]
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -152,6 +155,8 @@ class AlarmRule(ABC, Generic[Subject]):
 class RunRule(AlarmRule[Sample]):
     """Rule about the whole sample; its alarm is raised once in a run, for the first place."""
 
+    subject = Sample
+
     @staticmethod
     def subjects(sample: Sample) -> Iterable[tuple[str, Sample]]:
         """Return the sample itself."""
@@ -160,6 +165,8 @@ class RunRule(AlarmRule[Sample]):
 
 class SiteRule(AlarmRule[SiteSample]):
     """Rule about single call sites of activations: states of their units, and gradients through them."""
+
+    subject = SiteSample
 
     @staticmethod
     def subjects(sample: Sample) -> Iterable[tuple[str, SiteSample]]:
@@ -170,6 +177,8 @@ class SiteRule(AlarmRule[SiteSample]):
 class SlopeRule(AlarmRule[SlopeSample]):
     """Rule about the learned slopes of single layers: their values, gradients and updates."""
 
+    subject = SlopeSample
+
     @staticmethod
     def subjects(sample: Sample) -> Iterable[tuple[str, SlopeSample]]:
         """Return the layers with slopes, in the model's order."""
@@ -178,6 +187,8 @@ class SlopeRule(AlarmRule[SlopeSample]):
 
 class LayerRule(AlarmRule[LayerSample]):
     """Rule about the parameters of single layers, slopes aside: norms of weights, gradients and updates."""
+
+    subject = LayerSample
 
     @staticmethod
     def subjects(sample: Sample) -> Iterable[tuple[str, LayerSample]]:

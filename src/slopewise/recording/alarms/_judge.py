@@ -70,6 +70,40 @@ class Judge:
         past = self._pasts.get((alarm, where))
         return {} if past is None else past.streaks
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is remembered of the samples so far, as plain data: numbers, text, None, lists and dicts."""
+        facts = {name: dict(values) for name, values in vars(self._run.facts).items()}
+        return {
+            "step": self._run.step,
+            "previous_step": self._run.previous_step,
+            "facts": facts,
+            "raised": [list(key) for key in sorted(self._raised)],
+            "pasts": [[*key, past.state_dict()] for key, past in self._pasts.items()],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what another judge with the same rules remembered; what rules of its own knew is left out.
+
+        Example:
+            >>> from slopewise.recording import Sample, SiteSample
+            >>> site = SiteSample("act", "relu", 4, 200, 0.2, (1, 2), (), (1, 2), 0.5)
+            >>> before, after = Judge(), Judge()
+            >>> [before.see(Sample(step, 1, (site,), (), ())) for step in (1, 51)]
+            [[], []]
+            >>> after.load_state_dict(before.state_dict())
+            >>> [alarm.since for alarm in after.see(Sample(101, 1, (site,), (), ()))]
+            [1]
+        """
+        self._run.step, self._run.previous_step = state["step"], state["previous_step"]
+        self._run.facts = Facts(**state["facts"])
+        self._raised = {(alarm, place) for alarm, place in state["raised"]}
+        kinds = {rule.id: kind.subject for kind, rules in self._rules for rule in rules}
+        self._pasts = {
+            (alarm, place): Past.of_state(self._run, kinds[alarm], past)
+            for alarm, place, past in state["pasts"]
+            if alarm in kinds
+        }
+
     def _findings(self, sample: Sample) -> Iterator[tuple[AlarmRule[Any], str, Finding]]:
         for kind, rules in self._rules:
             for place, subject in kind.subjects(sample):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
+
+from slopewise.recording._plain import from_plain, to_plain
 
 Subject = TypeVar("Subject")
 
@@ -122,3 +124,22 @@ class Past(Generic[Subject]):
             for condition, streak in begun.items()
         }
         return self.streaks
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is known of the place, as plain data as long as the conditions of its streaks are."""
+        streaks = [[condition, *streak] for condition, streak in self.streaks.items()]
+        return {"first": to_plain(self.first), "first_step": self._first_step, "streaks": streaks}
+
+    @classmethod
+    def of_state(cls, run: Run, kind: type[Subject], state: Mapping[str, Any]) -> Self:
+        """Return what `state_dict` was called for.
+
+        Args:
+            run: Facts that are the same for all places.
+            kind: Class of the place's samples.
+            state: State of the place.
+        """
+        past = cls(run, from_plain(kind, state["first"]))
+        past._first_step = state["first_step"]
+        past.streaks = {condition: Streak(*streak) for condition, *streak in state["streaks"]}
+        return past
