@@ -16,7 +16,7 @@ STEPS, EVERY = 24, 3
 def network() -> nn.Sequential:
     torch.manual_seed(0)
     net = nn.Sequential(
-        nn.Linear(4, 8), PReLU(8), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), PReLU(), nn.Dropout(0.3), nn.Linear(8, 1)
+        nn.Linear(4, 8), PReLU(8), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), PReLU(), nn.Dropout(), nn.Linear(8, 1)
     )
     nn.init.constant_(net[2].bias, -50.0)  # dead units, and no gradient for what is before them
     return net

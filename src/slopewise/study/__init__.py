@@ -16,6 +16,7 @@ from slopewise.study._store import read_counts as read_counts
 from slopewise.support import importer
 
 if TYPE_CHECKING:
+    from slopewise.study._checkpoints import Checkpoints as Checkpoints
     from slopewise.study._function import TrialContext as TrialContext
     from slopewise.study._objective import Objective as Objective
     from slopewise.study._preflight import preflight as preflight
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 # A status counts trials in the file: it does not wait for what validates specs and writes stores.
 _NAMES = {
+    "_checkpoints": ("Checkpoints",),
     "_function": ("TrialContext",),
     "_objective": ("Objective",),
     "_preflight": ("preflight",),

@@ -1,0 +1,193 @@
+"""Checkpoints of a trial that has not ended: a folder of numbered files, each of which is whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import torch
+
+from slopewise.errors import FunctionError, StoreWarning
+from slopewise.study._plain import check_plain
+
+_SUFFIX, _UNFINISHED = ".pt", ".unfinished"
+_DIGITS = 16  # of the digest, in a file's name
+
+
+class Checkpoints:
+    """The latest checkpoints of one training, in a folder of its own.
+
+    A checkpoint is written to a temporary file, brought to the disk, and renamed: a process that is killed at any
+    moment, or a machine that loses power, leaves the checkpoint before it. The file's name has its number and a digest
+    of its content, by which a damaged file is recognised: PyTorch itself does not notice a changed weight. Files are
+    read with `torch.load(weights_only=True)`, which runs no code of theirs.
+
+    Args:
+        folder: Folder of the checkpoints; created by the first one.
+        identity: Name of the training that the checkpoints belong to. Files of another one are ignored.
+        keep: Number of checkpoints to keep, at least 1; more than 1, since the latest may turn out to be damaged.
+
+    Example:
+        >>> import tempfile
+        >>> checkpoints = Checkpoints(Path(tempfile.mkdtemp()) / "checkpoints")
+        >>> checkpoints.latest() is None
+        True
+        >>> for step in (10, 20, 30):
+        ...     _ = checkpoints.save(step, {"step": step, "weight": torch.ones(2)})
+        >>> checkpoints.latest()["step"], len(list(checkpoints.folder.iterdir()))
+        (30, 2)
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, identity: str = "", keep: int = 2) -> None:
+        if keep < 1:
+            raise ValueError(f"keep must be 1 or more, got {keep}")
+        self.folder, self.identity, self.keep = Path(folder), identity, keep
+
+    def save(self, step: int, state: Mapping[str, Any]) -> bool:
+        """Save a state, and remove all files but the latest `keep`.
+
+        A full or failing disk does not end the training: the warning says so, no half file stays, and the checkpoints
+        before are kept.
+
+        Args:
+            step: Number of the checkpoint, 0 or more. Files with a higher number are removed: the training has gone
+                back behind them.
+            state: Tensors, numbers, text and None, in dicts, lists and tuples. Nothing else could be read again.
+
+        Returns:
+            True if the checkpoint is on the disk.
+
+        Raises:
+            FunctionError: The state is not plain; the message names the key.
+
+        Warns:
+            StoreWarning: The checkpoint could not be written.
+        """
+        if isinstance(step, bool) or not isinstance(step, int) or step < 0:
+            raise FunctionError(f"saved a checkpoint with step {step!r}: steps are whole numbers from 0")
+        check_plain(dict(state))
+        content = {"identity": self.identity, "step": step, "state": dict(state)}
+        # Named by the process: one that was frozen, and thaws when its training goes on elsewhere, may save as well.
+        unfinished = self.folder / f".{step}-{os.getpid()}{_UNFINISHED}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with unfinished.open("wb") as file:
+                hashed = _Hashed(file)
+                torch.save(content, cast("BinaryIO", hashed))
+                hashed.flush()
+                os.fsync(file.fileno())
+            path = self.folder / f"{step:012d}-{hashed.digest}{_SUFFIX}"
+            unfinished.replace(path)
+            _to_disk(self.folder)
+            self._remove_all_but(path, step)
+        except OSError as error:
+            warnings.warn(
+                f"cannot save a checkpoint in '{self.folder}': {error.strerror or error}. The training goes on; if it "
+                "is interrupted, it goes back to the checkpoint before, or to its beginning",
+                StoreWarning,
+                stacklevel=2,
+            )
+            return False
+        finally:
+            with suppress(OSError):  # a folder that cannot be written: there is no such file
+                unfinished.unlink(missing_ok=True)
+        return True
+
+    def latest(self) -> dict[str, Any] | None:
+        """Return the state of the latest checkpoint that can be read, on the CPU; None if there is none.
+
+        Warns:
+            StoreWarning: A later one is damaged, or belongs to another training, and is passed over.
+        """
+        for _, path in self._files():
+            try:
+                return self._read(path)
+            except (OSError, RuntimeError, pickle.UnpicklingError, ValueError) as error:
+                warnings.warn(
+                    f"the checkpoint '{path}' {error}: the training goes back to the one before, or to its beginning",
+                    StoreWarning,
+                    stacklevel=2,
+                )
+        return None
+
+    def clear(self) -> None:
+        """Remove the folder with all that it holds."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]
+        if digest != path.stem.partition("-")[2]:
+            raise ValueError("is damaged")
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            identity, state = content["identity"], content["state"]
+        except (KeyError, TypeError, EOFError) as error:
+            raise ValueError("holds something else") from error
+        if identity != self.identity:
+            raise ValueError("is of another training, or of other code or settings")
+        return dict(state)
+
+    def _files(self) -> list[tuple[int, Path]]:
+        """Return the checkpoints with their numbers, the latest first."""
+        return sorted(self._numbered(), reverse=True)
+
+    def _numbered(self) -> Iterator[tuple[int, Path]]:
+        for path in self.folder.glob(f"*-*{_SUFFIX}"):
+            number = path.name.partition("-")[0]
+            if number.isdecimal():
+                yield int(number), path
+
+    def _remove_all_but(self, latest: Path, step: int) -> None:
+        older = [path for number, path in self._files() if number < step][: self.keep - 1]
+        for path in (*self.folder.glob(f"*-*{_SUFFIX}"), *self.folder.glob(f".*{_UNFINISHED}")):
+            if path not in (latest, *older):
+                path.unlink(missing_ok=True)
+
+
+class _Hashed:
+    """Writes to a file, and hashes what it writes.
+
+    PyTorch's writer, which is C++, reports a failed write as a RuntimeError without its reason. So a failure is kept,
+    further writes are left out, and `flush` raises it.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._hash = file, hashlib.sha256()
+        self._fault: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        if self._fault is None:
+            try:
+                self._file.write(data)
+                self._hash.update(data)
+            except OSError as error:
+                self._fault = error
+        return len(data)
+
+    def flush(self) -> None:
+        if self._fault is not None:
+            raise self._fault
+        self._file.flush()
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()[:_DIGITS]
+
+
+def _to_disk(folder: Path) -> None:
+    """Bring the names of a folder's files to the disk, where the system can."""
+    if os.name != "posix":
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
