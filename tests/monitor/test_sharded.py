@@ -73,10 +73,22 @@ def test_copies_are_not_added_up():
     check(watch(model).samples[-1], watch(network()).samples[-1])
 
 
-def test_a_probe_is_refused():
-    """Gradients of parts come with the backward pass alone."""
-    with pytest.raises(ValueError, match=r"the model is sharded .* probe it before, or a copy"):
-        sw.monitor.Probe(sharded(network()))
+@pytest.mark.parametrize("settings", [{}, {"reshard_after_forward": False}], ids=str)
+def test_a_probe_is_that_of_the_whole_model_and_leaves_gradients_alone(settings):
+    draw = torch.Generator().manual_seed(2)
+    batch = torch.randn(16, 4, generator=draw)
+
+    def probed(model):
+        model(batch).sum().backward()
+        before = [parameter.grad for parameter in model.parameters()]
+        sample = sw.monitor.Probe(model)(lambda: model(batch).square().mean())
+        assert all(a is b for a, b in zip(before, (p.grad for p in model.parameters()), strict=True))
+        assert model.training
+        return sample
+
+    actual, expected = probed(sharded(network(), **settings)), probed(network())
+    check(actual, expected)
+    assert all(layer.gradient > 0 for layer in actual.layers)
 
 
 def test_a_parametrised_slope():

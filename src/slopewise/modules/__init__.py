@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from slopewise.modules._roles import plain as plain
     from slopewise.modules._roles import role as role
     from slopewise.modules._roles import slope_name as slope_name
+    from slopewise.modules._sharded import is_sharded as is_sharded
+    from slopewise.modules._sharded import whole as whole
     from slopewise.modules._slopes import applied_slopes as applied_slopes
     from slopewise.modules._slopes import learned_slopes as learned_slopes
     from slopewise.modules._wrappers import Policy as Policy
@@ -29,6 +31,7 @@ __getattr__ = importer(
     __name__,
     {
         "_roles": ("Role", "current", "parameters_of", "plain", "role", "slope_name"),
+        "_sharded": ("is_sharded", "whole"),
         "_slopes": ("applied_slopes", "learned_slopes"),
         "_wrappers": ("Policy", "Unwrapped", "kind_of", "unwrap"),
     },

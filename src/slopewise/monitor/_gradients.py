@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
+from slopewise.modules import whole
 from slopewise.monitor._clock import Clock
-from slopewise.monitor._sharded import whole
 from slopewise.monitor._tally import Tally
 from slopewise.nn import BatchNormPReLU, functional, slopes_in_use
 

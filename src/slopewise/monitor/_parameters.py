@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from slopewise.modules import applied_slopes, learned_slopes, parameters_of
+from slopewise.modules import applied_slopes, is_sharded, learned_slopes, parameters_of, whole
 from slopewise.monitor._packet import Packet, Part, Transfer
-from slopewise.monitor._sharded import Shards, is_sharded, local, whole
+from slopewise.monitor._sharded import Shards, local
 from slopewise.optim import slope_name
 from slopewise.recording import LayerSample, SlopeSample, Thresholds
 from slopewise.slopes import SlopeSummary, summarise

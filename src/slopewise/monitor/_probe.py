@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from slopewise.modules import is_sharded
 from slopewise.monitor._clock import Clock
 from slopewise.monitor._packet import Packet
 from slopewise.monitor._parameters import Parameters
 from slopewise.monitor._ranks import Ranks
-from slopewise.monitor._sharded import is_sharded
 from slopewise.monitor._sites import Sites
 from slopewise.recording import Sample, Thresholds
 from slopewise.trace import undisturbed
@@ -24,12 +24,11 @@ class Probe:
     Parameters' `.grad`, buffers, the training mode and the random state are left as they were. A probe of the same
     batch after every epoch shows how the net changes, free of the noise of batches, dropout and batch statistics.
 
+    A model that `fully_shard` has sharded is probed by all of its processes together, with the same batch.
+
     Args:
         model: Network, not wrapped.
         activations: Modules of it that are activations, beside those that are known.
-
-    Raises:
-        ValueError: The model is sharded.
 
     Example:
         >>> dead = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
@@ -44,11 +43,6 @@ class Probe:
         self._clock = Clock()
         self._sites = Sites(model, self._clock, activations=activations)
         self._parameters = Parameters(model, Thresholds())
-        if any(map(is_sharded, self._parameters.all)):
-            raise ValueError(
-                "the model is sharded (fully_shard), and its gradients are only there in training: probe it before, or "
-                "a copy that has its full state dict"
-            )
 
     def __call__(self, loss: Callable[[], Tensor], *, step: int = 0) -> Sample:
         """Return the sample of one forward and one backward pass.
@@ -64,13 +58,13 @@ class Probe:
             with self._clock, undisturbed(self._model), torch.enable_grad():
                 self._model.eval()
                 value = loss()
-                computed = torch.autograd.grad(value, learned, allow_unused=True) if value.requires_grad else ()
+                computed = _gradients(value, learned) if value.requires_grad else ()
         finally:
             begin.remove()
             passes, tallies = sites.passes, sites.finish()
         gradients = dict(zip(learned, computed, strict=False))
         packet = Packet()
-        parameters = self._parameters.pack(packet, gradients)
+        parameters = self._parameters.pack(packet, gradients)  # collective for sharded parameters
         parts = Ranks(None).pack(tallies, packet, alone=True)
         transfer = packet.send(None)
         readings = (transfer.read(part) for part in parts)
@@ -87,3 +81,20 @@ class Probe:
     def _on_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:  # noqa: ARG002
         if not self._sites.busy:
             self._sites.begin(args, kwargs)
+
+
+def _gradients(value: Tensor, parameters: Sequence[nn.Parameter]) -> Sequence[Tensor | None]:
+    """Return the gradients of a scalar, and leave `.grad` as it was."""
+    if not any(map(is_sharded, parameters)):
+        return torch.autograd.grad(value, parameters, allow_unused=True)
+    # The graph holds the whole parameters, which exist for the pass alone: hooks of the backward pass leave the
+    # gradients of this process's parts in `.grad`.
+    before = [parameter.grad for parameter in parameters]
+    for parameter in parameters:
+        parameter.grad = None
+    try:
+        value.backward()
+        return [parameter.grad for parameter in parameters]
+    finally:
+        for parameter, gradient in zip(parameters, before, strict=True):
+            parameter.grad = gradient

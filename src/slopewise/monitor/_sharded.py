@@ -12,15 +12,7 @@ import torch.distributed
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
-
-def is_sharded(tensor: Tensor) -> bool:
-    """Return True for a DTensor, which `fully_shard` and tensor parallelism make of parameters."""
-    return hasattr(tensor, "full_tensor")
-
-
-def whole(tensor: Tensor) -> Tensor:
-    """Return all values of a tensor; collective for a sharded one."""
-    return tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
+from slopewise.modules import is_sharded
 
 
 def local(tensor: Tensor) -> Tensor:
