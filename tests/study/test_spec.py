@@ -65,7 +65,11 @@ def test_arms_have_shorthands() -> None:
         ({"seeds": 10**25}, "as a number is a count of seeds, 1 to 10,000"),
         ({"seeds": [2**63]}, "seeds.0: input should be less than or equal to"),
         ({"margin": float("inf")}, "margin: input should be a finite number"),
-        ({"hardware": {"devices": 2}}, "hardware.strategy: several devices a trial need 'ddp_spawn'"),
+        ({"hardware": {"devices": 2}}, "hardware.strategy: several devices a trial need 'ddp' or 'fsdp2'"),
+        (
+            {"hardware": {"devices": 2, "strategy": "fsdp2", "precision": "16-mixed", "accelerator": "cuda"}},
+            "hardware.precision: '16-mixed' scales the loss, which 'fsdp2' cannot; take 'bf16-mixed'",
+        ),
         (
             {"train": {"batch_size": 9}, "hardware": {"devices": 2, "strategy": "ddp_spawn"}},
             "multiple of hardware.devices",

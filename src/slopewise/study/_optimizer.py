@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from slopewise.errors import SlopewiseWarning
+from slopewise.modules import is_sharded
 from slopewise.optim import param_groups, set_shared_gradient
 from slopewise.study._spec_tables import ArmSpec, TrainSpec
 
@@ -35,7 +36,9 @@ def build_optimizer(
         )
     optimizer: torch.optim.Optimizer
     if train.optimizer == "sgd":
-        optimizer = torch.optim.SGD(groups, lr=lr, momentum=train.momentum, nesterov=train.momentum > 0, fused=True)
+        # PyTorch has no fused SGD for sharded parameters (FSDP2).
+        fused = not any(map(is_sharded, model.parameters()))
+        optimizer = torch.optim.SGD(groups, lr=lr, momentum=train.momentum, nesterov=train.momentum > 0, fused=fused)
     else:
         optimizer = torch.optim.AdamW(groups, lr=lr, betas=(train.momentum, 0.999), fused=True)
     total = epochs_of(train, arm) * steps_per_epoch

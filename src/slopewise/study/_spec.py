@@ -202,7 +202,9 @@ class StudySpec(Table):
         if self.hardware.precision == "16-mixed" and self.hardware.accelerator == "cpu":
             raise ValueError("hardware.precision: '16-mixed' is for GPUs; a CPU takes 'bf16-mixed'")
         if self.hardware.devices > 1 and self.hardware.strategy == "auto":
-            raise ValueError("hardware.strategy: several devices a trial need 'ddp_spawn'")
+            raise ValueError("hardware.strategy: several devices a trial need 'ddp' or 'fsdp2'")
+        if self.hardware.strategy == "fsdp2" and self.hardware.precision == "16-mixed":
+            raise ValueError("hardware.precision: '16-mixed' scales the loss, which 'fsdp2' cannot; take 'bf16-mixed'")
         if self.train.batch_size % self.hardware.devices:
             raise ValueError("train.batch_size: must be a multiple of hardware.devices, which share each batch")
         if self.train.function is None and self.metrics:

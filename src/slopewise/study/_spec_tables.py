@@ -233,14 +233,15 @@ class HardwareSpec(Table):
     Attributes:
         accelerator: Device type: `cpu`, `cuda`, `mps` or `auto`.
         precision: Numeric precision: `32-true`, `bf16-mixed`, `16-mixed`, ...
-        strategy: Strategy of Fabric: `auto`, or `ddp_spawn` for several devices per trial.
+        strategy: Strategy for several devices per trial: `ddp` to copy the network to each of them, or `fsdp2` to shard
+            it. `auto` is for one device, with which the others have no effect; `ddp_spawn` is another name of `ddp`.
         devices: Number of devices per trial.
         threads: Number of torch threads per trial.
     """
 
     accelerator: Literal["cpu", "cuda", "mps", "auto"] = "cpu"
     precision: Literal["32-true", "64-true", "bf16-true", "bf16-mixed", "16-mixed"] = "32-true"
-    strategy: Literal["auto", "ddp_spawn"] = "auto"
+    strategy: Literal["auto", "ddp", "ddp_spawn", "fsdp2"] = "auto"
     devices: Annotated[Whole, Field(gt=0)] = 1
     threads: Annotated[Whole, Field(gt=0)] = 1
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from slopewise.monitor import learned_slopes
+from slopewise.modules import learned_slopes, whole
 from slopewise.study._trial._setup import Setup
 
 if TYPE_CHECKING:
@@ -57,13 +57,19 @@ class DivergenceGuard:
 
     def check_evaluation(self, loss: float, part: str, step: int) -> None:
         """Raise `Divergence` if the validation loss after a step is not finite."""
+        loss = self._agreed(loss)
         if not math.isfinite(loss):
             raise Divergence(step, f"the {part} loss is {loss} after step {step}{_largest_slope(self._sites)}")
 
     def check_final(self, loss: float, part: str, step: int) -> None:
         """Raise `Divergence` if the loss of the final weights on a part of the data is not finite."""
+        loss = self._agreed(loss)
         if not math.isfinite(loss):
             raise Divergence(step, f"the final {part} loss is {loss}{_largest_slope(self._sites)}")
+
+    def _agreed(self, loss: float) -> float:
+        """Return the mean loss over all ranks, so that none goes on alone; all have computed the same, to rounding."""
+        return over_ranks(self._fabric, torch.tensor(loss, dtype=torch.float64, device=self._fabric.device)).item()
 
 
 def over_ranks(fabric: Fabric, values: Tensor) -> Tensor:
@@ -73,9 +79,8 @@ def over_ranks(fabric: Fabric, values: Tensor) -> Tensor:
 
 def _largest_slope(sites: Mapping[str, nn.Module]) -> str:
     """Return the largest slope and its layer as a clause for `diverged_cause`; "" for a model without slopes."""
-    sizes = {
-        name: learned_slopes(site).abs().max().item() for name, site in sites.items() if learned_slopes(site).numel()
-    }
+    slopes = {name: whole(learned_slopes(site)) for name, site in sites.items()}
+    sizes = {name: values.abs().max().item() for name, values in slopes.items() if values.numel()}
     if not sizes:
         return ""
     layer = max(sizes, key=lambda name: math.inf if math.isnan(sizes[name]) else sizes[name])

@@ -12,6 +12,7 @@ from torch import Tensor
 from slopewise.records import class_metric
 from slopewise.study._trial._guard import DivergenceGuard, over_ranks
 from slopewise.study._trial._setup import Setup
+from slopewise.study._trial._sharding import share_from_first
 from slopewise.study.data import Images, Targets
 
 _EVALUATION_BATCH = 512
@@ -71,6 +72,8 @@ class Loop:
         self._guard.check_steps(losses, first)
         if setup.fabric.world_size > 1:
             scorer.pool()
+            # Each rank has normalised its own share: from here on, all evaluate with the same running statistics.
+            share_from_first(setup.built.model.buffers())
         scores = {"loss": torch.stack(losses).double().mean(), **scorer.compute()}
         means = over_ranks(setup.fabric, torch.stack(list(scores.values()))).tolist()
         return TrainedEpoch(dict(zip(scores, means, strict=True)), learning_rate, seconds / len(losses))

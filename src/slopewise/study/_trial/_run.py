@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -22,6 +21,7 @@ from slopewise.study._trial._donor import set_up
 from slopewise.study._trial._guard import Divergence, DivergenceGuard
 from slopewise.study._trial._information import layer_scores
 from slopewise.study._trial._loop import Loop, Scores
+from slopewise.study._trial._ranks import on_ranks
 from slopewise.study._trial._recorder import Recorder
 from slopewise.study._trial._setup import make_fabric, still
 from slopewise.study.data import ImageData, read_data
@@ -50,23 +50,22 @@ def run_trial(
         arm: Name of the arm.
         seed: Seed of all random streams.
         data: Loaded data, which several trials can share; None loads them here.
-        on_epoch: Called after each epoch with its record and its scores; ignored with several devices per trial.
+        on_epoch: Called after each epoch with its record and its scores.
         compare: True to time training steps with and without the compiled kernels after the trial of the first seed.
 
     Raises:
         SlopewiseError: The data, the activation or the model cannot be used. Other exceptions of a user's model
-            propagate unchanged.
+            propagate unchanged from a trial on one device.
+        RankError: An exception in a trial on several devices; its message ends with the traceback.
+        RankLost: One of the processes of a trial on several devices has died.
     """
     hardware = spec.hardware
     torch.set_num_threads(hardware.threads)
-    fabric = make_fabric(hardware)
     data = data or read_data(spec.data, make_task(spec.task).targets)
-    if hardware.devices == 1:
-        return _run_and_compare(fabric, spec, spec.arm(arm), seed, data, on_epoch, compare=compare)
-    # Every rank is a process of its own, which maps the same images. Fabric searches the objects that it moves between
-    # processes for tensors, and refuses frozen dataclasses: the data go with the function, the record comes as bytes.
-    rank = partial(_run_rank, spec=spec, arm=arm, seed=seed, data=data, compare=compare)
-    return pickle.loads(fabric.launch(rank))  # type: ignore[no-any-return]  # noqa: S301
+    if hardware.devices > 1:
+        rank = partial(_run_rank, spec=spec, arm=arm, seed=seed, data=data, compare=compare)
+        return on_ranks(hardware.devices, rank, on_epoch)
+    return _run_and_compare(make_fabric(hardware), spec, spec.arm(arm), seed, data, on_epoch, compare=compare)
 
 
 def training_steps(spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> Iterator[None]:
@@ -74,9 +73,13 @@ def training_steps(spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) ->
     return Trial(make_fabric(spec.hardware), spec, still(arm), seed, data).loop.steps()
 
 
-def _run_rank(fabric: Fabric, spec: StudySpec, arm: str, seed: int, data: ImageData, *, compare: bool) -> bytes:
+def _run_rank(
+    on_epoch: OnEpoch, spec: StudySpec, arm: str, seed: int, data: ImageData, *, compare: bool
+) -> TrialRecord:
+    fabric = make_fabric(spec.hardware)
+    fabric.launch()  # joins the other ranks, and sets a number of threads
     torch.set_num_threads(spec.hardware.threads)
-    return pickle.dumps(_run_and_compare(fabric, spec, spec.arm(arm), seed, data, None, compare=compare))
+    return _run_and_compare(fabric, spec, spec.arm(arm), seed, data, on_epoch, compare=compare)
 
 
 def _run_and_compare(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -11,6 +11,7 @@ from slopewise.study._optimizer import build_optimizer, epochs_of
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_tables import ArmSpec, HardwareSpec
 from slopewise.study._training_part import training_part
+from slopewise.study._trial._sharding import keep_within_bounds, shard
 from slopewise.study.arms import activation_factory
 from slopewise.study.data import ImageData
 from slopewise.study.models import BuiltModel, build_model, continue_from_
@@ -56,19 +57,32 @@ class Setup:
             continue_from_(self.built, donor, arm)
         self.init_digest = self.built.init_digest()
         self.epochs = epochs_of(spec.train, arm)
+        self.model = fabric.setup_module(self.built.model)
+        # Afterwards, since sharding replaces the parameters.
         optimizer, self.scheduler = build_optimizer(self.built.model, spec.train, arm, len(self.batches))
-        self.model, self.optimizer = fabric.setup(self.built.model, optimizer)
+        keep_within_bounds(self.built.model, optimizer)
+        self.optimizer: Any = fabric.setup_optimizers(optimizer)
 
 
 def make_fabric(hardware: HardwareSpec) -> Fabric:
-    """Return Lightning Fabric set up for one trial."""
+    """Return Lightning Fabric set up for one trial; in a rank of several, `Fabric.launch` must follow."""
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins import DoublePrecision
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 
+    if hardware.devices == 1:
+        return Fabric(accelerator=hardware.accelerator, devices=1, precision=hardware.precision)
+    sharded = hardware.strategy == "fsdp2"
+    # Fabric refuses the name of this precision beside this strategy, but they do not interfere with each other.
+    double = sharded and hardware.precision == "64-true"
     return Fabric(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
-        strategy=hardware.strategy,
-        precision=hardware.precision,
+        strategy=ModelParallelStrategy(shard, hardware.devices, 1) if sharded else "ddp",
+        precision=None if double else hardware.precision,
+        # Under Slurm, Fabric would take the ranks for tasks of the job.
+        plugins=[LightningEnvironment(), *([DoublePrecision()] if double else [])],
     )
 
 

@@ -35,9 +35,9 @@ class BuiltModel:
 
     def outside(self) -> dict[str, Tensor]:
         """Return all parameters and buffers outside the activations, by name; they are not copied."""
+        state = self.model.state_dict(keep_vars=True)  # before the sites' own: it puts sharded parameters in place
         # By identity: a module that stands under two names has its slopes in the state_dict twice.
         inside = {id(t) for site in self.sites.values() for t in (*site.parameters(), *site.buffers())}
-        state = self.model.state_dict(keep_vars=True)
         return {name: t for name, t in state.items() if isinstance(t, Tensor) and id(t) not in inside}
 
     def facts(self) -> dict[str, Any]:

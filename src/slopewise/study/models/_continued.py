@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from slopewise.errors import SpecError
-from slopewise.modules import learned_slopes, slope_name
+from slopewise.modules import learned_slopes, slope_name, whole
 from slopewise.study._spec_tables import ArmSpec
 from slopewise.study.models._built import BuiltModel
 
@@ -61,12 +61,12 @@ def _take_outside(built: BuiltModel, donor: BuiltModel, fault: str) -> None:
             f"{fault}: their networks differ outside the activations, in {len(names)} tensors such as '{names[0]}'"
         )
     for name, tensor in own.items():
-        tensor.copy_(given[name])
+        tensor.copy_(whole(given[name]))
 
 
 def _take_slopes(site: nn.Module, donor: nn.Module, fault: str) -> bool:
     """Copy the slopes of an activation; return False if one of the two has no learned slopes."""
-    slopes, given = slope_name(site), learned_slopes(donor)
+    slopes, given = slope_name(site), whole(learned_slopes(donor))
     if slopes is None or not given.numel():
         return False
     own = getattr(site, slopes)
@@ -85,4 +85,4 @@ def _take_others(site: nn.Module, donor: nn.Module) -> None:
     for key, tensor in own.items():
         other = None if key == slope_name(site) else given.get(key)
         if isinstance(other, Tensor) and other.shape == tensor.shape:
-            tensor.copy_(other)
+            tensor.copy_(whole(other))
