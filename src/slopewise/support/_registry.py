@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -86,4 +89,15 @@ class Registry(Generic[T]):
                 yield name, extension
 
     def _installed(self) -> dict[str, EntryPoint]:
-        return {entry.name: entry for entry in entry_points(group=self.group)}
+        return _entries(self.group, _import_path())
+
+
+def _import_path() -> tuple[tuple[str, int], ...]:
+    """Return the folders that packages are imported from, with the times of their last change."""
+    return tuple((folder, Path(folder).stat().st_mtime_ns) for folder in sys.path if Path(folder).is_dir())
+
+
+@lru_cache(64)  # reading the metadata of all installed packages takes 10 ms or more, and a trial looks up several names
+def _entries(group: str, _: tuple[tuple[str, int], ...]) -> dict[str, EntryPoint]:
+    """Return the entry points of a group by name, in the state of the import path."""
+    return {entry.name: entry for entry in entry_points(group=group)}

@@ -1,6 +1,5 @@
 """Worker processes: the same records for any number of them, and real faults."""
 
-import dataclasses
 import multiprocessing
 import os
 import signal
@@ -19,6 +18,7 @@ from slopewise.events import Ended, Epoch, Started, TrialKey
 from slopewise.records import TrialRecord
 from slopewise.study import StudySpec, parse_spec
 from slopewise.study.engines import LocalEngine, make_engine
+from slopewise.testing import untimed
 
 pytestmark = pytest.mark.slow
 
@@ -88,17 +88,11 @@ def run(spec: StudySpec, workers: int = 2) -> tuple[dict[str, TrialRecord], list
     return {f"{e.record.arm}/{e.record.seed}": e.record for e in events if isinstance(e, Ended)}, events
 
 
-def metrics(trial: TrialRecord) -> TrialRecord:
-    epochs = tuple(dataclasses.replace(epoch, seconds_per_step=None) for epoch in trial.epochs)
-    times = {"seconds": None, "seconds_per_step": None, "monitor_seconds": None}
-    return dataclasses.replace(trial, **times, epochs=epochs, operator_costs=())
-
-
 def test_any_number_of_workers_gives_the_same_records() -> None:
     spec = tiny("relu,prelu_channel,rrelu", seeds=2)
     one, events = run(spec, workers=1)
     two, _ = run(spec, workers=2)
-    assert {key: metrics(trial) for key, trial in one.items()} == {key: metrics(t) for key, t in two.items()}
+    assert {key: untimed(trial) for key, trial in one.items()} == {key: untimed(t) for key, t in two.items()}
     assert len(one) == 6
     kinds = [type(event) for event in events]
     assert kinds == [Started, Epoch, Ended] * 6
