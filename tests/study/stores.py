@@ -78,11 +78,21 @@ def write_schema1(
         file.execute("PRAGMA user_version = 1")
 
 
-def write_schema3(folder: Path, spec: StudySpec, data: Mapping[str, Any], trials: Sequence[TrialRecord]) -> None:
-    """Write the file that the third schema had: the tables of today, without cells and plan."""
+def write_schema4(folder: Path, spec: StudySpec, data: Mapping[str, Any], trials: Sequence[TrialRecord]) -> None:
+    """Write the file that the fourth schema had: the tables of today, without repeats, claims and times of commits."""
     with closing(Store.create(folder, spec, dict(data))) as store:
         for trial in trials:
             store.add(trial, {"cpu": "x"})
+    with closing(sqlite3.connect(folder / FILE)) as file, file:
+        for table in ("repeats", "claims"):
+            file.execute(f"DROP TABLE {table}")
+        file.execute("ALTER TABLE records DROP COLUMN stored")
+        file.execute("PRAGMA user_version = 4")
+
+
+def write_schema3(folder: Path, spec: StudySpec, data: Mapping[str, Any], trials: Sequence[TrialRecord]) -> None:
+    """Write the file that the third schema had: that of the fourth, without cells and plan."""
+    write_schema4(folder, spec, data, trials)
     with closing(sqlite3.connect(folder / FILE)) as file, file:
         for view in ("trials", *TRIAL_PARTS):
             file.execute(f"DROP VIEW {view}")

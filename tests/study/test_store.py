@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slopewise.errors import StoreError
-from slopewise.records import AlarmRecord, EpochRecord, ScoreRecord, TrialRecord
+from slopewise.records import AlarmRecord, EpochRecord, RepeatRecord, ScoreRecord, TrialRecord
 from slopewise.study import FILE, Store, StudySpec, holds_study, parse_spec, read_counts, read_study
 from slopewise.testing import synthetic_study
 
-from .stores import write_schema1, write_schema2, write_schema3
+from .stores import write_schema1, write_schema2, write_schema3, write_schema4
 
 DATA = {"digest": "d", "classes": ["0", "1"]}
 SPEC = StudySpec(arms="relu,prelu_shared", seeds=2)
@@ -57,10 +57,38 @@ def test_numbers_keep_every_bit_and_text_every_character(
 def test_a_trial_is_stored_once_and_only_a_failed_one_is_replaced(tmp_path: Path) -> None:
     with closing(Store.create(tmp_path, SPEC, DATA)) as store:
         store.add(TrialRecord("relu", 0, "failed", error="first"), None)
-        store.add(TrialRecord("relu", 0, "finished"), None)
-        with pytest.raises(StoreError):
-            store.add(TrialRecord("relu", 0, "finished"), None)
-    assert [(t.arm, t.seed, t.status) for t in read_study(tmp_path).trials] == [("relu", 0, "finished")]
+        store.add(TrialRecord("relu", 0, "finished", steps=1), None)
+        store.add(TrialRecord("relu", 0, "failed", error="too late"), None)
+        store.add(TrialRecord("relu", 0, "finished", steps=2), None)
+    record = read_study(tmp_path)
+    assert [(t.arm, t.seed, t.status, t.steps) for t in record.trials] == [("relu", 0, "finished", 1)]
+    assert record.repeats == (RepeatRecord("relu", 0, "", equal=False, same_identity=False),)
+
+
+def test_repeats_are_compared_bit_by_bit_and_counted_once(tmp_path: Path) -> None:
+    first = TrialRecord("relu", 0, "finished", scores=(ScoreRecord(None, "test", "loss", 0.0),), identity="i")
+    slower = dataclasses.replace(first, seconds=2.0, attempts=2, environment="other", identity="j")
+    other = dataclasses.replace(first, seconds=3.0, scores=(ScoreRecord(None, "test", "loss", -0.0),))
+    with closing(Store.create(tmp_path, SPEC, DATA)) as store:
+        for trial in (first, first, slower, slower, other):  # a commit may be repeated, for its answer may be lost
+            store.add(trial, None)
+    repeats = [(repeat.equal, repeat.same_identity) for repeat in read_study(tmp_path).repeats]
+    assert repeats == [(True, False), (False, True)]
+    assert read_study(tmp_path).trials == (first,)
+
+
+def test_a_file_without_repeats_is_read_and_goes_on(tmp_path: Path) -> None:
+    relu, prelu = synthetic_study(("relu", "prelu_shared"), 1, epochs=2).trials
+    write_schema4(tmp_path, SPEC, DATA, [relu])
+    record = read_study(tmp_path)
+    assert (record.trials, record.damaged, record.repeats) == ((relu,), (), ())
+    assert read_counts(tmp_path).ended == 1
+    with closing(Store.create(tmp_path, SPEC, DATA)) as store:
+        store.add(prelu, None)
+        store.add(dataclasses.replace(relu, seconds=1.5), None)
+    record = read_study(tmp_path)
+    assert record.trials == (relu, prelu)
+    assert [repeat.equal for repeat in record.repeats] == [True]
 
 
 def test_a_broken_write_leaves_nothing_of_its_trial(tmp_path: Path) -> None:

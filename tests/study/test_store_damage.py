@@ -16,7 +16,7 @@ from slopewise.errors import SlopewiseWarning, StoreError
 from slopewise.records import StudyRecord, TrialRecord
 from slopewise.report import render_html, status_json, summary_text, to_json
 from slopewise.study import FILE, Store, Study, StudySpec, read_counts, read_study
-from slopewise.study._store import _store
+from slopewise.study._store import _sqlite_store
 from slopewise.study._store._packed import COLUMNS, seal
 from slopewise.testing import synthetic_study
 
@@ -139,7 +139,7 @@ def test_no_whole_trial_is_lost_if_making_the_new_file_ends_early(
 
             return run
 
-        patched.setattr(_store, "pack", or_end(_store.pack) if moment == 0 else _store.pack)
+        patched.setattr(_sqlite_store, "pack", or_end(_sqlite_store.pack) if moment == 0 else _sqlite_store.pack)
         patched.setattr(shutil, "copy2", or_end(shutil.copy2) if moment else shutil.copy2)
         patched.setattr(Path, "replace", or_end(Path.replace))
         patched.setattr(Path, "unlink", or_end(Path.unlink))

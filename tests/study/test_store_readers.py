@@ -17,7 +17,7 @@ import pytest
 from slopewise.errors import StoreWarning
 from slopewise.records import TRIAL_PARTS
 from slopewise.study import FILE, Store, Study, StudySpec, Terminated, last_change, read_counts, read_study
-from slopewise.study._store import _sqlite, _store
+from slopewise.study._store import _patience, _sqlite, _sqlite_store
 from slopewise.study._store._sqlite import file_system
 from slopewise.testing import synthetic_study
 
@@ -95,10 +95,10 @@ def test_files_of_a_killed_driver_are_read_whole_and_left_unchanged(store: Store
 
 
 def test_every_commit_shows_in_the_last_change(store: Store, tmp_path: Path) -> None:
-    seen = {last_change(tmp_path / FILE)}
+    seen = {last_change(tmp_path)}
     for trial in STUDY.trials[1:]:
         store.add(trial, ENVIRONMENT)
-        seen.add(last_change(tmp_path / FILE))
+        seen.add(last_change(tmp_path))
     store.close()
     assert len(seen) == 8
 
@@ -107,7 +107,7 @@ def test_every_commit_shows_in_the_last_change(store: Store, tmp_path: Path) -> 
 def test_a_foreign_lock_is_waited_for_with_one_warning(
     store: Store, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_sqlite, "_QUIET", 0.1)
+    monkeypatch.setattr(_patience, "_QUIET", 0.1)
     with locked(tmp_path / FILE, lock), pytest.warns(StoreWarning, match="has locked .*waiting until") as warned:
         rest(store)
     assert len(warned) == 1
@@ -122,7 +122,7 @@ def test_a_driver_waits_for_locks_at_its_beginning_too(
     store: Store, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rest(store)  # one file without a log, in which a reader is in the way
-    monkeypatch.setattr(_sqlite, "_QUIET", 0.1)
+    monkeypatch.setattr(_patience, "_QUIET", 0.1)
     monkeypatch.setattr(_sqlite, "_WAIT", 0.1)
     more = StudySpec(arms=",".join(ARMS), seeds=5)
     with locked(tmp_path / FILE, lock), pytest.warns(StoreWarning, match="waiting until"):
@@ -231,8 +231,8 @@ def unprivileged() -> list[str]:
 
 def test_without_a_log_a_reader_makes_the_driver_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a network's file system, where no log can be shared."""
-    monkeypatch.setattr(_store, "begin_log", lambda _: None)
-    monkeypatch.setattr(_sqlite, "_QUIET", 0.1)
+    monkeypatch.setattr(_sqlite_store, "begin_log", lambda _: None)
+    monkeypatch.setattr(_patience, "_QUIET", 0.1)
     store = Store.create(tmp_path, SPEC, STUDY.data)
     with closing(sqlite3.connect(tmp_path / FILE)) as reader:
         assert reader.execute("PRAGMA journal_mode").fetchone() == ("delete",)

@@ -26,7 +26,9 @@ app = typer.Typer(
     help="What does a learned negative slope (PReLU) do to the training of your CNN, and is it worth it?",
 )
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study.", show_default=False)]
+Folder = Annotated[
+    str, typer.Argument(metavar="DIR", help="Folder of a study, or URL of its database.", show_default=False)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")]
 
 

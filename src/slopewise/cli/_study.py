@@ -74,6 +74,10 @@ def run(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the spec; repeatable.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the study; the same command there resumes it.")] = Path("study"),
+    store: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Database for the results, postgresql://USER@HOST:PORT/DB?study=NAME."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes side by side; by default one a core.")] = None,
     engine: Annotated[
         str, typer.Option(help="Where trials run: local, a registered engine, or module:Class.")
@@ -132,16 +136,16 @@ def run(
         "workers": workers,
         "engine_options": dict(_pairs(engine_options or [], "--engine-option", example="workers=2")),
     }
-    missing = study.missing(out, retry_failed=retry_failed)
+    missing = study.missing(out, store=store, retry_failed=retry_failed)
     if dry_run:
         from slopewise.report import outlook
 
         with redirect_stdout(sys.stderr):
             paragraph = outlook(study.prepare(missing, **placing))
         say(paragraph)
-        _print_plan(study.plan(out), study, missing, as_json=as_json)
+        _print_plan(study.plan(out, store=store), study, missing, as_json=as_json)
         return
-    results = _run(study, out, missing, retry_failed=retry_failed, time_limit=time_limit, **placing)
+    results = _run(study, out, missing, store=store, retry_failed=retry_failed, time_limit=time_limit, **placing)
     _show(results, out / "report.html", as_json=as_json)
     if any(trial.status == "failed" for trial in results.record.trials):
         say("some trials failed (see the report); `--retry-failed` runs them again")
@@ -190,13 +194,15 @@ def status(folder: Folder, as_json: Json = False) -> None:
     print_status(counts, Console())
 
 
-def _state(folder: Path, counts: StudyCounts) -> str:
+def _state(folder: str, counts: StudyCounts) -> str:
     from time import time
 
     from slopewise.live import stalled
     from slopewise.study import read_running
 
     running, now = read_running(folder), time()
+    if counts.claimed and (running is None or running.stale(now)):
+        return "running"  # elsewhere
     if running is None:
         return "ended" if counts.ended >= counts.planned else "stopped"
     return "stalled" if running.stale(now) or stalled(now - running.changed, running.usual) else "running"
@@ -215,7 +221,7 @@ def report(
       slopewise report study --to /tmp/page.html
     """
     results = _open(folder)
-    _show(results, to or folder / "report.html", as_json=as_json)
+    _show(results, to or _beside(folder, "report.html"), as_json=as_json)
 
 
 @app.command()
@@ -237,7 +243,7 @@ def export(
     if form not in EXPORTS:
         raise SpecError(f"unknown format '{form}'; {nearest(form, EXPORTS)}")
     results = _open(folder)
-    target = to or folder / ("export.json" if form == "json" else f"export-{form}")
+    target = to or _beside(folder, "export.json" if form == "json" else f"export-{form}")
     with writing(target):
         for path in EXPORTS[form](results.record, target):
             echo(path)
@@ -288,10 +294,19 @@ def _ended(out: Path, planned: int) -> str:
         return "trials that have ended"
 
 
-def _open(folder: Path) -> Results:
+def _open(folder: str) -> Results:
     from slopewise.study import load_study
 
     return load_study(folder)
+
+
+def _beside(folder: str, name: str) -> Path:
+    """Return the path of a file in a study's folder; a study that is named by its URL has none."""
+    from slopewise.study import is_url
+
+    if is_url(folder):
+        raise SpecError("a study that is named by the URL of its database has no folder: give the file with --to")
+    return Path(folder, name)
 
 
 def _show(results: Results, page: Path, *, as_json: bool) -> None:

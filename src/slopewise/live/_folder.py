@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slopewise.recording import has_header
-from slopewise.study import FILE
+from slopewise.study import FILE, POINTER
 
 _MOST = 100_000  # files and folders that are looked at
 _SKIPPED = frozenset({"node_modules", "site-packages", "__pycache__"})
@@ -42,7 +42,7 @@ def find_runs(folder: Path) -> tuple[dict[str, Entry], bool]:
             return runs, True
         for file in sorted(files):
             path = Path(root, file)
-            study = file == FILE
+            study = file in (FILE, POINTER)
             if path.is_symlink() or not (study or (file.endswith(".jsonl") and has_header(path))):
                 continue
             location = path.parent if study else path

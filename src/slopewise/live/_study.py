@@ -12,7 +12,7 @@ from slopewise.errors import StoreError
 from slopewise.live._state import State, Summary, stalled
 from slopewise.records import StudyRecord
 from slopewise.report import StudyInfo, study_info
-from slopewise.study import FILE, Running, RunningTrial, holds_study, last_change, load_study, read_running
+from slopewise.study import Running, RunningTrial, holds_study, last_change, load_study, read_running
 
 _REST, _MOST_REST = 9.0, 60.0  # times what reading took before it is read again, and seconds
 
@@ -33,11 +33,14 @@ class Study:
         """Read what is new. The longer a store takes to read, the less often it is read."""
         self.running = read_running(self.folder)
         try:
-            changed = last_change(self.folder / FILE)
+            changed = last_change(self.folder)
+            self.behind = int(changed != self._stored and holds_study(self.folder))
         except OSError as error:
             self.error = f"cannot read the store in '{self.folder}': {error.strerror}"
             return
-        self.behind = int(changed != self._stored and holds_study(self.folder))
+        except StoreError as error:
+            self.error = str(error)
+            return
         start = monotonic()
         if not self.behind or start < self._read + min(_REST * self._cost, _MOST_REST):
             return
@@ -90,7 +93,7 @@ class Study:
     @property
     def changed(self) -> float | None:
         """Time of the latest event."""
-        stored = [time / 1e9 for time, _ in self._stored or ()]
+        stored = [time / 1e9 for time, _ in self._stored or () if time]
         return max([*stored, *([self.running.changed] if self.running else [])], default=None)
 
     def state(self, now: float) -> State:

@@ -11,6 +11,8 @@ from slopewise.records._parts import GradientRecord as GradientRecord
 from slopewise.records._parts import LayerScoreRecord as LayerScoreRecord
 from slopewise.records._parts import OperatorCostRecord as OperatorCostRecord
 from slopewise.records._parts import SiteRecord as SiteRecord
+from slopewise.records._repeat import RepeatRecord as RepeatRecord
+from slopewise.records._repeat import untimed as untimed
 from slopewise.records._scores import MetricRecord as MetricRecord
 from slopewise.records._scores import Part as Part
 from slopewise.records._scores import ScoreRecord as ScoreRecord

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from slopewise.records._repeat import RepeatRecord
 from slopewise.records._scores import MetricRecord
 from slopewise.records._trial import TrialRecord
 
@@ -60,6 +61,7 @@ class StudyRecord:
         looks: Numbers of seeds after which an adaptive study decides which arms go on, ending with all seeds; empty in
             a fixed study.
         cells: Trials under other settings, by cell.
+        repeats: Trials that were trained twice, in the order in which the second records came.
     """
 
     arms: tuple[str, ...]
@@ -77,6 +79,7 @@ class StudyRecord:
     tested: bool = True
     looks: tuple[int, ...] = ()
     cells: tuple[CellRecord, ...] = ()
+    repeats: tuple[RepeatRecord, ...] = ()
 
     @property
     def primary(self) -> MetricRecord:
@@ -213,12 +216,14 @@ class StudyCounts:
         arms: Counts of its arms in the spec's order, over all cells.
         damaged: Names of damaged trials.
         most: Largest possible number of trials, if it depends on results; None if all planned trials will run.
+        claimed: Number of trials that the drivers of a shared store are working on.
     """
 
     title: str
     arms: tuple[ArmCounts, ...]
     damaged: tuple[str, ...] = ()
     most: int | None = None
+    claimed: int = 0
 
     @property
     def planned(self) -> int:

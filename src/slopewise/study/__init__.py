@@ -10,9 +10,12 @@ from slopewise.study._running import Running as Running
 from slopewise.study._running import RunningTrial as RunningTrial
 from slopewise.study._running import read_running as read_running
 from slopewise.study._store import FILE as FILE
+from slopewise.study._store import POINTER as POINTER
 from slopewise.study._store import holds_study as holds_study
+from slopewise.study._store import is_url as is_url
 from slopewise.study._store import last_change as last_change
 from slopewise.study._store import read_counts as read_counts
+from slopewise.study._store import read_study as read_study
 from slopewise.support import importer
 
 if TYPE_CHECKING:
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
     from slopewise.study._spec_tables import TaskSpec as TaskSpec
     from slopewise.study._spec_tables import TrainSpec as TrainSpec
     from slopewise.study._store import Store as Store
-    from slopewise.study._store import read_study as read_study
     from slopewise.study._study import Study as Study
     from slopewise.study._study import load_spec as load_spec
     from slopewise.study._study import load_study as load_study
@@ -64,7 +66,7 @@ _NAMES = {
         "TrainSpec",
     ),
     "_spec_input": ("override", "parse_spec", "read_spec", "toml_value"),
-    "_store": ("Store", "read_study"),
+    "_store": ("Store",),
     "_study": ("Study", "load_spec", "load_study"),
     "_terminable": ("Terminated",),
     "_trial": ("run_trial",),

@@ -63,6 +63,39 @@ def check_same(old: StudySpec, new: StudySpec, folder: str | Path, metric: Metri
         )
 
 
+def check_data(old: dict[str, Any], new: dict[str, Any], folder: str | Path) -> None:
+    """Refuse other data, or another checkpoint, than those that a study was begun with.
+
+    Raises:
+        StoreError: A digest differs.
+    """
+    for what, key in (("data", "digest"), ("checkpoint", "checkpoint_digest")):
+        was, now = old.get(key) or "none", new.get(key) or "none"
+        if was != now:
+            raise StoreError(
+                f"the {what} changed since '{folder}' was begun (digest {was[:12]}, now {now[:12]}): give the "
+                f"old {what}, or choose another folder"
+            )
+
+
+def united(old: StudySpec, new: StudySpec) -> StudySpec:
+    """Return a spec with the arms of both, the old ones first: what a store holds that several drivers share.
+
+    In studies to which no arms can be added, none can be left out either.
+
+    Example:
+        >>> old, new = StudySpec(arms="relu,elu", seeds=2), StudySpec(arms="relu,silu", seeds=2)
+        >>> [arm.name for arm in united(old, new).arms]
+        ['relu', 'elu', 'silu']
+    """
+    if _closed(old):
+        return new
+    ours = {arm.name: arm for arm in new.arms}
+    theirs = [ours.get(arm.name, arm) for arm in old.arms]
+    names = {arm.name for arm in theirs}
+    return new.model_copy(update={"arms": (*theirs, *(arm for arm in new.arms if arm.name not in names))})
+
+
 def spec_differences(old: StudySpec, new: StudySpec, metric: MetricRecord) -> list[str]:
     """Return descriptions of the differences that keep two specs from being one study.
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 from slopewise.analysis import analyse
 from slopewise.events import Event, Look, TrialKey, Tuned
 from slopewise.records import StudyRecord
 from slopewise.study._plan import all_cells, chosen_rates, decided_arms, ended, key_of, next_trials, remaining
 from slopewise.study._spec import StudySpec
-from slopewise.study._store import Key, Store, StoredPlan, plain, read_study
+from slopewise.study._store import Key, Store, StoredPlan, plain
 
 
 def settled_trials(record: StudyRecord | None, *, retry_failed: bool) -> set[Key]:
@@ -80,13 +79,13 @@ class Stages:
         """Return the trials of the current stage."""
         return next_trials(self._spec, self._record, self._settled)
 
-    def next(self, store: Store, folder: Path) -> tuple[TrialKey, ...]:
+    def next(self, store: Store) -> tuple[TrialKey, ...]:
         """Return the trials of the next stage, once those of the current stage are stored; empty at the end.
 
         Raises:
             SpecError: The best rate of an arm is at the edge of the range after all widening, or no rate trains an arm.
         """
-        self._record = read_study(folder)
+        self._record = store.read()
         self._settled |= ended(self._record).keys()
         trials = self.first()
         self._report(trials)

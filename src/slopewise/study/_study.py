@@ -18,12 +18,12 @@ from slopewise.study._bounds import check_bounds
 from slopewise.study._cells import check_designs
 from slopewise.study._plan import plan, remaining
 from slopewise.study._references import describe
-from slopewise.study._resume import check_same
+from slopewise.study._resume import check_same, united
 from slopewise.study._running import StateFile, clear
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import parse_spec, read_spec, stored_spec
 from slopewise.study._stages import Stages, settled_trials
-from slopewise.study._store import FILE, holds_study, patiently, read_study
+from slopewise.study._store import Place, StoredPlan, place_of, point, read_study, stored_study
 from slopewise.study._terminable import terminable
 from slopewise.study._workplace import set_aside
 from slopewise.study.engines import Engine
@@ -55,7 +55,7 @@ class Study:
             raise SpecError(f"spec must be a StudySpec, not {type(spec).__name__}{hint}")
         self.spec = check_designs(parse_spec(fields) if spec is None else check_bounds(spec))
 
-    def plan(self, out: str | Path | None = None) -> tuple[TrialKey, ...]:
+    def plan(self, out: str | Path | None = None, *, store: str | None = None) -> tuple[TrialKey, ...]:
         """Return all trials that the study may run, grouped by seed.
 
         The actual number depends on results: an adaptive study skips the trials of decided arms, and tuning may add
@@ -63,20 +63,34 @@ class Study:
 
         Args:
             out: Folder of the study, whose trials may have added learning rates; None for a study before its start.
+            store: URL of the database that the study is stored in, as in `run`.
         """
-        return plan(self.spec, None if out is None else _stored(out))
+        return plan(self.spec, None if out is None else stored_study(place_of(out, store)))
 
-    def missing(self, out: str | Path, *, retry_failed: bool = False) -> tuple[TrialKey, ...]:
-        """Return the trials of the plan that a folder does not hold yet, and that may still run.
+    def missing(self, out: str | Path, *, store: str | None = None, retry_failed: bool = False) -> tuple[TrialKey, ...]:
+        """Return the trials of the plan that are not stored yet, and that may still run.
+
+        Args:
+            out: Folder of the study.
+            store: URL of the database that the study is stored in, as in `run`.
+            retry_failed: True to count failed trials as missing.
 
         Raises:
-            StoreError: The folder holds another study.
+            StoreError: The store holds another study, or cannot be read.
         """
-        record = _stored(out)
+        return self._missing(place_of(out, store), retry_failed=retry_failed)
+
+    def _missing(self, place: Place, *, retry_failed: bool) -> tuple[TrialKey, ...]:
+        record = stored_study(place)
         if record is None:
             return self.plan()
-        check_same(stored_spec(record.spec), self.spec, out, record.primary)
+        old = stored_spec(record.spec)
+        check_same(old, self._spec_in(place, old), str(place), record.primary)
         return remaining(self.spec, record, settled_trials(record, retry_failed=retry_failed))
+
+    def _spec_in(self, place: Place, old: StudySpec) -> StudySpec:
+        """Return the spec that a store holds once this study is added to it; drivers that share one add to its arms."""
+        return united(old, self.spec) if place.url else self.spec
 
     def prepare(
         self,
@@ -107,6 +121,7 @@ class Study:
         self,
         out: str | Path,
         *,
+        store: str | None = None,
         engine: str | Engine = "local",
         workers: int | None = None,
         engine_options: Mapping[str, Any] | None = None,
@@ -120,6 +135,9 @@ class Study:
 
         Args:
             out: Folder of the study; created if missing. Only new arms and seeds can be added to an existing study.
+            store: URL of a PostgreSQL database to store the study in, `postgresql://user@host:port/database?study=name`,
+                which several drivers can share; see docs/stores.md. None stands for the store of the folder's study,
+                which for a new study is a file in the folder.
             engine: Engine that runs the trials: "local", a registered name, `module:Class`, or an `Engine`.
             workers: Number of processes side by side, for "local"; None is the number of cores divided by those that a
                 trial takes.
@@ -139,40 +157,57 @@ class Study:
         if time_limit is not None and not time_limit > 0:
             raise EngineError(f"time_limit: a number of seconds greater than 0, or None for no limit, not {time_limit}")
         folder = Path(out)
+        place = place_of(out, store)
         with terminable(), _alone_in(folder):
             clear(folder)
-            if self.missing(folder, retry_failed=retry_failed) or self._to_be_written(folder):
+            if self._missing(place, retry_failed=retry_failed) or self._to_be_written(place):
                 with StateFile(folder) as state:
-                    self._run(runner, folder, state, on_event, retry_failed=retry_failed, time_limit=time_limit)
-            return Results(patiently(folder / FILE, lambda: read_study(folder)))
+                    record = self._run(
+                        runner, place, folder, state, on_event, retry_failed=retry_failed, time_limit=time_limit
+                    )
+                return Results(record)
+            return Results(stored_study(place) or read_study(place))
 
     def _run(
         self,
         runner: Engine,
+        place: Place,
         folder: Path,
         state: StateFile,
         on_event: OnEvent | None,
         *,
         retry_failed: bool,
         time_limit: float | None,
-    ) -> None:
+    ) -> StudyRecord:
         from slopewise.study._outlook import prepare
-        from slopewise.study._store import Store, discard
+        from slopewise.study._store import Store
 
-        record, fault = _stored(folder), None
+        record, fault = stored_study(place), None
         new = record is None
         stages = Stages(self.spec, record, retry_failed=retry_failed, on_event=on_event)
         trials = stages.left
+
+        def plan_of(spec: StudySpec) -> StoredPlan:
+            own = stages if spec == self.spec else Stages(spec, record, retry_failed=retry_failed)
+            return own.plan()
+
         count = runner.side_by_side(self.spec, len(trials))
         checked, prepared = prepare(self.spec, trials=trials, side_by_side=count, folder=folder, on_event=on_event)
         if on_event:
             on_event(prepared)
         if new and self.spec.train.function:
             set_aside(folder)
-        with closing(Store.create(folder, self.spec, checked.facts, stages.plan())) as store:
+        point(place)
+        with closing(Store.create(place, self.spec, checked.facts, plan_of)) as store:
             any_finished = len(stages.left) < len(self.plan())
-            more = partial(stages.next, store, folder)
-            run = runner.run(self.spec, stages.first(), checked.data, more=more, time_limit=time_limit)
+            run = runner.run(
+                self.spec,
+                stages.first(),
+                checked.data,
+                more=partial(stages.next, store),
+                time_limit=time_limit,
+                claim=partial(store.claim, again=retry_failed) if store.shared else None,
+            )
             with closing(run) as events:
                 for event in events:
                     if isinstance(event, Ended):
@@ -184,16 +219,18 @@ class Study:
                     state.add(event)
                     if on_event:
                         on_event(event)
-        if fault:
-            kept = discard(folder) if new else None  # it would keep the user from another function or metric
-            raise SpecError(f"{fault} (the trials that had ended are kept in '{folder / kept}')" if kept else fault)
+            if not fault:
+                return store.read()
+        kept = Store.discard(place) if new else None  # it would keep the user from another function or metric
+        raise SpecError(f"{fault} (the trials that had ended are kept in '{kept}')" if kept else fault)
 
-    def _to_be_written(self, folder: Path) -> bool:
-        """Return True if a folder's store describes another plan, or is damaged outside its trials."""
-        record = _stored(folder)
+    def _to_be_written(self, place: Place) -> bool:
+        """Return True if a store describes another plan, or is damaged outside its trials."""
+        record = stored_study(place)
         if record is None or record.damaged:
             return True
-        return stored_spec(record.spec).model_dump(mode="json") != self.spec.model_dump(mode="json")
+        old = stored_spec(record.spec)
+        return old.model_dump(mode="json") != self._spec_in(place, old).model_dump(mode="json")
 
 
 def _options(workers: int | None, options: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -201,11 +238,6 @@ def _options(workers: int | None, options: Mapping[str, Any] | None) -> dict[str
     if workers is not None and options and "workers" in options:
         raise EngineError("workers: given twice, as an argument and as an option of the engine")
     return {"workers": workers, **(options or {})}
-
-
-def _stored(folder: str | Path) -> StudyRecord | None:
-    """Return the study in a folder, once no other program has it locked; None if there is none yet."""
-    return patiently(Path(folder) / FILE, lambda: read_study(folder)) if holds_study(folder) else None
 
 
 @contextmanager
@@ -223,12 +255,15 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def load_study(folder: str | Path) -> Results:
-    """Return the results so far of the study in a folder, which may still be running; the folder is only read.
+    """Return the results so far of a study, which may still be running; its store is only read.
+
+    Args:
+        folder: Folder of the study, or the URL of its database, `postgresql://user@host:port/database?study=name`.
 
     Damaged trials are left out, and named in ``results.record.damaged``.
 
     Raises:
-        StoreError: The folder holds no study, or the study's spec is damaged.
+        StoreError: There is no such study, or the study's spec is damaged.
     """
     return Results(read_study(folder))
 

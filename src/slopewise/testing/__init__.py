@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from slopewise.records import untimed as untimed
 from slopewise.support import importer
 from slopewise.testing._cells import with_cells as with_cells
 from slopewise.testing._recordings import synthetic_recording as synthetic_recording
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from slopewise.testing._alarms import check_alarm_rule as check_alarm_rule
     from slopewise.testing._claims import check_claim as check_claim
     from slopewise.testing._engines import check_engine as check_engine
-    from slopewise.testing._engines import untimed as untimed
     from slopewise.testing._exporters import check_exporter as check_exporter
     from slopewise.testing._in_process import InProcessEngine as InProcessEngine
     from slopewise.testing._sources import check_data_source as check_data_source
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _KITS = {
     "_alarms": ("check_alarm_rule",),
     "_claims": ("check_claim",),
-    "_engines": ("check_engine", "untimed"),
+    "_engines": ("check_engine",),
     "_in_process": ("InProcessEngine",),
     "_exporters": ("check_exporter",),
     "_sources": ("check_data_source",),

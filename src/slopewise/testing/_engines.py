@@ -6,14 +6,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from slopewise.events import Ended, Epoch, Started, TrialEvent, TrialKey
-from slopewise.records import TrialRecord
+from slopewise.records import TrialRecord, untimed
 from slopewise.study import StudySpec
 from slopewise.study.data import ImageData, load_data
 from slopewise.study.engines import Engine, attempt
@@ -62,18 +61,6 @@ def check_engine(make: Callable[[], Engine]) -> None:
             assert untimed(run[trial]) == record, f"the record of {trial} differs from that of attempt()"
     _check_time_limit(make(), data)
     _check_close(make(), data)
-
-
-def untimed(record: TrialRecord) -> TrialRecord:
-    """Return a record without its times, attempts, environment and identity: the rest is equal in all runs of it.
-
-    Example:
-        >>> untimed(TrialRecord("relu", 0, "finished", attempts=2, seconds=3.5)).seconds is None
-        True
-    """
-    epochs = tuple(replace(epoch, seconds_per_step=None) for epoch in record.epochs)
-    times: dict[str, Any] = dict.fromkeys(("seconds", "seconds_per_step", "monitor_seconds", "environment", "identity"))
-    return replace(record, epochs=epochs, operator_costs=(), attempts=1, **times)
 
 
 def _check_order(events: Sequence[TrialEvent], plan: Sequence[TrialKey], most: int) -> None:

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -23,14 +21,14 @@ from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from slopewise.errors import StoreError, StoreWarning
+from slopewise.errors import StoreError
+from slopewise.study._store._patience import repeated
 
 _T = TypeVar("_T")
 
 # Python's sqlite3 raises the second if the message of the first would quote bytes of the file that are not text.
 DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
 _WAIT = 5.0  # seconds that a reader waits for a lock: a commit's is over in milliseconds
-_QUIET, _PAUSE = 5.0, 0.25  # seconds that a driver waits for a lock before it says so, and between two attempts
 _JOURNALS = ("-wal", "-journal")
 BESIDE = (*_JOURNALS, "-shm")  # suffixes of the files that SQLite keeps beside a file that is being written
 
@@ -185,22 +183,12 @@ def patiently(path: Path, attempt: Callable[[], _T]) -> _T:
     Warns:
         StoreWarning: The file has been locked for some seconds.
     """
-    since, warned = time.monotonic(), False
-    while True:
-        try:
-            return attempt()
-        except StoreError as error:
-            if not is_busy(error.__cause__):
-                raise
-        if not warned and time.monotonic() - since >= _QUIET:
-            warned = True
-            warnings.warn(
-                f"another program has locked '{path}': waiting until it releases the file; trials that run continue, "
-                "and finished ones are stored then",
-                StoreWarning,
-                stacklevel=2,
-            )
-        time.sleep(_PAUSE)
+    return repeated(
+        attempt,
+        lambda error: is_busy(error.__cause__),
+        f"another program has locked '{path}': waiting until it releases the file; trials that run continue, and "
+        "finished ones are stored then",
+    )
 
 
 # File systems on which all processes that can open the file are known to share the write-ahead log's memory. Over a

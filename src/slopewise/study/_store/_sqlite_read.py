@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from slopewise.errors import StoreError
-from slopewise.records import (
-    ArmCounts,
-    StudyCounts,
-    StudyRecord,
-    TrialRecord,
-    metrics_in,
-)
+from slopewise.records import StudyCounts, StudyRecord
 from slopewise.study._store import _schema1
-from slopewise.study._store._packed import COLUMNS, seal, unpack
-from slopewise.study._store._sqlite import DAMAGE, in_words, is_damage, last_change, snapshot
-from slopewise.study._store._stored_plan import Key, StoredPlan
+from slopewise.study._store._packed import COLUMNS
+from slopewise.study._store._place import Place
+from slopewise.study._store._rows import (
+    REPEAT_COLUMNS,
+    counted_in,
+    counts_of,
+    make_record,
+    repeats_of,
+    seal_of,
+    study_in,
+    study_of,
+)
+from slopewise.study._store._sqlite import DAMAGE, in_words, is_damage, last_change, patiently, snapshot
+from slopewise.study._store._stored_plan import StoredPlan
 
-FILE = "study.db"
-SCHEMA = 4  # stored as SQLite's user_version
+SCHEMA = 5  # stored as SQLite's user_version
+SCHEMA_4 = 4  # the same tables without repeats and claims
 SCHEMA_3 = 3  # the same tables without cells
 SCHEMA_2 = 2  # the same tables, with a column for each score in their texts
 
@@ -31,21 +35,23 @@ _TRIES = 3  # a file that seems damaged may have been written meanwhile
 _T = TypeVar("_T")
 _LISTED = "SELECT rowid, arm, seed, cell FROM records INDEXED BY records_trial"  # independent list of the stored trials
 _LISTED_3 = "SELECT rowid, arm, seed, '' FROM records INDEXED BY records_arm_seed"
+_REPEATED = f"SELECT {', '.join(REPEAT_COLUMNS)} FROM repeats ORDER BY id"  # noqa: S608 - names of ours
 _COUNTED = """
 SELECT arm, sum(status = 'finished'), sum(status = 'finished' AND {diverged} IS NOT NULL), sum(status = 'failed')
     FROM {trials} NOT INDEXED GROUP BY arm
 """
 _TRIALS = {  # by schema: the table with the status of trials, and the condition for a diverged one
     SCHEMA: ("records", "json_extract(facts, '$.diverged_step')"),
+    SCHEMA_4: ("records", "json_extract(facts, '$.diverged_step')"),
     SCHEMA_3: ("records", "json_extract(facts, '$.diverged_step')"),
     SCHEMA_2: ("records", "json_extract(facts, '$.diverged_step')"),
     _schema1.SCHEMA: ("trials", "diverged_step"),
 }
 
 
-def holds_study(folder: str | Path) -> bool:
+def holds_study(place: Place) -> bool:
     """Return True if a folder holds a store. A file without tables, left by a driver killed at its start, is none."""
-    path = Path(folder) / FILE
+    path = place.file
     if not path.exists() or not path.stat().st_size:
         return False
     try:
@@ -56,16 +62,23 @@ def holds_study(folder: str | Path) -> bool:
         return True  # there is a file, and reading it will report the fault
 
 
-def read_study(folder: str | Path) -> StudyRecord:
-    """Return the study stored in a folder so far, in the plan's order; `damaged` names the items left out.
+def stored_study(place: Place) -> StudyRecord | None:
+    """Return the study in a folder, once no other program has its file locked; None if there is none yet."""
+    return patiently(place.file, lambda: read_study(place)) if holds_study(place) else None
 
-    Args:
-        folder: Folder of the study. It is only read, and may be one that cannot be written.
+
+def state(place: Place) -> tuple[tuple[int, int], ...]:
+    """Return the time and size of the file and of its log; see `last_change`."""
+    return last_change(place.file)
+
+
+def read_study(place: Place) -> StudyRecord:
+    """Return the study stored in a folder so far, in the plan's order; `damaged` names the items left out.
 
     Raises:
         StoreError: The folder holds no study, the file is not a store, the study's spec is damaged, or it stays locked.
     """
-    path = _existing(folder)
+    path = _existing(place)
     for attempt in range(1, _TRIES + 1):
         with in_words(path):
             before = last_change(path)
@@ -80,7 +93,7 @@ def read_study(folder: str | Path) -> StudyRecord:
     raise AssertionError  # the last attempt has returned or raised
 
 
-def read_counts(folder: str | Path) -> StudyCounts:
+def read_counts(place: Place) -> StudyCounts:
     """Return how many trials of each arm are finished, diverged and failed, counted by SQLite.
 
     Digests are compared, but rows are not decoded. Damaged trials are named and count as missing.
@@ -88,7 +101,7 @@ def read_counts(folder: str | Path) -> StudyCounts:
     Raises:
         StoreError: As in `read_study`.
     """
-    path = _existing(folder)
+    path = _existing(place)
     with in_words(path), snapshot(path) as connection:
         schema = _schema(connection, path)
         if schema != _schema1.SCHEMA:
@@ -101,31 +114,31 @@ def read_counts(folder: str | Path) -> StudyCounts:
             whole = spec is not None
         counted = _try(lambda: _counted(connection, schema)) if whole else None
     if spec is not None and counted is not None:
-        return _counts(spec, plan, counted)
-    record = read_study(folder)  # which names the damaged items
-    totals = {arm: [0, 0, 0] for arm in record.arms}
-    for trial in record.every_trial:
-        totals[trial.arm][0] += trial.status == "finished"
-        totals[trial.arm][1] += trial.status == "finished" and trial.diverged
-        totals[trial.arm][2] += trial.status == "failed"
-    return _counts(record.spec, plan if spec else StoredPlan.of_spec(record.spec), totals, record.damaged)
+        return counts_of(spec, plan, counted)
+    record = read_study(place)  # which names the damaged items
+    return counts_of(record.spec, plan if spec else StoredPlan.of_spec(record.spec), counted_in(record), record.damaged)
 
 
 def _is_whole(connection: sqlite3.Connection, schema: int) -> bool:
     """Compare the digest of every row, and the rows with their index, without decoding them."""
     rows = set()
     for number, cell, arm, seed, status, digest, *texts in connection.execute(f"{_select(connection)} NOT INDEXED"):
-        if not isinstance(arm, bytes) or not isinstance(status, bytes) or _seal(arm, seed, status, *texts) != digest:
+        if not isinstance(arm, bytes) or not isinstance(status, bytes) or seal_of(arm, seed, status, *texts) != digest:
             return False
         rows.add((number, arm, seed, cell))
     facts = connection.execute("SELECT digest, sha256, facts FROM environments").fetchall()
-    known = {key for key, digest, text in facts if _seal(key, text) == digest}
+    known = {key for key, digest, text in facts if seal_of(key, text) == digest}
     used = {key for (key,) in connection.execute("SELECT DISTINCT json_extract(facts, '$.environment') FROM records")}
-    return rows == set(connection.execute(_listed(schema))) and used - {None} <= known
+    counted = repeats_of(_repeated(connection, schema)) is not None
+    return counted and rows == set(connection.execute(_listed(schema))) and used - {None} <= known
 
 
 def _listed(schema: int) -> str:
-    return _LISTED if schema == SCHEMA else _LISTED_3
+    return _LISTED if schema >= SCHEMA_4 else _LISTED_3
+
+
+def _repeated(connection: sqlite3.Connection, schema: int) -> list[tuple[Any, ...]]:
+    return connection.execute(_REPEATED).fetchall() if schema >= SCHEMA else []
 
 
 def _counted(connection: sqlite3.Connection, schema: int) -> dict[str, list[int]]:
@@ -134,26 +147,11 @@ def _counted(connection: sqlite3.Connection, schema: int) -> dict[str, list[int]
     return {arm.decode(): numbers for arm, *numbers in rows if isinstance(arm, bytes)}
 
 
-def _counts(
-    spec: Mapping[str, Any],
-    plan: StoredPlan,
-    counted: Mapping[str, Iterable[int]],
-    damaged: tuple[str, ...] = (),
-) -> StudyCounts:
-    arms = []
-    for arm in (arm["name"] for arm in spec["arms"]):
-        finished, diverged, failed = counted.get(arm, (0, 0, 0))
-        arms.append(
-            ArmCounts(arm, finished, diverged, failed, missing=max(plan.planned.get(arm, 0) - finished - failed, 0))
-        )
-    return StudyCounts(str(spec.get("name") or ""), tuple(arms), damaged, plan.most)
-
-
-def _existing(folder: str | Path) -> Path:
-    path = Path(folder) / FILE
+def _existing(place: Place) -> Path:
+    path, folder = place.file, place.folder
     if not path.is_file():
         raise StoreError(f"no study in '{folder}': '{path}' does not exist; `slopewise run --out {folder}` makes one")
-    if not holds_study(folder):
+    if not holds_study(place):
         raise StoreError(
             f"no study in '{folder}' yet: '{path}' is empty, as a run leaves it that is killed at once; "
             f"`slopewise run --out {folder}` goes on"
@@ -164,7 +162,8 @@ def _existing(folder: str | Path) -> Path:
 def _schema(connection: sqlite3.Connection, path: Path) -> int:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if version not in _TRIALS or b"study" not in tables:
+    later = b"records" if version == _schema1.SCHEMA else b"repeats" if version < SCHEMA else b""
+    if version not in _TRIALS or b"study" not in tables or later in tables:  # a flipped bit makes 5 a 4 or a 1
         raise StoreError(
             f"'{path}' is not a study of this version of slopewise (its schema is {version}, not {SCHEMA}): "
             "choose another folder"
@@ -177,15 +176,7 @@ def _study(connection: sqlite3.Connection, path: Path) -> tuple[dict[str, Any], 
     columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(study)")}
     plan = b"plan" in columns  # files of earlier versions have none
     query = "SELECT sha256, spec, data, plan FROM study" if plan else "SELECT sha256, spec, data, NULL FROM study"
-    rows = _try(lambda: connection.execute(query).fetchall())
-    if not rows or _seal(*rows[0][1:]) != rows[0][0]:
-        raise StoreError(
-            f"'{path}' has lost what its study was asked, without which its trials cannot be judged: take a copy of it "
-            "from before, or move it away and begin anew"
-        )
-    spec, data = json.loads(rows[0][1]), json.loads(rows[0][2])
-    stored = rows[0][3]
-    return spec, data, StoredPlan.of_file(json.loads(stored)) if stored else StoredPlan.of_spec(spec)
+    return study_in(_try(lambda: connection.execute(query).fetchall()), str(path))
 
 
 def _read(path: Path) -> StudyRecord:
@@ -198,58 +189,12 @@ def _read(path: Path) -> StudyRecord:
                 raise StoreError(
                     f"'{path}' is damaged ({error}): take a copy of it from before, or move it away"
                 ) from error
-        spec, data, plan = _study(connection, path)
+        study = _study(connection, path)
         stored = _try(lambda: connection.execute("SELECT digest, sha256, facts FROM environments").fetchall())
         listed = _try(lambda: {row: key for row, *key in connection.execute(_listed(schema))})
+        repeats = _try(lambda: _repeated(connection, schema))
         rows = _rows(connection, listed or {})
-    trials, damaged = _trials(rows, listed, plan.keys(spec))
-    environments = {
-        key.decode(): json.loads(facts) for key, digest, facts in stored or () if _seal(key, facts) == digest
-    }
-    used = dict.fromkeys(trial.environment for trial in trials if trial.environment)
-    damaged += [f"environment {key}" for key in used if key not in environments]
-    return make_record(spec, data, environments, trials, damaged, plan)
-
-
-def _seal(*values: Any) -> bytes:
-    """Return the digest of a row's values as the file stores it; b"" for values that no row has."""
-    texts = [b"%d" % value if isinstance(value, int) else value for value in values]
-    return seal(*texts).encode() if all(text is None or isinstance(text, bytes) for text in texts) else b""
-
-
-def make_record(
-    spec: dict[str, Any],
-    data: dict[str, Any],
-    environments: dict[str, dict[str, Any]],
-    trials: Iterable[TrialRecord],
-    damaged: Iterable[str] = (),
-    plan: StoredPlan | None = None,
-) -> StudyRecord:
-    """Return the record of a study, made from the plain data of its spec and its trials in any order."""
-    trials = list(trials)
-    own = (trial for trial in trials if not trial.cell)
-    adaptive = spec.get("until_decided") or {}
-    arms = {arm["name"]: place for place, arm in enumerate(spec["arms"])}
-    seeds = {seed: place for place, seed in enumerate(spec["seeds"])}
-    metrics, chosen = metrics_in(data), spec.get("margin")
-    if (margin := metrics[0].margin if chosen is None else chosen) is None:
-        raise StoreError(f"the study has no margin, and its metric {metrics[0].title} has no default: it is damaged")
-    recorded = "margin" in spec and "floor" in spec  # earlier versions stored the default as if it were chosen
-    return StudyRecord(
-        arms=tuple(arms),
-        control=spec["control"],
-        seeds=tuple(seeds),
-        margin=margin,
-        margin_chosen=chosen is not None if recorded else None,
-        metrics=metrics,
-        spec=spec,
-        data=data,
-        environments=environments,
-        trials=tuple(sorted(own, key=lambda trial: (seeds[trial.seed], arms[trial.arm]))),
-        damaged=tuple(damaged),
-        looks=tuple(adaptive.get("looks") or ()),
-        cells=plan.with_trials(trials) if plan else (),
-    )
+    return study_of(study, rows, listed, stored, repeats)
 
 
 def _try(read: Callable[[], _T]) -> _T | None:
@@ -289,42 +234,3 @@ def _rows(connection: sqlite3.Connection, listed: Mapping[Any, Any]) -> list[tup
         if row is not None:
             rows.append(row)
     return rows
-
-
-def _trials(
-    rows: Iterable[tuple[Any, ...]], listed: Mapping[Any, Any] | None, planned: set[Key]
-) -> tuple[list[TrialRecord], list[str]]:
-    """Return the trials whose digests match, and the names of the others."""
-    names = {row: _name(arm, seed, cell, planned) for row, (arm, seed, cell) in (listed or {}).items()}
-    trials: dict[Key, TrialRecord] = {}
-    damaged: dict[str, None] = {}
-    for number, cell, *columns in rows:
-        trial = _unpack(columns)
-        if trial is not None and cell == trial.cell.encode() and (trial.arm, trial.seed, trial.cell) in planned:
-            trials[trial.arm, trial.seed, trial.cell] = trial
-        else:
-            name = names.get(number) or _name(columns[0], columns[1], cell, planned)
-            damaged[name or f"the trial in row {number}"] = None
-    read = {number for number, *_ in rows}
-    damaged |= dict.fromkeys(name or f"the trial in row {row}" for row, name in names.items() if row not in read)
-    if listed is None and not damaged and len(trials) < len(planned):
-        damaged["trials that can no longer be told"] = None
-    whole = {_title(*key) for key in trials}
-    return list(trials.values()), [name for name in damaged if name not in whole]
-
-
-def _unpack(columns: Sequence[Any]) -> TrialRecord | None:
-    try:
-        return unpack(columns)
-    except (ValueError, TypeError, AttributeError):  # the digest matches, but no version of slopewise writes such a row
-        return None
-
-
-def _name(arm: Any, seed: Any, cell: Any, planned: set[Key]) -> str | None:
-    """Return the name of a trial; None if its arm, seed or cell is damaged, too."""
-    arm, cell = (text.decode(errors="replace") if isinstance(text, bytes) else text for text in (arm, cell))
-    return _title(arm, seed, cell) if (arm, seed, cell) in planned else None
-
-
-def _title(arm: str, seed: int, cell: str) -> str:
-    return f"{arm} seed {seed}{f' with {cell}' if cell else ''}"
