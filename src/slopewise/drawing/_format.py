@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 NOTHING = "–"
+_LONGEST = 40  # items of a list in a sentence
 
 
 def number(value: float | None, digits: int | None = None) -> str:
@@ -73,14 +74,30 @@ def count(n: int, noun: str) -> str:
 
 
 def listing(words: Sequence[object]) -> str:
-    """Return items joined as in a sentence.
+    """Return items joined as in a sentence; of more than 40, successive numbers become ranges, and the rest is counted.
 
     Example:
-        >>> listing(["a", "b", "c"])
-        'a, b and c'
+        >>> listing(["a", "b", "c"]), listing([*range(9), *range(20, 2000)])
+        ('a, b and c', '0 to 8 and 20 to 1999')
     """
-    *most, last = map(str, words)
+    items = [*map(str, words)]
+    if len(items) > _LONGEST:
+        items = _ranges(items)
+    if len(items) > _LONGEST:
+        items = [*items[: _LONGEST - 1], f"{len(items) - _LONGEST + 1} more"]
+    *most, last = items
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def _ranges(words: Sequence[str]) -> list[str]:
+    """Return the words with successive whole numbers, three or more of them, as ranges."""
+    runs: list[list[str]] = []
+    for word in words:
+        if runs and word.isdecimal() and word == str(int(runs[-1][-1]) + 1 if runs[-1][-1].isdecimal() else ""):
+            runs[-1].append(word)
+        else:
+            runs.append([word])
+    return [word for run in runs for word in ([f"{run[0]} to {run[-1]}"] if len(run) > 2 else run)]
 
 
 def shared_module(names: Sequence[str], longest: int = 20) -> str:

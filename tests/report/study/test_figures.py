@@ -10,7 +10,7 @@ import pytest
 from slopewise.analysis import curves
 from slopewise.report import study_info
 from slopewise.report.study.charts import cost_chart, curve_chart, difference_chart, gradient_chart, slope_charts
-from slopewise.report.study.info import slope_table
+from slopewise.report.study.info import slope_paths, slope_table
 from slopewise.testing import synthetic_study
 
 
@@ -112,7 +112,7 @@ def test_slopes_are_medians_and_extremes_over_converged_seeds():
         assert line.y[epoch] == pytest.approx(np.median([s.slope_median for s in of_epoch]))
         assert band.y[epoch] == max(s.slope_max for s in of_epoch)  # the band runs along its upper edge, then back
         assert band.y[-1 - epoch] == min(s.slope_min for s in of_epoch)
-    assert len(slope_table(study)) == 6
+    assert len(slope_table(slope_paths(study))) == 6
 
 
 def test_cost_is_the_ratio_to_the_control_in_the_same_seed():

@@ -95,11 +95,12 @@ def render_html(study: StudyRecord) -> str:
         '<!doctype html>'
     """
     info = study_info(study)
+    context = study_context(info)
     return render_page(
         "report.html.j2",
         STUDY_TEMPLATES,
         metrics=metrics_of(study),
-        slope_rows=slope_table(study),
+        slope_rows=slope_table(context["charts"].slope_paths),
         class_tables=class_tables(study),
         protocol=protocol(study),
         ledger=ledger_info(study),
@@ -110,5 +111,5 @@ def render_html(study: StudyRecord) -> str:
         ends_words=ends_words,
         arms_words=arms_words,
         finding_lines=finding_lines,
-        **study_context(info),
+        **context,
     )

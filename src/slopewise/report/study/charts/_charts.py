@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from slopewise.drawing import Chart, SeriesStyle, series_styles
 from slopewise.report.study.charts._cost import cost_chart
 from slopewise.report.study.charts._curves import curve_chart
@@ -12,6 +14,7 @@ from slopewise.report.study.charts._maps import map_charts
 from slopewise.report.study.charts._slopes import slope_charts
 from slopewise.report.study.charts._tuning import tuning_charts
 from slopewise.report.study.info._factors import factor_infos
+from slopewise.report.study.info._slopes import SlopePath, slope_paths
 from slopewise.report.study.info._study import StudyInfo
 
 
@@ -30,6 +33,11 @@ class StudyCharts:
         self._info, self._live = info, live
         self.styles: dict[str, SeriesStyle] = series_styles(info.study.arms, info.study.control)
 
+    @cached_property
+    def slope_paths(self) -> dict[str, dict[str, SlopePath]]:
+        """Slopes over training by layer and arm, which a chart and a table show."""
+        return slope_paths(self._info.study)
+
     def differences(self) -> Chart | None:
         """Return the differences from the control, seed by seed."""
         return self._ready(difference_chart(self._info))
@@ -41,7 +49,7 @@ class StudyCharts:
 
     def slopes(self) -> list[Chart]:
         """Return the slopes over training, a chart for each layer."""
-        return [chart for chart in map(self._ready, slope_charts(self._info.study)) if chart]
+        return [chart for chart in map(self._ready, slope_charts(self._info.study, self.slope_paths)) if chart]
 
     def factors(self) -> list[Chart]:
         """Return one chart of contrasts for each factor."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 import plotly.graph_objects as go
 
 from slopewise.analysis import ArmSummary
-from slopewise.drawing import NOTHING, Chart, chart_text, lane_figure, number, series_styles, spread_dots
+from slopewise.drawing import NOTHING, Chart, chart_text, count, lane_figure, number, series_styles, spread_dots
 from slopewise.report.study.info._cost import cost_info
 from slopewise.report.study.info._study import StudyInfo
 
+_SHARES = (5, 25, 75, 95)  # percent: quantiles of the seeds
 _LANE = 58  # height of an arm's lane and of a unit of y, in pixels
 _WITH_STOCK = 1.45  # height of an arm with a second bar, in lanes
 
@@ -43,15 +45,7 @@ def cost_chart(info: StudyInfo) -> Chart | None:
             marker={"color": colour, "opacity": 0.55, "line": {"width": 0}},
             hoverinfo="skip",
         )
-        dots = ratios.get(summary.arm, {})
-        figure.add_scatter(
-            x=list(dots.values()),
-            y=[edge + 0.7 + offset for offset in spread_dots(list(dots.values()), 0.02, room=0.3)],
-            mode="markers",
-            marker={"color": colour, "size": 6, "line": {"color": "var(--bg)", "width": 1}},
-            hovertext=[f"seed {seed}: {ratio:.2f} times the control" for seed, ratio in dots.items()],
-            hoverinfo="text",
-        )
+        (_range if info.many else _dots)(figure, edge + 0.7, ratios.get(summary.arm, {}), colour)
     figure.update_xaxes(title="seconds per step, control = 1", rangemode="tozero", nticks=7)
     return Chart(
         "cost",
@@ -59,15 +53,59 @@ def cost_chart(info: StudyInfo) -> Chart | None:
         "Bar chart, one bar per arm: median time per training step relative to the control; a dot per seed. A second, "
         "lighter bar where the same steps were timed with stock PyTorch.",
         figure,
-        ("seed", *ratios),
+        ("quantile" if info.many else "seed", *ratios),
         (
-            *(
-                (str(seed), *(number(dots[seed], 2) if seed in dots else NOTHING for dots in ratios.values()))
-                for seed in study.seeds
-            ),
+            *(_quantile_rows(ratios) if info.many else _seed_rows(study.seeds, ratios)),
             *_summary_rows({summary.arm: summary for summary in arms}, list(ratios)),
         ),
     )
+
+
+def _dots(figure: go.Figure, y: float, ratios: Mapping[int, float], colour: str) -> None:
+    figure.add_scatter(
+        x=list(ratios.values()),
+        y=[y + offset for offset in spread_dots(list(ratios.values()), 0.02, room=0.3)],
+        mode="markers",
+        marker={"color": colour, "size": 6, "line": {"color": "var(--bg)", "width": 1}},
+        hovertext=[f"seed {seed}: {ratio:.2f} times the control" for seed, ratio in ratios.items()],
+        hoverinfo="text",
+    )
+
+
+def _range(figure: go.Figure, y: float, ratios: Mapping[int, float], colour: str) -> None:
+    """Draw the range of most seeds, which are too many for dots."""
+    if not ratios:
+        return
+    low, high = _quantiles(ratios)[0], _quantiles(ratios)[-1]
+    figure.add_scatter(
+        x=[low, high],
+        y=[y, y],
+        mode="lines+markers",
+        line={"color": colour, "width": 2},
+        marker={"color": colour, "size": 10, "symbol": "line-ns-open"},
+        hovertext=f"90 % of {count(len(ratios), 'seed')}: {low:.2f} to {high:.2f} times the control",
+        hoverinfo="text",
+    )
+
+
+def _quantiles(ratios: Mapping[int, float]) -> list[float]:
+    """Return the quantiles of `_SHARES` percent, as the values themselves."""
+    ordered = sorted(ratios.values())
+    return [ordered[round(share / 100 * (len(ordered) - 1))] for share in _SHARES]
+
+
+def _quantile_rows(ratios: Mapping[str, Mapping[int, float]]) -> list[tuple[str, ...]]:
+    columns = [_quantiles(dots) if dots else [] for dots in ratios.values()]
+    return [
+        (f"{share} %", *(number(column[place], 2) if column else NOTHING for column in columns))
+        for place, share in enumerate(_SHARES)
+    ]
+
+
+def _seed_rows(seeds: Sequence[int], ratios: Mapping[str, Mapping[int, float]]) -> list[tuple[str, ...]]:
+    return [
+        (str(seed), *(number(dots[seed], 2) if seed in dots else NOTHING for dots in ratios.values())) for seed in seeds
+    ]
 
 
 def _stock_bar(figure: go.Figure, y: float, summary: ArmSummary, colour: str) -> None:

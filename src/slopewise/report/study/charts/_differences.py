@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 import plotly.graph_objects as go
 
 from slopewise.analysis import Contrast, verdict_words
@@ -51,21 +54,21 @@ def difference_chart(info: StudyInfo) -> Chart | None:
     for position, lane in enumerate(lanes):
         colour = styles[lane.arm].colour
         _ground(figure, position, differences.margin)
-        _dots(figure, position, lane, differences, colour, study)
+        (_bars if info.many else _dots)(figure, position, lane, differences, colour, study)
         values, trained = ("all seeds", "converged pairs") if differences.paired else ("all runs", "converged runs")
         if lane.contrast:
             _mean(figure, position + 0.76, lane.contrast, differences, colour, values)
         if lane.converged:
             _mean(figure, position + 0.9, lane.converged, differences, colour, trained, hollow=True)
-    each = "seed" if differences.paired else "run"
+    each, kind = "seed" if differences.paired else "run", "Histogram" if info.many else "Dot chart"
     return Chart(
         "differences",
         f"Difference in {study.titled(metric)} from {' or '.join(study.controls)}, {each} by {each}",
-        f"Dot chart, one lane per arm: the difference of every {each} from the control"
+        f"{kind}, one lane per arm: the difference of every {each} from the control"
         f"{f', in {unit}' if unit else ''}, with the mean and its 95 % interval.",
         figure,
-        (each, *(lane.arm for lane in lanes)),
-        tuple((study.seed_name(seed), *(_cell(seed, lane, info) for lane in lanes)) for seed in study.seeds),
+        ("difference" if info.many else each, *(lane.arm for lane in lanes)),
+        _bin_rows(differences) if info.many else _rows(info, lanes),
     )
 
 
@@ -79,12 +82,24 @@ def _label(lane: Lane, control: str) -> str:
     return f"<b>{chart_text(contrast.arm)}</b>  {verdict}<br>{figures}{other}{diverged}"
 
 
+def _rows(info: StudyInfo, lanes: Sequence[Lane]) -> tuple[tuple[str, ...], ...]:
+    study = info.study
+    return tuple((study.seed_name(seed), *(_cell(seed, lane, info) for lane in lanes)) for seed in study.seeds)
+
+
 def _cell(seed: int, lane: Lane, info: StudyInfo) -> str:
     difference = next((each.difference for each in lane.seeds if each.seed == seed), None)
     contrast = lane.contrast
     arms = {lane.arm, contrast.control} if contrast is not None and contrast.paired else {lane.arm}
     diverged = any(trial.seed == seed and trial.arm in arms for trial in info.diverged)
     return signed(difference, info.study.primary.digits) + (" (diverged)" if diverged else "")
+
+
+def _bin_rows(differences: DifferenceInfo) -> tuple[tuple[str, ...], ...]:
+    """Return the number of seeds of each lane by difference; empty bins are left out."""
+    lanes = [Counter(differences.bin_of(seed.difference) for seed in lane.seeds) for lane in differences.lanes]
+    bins = sorted({place for lane in lanes for place in lane})
+    return tuple((differences.bin_words(place), *(str(lane[place]) for lane in lanes)) for place in bins)
 
 
 def _axes(figure: go.Figure, differences: DifferenceInfo, unit: str) -> None:
@@ -126,8 +141,7 @@ def _dots(
             continue
         if axis == "x":
             x = [seed.difference for seed in seeds]
-            resolution = (differences.high - differences.low) / 80
-            y = [position + 0.54 + offset for offset in spread_dots(x, resolution, room=0.24)]
+            y = [position + 0.54 + offset for offset in spread_dots(x, differences.width, room=0.24)]
         else:
             rows = -(-len(seeds) // 5)
             x = [(k // rows + 1) / (-(-len(seeds) // rows) + 1) for k in range(len(seeds))]
@@ -149,6 +163,42 @@ def _dots(
                 },
             },
             hovertext=[_hover(seed, study) for seed in seeds],
+            hoverinfo="text",
+        )
+
+
+def _bars(
+    figure: go.Figure, position: int, lane: Lane, differences: DifferenceInfo, colour: str, _: StudyRecord
+) -> None:
+    """Draw the number of seeds in each bin of the scale, and how many are beyond it."""
+    bins: dict[str, Counter[int]] = {"trained": Counter(), "diverged": Counter()}
+    for seed in lane.seeds:
+        bins["diverged" if seed.diverged else "trained"][differences.bin_of(seed.difference)] += 1
+    total = bins["trained"] + bins["diverged"]
+    for axis, place in (("x2", -1), ("x3", differences.bins)):
+        if total[place]:
+            _off_scale(figure, position, axis, total[place])
+    inside = sorted(place for place in total if 0 <= place < differences.bins)
+    unit = 0.26 / max((total[place] for place in inside), default=1)  # height of one seed
+    for kind, below in (("trained", Counter[int]()), ("diverged", bins["trained"])):
+        places = [place for place in inside if bins[kind][place]]
+        if not places:
+            continue
+        figure.add_bar(
+            x=[differences.middle(place) for place in places],
+            y=[-unit * bins[kind][place] for place in places],
+            base=[position + 0.67 - unit * below[place] for place in places],
+            width=0.9 * differences.width,
+            marker={
+                "color": colour if kind == "trained" else "var(--bg)",
+                "opacity": 0.8,
+                "line": {"color": colour, "width": 0 if kind == "trained" else 1},
+            },
+            hovertext=[
+                f"{differences.bin_words(place)}: {count(total[place], 'seed')}"
+                + (f", {bins['diverged'][place]} of them diverged" if bins["diverged"][place] else "")
+                for place in places
+            ],
             hoverinfo="text",
         )
 

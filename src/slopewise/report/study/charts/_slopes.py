@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from slopewise.drawing import Chart, add_curve, base_figure, number, series_styles
 from slopewise.records import StudyRecord
-from slopewise.report.study.info._slopes import slope_paths
+from slopewise.report.study.info._slopes import SlopePath, slope_paths
 
 
-def slope_charts(study: StudyRecord) -> list[Chart]:
+def slope_charts(study: StudyRecord, paths: Mapping[str, Mapping[str, SlopePath]] | None = None) -> list[Chart]:
     """Return one small chart per layer, all on one scale; none without converged trials that learn slopes.
 
     Example:
@@ -15,7 +17,7 @@ def slope_charts(study: StudyRecord) -> list[Chart]:
         >>> [chart.title for chart in slope_charts(synthetic_study(("relu", "prelu_shared"), seeds=2))][:2]
         ['act1', 'act2']
     """
-    paths = slope_paths(study)
+    paths = slope_paths(study) if paths is None else paths
     ends = [end for arms in paths.values() for path in arms.values() for pair in path.ends for end in pair]
     if not ends:
         return []

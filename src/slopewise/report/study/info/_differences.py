@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from statistics import fmean
+from typing import ClassVar
 
 from slopewise.analysis import Contrast
+from slopewise.drawing import signed
 from slopewise.report.study.info._study import StudyInfo
 
 
@@ -55,6 +57,7 @@ class DifferenceInfo:
         low, high: Ends of the part of the axis that is drawn to scale.
         margin: Smallest difference that matters.
         paired: True if every lane holds differences within a seed.
+        digits: Number of decimals of the metric.
     """
 
     lanes: tuple[Lane, ...]
@@ -62,6 +65,29 @@ class DifferenceInfo:
     high: float
     margin: float
     paired: bool
+    digits: int
+    bins: ClassVar[int] = 80  # of the scale: dots less than this part of it apart cover each other
+
+    @property
+    def width(self) -> float:
+        """Width of a bin of the scale."""
+        return (self.high - self.low) / self.bins
+
+    def bin_of(self, difference: float) -> int:
+        """Return the number of a difference's bin: -1 below the scale, `bins` above it."""
+        if self.low <= difference <= self.high:
+            return min(int((difference - self.low) / self.width), self.bins - 1)
+        return -1 if difference < self.low else self.bins
+
+    def middle(self, place: int) -> float:
+        """Return the middle of a bin."""
+        return self.low + (place + 0.5) * self.width
+
+    def bin_words(self, place: int) -> str:
+        """Return the bin's differences in words, with a decimal more than the metric has."""
+        ends = (self.middle(place) - self.width / 2, self.middle(place) + self.width / 2)
+        low, high = (signed(end, self.digits + 1) for end in ends)
+        return f"below {high}" if place < 0 else f"above {low}" if place >= self.bins else f"{low} to {high}"
 
     @property
     def below(self) -> bool:
@@ -94,7 +120,7 @@ def difference_info(info: StudyInfo) -> DifferenceInfo | None:
         return None
     low, high = _scale(lanes, analysis.converged, analysis.margin)
     paired = all(lane.contrast is not None and lane.contrast.paired for lane in lanes)
-    return DifferenceInfo(lanes, low, high, analysis.margin, paired)
+    return DifferenceInfo(lanes, low, high, analysis.margin, paired, info.study.primary.digits)
 
 
 def _lanes(

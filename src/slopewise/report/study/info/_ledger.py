@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from slopewise.analysis.claims import Evidence, Finding, false_verdicts, ledger
 from slopewise.drawing import NOTHING, interval, number, signed
 from slopewise.records import StudyRecord, TrialRecord, amount
+from slopewise.report.study.info._study import MOST_ROWS
 
 OWN_SETTINGS = "the study’s own"  # name of the study's own settings, in place of a cell's key
 
@@ -17,11 +19,13 @@ class ClaimInfo:
 
     Attributes:
         evidence: The claim with the study's verdict and findings.
-        trials: Rows of text for the trials behind it: arm, seed, settings, final score on the test part.
+        trials: Rows of text for the first trials behind it: arm, seed, settings, final score on the test part.
+        behind: Number of all trials behind it.
     """
 
     evidence: Evidence
     trials: tuple[tuple[str, ...], ...]
+    behind: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ def ledger_info(study: StudyRecord) -> LedgerInfo:
     entries = ledger(study)
     rows = _trial_rows(study)
     return LedgerInfo(
-        tuple(ClaimInfo(entry, _behind(entry, rows)) for entry in entries if entry.verdict != "not tested"),
+        tuple(_claim(entry, rows) for entry in entries if entry.verdict != "not tested"),
         tuple(entry for entry in entries if entry.verdict == "not tested"),
         false_verdicts(entries),
     )
@@ -90,11 +94,10 @@ def arms_words(finding: Finding) -> str:
     return f"{arms}, {cells[0]}" if len(cells) == 1 and cells[0] else arms
 
 
-def _behind(entry: Evidence, rows: dict[tuple[str, int, str], tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
-    keys = dict.fromkeys(
-        (trial.arm, trial.seed, trial.cell) for finding in (*entry.parts, *entry.also) for trial in finding.trials
-    )
-    return tuple(rows[key] for key in rows if key in keys)
+def _claim(entry: Evidence, rows: Mapping[tuple[str, int, str], tuple[str, ...]]) -> ClaimInfo:
+    keys = {(trial.arm, trial.seed, trial.cell) for part in (*entry.parts, *entry.also) for trial in part.trials}
+    behind = [row for key, row in rows.items() if key in keys]
+    return ClaimInfo(entry, tuple(behind[:MOST_ROWS]), len(behind))
 
 
 def _trial_rows(study: StudyRecord) -> dict[tuple[str, int, str], tuple[str, ...]]:

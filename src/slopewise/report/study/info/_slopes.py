@@ -52,10 +52,10 @@ def _slope_path(by_epoch: Mapping[int, _Slopes]) -> SlopePath:
     return SlopePath(epochs, tuple(median(s.medians) for s in slopes), tuple((s.low, s.high) for s in slopes))
 
 
-def slope_table(study: StudyRecord) -> tuple[tuple[str, ...], ...]:
-    """Return rows of layer, arm, first median, last median, last lowest and last highest slope."""
+def slope_table(paths: Mapping[str, Mapping[str, SlopePath]]) -> tuple[tuple[str, ...], ...]:
+    """Return rows of layer, arm, first median, last median, last lowest and last highest slope from `slope_paths`."""
     return tuple(
         (layer, arm, *(number(value, 3) for value in (path.middle[0], path.middle[-1], *path.ends[-1])))
-        for layer, arms in slope_paths(study).items()
+        for layer, arms in paths.items()
         for arm, path in arms.items()
     )

@@ -14,6 +14,9 @@ from slopewise.report.study.info._looks import is_open, schedule_words
 from slopewise.report.study.info._operators import operator_notes
 from slopewise.report.study.info._sections import sections
 
+MOST_ROWS = 200  # trials that a table of the page lists one by one
+MOST_DOTS = 300  # trials of an arm that a chart draws one by one
+_ERRORS = 50  # failed trials whose errors the page prints
 _NAMED = 6  # missing seeds of an arm that are named; more are counted
 
 
@@ -48,6 +51,8 @@ class StudyInfo:
         missing: Seeds in which an arm lacks a trial, in print, by arm; arms that lack none are left out.
         sections: Titles of the sections that the records allow, by id.
         finished, diverged, failed: Trials by how they ended; a diverged trial is a finished one.
+        listed_diverged, listed_failed: First of these trials, which tables list one by one.
+        many: True if an arm has more trials than a chart can draw one by one.
         rows: Rows of the summary table, one for each arm.
         damage: Sentence about damaged trials; empty if none are.
         operators: Sentences about the operators that step times rest on.
@@ -66,6 +71,9 @@ class StudyInfo:
     finished: tuple[TrialRecord, ...]
     diverged: tuple[TrialRecord, ...]
     failed: tuple[TrialRecord, ...]
+    listed_diverged: tuple[TrialRecord, ...]
+    listed_failed: tuple[TrialRecord, ...]
+    many: bool
     rows: tuple[ArmRow, ...]
     damage: str
     operators: tuple[str, ...]
@@ -84,6 +92,8 @@ def study_info(study: StudyRecord) -> StudyInfo:
     """
     analysis = analyse(study)
     due = seeds_of_arms(study, analysis.primary)
+    diverged = tuple(trial for trial in study.trials if trial.diverged)
+    failed = tuple(trial for trial in study.trials if trial.status == "failed")
     return StudyInfo(
         study=study,
         analysis=analysis,
@@ -94,8 +104,11 @@ def study_info(study: StudyRecord) -> StudyInfo:
         missing=_missing(study, due),
         sections=sections(study, analysis),
         finished=tuple(trial for trial in study.trials if trial.status == "finished"),
-        diverged=tuple(trial for trial in study.trials if trial.diverged),
-        failed=tuple(trial for trial in study.trials if trial.status == "failed"),
+        diverged=diverged,
+        failed=failed,
+        listed_diverged=diverged[:MOST_ROWS],
+        listed_failed=failed[:_ERRORS],
+        many=any(arm.finished > MOST_DOTS for arm in analysis.arms),
         rows=_arm_rows(analysis),
         damage=damage_note(study.damaged) if study.damaged else "",
         operators=tuple(operator_notes(analysis)),
