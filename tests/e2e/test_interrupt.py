@@ -122,7 +122,7 @@ def test_killed_and_repeated_is_bitwise_the_uninterrupted_run(tmp_path: Path, wh
     ("kill", "number", "status", "word"),
     [
         (os.killpg, signal.SIGINT, 130, "interrupted"),  # as a terminal does
-        (os.kill, signal.SIGTERM, 143, "terminated"),  # as supervisors do
+        (os.kill, signal.SIGTERM, 75, "terminated"),  # as supervisors do
     ],
 )
 def test_a_signal_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path, kill, number, status, word) -> None:  # type: ignore[no-untyped-def]

@@ -156,7 +156,7 @@ def test_ending_a_command_does_not_wait_for_a_lock(
         monkeypatch.setattr(Study, "run", end)
         command = ["run", "--arms", ",".join(ARMS), "--seeds", "4", "--out", str(tmp_path)]
         status = app(command, standalone_mode=False)
-    assert status == (130 if signalled is KeyboardInterrupt else 143)
+    assert status == (130 if signalled is KeyboardInterrupt else 75)
     assert "the same command goes on" in capsys.readouterr().err
 
 

@@ -1,7 +1,7 @@
 """Commands: thin verbs over the API.
 
 Exit status: 0 done; 1 a failed trial, an alarm under --fail-on-alarm, or an error in slopewise; 2 bad input; 130
-interrupted; 143 terminated. Results go to stdout, everything else to stderr.
+interrupted; 75 terminated by SIGTERM, to be run again. Results go to stdout, everything else to stderr.
 """
 
 from __future__ import annotations

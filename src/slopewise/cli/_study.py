@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from slopewise.cli._app import Folder, Json, app, echo, print_json, print_results, say, writing
+from slopewise.cli._duration import duration
 from slopewise.cli._metrics import stated_metrics
 from slopewise.errors import SpecError, StoreError, nearest
 from slopewise.support import shortened
@@ -88,7 +89,15 @@ def run(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
     time_limit: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Longest time of one attempt at a trial; by default there is no limit."),
+        typer.Option(
+            parser=duration, metavar="TIME", help="Longest time of one attempt at a trial (90s, 2h); by default none."
+        ),
+    ] = None,
+    grace: Annotated[
+        float | None,
+        typer.Option(
+            parser=duration, metavar="TIME", help="Time to save checkpoints or end after SIGTERM; by default 25s."
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Rehearse and list the trials; write nothing.")] = False,
     as_json: Json = False,
@@ -145,6 +154,7 @@ def run(
         say(paragraph)
         _print_plan(study.plan(out, store=store), study, missing, as_json=as_json)
         return
+    placing |= {} if grace is None else {"grace": grace}
     results = _run(study, out, missing, store=store, retry_failed=retry_failed, time_limit=time_limit, **placing)
     _show(results, out / "report.html", as_json=as_json)
     if any(trial.status == "failed" for trial in results.record.trials):
@@ -279,7 +289,7 @@ def _run(study: Study, out: Path, missing: tuple[Any, ...], **options: Any) -> R
         with StudyProgress(missing, Console(stderr=True)) as progress, redirect_stdout(sys.stderr):
             return study.run(out, on_event=progress, **options)
     except (KeyboardInterrupt, Terminated) as signalled:
-        word, code = ("terminated", 143) if isinstance(signalled, Terminated) else ("interrupted", 130)
+        word, code = ("terminated", signalled.status) if isinstance(signalled, Terminated) else ("interrupted", 130)
         say(f"{word}: {_ended(out, len(study.plan()))} are kept in {out}; the same command goes on from there")
         raise typer.Exit(code) from None
 

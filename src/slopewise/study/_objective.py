@@ -9,11 +9,12 @@ from functools import cached_property
 from typing import Any, Literal, Protocol
 
 from slopewise.errors import ModelError, SpecError
-from slopewise.events import TrialKey
+from slopewise.events import Ended, TrialKey
 from slopewise.records import MetricRecord, TrialRecord, metrics_in
 from slopewise.study._cells import FIRST_TUNING_SEED, cell_key, spec_of
 from slopewise.study._preflight import Preflight, preflight
 from slopewise.study._study import Study
+from slopewise.study._terminable import Terminated
 from slopewise.study.engines import attempt
 
 
@@ -103,7 +104,10 @@ class Objective:
         spec_of(self.study.spec, TrialKey(self.arm, self.seeds[0], cell))
         scores: list[float] = []
         for number, seed in enumerate(self.seeds):
-            record = attempt(self.study.spec, TrialKey(self.arm, seed, cell), self._ready.data).record
+            ended = attempt(self.study.spec, TrialKey(self.arm, seed, cell), self._ready.data)
+            if not isinstance(ended, Ended):
+                raise Terminated
+            record = ended.record
             score = self._score(record)
             if not math.isfinite(score):
                 raise _pruned(f"seed {seed} diverged: {record.diverged_cause}")

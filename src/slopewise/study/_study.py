@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
@@ -24,9 +25,9 @@ from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import parse_spec, read_spec, stored_spec
 from slopewise.study._stages import Stages, settled_trials
 from slopewise.study._store import Place, StoredPlan, place_of, point, read_study, stored_study
-from slopewise.study._terminable import terminable
+from slopewise.study._terminable import Termination, terminable
 from slopewise.study._workplace import set_aside
-from slopewise.study.engines import Engine
+from slopewise.study.engines import GRACE, Engine
 
 OnEvent = Callable[[Event], None]
 
@@ -127,11 +128,13 @@ class Study:
         engine_options: Mapping[str, Any] | None = None,
         retry_failed: bool = False,
         time_limit: float | None = None,
+        grace: float = GRACE,
         on_event: OnEvent | None = None,
     ) -> Results:
         """Run the trials that `out` lacks, store each as soon as it ends, and return the results of all trials.
 
-        Ctrl-C and SIGTERM end the workers and keep the stored trials; the same call resumes the study.
+        Ctrl-C, SIGTERM and SIGUSR1 end the workers and keep the stored trials; the same call resumes the study. The two
+        latter ask trials that run to save a checkpoint, from which they go on.
 
         Args:
             out: Folder of the study; created if missing. Only new arms and seeds can be added to an existing study.
@@ -145,26 +148,29 @@ class Study:
             retry_failed: True to run failed trials again.
             time_limit: Number of seconds that an attempt at a trial may take; None sets no limit. A trial that exceeds
                 it, because its data loader hangs for instance, is ended, tried once more, and fails the second time.
+            grace: Number of seconds that running trials have after SIGTERM or SIGUSR1, to save a checkpoint or to end.
             on_event: Called with the progress of reading images, and then with every event of the engine.
 
         Raises:
             SlopewiseError: A fault was found before the first trial.
-            SystemExit: SIGTERM was received; the status is 143. Not raised in programs that handle SIGTERM themselves.
+            SystemExit: SIGTERM or SIGUSR1 was received; the status is 75. Programs that handle these signals themselves
+                call `slopewise.study.engines.request_stop` to get the same.
         """
         from slopewise.study.engines import make_engine
 
         runner = make_engine(engine, _options(workers, engine_options))
         if time_limit is not None and not time_limit > 0:
             raise EngineError(f"time_limit: a number of seconds greater than 0, or None for no limit, not {time_limit}")
+        if not 0 <= grace < math.inf:
+            raise EngineError(f"grace: a number of seconds from 0, not {grace}")
         folder = Path(out)
         place = place_of(out, store)
-        with terminable(), _alone_in(folder):
+        with terminable() as termination, _alone_in(folder):
             clear(folder)
             if self._missing(place, retry_failed=retry_failed) or self._to_be_written(place):
                 with StateFile(folder) as state:
-                    record = self._run(
-                        runner, place, folder, state, on_event, retry_failed=retry_failed, time_limit=time_limit
-                    )
+                    run = partial(self._run, runner, place, folder, state, on_event, retry_failed=retry_failed)
+                    record = run(termination, time_limit=time_limit, grace=grace)
                 return Results(record)
             return Results(stored_study(place) or read_study(place))
 
@@ -175,9 +181,10 @@ class Study:
         folder: Path,
         state: StateFile,
         on_event: OnEvent | None,
+        termination: Termination,
         *,
         retry_failed: bool,
-        time_limit: float | None,
+        **limits: Any,
     ) -> StudyRecord:
         from slopewise.study._outlook import prepare
         from slopewise.study._store import Store
@@ -198,15 +205,15 @@ class Study:
         if new and self.spec.train.function:
             set_aside(folder)
         point(place)
-        with closing(Store.create(place, self.spec, checked.facts, plan_of)) as store:
+        with termination.deferred(), closing(Store.create(place, self.spec, checked.facts, plan_of)) as store:
             any_finished = len(stages.left) < len(self.plan())
             run = runner.run(
                 self.spec,
                 stages.first(),
                 checked.data,
                 more=partial(stages.next, store),
-                time_limit=time_limit,
                 claim=partial(store.claim, again=retry_failed) if store.shared else None,
+                **limits,
             )
             with closing(run) as events:
                 for event in events:

@@ -1,4 +1,4 @@
-"""SIGTERM ends a study as Ctrl-C does: workers first, then files that only a running study has."""
+"""SIGTERM and SIGUSR1 end a study so that the same command goes on: trials save checkpoints, then the driver exits."""
 
 from __future__ import annotations
 
@@ -7,35 +7,73 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from slopewise.study._stopping import SIGNALS, request_stop, stop_requested, withdraw_stop
+
 
 class Terminated(SystemExit):
-    """SIGTERM was received. A program that does not catch this exits with status 143, without a traceback."""
+    """The study was asked to end by SIGTERM or SIGUSR1.
+
+    A program that does not catch this exits with `status`, without a traceback.
+
+    Attributes:
+        status: 75, which is EX_TEMPFAIL in sysexits.h: run the same command again.
+    """
+
+    status = 75
 
     def __init__(self) -> None:
-        super().__init__(128 + signal.SIGTERM)
+        super().__init__(self.status)
+
+
+class Termination:
+    """Reaction to SIGTERM and SIGUSR1: `Terminated` is raised at once, or at the end of a `deferred` block."""
+
+    def __init__(self) -> None:
+        self._deferred = False
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Let the block see the request (`stop_requested`), which ends by itself, and raise `Terminated` after it."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+        if stop_requested():
+            raise Terminated
+
+    def request(self) -> None:
+        """Take a signal."""
+        request_stop()
+        if not self._deferred:
+            raise Terminated
 
 
 @contextmanager
-def terminable() -> Iterator[None]:
-    """Raise `Terminated` when SIGTERM is received inside the block, instead of ending the process at once.
+def terminable() -> Iterator[Termination]:
+    """Raise `Terminated` when SIGTERM or SIGUSR1 is received inside the block, instead of ending the process at once.
 
-    A second SIGTERM ends the process at once. Nothing changes in programs with a SIGTERM handler of their own, and in
-    threads other than the main one, which cannot handle signals.
+    A second signal ends the process at once. Nothing changes in programs with handlers of their own, which may call
+    `request_stop`, and in threads other than the main one, which cannot handle signals.
 
     Raises:
-        Terminated: SIGTERM was received.
+        Terminated: One of the signals was received.
     """
-    in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
+    termination = Termination()
+    usual = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        usual = []
 
     def end(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        raise Terminated
+        for number in usual:
+            signal.signal(number, signal.SIG_DFL)
+        termination.request()
 
-    signal.signal(signal.SIGTERM, end)
+    for number in usual:
+        signal.signal(number, end)
     try:
-        yield
+        yield termination
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in usual:
+            signal.signal(number, signal.SIG_DFL)
+        withdraw_stop()

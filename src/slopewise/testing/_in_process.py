@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from slopewise.events import Ended, Epoch, TrialKey
+from slopewise.events import TrialKey
 from slopewise.study import StudySpec
-from slopewise.study.engines import Begun, Engine, Session, TrialData, attempt
+from slopewise.study.engines import Engine, Report, Session, TrialData, attempt
 
 
 class InProcessEngine(Engine):
@@ -42,8 +42,8 @@ class _Session(Session):
     def place(self, trial: TrialKey, attempt: int) -> None:  # noqa: ARG002
         self._trial = trial
 
-    def reports(self, timeout: float | None = None) -> Sequence[Begun | Epoch | Ended]:  # noqa: ARG002
-        reports: list[Begun | Epoch | Ended] = []
+    def reports(self, timeout: float | None = None) -> Sequence[Report]:  # noqa: ARG002
+        reports: list[Report] = []
         if self._trial:
             reports.append(attempt(self._spec, self._trial, self._data, reports.append))
             self._trial = None

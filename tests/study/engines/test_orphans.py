@@ -85,7 +85,7 @@ def test_sigterm_ends_a_script_quietly(study: Callable, gone: Callable, tmp_path
         assert (tmp_path / "out" / "running.json").exists()
         driver.terminate()
         gone(workers)
-        assert driver.wait() == 143
+        assert driver.wait() == 75
         assert "Traceback" not in driver.stderr.read()
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"study.db", ".lock"}
 

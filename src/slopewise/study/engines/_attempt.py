@@ -15,16 +15,20 @@ from slopewise.study._cells import failed, spec_of
 from slopewise.study._function import run_function
 from slopewise.study._identity import identity_of
 from slopewise.study._spec import StudySpec
+from slopewise.study._stopping import TrialStopped, stop_requested
 from slopewise.study._trial import run_trial
 from slopewise.study._workplace import TrialData, Workplace
-from slopewise.study.engines._base import Begun
+from slopewise.study.engines._base import Begun, Stopped
 from slopewise.study.engines._state import state_restored
 
 
 def attempt(
     spec: StudySpec, trial: TrialKey, data: TrialData, on_event: Callable[[Begun | Epoch], object] = lambda _: None
-) -> Ended:
+) -> Ended | Stopped:
     """Run a trial in this process, and return its end, with a failed record if it raises.
+
+    A trial that was asked to stop (`request_stop`) saves a checkpoint and returns `Stopped`. The next attempt at it
+    goes on from there, in whatever process that has the same folder.
 
     Args:
         spec: Spec of the study.
@@ -45,6 +49,8 @@ def attempt(
     def on_epoch(epoch: EpochRecord, scores: Sequence[ScoreRecord]) -> None:
         on_event(Epoch(trial, epoch, tuple(scores)))
 
+    if stop_requested():
+        return Stopped(trial)
     on_event(Begun(trial))
     try:
         with state_restored():
@@ -57,6 +63,8 @@ def attempt(
                 images = data.images if isinstance(data, Workplace) else data
                 record = run_trial(own, trial.arm, trial.seed, images, on_epoch=on_epoch, compare=not trial.cell)
                 facts = environment()
+    except TrialStopped:
+        return Stopped(trial)
     except FunctionError as error:
         return Ended(failed(trial, str(error)), None, fault=str(error), hopeless=isinstance(error, CopyError))
     except (Exception, SystemExit):  # a user's model can raise anything; its traceback is the result

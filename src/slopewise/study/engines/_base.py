@@ -8,18 +8,24 @@ numbers its attempts, retries it, and counts the trials that have ended:
     free(unended) -> 2                        start workers, count free ones
     place(trial, attempt=1), twice            hand each trial to a worker      attempt(spec, trial, data, on_event)
     reports(5.0) -> Begun, Epoch,             pass on what workers report        on_event(Begun), ...
-                    Ended | Lost                                                 return Ended
+                    Ended | Lost | Stopped                                       return Ended | Stopped
     give_up(trial)                            end the worker that has it
+    ask_to_stop()                             request_stop() in each worker      checkpoint, return Stopped
 
 Rules for a session:
 
-- `reports` yields `Begun` when a worker begins a trial, an `Epoch` after each epoch, and at last one `Ended` with the
-  record that `attempt` returned; or `Lost` if the worker is gone and there will be no record. Nothing else is reported
-  of a placement after its `Ended` or `Lost`.
+- `reports` yields `Begun` when a worker begins a trial, an `Epoch` after each epoch, and at last the `Ended` or
+  `Stopped` that `attempt` returned; or `Lost` if the worker is gone and there will be no record. Nothing else is
+  reported of a placement after that.
 - A trial that raises or diverges has not failed the engine: `attempt` returns its record.
 - A loss costs the trial an attempt if the trial had begun, unless it is blameless, and nothing if it had not.
 - The driver gives up a trial that exceeds its time limit. `give_up` returns once nothing works on the trial any more,
   even if its worker hangs or is frozen; news of it that arrive later are not reported.
+- SIGTERM asks a study to stop: the driver calls `ask_to_stop` once, places nothing more, and follows reports until
+  every placed trial has ended or stopped, at most for a grace period. The session has `request_stop()` called in each
+  worker process, by a signal or from a thread, and returns at once. `attempt` then saves a checkpoint after the current
+  step, and returns `Stopped`. A worker that is asked by somebody else, such as Slurm, does the same: it reports
+  `Stopped` and takes no further trial, and the driver places the trial again. A session that cannot ask does nothing.
 - Leaving the block of `Engine.open` ends all workers, with all that they have started, before it returns, whatever the
   reason: the end of the study, Ctrl-C, SIGTERM, an error of the driver. If the driver itself is killed, workers should
   end soon by themselves (those of `LocalEngine`: within two seconds).
@@ -45,6 +51,8 @@ from slopewise.study.engines._option import Option
 
 if TYPE_CHECKING:
     from slopewise.study._workplace import TrialData
+
+GRACE = 25.0  # seconds; Kubernetes and Slurm kill 30 seconds after SIGTERM
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,17 @@ class Claim(Enum):
     """The trial has ended, and its record is stored."""
 
 
-Report = Begun | Epoch | Ended | Lost
+@dataclass(frozen=True)
+class Stopped:
+    """A trial has ended without a record, because its worker was asked to stop; it runs again later.
+
+    It goes on from its latest checkpoint, if it has any.
+    """
+
+    trial: TrialKey
+
+
+Report = Begun | Epoch | Ended | Lost | Stopped
 """Reports of a session on the trials that are placed with it."""
 
 
@@ -119,6 +137,9 @@ class Session(ABC):
     @abstractmethod
     def give_up(self, trial: TrialKey) -> None:
         """End the attempt at a placed trial, with all that works on it, however little it reacts."""
+
+    def ask_to_stop(self) -> None:  # noqa: B027 - an engine may be unable to ask
+        """Ask all workers to stop their trials early, and return at once; by default nobody is asked."""
 
 
 class Engine(ABC):
@@ -181,6 +202,7 @@ class Engine(ABC):
         more: Callable[[], Sequence[TrialKey]] = tuple,
         time_limit: float | None = None,
         claim: Callable[[TrialKey], Claim] | None = None,
+        grace: float = GRACE,
     ) -> Generator[TrialEvent, None, None]:
         """Run the trials, and yield their events until each one has ended; closing the generator ends all workers.
 
@@ -195,6 +217,8 @@ class Engine(ABC):
                 exceeds it is given up, tried once more, and fails if it exceeds the limit again.
             claim: Function that claims a trial for this driver before it is placed, where several drivers share a
                 store; None claims all.
+            grace: Number of seconds that trials have to save a checkpoint or to end, after `request_stop` was called
+                in this process; then the run ends, whatever is missing.
 
         Yields:
             `Started` when a trial begins, again if it is tried again; `Epoch` after each epoch; `Ended` exactly once
@@ -205,4 +229,4 @@ class Engine(ABC):
         """
         from slopewise.study.engines._drive import drive
 
-        return drive(self, spec, trials, data, more, time_limit=time_limit, claim=claim)
+        return drive(self, spec, trials, data, more, time_limit=time_limit, claim=claim, grace=grace)

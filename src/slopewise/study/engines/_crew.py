@@ -16,7 +16,7 @@ from typing import Any
 
 from slopewise.errors import EngineError
 from slopewise.events import Ended, TrialKey
-from slopewise.study.engines._base import Begun, Lost, Report, Session
+from slopewise.study.engines._base import Begun, Lost, Report, Session, Stopped
 from slopewise.study.engines._process import GRACE, PATIENCE, READY, Worker
 
 BIRTHS = 3  # failures in a row after which no more workers are started
@@ -36,11 +36,12 @@ class Crew(Session, AbstractContextManager["Crew"]):
 
     def __init__(self, size: int, start: Callable[[int], Worker]) -> None:
         self.workers: list[Worker] = []
+        self._leaving: list[Worker] = []  # workers that take no more trials
         self._size, self._start = size, start
         self._failures, self._proven, self._last = 0, False, ""
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        Worker.end(self.workers, patience=PATIENCE if error is None else GRACE)
+        Worker.end([*self.workers, *self._leaving], patience=PATIENCE if error is None else GRACE)
 
     def free(self, unended: int) -> int:
         """Start workers up to the number of trials, as long as there is hope that they live, and count the idle ones.
@@ -79,6 +80,12 @@ class Crew(Session, AbstractContextManager["Crew"]):
             self.workers.remove(worker)
             worker.kill()
 
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM to the workers that have a trial."""
+        for worker in self.workers:
+            if worker.trial:
+                worker.process.terminate()
+
     def _hopeful(self) -> bool:
         one_by_one = all(worker.ready for worker in self.workers)
         return self._failures == 0 or (self._failures < BIRTHS and one_by_one)
@@ -99,12 +106,15 @@ class Crew(Session, AbstractContextManager["Crew"]):
 
     def _follow(self, worker: Worker, message: Report) -> None:
         """Take note that a worker has begun or ended a trial, which proves that workers can live."""
-        if isinstance(message, (Begun, Ended)):
+        if isinstance(message, (Begun, Ended, Stopped)):
             self._failures, self._proven = 0, True
         if isinstance(message, Begun):
             worker.begun = True
-        elif isinstance(message, Ended):
+        elif isinstance(message, (Ended, Stopped)):
             worker.trial = None
+        if isinstance(message, Stopped):
+            self.workers.remove(worker)
+            self._leaving.append(worker)
 
     def _bury(self, worker: Worker) -> Iterator[Lost]:
         """Remove a worker whose pipe has ended, and yield the loss of its trial, if it had one."""

@@ -14,12 +14,14 @@ from slopewise.events import Ended, Started, TrialEvent, TrialKey
 from slopewise.study._cells import failed
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import stored_spec
+from slopewise.study._stopping import stop_requested
 from slopewise.study._workplace import TrialData, Workplace
-from slopewise.study.engines._base import Begun, Claim, Engine, Lost, Report
+from slopewise.study.engines._base import GRACE, Begun, Claim, Engine, Lost, Report, Session, Stopped
 
 ATTEMPTS = 2  # the first one and a retry
 _LOSSES = 10  # losses of one trial without a fault of its own, after which the engine is taken to be broken
 _ASK_AGAIN = 1.0  # seconds between claims of a trial that another driver has
+_LOOK = 0.5  # seconds between looks at a request to stop, which a signal handler makes
 
 
 def drive(
@@ -31,12 +33,16 @@ def drive(
     *,
     time_limit: float | None = None,
     claim: Callable[[TrialKey], Claim] | None = None,
+    grace: float = GRACE,
 ) -> Generator[TrialEvent, None, None]:
     """Run the trials on an engine; see `Engine.run`."""
     spec = stored_spec(spec.model_dump(mode="json"))  # trials depend on what the store keeps of a spec, and no more
     progress = Progress(trials, time_limit=time_limit, claim=claim)
     with engine.open(spec, data or _read(spec)) as session:
         while progress.unended:
+            if stop_requested():
+                yield from _stop(session, progress, grace)
+                return
             for _ in range(session.free(progress.unended)):
                 if placement := progress.next():
                     session.place(*placement)
@@ -52,6 +58,20 @@ def drive(
                     yield event
             if not progress.unended:
                 progress.add(more())
+
+
+def _stop(session: Session, progress: Progress, grace: float) -> Generator[TrialEvent, None, None]:
+    """Ask all trials to stop, and follow them until they have, at most for the grace period.
+
+    Only trials that finish are ended: one that fails or is lost now may have failed of the signal, and runs again.
+    """
+    session.ask_to_stop()
+    end = monotonic() + grace
+    while progress.placed and (left := end - monotonic()) > 0:
+        for report in session.reports(left):
+            failure = isinstance(report, Lost) or (isinstance(report, Ended) and report.record.status == "failed")
+            if event := progress.follow(Stopped(_trial_of(report)) if failure else report):
+                yield event
 
 
 def _read(spec: StudySpec) -> TrialData:
@@ -99,6 +119,11 @@ class Progress:
         self._waiting.extend((trial, 1) for trial in trials)
 
     @property
+    def placed(self) -> bool:
+        """True if any trial is placed."""
+        return bool(self._placed)
+
+    @property
     def unended(self) -> int:
         """Number of trials that have not ended."""
         return len(self._waiting) + len(self._elsewhere) + len(self._placed)
@@ -119,11 +144,10 @@ class Progress:
                 self._elsewhere.append((trial, attempt))
         return None
 
-    def patience(self) -> float | None:
-        """Return the number of seconds after which the driver must act if nothing happens; None if it need not."""
+    def patience(self) -> float:
+        """Return the number of seconds after which the driver must look up if nothing happens."""
         left = min(self._begun.values(), default=math.inf) + self._limit - monotonic()
-        seconds = min(left, _ASK_AGAIN) if self._elsewhere else left
-        return None if seconds == math.inf else max(seconds, 0.0)
+        return max(min(left, _LOOK), 0.0)
 
     def overdue(self) -> list[TrialKey]:
         """Return the placed trials that have exceeded their time limit."""
@@ -143,6 +167,9 @@ class Progress:
             return Started(trial, self._placed[trial])
         if isinstance(report, Lost):
             return self._lose(report)
+        if isinstance(report, Stopped):
+            self._wait(trial, self._placed[trial])
+            return None
         return self._end(trial, report) if isinstance(report, Ended) else report
 
     def _lose(self, lost: Lost) -> Ended | None:

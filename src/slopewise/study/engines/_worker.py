@@ -11,6 +11,7 @@ from pathlib import Path
 
 from slopewise.events import TrialKey
 from slopewise.study._spec import StudySpec
+from slopewise.study._stopping import stop_on_signals, stop_requested
 from slopewise.study._workplace import TrialData
 from slopewise.study.engines._attempt import attempt
 from slopewise.study.engines._process import READY
@@ -29,11 +30,15 @@ def serve(pipe: Connection, spec: StudySpec, data: TrialData, growth: float = ma
     os.dup2(2, 1)  # prints of a user's code must not mix with the lines of `--json`
     # Ctrl-C reaches the whole process group; the driver alone decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if spec.hardware.devices == 1:  # trials on several devices have no checkpoints: there a signal ends the worker
+        stop_on_signals()
     report = partial(_send, pipe)
     report(READY)
     first: int | None = None
     while (trial := _next(pipe)) is not None:
         report(attempt(spec, trial, data, report))
+        if stop_requested():
+            return
         now = resident()
         first = now if first is None else first
         if not growth or now - first > growth:
