@@ -170,7 +170,7 @@ def test_input_without_bounds_is_one_short_line(case: str) -> None:
         "margin", "data.train_size", "data.validation_fraction", "data.image_size", "data.memory_gib",
         "data.augment.shift", "data.augment.erase", "train.epochs", "train.batch_size", "train.lr", "train.momentum",
         "train.weight_decay", "train.slope_lr_scale", "train.slope_weight_decay", "hardware.devices",
-        "hardware.threads", "monitor.every",
+        "hardware.threads", "hardware.cpus_per_trial", "hardware.gpus_per_trial", "monitor.every",
     ],
 )  # fmt: skip
 def test_no_number_is_endless_or_a_truth_value(key: str, value: object) -> None:

@@ -33,6 +33,8 @@ _GREATEST = {
     "train.slope_weight_decay": (1e6, ""),
     "hardware.devices": (1024, ""),
     "hardware.threads": (1024, ""),
+    "hardware.cpus_per_trial": (1024, ""),
+    "hardware.gpus_per_trial": (1024, ""),
     "monitor.every": (10**9, "steps"),
 }
 _IN_ARMS = ("lr", "slope_lr_scale", "slope_weight_decay", "epochs")  # settings of arms, with the bounds of [train]

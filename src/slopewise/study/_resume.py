@@ -15,8 +15,10 @@ from slopewise.study._spec import StudySpec
 from slopewise.support import quoted
 
 # The places of the data, the checkpoint and the images in use may change. Their contents may not: the store compares
-# their digests.
-FREE = {"name", "data.path", "data.memory_gib", "model.checkpoint"}
+# their digests. What an engine reserves for a trial decides where it runs, and no bit of its result.
+FREE = {
+    "name", "data.path", "data.memory_gib", "model.checkpoint", "hardware.cpus_per_trial", "hardware.gpus_per_trial",
+}  # fmt: skip
 
 
 def check_same(old: StudySpec, new: StudySpec, folder: str | Path, metric: MetricRecord) -> None:

@@ -114,6 +114,8 @@ _OF_FUNCTIONS = {
     "train.shared_gradient",
     "model.convert",
     "hardware.threads",
+    "hardware.cpus_per_trial",
+    "hardware.gpus_per_trial",
     "monitor.every",
 }
 
@@ -205,6 +207,8 @@ class StudySpec(Table):
             raise ValueError("hardware.strategy: several devices a trial need 'ddp' or 'fsdp2'")
         if self.hardware.strategy == "fsdp2" and self.hardware.precision == "16-mixed":
             raise ValueError("hardware.precision: '16-mixed' scales the loss, which 'fsdp2' cannot; take 'bf16-mixed'")
+        if (gpus := self.hardware.gpus_per_trial or 0.0) > 1 and gpus != int(gpus):
+            raise ValueError("hardware.gpus_per_trial: above 1 a whole number: trials can share one GPU, not several")
         if self.train.batch_size % self.hardware.devices:
             raise ValueError("train.batch_size: must be a multiple of hardware.devices, which share each batch")
         if self.train.function is None and self.metrics:

@@ -237,6 +237,10 @@ class HardwareSpec(Table):
             it. `auto` is for one device, with which the others have no effect; `ddp_spawn` is another name of `ddp`.
         devices: Number of devices per trial.
         threads: Number of torch threads per trial.
+        cpus_per_trial: Processor cores that an engine reserves for a trial, such as 0.5; None reserves one for each
+            torch thread of each device.
+        gpus_per_trial: Accelerators that an engine reserves for a trial; below 1, trials share one. None reserves
+            `devices`. Neither of the two changes a result, so both may change when a study is resumed.
     """
 
     accelerator: Literal["cpu", "cuda", "mps", "auto"] = "cpu"
@@ -244,6 +248,8 @@ class HardwareSpec(Table):
     strategy: Literal["auto", "ddp", "ddp_spawn", "fsdp2"] = "auto"
     devices: Annotated[Whole, Field(gt=0)] = 1
     threads: Annotated[Whole, Field(gt=0)] = 1
+    cpus_per_trial: Annotated[Real, Field(ge=0.001)] | None = None
+    gpus_per_trial: Annotated[Real, Field(ge=0)] | None = None
 
 
 class MonitorSpec(Table):

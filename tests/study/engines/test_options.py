@@ -3,7 +3,8 @@
 import pytest
 
 from slopewise.errors import EngineError, SpecError
-from slopewise.study import Study, StudySpec
+from slopewise.machine import cores
+from slopewise.study import Study, StudySpec, parse_spec
 from slopewise.study.engines import Engine, LocalEngine, Needs, Option, make_engine, register_engine
 
 
@@ -62,3 +63,12 @@ def test_a_trial_of_several_processes_takes_the_cores_of_all() -> None:
     assert [Needs.of(spec) for spec in (one, two, gpu)] == [Needs(3, 0), Needs(2, 0), Needs(1, 1)]
     assert LocalEngine(workers=5).side_by_side(two, 3) == 3
     assert LocalEngine().capacity(StudySpec(hardware={"threads": 10**6})) == 1
+
+
+def test_a_trial_takes_what_the_spec_reserves_for_it() -> None:
+    share = StudySpec(hardware={"cpus_per_trial": 0.1, "gpus_per_trial": 0.25})
+    assert Needs.of(share).room(0.3, 9.0) == 3
+    assert Needs.of(share).room(8.0, 1.0) == 4
+    assert LocalEngine().capacity(StudySpec(hardware={"cpus_per_trial": 0.5})) == 2 * cores()
+    with pytest.raises(SpecError, match=r"^hardware.gpus_per_trial: above 1 a whole number"):
+        parse_spec({"hardware": {"gpus_per_trial": 1.5}})

@@ -7,6 +7,7 @@ Its end shows as the end of its pipe.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -30,7 +31,7 @@ class LocalEngine(Engine):
 
     Args:
         workers: Number of processes; None is the number of cores divided by those that a trial takes. Trials on a
-            GPU share it.
+            GPU share it: all of them, or as many as `hardware.gpus_per_trial` lets.
         growth_gib: Memory in GiB by which a worker may grow from one trial to the next, counted from the end of its
             first; one that has grown by more is replaced between two trials. 0 gives each trial a process of its own.
 
@@ -51,7 +52,7 @@ class LocalEngine(Engine):
 
     def capacity(self, spec: StudySpec) -> int:
         """Return the number of worker processes."""
-        return self.workers or max(1, cores() // Needs.of(spec).cores)
+        return self.workers or max(1, Needs.of(spec).room(cores(), _accelerators(spec)))
 
     @contextmanager
     def open(self, spec: StudySpec, data: TrialData) -> Iterator[Crew]:
@@ -62,6 +63,15 @@ class LocalEngine(Engine):
 
         with Crew(self.capacity(spec), start) as crew, stopped_together(crew.workers):
             yield crew
+
+
+def _accelerators(spec: StudySpec) -> float:
+    """Return the number of this machine's accelerators if the spec says what share of one a trial takes."""
+    if not spec.hardware.gpus_per_trial:
+        return math.inf
+    import torch  # only here: the command line does not wait for it
+
+    return torch.accelerator.device_count() or math.inf
 
 
 def _serve(pipe: Connection, spec: StudySpec, data: TrialData, growth: float) -> None:
