@@ -81,8 +81,11 @@ def run(
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes side by side; by default one a core.")] = None,
     engine: Annotated[
-        str, typer.Option(help="Where trials run: local, a registered engine, or module:Class.")
+        str, typer.Option(help="Where trials run: local, ray, a registered engine, or module:Class.")
     ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Cluster of the engine: auto or HOST:PORT; by default one on this machine.")
+    ] = None,
     engine_options: Annotated[
         list[str] | None, typer.Option("--engine-option", metavar="KEY=VALUE", help="Option of the engine; repeatable.")
     ] = None,
@@ -143,7 +146,7 @@ def run(
     placing: dict[str, Any] = {
         "engine": engine,
         "workers": workers,
-        "engine_options": dict(_pairs(engine_options or [], "--engine-option", example="workers=2")),
+        "engine_options": _options(engine_options or [], address),
     }
     missing = study.missing(out, store=store, retry_failed=retry_failed)
     if dry_run:
@@ -278,6 +281,12 @@ def _pairs(settings: list[str], flag: str, *, example: str) -> Iterator[tuple[st
         if not equals:
             raise SpecError(f"{flag} {shortened(setting, 60)}: write KEY=VALUE, as in {flag} {example}")
         yield key.strip(), text.strip()
+
+
+def _options(pairs: list[str], address: str | None) -> dict[str, str]:
+    """Return the options of the engine, of which the address has a flag of its own."""
+    options = dict(_pairs(pairs, "--engine-option", example="workers=2"))
+    return options if address is None else {**options, "address": address}
 
 
 def _run(study: Study, out: Path, missing: tuple[Any, ...], **options: Any) -> Results:

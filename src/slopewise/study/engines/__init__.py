@@ -22,6 +22,7 @@ from slopewise.study.engines._named import make_engine as make_engine
 from slopewise.study.engines._named import register_engine as register_engine
 from slopewise.study.engines._needs import Needs as Needs
 from slopewise.study.engines._option import Option as Option
+from slopewise.study.engines._ray import RayEngine as RayEngine
 from slopewise.support import importer
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from slopewise.errors import EngineError, look_up
 from slopewise.study._references import is_reference, resolve
 from slopewise.study.engines._base import Engine
 from slopewise.study.engines._local import LocalEngine
+from slopewise.study.engines._ray import RayEngine
 from slopewise.support import Registry
 
-ENGINES: Registry[type[Engine]] = Registry("slopewise.engines", {"local": LocalEngine})
+ENGINES: Registry[type[Engine]] = Registry("slopewise.engines", {"local": LocalEngine, "ray": RayEngine})
 
 
 def register_engine(name: str, engine: type[Engine]) -> None:
