@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
 import pytest
 
 from slopewise.study import _operator_cost
+
+from .postgres import Server, binaries
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """Start a PostgreSQL server; without its programs, a CI machine fails and others skip the test."""
+    home = binaries()
+    if home is None:
+        message = "no PostgreSQL server: install the `postgresql` package"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    server = Server(home)
+    yield server
+    server.close()
 
 
 @pytest.fixture(autouse=True)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from slopewise.study._spec_tables import TaskSpec as TaskSpec
     from slopewise.study._spec_tables import TrainSpec as TrainSpec
     from slopewise.study._store import Store as Store
+    from slopewise.study._store import StoredPlan as StoredPlan
     from slopewise.study._study import Study as Study
     from slopewise.study._study import load_spec as load_spec
     from slopewise.study._study import load_study as load_study
@@ -66,7 +67,7 @@ _NAMES = {
         "TrainSpec",
     ),
     "_spec_input": ("override", "parse_spec", "read_spec", "toml_value"),
-    "_store": ("Store",),
+    "_store": ("Store", "StoredPlan"),
     "_study": ("Study", "load_spec", "load_study"),
     "_terminable": ("Terminated",),
     "_trial": ("run_trial",),

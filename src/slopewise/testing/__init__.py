@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from slopewise.testing._exporters import check_exporter as check_exporter
     from slopewise.testing._in_process import InProcessEngine as InProcessEngine
     from slopewise.testing._sources import check_data_source as check_data_source
+    from slopewise.testing._stores import check_store as check_store
     from slopewise.testing._tables import check_table_source as check_table_source
     from slopewise.testing._tasks import check_task as check_task
 
@@ -29,6 +30,7 @@ _KITS = {
     "_in_process": ("InProcessEngine",),
     "_exporters": ("check_exporter",),
     "_sources": ("check_data_source",),
+    "_stores": ("check_store",),
     "_tables": ("check_table_source",),
     "_tasks": ("check_task",),
 }

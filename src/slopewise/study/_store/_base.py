@@ -212,6 +212,11 @@ class Store(ABC):
         """Return the claims that hold now, of all drivers."""
         return self._write(claims)
 
+    def freeze(self) -> None:
+        """Renew claims no longer, as if this driver were stopped; for tests of what others do then."""
+        if self._heartbeat:
+            self._heartbeat.stop()
+
     def renew(self, connection: sql.Connection) -> None:
         """Renew the claims of this driver that no other driver has taken over."""
         renew(connection, self._owner, self._lease)
