@@ -51,7 +51,11 @@ class PostgresStore(Store):
         """
         study_texts(spec.plain(), data, plan(spec))  # refuses what is no plain data before anything is written
         store = cls(place, lease)
-        lost = store._write(lambda connection: store._set_up(connection, spec, data, plan))
+        try:
+            lost = store._write(lambda connection: store._set_up(connection, spec, data, plan))
+        except BaseException:
+            store.close()
+            raise
         if lost:
             warnings.warn(
                 f"'{place.url}' was damaged: the study goes on without {', '.join(lost)}", StoreWarning, stacklevel=3
