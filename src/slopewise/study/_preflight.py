@@ -23,7 +23,7 @@ from slopewise.study._references import describe
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_tables import ArmSpec, ConvertSpec, HardwareSpec
 from slopewise.study._training_part import training_part
-from slopewise.study._trial import build_arm, make_fabric
+from slopewise.study._trial import build_arm, make_fabric, why_not_on
 from slopewise.study._workplace import TrialData
 from slopewise.study.arms import AS_IS, activation_factory
 from slopewise.study.data import WITHOUT_PATH, ImageData, load_data, source_of
@@ -181,6 +181,8 @@ def _rehearse(spec: StudySpec, arm: ArmSpec, data: ImageData) -> _Start:
         digest = built.init_digest()
         build_optimizer(built.model, spec.train, arm, steps_per_epoch=1)
         torch.autograd.backward(loss(built.model))
+        if reason := why_not_on(spec.hardware, built.model):
+            raise ModelError(f"hardware.strategy: {where} {reason}")
         sites = Probe(built.model, built.sites.values())(lambda: loss(built.model)).sites
     except SlopewiseError:
         raise

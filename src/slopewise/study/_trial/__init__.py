@@ -1,6 +1,7 @@
 """One trial: train one arm from one seed, measure it after every epoch, score it once on the test set.
 
-`_setup` builds what a trial needs, `_donor` trains the arm that it starts from, `_loop` trains and evaluates, `_guard`
+`_ranks` starts the processes of a trial on several devices, `_setup` builds what a trial needs, `_sharding` shards its
+network over devices, `_donor` trains the arm that it starts from, `_loop` trains and evaluates, `_guard`
 ends a trial whose loss is not finite, `_recorder` turns what was measured into a `TrialRecord`, and `_run` puts them
 together.
 
@@ -13,3 +14,4 @@ from slopewise.study._trial._run import run_trial as run_trial
 from slopewise.study._trial._run import training_steps as training_steps
 from slopewise.study._trial._setup import build_arm as build_arm
 from slopewise.study._trial._setup import make_fabric as make_fabric
+from slopewise.study._trial._sharding import why_not_on as why_not_on

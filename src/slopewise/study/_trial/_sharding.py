@@ -15,6 +15,7 @@ import torch.distributed
 from torch import Tensor, nn
 
 from slopewise.modules import is_sharded, parameters_of, slope_name
+from slopewise.study._spec_tables import HardwareSpec
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -40,6 +41,32 @@ def shard(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
     for part in (*blocks(model), model):
         fully_shard(part, mesh=mesh["data_parallel"])
     return model
+
+
+def why_not_on(hardware: HardwareSpec, model: nn.Module) -> str | None:
+    """Return the reason why a network cannot be trained on several devices, after a backward pass; None if it can.
+
+    Example:
+        >>> net, hardware = nn.Bilinear(1, 1, 1), HardwareSpec(devices=2, strategy="ddp")
+        >>> net(torch.ones(1), torch.ones(1)).backward()
+        >>> print(why_not_on(hardware, net))
+        None
+        >>> net.extra = nn.Parameter(torch.ones(()))
+        >>> why_not_on(hardware, net)
+        "'ddp' waits for a gradient of 'extra', which the loss does not depend on: freeze it, or take 'fsdp2'"
+    """
+    if hardware.devices == 1:
+        return None
+    learned = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if hardware.strategy == "fsdp2":
+        if numbers := [name for name, parameter in model.named_parameters() if not parameter.dim()]:
+            return f"'fsdp2' cannot shard '{numbers[0]}', which has no dimension: give it the shape (1,), or take 'ddp'"
+    elif unused := [name for name, parameter in learned.items() if parameter.grad is None]:
+        return (
+            f"'ddp' waits for a gradient of '{unused[0]}', which the loss does not depend on: freeze it, or take "
+            "'fsdp2'"
+        )
+    return None
 
 
 def blocks(model: nn.Module) -> list[nn.Module]:
