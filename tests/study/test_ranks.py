@@ -194,6 +194,7 @@ def test_records_are_those_of_one_device_to_rounding(two: dict, one: dict) -> No
         if name in SAME:
             same(record, one[name], f"{strategy}, {name}")
     assert len(two["fsdp2", "channel"].layer_scores) == 12
+    assert any(record.alarms for record in one.values())
 
 
 def test_slopes_move_and_are_read_in_whole(two: dict) -> None:
@@ -231,7 +232,7 @@ def test_a_loss_that_is_nan_on_one_rank_ends_the_trial_on_all(two: dict) -> None
 
 def test_what_is_large_arrives(two: dict) -> None:
     """A pipe holds 64 KiB."""
-    assert len(pickle.dumps(two)) > 2 * 65536
+    assert len(pickle.dumps(two)) > 65536
 
 
 def test_epochs_are_reported_as_they_end(two: dict, epochs: list) -> None:
@@ -243,7 +244,7 @@ def test_epochs_are_reported_as_they_end(two: dict, epochs: list) -> None:
 def test_operators_are_not_compared(two: dict) -> None:
     (cost,) = two["ddp", "mean"].operator_costs
     assert cost.rounds == 0
-    assert "devices" in cost.reason or "stock PyTorch" in cost.reason
+    assert "one device" in cost.reason or "stock PyTorch" in cost.reason
 
 
 def pids(folder: Path, count: int) -> list[int]:
