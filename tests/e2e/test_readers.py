@@ -1,6 +1,5 @@
 """Readers beside a running study cost it nothing but time."""
 
-import dataclasses
 import sqlite3
 import subprocess
 import sys
@@ -9,22 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from slopewise.records import TrialRecord
+from slopewise.records import untimed
 from slopewise.study import load_study
 
 RUN = ["run", "--arms", "relu,prelu_channel", "--seeds", "2", "--epochs", "3", "--train-size", "300", "--workers", "1"]
-_TIMES = ("seconds", "seconds_per_step", "monitor_seconds", "operator_costs", "attempts")
 
 
 def run(folder: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "slopewise", *RUN, "--out", str(folder)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def untimed(trial: TrialRecord) -> TrialRecord:
-    """The trial without what no two runs have in common."""
-    epochs = tuple(dataclasses.replace(epoch, seconds_per_step=None) for epoch in trial.epochs)
-    return dataclasses.replace(trial, epochs=epochs, **dict.fromkeys(_TIMES))
 
 
 @pytest.mark.slow

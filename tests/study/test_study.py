@@ -1,6 +1,8 @@
 """The API: plan, run, resume, results."""
 
 import dataclasses
+import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,23 +10,11 @@ from filelock import FileLock
 
 import slopewise as sw
 from slopewise.errors import ModelError, SpecError, StoreError
-from slopewise.records import StudyRecord
+from slopewise.records import untimed
+from slopewise.study import Store
+from slopewise.testing import InProcessEngine
 
 TINY = {"data": {"train_size": 100}, "model": {"options": {"width": 4}}, "train": {"epochs": 1}}
-
-
-def metrics(record: StudyRecord) -> list[object]:
-    return [
-        dataclasses.replace(
-            trial,
-            seconds=None,
-            seconds_per_step=None,
-            monitor_seconds=None,
-            operator_costs=(),
-            epochs=tuple(dataclasses.replace(epoch, seconds_per_step=None) for epoch in trial.epochs),
-        )
-        for trial in record.trials
-    ]
 
 
 def test_the_plan_keeps_the_arms_of_a_seed_together() -> None:
@@ -41,9 +31,9 @@ def test_a_study_grows_by_arms_and_seeds_and_repeats_nothing(tmp_path: Path) -> 
     results = grown.run(tmp_path, on_event=events.append)
     assert len([event for event in events if type(event).__name__ == "Ended"]) == 4
     assert len(results.record.trials) == 6
-    assert metrics(small.record) == metrics(results.record)[:2]
+    assert [*map(untimed, small.record.trials)] == [*map(untimed, results.record.trials)][:2]
     whole = grown.run(tmp_path / "whole", workers=1)
-    assert metrics(whole.record) == metrics(results.record)
+    assert [*map(untimed, whole.record.trials)] == [*map(untimed, results.record.trials)]
     events.clear()
     assert grown.run(tmp_path, on_event=events.append).record == results.record
     assert events == []
@@ -122,6 +112,18 @@ def test_faults_are_found_before_anything_is_written(tmp_path: Path, user_module
 def test_an_empty_store_is_no_study_yet(tmp_path: Path) -> None:
     (tmp_path / "study.db").touch()
     assert len(sw.Study(arms="relu", seeds=1, **TINY).run(tmp_path).record.trials) == 1
+
+
+@pytest.mark.slow
+def test_the_log_of_a_driver_killed_at_its_very_end_is_merged_by_the_same_call(tmp_path: Path) -> None:
+    study, killed = sw.Study(arms="relu", seeds=1, **TINY), tmp_path / "killed"
+    record = study.run(tmp_path / "out", engine=InProcessEngine()).record
+    killed.mkdir()
+    with closing(Store.create(tmp_path / "out", study.spec, record.data)):
+        for name in ("study.db", "study.db-wal"):
+            shutil.copy(tmp_path / "out" / name, killed)
+    assert study.run(killed).record == record
+    assert sorted(path.name for path in killed.iterdir()) == [".lock", "study.db"]
 
 
 def test_two_drivers_do_not_share_a_folder(tmp_path: Path) -> None:

@@ -156,6 +156,7 @@ class Study:
             SystemExit: SIGTERM or SIGUSR1 was received; the status is 75. Programs that handle these signals themselves
                 call `slopewise.study.engines.request_stop` to get the same.
         """
+        from slopewise.study._store import Store
         from slopewise.study.engines import make_engine
 
         runner = make_engine(engine, _options(workers, engine_options))
@@ -172,7 +173,8 @@ class Study:
                     run = partial(self._run, runner, place, folder, state, on_event, retry_failed=retry_failed)
                     record = run(termination, time_limit=time_limit, grace=grace)
                 return Results(record)
-            return Results(stored_study(place) or read_study(place))
+            with closing(Store.open(place)):  # merges the log of a driver that was killed at its end
+                return Results(stored_study(place) or read_study(place))
 
     def _run(
         self,
