@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -77,6 +78,7 @@ def _run_rank(
     on_epoch: OnEpoch, spec: StudySpec, arm: str, seed: int, data: ImageData, *, compare: bool
 ) -> TrialRecord:
     fabric = make_fabric(spec.hardware)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it would greet in every rank of every trial
     fabric.launch()  # joins the other ranks, and sets a number of threads
     torch.set_num_threads(spec.hardware.threads)
     return _run_and_compare(fabric, spec, spec.arm(arm), seed, data, on_epoch, compare=compare)

@@ -1,7 +1,7 @@
 """The tie between a driver and a worker: when the driver ends, the worker ends with all that it has started.
 
-A worker leads a process group, which contains everything that it starts: ranks of `ddp_spawn`, workers of data
-loaders, programs. The driver holds the writing end of a pipe that nothing is ever written to. When the driver ends, for
+A worker leads a process group, which contains everything that it starts: ranks of a trial, workers of data loaders,
+programs. The driver holds the writing end of a pipe that nothing is ever written to. When the driver ends, for
 whatever reason, that end is closed, and on Linux the kernel sends SIGKILL to the group. The worker need not run for
 that, so a worker that is stopped, or holds Python's lock in one long call, ends as well. In addition, and alone on
 other systems, a thread of the worker waits for the closed pipe and kills the group.
