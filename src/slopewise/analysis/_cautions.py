@@ -89,6 +89,7 @@ def study_cautions(
             "nothing has; state it as the floor (`floor` in the spec, `--floor`), and diverged trials count with it"
         )
         cautions.append(Caution("no-floor", text, brief))
+    cautions += _about_repeats(study)
     if broken := [(t, name) for t in study.trials if t.status == "finished" for name in not_finite(t)]:
         first, name = broken[0]
         more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
@@ -135,6 +136,21 @@ def contrast_cautions(
             cautions.append(Caution("no-spread", text, text))
     cautions += few_cautions(arm, control, sample, tests=tests, can_show=can_show)
     return tuple(cautions)
+
+
+def _about_repeats(study: StudyRecord) -> list[Caution]:
+    """Return a caution if a trial was trained twice with everything equal, and gave two results."""
+    unequal = [repeat for repeat in study.repeats if repeat.same_identity and not repeat.equal]
+    if not unequal:
+        return []
+    names = list(dict.fromkeys(f"{repeat.arm} seed {study.seed_name(repeat.seed)}" for repeat in unequal))
+    named = ", ".join(names[:3]) + (f" and {len(names) - 3} more" * (len(names) > 3))
+    brief = f"{named} {'has' if len(names) == 1 else 'have'} two results"
+    text = (
+        f"{brief}: trained twice from the same spec, seed, code and environment, the records differ. The training is "
+        "not reproducible, or a machine is faulty; the first record counts"
+    )
+    return [Caution("not-repeatable", text, brief)]
 
 
 def _about_the_largest_class(study: StudyRecord) -> list[Caution]:

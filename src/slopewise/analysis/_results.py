@@ -15,6 +15,7 @@ CautionId = Literal[
     "coarse-test-set",
     "ceiling",
     "no-floor",
+    "not-repeatable",
     "not-finite",
     "other-environment",
     "unpaired",

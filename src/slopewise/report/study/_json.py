@@ -21,9 +21,10 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
     `paired` (False if seeds only number the runs of each arm), `trials` (counts, in all and by arm, and the names of
     damaged ones), `contrasts` (primary, then secondary), `converged` (the primary ones without the pairs in which a
     trial diverged), `missing` (arms and seeds), `pairing`, `diverged` and `failed` (trials), `cautions`, `alarms`,
-    `tuning` (`slopewise.analysis.ArmTuning` of each arm whose learning rate was tuned), `claims` (all claims, tested or
-    not, with the fields of `slopewise.analysis.claims.Evidence`), `looks` (numbers of seeds at the looks of an adaptive
-    study), `data`, `environments`, `spec`. A contrast has the fields of `slopewise.analysis.Contrast`, its `sentence`,
+    `repeats` (trials that were trained twice), `tuning` (`slopewise.analysis.ArmTuning` of each arm whose learning rate
+    was tuned), `claims` (all claims, tested or not, with the fields of `slopewise.analysis.claims.Evidence`), `looks`
+    (numbers of seeds at the looks of an adaptive study), `data`, `environments`, `spec`. A contrast has the fields of
+    `slopewise.analysis.Contrast`, its `sentence`,
     its `description` (`slopewise.analysis.Description`) and, in an adaptive study, `at_look`: the look that decided it,
     or its prospects.
 
@@ -70,6 +71,7 @@ def to_json(study: StudyRecord) -> dict[str, Any]:
         "failed": [{"arm": t.arm, "seed": t.seed, "error": t.error} for t in study.trials if t.status == "failed"],
         "cautions": [asdict(caution) for caution in analysis.cautions],
         "alarms": [asdict(alarm) for alarm in analysis.alarms],
+        "repeats": [asdict(repeat) for repeat in study.repeats],
         "tuning": [asdict(arm) for arm in tuning(study)],
         "claims": claims_json(ledger_info(study)),
         "data": study.data,

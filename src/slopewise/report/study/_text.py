@@ -45,7 +45,7 @@ def print_summary(study: StudyRecord, console: Console) -> None:
     sentences = Table.grid(padding=(0, 1, 0, 0))
     for contrast in info.analysis.primary:
         sentences.add_row("-", words(sentence(contrast)))
-    for note in filter(None, (info.schedule, *info.operators, *info.alarm_notes)):
+    for note in filter(None, (info.schedule, *info.repeats, *info.operators, *info.alarm_notes)):
         sentences.add_row("-", words(note))
     console.print(sentences)
 

@@ -155,11 +155,10 @@ class Store(ABC):
     def _compare(self, connection: sql.Connection, trial: TrialRecord, row: Mapping[str, Any]) -> None:
         """Count a second finished record of a trial, unless it is the first one itself, or the first one is damaged."""
         found = connection.execute(sql.select(*(RECORDS.c[name] for name in COLUMNS)).where(*_same(RECORDS, row))).one()
-        if found.sha256 == row["sha256"]:
-            return
         first = trial_in([value.encode() if isinstance(value, str) else value for value in found])
         if first is None:
             connection.execute(sql.update(RECORDS).where(*_same(RECORDS, row)).values(row))
+        if first is None or found.sha256 == row["sha256"]:
             return
         equal = pack(untimed(first)) == pack(untimed(trial))
         same = first.identity is not None and first.identity == trial.identity

@@ -152,6 +152,8 @@ def fault(path: Path, error: BaseException | None) -> str:
         return f"the store '{path}' is locked by another program: try again when that has let go of it"
     if _code(error) == sqlite3.SQLITE_NOTADB:
         return f"'{path}' is not a SQLite file ({error}): move it away"
+    if _code(error) == sqlite3.SQLITE_FULL:
+        return f"the disk of '{path}' is full: make room there; the same command goes on from what is stored"
     if _code(error) == sqlite3.SQLITE_CORRUPT or isinstance(error, UnicodeDecodeError):
         return f"'{path}' is damaged ({error}): take a copy of it from before, or move it away"
     return f"cannot use the store '{path}': {error}"

@@ -12,6 +12,7 @@ from slopewise.report.study.info._alarms import AlarmRow, alarm_notes, alarm_row
 from slopewise.report.study.info._damage import damage_note
 from slopewise.report.study.info._looks import is_open, schedule_words
 from slopewise.report.study.info._operators import operator_notes
+from slopewise.report.study.info._repeats import repeat_notes
 from slopewise.report.study.info._sections import sections
 
 MOST_ROWS = 200  # trials that a table of the page lists one by one
@@ -55,6 +56,7 @@ class StudyInfo:
         many: True if an arm has more trials than a chart can draw one by one.
         rows: Rows of the summary table, one for each arm.
         damage: Sentence about damaged trials; empty if none are.
+        repeats: Sentences about trials that were trained twice.
         operators: Sentences about the operators that step times rest on.
         alarms: Rows of the table of alarms.
         alarm_notes: Sentences about alarms.
@@ -76,6 +78,7 @@ class StudyInfo:
     many: bool
     rows: tuple[ArmRow, ...]
     damage: str
+    repeats: tuple[str, ...]
     operators: tuple[str, ...]
     alarms: tuple[AlarmRow, ...]
     alarm_notes: tuple[str, ...]
@@ -111,6 +114,7 @@ def study_info(study: StudyRecord) -> StudyInfo:
         many=any(arm.finished > MOST_DOTS for arm in analysis.arms),
         rows=_arm_rows(analysis),
         damage=damage_note(study.damaged) if study.damaged else "",
+        repeats=tuple(repeat_notes(study.repeats)),
         operators=tuple(operator_notes(analysis)),
         alarms=tuple(alarm_rows(analysis.alarms)),
         alarm_notes=tuple(alarm_notes(analysis.alarms, {arm.arm: arm.finished for arm in analysis.arms})),
