@@ -38,7 +38,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> StudyRecord:
 
 
 def same(record: StudyRecord, expected: StudyRecord) -> bool:
-    """Whether a study has the trials of another one, whose arms it may lack, bit by bit."""
+    """Return True if a study has the trials of another one, whose arms it may lack, bit by bit."""
     trials = {(trial.arm, trial.seed): trial for trial in expected.trials if trial.arm in record.arms}
     return len(record.trials) == len(trials) and all(
         untimed(trial) == untimed(trials[trial.arm, trial.seed]) for trial in record.trials
