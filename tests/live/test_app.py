@@ -190,6 +190,35 @@ def test_own_names_are_not(client: TestClient, host: str) -> None:
     assert client.get("/", headers={"Host": host}).status_code == 200
 
 
+FOREIGN = [
+    {"Origin": "http://evil.example"},
+    {"Origin": "null"},  # a sandboxed frame, or a file
+    {"Origin": "http://127.0.0.1:9999"},  # another server of this machine
+    {"Origin": "http://127.0.0.1:8460.evil.example"},
+    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},  # an image, a script
+    {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"},
+]
+OWN = [
+    {"Origin": "http://127.0.0.1:8460"},
+    {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"},
+    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},  # a link
+    {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"},  # typed into the address bar
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+def test_requests_of_other_origins_are_refused(client: TestClient, headers: dict[str, str]) -> None:
+    for path in ("/", "/static/live.js", links(client.get("/").text)[0]):
+        answer = client.get(path, headers={"Host": "127.0.0.1:8460", **headers})
+        assert answer.status_code == 403
+        assert answer.text == "refused: the request comes from a page of another origin"
+
+
+@pytest.mark.parametrize("headers", OWN)
+def test_requests_of_its_own_pages_and_links_are_not(client: TestClient, headers: dict[str, str]) -> None:
+    assert client.get("/", headers={"Host": "127.0.0.1:8460", **headers}).status_code == 200
+
+
 def test_every_answer_keeps_other_origins_out(client: TestClient) -> None:
     answers = [
         client.get("/"),

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from slopewise.checkpoint._formats import GIT_LFS, describe_folder, identify_file
+from slopewise.checkpoint._formats import GIT_LFS, describe_folder, identify_file, is_zip
 from slopewise.checkpoint._search import entries
 from slopewise.checkpoint._torch_files import is_zip_of_torch, open_torch
 from slopewise.errors import CheckpointError
@@ -75,7 +75,7 @@ def _is_safetensors(start: bytes, size: int) -> bool:
 
 
 def _is_zip_of_torch(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
+    if not is_zip(path):
         return False
     with _telling_damage(path), zipfile.ZipFile(path) as archive:
         return is_zip_of_torch(archive)

@@ -6,6 +6,7 @@ import codecs
 import re
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 GIT_LFS = b"version https://git-lfs"
@@ -78,13 +79,22 @@ def identify_file(path: Path, start: bytes) -> tuple[str, str] | None:
     """
     if not start:
         return "empty", "fetch or save it again"
-    if start.startswith(b"PK\x03\x04") and zipfile.is_zipfile(path):
-        return _archive(path)
+    if start.startswith(b"PK\x03\x04") and is_zip(path):
+        with suppress(zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, ValueError):  # damaged
+            return _archive(path)
     by_content = ((kind, advice) for offset, sign, kind, advice in _STARTS if start[offset:].startswith(sign))
     identified = next(by_content, None)
     if identified is None and _is_text(start):
         return _text(start.lstrip(b"\xef\xbb\xbf \t\r\n"))
     return identified or _by_name(path, start)
+
+
+def is_zip(path: Path) -> bool:
+    """Return True if a file ends like a zip archive; Python 3.11 raises for one that would span several disks."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return False
 
 
 def describe_folder(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ _OF_OPTIMIZERS = {
     "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "exp_avg_diff", "momentum_buffer", "square_avg", "grad_avg",
     "acc_delta", "sum", "prev", "step_size", "step",
 }  # fmt: skip
+MOST_MODULES = 100_000
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -70,7 +72,7 @@ def _search(content: Any) -> Iterator[StateDictInFile]:
     while waiting:
         path, value = waiting.pop()
         module = _as_module(value)
-        items = entries(value) if module is None else dict(_of_module(module))
+        items = entries(value) if module is None else dict(_of_module(module, Counter()))
         named = ((name, tensor(item)) for name, item in items.items() if isinstance(name, str))
         tensors = {name: record for name, record in named if record is not None}
         if _is_optimizer(items, tensors):
@@ -144,8 +146,17 @@ def _as_module(value: Any) -> Mapping[str, Any] | None:
     return value.state if {"_parameters", "_buffers", "_modules"} <= value.state.keys() else None
 
 
-def _of_module(module: Mapping[str, Any], prefix: str = "", above: tuple[int, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """Yield the parameters and persistent buffers of a pickled module and its submodules, in order of state_dict()."""
+def _of_module(
+    module: Mapping[str, Any], visits: Counter[str], prefix: str = "", above: tuple[int, ...] = ()
+) -> Iterator[tuple[str, Any]]:
+    """Yield the parameters and persistent buffers of a pickled module and its submodules, in order of state_dict().
+
+    Raises:
+        ValueError: There are too many: modules in modules that are all used twice are twice as many at every level.
+    """
+    visits["modules"] += 1
+    if visits["modules"] > MOST_MODULES:
+        raise ValueError(f"a module with more than {MOST_MODULES:,} modules in it")
     skip = set(members(module.get("_non_persistent_buffers_set")))
     for kind in ("_parameters", "_buffers"):
         for name, value in entries(module[kind]).items():
@@ -154,7 +165,7 @@ def _of_module(module: Mapping[str, Any], prefix: str = "", above: tuple[int, ..
     for name, value in entries(module["_modules"]).items():
         inner = _as_module(value)
         if inner is not None and id(inner) not in above:
-            yield from _of_module(inner, f"{prefix}{name}.", (*above, id(inner)))
+            yield from _of_module(inner, visits, f"{prefix}{name}.", (*above, id(inner)))
 
 
 def _metadata(value: Any) -> dict[str, dict[str, Any]] | None:

@@ -6,6 +6,7 @@ for the tensors that are selected, so that a checkpoint's optimizer costs nothin
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ class SavedTensor:
     offset: int
     size: tuple[int, ...]
     stride: tuple[int, ...]
+
+
+_MOST_REPEATED = 2**26  # elements of a tensor that has several for one of its storage, as `expand` makes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,8 @@ def _view(
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if min((offset, *size, *stride)) < 0 or (0 not in size and last >= available):
         raise ValueError("a tensor reaches beyond its storage")
+    if math.prod(size) > max(available, _MOST_REPEATED):
+        raise ValueError(f"a tensor of {math.prod(size)} elements repeats the {available} elements of its storage")
     return SavedTensor(storage, dtype, offset, size, stride)
 
 

@@ -14,10 +14,12 @@ from typing import IO, Any
 
 import torch
 
+from slopewise.checkpoint._formats import is_zip
 from slopewise.checkpoint._pickle import Name, load
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a file of torch.save before PyTorch 1.6
 _CHUNK = 2**22  # bytes
+_MOST_UNPACKED = 1100  # bytes that a byte of a zip archive may unpack to; deflate reaches 1032
 _CONTENT = re.compile(r"(?:[^/]+/)?data\.pkl")
 _STORAGES = {
     "DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16,
@@ -59,7 +61,7 @@ def open_torch(path: Path) -> Iterator[Any]:
     Raises:
         ValueError: The file is damaged. Other built-in errors are possible as well.
     """
-    if zipfile.is_zipfile(path):
+    if is_zip(path):
         with zipfile.ZipFile(path) as archive:
             yield _unzipped(archive)
     else:
@@ -95,12 +97,16 @@ def _unzipped(archive: zipfile.ZipFile) -> Any:
             raise ValueError("a reference to no storage")
 
         def read() -> bytearray:
-            with archive.open(entries[f"{root}data/{key}"]) as stored:
-                return _filled(bytearray(count * storages[key].dtype.itemsize), stored)
+            entry, size = entries[f"{root}data/{key}"], count * storages[key].dtype.itemsize
+            _check_size(size, min(entry.file_size, _MOST_UNPACKED * entry.compress_size))
+            with archive.open(entry) as stored:
+                return _filled(bytearray(size), stored)
 
         return storages.setdefault(key, Storage(_dtype(kind), count, read, byteorder))
 
-    return load(io.BytesIO(archive.read(f"{root}data.pkl")), persistent)
+    pickled = entries[f"{root}data.pkl"]
+    _check_size(pickled.file_size, _MOST_UNPACKED * pickled.compress_size)
+    return load(io.BytesIO(archive.read(pickled)), persistent)
 
 
 def _in_a_row(file: IO[bytes]) -> Any:
@@ -120,8 +126,10 @@ def _in_a_row(file: IO[bytes]) -> Any:
         _, kind, key, _, count, view = saved
 
         def read() -> bytearray:
+            size = count * whole.dtype.itemsize
+            _check_size(size, file.seek(0, io.SEEK_END) - offsets[key])
             file.seek(offsets[key])
-            return _filled(bytearray(count * whole.dtype.itemsize), file)
+            return _filled(bytearray(size), file)
 
         whole = storages.setdefault(key, Storage(_dtype(kind), count, read))
         return whole if view is None else views.setdefault(view[0], _part(whole, view[1], view[2]))
@@ -154,6 +162,16 @@ def _filled(content: bytearray, file: IO[bytes]) -> bytearray:
     if filled < len(content):
         raise ValueError(f"a storage has {filled} bytes instead of {len(content)}")
     return content
+
+
+def _check_size(declared: int, there: int) -> None:
+    """Check that a file holds the bytes that it declares, before memory is taken for them.
+
+    Raises:
+        ValueError: It does not.
+    """
+    if not 0 <= declared <= there:
+        raise ValueError(f"it declares {declared} bytes and holds at most {there} of them")
 
 
 def _dtype(kind: Any) -> torch.dtype:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -77,6 +77,7 @@ def make_app(folder: str | Path, hosts: Sequence[str] = ("127.0.0.1", "localhost
         middleware=[
             Middleware(_Guarded),
             Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
+            Middleware(_OwnOrigin),
             Middleware(GZipMiddleware, minimum_size=4096, compresslevel=1),
         ],
     )
@@ -93,6 +94,33 @@ def _answer(request: Request, tag: str, data: bytes, kind: str) -> Response:
     if tag in known:
         return Response(status_code=304, headers=headers)
     return Response(data, media_type=kind, headers=headers)
+
+
+class _OwnOrigin:
+    """Middleware that refuses requests which a page of another origin has made; links from elsewhere are followed."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and _is_foreign(Headers(scope=scope)):
+            refusal = Response("refused: the request comes from a page of another origin", status_code=403)
+            await refusal(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+
+def _is_foreign(headers: Headers) -> bool:
+    """Return True if a page of another origin has made a request.
+
+    `Origin` must name the host that the request is sent to, which is one of ours. Browsers send `Sec-Fetch-Site` with
+    requests without an `Origin`, too; of those from elsewhere, only the one that opens the page itself is answered.
+    """
+    origin = headers.get("origin")
+    if origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower():
+        return True
+    site, mode = headers.get("sec-fetch-site", "none"), headers.get("sec-fetch-mode", "navigate")
+    return site not in ("none", "same-origin") and mode != "navigate"
 
 
 class _Guarded:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slopewise.machine._cores import cores as cores
+from slopewise.machine._memory import memory as memory
 from slopewise.support import importer
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 
 from slopewise.errors import DataError
+from slopewise.machine import memory
 from slopewise.study._spec_tables import DataSpec
 from slopewise.study._streams import stream
 from slopewise.study.data._arrays import from_arrays
@@ -58,12 +58,14 @@ def load(spec: DataSpec, reader: ImageReader) -> RawData:
             if isinstance(archive, np.ndarray):
                 raise DataError(f"data.path: '{path}' holds a single array; needed are {', '.join(_KEYS)} in an .npz")
             keys = find_keys(archive.files, path, reader.targets)
+            _check_room(archive, keys.values(), path)
             arrays = {role: _read(archive, key, path) for role, key in keys.items()}
             unused = [key for key in archive.files if key not in keys.values()]
     except DataError:
         raise
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"data.path: cannot read '{path}' as an .npz file: {error}") from error
+    except Exception as error:  # the readers of archives raise nearly anything on a damaged file
+        words = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"data.path: cannot read '{path}' as an .npz file: {words}") from error
     notes = (f"arrays {', '.join(unused)} of '{path}' are left out",) if unused else ()
     if "x" in arrays:
         arrays = _parted(arrays, spec, reader.targets)
@@ -115,6 +117,22 @@ def _matches(axis: str, words: str, names: Iterable[str]) -> dict[str, list[str]
             if re.fullmatch(f"({words})({parts})|({parts})({words})", plain):
                 matches[f"{axis}_{part}"].append(name)
     return matches
+
+
+def _check_room(archive: Any, keys: Iterable[str], path: Path) -> None:
+    """Check that arrays fit into this machine's memory, by the sizes that the archive declares, before any is unpacked.
+
+    Raises:
+        DataError: They do not; a small file may declare any size.
+    """
+    declared = {member.filename.removesuffix(".npy"): member.file_size for member in archive.zip.infolist()}
+    needed, room = sum(declared.get(key, 0) for key in keys), memory()
+    if needed > room:
+        raise DataError(
+            f"data.path: '{path}' declares arrays of {needed / 2**30:,.1f} GiB in a file of "
+            f"{path.stat().st_size / 2**20:,.1f} MiB, and this machine has {room / 2**30:,.1f} GiB of memory: leave "
+            "out images, or use a smaller number type"
+        )
 
 
 def _read(archive: Any, key: str, path: Path) -> np.ndarray[Any, Any]:

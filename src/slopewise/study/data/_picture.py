@@ -167,10 +167,22 @@ def opened(path: Path, among: tuple[str, ...] = ()) -> Iterator[Image.Image]:
     """Open the picture of a file inside the block, and turn any error into a `DataError` that names the file."""
     try:
         with Image.open(path, formats=_formats(among)) as image:
+            _check_pixels(image)
             yield image
     except Exception as error:  # Pillow's readers raise nearly anything on a damaged file
         words = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"data.path: cannot decode '{path}' ({words}): mend, convert or remove it") from error
+
+
+def _check_pixels(image: Image.Image) -> None:
+    """Check the declared size of a picture before its pixels are unpacked; Pillow itself refuses only twice as many.
+
+    Raises:
+        ValueError: It has more pixels than Pillow's bound.
+    """
+    pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
+    if most is not None and pixels > most:
+        raise ValueError(f"{pixels:,} pixels, more than the {most:,} of PIL.Image.MAX_IMAGE_PIXELS")
 
 
 def _draft(image: Image.Image, size: tuple[int, int]) -> None:
