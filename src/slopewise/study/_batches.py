@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -26,6 +26,22 @@ class Batches:
         self.augment = augmentation(spec, data)
         self.order, self.changes = stream(seed, "order"), stream(seed, "augment")
         self._on_first: Callable[[Tensor, Tensor], None] | None = None
+        self._at_begin = self.order.get_state()  # at the beginning of the latest epoch
+
+    def state_dict(self, *, within: bool) -> dict[str, Tensor]:
+        """Return the state of the random streams, after at least one batch.
+
+        Args:
+            within: True in the middle of an epoch, whose order is drawn again; False between two epochs.
+        """
+        order = self._at_begin if within else self.order.get_state()
+        return {"order": order, "augment": self.changes.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from the state of other batches of the same seed, whose first one was seen."""
+        self.order.set_state(state["order"])
+        self.changes.set_state(state["augment"])
+        self._on_first = None
 
     def on_first(self, call: Callable[[Tensor, Tensor], None]) -> None:
         """Call a function with the first batch, when it is made."""
@@ -35,8 +51,17 @@ class Batches:
         return len(self.index) // self.size
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self.epoch()
+
+    def epoch(self, done: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of an epoch, in an order of its own.
+
+        Args:
+            done: Number of batches that the epoch has had already, before a checkpoint.
+        """
+        self._at_begin = self.order.get_state()
         order = self.index[torch.randperm(len(self.index), generator=self.order)]
-        for chosen in torch.split(order, self.size)[: len(self)]:
+        for chosen in torch.split(order, self.size)[done : len(self)]:
             images, targets = self.augment(
                 self.data.train_images[chosen], self.data.train_targets[chosen], self.changes
             )

@@ -42,6 +42,12 @@ def stop_requested() -> bool:
     return _requested.is_set()
 
 
+def stop_if_requested() -> None:
+    """Raise `TrialStopped` if the trials of this process are asked to stop early."""
+    if stop_requested():
+        raise TrialStopped
+
+
 def withdraw_stop() -> None:
     """Forget that a stop was requested, before other trials run in this process."""
     _requested.clear()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -33,6 +34,33 @@ def seed_generators(seed: int, purpose: str) -> None:
     random.seed(derive(seed, "python"))
     np.random.seed(derive(seed, "numpy") % 2**32)  # noqa: NPY002 - the one that users' code draws from
     torch.manual_seed(derive(seed, purpose))
+
+
+def generator_states(device: torch.device) -> dict[str, Any]:
+    """Return the states of the global generators of Python, NumPy and PyTorch, and of a device's, as plain data."""
+    import numpy as np
+
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002 - the one that users' code draws from
+    states = {
+        "python": random.getstate(),
+        "numpy": [str(kind), torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest],
+        "torch": torch.get_rng_state(),
+    }
+    if device.type != "cpu":
+        states["device"] = torch.get_device_module(device).get_rng_state()
+    return states
+
+
+def set_generator_states(states: Mapping[str, Any], device: torch.device) -> None:
+    """Set the global generators to states from `generator_states`."""
+    import numpy as np
+
+    kind, keys, *rest = states["numpy"]
+    random.setstate(states["python"])
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    torch.set_rng_state(states["torch"])
+    if device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(states["device"])
 
 
 @contextmanager

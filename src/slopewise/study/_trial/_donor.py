@@ -36,7 +36,10 @@ def set_up(
 def _trained(
     fabric: Fabric, spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData
 ) -> tuple[Setup, Divergence | None]:
-    """Train an arm until it ends or diverges, without recording and sampling, which do not affect its weights."""
+    """Train an arm until it ends or diverges, without recording and sampling, which do not affect its weights.
+
+    There are no checkpoints of it: a trial that is interrupted here trains it anew.
+    """
     setup, divergence = set_up(fabric, spec, arm, seed, data)
     if divergence:
         return setup, divergence
@@ -45,7 +48,7 @@ def _trained(
     seed_generators(seed, "forward")
     try:
         for _ in range(setup.epochs):
-            loop.train_epoch(lambda: 0.0)
+            loop.train_epoch()
             loss = loop.evaluate(data.train_images, data.train_targets, setup.held_out)["loss"]
             guard.check_evaluation(loss, "validation", loop.step)
     except Divergence as error:

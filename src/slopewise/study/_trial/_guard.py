@@ -30,11 +30,15 @@ class Divergence(Exception):  # noqa: N818 - a result, not an error
 
 
 class DivergenceGuard:
-    """Checks of losses during training and after evaluations."""
+    """Checks of losses during training and after evaluations.
+
+    Attributes:
+        last_loss: Loss of the latest step that was checked; NaN before the first one.
+    """
 
     def __init__(self, setup: Setup) -> None:
         self._fabric, self._optimizer, self._sites = setup.fabric, setup.optimizer, setup.built.sites
-        self._last_loss = math.nan
+        self.last_loss = math.nan
 
     def check_steps(self, losses: list[Tensor], first: int) -> None:
         """Raise `Divergence` at the first non-finite loss; it is the same on every rank.
@@ -51,9 +55,9 @@ class DivergenceGuard:
                 raise Divergence(
                     step,
                     f"the training loss became {value} at step {step} (learning rate {rate:.3g}, loss before it "
-                    f"{self._last_loss:.3g}){_largest_slope(self._sites)}",
+                    f"{self.last_loss:.3g}){_largest_slope(self._sites)}",
                 )
-            self._last_loss = value
+            self.last_loss = value
 
     def check_evaluation(self, loss: float, part: str, step: int) -> None:
         """Raise `Divergence` if the validation loss after a step is not finite."""

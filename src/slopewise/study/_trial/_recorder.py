@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from collections.abc import Mapping
+from dataclasses import asdict
 from statistics import median
 from typing import Any
 
@@ -41,7 +43,7 @@ class Recorder:
         self.scores: list[ScoreRecord] = []
         self._sites: list[SiteRecord] = []
         self._gradients: list[GradientRecord] = []
-        self._data_digest = hashlib.sha256()
+        self._data_digest = hashlib.sha256().hexdigest()
         setup.batches.on_first(self._digest)
 
     def add_epoch(self, trained: TrainedEpoch | None, validation: Scores) -> None:
@@ -88,7 +90,7 @@ class Recorder:
             parameters=sum(p.numel() for p in built.model.parameters()),
             slope_parameters=sum(learned_slopes(site).numel() for site in built.sites.values()),
             init_digest=setup.init_digest,
-            data_digest=self._data_digest.hexdigest(),
+            data_digest=self._data_digest,
             environment=environment_digest(environment()),
             epochs=tuple(self.epochs),
             sites=tuple(self._sites),
@@ -98,10 +100,34 @@ class Recorder:
             layer_scores=layer_scores,
         )
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has been recorded so far, as plain data."""
+        return {
+            "seconds": time.perf_counter() - self._started,
+            "data_digest": self._data_digest,
+            **{name: list(map(asdict, rows)) for name, (_, rows) in self._rows().items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what another recorder of the trial has recorded."""
+        self._started, self._data_digest = time.perf_counter() - state["seconds"], state["data_digest"]
+        for name, (kind, rows) in self._rows().items():
+            rows[:] = [kind(**fields) for fields in state[name]]
+
+    def _rows(self) -> dict[str, tuple[type, list[Any]]]:
+        return {
+            "epochs": (EpochRecord, self.epochs),
+            "scores": (ScoreRecord, self.scores),
+            "sites": (SiteRecord, self._sites),
+            "gradients": (GradientRecord, self._gradients),
+        }
+
     def _add_scores(self, epoch: int | None, part: Part, scores: Scores) -> None:
         self.scores += (ScoreRecord(epoch, part, name, score) for name, score in scores.items() if math.isfinite(score))
 
     def _digest(self, images: Tensor, targets: Tensor) -> None:
         """Add the split and the first augmented batch to the digest, which must be equal in all arms of a seed."""
+        digest = hashlib.sha256()
         for part in (self._setup.kept, self._setup.held_out, images, targets):
-            self._data_digest.update(part.contiguous().numpy().tobytes())
+            digest.update(part.contiguous().numpy().tobytes())
+        self._data_digest = digest.hexdigest()

@@ -14,6 +14,7 @@ import torch
 
 from slopewise.monitor import Monitor
 from slopewise.records import EpochRecord, Part, ScoreRecord, TrialRecord
+from slopewise.study._checkpoints import EVERY, Checkpoints
 from slopewise.study._operator_cost import compare_operators, holds_our_layers, why_not_compared
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_tables import ArmSpec
@@ -24,7 +25,8 @@ from slopewise.study._trial._information import layer_scores
 from slopewise.study._trial._loop import Loop, Scores
 from slopewise.study._trial._ranks import on_ranks
 from slopewise.study._trial._recorder import Recorder
-from slopewise.study._trial._setup import make_fabric, still
+from slopewise.study._trial._saver import Saver, resume, state_of
+from slopewise.study._trial._setup import Setup, make_fabric, still
 from slopewise.study.data import ImageData, read_data
 from slopewise.study.tasks import make_task
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
 OnEpoch = Callable[[EpochRecord, Sequence[ScoreRecord]], None]
+Saving = tuple[Checkpoints | None, float]
+"""Checkpoints of a trial, and the number of seconds between two."""
 
 
 def run_trial(
@@ -43,8 +47,10 @@ def run_trial(
     on_epoch: OnEpoch | None = None,
     *,
     compare: bool = True,
+    checkpoints: Checkpoints | None = None,
+    checkpoint_every: float = EVERY,
 ) -> TrialRecord:
-    """Run one trial to its end, which may be a divergence.
+    """Run one trial to its end, which may be a divergence, from its latest checkpoint on.
 
     Args:
         spec: Spec of the study.
@@ -53,8 +59,12 @@ def run_trial(
         data: Loaded data, which several trials can share; None loads them here.
         on_epoch: Called after each epoch with its record and its scores.
         compare: True to time training steps with and without the compiled kernels after the trial of the first seed.
+        checkpoints: Checkpoints of this very trial; None neither reads nor saves any. A trial on several devices has
+            none in any case.
+        checkpoint_every: Number of seconds from the start, or from one checkpoint to the next.
 
     Raises:
+        TrialStopped: `slopewise.study.engines.request_stop` was called: after the current step, a checkpoint is saved.
         SlopewiseError: The data, the activation or the model cannot be used. Other exceptions of a user's model
             propagate unchanged from a trial on one device.
         RankError: An exception in a trial on several devices; its message ends with the traceback.
@@ -66,7 +76,8 @@ def run_trial(
     if hardware.devices > 1:
         rank = partial(_run_rank, spec=spec, arm=arm, seed=seed, data=data, compare=compare)
         return on_ranks(hardware.devices, rank, on_epoch)
-    return _run_and_compare(make_fabric(hardware), spec, spec.arm(arm), seed, data, on_epoch, compare=compare)
+    saving = checkpoints, checkpoint_every
+    return _run_and_compare(make_fabric(hardware), spec, spec.arm(arm), seed, data, on_epoch, saving, compare=compare)
 
 
 def training_steps(spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> Iterator[None]:
@@ -91,11 +102,12 @@ def _run_and_compare(
     seed: int,
     data: ImageData,
     on_epoch: OnEpoch | None,
+    saving: Saving = (None, EVERY),
     *,
     compare: bool,
 ) -> TrialRecord:
     """Run the trial; in the arm's first seed, time its steps afterwards with and without the compiled kernels."""
-    trial = Trial(fabric, spec, arm, seed, data)
+    trial = Trial(fabric, spec, arm, seed, data, saving)
     record = trial.run(on_epoch)
     if not compare or seed != spec.seeds[0] or not holds_our_layers(trial.setup.built.model):
         return record
@@ -120,11 +132,25 @@ class Trial:
         setup, loop, monitor: Parts of the trial; `monitor` is None if the spec takes no samples.
     """
 
-    def __init__(self, fabric: Fabric, spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> None:
-        started = time.perf_counter()
-        self.setup, self._nothing_to_start_from = set_up(fabric, spec, arm, seed, data)
+    def __init__(
+        self,
+        fabric: Fabric,
+        spec: StudySpec,
+        arm: ArmSpec,
+        seed: int,
+        data: ImageData,
+        saving: Saving = (None, EVERY),
+    ) -> None:
+        started, (checkpoints, every_seconds) = time.perf_counter(), saving
+        self._saved = checkpoints.latest() if checkpoints else None
+        self._nothing_to_start_from: Divergence | None = None
+        if self._saved:  # with all that the arm that it starts from has given it
+            self.setup = Setup(fabric, spec, arm, seed, data)
+        else:
+            self.setup, self._nothing_to_start_from = set_up(fabric, spec, arm, seed, data)
+        self._saver = Saver(checkpoints, every_seconds, lambda: state_of(*self._parts))
         self._guard = DivergenceGuard(self.setup)
-        self.loop = Loop(self.setup, self._guard)
+        self.loop = Loop(self.setup, self._guard, self._seconds_aside, self._saver.look)
         built, every = self.setup.built, spec.monitor.every
         self.monitor = (
             Monitor(built.model, every, activations=built.sites.values(), process_group=_processes(fabric))
@@ -141,10 +167,15 @@ class Trial:
             if self._nothing_to_start_from:
                 next(iter(self.setup.batches))  # read the first batch for the digest of the data
                 raise self._nothing_to_start_from
+            if self._saved:
+                resume(self._saved, *self._parts)
+                self._saved = None
+                self._tell(on_epoch)
             if self.monitor:
                 self.monitor.start()
-            recorder.add_epoch(None, self._validate())
-            for _ in range(self.setup.epochs):
+            if not recorder.epochs:
+                recorder.add_epoch(None, self._validate())
+            while len(recorder.epochs) <= self.setup.epochs:  # the first is the state before training
                 self._train_epoch(on_epoch)
             final = self._final_scores()
         except Divergence as divergence:
@@ -156,13 +187,26 @@ class Trial:
         return recorder.record(final, diverged, layer_scores(self.setup, self.loop) if informed else ())
 
     def _train_epoch(self, on_epoch: OnEpoch | None) -> None:
-        trained = self.loop.train_epoch(lambda: self.monitor.overhead if self.monitor else 0.0)
+        trained = self.loop.train_epoch()
         validation = self._validate()
         self._guard.check_evaluation(validation["loss"], "validation", self.loop.step)
         self._recorder.add_epoch(trained, validation)
-        if on_epoch:
-            epoch = self._recorder.epochs[-1]
+        self._tell(on_epoch)
+        self._saver.look()
+
+    def _tell(self, on_epoch: OnEpoch | None) -> None:
+        """Report the latest epoch of training."""
+        epoch = self._recorder.epochs[-1]
+        if on_epoch and epoch.epoch:
             on_epoch(epoch, [row for row in self._recorder.scores if row.epoch == epoch.epoch])
+
+    def _seconds_aside(self) -> float:
+        """Return the seconds that the monitor and checkpoints have taken."""
+        return self._saver.seconds + (self.monitor.overhead if self.monitor else 0.0)
+
+    @property
+    def _parts(self) -> tuple[Setup, DivergenceGuard, Loop, Recorder, Monitor | None]:
+        return self.setup, self._guard, self.loop, self._recorder, self.monitor
 
     def _validate(self) -> Scores:
         data = self.setup.data

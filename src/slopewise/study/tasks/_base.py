@@ -18,7 +18,8 @@ process from the spec's options, and then bound to the data of the study (`bind`
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from torch import Tensor
 
@@ -55,6 +56,22 @@ class Scorer(ABC):
 
         Scores are averaged over the ranks in any case: a scorer of plain means over images need not do anything.
         """
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """Return all that has been seen, as tensors, numbers, text, None, dicts and lists; by default None.
+
+        A checkpoint in the middle of an epoch needs the state of the training scorer. If there is None, checkpoints
+        wait for the end of an epoch, and so does a trial that SIGTERM asks to stop.
+        """
+        return None
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what another scorer of the task has seen, given what its `state_dict` returned.
+
+        Args:
+            state: State of the other scorer, its tensors on the device of the outputs.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has a state_dict, but no load_state_dict")
 
 
 class Task(ABC):

@@ -107,6 +107,12 @@ class _Accuracy(Score):
         correct = torch.tensor(float("nan")) if self._correct is None else self._correct
         return correct.double() / max(self._images, 1)
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"correct": self._correct, "images": self._images}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._correct, self._images = state["correct"], state["images"]
+
 
 class _Recall(Score):
     """Fraction of the images of each class whose largest logit is that of their class; NaN for a class without one."""

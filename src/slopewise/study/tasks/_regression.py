@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -112,6 +112,12 @@ class _InUnits(Scorer):
 
     def pool(self) -> None:
         self._scorer.pool()
+
+    def state_dict(self) -> dict[str, Any] | None:
+        return self._scorer.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._scorer.load_state_dict(state)
 
 
 def _as_they_are(output: Tensor, target: Tensor) -> tuple[Tensor, ...]:

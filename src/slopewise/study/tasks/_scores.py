@@ -29,6 +29,14 @@ class Score(ABC):
     def pool(self) -> None:  # noqa: B027 - most scores are means
         """Gather what all ranks hold; a mean over equally many images of each rank need not."""
 
+    def state_dict(self) -> dict[str, Any] | None:
+        """Return all that has been seen, as `Scorer.state_dict`; by default None."""
+        return None
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the state of another score, as `Scorer.load_state_dict`."""
+        raise NotImplementedError(f"{type(self).__name__} has a state_dict, but no load_state_dict")
+
 
 class Metered(Score):
     """A metric of torchmetrics.
@@ -65,6 +73,18 @@ class Metered(Score):
 
     def pool(self) -> None:
         self._metric.sync()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seen": dict(self._metric.metric_state), "updates": self._metric.update_count}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name, value in state["seen"].items():
+            tensors = [value] if isinstance(value, Tensor) else value
+            if tensors:
+                self._metric.to(tensors[0].device)
+            setattr(self._metric, name, value)
+        # Private: torchmetrics itself does not save it. Without it, `compute` warns that nothing has been seen.
+        self._metric._update_count = state["updates"]
 
     def every(self, state: str) -> Tensor:
         """Return a state that holds all inputs, (N, ...)."""
@@ -122,6 +142,15 @@ class Scores(Scorer):
             self._finite = everywhere.bool()
         for score in self._all():
             score.pool()
+
+    def state_dict(self) -> dict[str, Any] | None:
+        states = [score.state_dict() for score in self._all()]
+        return None if None in states else {"finite": self._finite, "scores": states}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._finite = state["finite"]
+        for score, own in zip(self._all(), state["scores"], strict=True):
+            score.load_state_dict(own)
 
     def _unless_broken(self, scores: Mapping[str, Score]) -> dict[str, Tensor]:
         if self._finite is None:
