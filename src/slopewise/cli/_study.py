@@ -96,6 +96,12 @@ def run(
             parser=duration, metavar="TIME", help="Longest time of one attempt at a trial (90s, 2h); by default none."
         ),
     ] = None,
+    checkpoint_every: Annotated[
+        float | None,
+        typer.Option(
+            parser=duration, metavar="TIME", help="Time between checkpoints of a trial; by default 5m; 0 saves none."
+        ),
+    ] = None,
     grace: Annotated[
         float | None,
         typer.Option(
@@ -157,7 +163,8 @@ def run(
         say(paragraph)
         _print_plan(study.plan(out, store=store), study, missing, as_json=as_json)
         return
-    placing |= {} if grace is None else {"grace": grace}
+    times = {"checkpoint_every": checkpoint_every, "grace": grace}
+    placing |= {name: seconds for name, seconds in times.items() if seconds is not None}
     results = _run(study, out, missing, store=store, retry_failed=retry_failed, time_limit=time_limit, **placing)
     _show(results, out / "report.html", as_json=as_json)
     if any(trial.status == "failed" for trial in results.record.trials):

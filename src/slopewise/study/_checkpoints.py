@@ -17,7 +17,6 @@ import torch
 from slopewise.errors import FunctionError, StoreWarning
 from slopewise.study._plain import check_plain
 
-EVERY = 300.0  # seconds between checkpoints of a trial
 _SUFFIX, _UNFINISHED = ".pt", ".unfinished"
 _DIGITS = 16  # of the digest, in a file's name
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from slopewise.errors import EngineError, SpecError, StoreError, listed
 from slopewise.events import Ended, Event, Prepared, TrialKey
-from slopewise.records import StudyRecord
+from slopewise.records import StudyRecord, TrialRecord
 from slopewise.results import Results
 from slopewise.study._bounds import check_bounds
 from slopewise.study._cells import check_designs
@@ -26,7 +27,7 @@ from slopewise.study._spec_input import parse_spec, read_spec, stored_spec
 from slopewise.study._stages import Stages, settled_trials
 from slopewise.study._store import Place, StoredPlan, place_of, point, read_study, stored_study
 from slopewise.study._terminable import Termination, terminable
-from slopewise.study._workplace import set_aside
+from slopewise.study._workplace import EVERY, Workplace, set_aside
 from slopewise.study.engines import GRACE, Engine
 
 OnEvent = Callable[[Event], None]
@@ -128,6 +129,7 @@ class Study:
         engine_options: Mapping[str, Any] | None = None,
         retry_failed: bool = False,
         time_limit: float | None = None,
+        checkpoint_every: float = EVERY,
         grace: float = GRACE,
         on_event: OnEvent | None = None,
     ) -> Results:
@@ -148,6 +150,8 @@ class Study:
             retry_failed: True to run failed trials again.
             time_limit: Number of seconds that an attempt at a trial may take; None sets no limit. A trial that exceeds
                 it, because its data loader hangs for instance, is ended, tried once more, and fails the second time.
+            checkpoint_every: Number of seconds from the start of a trial, or from one checkpoint to the next; 0 saves
+                none. A trial that is interrupted goes on from its latest checkpoint, and ends as if it had not been.
             grace: Number of seconds that running trials have after SIGTERM or SIGUSR1, to save a checkpoint or to end.
             on_event: Called with the progress of reading images, and then with every event of the engine.
 
@@ -162,15 +166,17 @@ class Study:
         runner = make_engine(engine, _options(workers, engine_options))
         if time_limit is not None and not time_limit > 0:
             raise EngineError(f"time_limit: a number of seconds greater than 0, or None for no limit, not {time_limit}")
-        if not 0 <= grace < math.inf:
-            raise EngineError(f"grace: a number of seconds from 0, not {grace}")
+        for name, seconds in (("grace", grace), ("checkpoint_every", checkpoint_every)):
+            if not 0 <= seconds < math.inf:
+                raise EngineError(f"{name}: a number of seconds from 0, not {seconds}")
         folder = Path(out)
         place = place_of(out, store)
         with terminable() as termination, _alone_in(folder):
             clear(folder)
             if self._missing(place, retry_failed=retry_failed) or self._to_be_written(place):
                 with StateFile(folder) as state:
-                    run = partial(self._run, runner, place, folder, state, on_event, retry_failed=retry_failed)
+                    workplace = Workplace(folder.absolute(), checkpoint_every=checkpoint_every)
+                    run = partial(self._run, runner, place, workplace, state, on_event, retry_failed=retry_failed)
                     record = run(termination, time_limit=time_limit, grace=grace)
                 return Results(record)
             with closing(Store.open(place)):  # merges the log of a driver that was killed at its end
@@ -180,7 +186,7 @@ class Study:
         self,
         runner: Engine,
         place: Place,
-        folder: Path,
+        workplace: Workplace,
         state: StateFile,
         on_event: OnEvent | None,
         termination: Termination,
@@ -200,8 +206,12 @@ class Study:
             own = stages if spec == self.spec else Stages(spec, record, retry_failed=retry_failed)
             return own.plan()
 
-        count = runner.side_by_side(self.spec, len(trials))
+        folder, count = workplace.folder, runner.side_by_side(self.spec, len(trials))
         checked, prepared = prepare(self.spec, trials=trials, side_by_side=count, folder=folder, on_event=on_event)
+        if not isinstance(checked.data, Workplace):
+            workplace = replace(workplace, images=checked.data)
+        for trial in record.trials if record else ():
+            _forget(workplace, trial)
         if on_event:
             on_event(prepared)
         if new and self.spec.train.function:
@@ -212,7 +222,7 @@ class Study:
             run = runner.run(
                 self.spec,
                 stages.first(),
-                checked.data,
+                workplace,
                 more=partial(stages.next, store),
                 claim=partial(store.claim, again=retry_failed) if store.shared else None,
                 **limits,
@@ -225,10 +235,12 @@ class Study:
                             fault = event.fault
                             break
                         store.add(event.record, event.environment)
+                        _forget(workplace, event.record)
                     state.add(event)
                     if on_event:
                         on_event(event)
             if not fault:
+                workplace.tidy()
                 return store.read()
         kept = Store.discard(place) if new else None  # it would keep the user from another function or metric
         raise SpecError(f"{fault} (the trials that had ended are kept in '{kept}')" if kept else fault)
@@ -240,6 +252,12 @@ class Study:
             return True
         old = stored_spec(record.spec)
         return old.model_dump(mode="json") != self._spec_in(place, old).model_dump(mode="json")
+
+
+def _forget(workplace: Workplace, record: TrialRecord) -> None:
+    """Remove the checkpoints of a stored trial; one that failed may go on from them, once its cause is gone."""
+    if record.status == "finished":
+        workplace.in_cell(record.cell).forget(record.arm, record.seed)
 
 
 def _options(workers: int | None, options: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
@@ -14,7 +16,8 @@ if TYPE_CHECKING:
     from slopewise.study.data import ImageData
 
 _LONGEST = 60  # characters of an arm's name in a path
-_TRIALS = "trials"
+EVERY = 300.0  # seconds between checkpoints of a trial
+_TRIALS, CHECKPOINTS = "trials", "checkpoints"
 LOG = "log.txt"  # output of a trial, in its folder
 
 
@@ -26,6 +29,7 @@ class Workplace:
         folder: Folder of the study.
         cell: Key of the cell of the trials; empty for the study's own settings.
         images: Images of the study; None for a training function, which reads its own.
+        checkpoint_every: Number of seconds between two checkpoints of a trial; 0 saves none.
 
     Example:
         >>> Workplace(Path("out")).of("relu", 3).as_posix()
@@ -35,6 +39,7 @@ class Workplace:
     folder: Path
     cell: str = ""
     images: ImageData | None = None
+    checkpoint_every: float = EVERY
 
     def of(self, arm: str, seed: int) -> Path:
         """Return the folder of a trial, which differs for any two trials."""
@@ -42,6 +47,22 @@ class Workplace:
         if name != arm or name.startswith("."):  # characters that some file systems refuse
             name = f"{name.lstrip('.')}-{hashlib.sha256(arm.encode()).hexdigest()[:8]}"
         return self.folder / _TRIALS / name / f"seed-{seed}{self._suffix}"
+
+    def checkpoints_of(self, arm: str, seed: int) -> Path:
+        """Return the folder of a trial's checkpoints, which are removed once the trial has finished."""
+        return self.of(arm, seed) / CHECKPOINTS
+
+    def forget(self, arm: str, seed: int) -> None:
+        """Remove the checkpoints of a trial, and its folder if nothing else is in it."""
+        if self.of(arm, seed).exists():
+            shutil.rmtree(self.checkpoints_of(arm, seed), ignore_errors=True)
+            _remove_if_empty(self.of(arm, seed))
+
+    def tidy(self) -> None:
+        """Remove empty folders, once no trial runs."""
+        trials = self.folder / _TRIALS
+        for path in (*trials.glob("*/"), trials):
+            _remove_if_empty(path)
 
     def in_cell(self, cell: str) -> Workplace:
         """Return the workplace for the trials of a cell, given its key.
@@ -58,6 +79,11 @@ class Workplace:
             return ""
         words = re.sub(r"[^A-Za-z0-9._]+", "-", self.cell)[:_LONGEST]
         return f"-{words}-{hashlib.sha256(self.cell.encode()).hexdigest()[:8]}"
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):  # something is in it
+        folder.rmdir()
 
 
 def set_aside(folder: Path) -> None:

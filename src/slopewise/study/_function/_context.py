@@ -14,12 +14,15 @@ from torch import nn
 from slopewise.errors import FunctionError, ModelError
 from slopewise.optim import param_groups, set_shared_gradient
 from slopewise.records import EpochRecord, ScoreRecord
+from slopewise.study._checkpoints import Checkpoints
 from slopewise.study._function._log_file import LogFile
 from slopewise.study._function._notes import Notes
 from slopewise.study._function._number import number
 from slopewise.study._optimizer import slope_settings
 from slopewise.study._spec import StudySpec
+from slopewise.study._stopping import TrialStopped, stop_requested
 from slopewise.study._streams import seed_generators, stream
+from slopewise.study._workplace import CHECKPOINTS
 from slopewise.study.arms import activation_factory
 from slopewise.study.models import BuiltModel, convert_for_arm
 
@@ -50,8 +53,11 @@ class TrialContext:
         arm: Name of the arm.
         seed: Seed of the trial, a whole number from 0. All arms of a seed must start from the same weights and see the
             same data.
-        folder: Folder of the trial's own, for checkpoints. An interrupted trial finds its files there when it starts
-            again. `log.txt` there holds what the function prints, `log.jsonl` what it logs.
+        folder: Folder of the trial's own. An interrupted trial finds its files there when it starts again. `log.txt`
+            there holds what the function prints, `log.jsonl` what it logs.
+        checkpoints: Checkpoints of the trial (`Checkpoints`), in a folder within its own that is removed once the trial
+            has finished.
+        stopped: True once `stop` was called.
         notes: Record of the trial so far.
 
     Example:
@@ -78,8 +84,18 @@ class TrialContext:
         (True, [1, 2, 3])
     """
 
-    def __init__(self, spec: StudySpec, arm: str, seed: int, folder: Path, on_epoch: OnEpoch | None = None) -> None:
+    def __init__(
+        self,
+        spec: StudySpec,
+        arm: str,
+        seed: int,
+        folder: Path,
+        on_epoch: OnEpoch | None = None,
+        identity: str = "",
+    ) -> None:
         self.arm, self.seed, self.folder = arm, seed, folder
+        self.checkpoints = Checkpoints(folder / CHECKPOINTS, identity=identity)
+        self.stopped = False
         self._spec, self._arm = spec, spec.arm(arm)
         self.notes = Notes(tuple(metric.name for metric in spec.metrics), LogFile(folder / "log.jsonl"))
         self._on_epoch = on_epoch
@@ -278,6 +294,27 @@ class TrialContext:
             for epoch in self.notes.epochs[min(before, len(self.notes.epochs) - 1) :]:
                 self._on_epoch(epoch, self.notes.scores_at(epoch.epoch))
         self.notes.pause(time.perf_counter() - started)
+
+    @property
+    def stop_requested(self) -> bool:
+        """True once the study is to end early, as by SIGTERM from Slurm or Kubernetes: save a checkpoint, and `stop`.
+
+        About 25 seconds are left then (`--grace`). A function that does not look is killed after them, and its trial
+        starts again from its latest checkpoint, or from the beginning.
+        """
+        return stop_requested()
+
+    def stop(self) -> NoReturn:
+        """End this attempt at the trial without a record: the trial runs again when the study goes on.
+
+        Raises:
+            TrialStopped: Always; let it pass. It is no Exception, which trainers may catch.
+            FunctionError: `stop_requested` is False.
+        """
+        if not stop_requested():
+            raise FunctionError("called trial.stop, although trial.stop_requested is False: return the metrics instead")
+        self.stopped = True
+        raise TrialStopped
 
     def _check_applied(self, method: str, model: nn.Module) -> BuiltModel:
         """Return the arm's model, which shares parameters with the one that a method is called with."""

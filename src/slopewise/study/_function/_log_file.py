@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+_WATCHED = "monitored steps"  # with a space, which no name of a value has
+
 
 class LogFile:
     """File with a line for each call of `TrialContext.log`, written before the call returns.
@@ -20,20 +22,20 @@ class LogFile:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def append(self, step: int, values: Mapping[str, float]) -> None:
-        """Add a line."""
+    def append(self, step: int, watched: int, values: Mapping[str, float]) -> None:
+        """Add a line; `watched` is the number of steps that the monitor has seen."""
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+            file.write(json.dumps({"step": step, _WATCHED: watched, **values}) + "\n")
 
-    def keep_before(self, step: int) -> list[tuple[int, dict[str, float]]]:
+    def keep_before(self, step: int) -> list[tuple[int, int, dict[str, float]]]:
         """Return the lines of earlier attempts up to the step, without it, and remove all others from the file."""
-        lines = [(then, values) for then, values in self._lines() if then < step]
+        lines = [line for line in self._lines() if line[0] < step]
         self._path.unlink(missing_ok=True)
-        for then, values in lines:
-            self.append(then, values)
+        for line in lines:
+            self.append(*line)
         return lines
 
-    def _lines(self) -> Iterator[tuple[int, dict[str, float]]]:
+    def _lines(self) -> Iterator[tuple[int, int, dict[str, float]]]:
         if not self._path.exists():
             return
         for line in self._path.read_text(encoding="utf-8").splitlines():
@@ -41,4 +43,4 @@ class LogFile:
                 values = json.loads(line)
             except ValueError:  # the process was killed while it wrote
                 return
-            yield values.pop("step"), values
+            yield values.pop("step"), values.pop(_WATCHED, 0), values

@@ -98,16 +98,17 @@ class Notes:
                 f"last one was {max(last, 0)}"
             )
         if not self.epochs:
-            for earlier, logged in self._file.keep_before(step):
-                self._add(earlier, logged)
+            for earlier, watched, logged in self._file.keep_before(step):
+                self._add(earlier, logged, watched)
             self._resumed, self._last = len(self.epochs), self._clock()
-        self._file.append(step, {name: value for name, value in values.items() if math.isfinite(value)})
-        self._add(step, values)
+        watched = self.monitor.step if self.monitor else 0
+        self._file.append(step, watched, {name: value for name, value in values.items() if math.isfinite(value)})
+        self._add(step, values, watched)
 
-    def _add(self, step: int, values: Mapping[str, float]) -> None:
+    def _add(self, step: int, values: Mapping[str, float], watched: int) -> None:
         last = self.epochs[-1].step if self.epochs else -1
         if step > last:
-            self._begin(step, max(last, 0))
+            self._begin(step, max(last, 0), watched)
         epoch = self.epochs[-1]
         for name, value in values.items():
             if name in _RATES:
@@ -149,12 +150,12 @@ class Notes:
                 yield from site_records(epoch.epoch, samples[-1], layers)
             before = step
 
-    def _begin(self, step: int, last: int) -> None:
+    def _begin(self, step: int, last: int, watched: int) -> None:
         number = self.epochs[-1].epoch + 1 if self.epochs else min(step, 1)
         now = self._clock()
         warm = self._resumed is not None and any(epoch.step for epoch in self.epochs[self._resumed :])
         self.epochs.append(EpochRecord(number, step, None, (now - self._last) / (step - last) if warm else None))
-        self._watched.append(self.monitor.step if self.monitor else 0)
+        self._watched.append(watched)
         self._last = now
 
     def _clock(self) -> float:

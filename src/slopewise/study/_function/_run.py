@@ -17,13 +17,19 @@ from slopewise.study._function._preflight import training_function
 from slopewise.study._function._record import record_of, scores_of
 from slopewise.study._identity import source_digest
 from slopewise.study._spec import StudySpec
+from slopewise.study._stopping import TrialStopped
 from slopewise.study._workplace import LOG, Workplace
 
 OnEpoch = Callable[[EpochRecord, Sequence[ScoreRecord]], None]
 
 
 def run_function(
-    spec: StudySpec, arm: str, seed: int, workplace: Workplace, on_epoch: OnEpoch | None = None
+    spec: StudySpec,
+    arm: str,
+    seed: int,
+    workplace: Workplace,
+    identity: str = "",
+    on_epoch: OnEpoch | None = None,
 ) -> tuple[TrialRecord, dict[str, Any]]:
     """Call the training function of a spec for one trial, and return its record and the facts of its environment.
 
@@ -32,9 +38,11 @@ def run_function(
         arm: Name of the arm.
         seed: Seed of the trial.
         workplace: Folders of the trials.
+        identity: Identity of the trial, by which its checkpoints are known.
         on_epoch: Called after each `TrialContext.log`.
 
     Raises:
+        TrialStopped: The function called `TrialContext.stop`.
         FunctionError: The function misuses the trial, or returns something else than its metrics; the message begins
             with its name. Its other exceptions propagate unchanged.
     """
@@ -42,12 +50,14 @@ def run_function(
     function = training_function(spec)
     folder = workplace.of(arm, seed)
     folder.mkdir(parents=True, exist_ok=True)
-    trial = TrialContext(spec, arm, seed, folder, on_epoch)
+    trial = TrialContext(spec, arm, seed, folder, on_epoch, identity)
     started, final = time.perf_counter(), list[ScoreRecord]()
     try:
         with output_to(folder / LOG):
             with suppress(Diverged):
                 returned = function(trial, **spec.train.options)
+                if trial.stopped:  # it has caught the exception
+                    raise TrialStopped
                 if trial.notes.diverged is None:
                     final = scores_of(returned, spec, trial)
             seconds = time.perf_counter() - started

@@ -14,7 +14,7 @@ import torch
 
 from slopewise.monitor import Monitor
 from slopewise.records import EpochRecord, Part, ScoreRecord, TrialRecord
-from slopewise.study._checkpoints import EVERY, Checkpoints
+from slopewise.study._checkpoints import Checkpoints
 from slopewise.study._operator_cost import compare_operators, holds_our_layers, why_not_compared
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_tables import ArmSpec
@@ -27,6 +27,7 @@ from slopewise.study._trial._ranks import on_ranks
 from slopewise.study._trial._recorder import Recorder
 from slopewise.study._trial._saver import Saver, resume, state_of
 from slopewise.study._trial._setup import Setup, make_fabric, still
+from slopewise.study._workplace import EVERY
 from slopewise.study.data import ImageData, read_data
 from slopewise.study.tasks import make_task
 

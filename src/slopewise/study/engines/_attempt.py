@@ -6,12 +6,14 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from slopewise.errors import CopyError, FunctionError
 from slopewise.events import Ended, Epoch, TrialKey
 from slopewise.machine import environment
 from slopewise.records import EpochRecord, ScoreRecord
 from slopewise.study._cells import failed, spec_of
+from slopewise.study._checkpoints import Checkpoints
 from slopewise.study._function import run_function
 from slopewise.study._identity import identity_of
 from slopewise.study._spec import StudySpec
@@ -20,6 +22,9 @@ from slopewise.study._trial import run_trial
 from slopewise.study._workplace import TrialData, Workplace
 from slopewise.study.engines._base import Begun, Stopped
 from slopewise.study.engines._state import state_restored
+
+if TYPE_CHECKING:
+    from slopewise.study.data import ImageData
 
 
 def attempt(
@@ -58,10 +63,12 @@ def attempt(
             identity = identity_of(own, trial, data)
             if own.train.function is not None:
                 place = data if isinstance(data, Workplace) else Workplace(Path.cwd())
-                record, facts = run_function(own, trial.arm, trial.seed, place.in_cell(trial.cell), on_epoch=on_epoch)
+                place = place.in_cell(trial.cell)
+                record, facts = run_function(own, trial.arm, trial.seed, place, identity, on_epoch)
             else:
-                images = data.images if isinstance(data, Workplace) else data
-                record = run_trial(own, trial.arm, trial.seed, images, on_epoch=on_epoch, compare=not trial.cell)
+                images, settings = _images_and_checkpoints(data, trial, identity)
+                compare = not trial.cell
+                record = run_trial(own, trial.arm, trial.seed, images, on_epoch, compare=compare, **settings)
                 facts = environment()
     except TrialStopped:
         return Stopped(trial)
@@ -72,3 +79,16 @@ def attempt(
         return Ended(failed(trial, traceback.format_exc()), None)
     rate = dict(trial.rates).get(trial.arm)
     return Ended(replace(record, cell=trial.cell, tuned_lr=rate, identity=identity), facts)
+
+
+def _images_and_checkpoints(data: TrialData, trial: TrialKey, identity: str) -> tuple[ImageData | None, dict[str, Any]]:
+    """Return the images for a trial of the study's own loop, and what `run_trial` has to know of its checkpoints."""
+    if not isinstance(data, Workplace):
+        return data, {}
+    if not data.checkpoint_every:
+        return data.images, {}
+    folder = data.in_cell(trial.cell).checkpoints_of(trial.arm, trial.seed)
+    return data.images, {
+        "checkpoints": Checkpoints(folder, identity=identity),
+        "checkpoint_every": data.checkpoint_every,
+    }

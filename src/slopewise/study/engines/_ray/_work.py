@@ -6,14 +6,14 @@ import os
 from contextlib import suppress
 from typing import Any
 
-from slopewise.events import Ended, TrialKey
+from slopewise.events import TrialKey
 from slopewise.study._origin import origin
 from slopewise.study.engines._base import Report
 from slopewise.study.engines._ray._mailbox import Letter, Place
 from slopewise.study.engines._ray._setup import Setup
 
 
-def trial_attempt(box: list[Any], setup: list[Any], number: int, trial: TrialKey) -> tuple[Place, list[Report], Ended]:
+def trial_attempt(box: list[Any], setup: list[Any], number: int, trial: TrialKey) -> tuple[Place, list[Report], Report]:
     """Make an attempt; send its reports to the mailbox, and return its place and all of them with the end.
 
     Args:
