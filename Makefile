@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 OUT    ?= study
+ENGINE ?= local
 ARGS   ?=
 
 .PHONY: study test test-fast lint bench clean help
@@ -11,8 +12,8 @@ ARGS   ?=
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-study: $(VENV)/.study $(VENV)/.kernels ## set up, then an adaptive study (digits, 5 arms, at most 40 seeds) into OUT=study
-	$(BIN)/slopewise run --until-decided --out $(OUT) $(ARGS)
+study: $(VENV)/.study $(VENV)/.kernels $(if $(filter ray,$(ENGINE)),$(VENV)/.ray) ## set up, then an adaptive study (digits, 5 arms, at most 40 seeds) into OUT=study; ENGINE=ray runs it on Ray
+	$(BIN)/slopewise run --until-decided --engine $(ENGINE) --out $(OUT) $(ARGS)
 
 test: $(VENV)/.dev $(VENV)/.kernels $(VENV)/.system ## set up, then every test, slow ones too
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
@@ -44,6 +45,10 @@ $(VENV)/.study: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch setuptools
 	$(PIP) --no-build-isolation -e '.[study]'
+	touch $@
+
+$(VENV)/.ray: $(VENV)/.study
+	$(PIP) --no-build-isolation -e '.[study,ray]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.study
