@@ -6,7 +6,8 @@ import hashlib
 import json
 import platform
 from dataclasses import asdict
-from importlib.metadata import version
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,12 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
+
+
+@cache
+def version(package: str) -> str:
+    """Return the version of an installed package, whose files are read once: a short trial asks several times."""
+    return metadata.version(package)
 
 
 def cpu_name() -> str:
