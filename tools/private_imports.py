@@ -68,6 +68,7 @@ UNITS = {
     "slopewise.study.engines._job_control": _PROCESS,
     "slopewise.study.engines._local": _PROCESS,
     "slopewise.study.engines._process": _PROCESS,
+    "slopewise.study.engines._ray": "errors and nodes are made up that no cluster shows on demand",
     "slopewise.study.engines._state": "each setting of the process is changed by itself, without training",
     "slopewise.support._once": "warnings that come once per process are given once per test",
 }

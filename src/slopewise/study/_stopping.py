@@ -57,8 +57,6 @@ def stop_on_signals() -> None:
     """Make SIGTERM and SIGUSR1 requests to stop, in this process alone: in children that it forks they end it."""
     for number in SIGNALS:
         signal.signal(number, _on_signal)
-    if hasattr(os, "register_at_fork"):  # a pool of a user's code ends its processes by SIGTERM
-        os.register_at_fork(after_in_child=_as_usual)
 
 
 def _on_signal(*_: object) -> None:
@@ -69,3 +67,7 @@ def _as_usual() -> None:
     for number in SIGNALS:
         if signal.getsignal(number) is _on_signal:
             signal.signal(number, signal.SIG_DFL)
+
+
+if hasattr(os, "register_at_fork"):  # a pool of a user's code ends its processes by SIGTERM
+    os.register_at_fork(after_in_child=_as_usual)

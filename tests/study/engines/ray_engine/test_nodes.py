@@ -198,6 +198,15 @@ def test_ctrl_c_leaves_nothing_at_work(cluster: RayCluster, tmp_path: Path, aliv
         assert "KeyboardInterrupt" in (tmp_path / "err").read_text()
 
 
+def test_sigterm_asks_the_trials_to_stop(cluster: RayCluster, tmp_path: Path) -> None:
+    with endless(cluster, tmp_path) as (driver, workers):
+        driver.terminate()
+        assert driver.wait(60) == 75
+        sizes = [(tmp_path / str(pid)).stat().st_size for pid in workers]
+        assert "Traceback" not in (tmp_path / "err").read_text()
+    assert [(tmp_path / str(pid)).stat().st_size for pid in workers] == sizes
+
+
 def test_a_driver_that_is_killed_leaves_nothing_at_work(
     cluster: RayCluster, tmp_path: Path, gone: Callable[..., None]
 ) -> None:

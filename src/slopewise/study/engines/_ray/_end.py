@@ -1,11 +1,11 @@
-"""The end of processes that work on a trial, on whatever node they are."""
+"""Signals to processes that work on a trial, on whatever node they are: a request to stop, or their end."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from slopewise.study._origin import has_ended
@@ -22,11 +22,26 @@ def end_on_node(places: Sequence[Place]) -> Any:
     Ray's own cancellation asks the process to end, and says nothing of the processes that it has started: a frozen one
     would go on when it thaws. The task takes no core, and fails if the node has gone.
     """
+    return _on_node(_kill, places)
+
+
+def ask_on_node(places: Sequence[Place]) -> Any:
+    """Ask processes of one node to stop their trials early, and return the reference of the task that does it."""
+    return _on_node(_ask, places)
+
+
+def _on_node(function: Callable[[Sequence[Place]], None], places: Sequence[Place]) -> Any:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as Affinity
 
-    task: Any = ray.remote(num_cpus=0, max_retries=0)(_kill)
+    task: Any = ray.remote(num_cpus=0, max_retries=0)(function)
     return task.options(scheduling_strategy=Affinity(places[0].node, soft=False)).remote(list(places))
+
+
+def _ask(places: Sequence[Place]) -> None:
+    for place in places:
+        if not has_ended(place.pid, place.origin):
+            os.kill(place.pid, signal.SIGTERM)
 
 
 def _kill(places: Sequence[Place]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class Nodes:
     def __init__(self, needs: Needs, patience: float) -> None:
         self._needs, self._patience = needs, patience
         self._alive: tuple[Node, ...] = ()
-        self._read_at, self._fit_at = -_FRESH, monotonic()
+        self._read_at, self._fit_at = -math.inf, monotonic()
 
     def checked(self) -> Nodes:
         """Return these nodes if one of them could run a trial.
@@ -85,6 +86,10 @@ class Nodes:
         """Return True if a node is alive, as far as the cluster knows."""
         self._read(fresh=True)
         return any(node == other.id for other in self._alive)
+
+    def forget(self) -> None:
+        """Ask the cluster again, before trials are placed on a node that has just gone."""
+        self._read_at = -math.inf
 
     def _read(self, *, fresh: bool = False) -> None:
         if not fresh and monotonic() < self._read_at + _FRESH:

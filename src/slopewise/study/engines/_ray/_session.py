@@ -11,10 +11,10 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
-from slopewise.events import TrialKey
-from slopewise.study.engines._base import Lost, Report, Session
+from slopewise.events import Ended, TrialKey
+from slopewise.study.engines._base import Lost, Report, Session, Stopped
 from slopewise.study.engines._needs import Needs
-from slopewise.study.engines._ray._end import GRACE, end_on_node
+from slopewise.study.engines._ray._end import GRACE, ask_on_node, end_on_node
 from slopewise.study.engines._ray._faults import loss
 from slopewise.study.engines._ray._mailbox import Letter, Place, Post
 from slopewise.study.engines._ray._nodes import Nodes
@@ -53,6 +53,7 @@ class RaySession(Session, AbstractContextManager["RaySession"]):
         self._nodes, self._most = nodes, most
         self._numbers = count()
         self._attempts: dict[int, _Attempt] = {}
+        self._proven = False  # True once any trial has begun
         self._held: list[Report] = []  # of other trials, while one was given up
         self._failed_on: defaultdict[TrialKey, set[str]] = defaultdict(set)
         self._setup = ray.put(setup)
@@ -112,6 +113,19 @@ class RaySession(Session, AbstractContextManager["RaySession"]):
         """End the task of a trial, and its process with all that it has started, even if it is frozen."""
         self._end([attempt for attempt in self._attempts.values() if attempt.trial == trial])
 
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM to the processes that work on trials, and stop those that still wait for a node."""
+        import ray
+
+        self._held += self._passed(self._post.all)
+        begun = [attempt for attempt in self._attempts.values() if attempt.place]
+        for on_node in _by_node(begun).values():
+            ask_on_node(on_node)
+        for attempt in [attempt for attempt in self._attempts.values() if not attempt.place]:
+            ray.cancel(attempt.result, force=True)
+            self._close(attempt, failed=False)
+            self._held.append(Stopped(attempt.trial))
+
     def _deliver(self) -> Iterator[Report]:
         return self._passed(self._post.taken)
 
@@ -124,7 +138,7 @@ class RaySession(Session, AbstractContextManager["RaySession"]):
             attempt = self._attempts.get(letter.attempt)
             if attempt is None:
                 continue  # a process that was taken for dead
-            attempt.place = letter.place
+            attempt.place, self._proven = letter.place, True
             if letter.number == attempt.reported and not attempt.over:
                 attempt.reported += 1
                 yield letter.report
@@ -134,7 +148,7 @@ class RaySession(Session, AbstractContextManager["RaySession"]):
         import ray
 
         try:
-            attempt.place, reports, ended = ray.get(attempt.result)
+            attempt.place, reports, end = ray.get(attempt.result)
         except ray.exceptions.RayError as error:
             yield from self._passed(self._post.all)
             if attempt.place is None or isinstance(error, ray.exceptions.NodeDiedError):
@@ -143,9 +157,9 @@ class RaySession(Session, AbstractContextManager["RaySession"]):
                 gone = end_on_node([attempt.place])
                 self._ready[gone] = partial(self._bury, attempt, error)
             return
-        self._close(attempt, failed=ended.record.status == "failed")
+        self._close(attempt, failed=isinstance(end, Ended) and end.record.status == "failed")
         yield from reports[attempt.reported :]
-        yield ended
+        yield end
 
     def _bury(self, attempt: _Attempt, error: Exception) -> Iterator[Report]:
         """Yield the loss of an attempt whose process has gone, or whose node does not answer any more."""
@@ -153,7 +167,8 @@ class RaySession(Session, AbstractContextManager["RaySession"]):
 
     def _lose(self, attempt: _Attempt, error: Exception, *, node_alive: bool) -> Lost:
         self._close(attempt, failed=True)
-        return loss(attempt.trial, error, attempt.place, node_alive=node_alive)
+        self._nodes.forget()
+        return loss(attempt.trial, error, attempt.place, node_alive=node_alive, proven=self._proven)
 
     def _close(self, attempt: _Attempt, *, failed: bool) -> None:
         del self._attempts[attempt.number]
@@ -173,15 +188,21 @@ class RaySession(Session, AbstractContextManager["RaySession"]):
         self._held += self._passed(self._post.all)
         results = [attempt.result for attempt in attempts]
         ray.wait(results, num_returns=len(results), timeout=_REACTION)
-        places = defaultdict[str, list[Place]](list)
-        for attempt in attempts:
-            # If the task has ended by itself, its process may work on another trial by now.
-            if attempt.place and not _has_returned(attempt.result):
-                places[attempt.place.node].append(attempt.place)
-        over = [end_on_node(on_node) for on_node in places.values()] + results
+        # If a task has ended by itself, its process may work on another trial by now.
+        left = [attempt for attempt in attempts if not _has_returned(attempt.result)]
+        over = [end_on_node(on_node) for on_node in _by_node(left).values()] + results
         ray.wait(over, num_returns=len(over), timeout=GRACE)
         for attempt in attempts:
             self._close(attempt, failed=True)
+
+
+def _by_node(attempts: Iterable[_Attempt]) -> dict[str, list[Place]]:
+    """Return the processes that work on attempts, by the identifier of their node."""
+    places = defaultdict[str, list[Place]](list)
+    for attempt in attempts:
+        if attempt.place:
+            places[attempt.place.node].append(attempt.place)
+    return places
 
 
 def _has_returned(result: Any) -> bool:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from slopewise.events import TrialKey
 from slopewise.study._origin import origin
+from slopewise.study._stopping import SIGNALS, stop_on_signals, withdraw_stop
 from slopewise.study.engines._base import Report
 from slopewise.study.engines._ray._mailbox import Letter, Place
 from slopewise.study.engines._ray._setup import Setup
@@ -37,8 +40,22 @@ def trial_attempt(box: list[Any], setup: list[Any], number: int, trial: TrialKey
             with suppress(ray.exceptions.RayActorError):
                 ray.get(sent)
 
-    ended = attempt(shared.spec, trial, shared.data, report)
-    return place, reports, ended
+    with _stoppable():
+        end = attempt(shared.spec, trial, shared.data, report)
+    return place, reports, end
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGTERM and SIGUSR1 ask the trial to stop; outside the block they end the process, as Ray has it."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    stop_on_signals()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        withdraw_stop()  # this process may get the same trial again
 
 
 def _place() -> Place:
