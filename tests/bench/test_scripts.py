@@ -150,3 +150,12 @@ def test_monitor(tmp_path):
         "slopewise fused",
     ]
     assert written["targets"] == []  # none is about so small a network
+
+
+def test_scale(tmp_path):
+    ended = run("scale.py", "--trials", "5,10", "--json", tmp_path / "s.json")
+    assert ended.returncode == 0, ended.stderr
+    written = json.loads((tmp_path / "s.json").read_text())
+    assert [row["trials"] for row in written["rows"]] == [5, 10]
+    assert written["targets"].keys() <= written["rows"][0].keys()
+    assert "target" in ended.stdout

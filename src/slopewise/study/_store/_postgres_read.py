@@ -22,6 +22,7 @@ from slopewise.study._store._tables import CLAIMS, ENVIRONMENTS, RECORDS, REPEAT
 
 SCHEMA = 5  # stored in the table `slopewise`
 VERSION = sql.Table("slopewise", sql.MetaData(), sql.Column("schema", sql.Integer, primary_key=True))
+_AT_ONCE = 200  # rows that the server sends at a time
 _SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
@@ -132,7 +133,7 @@ def _study(connection: sql.Connection, place: Place) -> tuple[Any, Any, Any]:
 
 def _rows(connection: sql.Connection, query: sql.Select[Any]) -> list[Row]:
     """Return the rows of a query, with bytes for text as in files, whose text may be damaged."""
-    rows = connection.execute(query)
+    rows = connection.execute(query, execution_options={"yield_per": _AT_ONCE})  # texts are in memory only once
     return [tuple(value.encode() if isinstance(value, str) else value for value in row) for row in rows]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +32,7 @@ SCHEMA_4 = 4  # the same tables without repeats and claims
 SCHEMA_3 = 3  # the same tables without cells
 SCHEMA_2 = 2  # the same tables, with a column for each score in their texts
 
+_AT_ONCE = 64  # rows in memory while their digests are compared
 _TRIES = 3  # a file that seems damaged may have been written meanwhile
 _T = TypeVar("_T")
 _LISTED = "SELECT rowid, arm, seed, cell FROM records INDEXED BY records_trial"  # independent list of the stored trials
@@ -121,16 +123,29 @@ def read_counts(place: Place) -> StudyCounts:
 
 def _is_whole(connection: sqlite3.Connection, schema: int) -> bool:
     """Compare the digest of every row, and the rows with their index, without decoding them."""
-    rows = set()
-    for number, cell, arm, seed, status, digest, *texts in connection.execute(f"{_select(connection)} NOT INDEXED"):
-        if not isinstance(arm, bytes) or not isinstance(status, bytes) or seal_of(arm, seed, status, *texts) != digest:
+    rows: set[tuple[Any, ...]] = set()
+    earlier: Iterator[bool] = iter(())
+    cursor = connection.execute(f"{_select(connection)} NOT INDEXED")
+    with ThreadPoolExecutor(2) as threads:  # digests take as long as reading does, and hold no lock of Python's
+        while batch := cursor.fetchmany(_AT_ONCE):
+            results = threads.map(_matches, batch)
+            rows.update((number, arm, seed, cell) for number, cell, arm, seed, *_ in batch)
+            if not all(earlier):
+                return False
+            earlier = results
+        if not all(earlier):
             return False
-        rows.add((number, arm, seed, cell))
     facts = connection.execute("SELECT digest, sha256, facts FROM environments").fetchall()
     known = {key for key, digest, text in facts if seal_of(key, text) == digest}
     used = {key for (key,) in connection.execute("SELECT DISTINCT json_extract(facts, '$.environment') FROM records")}
     counted = repeats_of(_repeated(connection, schema)) is not None
     return counted and rows == set(connection.execute(_listed(schema))) and used - {None} <= known
+
+
+def _matches(row: tuple[Any, ...]) -> bool:
+    """Return True if a row of trials matches its digest."""
+    _, _, arm, seed, status, digest, *texts = row
+    return isinstance(arm, bytes) and isinstance(status, bytes) and seal_of(arm, seed, status, *texts) == digest
 
 
 def _listed(schema: int) -> str:
