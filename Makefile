@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+DOCS   := .venv-docs
 OUT    ?= study
 ENGINE ?= local
 ARGS   ?=
 
-.PHONY: study test test-fast lint bench clean help
+.PHONY: study test test-fast lint bench docs docs-version clean help
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,8 +37,17 @@ lint: $(VENV)/.dev ## ruff, ruff format --check, mypy, the contracts of rooms an
 bench: $(VENV)/.dev $(VENV)/.kernels ## every benchmark; tables on the screen, JSON in benchmarks/results
 	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
 
+docs: $(DOCS)/.done ## the documentation as a site with the API reference, build/site; warnings are errors
+	PYTHONPATH=tools $(DOCS)/bin/python -m docs_site.pages
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict --config-file build/mkdocs.yml
+	PYTHONPATH=tools $(DOCS)/bin/python -m docs_site.check build/site
+
+docs-version: docs ## the site as one version of several, in the branch gh-pages: make docs-version VERSION=0.1
+	PATH="$(CURDIR)/$(DOCS)/bin:$$PATH" DOCS_VERSIONS=mike NO_MKDOCS_2_WARNING=1 \
+	  mike deploy --config-file build/mkdocs.yml --update-aliases $(VERSION) latest
+
 clean: ## remove the environment and caches, never a study
-	rm -rf $(VENV) build src/slopewise/_kernels*.so src/slopewise/_kernels_missing.txt .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(DOCS) build src/slopewise/_kernels*.so src/slopewise/_kernels_missing.txt .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # A stamp is stale when what it was made from changed; editable installs see changes in Python at once. The kernels are
 # built against the PyTorch that they will run with, hence not in an environment of their own.
@@ -58,6 +68,13 @@ $(VENV)/.dev: $(VENV)/.study
 # Compiles only what the two above have not.
 $(VENV)/.kernels: setup.py $(wildcard csrc/*) $(VENV)/.study
 	$(PIP) --no-build-isolation --no-deps -e .
+	touch $@
+
+# The site's tools read the sources, so that they need neither PyTorch nor slopewise. Groups need pip 25.1.
+$(DOCS)/.done: pyproject.toml constraints.txt
+	test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group docs
 	touch $@
 
 # Chromium for the page's tests and the Fashion-MNIST files: Debian's packages where apt can install them.
