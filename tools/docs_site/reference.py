@@ -93,7 +93,7 @@ def contents() -> str:
     for title, inner in (("For users", False), ("Inner rooms, for those who change slopewise", True)):
         lines += [f"## {title}", "", "| module | |", "| --- | --- |"]
         lines += [
-            f"| [`{module}`]({module}.md) | {_sentence(docstring(module))} |"
+            f"| [`{module.removeprefix('slopewise.')}`]({module}.md) | {_sentence(docstring(module))} |"
             for module in documented()
             if is_inner(module) == inner
         ]
