@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slopewise.study._stopping import request_stop as request_stop
+from slopewise.study._stopping import stop_on_signals as stop_on_signals
 from slopewise.study._stopping import stop_requested as stop_requested
 from slopewise.study._stopping import withdraw_stop as withdraw_stop
 from slopewise.study._workplace import TrialData as TrialData
