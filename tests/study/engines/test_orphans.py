@@ -43,7 +43,7 @@ if __name__ == "__main__":
     data, model, train = {"train_size": 100}, {"options": {"width": 4}}, {"epochs": 1}
     hardware = {"devices": 2, "strategy": "ddp_spawn"} if sys.argv[1] == "ranks" else {}
     study = sw.Study(arms=arms, seeds=1, data=data, model=model, train=train, hardware=hardware)
-    study.run(here / "out", workers=2)
+    study.run(here / "out", workers=2, grace=1)
 """
 
 

@@ -29,9 +29,9 @@ STATE: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "anomaly": (torch.is_anomaly_enabled, lambda: torch.autograd.set_detect_anomaly(True)),
     "benchmark": (
         lambda: torch.backends.cudnn.benchmark,
-        lambda: setattr(torch.backends.cudnn, "benchmark", True),
+        lambda: torch.backends.cudnn.set_flags(_benchmark=True),
     ),
-    "mkldnn": (lambda: torch.backends.mkldnn.enabled, lambda: setattr(torch.backends.mkldnn, "enabled", False)),
+    "mkldnn": (lambda: torch.backends.mkldnn.enabled, lambda: torch.backends.mkldnn.set_flags(_enabled=False)),
     "autocast": (lambda: torch.is_autocast_enabled("cpu"), lambda: torch.set_autocast_enabled("cpu", True)),  # noqa: FBT003
     "autocast dtype": (
         lambda: torch.get_autocast_dtype("cpu"),

@@ -94,9 +94,11 @@ def _torch_state() -> Callable[[], None]:
         if _keeps_denormals() != denormals:
             torch.set_flush_denormal(not denormals)
         torch.autograd.set_detect_anomaly(anomaly, check_nan)
-        for module, name, value in switches:
-            if getattr(module, name) != value:
-                setattr(module, name, value)
+        # Private, but torch's own way past `disable_global_flags`, which importing its testing module calls.
+        with torch.backends.__allow_nonbracketed_mutation():
+            for module, name, value in switches:
+                if getattr(module, name) != value:
+                    setattr(module, name, value)
         for kind, enabled, own in autocast:
             torch.set_autocast_enabled(kind, enabled)
             torch.set_autocast_dtype(kind, own)
