@@ -16,9 +16,9 @@ pytestmark = pytest.mark.slow
 
 COMMAND = [
     sys.executable, "-m", "slopewise", "run", "--data", "digits", "--model", "cnn", "--arms", "relu,prelu_channel",
-    "--seeds", "10", "--epochs", "3", "--train-size", "300", "--json",
+    "--seeds", "5", "--epochs", "2", "--train-size", "200", "--json",
 ]  # fmt: skip
-TRIALS = 20  # enough that some are left whenever the signal comes
+TRIALS = 10  # enough that some are left whenever the signal comes
 TIMES = {"seconds", "seconds_per_step", "monitor_seconds", "operator_costs", "attempts"}
 
 
