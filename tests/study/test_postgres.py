@@ -18,7 +18,7 @@ import slopewise as sw
 from slopewise.errors import StoreError, StoreWarning
 from slopewise.events import Ended, TrialKey
 from slopewise.records import StudyRecord
-from slopewise.study import Store, Study, StudySpec, read_counts, read_study
+from slopewise.study import Store, Study, StudySpec, Terminated, read_counts, read_study
 from slopewise.study._store import _patience
 from slopewise.testing import InProcessEngine, synthetic_study, untimed
 
@@ -214,6 +214,28 @@ def test_a_study_outlives_restarts_of_its_server(
     assert same(record, uninterrupted)
     assert record.repeats == ()
     assert len(warned) == 1
+
+
+def test_sigterm_ends_the_waiting_for_a_server_with_the_status_to_go_on(
+    server: Server, uninterrupted: StudyRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_patience, "_LAST", 0.1)
+    ended: list[object] = []
+
+    def stop(event: object) -> None:
+        ended.extend([event] * isinstance(event, Ended))
+        if len(ended) == 2:
+            server.stop()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    study = Study(arms="relu,prelu_shared,elu", seeds=3, **TINY)
+    try:
+        with pytest.raises(Terminated) as terminated:
+            study.run(tmp_path, store=server.url(), engine=InProcessEngine(), on_event=stop)
+    finally:
+        server.start()
+    assert terminated.value.code == 75
+    assert same(study.run(tmp_path, engine=InProcessEngine()).record, uninterrupted)
 
 
 def test_ctrl_c_ends_the_waiting_for_a_server(server: Server, impatient: None) -> None:

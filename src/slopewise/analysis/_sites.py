@@ -23,7 +23,7 @@ def unit_weighted(trial: TrialRecord, fraction: Fraction, *, last: bool = False)
     Example:
         >>> from slopewise.testing import synthetic_study
         >>> unit_weighted(synthetic_study(("relu",), seeds=1, epochs=1).trials[0], "never_positive", last=True)
-        {1: 20.833333333333332}
+        {1: 19.642857142857142}
     """
     rows = _rows_of_last(trial) if last else None
     layers: dict[int, list[tuple[float, int]]] = {}

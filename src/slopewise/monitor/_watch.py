@@ -13,6 +13,7 @@ def watch(model: nn.Module, every: int = 50, **options: Any) -> Monitor:
     """Return a `Monitor` that has started; it takes the same arguments, and is a context manager.
 
     Example:
+        >>> import torch
         >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
         >>> with watch(model, every=10) as monitor:
         ...     model(torch.randn(16, 4)).mean().backward()

@@ -25,6 +25,7 @@ from slopewise.study._running import StateFile, clear
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import parse_spec, read_spec, stored_spec
 from slopewise.study._stages import Stages, settled_trials
+from slopewise.study._stopping import stop_requested
 from slopewise.study._store import Place, StoredPlan, place_of, point, read_study, stored_study
 from slopewise.study._terminable import Termination, terminable
 from slopewise.study._workplace import EVERY, Workplace, set_aside
@@ -241,7 +242,8 @@ class Study:
                         on_event(event)
             if not fault:
                 workplace.tidy()
-                return store.read()
+                if not stop_requested():
+                    return store.read()
         kept = Store.discard(place) if new else None  # it would keep the user from another function or metric
         raise SpecError(f"{fault} (the trials that had ended are kept in '{kept}')" if kept else fault)
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from slopewise.errors import StoreError
 from slopewise.study._stopping import SIGNALS, request_stop, stop_requested, withdraw_stop
 
 
@@ -37,6 +38,10 @@ class Termination:
         self._deferred = True
         try:
             yield
+        except StoreError as error:  # the store could not be used any more: what was not stored runs again
+            if stop_requested():
+                raise Terminated from error
+            raise
         finally:
             self._deferred = False
         if stop_requested():

@@ -65,7 +65,17 @@ def connect(url: str) -> sql.Engine:
         raise StoreError(str(error)) from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise StoreError(f"the store '{url}' is no URL of a database: {error}") from error
+    sql.event.listen(engine, "handle_error", _close_cursor)
     return engine.execution_options(schema_translate_map={None: study_name(url)})
+
+
+def _close_cursor(context: sql.engine.ExceptionContext) -> None:
+    """Close a cursor of the server's whose connection has ended: its own `close` asks the server, and warns forever."""
+    from psycopg import Cursor, ServerCursor
+
+    cursor = getattr(context.execution_context, "cursor", None)
+    if isinstance(cursor, ServerCursor):
+        Cursor.close(cursor)
 
 
 @contextmanager
