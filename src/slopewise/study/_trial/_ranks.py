@@ -1,11 +1,10 @@
 """Ranks of a trial on several devices: one process for each device, started here, and ended together.
 
 Fabric's own launchers do not fit. That of `ddp` and of `ModelParallelStrategy` runs the program's command again for
-each rank, but a trial runs in a worker, which has no command of its own. That of `ddp_spawn` waits for the ranks before
-it reads their result: a record larger than the buffer of a pipe, 64 KiB, would block rank 0 and the trial for ever. So
-the ranks are processes of Python's `multiprocessing`, and Fabric is told that they exist, as under `torchrun`: by
-environment variables, with the store that the ranks meet at in this process. It listens on a port that the system
-chose, so that trials side by side cannot take the same one.
+each rank, but a trial runs in a worker, which has no command of its own. That of `ddp_spawn` has hung at the end of
+long trials. So the ranks are processes of Python's `multiprocessing`, and Fabric is told that they exist, as under
+`torchrun`: by environment variables, with the store that the ranks meet at in this process. It listens on a port that
+the system chose, so that trials side by side cannot take the same one.
 """
 
 from __future__ import annotations
