@@ -78,16 +78,6 @@ needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads the kern
 
 @needs_linux
 @pytest.mark.slow
-def test_the_peak_holds_at_least_what_is_saved():
-    settings = {"batch": 64, "width": 16}
-    images, labels = batch_of(64, "contiguous")
-    for variant in (RELU, PRELU):
-        saved = step_bytes(seeded("cnn", variant, "contiguous", 16), images, labels)
-        assert 0.9 * saved < peak_bytes("cnn", variant, "contiguous", **settings) < 4 * saved
-
-
-@needs_linux
-@pytest.mark.slow
 def test_a_failing_process_says_what_and_why():
     with pytest.raises(RuntimeError, match=r"measuring GReLU ended with status 1:\n(.|\n)*KeyError: 'GReLU'"):
         peak_bytes("cnn", "GReLU", "contiguous", batch=2, width=2)

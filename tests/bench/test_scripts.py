@@ -92,11 +92,13 @@ def test_networks_of_a_library_that_is_not_installed_are_left_out():
 
 def test_memory(tmp_path):
     _, written = results(
-        "memory.py", tmp_path / "m.json", "--networks", "cnn", "--layouts", "channels_last", "--batch", "4",
+        "memory.py", tmp_path / "m.json", "--networks", "cnn", "--layouts", "channels_last", "--batch", "16",
     )  # fmt: skip
-    saved = written["measurements"][0]
+    saved, peak = written["measurements"]
     assert saved["unit"] == "B"
     assert saved["ratio_to_base"]["PReLU"][0] > 1.3
+    for variant in ("ReLU", "PReLU"):
+        assert 0.9 < peak["median"][variant] / saved["median"][variant] < 4
 
 
 @pytest.mark.parametrize("size", ["8x8x8", "8x8x8x0", "big"])
@@ -147,9 +149,9 @@ def test_monitor(tmp_path):
 
 
 def test_scale(tmp_path):
-    ended = run("scale.py", "--trials", "5,10", "--json", tmp_path / "s.json")
+    ended = run("scale.py", "--trials", "5", "--json", tmp_path / "s.json")
     assert ended.returncode == 0, ended.stderr
     written = json.loads((tmp_path / "s.json").read_text())
-    assert [row["trials"] for row in written["rows"]] == [5, 10]
+    assert [row["trials"] for row in written["rows"]] == [5]
     assert written["targets"].keys() <= written["rows"][0].keys()
     assert "target" in ended.stdout

@@ -91,7 +91,7 @@ def test_a_frozen_process_is_given_up_and_its_trial_tried_elsewhere(
     spec = StudySpec(arms=[arm(name, "SIGSTOP", tmp_path)], seeds=1, **TINY)
     engine = RayEngine(address=cluster.address)
     events = [
-        *engine.run(spec, [TrialKey("SIGSTOP", 0)], load_data(spec.data), time_limit=15.0)
+        *engine.run(spec, [TrialKey("SIGSTOP", 0)], load_data(spec.data), time_limit=9.0)
     ]  # enough for a cold process on a busy machine
     assert [event.attempt for event in events if isinstance(event, Started)] == [1, 2]
     assert events[-1].record.status == "finished"
