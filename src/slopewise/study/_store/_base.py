@@ -12,11 +12,13 @@ import socket
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import sqlalchemy as sql
 
+from slopewise.errors import StoreError
 from slopewise.events import TrialKey
 from slopewise.records import RepeatRecord, StudyRecord, TrialRecord, untimed
 from slopewise.study._spec import StudySpec
@@ -116,8 +118,12 @@ class Store(ABC):
         """Do work in one transaction, repeated as a whole while the store cannot be used for a while."""
 
     @abstractmethod
-    def _renewal(self) -> None:
-        """Renew the claims of this driver, in the heartbeat's thread; an error that passes is left to the next one."""
+    def _attempt(self, work: Work[_T]) -> _T:
+        """Do work in one transaction, once.
+
+        Raises:
+            StoreError: The store cannot be used, for a while or for good.
+        """
 
     @staticmethod
     @abstractmethod
@@ -224,12 +230,14 @@ class Store(ABC):
         """Withdraw the claims of this driver, and close the store. Claims that cannot be withdrawn now will expire."""
         if self._heartbeat:
             self._heartbeat.stop()
-            self._at_the_end(lambda connection: withdraw(connection, self._owner))
+            with suppress(StoreError):
+                self._attempt(lambda connection: withdraw(connection, self._owner))
         self._engine.dispose()
 
-    @abstractmethod
-    def _at_the_end(self, work: Work[None]) -> None:
-        """Do work in one transaction if the store can be used now."""
+    def _renewal(self) -> None:
+        """Renew the claims of this driver, in the heartbeat's thread."""
+        with suppress(StoreError):  # the next renewal is in time, too; an error that stays meets the driver itself
+            self._attempt(self.renew)
 
 
 def study_texts(spec: Mapping[str, Any], data: Mapping[str, Any], plan: StoredPlan) -> dict[str, str]:

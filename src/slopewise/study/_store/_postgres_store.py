@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any, TypeVar
 
 import sqlalchemy as sql
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.schema import CreateSchema, DropSchema
 
-from slopewise.errors import StoreError, StoreWarning
+from slopewise.errors import StoreWarning
 from slopewise.records import StudyRecord
 from slopewise.study._resume import check_data, check_same, united
 from slopewise.study._spec import StudySpec
@@ -93,14 +93,6 @@ class PostgresStore(Store):
     def _attempt(self, work: Callable[[sql.Connection], _T]) -> _T:
         with in_words(self.place.url), self._engine.begin() as connection:
             return work(connection)
-
-    def _renewal(self) -> None:
-        with suppress(StoreError):  # the driver's own thread will meet the error, too, if it does not pass
-            self._attempt(self.renew)
-
-    def _at_the_end(self, work: Work[None]) -> None:
-        with suppress(StoreError):
-            self._attempt(work)
 
     @staticmethod
     def _insert(table: sql.Table) -> Insert:

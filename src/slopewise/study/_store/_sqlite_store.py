@@ -103,14 +103,6 @@ class SqliteStore(Store):
         except DBAPIError as error:
             raise StoreError(fault(self.path, error.orig)) from error.orig
 
-    def _renewal(self) -> None:
-        with suppress(StoreError):  # the next one is in time, too
-            self._attempt(self.renew)
-
-    def _at_the_end(self, work: Work[None]) -> None:
-        with suppress(StoreError):
-            self._attempt(work)
-
     @staticmethod
     def _insert(table: sql.Table) -> Insert:
         return insert(table)
