@@ -48,7 +48,7 @@ class TrialRecord:
         cell: Key of the trial's cell, see `CellRecord`; empty for the study's own settings.
         tuned_lr: Peak learning rate that tuning has chosen for the arm; None if the arm was not tuned.
         identity: Hash of all that the record depends on; trials of one identity have equal records, times aside. None
-            in studies of earlier versions.
+            for a failed trial, and in studies of earlier versions.
     """
 
     arm: str
