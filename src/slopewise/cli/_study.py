@@ -108,6 +108,9 @@ def run(
             parser=duration, metavar="TIME", help="Time to save checkpoints or end after SIGTERM; by default 25s."
         ),
     ] = None,
+    keep_weights: Annotated[
+        bool, typer.Option("--keep-weights", help="Keep each trial's final weights, OUT/weights/ARM/seed-N.pt.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Rehearse and list the trials; write nothing.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -165,8 +168,11 @@ def run(
         return
     times = {"checkpoint_every": checkpoint_every, "grace": grace}
     placing |= {name: seconds for name, seconds in times.items() if seconds is not None}
-    results = _run(study, out, missing, store=store, retry_failed=retry_failed, time_limit=time_limit, **placing)
+    asked = {"retry_failed": retry_failed, "time_limit": time_limit, "keep_weights": keep_weights}
+    results = _run(study, out, missing, store=store, **asked, **placing)
     _show(results, out / "report.html", as_json=as_json)
+    if keep_weights:
+        say(_weights(results, out))
     if any(trial.status == "failed" for trial in results.record.trials):
         say("some trials failed (see the report); `--retry-failed` runs them again")
         raise typer.Exit(1)
@@ -308,6 +314,16 @@ def _run(study: Study, out: Path, missing: tuple[Any, ...], **options: Any) -> R
         word, code = ("terminated", signalled.status) if isinstance(signalled, Terminated) else ("interrupted", 130)
         say(f"{word}: {_ended(out, len(study.plan()))} are kept in {out}; the same command goes on from there")
         raise typer.Exit(code) from None
+
+
+def _weights(results: Results, out: Path) -> str:
+    """Return a line that says which weights were kept."""
+    from slopewise.study import kept_weights
+
+    trained = [t for t in results.record.every_trial if t.status == "finished" and not t.diverged]
+    kept = len(kept_weights(out, results.record))
+    line = f"weights: {out / 'weights'}, a file for each of {kept} of {len(trained)} trials that trained"
+    return line if kept == len(trained) else f"{line}; the others ended before --keep-weights was given, or elsewhere"
 
 
 def _ended(out: Path, planned: int) -> str:

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from slopewise.study._study import load_spec as load_spec
     from slopewise.study._study import load_study as load_study
     from slopewise.study._terminable import Terminated as Terminated
+    from slopewise.study._trained import kept_weights as kept_weights
+    from slopewise.study._trained import load_model as load_model
     from slopewise.study._trial import run_trial as run_trial
 
 # A status counts trials in the file: it does not wait for what validates specs and writes stores.
@@ -70,6 +72,7 @@ _NAMES = {
     "_store": ("Store", "StoredPlan"),
     "_study": ("Study", "load_spec", "load_study"),
     "_terminable": ("Terminated",),
+    "_trained": ("kept_weights", "load_model"),
     "_trial": ("run_trial",),
 }
 __getattr__ = importer(__name__, _NAMES, extras=dict.fromkeys(_NAMES, "study"), renamed={"read_results": "load_study"})

@@ -8,17 +8,16 @@ import pickle
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import torch
 
 from slopewise.errors import FunctionError, StoreWarning
 from slopewise.study._plain import check_plain
+from slopewise.study._torch_file import DIGITS, UNFINISHED, save_whole
 
-_SUFFIX, _UNFINISHED = ".pt", ".unfinished"
-_DIGITS = 16  # of the digest, in a file's name
+_SUFFIX = ".pt"
 
 
 class Checkpoints:
@@ -74,18 +73,8 @@ class Checkpoints:
             raise FunctionError(f"saved a checkpoint with step {step!r}: steps are whole numbers from 0")
         check_plain(dict(state))
         content = {"identity": self.identity, "step": step, "state": dict(state)}
-        # Named by the process: one that was frozen, and thaws when its training goes on elsewhere, may save as well.
-        unfinished = self.folder / f".{step}-{os.getpid()}{_UNFINISHED}"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with unfinished.open("wb") as file:
-                hashed = _Hashed(file)
-                torch.save(content, cast("BinaryIO", hashed))
-                hashed.flush()
-                os.fsync(file.fileno())
-            path = self.folder / f"{step:012d}-{hashed.digest}{_SUFFIX}"
-            unfinished.replace(path)
-            _to_disk(self.folder)
+            path = save_whole(content, self.folder, lambda digest: f"{step:012d}-{digest}{_SUFFIX}")
             self._remove_all_but(path, step)
         except OSError as error:
             warnings.warn(
@@ -95,9 +84,6 @@ class Checkpoints:
                 stacklevel=2,
             )
             return False
-        finally:
-            with suppress(OSError):  # a folder that cannot be written: there is no such file
-                unfinished.unlink(missing_ok=True)
         return True
 
     def latest(self) -> dict[str, Any] | None:
@@ -123,7 +109,7 @@ class Checkpoints:
 
     def _read(self, path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
         if digest != path.stem.partition("-")[2]:
             raise ValueError("is damaged")
         try:
@@ -147,47 +133,6 @@ class Checkpoints:
 
     def _remove_all_but(self, latest: Path, step: int) -> None:
         older = [path for number, path in self._files() if number < step][: self.keep - 1]
-        for path in (*self.folder.glob(f"*-*{_SUFFIX}"), *self.folder.glob(f".*{_UNFINISHED}")):
+        for path in (*self.folder.glob(f"*-*{_SUFFIX}"), *self.folder.glob(f".*{UNFINISHED}")):
             if path not in (latest, *older):
                 path.unlink(missing_ok=True)
-
-
-class _Hashed:
-    """Writes to a file, and hashes what it writes.
-
-    PyTorch's writer, which is C++, reports a failed write as a RuntimeError without its reason. So a failure is kept,
-    further writes are left out, and `flush` raises it.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._hash = file, hashlib.sha256()
-        self._fault: OSError | None = None
-
-    def write(self, data: bytes) -> int:
-        if self._fault is None:
-            try:
-                self._file.write(data)
-                self._hash.update(data)
-            except OSError as error:
-                self._fault = error
-        return len(data)
-
-    def flush(self) -> None:
-        if self._fault is not None:
-            raise self._fault
-        self._file.flush()
-
-    @property
-    def digest(self) -> str:
-        return self._hash.hexdigest()[:_DIGITS]
-
-
-def _to_disk(folder: Path) -> None:
-    """Bring the names of a folder's files to the disk, where the system can."""
-    if os.name != "posix":
-        return
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

@@ -132,6 +132,7 @@ class Study:
         time_limit: float | None = None,
         checkpoint_every: float = EVERY,
         grace: float = GRACE,
+        keep_weights: bool = False,
         on_event: OnEvent | None = None,
     ) -> Results:
         """Run the trials that `out` lacks, store each as soon as it ends, and return the results of all trials.
@@ -154,6 +155,8 @@ class Study:
             checkpoint_every: Number of seconds from the start of a trial, or from one checkpoint to the next; 0 saves
                 none. A trial that is interrupted goes on from its latest checkpoint, and ends as if it had not been.
             grace: Number of seconds that running trials have after SIGTERM or SIGUSR1, to save a checkpoint or to end.
+            keep_weights: True to keep the final weights of each trial that runs now and does not diverge, in
+                `out/weights/ARM/seed-N.pt`. `load_model` returns the network that has them.
             on_event: Called with the progress of reading images, and then with every event of the engine.
 
         Raises:
@@ -176,7 +179,9 @@ class Study:
             clear(folder)
             if self._missing(place, retry_failed=retry_failed) or self._to_be_written(place):
                 with StateFile(folder) as state:
-                    workplace = Workplace(folder.absolute(), checkpoint_every=checkpoint_every)
+                    workplace = Workplace(
+                        folder.absolute(), checkpoint_every=checkpoint_every, keep_weights=keep_weights
+                    )
                     run = partial(self._run, runner, place, workplace, state, on_event, retry_failed=retry_failed)
                     record = run(termination, time_limit=time_limit, grace=grace)
                 return Results(record)
@@ -215,7 +220,7 @@ class Study:
             _forget(workplace, trial)
         if on_event:
             on_event(prepared)
-        if new and self.spec.train.function:
+        if new:
             set_aside(folder)
         point(place)
         with termination.deferred(), closing(Store.create(place, self.spec, checked.facts, plan_of)) as store:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
+from slopewise.study._torch_file import UNFINISHED
 from slopewise.support import unused
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 60  # characters of an arm's name in a path
 EVERY = 300.0  # seconds between checkpoints of a trial
-_TRIALS, CHECKPOINTS = "trials", "checkpoints"
+_TRIALS, _WEIGHTS, CHECKPOINTS = "trials", "weights", "checkpoints"
 LOG = "log.txt"  # output of a trial, in its folder
 
 
@@ -30,6 +31,7 @@ class Workplace:
         cell: Key of the cell of the trials; empty for the study's own settings.
         images: Images of the study; None for a training function, which reads its own.
         checkpoint_every: Number of seconds between two checkpoints of a trial; 0 saves none.
+        keep_weights: True to keep the final weights of each trial that does not diverge.
 
     Example:
         >>> Workplace(Path("out")).of("relu", 3).as_posix()
@@ -40,13 +42,27 @@ class Workplace:
     cell: str = ""
     images: ImageData | None = None
     checkpoint_every: float = EVERY
+    keep_weights: bool = False
 
     def of(self, arm: str, seed: int) -> Path:
         """Return the folder of a trial, which differs for any two trials."""
+        return self._named(_TRIALS, arm, seed)
+
+    def weights_of(self, arm: str, seed: int) -> Path:
+        """Return the file of a trial's final weights.
+
+        Example:
+            >>> Workplace(Path("out")).weights_of("relu", 3).as_posix()
+            'out/weights/relu/seed-3.pt'
+        """
+        path = self._named(_WEIGHTS, arm, seed)
+        return path.with_name(f"{path.name}.pt")
+
+    def _named(self, kind: str, arm: str, seed: int) -> Path:
         name = re.sub(r"[^A-Za-z0-9._-]", "_", arm)[:_LONGEST]
         if name != arm or name.startswith("."):  # characters that some file systems refuse
             name = f"{name.lstrip('.')}-{hashlib.sha256(arm.encode()).hexdigest()[:8]}"
-        return self.folder / _TRIALS / name / f"seed-{seed}{self._suffix}"
+        return self.folder / kind / name / f"seed-{seed}{self._suffix}"
 
     def checkpoints_of(self, arm: str, seed: int) -> Path:
         """Return the folder of a trial's checkpoints, which are removed once the trial has finished."""
@@ -59,8 +75,10 @@ class Workplace:
             _remove_if_empty(self.of(arm, seed))
 
     def tidy(self) -> None:
-        """Remove empty folders, once no trial runs."""
+        """Remove empty folders and what a killed process has left behind, once no trial runs."""
         trials = self.folder / _TRIALS
+        for path in (self.folder / _WEIGHTS).glob(f"*/.*{UNFINISHED}"):
+            path.unlink(missing_ok=True)
         for path in (*trials.glob("*/"), trials):
             _remove_if_empty(path)
 
@@ -87,10 +105,11 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def set_aside(folder: Path) -> None:
-    """Rename the trials' folders of a study that is no longer there: a new one must not resume their checkpoints."""
-    path = folder / _TRIALS
-    if any(path.glob(f"*/seed-*/{LOG}")):  # anything else of this name is the user's own
-        path.rename(unused(path, "before"))
+    """Rename what a study that is no longer there has left: a new one must not go on from it, or be taken for it."""
+    for kind, files in ((_TRIALS, f"*/seed-*/{LOG}"), (_WEIGHTS, "*/seed-*.pt")):
+        path = folder / kind
+        if any(path.glob(files)):  # anything else of this name is the user's own
+            path.rename(unused(path, "before"))
 
 
 TrialData = Union["ImageData", Workplace]

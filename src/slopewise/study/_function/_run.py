@@ -18,6 +18,7 @@ from slopewise.study._function._record import record_of, scores_of
 from slopewise.study._identity import source_digest
 from slopewise.study._spec import StudySpec
 from slopewise.study._stopping import TrialStopped
+from slopewise.study._weight_files import save_weights
 from slopewise.study._workplace import LOG, Workplace
 
 OnEpoch = Callable[[EpochRecord, Sequence[ScoreRecord]], None]
@@ -64,7 +65,10 @@ def run_function(
             trial.notes.close()
             for note in trial.notes.monitor.notes if trial.notes.monitor else ():
                 print(f"trial.watch: {note}")  # noqa: T201 - to the trial's log
-            return record_of(trial, final, seconds=seconds, source=source_digest(function))
+            record, facts = record_of(trial, final, seconds=seconds, source=source_digest(function))
+            if workplace.keep_weights and trial.notes.built and not record.diverged:
+                save_weights(trial.notes.built.model, workplace.weights_of(arm, seed))
+            return record, facts
     except FunctionError as error:
         raise type(error)(f"train function '{spec.train.function}' {error}") from error
     except SystemExit as error:

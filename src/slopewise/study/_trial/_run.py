@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,6 +28,7 @@ from slopewise.study._trial._ranks import on_ranks
 from slopewise.study._trial._recorder import Recorder
 from slopewise.study._trial._saver import Saver, resume, state_of
 from slopewise.study._trial._setup import Setup, make_fabric, still
+from slopewise.study._weight_files import save_weights
 from slopewise.study._workplace import EVERY
 from slopewise.study.data import ImageData, read_data
 from slopewise.study.tasks import make_task
@@ -50,6 +52,7 @@ def run_trial(
     compare: bool = True,
     checkpoints: Checkpoints | None = None,
     checkpoint_every: float = EVERY,
+    weights: Path | None = None,
 ) -> TrialRecord:
     """Run one trial to its end, which may be a divergence, from its latest checkpoint on.
 
@@ -63,6 +66,7 @@ def run_trial(
         checkpoints: Checkpoints of this very trial; None neither reads nor saves any. A trial on several devices has
             none in any case.
         checkpoint_every: Number of seconds from the start, or from one checkpoint to the next.
+        weights: File for the state dict of the network at the end, unless the trial diverges; None keeps none.
 
     Raises:
         TrialStopped: `slopewise.study.engines.request_stop` was called: after the current step, a checkpoint is saved.
@@ -75,10 +79,12 @@ def run_trial(
     torch.set_num_threads(hardware.threads)
     data = data or read_data(spec.data, make_task(spec.task).targets)
     if hardware.devices > 1:
-        rank = partial(_run_rank, spec=spec, arm=arm, seed=seed, data=data, compare=compare)
+        rank = partial(_run_rank, spec=spec, arm=arm, seed=seed, data=data, compare=compare, weights=weights)
         return on_ranks(hardware.devices, rank, on_epoch)
     saving = checkpoints, checkpoint_every
-    return _run_and_compare(make_fabric(hardware), spec, spec.arm(arm), seed, data, on_epoch, saving, compare=compare)
+    return _run_and_compare(
+        make_fabric(hardware), spec, spec.arm(arm), seed, data, on_epoch, saving, compare=compare, weights=weights
+    )
 
 
 def training_steps(spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> Iterator[None]:
@@ -87,13 +93,20 @@ def training_steps(spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) ->
 
 
 def _run_rank(
-    on_epoch: OnEpoch, spec: StudySpec, arm: str, seed: int, data: ImageData, *, compare: bool
+    on_epoch: OnEpoch,
+    spec: StudySpec,
+    arm: str,
+    seed: int,
+    data: ImageData,
+    *,
+    compare: bool,
+    weights: Path | None,
 ) -> TrialRecord:
     fabric = make_fabric(spec.hardware)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it would greet in every rank of every trial
     fabric.launch()  # joins the other ranks, and sets a number of threads
     torch.set_num_threads(spec.hardware.threads)
-    return _run_and_compare(fabric, spec, spec.arm(arm), seed, data, on_epoch, compare=compare)
+    return _run_and_compare(fabric, spec, spec.arm(arm), seed, data, on_epoch, compare=compare, weights=weights)
 
 
 def _run_and_compare(
@@ -106,10 +119,13 @@ def _run_and_compare(
     saving: Saving = (None, EVERY),
     *,
     compare: bool,
+    weights: Path | None,
 ) -> TrialRecord:
     """Run the trial; in the arm's first seed, time its steps afterwards with and without the compiled kernels."""
     trial = Trial(fabric, spec, arm, seed, data, saving)
     record = trial.run(on_epoch)
+    if weights and not record.diverged:
+        save_weights(trial.setup.built.model, weights, write=fabric.is_global_zero)
     if not compare or seed != spec.seeds[0] or not holds_our_layers(trial.setup.built.model):
         return record
     del trial

@@ -66,7 +66,7 @@ def attempt(
                 place = place.in_cell(trial.cell)
                 record, facts = run_function(own, trial.arm, trial.seed, place, identity, on_epoch)
             else:
-                images, settings = _images_and_checkpoints(data, trial, identity)
+                images, settings = _images_and_files(data, trial, identity)
                 compare = not trial.cell
                 record = run_trial(own, trial.arm, trial.seed, images, on_epoch, compare=compare, **settings)
                 facts = environment()
@@ -81,14 +81,17 @@ def attempt(
     return Ended(replace(record, cell=trial.cell, tuned_lr=rate, identity=identity), facts)
 
 
-def _images_and_checkpoints(data: TrialData, trial: TrialKey, identity: str) -> tuple[ImageData | None, dict[str, Any]]:
-    """Return the images for a trial of the study's own loop, and what `run_trial` has to know of its checkpoints."""
+def _images_and_files(data: TrialData, trial: TrialKey, identity: str) -> tuple[ImageData | None, dict[str, Any]]:
+    """Return the images for a trial of the study's own loop, and what `run_trial` has to know of its files."""
     if not isinstance(data, Workplace):
         return data, {}
-    if not data.checkpoint_every:
-        return data.images, {}
-    folder = data.in_cell(trial.cell).checkpoints_of(trial.arm, trial.seed)
-    return data.images, {
-        "checkpoints": Checkpoints(folder, identity=identity),
-        "checkpoint_every": data.checkpoint_every,
-    }
+    place, settings = data.in_cell(trial.cell), dict[str, Any]()
+    if data.checkpoint_every:
+        folder = place.checkpoints_of(trial.arm, trial.seed)
+        settings |= {
+            "checkpoints": Checkpoints(folder, identity=identity),
+            "checkpoint_every": data.checkpoint_every,
+        }
+    if data.keep_weights:
+        settings["weights"] = place.weights_of(trial.arm, trial.seed)
+    return data.images, settings

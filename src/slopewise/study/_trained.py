@@ -1,0 +1,95 @@
+"""Networks of a study with their final weights, where these were kept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from slopewise.errors import StoreError, nearest
+from slopewise.events import TrialKey
+from slopewise.records import StudyRecord
+from slopewise.study._cells import spec_of
+from slopewise.study._spec_input import stored_spec
+from slopewise.study._store import place_of, read_study
+from slopewise.study._trial import build_arm
+from slopewise.study._workplace import Workplace
+from slopewise.study.data import read_data
+from slopewise.study.tasks import make_task
+
+
+def kept_weights(folder: str | os.PathLike[str], record: StudyRecord) -> dict[TrialKey, Path]:
+    """Return the files of weights that a study has, by trial, those of all its cells.
+
+    Args:
+        folder: Folder of the study.
+        record: Its records.
+    """
+    place = Workplace(Path(folder))
+    trials = [TrialKey(trial.arm, trial.seed, trial.cell) for trial in record.every_trial]
+    files = {trial: place.in_cell(trial.cell).weights_of(trial.arm, trial.seed) for trial in trials}
+    return {trial: file for trial, file in files.items() if file.is_file()}
+
+
+def load_model(folder: str | os.PathLike[str], arm: str, seed: int, *, cell: str = "") -> nn.Module:
+    """Return the network of a trial as it was at the end of its training, in evaluation mode on the CPU.
+
+    The study must have run with `keep_weights` (`slopewise run --keep-weights`). The network is built as in the trial,
+    for which the data of the study are read: they tell the numbers of channels and of classes.
+
+    Args:
+        folder: Folder of the study.
+        arm: Name of the arm.
+        seed: Seed of the trial.
+        cell: Settings of the trial where they differ from the study's own, as the column `cell` of `slopewise export`
+            has them.
+
+    Raises:
+        StoreError: There is no such study or trial, its weights were not kept, or its network was made by a training
+            function of the user's, which alone can build it.
+        SlopewiseError: The data or the network of the spec cannot be used.
+
+    Example:
+        >>> import tempfile
+        >>> from slopewise.study import Study
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> study = Study(arms="relu,prelu_channel", seeds=1, data={"train_size": 100}, train={"epochs": 1})
+        >>> _ = study.run(folder, workers=1, keep_weights=True)  # doctest: +SKIP
+        >>> load_model(folder, "prelu_channel", seed=0).act1  # doctest: +SKIP
+        PReLU(num_parameters=16)
+    """
+    record = read_study(place_of(folder))
+    files = kept_weights(folder, record)
+    trial = TrialKey(arm, seed, cell)
+    if trial not in files:
+        raise StoreError(_why_not(trial, record, files, os.fspath(folder)))
+    spec = spec_of(stored_spec(record.spec), trial)
+    if spec.train.function:
+        raise StoreError(
+            f"the network of '{os.fspath(folder)}' is built by {spec.train.function}: build it as there, convert it to "
+            f"the arm's activation, and give its load_state_dict torch.load('{files[trial]}', weights_only=True)"
+        )
+    data = read_data(spec.data, make_task(spec.task).targets)
+    model = build_arm(spec, spec.arm(arm), seed, data).model
+    model.load_state_dict(torch.load(files[trial], map_location="cpu", weights_only=True))
+    return model.eval()
+
+
+def _why_not(trial: TrialKey, record: StudyRecord, files: dict[TrialKey, Path], folder: str) -> str:
+    if trial.arm not in record.arms:
+        return f"'{folder}' has no arm '{trial.arm}'; {nearest(trial.arm, record.arms)}"
+    ended = {(other.arm, other.seed, other.cell): other for other in record.every_trial}
+    found = ended.get((trial.arm, trial.seed, trial.cell))
+    where = f" with {trial.cell}" if trial.cell else ""
+    if found is None:
+        return f"'{folder}' has no trial of '{trial.arm}' with seed {trial.seed}{where} that has ended"
+    if found.diverged:
+        return f"the trial of '{trial.arm}' with seed {trial.seed}{where} diverged: its weights were not kept"
+    seeds = sorted(other.seed for other in files if (other.arm, other.cell) == (trial.arm, trial.cell))
+    have = f"those of seeds {', '.join(map(str, seeds))} were" if seeds else "none of this arm were"
+    return (
+        f"the weights of '{trial.arm}' with seed {trial.seed}{where} were not kept ({have}): run the study with "
+        "--keep-weights, or keep_weights=True, from its beginning"
+    )
