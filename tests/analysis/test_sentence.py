@@ -43,7 +43,7 @@ CONTRAST = Contrast(
 FIGURES = "test accuracy +0.82 points against relu (95 % interval +0.31 to +1.33, 10 seeds, Holm p = 0.0078)."
 UNCLEAR = (
     f"The effect of elu is inconclusive: {FIGURES} "
-    "10 seeds show an effect of 0.78 points with 80 % power; one of 0.5 points needs 20 seeds."
+    "10 seeds show an effect of 0.78 points with 80 % power. At this spread about 20 show 0.5 points."
 )
 TRAINED = "All 10 seeds trained; divergence of up to 26 % of the trials of either arm is not excluded."
 
@@ -63,7 +63,7 @@ TRAINED = "All 10 seeds trained; divergence of up to 26 % of the trials of eithe
         (
             {"verdict": "inconclusive"},
             f"The effect of elu is inconclusive: {FIGURES} "
-            "10 seeds show an effect of 0.78 points with 80 % power; one of 0.5 points needs 20 seeds.",
+            "10 seeds show an effect of 0.78 points with 80 % power. At this spread about 20 show 0.5 points.",
         ),
         (
             {"verdict": "inconclusive", "smallest_detectable": 0.4, "seeds_needed": 8},
@@ -72,8 +72,8 @@ TRAINED = "All 10 seeds trained; divergence of up to 26 % of the trials of eithe
         (
             {"verdict": "inconclusive", "margin": 1e-12, "seeds_needed": None},
             f"The effect of elu is inconclusive: {FIGURES} "
-            "10 seeds show an effect of 0.78 points with 80 % power; "
-            "one of 1e-12 points needs more than 1,000,000 seeds.",
+            "10 seeds show an effect of 0.78 points with 80 % power. "
+            "At this spread more than 1,000,000 would show 1e-12 points.",
         ),
         (
             {"diverged": 3, "divergence_bound": 0.6066},
@@ -108,7 +108,8 @@ TRAINED = "All 10 seeds trained; divergence of up to 26 % of the trials of eithe
             },
             "The effect of elu is inconclusive: test accuracy +0.82 points against relu "
             "(95 % interval +0.31 to +1.33, 3 seeds, Holm p = 1). "
-            "3 seeds cannot show help or harm, however large (8 can); one of 0.5 points needs 1,234 seeds.",
+            "3 seeds cannot show any effect; use at least 8. "
+            "At this spread about 1,300, very uncertain, show 0.5 points.",
         ),
         (
             {
@@ -123,13 +124,13 @@ TRAINED = "All 10 seeds trained; divergence of up to 26 % of the trials of eithe
                 "can_be_shown": False,
             },
             "The effect of elu is inconclusive: test accuracy +0.00 points against relu (1 seed, Holm p = 1). "
-            "1 seed cannot show help or harm, however large (8 can).",
+            "1 seed cannot show any effect; use at least 8.",
         ),
         (
             {"verdict": "inconclusive", "seeds": tuple(range(7)), "smallest_detectable": None, "seeds_needed": 20},
             f"The effect of elu is inconclusive: {FIGURES.replace('10 seeds', '7 seeds')} "
-            "7 seeds can show help or harm, however large, only if other arms are shown first (8 can alone); "
-            "one of 0.5 points needs 20 seeds.",
+            "7 seeds can show an effect only once another arm's is shown; use at least 8. "
+            "At this spread about 20, very uncertain, show 0.5 points.",
         ),
         (
             {

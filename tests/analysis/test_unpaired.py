@@ -102,9 +102,9 @@ def test_few_runs_are_not_enough_and_the_sentence_says_how_many_are(study):
     (contrast,) = analyse(study({"relu": [90.0, 90.1, 90.2], "elu": [99.0, 99.1, 99.2]}, paired=False)).primary
     assert (contrast.verdict, contrast.can_be_shown, contrast.smallest_detectable) == ("inconclusive", False, None)
     assert (
-        "3 and 3 runs cannot show help or harm, however large (4 of each can); one of 0.5 points needs 4 runs of each."
-        in (sentence(contrast))
-    )
+        "3 and 3 runs cannot show any effect; use at least 4 of each. "
+        "At this spread about 4 runs of each, very uncertain, show 0.5 points."
+    ) in sentence(contrast)
 
 
 def test_a_single_run_against_many_has_no_interval(study):

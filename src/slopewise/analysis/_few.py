@@ -28,7 +28,7 @@ def few_cautions(arm: str, control: str, sample: Sample, *, tests: int, can_show
         text = f"{brief}: earlier looks need paired differences, and its runs are not paired with the control's"
         return (Caution("unpaired-looks", text, brief),)
     elif design.arm and not design.enough(tests):
-        text = f"{too_few(design, tests, can_show=can_show)}, nor that there is no practical effect"
+        text = too_few(design, tests, can_show=can_show, absence=True)
         return (Caution("too-few-seeds", text, text),)
     else:
         cautions = []
@@ -44,28 +44,32 @@ def few_cautions(arm: str, control: str, sample: Sample, *, tests: int, can_show
     return tuple(cautions)
 
 
-def too_few(design: Design, tests: int, *, can_show: bool) -> str:
+def too_few(design: Design, tests: int, *, can_show: bool, absence: bool = False) -> str:
     """Describe what a number of pairs or runs below the floor cannot show.
 
     Args:
         design: Number of pairs, or numbers of runs of both arms.
         tests: Number of contrasts that share the error rate.
         can_show: True if this number could be enough once other arms are significant.
+        absence: True to say as well that the absence of an effect cannot be shown.
 
     Example:
         >>> too_few(Design(5), 4, can_show=False)
-        '5 seeds cannot show help or harm, however large (8 can)'
-        >>> too_few(Design(3, 4), 4, can_show=False)
-        '3 and 4 runs cannot show help or harm, however large (5 of each can)'
+        '5 seeds cannot show any effect; use at least 8'
+        >>> too_few(Design(3, 4), 4, can_show=False, absence=True)
+        '3 and 4 runs can show neither an effect nor that there is none; use at least 5 of each'
     """
     floor = seeds_floor(tests, paired=design.control is None)
     if design.control is None:
         seeds, enough = "1 seed" if design.arm == 1 else f"{design.arm} seeds", f"{floor}"
     else:
         seeds, enough = f"{design.arm} and {design.control} runs", f"{floor} of each"
-    if not can_show:
-        return f"{seeds} cannot show help or harm, however large ({enough} can)"
-    return f"{seeds} can show help or harm, however large, only if other arms are shown first ({enough} can alone)"
+    if can_show:
+        fault = "can show an effect only once another arm's is shown"
+        fault += ", and cannot show that there is none" * absence
+    else:
+        fault = "can show neither an effect nor that there is none" if absence else "cannot show any effect"
+    return f"{seeds} {fault}; use at least {enough}"
 
 
 def too_few_at_look(design: LookDesign, tests: int, *, can_show: bool) -> str | None:
@@ -79,7 +83,7 @@ def too_few_at_look(design: LookDesign, tests: int, *, can_show: bool) -> str | 
     Example:
         >>> looks, places = (10, 16, 24, 40), tuple(range(10))
         >>> too_few_at_look(LookDesign(10, look=10, looks=looks, places=places), 4, can_show=False)
-        'the look after 10 seeds cannot show help or harm, however large (that after 16 can)'
+        'the look after 10 seeds cannot show any effect (that after 16 can)'
         >>> too_few_at_look(LookDesign(7, looks=looks), 4, can_show=False)
         'nothing is decided before the first look, after 10 seeds'
     """
@@ -91,6 +95,6 @@ def too_few_at_look(design: LookDesign, tests: int, *, can_show: bool) -> str | 
     pairs = "" if design.arm == design.look else f", with {design.arm} pairs,"
     look = f"the look after {design.look} seeds{pairs}"
     if can_show:
-        return f"{look} can show help or harm, however large, only if other arms are shown first"
+        return f"{look} can show an effect only once another arm's is shown"
     later = f" (that after {floor} can)" if floor is not None and floor > design.look else ""
-    return f"{look} cannot show help or harm, however large{later}"
+    return f"{look} cannot show any effect{later}"

@@ -17,6 +17,8 @@ _OPENINGS = {
     "inconclusive": "The effect of {arm} is inconclusive",
 }
 
+_FEW = 10  # pairs; of fewer, the spread is known within a factor of two or worse
+
 
 def sentence(contrast: Contrast) -> str:
     """Return the result of a contrast in words, with its basis and, if it is inconclusive, its power.
@@ -99,9 +101,17 @@ def _power(contrast: Contrast) -> str:
     needed = contrast.seeds_needed
     if needed is not None and needed <= min(n, len(contrast.control_seeds) or n):
         return f"{shown}."
-    seeds = f"more than {MOST_PAIRS:,}" if needed is None else f"{needed:,}"
-    each = "seeds" if contrast.paired else "runs of each"
-    return f"{shown}; one of {amount(contrast.margin, contrast.unit)} needs {seeds} {each}."
+    seeds = f"more than {MOST_PAIRS:,}" if needed is None else f"about {_rounded(needed):,}"
+    seeds += "" if contrast.paired else " runs of each"
+    seeds += ", very uncertain," * (min(n, len(contrast.control_seeds) or n) < _FEW)
+    verb = "would show" if needed is None else "show"
+    return f"{shown}. At this spread {seeds} {verb} {amount(contrast.margin, contrast.unit)}."
+
+
+def _rounded(seeds: int) -> int:
+    """Return a number rounded up to two significant digits: the spread is an estimate."""
+    unit: int = 10 ** max(0, len(str(seeds)) - 2)
+    return -(-seeds // unit) * unit
 
 
 def _divergences(contrast: Contrast) -> list[str]:

@@ -83,7 +83,7 @@ def test_the_control_of_continued_arms_is_not_compared_itself():
     start = {"arm": "relu", "take": "weights"}
     on = [{"name": f"{name}_on", "activation": name, "start": start} for name in ("relu", "elu")]
     arms = [{"name": name, "activation": name} for name in ("relu", "elu")]
-    assert f"however large: {seeds_floor(2)} can." in outlook(prepared(spec={**SPEC, "arms": arms + on}))
+    assert f"use at least {seeds_floor(2)}." in outlook(prepared(spec={**SPEC, "arms": arms + on}))
 
 
 def test_without_a_measured_step_no_time_is_promised():
@@ -92,7 +92,7 @@ def test_without_a_measured_step_no_time_is_promised():
 
 
 def test_seeds_that_can_show_nothing():
-    assert f"3 seeds can show no difference for sure, however large: {seeds_floor(2)} can." in outlook(prepared())
+    assert f"3 seeds cannot be sure to show any effect; use at least {seeds_floor(2)}." in outlook(prepared())
 
 
 def test_a_study_of_the_control_alone_has_nothing_to_show():

@@ -66,7 +66,7 @@ def test_plain_lines_come_now_and_then_with_rate_and_time_left(lines: Callable[.
     assert printed == [
         "0/6 trials done, 1 running, 0 failed",
         "2/6 trials done, 0 running, 0 failed, 1 diverged; 6.0 trials/min, 0:40 left; "
-        "best validation accuracy: relu 50.0 %",
+        "validation accuracy so far: relu 50.0 %",
     ]
 
 
@@ -121,7 +121,7 @@ def test_a_look_strikes_no_trial_off_that_runs_under_other_settings() -> None:
         progress(ended(cell, cell=cell.cell, status="failed", error="ValueError: moon"))
         progress(Started(TrialKey("relu", 1_000_000, "train.lr = 1.0"), 1))  # of a range that was widened
         assert progress.total == 4
-    assert progress.best == {}
+    assert progress.latest == {}
     lines = stream.getvalue().splitlines()
     assert "tuned learning rates: relu 0.1, [red]odd 0.0562" in lines
     assert "[red]odd, seed 0, train.lr = 0.1: failed, recorded (ValueError: moon)" in lines

@@ -30,7 +30,7 @@ def outlook(prepared: Prepared) -> str:
         >>> print(outlook(Prepared(facts, spec, augmentation, trials=12, side_by_side=2, seconds_per_step=0.5)))
         digits: 300 images to train and validate on, 60 to test on, of 2 classes (0, 1), each 1 x 8 x 8 (channels, \
 height, width). Augmentation: shifts of up to 1 pixel. 12 trials of cnn, 5 epochs of 5 steps each, on the CPU, 2 at a \
-time: about 2 minutes. 6 seeds show, with 80 % power, a difference of 1.9 times its own spread from seed to seed.
+time: about 2 minutes. 6 seeds show a difference of 1.9 times its own spread from seed to seed in 4 of 5 studies.
     """
     parts = [_data(prepared), _augmentation(prepared), _trials(prepared), _seeds(prepared)]
     if prepared.idle:
@@ -127,6 +127,5 @@ def _contrasts(spec: Mapping[str, Any]) -> int:
 def _shown(seeds: int, tests: int) -> str:
     """Return a sentence about the difference that this number of seeds can show."""
     if (effect := smallest_detectable(seeds, 1.0, tests)) is None:
-        sure = f"{count(seeds, 'seed')} can show no difference for sure, however large"
-        return f"{sure}: {seeds_floor(tests)} can."
-    return f"{seeds} seeds show, with 80 % power, a difference of {effect:.1f} times its own spread from seed to seed."
+        return f"{count(seeds, 'seed')} cannot be sure to show any effect; use at least {seeds_floor(tests)}."
+    return f"{seeds} seeds show a difference of {effect:.1f} times its own spread from seed to seed in 4 of 5 studies."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from statistics import fmean
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -41,7 +42,7 @@ class StudyProgress:
         self.finished, self.failed, self.diverged = Counter[str](), Counter[str](), Counter[str]()
         self.running: set[TrialKey] = set()
         self.waiting, self._known = set(trials), set(trials)
-        self.best: dict[str, float] = {}
+        self.latest: dict[str, dict[int, float]] = {}  # by arm and seed
         self._metric: MetricRecord | None = None  # known once the data are read
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -128,13 +129,12 @@ class StudyProgress:
         )
 
     def _note(self, event: Epoch) -> None:
-        """Keep the best validation score of each arm under the study's own settings."""
+        """Keep the latest validation score of each trial under the study's own settings."""
         if not (metric := self._metric) or event.trial.cell:
             return
         scores = {row.metric: row.value for row in event.scores if row.part == "validation"}
-        known = [score for score in (scores.get(metric.name), self.best.get(event.trial.arm)) if score is not None]
-        if known:
-            self.best[event.trial.arm] = (max if metric.better == "higher" else min)(known)
+        if (score := scores.get(metric.name)) is not None:
+            self.latest.setdefault(event.trial.arm, {})[event.trial.seed] = score
 
     def _read(self, news: Reading) -> None:
         """Show the progress of reading images, which comes before the trials."""
@@ -172,16 +172,20 @@ class StudyProgress:
         total = f" of at most {self.total}" if self.most else f"/{self.total}"
         counts = f"{self.done}{total} trials done, {len(self.running)} running, {self.failed.total()} failed"
         diverged = f", {self.diverged.total()} diverged" if self.diverged.total() else ""
-        best = ", ".join(f"{arm} {self._best(arm)}" for arm in self.planned if arm in self.best)
-        parts = [f"{counts}{diverged}", self._left(), best and f"{self._title}: {best}"]
+        means = ", ".join(f"{arm} {self._mean(arm)}" for arm in self.planned if arm in self.latest)
+        parts = [f"{counts}{diverged}", self._left(), means and f"{self._title}: {means}"]
         return "; ".join(part for part in parts if part)
 
     @property
     def _title(self) -> str:
-        return f"best validation {self._metric.title}" if self._metric else "best validation score"
+        # No best value: the best of many epochs, or of the seeds so far, invites choosing before the verdict.
+        return f"validation {self._metric.title} so far" if self._metric else "validation score so far"
 
-    def _best(self, arm: str) -> str:
-        return self._metric.shown(self.best[arm], fewer=1) if self._metric and arm in self.best else ""
+    def _mean(self, arm: str) -> str:
+        """Return the mean over an arm's seeds of their latest validation scores."""
+        return (
+            self._metric.shown(fmean(self.latest[arm].values()), fewer=1) if self._metric and arm in self.latest else ""
+        )
 
     def _draw(self) -> Group:
         if self._reading:
@@ -193,7 +197,7 @@ class StudyProgress:
         for arm, planned in self.planned.items():
             done = self.finished[arm] + self.failed[arm]
             counts = [f"{count or '·'}" for count in (now[arm], self.failed[arm], self.diverged[arm])]
-            table.add_row(words(arm), f"{done}/{planned}", *counts, self._best(arm))
+            table.add_row(words(arm), f"{done}/{planned}", *counts, self._mean(arm))
         return Group(self._bar, table)
 
 
