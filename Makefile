@@ -4,11 +4,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DOCS   := .venv-docs
+REL    := .venv-release
 OUT    ?= study
 ENGINE ?= local
 ARGS   ?=
 
-.PHONY: study test test-fast lint bench docs docs-version clean help
+.PHONY: study test test-fast lint bench docs docs-version dist clean help
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,8 +47,20 @@ docs-version: docs ## the site as one version of several, in the branch gh-pages
 	PATH="$(CURDIR)/$(DOCS)/bin:$$PATH" DOCS_VERSIONS=mike NO_MKDOCS_2_WARNING=1 \
 	  mike deploy --config-file build/mkdocs.yml --update-aliases $(VERSION) latest
 
+dist: $(VENV)/.dev $(REL)/.done ## the source archive and this platform's wheel in dist/, checked, and installed where there is no compiler
+	rm -rf build/dist dist
+	$(BIN)/python -m build --no-isolation --outdir build/dist
+	$(REL)/bin/auditwheel repair --strip --exclude 'libtorch*.so' --exclude 'libc10*.so' --wheel-dir dist build/dist/*.whl
+	cp build/dist/*.tar.gz dist
+	$(REL)/bin/twine check --strict dist/*
+	$(REL)/bin/check-wheel-contents dist/*.whl
+	$(REL)/bin/pydistcheck dist/*
+	$(REL)/bin/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	$(REL)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	SLOPEWISE_WHEEL=$$(echo dist/*.whl) $(BIN)/python -m pytest tests/e2e/test_install.py -k empty_environment
+
 clean: ## remove the environment and caches, never a study
-	rm -rf $(VENV) $(DOCS) build src/slopewise/_kernels*.so src/slopewise/_kernels_missing.txt .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(DOCS) $(REL) build dist src/slopewise/_kernels*.so src/slopewise/_kernels_missing.txt .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # A stamp is stale when what it was made from changed; editable installs see changes in Python at once. The kernels are
 # built against the PyTorch that they will run with, hence not in an environment of their own.
@@ -70,11 +83,11 @@ $(VENV)/.kernels: setup.py $(wildcard csrc/*) $(VENV)/.study
 	$(PIP) --no-build-isolation --no-deps -e .
 	touch $@
 
-# The site's tools read the sources, so that they need neither PyTorch nor slopewise. Groups need pip 25.1.
-$(DOCS)/.done: pyproject.toml constraints.txt
-	test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
-	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
-	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group docs
+# The tools of the site and of a release run beside the package, and need neither PyTorch nor slopewise. Groups need pip 25.1.
+.venv-%/.done: pyproject.toml constraints.txt
+	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group $*
 	touch $@
 
 # Chromium for the page's tests and the Fashion-MNIST files: Debian's packages where apt can install them.

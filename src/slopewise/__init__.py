@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from slopewise.errors import SlopewiseError as SlopewiseError
-from slopewise.support import importer
+from slopewise.support import citation, importer
 
 if TYPE_CHECKING:
     from slopewise import init as init
@@ -94,7 +94,12 @@ class _Package(ModuleType):
     """The package's own module type, in which `convert` is the function, although a subpackage has the same name.
 
     Importing `slopewise.convert` sets an attribute of the package to the subpackage. A property takes precedence.
+    The version is looked up on use: a source tree that is not installed has none, and its layers work all the same.
     """
+
+    @property
+    def __version__(self) -> str:
+        return citation.version()
 
     @property
     def convert(self) -> Any:

@@ -1,17 +1,24 @@
 """The package installs with its kernels where they can be built, and without them, saying why, where they cannot."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
+import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
+
+from slopewise.support.citation import AUTHOR, TITLE, YEAR
 
 ROOT = Path(__file__).parents[2]
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 SOURCES = ["setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "csrc", "src", "tests"]
 OURS = ["CC", "CXX", "CFLAGS", "CXXFLAGS", "LDFLAGS", "SLOPEWISE_KERNELS", "PYTHONPATH"]
 NOTE = "src/slopewise/_kernels_missing.txt"
@@ -33,10 +40,10 @@ COMPILER = sysconfig.get_config_var("CXX").split()[0]
 needs_compiler = pytest.mark.skipif(shutil.which(COMPILER) is None, reason="there is no C++ compiler")
 
 
-def run(*arguments: object, cwd: Path, **settings: str) -> str:
+def run(*arguments: object, cwd: Path, python: str | Path = sys.executable, **settings: str) -> str:
     environment = {name: value for name, value in os.environ.items() if name not in OURS} | settings
     ended = subprocess.run(
-        [sys.executable, *map(str, arguments)],
+        [python, *map(str, arguments)],
         cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout
@@ -54,17 +61,32 @@ def editable(tree: Path, **settings: str) -> str:
     return run("-c", code, cwd=tree, **settings)
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    """A copy of the project, as if cloned."""
-    (tmp_path / "tree").mkdir()
+def copied(folder: Path) -> Path:
+    """Copy the project, as if cloned."""
     built = shutil.ignore_patterns("__pycache__", "*.egg-info", Path(NOTE).name, Path(BINARY).name)
+    folder.mkdir()
     for name in SOURCES:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, tmp_path / "tree" / name, ignore=built)
+            shutil.copytree(ROOT / name, folder / name, ignore=built)
         else:
-            shutil.copy2(ROOT / name, tmp_path / "tree")
-    return tmp_path / "tree"
+            shutil.copy2(ROOT / name, folder)
+    return folder
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return copied(tmp_path / "tree")
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source archive, and the wheel that is made of it."""
+    folder = tmp_path_factory.mktemp("archives")
+    tree = copied(folder / "tree")
+    (tree / BINARY).write_bytes(b"a former build's")
+    (tree / NOTE).write_text("a former build's")
+    run("-m", "build", "--no-isolation", "--outdir", folder, tree, cwd=folder)
+    return folder
 
 
 @pytest.fixture
@@ -112,20 +134,15 @@ def test_without_a_compiler_the_package_installs_and_works_and_says_once_what_is
 @pytest.mark.slow
 @needs_compiler
 def test_the_source_archive_makes_a_wheel_for_every_python_that_loads_its_kernels(
-    tree: Path, tmp_path: Path, program: Path
+    archives: Path, tmp_path: Path, program: Path
 ) -> None:
-    (tree / BINARY).write_bytes(b"a former build's")
-    (tree / NOTE).write_text("a former build's")
-    run("-c", "from setuptools import build_meta as backend; backend.build_sdist('.')", cwd=tree)
-    (archive,) = tree.glob("*.tar.gz")
+    (archive,), (wheel,) = archives.glob("*.tar.gz"), archives.glob("*.whl")
     with tarfile.open(archive) as opened:
         packed = {name.partition("/")[2] for name in opened.getnames()}
     assert {f"csrc/{path.name}" for path in (ROOT / "csrc").iterdir()} < packed
     assert not packed & {BINARY, NOTE}
     assert not [name for name in packed if name.startswith("tests")]
 
-    run("-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-cache-dir", archive, cwd=tmp_path)
-    (wheel,) = tmp_path.glob("*.whl")
     assert "-cp311-abi3-" in wheel.name
     with zipfile.ZipFile(wheel) as opened:
         names = opened.namelist()
@@ -142,6 +159,49 @@ def test_the_source_archive_makes_a_wheel_for_every_python_that_loads_its_kernel
         assert place == str(tmp_path / "target/slopewise/__init__.py")
         assert backend.startswith("the compiled kernels are in use")
         assert values == "[-0.5, 3.0]"
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_the_wheel_in_an_empty_environment_without_a_compiler_runs_a_study(
+    request: pytest.FixtureRequest, tmp_path: Path, nothing: str
+) -> None:
+    """With SLOPEWISE_WHEEL, which `make dist` sets to its wheel, everything that the wheel needs is installed as well.
+
+    Otherwise the packages of this environment are put behind those of the new one, which takes seconds.
+    """
+    venv.create(tmp_path / "empty", with_pip=True)
+    place = Path(sysconfig.get_path("scripts", vars={"base": str(tmp_path / "empty")}))
+    pip = ["-m", "pip", "install", "--quiet", "--no-cache-dir"]
+    if given := os.environ.get("SLOPEWISE_WHEEL"):
+        pip += ["-c", ROOT / "constraints.txt", f"{ROOT / given}[study]"]
+    else:
+        (wheel,) = request.getfixturevalue("archives").glob("*.whl")
+        pip += ["--no-deps", wheel]
+        packages = Path(sysconfig.get_path("purelib", vars={"base": str(tmp_path / "empty")}))
+        (packages / "behind.pth").write_text(sysconfig.get_path("purelib"))
+    run(*pip, cwd=tmp_path, python=place / "python", PATH=nothing)
+    code = "import slopewise; print(slopewise.__file__, slopewise.__version__, slopewise.ops.backend(), sep='|')"
+    file, version, backend = run("-c", code, cwd=tmp_path, python=place / "python", PATH=nothing).split("|")
+    assert Path(file).is_relative_to(tmp_path / "empty")
+    assert version == VERSION
+    assert backend.startswith("the compiled kernels are in use")
+
+    tiny = ["--arms", "relu,prelu_channel", "--seeds", "1", "--epochs", "1", "--train-size", "100"]
+    command = ["run", *tiny, "--set", "model.options.width=4", "--workers", "1", "--out", "study"]
+    printed = run(*command, cwd=tmp_path, python=place / "slopewise", PATH=nothing)
+    assert "PReLU study: 2 arms, 1 seed, control relu" in printed
+    assert (tmp_path / "study/report.html").is_file()
+
+
+def test_the_version_is_stated_once_and_repeated_where_it_must_be() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == VERSION
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    heading = next(line for line in changes.splitlines() if re.match("## [0-9]", line))
+    assert heading == f"## {VERSION} – {citation['date-released']}"
+    assert [author["name"] for author in citation["authors"]] == [AUTHOR]
+    assert (citation["title"], citation["date-released"][:4]) == (TITLE, str(YEAR))
 
 
 @pytest.mark.slow

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from importlib.metadata import version
 from typing import Any
 
 from slopewise.analysis import Analysis, Contrast, tuning
 from slopewise.drawing import count, listing, plain
 from slopewise.records import StudyRecord, amount
 from slopewise.report.study.info._study import StudyInfo, study_info
+from slopewise.support.citation import version
 
 _SMALL = "no practical effect"
 _STABLE = ", among the rates more than one step below the lowest rate at which a trial of the arm diverged"
@@ -199,7 +199,7 @@ def _versions(study: StudyRecord) -> str:
         if (versions := list(dict.fromkeys(str(facts[key]) for facts in used if facts.get(key))))
     ]
     ran = f"Trials ran with {listing(packages)}; the" if packages else "The"
-    return plain(f"{ran} analysis is by slopewise {version('slopewise')}.")
+    return plain(f"{ran} analysis is by slopewise {version()}.")
 
 
 def _same_data(study: StudyRecord) -> bool:
