@@ -6,6 +6,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from slopewise.errors import MonitorWarning
@@ -48,7 +49,7 @@ class Ledger:
     Attributes:
         samples: Samples that have arrived.
         alarms: Alarms that they raised.
-        units: States of units by call site, as the latest sample has them.
+        units: Functions that make the states of units by call site, as the latest sample has them.
         slopes: States of slopes by layer, as the latest sample has them.
         judge: Judge of the samples.
     """
@@ -56,7 +57,7 @@ class Ledger:
     def __init__(self, judge: Judge, sinks: Sequence[Sink], clock: Clock) -> None:
         self.samples: list[Sample] = []
         self.alarms: list[Alarm] = []
-        self.units: dict[str, UnitStates] = {}
+        self.units: dict[str, Callable[[], UnitStates]] = {}
         self.slopes: dict[str, SlopeStates] = {}
         self.judge = judge
         self._sinks, self._clock = list(sinks), clock
@@ -111,7 +112,7 @@ class Ledger:
         return {
             "samples": list(map(to_plain, self.samples)),
             "alarms": list(map(to_plain, self.alarms)),
-            "units": [vars(states).copy() for states in self.units.values()],
+            "units": [vars(states()) for states in self.units.values()],
             "slopes": [{**vars(states), "summary": to_plain(states.summary)} for states in self.slopes.values()],
             "judge": self.judge.state_dict(),
         }
@@ -120,7 +121,7 @@ class Ledger:
         """Go on from the state of another ledger."""
         self.samples = [from_plain(Sample, sample) for sample in state["samples"]]
         self.alarms = [from_plain(Alarm, alarm) for alarm in state["alarms"]]
-        self.units = {states["site"]: UnitStates(**states) for states in state["units"]}
+        self.units = {states["site"]: partial(UnitStates, **states) for states in state["units"]}
         self.slopes = {
             states["layer"]: SlopeStates(**{**states, "summary": from_plain(SlopeSummary, states["summary"])})
             for states in state["slopes"]
@@ -131,7 +132,7 @@ class Ledger:
         read = sent.transfer.read
         sites = [reading for part in sent.sites if (reading := read(part))]
         slopes, layers = sent.parameters.read(sent.transfer)
-        self.units.update({reading.states.site: reading.states for reading in sites})
+        self.units.update({reading.sample.site: reading.states for reading in sites})
         self.slopes.update({states.layer: states for states, _ in slopes})
         return Sample(
             sent.step,

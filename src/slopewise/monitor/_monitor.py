@@ -222,7 +222,7 @@ class Monitor:
         Raises:
             KeyError: No sample has that site.
         """
-        return self._ledger.latest(self._ledger.units, site, f"call site '{site}' was")
+        return self._ledger.latest(self._ledger.units, site, f"call site '{site}' was")()
 
     def slopes(self, layer: str) -> SlopeStates:
         """Return a layer slope by slope, as the latest sample shows it.

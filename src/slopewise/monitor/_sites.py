@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn.utils.parametrize import ParametrizationList
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode
+from torch.utils.hooks import RemovableHandle
 
 from slopewise.activations import kind_of, kind_of_function
 from slopewise.modules import plain
@@ -25,6 +25,7 @@ from slopewise.monitor._channels import Channels
 from slopewise.monitor._clock import Clock
 from slopewise.monitor._gradients import timed, watch_fused, watch_through
 from slopewise.monitor._hook import Hook
+from slopewise.monitor._silent import is_silent
 from slopewise.monitor._tally import Tally
 from slopewise.nn import BatchNormPReLU
 from slopewise.optim import slope_name
@@ -35,23 +36,28 @@ from slopewise.trace import tensors_in
 _Quiet = torch._C.DisableTorchFunction
 
 
-@dataclass(eq=False)
 class _Frame:
     """Call of a module that has not returned.
 
     Attributes:
         module: The module.
-        applied: Number of times that the call has applied each layer with slopes.
         inside: True if the module is an activation or within one, so that functions it calls are no other call sites.
+        applied: Number of times that the call has applied each layer with slopes.
         tally: Sums of the activation that the module is; None if it is none, or is not counted.
         edge: Edge of the autograd graph that takes the gradient of the pre-activation z; None if z has none.
+        z: The pre-activation; None where it is not counted.
+        pauses: True if the functions that the call makes are not looked at.
     """
 
-    module: nn.Module
-    applied: Counter[nn.Module] = field(default_factory=Counter)
-    inside: bool = False
-    tally: Tally | None = None
-    edge: GradientEdge | None = None
+    __slots__ = ("applied", "edge", "inside", "module", "pauses", "tally", "z")
+
+    def __init__(self, module: nn.Module, *, inside: bool = False) -> None:
+        self.module, self.inside = module, inside
+        self.applied: dict[nn.Module, int] = {}
+        self.tally: Tally | None = None
+        self.edge: GradientEdge | None = None
+        self.z: Tensor | None = None
+        self.pauses = False
 
 
 class Sites(TorchFunctionMode):
@@ -81,6 +87,7 @@ class Sites(TorchFunctionMode):
         self._traced = False  # a compiler would trace this mode's code into its program, too
         self._hidden = self._look()
         self._hooks = ExitStack()
+        self._handles: list[RemovableHandle] = []  # of modules
         self._pass: ExitStack | None = None
         self._again = ExitStack()  # what gradient checkpointing computes again, within the backward pass
         self._stack: list[_Frame] = []
@@ -111,6 +118,8 @@ class Sites(TorchFunctionMode):
     def end(self) -> None:
         """End the forward pass, whether it has returned or raised an error."""
         if self._pass is not None:
+            for frame in self._stack:  # calls that were broken off
+                self._resume(frame)
             self._pass.close()
         self._pass = None
         self._stack = []
@@ -130,6 +139,9 @@ class Sites(TorchFunctionMode):
         self.end()
         self._again.close()
         self._hooks.close()
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
         tallies, self.tallies, self.passes = self.tallies, {}, 0
         return tallies
 
@@ -147,8 +159,8 @@ class Sites(TorchFunctionMode):
         kwargs = kwargs or {}
         if torch.compiler.is_compiling():
             return func(*args, **kwargs)
-        kind = kind_of_function(func)
-        if kind is None or not self._stack or self._stack[-1].inside:
+        kind = None if not self._stack or self._stack[-1].inside else kind_of_function(func)
+        if kind is None:
             return func(*args, **kwargs)
         z = args[0] if args else kwargs["input"]
         with self.clock, _Quiet():
@@ -161,11 +173,11 @@ class Sites(TorchFunctionMode):
 
     def _install(self) -> None:
         self._hidden = self._look()
+        enter, leave = Hook(self._enter), Hook(self._leave)
         for module in self.names.keys() - self._hidden - {self.model}:
-            before = module.register_forward_pre_hook(Hook(self._enter), with_kwargs=True)
-            after = module.register_forward_hook(Hook(self._leave), with_kwargs=True, always_call=True)
-            self._hooks.callback(before.remove)
-            self._hooks.callback(after.remove)
+            if module in self._activations or not is_silent(module):
+                self._handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
+                self._handles.append(module.register_forward_hook(leave, with_kwargs=True, always_call=True))
 
     def _look(self) -> set[nn.Module]:
         """Look at all modules; return those within compiled ones and scripts, of which the outermost are noted."""
@@ -200,22 +212,28 @@ class Sites(TorchFunctionMode):
             return
         frame.inside = True
         z = next(tensors_in((args, kwargs)), None)
-        if z is None or not self.busy:
-            return
-        with self.clock, _Quiet():
-            if caller is not None and slope_name(module) is not None:
-                self._notice_tie(caller, module)
-            site = self._numbered(self.names[module])
-            if isinstance(module, BatchNormPReLU):
-                frame.tally = self._tally(site, kind, module, z)
-            else:
-                frame.tally = self._before(site, kind, module, z)
-            frame.edge = _edge(z)
+        if z is not None and self.busy:
+            with self.clock, _Quiet():
+                self._apply(frame, caller, kind, z)
+        self._pause(frame)
+
+    def _apply(self, frame: _Frame, caller: _Frame | None, kind: str, z: Tensor) -> None:
+        """Count the pre-activation of a module that is an activation."""
+        module = frame.module
+        if caller is not None and slope_name(module) is not None:
+            self._notice_tie(caller, module)
+        site = self._numbered(self.names[module])
+        if isinstance(module, BatchNormPReLU):
+            frame.tally = self._tally(site, kind, module, z)
+        else:
+            frame.tally = self._before(site, kind, module, z)
+            frame.z, frame.edge = z, _edge(z)
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         if torch.compiler.is_compiling():
             return
         frame = self._stack.pop()
+        self._resume(frame)
         if not self._stack:
             self._again.close()
         if frame.tally is None or not isinstance(result, Tensor):  # None where the call was broken off by an error
@@ -224,10 +242,23 @@ class Sites(TorchFunctionMode):
             if isinstance(module, BatchNormPReLU):
                 self._fused(frame.tally, module, result, *args, **kwargs)
             elif module not in self._activations:
-                self._after(frame.tally, next(tensors_in((args, kwargs))), result, frame.edge)
+                self._after(frame.tally, frame.z, result, frame.edge)
             elif torch.is_grad_enabled() and result.requires_grad:
                 # Several operations, and so no node of its own: what arrives at z counts as behind it.
                 result.register_hook(timed(self.clock, frame.tally.arrive))
+
+    def _pause(self, frame: _Frame) -> None:
+        """Do not look at functions until the call returns: a fused layer alone calls forty, in as many detours."""
+        # Private, but what `with` itself does. Without it, each function would pass through `__torch_function__`. A
+        # mode that the model has entered meanwhile stays where it is, and this one below it.
+        if _get_current_function_mode() is self:
+            self.__exit__(None, None, None)
+            frame.pauses = True
+
+    def _resume(self, frame: _Frame) -> None:
+        if frame.pauses:
+            self.__enter__()  # type: ignore[no-untyped-call]
+            frame.pauses = False
 
     def _activation(self, module: nn.Module) -> str | None:
         """Return the name of a module's kind of activation; None if it is no activation."""
@@ -252,7 +283,7 @@ class Sites(TorchFunctionMode):
                     self._hooks.callback(handle.remove)
         return tally
 
-    def _after(self, tally: Tally | None, z: Tensor, y: Any, edge: GradientEdge | None) -> None:
+    def _after(self, tally: Tally | None, z: Tensor | None, y: Any, edge: GradientEdge | None) -> None:
         if tally is None or edge is None or not isinstance(y, Tensor):
             return
         if y is z and y._is_view():
@@ -293,8 +324,8 @@ class Sites(TorchFunctionMode):
 
     def _notice_tie(self, caller: _Frame, module: nn.Module) -> None:
         """Note slopes that are applied at several places, unless the network itself is applied twice, on purpose."""
-        caller.applied[module] += 1
-        times, first = caller.applied[module], self._callers.setdefault(module, caller.module)
+        times = caller.applied[module] = caller.applied.get(module, 0) + 1
+        first = self._callers.setdefault(module, caller.module)
         if times > 1:
             self.tied[self.names[module]] = f"applied {times} times by one call of {self._named(caller.module)}"
         elif first is not caller.module:
@@ -343,6 +374,6 @@ def _is_compiled(module: nn.Module) -> bool:
     """
     return (
         module._compiled_call_impl is not None
-        or hasattr(module, "_orig_mod")
+        or "_orig_mod" in module._modules
         or hasattr(module.forward, "_torchdynamo_orig_callable")
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -24,6 +25,9 @@ class Tally:
         self.values = self.gradients = 0  # known on the host: they follow from shapes
         wide = torch.float32 if z.device.type == "mps" else torch.float64
         self.sums = torch.zeros(_ROWS, self.units, dtype=wide, device=z.device)
+        # Views, made once: to select rows anew costs more than to add to them.
+        self._signs, self._reached, self._behind, self._before = self.sums.split((3, 1, 1, 1))
+        self._squares, self._gradients = self.sums[4:], self.sums[3:]
 
     def fits(self, z: Tensor) -> bool:
         """Return True if the units of z are those counted here."""
@@ -32,34 +36,34 @@ class Tally:
     @torch.no_grad()
     def see(self, z: Tensor) -> None:
         """Count pre-activations."""
-        self.sums[:3] += units.signs(z.detach(), self.axis)
+        self._signs.add_(units.signs(z.detach(), self.axis))
         self.values += z.numel() // max(1, self.units)
 
     @torch.no_grad()
     def reach(self, gradient: Tensor) -> None:
         """Count the units that the whole gradient at z reaches, by whatever paths it came."""
-        self.sums[3] += units.reached(gradient.detach(), self.axis)
+        self._reached.add_(units.reached(gradient.detach(), self.axis))
         self.gradients += 1
 
     @torch.no_grad()
     def pass_on(self, gradient_z: Tensor, gradient_y: Tensor) -> None:
         """Add up the squared gradients behind and before the activation."""
-        self.sums[4:] += units.squares(gradient_z.detach(), gradient_y.detach(), self.axis)
+        self._squares.add_(units.squares(gradient_z.detach(), gradient_y.detach(), self.axis))
 
     @torch.no_grad()
     def leave(self, gradient_z: Tensor) -> None:
         """Add up the squared gradient behind the activation alone."""
-        self.sums[4] += units.squares(gradient_z.detach(), gradient_z.detach(), self.axis)[0]
+        self._behind.add_(units.squares(gradient_z.detach(), gradient_z.detach(), self.axis)[0])
 
     @torch.no_grad()
     def arrive(self, gradient_y: Tensor) -> None:
         """Add up the squared gradient before the activation alone."""
-        self.sums[5] += units.squares(gradient_y.detach(), gradient_y.detach(), self.axis)[0]
+        self._before.add_(units.squares(gradient_y.detach(), gradient_y.detach(), self.axis)[0])
 
     @torch.no_grad()
     def pass_back(self, source: Tensor, gradient_y: Tensor, slopes: Tensor) -> None:
         """Do all three for a fused layer, which shows no dL/dz: it follows from dL/dy and the signs of z."""
-        self.sums[3:] += units.behind(source, gradient_y.detach(), slopes, self.axis)
+        self._gradients.add_(units.behind(source, gradient_y.detach(), slopes, self.axis))
         self.gradients += 1
 
     def pack(self) -> Tensor:
@@ -92,10 +96,15 @@ class UnitStates:
 
 @dataclass(frozen=True, eq=False)
 class SiteReading:
-    """One call site in a sample, as a whole and unit by unit."""
+    """One call site in a sample.
+
+    Attributes:
+        sample: Call site as a whole.
+        states: Function that makes the states unit by unit, which are rarely asked for.
+    """
 
     sample: SiteSample
-    states: UnitStates
+    states: Callable[[], UnitStates]
 
 
 @dataclass(frozen=True)
@@ -119,35 +128,39 @@ class SiteLayout:
 
     def decode(self, flat: Tensor) -> SiteReading | None:
         """Return what the sums show, once they are on the CPU; None where nothing was counted."""
-        sums = flat[:-2].reshape(_ROWS, self.units)
         values, gradients = flat[-2:].tolist()
         if not values:
             return None
         learns = gradients > 0
-        states = UnitStates(
-            self.site,
-            sums[0] / values,
-            sums[3] == 0 if learns else None,
-            (sums[4] / sums[5]).sqrt() if learns else None,
-        )
-        positive, nans, broken, reached, behind, before = sums.tolist()  # for so few numbers Python is quicker
+        # For so few numbers Python is quicker.
+        positive, nans, broken, reached, behind, before = flat[:-2].reshape(_ROWS, self.units).tolist()
         sample = SiteSample(
             site=self.site,
             activation=self.activation,
             units=self.units,
             values=int(values),
             positive=sum(positive) / (values * self.units),
-            never_positive=_where(count == nan == 0 for count, nan in zip(positive, nans, strict=True)),
-            always_positive=_where(count == values for count in positive),
-            zero_gradient=_where(count == 0 for count in reached) if learns else None,
+            never_positive=tuple(unit for unit in _where(positive, 0) if not nans[unit]),
+            always_positive=_where(positive, values),
+            zero_gradient=_where(reached, 0) if learns else None,
             pass_through=_ratio(sum(behind), sum(before)) if learns else None,
-            not_finite=_where(count > 0 for count in broken),
+            not_finite=tuple(unit for unit, count in enumerate(broken) if count > 0) if any(broken) else (),
         )
-        return SiteReading(sample, states)
+        return SiteReading(sample, partial(self._states, flat, values, learns))
+
+    def _states(self, flat: Tensor, values: float, learns: bool) -> UnitStates:
+        sums = flat[:-2].reshape(_ROWS, self.units)
+        return UnitStates(
+            self.site,
+            sums[0] / values,
+            sums[3] == 0 if learns else None,
+            (sums[4] / sums[5]).sqrt() if learns else None,
+        )
 
 
-def _where(holds: Iterable[bool]) -> tuple[int, ...]:
-    return tuple(unit for unit, true in enumerate(holds) if true)
+def _where(counts: Sequence[float], wanted: float) -> tuple[int, ...]:
+    """Return the units with that count. Most often there are none, which one search of the list shows."""
+    return tuple(unit for unit, count in enumerate(counts) if count == wanted) if wanted in counts else ()
 
 
 def _ratio(behind: float, before: float) -> float | None:
