@@ -32,6 +32,7 @@ FLAGS = [
     "-ffp-contract=off",  # one rounding an operation, so that every instruction set gives the same bits
     "-fno-trapping-math",  # nobody reads the floating-point exception flags: both sides of a choice may be computed
     "-fno-thread-jumps",  # a choice stays a choice: made into a branch, it keeps a loop from being vectorised
+    "-fno-tree-loop-distribute-patterns",  # a call of memset costs more than the few lanes that it would clear
     "-DTORCH_TARGET_VERSION=0x020a000000000000",  # the stable ABI of PyTorch 2.10: loads in every later one
     "-DPy_LIMITED_API=0x030b0000",
 ]

@@ -21,38 +21,28 @@ struct Moments {
   Values mean, var;
 };
 
-// Mean and biased variance of every channel. Each stretch is centred by its own mean while it is in the cache, and
-// the stretches are joined by Chan's formula: no cancellation, however large the mean.
+// Mean and biased variance of a region's channels. Each sum's elements are centred by their own mean while they are in
+// the cache, and joined with the others by Chan's formula: no cancellation, however large the mean.
 template <class T>
-Moments moments(const Tensor& input, const Layout& layout) {
+void find_moments(const Tensor& input, const Layout& layout, Region region, Moments& result) {
   using A = Compute<T>;
   const auto& kernels = pick<T>(capability());
-  const int64_t count = layout.sums_per_stretch();
-  std::vector<A> means(layout.stretches() * count), squares(layout.stretches() * count);
-  layout.each<A>(true, 2, [&](const Stretch& s, A* lanes) {
+  const int64_t places = layout.places(region);
+  const auto sums = layout.sums<A>(region, true, 2, [&](const Stretch& s, Sums<A> sums) {
+    static thread_local Lanes<A> memory; // an allocation for each stretch can cost more than its sums
     const T* from = data<T>(input) + s.offset;
-    A* period = lanes + layout.width();
-    std::fill_n(lanes, layout.width(), A(0));
-    kernels.sum(s.size, layout.width(), from, lanes);
-    A* mean = means.data() + s.index * count;
-    layout.fold(lanes, mean);
-    for (int64_t j = 0; j < count; ++j) mean[j] /= layout.members(s);
-    layout.unfold(mean, period);
-    std::fill_n(lanes, layout.width(), A(0));
-    kernels.squares(s.size, layout.width(), layout.uniform(), from, period, lanes);
-    layout.fold(lanes, squares.data() + s.index * count);
+    kernels.sum(s, from, sums);
+    kernels.squares(s, from, layout.means(s, sums.first, memory), {sums.first + sums.stride, sums.stride});
   });
-
   const double total = layout.per_channel();
-  Moments result{Values(layout.channels(), 0.0), Values(layout.channels(), 0.0)};
-  layout.each_sum([&](int64_t c, const Stretch& s, int64_t place) {
-    result.mean[c] += layout.members(s) / total * means[place];
+  const auto mean = [&](int64_t members, int64_t place) { return sums[place] / static_cast<A>(members); };
+  layout.each_sum(region, [&](int64_t c, int64_t members, int64_t place) {
+    result.mean[c] += members / total * mean(members, place);
   });
-  layout.each_sum([&](int64_t c, const Stretch& s, int64_t place) {
-    const double apart = means[place] - result.mean[c];
-    result.var[c] += (squares[place] + layout.members(s) * apart * apart) / total;
+  layout.each_sum(region, [&](int64_t c, int64_t members, int64_t place) {
+    const double apart = mean(members, place) - result.mean[c];
+    result.var[c] += (sums[places + place] + members * apart * apart) / total;
   });
-  return result;
 }
 
 // Whether the backward pass may work from the output: slopes positive, neither tiny nor huge, so that z = y / slope; and
@@ -95,31 +85,31 @@ const T* data_or_null(const MaybeTensor& tensor) {
   return tensor ? data<T>(*tensor) : nullptr;
 }
 
-// The per-channel values that the loops read, spread over periods.
+// The values of a region's channels, as the loops read them.
 template <class A>
 struct Normalisation {
   Lanes<A> slope, mean, scale, shift;
 
   Normalisation(
-      const Layout& layout, const Values& slopes, const Moments& moments, const Values& weight, const Values& bias,
-      double eps)
-      : slope(layout.spread<A>(slopes)), mean(layout.spread<A>(moments.mean)) {
-    Values scales(layout.channels()), shifts(layout.channels());
-    for (int64_t c = 0; c < layout.channels(); ++c) {
-      scales[c] = at(weight, c) / std::sqrt(moments.var[c] + eps);
+      const Layout& layout, Region region, const Values& slopes, const Moments& moments, const Values& weight,
+      const Values& bias, double eps)
+      : slope(layout.spread<A>(slopes, region)), mean(layout.spread<A>(moments.mean, region)) {
+    Values scales(region.count), shifts(region.count);
+    for (int64_t j = 0, c = region.first; j < region.count; ++j, ++c) {
+      scales[j] = at(weight, c) / std::sqrt(moments.var[c] + eps);
       // What rounding took from the mean goes into the shift.
-      shifts[c] = at(bias, c) - (moments.mean[c] - static_cast<A>(moments.mean[c])) * scales[c];
+      shifts[j] = at(bias, c) - (moments.mean[c] - static_cast<A>(moments.mean[c])) * scales[j];
     }
-    scale = layout.spread<A>(scales);
-    shift = layout.spread<A>(shifts);
+    scale = layout.spread<A>(scales, {0, region.count});
+    shift = layout.spread<A>(shifts, {0, region.count});
   }
 
   template <class T>
-  NormStretch<T> stretch(const Layout& layout, const Stretch& s, const T* residual) const {
+  NormSpan<T> span(const Stretch& s, const T* residual) const {
     const int64_t c = s.channel;
     return {
-        s.size,           layout.width(),  layout.uniform(), residual ? residual + s.offset : nullptr,
-        slope.data() + c, mean.data() + c, scale.data() + c, shift.data() + c};
+        s, residual ? residual + s.offset : nullptr, slope.data() + c, mean.data() + c, scale.data() + c,
+        shift.data() + c};
   }
 };
 
@@ -134,29 +124,31 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> batch_norm_prelu(
   return with_type(input, [&](auto type) {
     using T = decltype(type);
     using A = Compute<T>;
-    const Moments moments_used =
-        running_mean ? Moments{values(running_mean), values(running_var)} : moments<T>(input, layout);
+    Moments used{values(running_mean), values(running_var)};
+    if (!running_mean) used = {Values(channels), Values(channels)};
     const Values slopes = values(slope), weights = values(weight, 1), biases = values(bias, 0);
-    const Normalisation<A> normalisation(layout, slopes, moments_used, weights, biases, eps);
     const auto& kernels = pick<T>(capability());
-    const int64_t count = layout.sums_per_stretch();
-    std::vector<A> largest(residual ? layout.stretches() * count : 0);
-    layout.each<A>(false, 1, [&](const Stretch& s, A* lanes) {
-      if (residual) std::fill_n(lanes, layout.width(), A(0));
-      const auto stretch = normalisation.template stretch<T>(layout, s, data_or_null<T>(residual));
-      kernels.norm_prelu(stretch, data<T>(input) + s.offset, data<T>(output) + s.offset, lanes);
-      if (residual) layout.fold_largest(lanes, largest.data() + s.index * count);
-    });
-    Values largest_residual(channels, 0.0);
-    if (residual) {
-      layout.each_sum([&](int64_t c, const Stretch&, int64_t place) {
-        largest_residual[c] = larger<double>(largest[place], largest_residual[c]);
+    std::vector<Bits<A>> largest_residual(channels, 0);
+    layout.each_region([&](Region region) {
+      if (!running_mean) find_moments<T>(input, layout, region, used);
+      const Normalisation<A> normalisation(layout, region, slopes, used, weights, biases, eps);
+      const auto normalise = [&](const Stretch& s, Sums<Bits<A>> largest) {
+        const auto span = normalisation.template span<T>(s, data_or_null<T>(residual));
+        kernels.norm_prelu(span, data<T>(input) + s.offset, data<T>(output) + s.offset, largest);
+      };
+      if (!residual) {
+        layout.each(region, false, [&](const Stretch& s) { normalise(s, {}); });
+        return;
+      }
+      const auto largest = layout.largest<Bits<A>>(region, normalise);
+      layout.each_sum(region, [&](int64_t c, int64_t, int64_t place) {
+        largest_residual[c] = std::max(largest_residual[c], largest[place]);
       });
-    }
-    const bool invertible =
-        is_invertible(slopes, weights, biases, largest_residual, input.scalar_type(), channels);
-    return std::tuple(
-        output, statistics(input, moments_used.mean), statistics(input, moments_used.var), new_bool(invertible));
+    });
+    Values added(channels);
+    for (int64_t c = 0; c < channels; ++c) added[c] = __builtin_bit_cast(A, largest_residual[c]);
+    const bool invertible = is_invertible(slopes, weights, biases, added, input.scalar_type(), channels);
+    return std::tuple(output, statistics(input, used.mean), statistics(input, used.var), new_bool(invertible));
   });
 }
 
@@ -179,50 +171,46 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> batch_norm_prelu_backward(
     using A = Compute<T>;
     const Moments used{values(mean), values(var)};
     const Values slopes = values(slope), weights = values(weight, 1), biases = values(bias, 0);
-    Normalisation<A> normalisation(layout, slopes, used, weights, biases, eps);
     Values inverse_slopes(slopes);
     for (double& a : inverse_slopes) a = 1 / a;
-    const auto inverse_slope = layout.spread<A>(inverse_slopes);
-    const auto stretch_at = [&](const Stretch& s) {
-      return NormGradStretch<T>{
-          normalisation.template stretch<T>(layout, s, data_or_null<T>(residual)), inverted,
-          inverse_slope.data() + s.channel};
-    };
-    const auto& kernels = pick<T>(capability());
-    const int64_t count = layout.sums_per_stretch(), width = layout.width();
-    const int64_t places = layout.stretches() * count;
-    std::vector<A> partial(3 * places);
-    layout.each<A>(true, 3, [&](const Stretch& s, A* lanes) {
-      std::fill_n(lanes, 3 * width, A(0));
-      kernels.norm_prelu_reduce(
-          stretch_at(s), data<T>(grad_output) + s.offset, data<T>(source) + s.offset,
-          residual ? data<T>(grad_residual) + s.offset : nullptr, lanes);
-      A* sums = partial.data() + s.index * count;
-      for (int64_t k = 0; k < 3; ++k) layout.fold(lanes + k * width, sums + k * places);
-    });
-    Values projected(channels);
-    layout.each_sum([&](int64_t c, const Stretch&, int64_t place) {
-      grad_bias[c] += partial[place];
-      projected[c] += partial[place + places];
-      grad_slope[c] += partial[place + 2 * places];
-    });
-    Values factor(channels), offset(channels), projection(channels);
     const double total = layout.per_channel();
-    for (size_t c = 0; c < channels; ++c) {
-      const double inverse_std = 1 / std::sqrt(used.var[c] + eps);
-      const double to_normalised = inverted ? 1 / at(weights, c) : inverse_std; // of `centred`
-      grad_weight[c] = projected[c] * to_normalised;
-      factor[c] = at(weights, c) * inverse_std;
-      offset[c] = training ? grad_bias[c] / total : 0;
-      projection[c] = training ? projected[c] * to_normalised * to_normalised / total : 0;
-    }
-    const auto factors = layout.spread<A>(factor), offsets = layout.spread<A>(offset);
-    const auto projections = layout.spread<A>(projection);
-    const Tensor& rectified = residual ? grad_residual : grad_output;
-    layout.each<A>(false, 0, [&](const Stretch& s, A*) {
-      kernels.norm_prelu_backward(
-          stretch_at(s), data<T>(rectified) + s.offset, data<T>(source) + s.offset, data<T>(grad_input) + s.offset,
-          factors.data() + s.channel, offsets.data() + s.channel, projections.data() + s.channel);
+    const auto& kernels = pick<T>(capability());
+    layout.each_region([&](Region region) {
+      const Normalisation<A> normalisation(layout, region, slopes, used, weights, biases, eps);
+      const auto inverse_slope = layout.spread<A>(inverse_slopes, region);
+      const auto span_at = [&](const Stretch& s) {
+        return NormGradSpan<T>{
+            normalisation.template span<T>(s, data_or_null<T>(residual)), inverted, inverse_slope.data() + s.channel};
+      };
+      const int64_t places = layout.places(region);
+      const auto partial = layout.sums<A>(region, true, 3, [&](const Stretch& s, Sums<A> sums) {
+        kernels.norm_prelu_reduce(
+            span_at(s), data<T>(grad_output) + s.offset, data<T>(source) + s.offset,
+            residual ? data<T>(grad_residual) + s.offset : nullptr, sums);
+      });
+      const Region own{0, region.count};
+      Values projected(own.count), factor(own.count), offset(own.count), projection(own.count);
+      layout.each_sum(region, [&](int64_t c, int64_t, int64_t place) {
+        grad_bias[c] += partial[place];
+        projected[c - region.first] += partial[place + places];
+        grad_slope[c] += partial[place + 2 * places];
+      });
+      for (int64_t j = 0, c = region.first; j < own.count; ++j, ++c) {
+        const double inverse_std = 1 / std::sqrt(used.var[c] + eps);
+        const double to_normalised = inverted ? 1 / at(weights, c) : inverse_std; // of `centred`
+        grad_weight[c] = projected[j] * to_normalised;
+        factor[j] = at(weights, c) * inverse_std;
+        offset[j] = training ? grad_bias[c] / total : 0;
+        projection[j] = training ? projected[j] * to_normalised * to_normalised / total : 0;
+      }
+      const auto factors = layout.spread<A>(factor, own), offsets = layout.spread<A>(offset, own);
+      const auto projections = layout.spread<A>(projection, own);
+      const Tensor& rectified = residual ? grad_residual : grad_output;
+      layout.each(region, false, [&](const Stretch& s) {
+        kernels.norm_prelu_backward(
+            span_at(s), data<T>(rectified) + s.offset, data<T>(source) + s.offset, data<T>(grad_input) + s.offset,
+            factors.data() + s.channel, offsets.data() + s.channel, projections.data() + s.channel);
+      });
     });
   });
   return {

@@ -1,4 +1,6 @@
 // The loops for x86-64 processors with AVX2 (2013 and later).
+#include <limits>
+
 #include "kernels.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)

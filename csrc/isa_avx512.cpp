@@ -1,4 +1,6 @@
 // The loops for x86-64 processors with AVX-512 (F, BW, DQ and VL: servers since 2017, AMD since 2022).
+#include <limits>
+
 #include "kernels.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)

@@ -1,4 +1,6 @@
 // The loops for any processor of the architecture that the package was built for.
+#include <limits>
+
 #include "kernels.h"
 
 namespace slopewise::baseline {

@@ -24,8 +24,8 @@ int64_t rounded_up(int64_t value, int64_t unit) { return (value + unit - 1) / un
 } // namespace
 
 Layout::Layout(const Tensor& tensor, int64_t channel_dim)
-    : size_(tensor.numel()), channels_(1), inner_(size_), width_(kUsualWidth), length_(kStretch), last_(0),
-      parts_(1), stretches_(0), uniform_(true) {
+    : size_(tensor.numel()), channels_(1), inner_(size_), element_(tensor.element_size()), width_(kUsualWidth),
+      length_(kStretch), last_(0), parts_(1), rows_(0), uniform_(true) {
   if (channel_dim >= 0) channels_ = tensor.size(channel_dim);
   if (size_ == 0) return;
   if (channels_ > 1) {
@@ -38,8 +38,8 @@ Layout::Layout(const Tensor& tensor, int64_t channel_dim)
   const int64_t row = channels_ * inner_;
   uniform_ = channels_ == 1 || (inner_ > 1 && (inner_ >= kSmallInner || row > kLongestRow));
   if (uniform_) {
+    rows_ = size_ / row;
     parts_ = (inner_ + length_ - 1) / length_;
-    stretches_ = size_ / inner_ * parts_;
     last_ = inner_ - (parts_ - 1) * length_;
     return;
   }
@@ -48,8 +48,8 @@ Layout::Layout(const Tensor& tensor, int64_t channel_dim)
     width_ = row * rounded_up(std::max<int64_t>(1, kWidth / row), unit);
   }
   length_ = rounded_up(std::max(kStretch, kRowsPerStretch * row), width_);
-  stretches_ = (size_ + length_ - 1) / length_;
-  last_ = size_ - (stretches_ - 1) * length_;
+  rows_ = (size_ + length_ - 1) / length_;
+  last_ = size_ - (rows_ - 1) * length_;
 }
 
 bool is_dense(const Tensor& tensor) {

@@ -1,7 +1,7 @@
-// How a tensor's memory is cut into stretches for the loops of kernels.h.
+// How a tensor's memory is cut into spans for the loops of kernels.h.
 //
-// The cut depends on sizes and strides alone, never on the number of threads, and sums over stretches are added in
-// their order: that makes every result the same, bit for bit, with any number of threads.
+// What is summed in one go depends on sizes and strides alone, never on the number of threads, and these sums are added
+// in their order: that makes every result the same, bit for bit, with any number of threads.
 #pragma once
 
 #include <torch/csrc/stable/tensor.h>
@@ -31,15 +31,21 @@ struct Aligned {
 template <class A>
 using Lanes = std::vector<A, Aligned<A>>;
 
-// Some elements that one call of a loop takes. Those after it in order come after it in memory.
-struct Stretch {
-  int64_t index, offset, size;
-  int64_t channel; // of its first sum, and where its parameters begin in the array that `spread` made
-  int64_t part;    // if uniform, its number within the channel's run
+// Channels that are worked on together: all of a tensor's, or neighbours whose elements one thread takes.
+struct Region {
+  int64_t first, count;
+};
+
+// What one call of a loop takes, a part of a region.
+struct Stretch : Span {
+  int64_t offset;  // of its first element in the tensor
+  int64_t channel; // where its parameters begin in the array that `spread` made for the region
+  int64_t place;   // of its first sum among those of the region
 };
 
 // A dense tensor of any dimension order is (outer, channels, inner) in memory. Channels-last and (N, C) tensors have
-// inner = 1. Where inner is small, a stretch is some rows of channels * inner elements; else a part of one channel.
+// inner = 1. Where inner is small, a stretch is some rows of channels * inner elements; else some channels' runs of inner
+// elements or, where that is long, a part of one run. A "sum" below is one of a run, a part, or a stretch's channel.
 class Layout {
  public:
   // `tensor` must be dense; a negative `channel_dim` is none: every element belongs to one channel.
@@ -47,50 +53,60 @@ class Layout {
 
   int64_t channels() const { return channels_; }
   int64_t per_channel() const { return size_ / std::max<int64_t>(1, channels_); }
-  int64_t width() const { return width_; }
-  bool uniform() const { return uniform_; }
-  int64_t stretches() const { return stretches_; }
 
-  // One value per channel, or one for all, as the loops read them: per channel if uniform, else over a period.
-  template <class A>
-  Lanes<A> spread(const std::vector<double>& values) const;
-
-  // Partial sums: `lanes` to one number for each channel that a stretch holds. The lanes are used up.
-  int64_t sums_per_stretch() const { return uniform_ ? 1 : channels_; }
-  template <class A>
-  void fold(A* lanes, A* folded) const;
-  // The inverse: each lane gets its channel's number.
-  template <class A>
-  void unfold(const A* folded, A* lanes) const;
-  template <class A>
-  void fold_largest(const A* lanes, A* folded) const;
-  // How many elements of each of its channels a stretch holds: it is whole rows, or within one channel.
-  int64_t members(const Stretch& stretch) const { return stretch.size / sums_per_stretch(); }
-
-  // Runs body(stretch, lanes) for all, shared among torch's threads, `reversed` from the last to the first. A thread
-  // gets the same stretches either way: what it touched last is still in its cache when the next pass begins there.
-  // `lanes` is `sums` * width() numbers of the thread's own, not cleared.
-  template <class A, class Body>
-  void each(bool reversed, int64_t sums, const Body& body) const;
-  // Runs body(channel, stretch, place) for every folded sum, in order: `place` is its place among all of them.
+  // Calls body(region) for the whole tensor or, at the same time, for regions that make up the whole: where a thread
+  // can have channels of its own, it finishes some before the next, while they are in its cache.
   template <class Body>
-  void each_sum(const Body& body) const;
+  void each_region(const Body& body) const;
+  Region whole() const { return {0, channels_}; }
+
+  // values[0] or values[c] of a region's channels, as the loops read them: per channel if uniform, else over a period.
+  // A region's own values are those of {0, region.count}.
+  template <class A>
+  Lanes<A> spread(const std::vector<double>& values, Region region) const;
+
+  // Calls body(stretch) for all of a region, shared among torch's threads; `reversed`, from the last to the first. A
+  // thread gets the same stretches either way: what it touched last is still in its cache when the next pass begins.
+  template <class Body>
+  void each(Region region, bool reversed, const Body& body) const;
+
+  // Calls body(stretch, sums) likewise and returns `count` quantities: number k begins at k * places(region).
+  template <class A, class Body>
+  Lanes<A> sums(Region region, bool reversed, int64_t count, const Body& body) const;
+  // Likewise one quantity whose largest value is kept instead of the sum. None is below 0.
+  template <class A, class Body>
+  Lanes<A> largest(Region region, const Body& body) const;
+  int64_t places(Region region) const { return rows_ * region.count * parts_; }
+  // Calls body(channel, members, place) for the place of every sum, of so many elements, in order; channels are counted
+  // from the tensor's first.
+  template <class Body>
+  void each_sum(Region region, const Body& body) const;
+
+  // What body(sums) gives of one quantity: one number for a run, or for each channel of a period.
+  template <class A, class Body>
+  Lanes<A> folded(const Body& body) const;
+  // The means of what the sums of a stretch add up, as a loop reads them. In `memory`, which is used again and again.
+  template <class A>
+  const A* means(const Stretch& stretch, const A* sums, Lanes<A>& memory) const;
 
  private:
-  int64_t lane_channel(int64_t lane) const { return lane / inner_ % channels_; }
-  Stretch at(int64_t index) const;
-  // To the next stretch, or with -1 to the one before. Without divisions: a stretch may be a few dozen elements.
-  void move(Stretch& stretch, int64_t by) const;
-  int64_t size_of(const Stretch& stretch) const {
-    return (uniform_ ? stretch.part == parts_ - 1 : stretch.index == stretches_ - 1) ? last_ : length_;
-  }
+  // One number for each channel to a period's lanes, and the sums of a period's lanes to one for each channel.
+  template <class A, class B>
+  void over_period(const B* values, A* period) const;
+  template <class A>
+  void fold(const A* lanes, A* folded) const;
+  int64_t stretches_per_row(Region region) const;
+  Stretch at(Region region, int64_t index, int64_t ahead) const;
+  // `each` with a body of every thread's own, which make_body() returns.
+  template <class MakeBody>
+  void share_out(Region region, bool reversed, const MakeBody& make_body) const;
 
-  int64_t size_, channels_, inner_;
-  int64_t width_;     // lanes of a stretch's sums
-  int64_t length_;    // elements of a whole stretch
-  int64_t last_;      // elements of the last one, of each channel's run if uniform
-  int64_t parts_;     // stretches of one channel's run, if uniform
-  int64_t stretches_;
+  int64_t size_, channels_, inner_, element_; // the last in bytes
+  int64_t width_;  // lanes
+  int64_t length_; // elements of a stretch, about that if uniform
+  int64_t last_;   // elements of the last stretch, of a run's last part if uniform
+  int64_t parts_;  // of a run that is longer than a stretch
+  int64_t rows_;   // the outer dimension if uniform, else the number of stretches
   bool uniform_;
 };
 

@@ -25,13 +25,12 @@ Tensor prelu(const Tensor& given, const Tensor& slope, int64_t channel_dim) {
   Tensor output = new_like(input);
   with_type(input, [&](auto type) {
     using T = decltype(type);
-    const auto slopes = layout.spread<Compute<T>>(values(slope));
+    const auto slopes = layout.spread<Compute<T>>(values(slope), layout.whole());
     const auto& kernels = pick<T>(capability());
     const T* from = data<T>(input);
     T* to = data<T>(output);
-    layout.each<Compute<T>>(false, 0, [&](const Stretch& s, auto*) {
-      const PReLUStretch<T> stretch{s.size, layout.width(), layout.uniform(), slopes.data() + s.channel};
-      kernels.prelu(stretch, from + s.offset, to + s.offset);
+    layout.each(layout.whole(), false, [&](const Stretch& s) {
+      kernels.prelu({s, slopes.data() + s.channel}, from + s.offset, to + s.offset);
     });
   });
   return output;
@@ -50,18 +49,14 @@ std::tuple<Tensor, Tensor> prelu_backward(
   with_type(input, [&](auto type) {
     using T = decltype(type);
     using A = Compute<T>;
-    const auto period = layout.spread<A>(slopes);
+    const auto period = layout.spread<A>(slopes, layout.whole());
     const auto& kernels = pick<T>(capability());
-    const int64_t count = layout.sums_per_stretch();
-    std::vector<A> partial(layout.stretches() * count);
-    layout.each<A>(false, 1, [&](const Stretch& s, A* lanes) {
-      std::fill_n(lanes, layout.width(), A(0));
-      const PReLUStretch<T> stretch{s.size, layout.width(), layout.uniform(), period.data() + s.channel};
+    const auto partial = layout.sums<A>(layout.whole(), false, 1, [&](const Stretch& s, Sums<A> sums) {
       kernels.prelu_backward(
-          stretch, data<T>(grad_output) + s.offset, data<T>(input) + s.offset, data<T>(grad_input) + s.offset, lanes);
-      layout.fold(lanes, partial.data() + s.index * count);
+          {s, period.data() + s.channel}, data<T>(grad_output) + s.offset, data<T>(input) + s.offset,
+          data<T>(grad_input) + s.offset, sums);
     });
-    layout.each_sum([&](int64_t c, const Stretch&, int64_t place) { totals[c] += partial[place]; });
+    layout.each_sum(layout.whole(), [&](int64_t c, int64_t, int64_t place) { totals[c] += partial[place]; });
   });
   if (inverted) {
     for (size_t c = 0; c < totals.size(); ++c) totals[c] /= slopes[c];

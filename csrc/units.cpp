@@ -34,20 +34,16 @@ struct Rows {
   }
 };
 
-// body(stretch, lanes) adds `count` quantities to lanes of width() numbers each; they end in the rows from `first` on.
+// body(stretch, sums) gives `count` quantities: they end in the rows from `first` on.
 template <class A, class Body>
 void add_up(const Layout& layout, int64_t count, Rows& rows, int64_t first, const Body& body) {
-  const int64_t held = layout.sums_per_stretch(), width = layout.width(), places = layout.stretches() * held;
-  std::vector<A> partial(count * places);
-  layout.each<A>(false, count, [&](const Stretch& s, A* lanes) {
-    std::fill_n(lanes, count * width, A(0));
-    body(s, lanes);
-    A* sums = partial.data() + s.index * held;
-    for (int64_t k = 0; k < count; ++k) layout.fold(lanes + k * width, sums + k * places);
-  });
-  layout.each_sum([&](int64_t unit, const Stretch&, int64_t place) {
-    for (int64_t k = 0; k < count; ++k) rows.at(first + k, unit) += partial[k * places + place];
-  });
+  const int64_t places = layout.places(layout.whole());
+  const auto partial = layout.sums<A>(layout.whole(), false, count, body);
+  for (int64_t k = 0; k < count; ++k) {
+    layout.each_sum(layout.whole(), [&](int64_t unit, int64_t, int64_t place) {
+      rows.at(first + k, unit) += partial[k * places + place];
+    });
+  }
 }
 
 Tensor unit_signs(const Tensor& given, int64_t axis) {
@@ -58,8 +54,8 @@ Tensor unit_signs(const Tensor& given, int64_t axis) {
     using T = decltype(type);
     const auto& kernels = pick<T>(capability());
     const T* from = data<T>(z);
-    add_up<Compute<T>>(layout, 2, rows, 0, [&](const Stretch& s, auto* lanes) {
-      kernels.signs(s.size, layout.width(), from + s.offset, lanes);
+    add_up<Compute<T>>(layout, 2, rows, 0, [&](const Stretch& s, auto sums) {
+      kernels.signs(s, from + s.offset, sums);
     });
   });
   for (int64_t c = 0; c < rows.units; ++c) rows.at(1, c) = rows.at(1, c) != 0;
@@ -70,26 +66,32 @@ Tensor unit_signs(const Tensor& given, int64_t axis) {
 Tensor unit_reached(const Tensor& given, int64_t axis) {
   const Tensor grad = dense(given);
   const Layout layout = layout_of(grad, axis);
-  const int64_t held = layout.sums_per_stretch(), width = layout.width();
   std::vector<std::atomic<bool>> reached(layout.channels());
   with_type(grad, [&](auto type) {
     using T = decltype(type);
     using A = Compute<T>;
     const auto& kernels = pick<T>(capability());
     const T* from = data<T>(grad);
-    layout.each<A>(false, 2, [&](const Stretch& s, A* lanes) {
-      A* folded = lanes + width;
-      int64_t missing = 0; // the first of the stretch's units that no value has reached
-      const auto advance = [&] {
-        while (missing < held && reached[s.channel + missing].load(std::memory_order_relaxed)) ++missing;
-        return missing < held;
-      };
-      for (int64_t start = 0, next = width; start < s.size && advance(); start += next, next *= 2) {
-        std::fill_n(lanes, width, A(0));
-        kernels.magnitudes(std::min(next, s.size - start), width, from + s.offset + start, lanes);
-        layout.fold(lanes, folded);
-        for (int64_t j = missing; j < held; ++j) {
-          if (folded[j] != 0) reached[s.channel + j].store(true, std::memory_order_relaxed);
+    layout.each(layout.whole(), false, [&](const Stretch& s) {
+      // A run has one unit, a period all of them.
+      const int64_t units = s.uniform ? 1 : layout.channels();
+      for (int64_t run = 0; run < s.runs; ++run) {
+        const int64_t unit = s.channel + run;
+        int64_t missing = 0; // the first of these units that no value has reached
+        const auto advance = [&] {
+          while (missing < units && reached[unit + missing].load(std::memory_order_relaxed)) ++missing;
+          return missing < units;
+        };
+        Span span = s;
+        span.runs = 1;
+        for (int64_t start = 0, next = s.width; start < s.size && advance(); start += next, next *= 2) {
+          span.size = std::min(next, s.size - start);
+          const auto found = layout.folded<A>([&](Sums<A> sums) {
+            kernels.magnitudes(span, from + s.offset + run * s.size + start, sums);
+          });
+          for (int64_t j = missing; j < units; ++j) {
+            if (found[j] != 0) reached[unit + j].store(true, std::memory_order_relaxed);
+          }
         }
       }
     });
@@ -111,8 +113,8 @@ Tensor unit_squares(const Tensor& grad_z, const Tensor& grad_y, int64_t axis) {
       using T = decltype(type);
       const auto& kernels = pick<T>(capability());
       const T* from = data<T>(sources[k]);
-      add_up<Compute<T>>(layout, 1, rows, k, [&](const Stretch& s, auto* lanes) {
-        kernels.squares(s.size, layout.width(), layout.uniform(), from + s.offset, nullptr, lanes);
+      add_up<Compute<T>>(layout, 1, rows, k, [&](const Stretch& s, auto sums) {
+        kernels.squares(s, from + s.offset, nullptr, sums);
       });
     });
   }
@@ -130,8 +132,8 @@ Tensor unit_behind(const Tensor& given, const Tensor& grad_y, const Tensor& slop
     const auto& kernels = pick<T>(capability());
     const T* z = data<T>(source);
     const T* g = data<T>(grad);
-    add_up<Compute<T>>(layout, 4, sums, 0, [&](const Stretch& s, auto* lanes) {
-      kernels.split_squares(s.size, layout.width(), z + s.offset, g + s.offset, lanes);
+    add_up<Compute<T>>(layout, 4, sums, 0, [&](const Stretch& s, auto added) {
+      kernels.split_squares(s, z + s.offset, g + s.offset, added);
     });
   });
   const std::vector<double> slope = values(slopes);

@@ -60,6 +60,23 @@ def test_batch_norm_prelu(large, dtype, low_memory, threads):
     same(runs)
 
 
+# One thread takes channels by the page, several threads only where these can be dealt out evenly: 5 among 3 cannot.
+@pytest.mark.parametrize("shape", [(9, 5, 40, 40), (12, 5, 130, 140), (70, 48, 7, 7), (300, 64, 6, 6)])
+def test_channels_by_channels_or_all_at_once(shape, threads):
+    x, residual, upstream = (torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in range(3))
+    slope, weight, bias = torch.linspace(0.1, 1.2, shape[1]).repeat(3, 1)
+    runs = []
+    for count in THREADS:
+        threads(count)
+        run = []
+        for low_memory in (False, True):
+            inputs = leaves(x, residual.clamp(-1, 1), slope, weight, bias)
+            y = fused_add(*inputs[:3], None, None, *inputs[3:], training=True, low_memory=low_memory)
+            run += [y, *grad(y, inputs, upstream)]
+        runs.append(run)
+    same(runs)
+
+
 class Shuffled(torch.nn.Module):
     """Fused layers with what moves numbers without adding any: the sums of convolutions may depend on threads."""
 
