@@ -4,6 +4,7 @@
 #include <torch/csrc/stable/ops.h>
 
 #include <algorithm>
+#include <limits>
 
 namespace slopewise {
 
@@ -27,11 +28,17 @@ void Layout::each_region(const Body& body) const {
   });
 }
 
+// The one quiet NaN for any: the rounding to bfloat16 relies on that.
+template <class A>
+A rounded(double value) {
+  return value != value ? std::numeric_limits<A>::quiet_NaN() : static_cast<A>(value);
+}
+
 template <class A, class B>
 void Layout::over_period(const B* values, A* period) const {
   for (int64_t lane = 0; lane < width_;) {
     for (int64_t c = 0; c < channels_; ++c) {
-      for (int64_t i = 0; i < inner_; ++i, ++lane) period[lane] = static_cast<A>(values[c]);
+      for (int64_t i = 0; i < inner_; ++i, ++lane) period[lane] = rounded<A>(values[c]);
     }
   }
 }
@@ -39,11 +46,11 @@ void Layout::over_period(const B* values, A* period) const {
 template <class A>
 Lanes<A> Layout::spread(const std::vector<double>& values, Region region) const {
   const int64_t size = uniform_ ? region.count : width_;
-  if (values.size() == 1) return Lanes<A>(size, static_cast<A>(values[0]));
-  if (uniform_) return Lanes<A>(values.begin() + region.first, values.begin() + region.first + region.count);
-  Lanes<A> period(width_);
-  over_period(values.data(), period.data());
-  return period;
+  if (values.size() == 1) return Lanes<A>(size, rounded<A>(values[0]));
+  Lanes<A> result(size);
+  if (uniform_) std::transform(&values[region.first], &values[region.first] + size, result.begin(), rounded<A>);
+  else over_period(values.data(), result.data());
+  return result;
 }
 
 template <class A>

@@ -19,12 +19,12 @@ inline T store(Compute<T> value) {
   return value;
 }
 
-// To the nearest, ties to even, as PyTorch rounds; any NaN becomes the quiet one.
+// To the nearest, ties to even, as PyTorch rounds. A NaN must not carry into the sign, and does not: those of bfloat16
+// inputs, of arithmetic and of parameters (see `Layout::spread`) have no low bits.
 template <>
 inline BFloat16 store<BFloat16>(float value) {
   const uint32_t bits = __builtin_bit_cast(uint32_t, value);
-  const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  return {static_cast<uint16_t>(value != value ? 0x7fc0u : rounded)};
+  return {static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
 }
 
 // A channel's parameter: that of a run, read once, or that of an element's place in its period.

@@ -127,3 +127,14 @@ def test_one_bad_element_spoils_no_other_in_evaluation(with_residual, value, pai
     upstream = torch.randn_like(x)
     for ours, theirs in zip(*(run(f, inputs, upstream, training=False) for f in (fused_add, pair)), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9, equal_nan=True)
+
+
+@pytest.mark.parametrize("bits", [0x7FFFFFFF, -1, 0x7F800001])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_any_nan_of_a_float32_parameter_stays_one_in_bfloat16(bits, layout):
+    x = torch.randn(8, 16, 16, 16).to(torch.bfloat16, memory_format=layout)
+    weight, bias = torch.ones(16), torch.zeros(16)
+    bias[3] = torch.tensor(bits, dtype=torch.int32).view(torch.float32)  # rounding must not carry into the exponent
+    y = fused(x, torch.full((16,), 0.25), None, None, weight, bias, training=True)
+    assert y[:, 3].isnan().all()
+    assert y.isnan().sum() == y[:, 3].numel()
