@@ -46,8 +46,8 @@ def prelu(input: Tensor, weight: Tensor, *, channel_dim: int = 1, low_memory: bo
             (N, C), (N, C, L), (N, C, H, W) and (N, C, D, H, W), -1 fits tokens (N, L, C), and -3 fits images with or
             without a batch dimension. Ignored for a shared slope.
         low_memory: If True, the output is kept for the backward pass instead of the input, provided that every slope
-            lies between 2⁻¹⁰ and 2¹⁰: then x is y where y > 0, else y/a. Each call decides from its slopes. This pays
-            where the next layer keeps that output anyway, as a convolution does.
+            lies between 2⁻¹⁰ and 2¹⁰ (in float16, 2⁻⁷ and 2³): then x is y where y > 0, else y/a. Each call decides
+            from its slopes. This pays where the next layer keeps that output anyway, as a convolution does.
 
     Returns:
         A tensor of `input`'s shape, dtype and memory format.
@@ -175,7 +175,9 @@ def batch_norm_add_prelu(
     residual, so that the input need not be kept. Rounding limits that: the error is about the dtype's epsilon times
     (|z| + |r| + |β|)/|γ|. Each call therefore checks its values, and keeps the input after all unless every slope lies
     between 2⁻¹⁰ and 2¹⁰ and every channel has |β| + max|r| ≤ K·|γ|, with K = 512 in float32, 8 in bfloat16 and 2²⁰ in
-    float64. A slope that is negative, near 0 or NaN never gives a wrong gradient.
+    float64. In float16 slopes must lie between 2⁻⁷ and 2³, K is 32, and |γ| must be at least 2⁻⁷. A slope that is
+    negative, near 0 or NaN never gives a wrong gradient. On another device than a CPU the check reads one truth value
+    back for each call.
 
     Args:
         input: Tensor x of shape (N, C) or (N, C, ...), floating point.

@@ -7,18 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slopewise.ops import _reference
+from slopewise.ops import _low_memory, _reference
 from slopewise.ops._library import channel_values, everywhere, library, summed_like
-from slopewise.ops._routing import KERNEL_DTYPES, below_autograd, kernels_take
+from slopewise.ops._routing import KERNEL_DTYPES, autocast_dtype, below_autograd, kernels_take, saved
 
 _Gradients = tuple[Tensor | None, Tensor | None, None]
 
 # Below this number of elements the scalar backward of PyTorch's operator costs less than our autograd function written
 # in Python, as measured by benchmarks/kernels.py, forward and backward together.
 _SMALLEST = 8192
-# Inverting the function divides by the slope: within these bounds no input of ordinary size is lost to overflow or
-# underflow of the output, and the error is no larger than the output's rounding.
-_INVERTED_SLOPES = (2.0**-10, 2.0**10)
 
 _op = torch.ops.slopewise.prelu.default
 _backward_op = torch.ops.slopewise.prelu_backward.default
@@ -27,6 +24,9 @@ _backward_op = torch.ops.slopewise.prelu_backward.default
 def prelu(input: Tensor, weight: Tensor, channel_dim: int = 1, *, low_memory: bool = False) -> Tensor:  # noqa: A002
     """Compute x where x > 0, else weight·x: `slopewise.nn.functional.prelu` without its error messages."""
     if not kernels_take(input, _SMALLEST):
+        if low_memory and _keeps_output_without_kernels(input, weight):
+            slopes = weight.to(input.dtype)  # as autocast does
+            return _OfOutput.apply(input, slopes, channel_dim)  # type: ignore[no-any-return, no-untyped-call]
         return _reference.prelu(input, weight, channel_dim)
     given = input, weight
     if torch.is_autocast_enabled("cpu"):
@@ -47,7 +47,7 @@ class _PReLU(torch.autograd.Function):
     def forward(ctx: Any, input: Tensor, weight: Tensor, channel_dim: int, low_memory: bool) -> Tensor:  # noqa: A002
         with below_autograd():
             output: Tensor = _op(input, weight, channel_dim)
-        ctx.inverted = low_memory and _is_invertible(weight)
+        ctx.inverted = low_memory and _low_memory.slopes_are_invertible(weight, input.dtype)
         ctx.channel_dim = channel_dim
         ctx.save_for_backward(output if ctx.inverted else input, weight)
         return output
@@ -57,9 +57,29 @@ class _PReLU(torch.autograd.Function):
         return *_backward(ctx, grad), None
 
 
-def _is_invertible(slopes: Tensor) -> bool:
-    lowest, highest = slopes.aminmax()
-    return _INVERTED_SLOPES[0] <= lowest.item() and highest.item() <= _INVERTED_SLOPES[1]  # False for NaN
+class _OfOutput(torch.autograd.Function):
+    """The function by PyTorch's operations, where `_low_memory` says that the output may be kept."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, weight: Tensor, channel_dim: int) -> Tensor:  # noqa: A002
+        output = _reference.prelu(input, weight, channel_dim)
+        ctx.channel_dim, ctx.inverted = channel_dim, True
+        ctx.save_for_backward(output, weight)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> _Gradients:
+        output, weight = saved(ctx)
+        return *_gradients(grad, output, weight, ctx.channel_dim, inverted=True), None
+
+
+def _keeps_output_without_kernels(input: Tensor, weight: Tensor) -> bool:  # noqa: A002
+    """Return True if a call by PyTorch's operations may keep its output; arguments that these refuse are theirs."""
+    return (
+        weight.ndim <= 1
+        and (autocast_dtype(input) or weight.dtype) is input.dtype
+        and _low_memory.prelu_keeps_output(input, weight, _SMALLEST)
+    )
 
 
 def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:  # noqa: ARG001 (PyTorch's name)
@@ -69,7 +89,7 @@ def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
 
 
 def _backward(ctx: Any, grad: Tensor) -> _Gradients:
-    given, weight = ctx.saved_tensors
+    given, weight = saved(ctx)
     if torch.is_grad_enabled():  # a graph of the gradient is wanted: differentiable operations
         return *_gradients(grad, given, weight, ctx.channel_dim, ctx.inverted), None
     with below_autograd():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
@@ -30,6 +32,17 @@ def kernels_take(input: Tensor, smallest: int) -> bool:  # noqa: A002 (PyTorch's
     )
 
 
+def is_eager(input: Tensor) -> bool:  # noqa: A002
+    """Return True if a call is run as it is: not compiled, transformed or interpreted by another system."""
+    return (
+        input.layout is torch.strided
+        and not torch.compiler.is_compiling()
+        and not torch._C._are_functorch_transforms_active()
+        and not forward_mode()
+        and _is_called_plainly(input)
+    )
+
+
 def _is_called_plainly(input: Tensor) -> bool:  # noqa: A002
     """Return True if no other system interprets the call.
 
@@ -48,3 +61,28 @@ def forward_mode() -> bool:
 def below_autograd() -> torch._C._AutoDispatchBelowAutograd:
     """Return a context in which operators skip the autograd layer, for autograd functions that record for them."""
     return torch._C._AutoDispatchBelowAutograd()
+
+
+def autocast_dtype(input: Tensor) -> torch.dtype | None:  # noqa: A002
+    """Return the dtype to which autocast casts on the input's device; None if autocast is off."""
+    device = input.device.type
+    if torch.amp.autocast_mode.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return None
+
+
+def saved(ctx: Any) -> tuple[Any, ...]:
+    """Return the tensors that an autograd function saved; `ctx.inverted` says if its output is the first of them.
+
+    Raises:
+        RuntimeError: One was changed in place. If it is the output, the error says that the layer kept it.
+    """
+    try:
+        return ctx.saved_tensors  # type: ignore[no-any-return]
+    except RuntimeError as error:
+        if not ctx.inverted or "modified by an inplace operation" not in str(error):
+            raise
+        raise RuntimeError(
+            f"{error}\nA PReLU or fused layer with low_memory=True keeps its output, which the network must not change "
+            "in place: set low_memory=False on the layer, or change the output out of place."
+        ) from error
