@@ -4,6 +4,7 @@ import dataclasses
 import re
 import sqlite3
 import struct
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -33,6 +34,8 @@ def test_a_study_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert [(t.arm, t.seed) for t in record.trials] == [(a, s) for s in (0, 1) for a in ("relu", "prelu_shared")]
     assert all(trial == expected[trial.arm, trial.seed] for trial in record.trials)
     assert record.environments == {"e": {"cpu": "x"}}
+    assert record.stored
+    assert record.stored[0] <= record.stored[1] <= time.time() + 1
     assert (record.control, record.primary.chance, record.margin) == ("relu", 0.5, 0.5)
 
 

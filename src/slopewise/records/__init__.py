@@ -22,6 +22,7 @@ from slopewise.records._scores import class_of as class_of
 from slopewise.records._scores import classification_metrics as classification_metrics
 from slopewise.records._scores import metrics_in as metrics_in
 from slopewise.records._scores import value_unit as value_unit
+from slopewise.records._study import UNNAMED as UNNAMED
 from slopewise.records._study import ArmCounts as ArmCounts
 from slopewise.records._study import CellRecord as CellRecord
 from slopewise.records._study import Role as Role

@@ -37,6 +37,9 @@ class CellRecord:
     trials: tuple[TrialRecord, ...] = ()
 
 
+UNNAMED = "PReLU study"  # name of a spec whose user has chosen none
+
+
 @dataclass(frozen=True, slots=True)
 class StudyRecord:
     """A study in its present state: its spec, its environments, and the trials that have ended.
@@ -62,6 +65,8 @@ class StudyRecord:
             a fixed study.
         cells: Trials under other settings, by cell.
         repeats: Trials that were trained twice, in the order in which the second records came.
+        stored: Times at which the first and the latest trial were stored, in seconds since 1970; None if they are
+            unknown. Two studies that differ in nothing else are equal.
     """
 
     arms: tuple[str, ...]
@@ -80,6 +85,7 @@ class StudyRecord:
     looks: tuple[int, ...] = ()
     cells: tuple[CellRecord, ...] = ()
     repeats: tuple[RepeatRecord, ...] = ()
+    stored: tuple[float, float] | None = field(default=None, compare=False)
 
     @property
     def primary(self) -> MetricRecord:

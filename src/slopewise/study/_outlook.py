@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from slopewise.events import Prepared, Reading, TrialKey
+from slopewise.machine import code_commits
+from slopewise.records import StudyRecord
 from slopewise.study._batches import augmentation
 from slopewise.study._cells import spec_of
 from slopewise.study._preflight import Preflight, preflight
@@ -68,6 +70,19 @@ def prepare(
         idle=_idle_accelerator(spec),
     )
     return checked, prepared
+
+
+def described(prepared: Prepared, record: StudyRecord | None) -> dict[str, Any]:
+    """Return facts for the store that no trial's record has: the augmentation at work, and the commits of the code.
+
+    Args:
+        prepared: Facts before the first trial of this run.
+        record: Study so far, whose commits stay listed; None if there is none.
+    """
+    known = {} if record is None else record.data.get("code", {})
+    code = {name: list(dict.fromkeys([*known.get(name, []), commit])) for name, commit in code_commits().items()}
+    facts = {"augmentation": prepared.augmentation, "code": known | code}
+    return {key: value for key, value in facts.items() if value}
 
 
 def _epochs(spec: StudySpec, trials: Sequence[TrialKey]) -> float:

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 
 from slopewise.errors import nearest
+from slopewise.records import UNNAMED
 from slopewise.study._bounds import MOST_SEEDS
 from slopewise.study._defaults import with_kind
 from slopewise.study._spec_designs import (
@@ -143,7 +144,7 @@ class StudySpec(Table):
         data, task, model, train, hardware, monitor: Tables of further settings; see their classes.
     """
 
-    name: str = "PReLU study"
+    name: str = UNNAMED
     arms: Annotated[tuple[ArmSpec, ...], BeforeValidator(_expand_arms), Field(min_length=1)] = Field(
         default=DEFAULT_ARMS, validate_default=True
     )

@@ -200,7 +200,7 @@ class Study:
         retry_failed: bool,
         **limits: Any,
     ) -> StudyRecord:
-        from slopewise.study._outlook import prepare
+        from slopewise.study._outlook import described, prepare
         from slopewise.study._store import Store
 
         record, fault = stored_study(place), None
@@ -223,7 +223,8 @@ class Study:
         if new:
             set_aside(folder)
         point(place)
-        with termination.deferred(), closing(Store.create(place, self.spec, checked.facts, plan_of)) as store:
+        facts = checked.facts | described(prepared, record)
+        with termination.deferred(), closing(Store.create(place, self.spec, facts, plan_of)) as store:
             any_finished = len(stages.left) < len(self.plan())
             run = runner.run(
                 self.spec,

@@ -92,7 +92,8 @@ def study_through(connection: sql.Connection, place: Place) -> StudyRecord:
     rows = rows_of(connection)
     environments = _rows(connection, sql.select(*(ENVIRONMENTS.c[name] for name in ("digest", "sha256", "facts"))))
     repeats = _rows(connection, sql.select(*(REPEATS.c[name] for name in REPEAT_COLUMNS)).order_by(REPEATS.c.id))
-    return study_of(_study(connection, place), rows, {}, environments, repeats)
+    times = connection.execute(sql.select(sql.func.min(RECORDS.c.stored), sql.func.max(RECORDS.c.stored))).one()
+    return study_of(_study(connection, place), rows, {}, environments, repeats, tuple(times))
 
 
 def rows_of(connection: sql.Connection) -> list[Row]:

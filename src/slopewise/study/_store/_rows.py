@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from slopewise.errors import StoreError
@@ -42,6 +43,7 @@ def study_of(
     listed: Mapping[Any, Any] | None,
     environments: Iterable[Row] | None,
     repeats: Iterable[Row] | None,
+    stored: Row | None = None,
 ) -> StudyRecord:
     """Return the record of a study; damaged items are left out and named.
 
@@ -51,6 +53,7 @@ def study_of(
         listed: Independent list of the trials: arm, seed and cell by number; None if it cannot be read.
         environments: Rows of environments: digest, seal, facts.
         repeats: Rows of repeats in the order of `REPEAT_COLUMNS`; None if they cannot be read.
+        stored: Earliest and latest time of storing a trial; None if the store has no times.
     """
     spec, data, plan = study
     trials, damaged = _trials(rows, listed, plan.keys(spec))
@@ -59,7 +62,9 @@ def study_of(
     damaged += [f"environment {key}" for key in used if key not in facts]
     read = repeats_of(repeats)
     damaged += [LOST] if read is None else []
-    return make_record(spec, data, facts, trials, damaged, plan, read or ())
+    record = make_record(spec, data, facts, trials, damaged, plan, read or ())
+    first, last = stored or (None, None)
+    return replace(record, stored=(first, last)) if isinstance(first, float) and isinstance(last, float) else record
 
 
 def repeats_of(rows: Iterable[Row] | None) -> tuple[RepeatRecord, ...] | None:

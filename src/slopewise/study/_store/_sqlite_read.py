@@ -208,8 +208,9 @@ def _read(path: Path) -> StudyRecord:
         stored = _try(lambda: connection.execute("SELECT digest, sha256, facts FROM environments").fetchall())
         listed = _try(lambda: {row: key for row, *key in connection.execute(_listed(schema))})
         repeats = _try(lambda: _repeated(connection, schema))
+        times = _try(lambda: _times(connection))
         rows = _rows(connection, listed or {})
-    return study_of(study, rows, listed, stored, repeats)
+    return study_of(study, rows, listed, stored, repeats, times)
 
 
 def _try(read: Callable[[], _T]) -> _T | None:
@@ -224,6 +225,14 @@ def _try(read: Callable[[], _T]) -> _T | None:
         if not is_damage(error):
             raise
         return None
+
+
+def _times(connection: sqlite3.Connection) -> tuple[Any, ...] | None:
+    """Return the earliest and the latest time of storing a trial; None for files of earlier versions."""
+    if b"stored" not in {name for _, name, *_ in connection.execute("PRAGMA table_info(records)")}:
+        return None
+    row: tuple[Any, ...] = connection.execute("SELECT min(stored), max(stored) FROM records").fetchone()
+    return row
 
 
 def _select(connection: sqlite3.Connection) -> str:
