@@ -31,6 +31,7 @@ lint: $(VENV)/.dev ## ruff, ruff format --check, mypy, the contracts of rooms an
 	$(BIN)/python tools/prose.py
 	$(BIN)/python tools/alarms.py --check
 	$(BIN)/python tools/claims.py --check
+	$(BIN)/python tools/glossary.py --check
 	$(BIN)/python tools/private_imports.py
 	$(BIN)/python tools/study_pages.py --check
 	PYTHONPATH=. $(BIN)/lint-imports --no-logo

@@ -77,6 +77,25 @@ def test_an_adaptive_study_tells_what_its_looks_decided(tmp_path: Path) -> None:
     assert re.search(r"gelu \? inconclusive open at 16 .*?\] 18 of 40 ", page)
 
 
+def test_a_study_leads_to_its_report_which_must_not_reach_the_server(tmp_path: Path) -> None:
+    (tmp_path / "digits").mkdir()
+    with closing(Store.create(tmp_path / "digits", StudySpec(arms="relu,elu", seeds=1), synthetic_study(seeds=1).data)):
+        pass
+    client = TestClient(make_app(tmp_path), base_url="http://127.0.0.1:8460")
+    (page,) = links(client.get("/").text)
+    assert f"{page}/report" not in client.get(page).text
+    assert client.get(f"{page}/report").status_code == 404
+    (tmp_path / "digits" / "report.html").write_text("<p>the report")
+    assert f"{page}/report" in client.get(page).text
+    answer = client.get(f"{page}/report")
+    assert answer.text == "<p>the report"
+    policy = answer.headers["Content-Security-Policy"]
+    assert "sandbox allow-scripts" in policy
+    assert "allow-same-origin" not in policy
+    assert "connect-src" not in policy  # none, by default
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
 def test_names_are_shown_printable(tmp_path: Path, growing) -> None:
     name = "\x1b]0;t\x07\x9b\u202e" + b"\xff".decode(errors="surrogateescape")  # the last is no UTF-8
     growing(tmp_path / f"{name}.jsonl", layers=2, samples=2, prefix=name).write()
@@ -86,7 +105,7 @@ def test_names_are_shown_printable(tmp_path: Path, growing) -> None:
     assert [page.status_code for page in pages] == [200, 200]
     for page in pages:
         assert "\\x1b]0;t\\x07\\x9b\\u202e\\udcff" in page.text
-        assert page.text.replace("\n", "").isprintable()
+        assert page.text.replace("\n", "").replace("\u00a0", "").isprintable()
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ class Parsed(HTMLParser):
 
     def handle_data(self, text):
         if self._into is None:
-            self.text += text
+            self.text += text.replace("\u00a0", " ")
         else:
             self._into[-1] += text
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from slopewise.drawing._chart import add_curve as add_curve
     from slopewise.drawing._chart import base_figure as base_figure
     from slopewise.drawing._chart import log_ticks as log_ticks
+    from slopewise.drawing._chart import name_y as name_y
+    from slopewise.drawing._chart import turns as turns
     from slopewise.drawing._heat_map import Scale as Scale
     from slopewise.drawing._heat_map import depth_axis as depth_axis
     from slopewise.drawing._heat_map import heat_map as heat_map
@@ -46,12 +48,13 @@ if TYPE_CHECKING:
     from slopewise.drawing._page import render_page as render_page
     from slopewise.drawing._page import templates as templates
     from slopewise.drawing._page import write_page as write_page
+    from slopewise.drawing._typeset import typeset as typeset
 
 # Modules that import plotly or jinja2 are imported on first use: terminal output does not need them.
 __getattr__ = importer(
     __name__,
     {
-        "_chart": ("Chart", "add_curve", "base_figure", "log_ticks"),
+        "_chart": ("Chart", "add_curve", "base_figure", "log_ticks", "name_y", "turns"),
         "_heat_map": (
             "Scale",
             "depth_axis",
@@ -62,5 +65,6 @@ __getattr__ = importer(
         ),
         "_lanes": ("lane_figure", "spread_dots"),
         "_page": ("asset", "render_page", "templates", "write_page"),
+        "_typeset": ("typeset",),
     },
 )

@@ -115,6 +115,7 @@ def heat_map(
     figure.update_layout(margin={"t": 44})
     figure.update_xaxes(title=meaning.columns, showgrid=False, **_axis(steps, meaning.names))
     depth_axis(figure, rows)
+    figure.update_yaxes(title=meaning.rows, title_standoff=6)
     few = range(len(steps)) if meaning.names else spaced(len(steps), _TABLE)
     return Chart(
         key,

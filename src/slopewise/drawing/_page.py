@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -17,6 +18,7 @@ from plotly.offline import get_plotlyjs
 
 from slopewise.drawing import _format
 from slopewise.drawing._style import MARKERS
+from slopewise.drawing._typeset import typeset
 from slopewise.support import printable
 
 _ROOM = "slopewise.drawing"
@@ -25,7 +27,9 @@ _ROOM = "slopewise.drawing"
 def render_page(
     template: str, package: str, *, scripts: Sequence[str] = ("figures.js", "page.js"), **context: Any
 ) -> str:
-    """Return a page on the frame `_page.html.j2`, whose policy lets no scripts run but plotly.js and the given ones.
+    """Return a page on the frame `_page.html.j2`, typeset.
+
+    Its policy lets no scripts run but plotly.js and the given ones.
 
     Args:
         template: Name of the page's template.
@@ -35,7 +39,8 @@ def render_page(
     """
     inline = [get_plotlyjs(), *map(asset, scripts)]
     page = templates(package).get_template(template)
-    return page.render(style=asset("style.css"), scripts=inline, script_hashes=[*map(_hash, inline)], **context)
+    html = page.render(style=asset("style.css"), scripts=inline, script_hashes=[*map(_hash, inline)], **context)
+    return typeset(html)
 
 
 def write_page(page: str, path: str | os.PathLike[str]) -> Path:
@@ -80,13 +85,20 @@ def templates(*packages: str, **filters: Callable[..., Any]) -> Environment:
         listing=_format.listing,
         **filters,
     )
-    environment.globals.update(spread=_format.spread, markers=MARKERS, nothing=_format.NOTHING)
+    environment.globals.update(meanings=_meanings(), spread=_format.spread, markers=MARKERS, nothing=_format.NOTHING)
     return environment
 
 
 def asset(name: str, package: str = _ROOM) -> str:
     """Return the text of a script or a stylesheet in a package's folder "templates"."""
     return (files(package) / "templates" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _meanings() -> dict[str, str]:
+    """Return the meaning of each word of docs/glossary.md, from the file that tools/glossary.py makes of it."""
+    meanings: dict[str, str] = json.loads(asset("glossary.json"))
+    return meanings
 
 
 def _shown(value: Any) -> Any:

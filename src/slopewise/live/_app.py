@@ -25,6 +25,12 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )  # Plotly styles its own elements
+# A report has its scripts in itself, named by their digests in a policy of its own, and runs as a page of no origin: it
+# must not reach the server that it comes from.
+_REPORT_POLICY = (
+    "sandbox allow-scripts allow-modals; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -44,7 +50,7 @@ def make_app(folder: str | Path, hosts: Sequence[str] = ("127.0.0.1", "localhost
 
     Example:
         >>> [route.path for route in make_app(".").routes]
-        ['/', '/runs/{key}', '/static/{name}']
+        ['/', '/runs/{key}', '/runs/{key}/report', '/static/{name}']
     """
     watched = Watched(Path(folder))
     assets = {
@@ -65,6 +71,14 @@ def make_app(folder: str | Path, hosts: Sequence[str] = ("127.0.0.1", "localhost
             raise HTTPException(404, "no such run: it is not in the folder (any more)")
         return _page(request, page)
 
+    def report(request: Request) -> Response:
+        data = watched.report(request.path_params["key"])
+        if data is None:
+            raise HTTPException(404, "this run has no report (any more)")
+        answer = _answer(request, f'"{hashlib.sha256(data).hexdigest()[:32]}"', data, "text/html")
+        answer.headers["Content-Security-Policy"] = _REPORT_POLICY
+        return answer
+
     def static(request: Request) -> Response:
         name = request.path_params["name"]
         if name not in assets:
@@ -73,7 +87,12 @@ def make_app(folder: str | Path, hosts: Sequence[str] = ("127.0.0.1", "localhost
         return _answer(request, tags[name], data, kind)
 
     return Starlette(
-        routes=[Route("/", index), Route("/runs/{key}", run), Route("/static/{name}", static)],
+        routes=[
+            Route("/", index),
+            Route("/runs/{key}", run),
+            Route("/runs/{key}/report", report),
+            Route("/static/{name}", static),
+        ],
         middleware=[
             Middleware(_Guarded),
             Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
@@ -132,7 +151,9 @@ class _Guarded:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_HEADERS)
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         await self.app(scope, receive, guarded)

@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import Environment
 
-from slopewise.drawing import templates
+from slopewise.drawing import templates, typeset
 from slopewise.live._folder import Entry
 from slopewise.live._loop import Loop
 from slopewise.live._state import STATES, Summary
@@ -52,7 +52,7 @@ def study_page(entry: Entry, study: Study, now: float) -> str:
 
 
 def _render(template: str, **context: Any) -> str:
-    return _templates().get_template(template).render(**context)
+    return typeset(_templates().get_template(template).render(**context))
 
 
 @cache

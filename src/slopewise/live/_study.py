@@ -11,10 +11,17 @@ from slopewise.drawing import count
 from slopewise.errors import StoreError
 from slopewise.live._state import State, Summary, stalled
 from slopewise.records import StudyRecord
-from slopewise.report import StudyInfo, study_info
+from slopewise.report import StudyInfo, study_info, study_title
 from slopewise.study import Running, RunningTrial, holds_study, last_change, load_study, read_running
 
+_REPORT = "report.html"  # as the commands name it
 _REST, _MOST_REST = 9.0, 60.0  # times what reading took before it is read again, and seconds
+
+
+def report_of(folder: Path) -> Path | None:
+    """Return the path of the report that a run has left in the folder of a study; None if there is none."""
+    path = folder / _REPORT
+    return path if path.is_file() and not path.is_symlink() else None
 
 
 class Study:
@@ -25,6 +32,7 @@ class Study:
         self.record: StudyRecord | None = None  # before the driver has made its store
         self.running: Running | None = None
         self.error = ""
+        self.report = False  # True if there is a report
         self.behind = 0  # whether the store has more than was read
         self._stored: tuple[tuple[int, int], ...] | None = None
         self._cost, self._read = 0.0, -float("inf")
@@ -32,6 +40,7 @@ class Study:
     def update(self, seconds: float = 1.0) -> None:  # noqa: ARG002 - a study is read whole
         """Read what is new. The longer a store takes to read, the less often it is read."""
         self.running = read_running(self.folder)
+        self.report = report_of(self.folder) is not None
         try:
             changed = last_change(self.folder)
             self.behind = int(changed != self._stored and holds_study(self.folder))
@@ -62,7 +71,7 @@ class Study:
     @property
     def key(self) -> Hashable:
         """Value that changes with everything that a page shows."""
-        return (self._stored, self.running and (self.running.started, self.running.changed), self.error)
+        return (self._stored, self.running and (self.running.started, self.running.changed), self.error, self.report)
 
     @property
     def ended(self) -> int:
@@ -128,7 +137,7 @@ class Study:
         alarms = [f"{n} {words}" for words, n in counts.items() if n]
         return Summary(
             "study",
-            str(self.record.spec.get("name") or ""),
+            study_title(self.record),
             self.state(now),
             self.changed,
             f"{self.ended} of {'at most ' if self.most else ''}{count(self.planned, 'trial')}",

@@ -12,7 +12,7 @@ from threading import Lock
 from slopewise.live._folder import Entry, find_runs
 from slopewise.live._loop import Loop
 from slopewise.live._pages import index_page, loop_page, study_page
-from slopewise.live._study import Study
+from slopewise.live._study import Study, report_of
 
 _KEPT = 8  # runs whose pages are held at once
 _SAMPLES = 250  # at least so many of a longer recording are drawn from; a chart has 200 columns
@@ -91,6 +91,18 @@ class Watched:
                 (run.key, state),
                 lambda: study_page(entry, run, now) if isinstance(run, Study) else loop_page(entry, run, now),
             )
+
+    def report(self, key: str) -> bytes | None:
+        """Return the report that a run of the study has written; None if there is none."""
+        with self._lock:
+            entry = self._entries.get(key)
+        if entry is None or not entry.study:
+            return None
+        path = report_of(entry.path)
+        try:
+            return path.read_bytes() if path else None
+        except OSError:
+            return None
 
     def _scan(self) -> None:
         """Look for runs, unless the last look was a moment ago."""

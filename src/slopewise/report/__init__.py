@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from slopewise.report.study._text import summary_text as summary_text
     from slopewise.report.study.info._ledger import LedgerInfo as LedgerInfo
     from slopewise.report.study.info._ledger import ledger_info as ledger_info
+    from slopewise.report.study.info._origin import study_title as study_title
     from slopewise.report.study.info._study import StudyInfo as StudyInfo
     from slopewise.report.study.info._study import study_info as study_info
     from slopewise.report.watch._page import render_watch_html as render_watch_html
@@ -59,6 +60,7 @@ __getattr__ = importer(
         "study._progress": ("StudyProgress",),
         "study._text": ("print_summary", "summary_text"),
         "study.info._ledger": ("LedgerInfo", "ledger_info"),
+        "study.info._origin": ("study_title",),
         "study.info._study": ("StudyInfo", "study_info"),
         "watch._page": ("render_watch_html", "watch_context", "write_watch_html"),
         "watch.info": ("WatchInfo", "watch_info"),

@@ -98,7 +98,7 @@ def test_the_table_of_an_adaptive_study_has_a_column_for_the_look():
 def test_descriptions_are_beside_the_verdicts_and_no_verdicts(parse):
     study = synthetic_study(("relu", "elu", "prelu_channel"), seeds=9, epochs=2, effects={"elu": 0.4})
     html = render_html(study)
-    table = html[html.index("Description, beside the verdicts") :]
+    table = html[html.index("How likely a difference is") :]
     for contrast, shown in zip(analyse(study).primary, to_json(study)["contrasts"], strict=False):
         description = describe(contrast)
         row = re.search(rf'<th scope="row">{contrast.arm}</th>(.*?)</tr>', table, re.DOTALL)[1]
@@ -110,7 +110,7 @@ def test_descriptions_are_beside_the_verdicts_and_no_verdicts(parse):
         assert shown["description"]["better"] == description.better
         widths = [float(width) for width in re.findall(r"width:([\d.]+)%", row)]
         assert sum(widths) == pytest.approx(100, abs=0.2)
-    assert "A description, not a verdict" in parse(html).text
+    assert "a description, not a verdict" in parse(html).text
 
 
 def test_descriptions_of_runs_that_are_not_paired(parse):

@@ -9,9 +9,16 @@ import pytest
 
 from slopewise.analysis import curves
 from slopewise.report import study_info
-from slopewise.report.study.charts import cost_chart, curve_chart, difference_chart, gradient_chart, slope_charts
+from slopewise.report.study.charts import (
+    StudyCharts,
+    cost_chart,
+    curve_chart,
+    difference_chart,
+    gradient_chart,
+    slope_charts,
+)
 from slopewise.report.study.info import slope_paths, slope_table
-from slopewise.testing import synthetic_study
+from slopewise.testing import synthetic_study, with_cells
 
 
 def chart_of(study):
@@ -104,7 +111,8 @@ def test_slopes_are_medians_and_extremes_over_converged_seeds():
     study = synthetic_study(("relu", "prelu_channel"), seeds=5, epochs=3, diverged={"prelu_channel": 2})
     charts = slope_charts(study)
     assert [chart.title for chart in charts] == [f"act{k}" for k in range(1, 7)]
-    band, line = charts[0].figure.data
+    band, *edges, line = charts[0].figure.data
+    assert [*edges[1].y, *reversed(edges[0].y)] == list(band.y)
     converged = [t for t in study.trials if t.arm == "prelu_channel" and not t.diverged]
     sites = {(t.seed, s.epoch): s for t in converged for s in t.sites if s.layer == "act1"}
     for epoch in range(4):
@@ -188,3 +196,36 @@ def test_bands_stop_at_what_can_be_but_tables_have_them_whole():
     assert min(curves(study, "never_positive")["relu"].low) < 0
     assert min(y for trace in chart.figure.data for y in trace.y) == 0
     assert any("[−" in cell for row in chart.rows for cell in row)
+
+
+def test_arms_with_the_same_line_share_its_markers_and_a_sentence_names_them():
+    study = synthetic_study(("relu", "elu", "prelu_shared"), seeds=2, epochs=4)
+    chart = curve_chart(study, "zero-gradient")
+    assert chart.note == "elu and prelu_shared are at 0 % throughout."
+    sizes = {trace.name: trace.marker.size for trace in chart.figure.data if trace.name}
+    marked = [{k for k, size in enumerate(sizes[arm]) if size} for arm in sizes]
+    assert marked == [{0, 1, 2, 3, 4}, {0, 2, 4}, {1, 3}]
+    assert chart.figure.layout.yaxis.range[0] < 0  # so that the axis hides no line at 0
+    assert curve_chart(study, "score").note == ""
+
+
+@pytest.mark.parametrize("name", ["default", "designs"])
+def test_every_axis_with_ticks_has_a_name(name):
+    study = synthetic_study(seeds=4, epochs=2)
+    if name == "designs":
+        study = with_cells(study, tune=[0.1, 0.01], lr=[0.01, 0.1], factors={"train.epochs": [2]})
+    charts = StudyCharts(study_info(study))
+    drawn = [
+        *charts.curves("score", "train-loss"),
+        *charts.slopes(),
+        *charts.maps(),
+        *charts.factors(),
+        *charts.tuning(),
+    ]
+    drawn += [*charts.factors(), *charts.tuning()]
+    for chart in (*drawn, charts.cost(), charts.gradients(), charts.differences()):
+        layout = chart.figure.layout
+        assert layout.xaxis.title.text
+        above = [note.text for note in layout.annotations if note.yanchor == "bottom" and note.xref == "paper"]
+        assert layout.yaxis.showticklabels is False or layout.yaxis.title.text or above
+    assert "ratio" in charts.cost().figure.layout.xaxis.title.text

@@ -11,6 +11,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from slopewise.analysis import analyse, sentence
+from slopewise.drawing import typeset
 from slopewise.records import OperatorCostRecord
 from slopewise.report import render_html, write_html
 from slopewise.testing import synthetic_study
@@ -56,7 +57,7 @@ def test_renders_any_study_as_far_as_it_is(study, parse):
     record = study()
     page = parse(render_html(record))
     for contrast in analyse(record).primary:
-        assert sentence(contrast) in page.text
+        assert typeset(sentence(contrast)).replace("\u00a0", " ") in page.text
     assert ("Not complete." in page.text) == (study in (without_trials, half))
     for figure in page.data:
         json.loads(figure, parse_constant=lambda name: pytest.fail(f"{name} in a figure"))

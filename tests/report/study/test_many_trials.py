@@ -57,7 +57,7 @@ def test_bins_of_the_table_hold_the_differences_that_they_name(many):
 
 
 def test_lists_of_trials_are_cut_and_say_so(many):
-    page = render_html(many)
+    page = render_html(many).replace("\u00a0", " ")
     assert "50 more diverged trials: <code>slopewise export</code> writes all of them." in page
     assert "70 more failed trials: <code>slopewise export</code>" in page
     assert page.count("RuntimeError: worker died") == 50

@@ -9,6 +9,7 @@ import pytest
 from slopewise.analysis import analyse
 from slopewise.records import classification_metrics
 from slopewise.report import paper_paragraph, render_html
+from slopewise.support.citation import bibtex, version
 from slopewise.tables import judge
 from slopewise.testing import synthetic_study, with_cells
 
@@ -165,6 +166,10 @@ def test_it_is_called_preliminary_before_the_end_and_survives_any_study():
     assert paper_paragraph(many)
 
 
+def plain(text):
+    return text.replace("\u00a0", " ").replace("−", "-")
+
+
 def test_the_page_has_it_with_a_button_that_copies_it(browser, tmp_path):
     study = fixed()
     path = tmp_path / "page.html"
@@ -172,13 +177,16 @@ def test_the_page_has_it_with_a_button_that_copies_it(browser, tmp_path):
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()
     page.goto(path.as_uri())
-    assert page.locator("#paper-text").inner_text() == paper_paragraph(study)
-    page.locator("button.copy").click()
+    assert plain(page.locator("#paper-text").inner_text()) == paper_paragraph(study)
+    page.locator("button.copy").first.click()
     page.wait_for_function("document.querySelector('[role=status]').textContent !== ''")
-    assert page.locator("button.copy + [role=status]").inner_text() == "Copied."
+    assert page.locator("button.copy + [role=status]").first.inner_text() == "Copied."
     assert page.evaluate("navigator.clipboard.readText()") == paper_paragraph(study)
+    page.locator("button[data-copies=bibtex]").click()
+    page.locator("button[data-copies=bibtex] + [role=status]", has_text="Copied.").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == page.locator("#bibtex").inner_text() == bibtex(version())
     page.evaluate("() => { navigator.clipboard.writeText = async () => { throw new DOMException('no'); }; }")
-    page.locator("button.copy").click()
+    page.locator("button.copy").first.click()
     page.wait_for_function("document.querySelector('[role=status]').textContent !== 'Copied.'")
-    assert page.evaluate("getSelection().toString()").strip() == paper_paragraph(study)
+    assert plain(page.evaluate("getSelection().toString()").strip()) == paper_paragraph(study)
     context.close()

@@ -42,7 +42,9 @@ def test_every_alarm_has_its_place_its_evidence_its_advice_and_its_page(parse):
     text = " ".join(parse(render_watch_html(recording)).text.split())
     assert len({alarm.id for alarm in recording.alarms}) >= 3
     for alarm in recording.alarms:
-        assert f"{alarm.where}{alarm.since}{alarm.step}{alarm.evidence}" in text  # cells
+        activation = next((s.activation for s in recording.samples[-1].sites if s.site == alarm.where), "")
+        where = f"{alarm.where} {activation}".strip()
+        assert f"{where}{alarm.since}{alarm.step}{alarm.evidence}" in text  # cells
         assert text.count(ADVICE[alarm.id]) == 1
         assert f"docs/alarms/{alarm.id}.md" in text
     assert f"{len(recording.alarms)} alarms: " in text
@@ -75,7 +77,7 @@ def test_every_site_and_layer_is_in_the_tables_of_the_latest_state(parse):
 
 def test_the_words_of_its_columns_are_in_the_glossary():
     html = render_watch_html(small())
-    terms = {term.lower() for term in re.findall(r"<dt>(.*?)</dt>", html)}
+    terms = {term.lower() for term in re.findall(r"<dt.*?>(.*?)</dt>", html)}
     assert {
         "positive",
         "never positive",

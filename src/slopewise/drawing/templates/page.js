@@ -24,7 +24,8 @@
     const text = document.getElementById(button.dataset.copies);
     const status = button.parentElement.querySelector("[role=status]");
     try {
-      await navigator.clipboard.writeText(text.textContent);
+      // Without the page's typography: LaTeX and editors of code want plain hyphens and spaces.
+      await navigator.clipboard.writeText(text.textContent.replaceAll("\u00a0", " ").replaceAll("\u2212", "-"));
       status.textContent = "Copied.";
     } catch (error) {
       if (!(error instanceof DOMException) && !(error instanceof TypeError)) throw error;

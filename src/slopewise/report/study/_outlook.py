@@ -11,6 +11,7 @@ from slopewise.drawing import count
 from slopewise.events import Prepared
 from slopewise.records import control_among
 from slopewise.report.study._looks import looks_words
+from slopewise.report.study.info._origin import augmentation_words
 
 _NAMED = 5  # classes that are named; further ones are left out
 _EVALUATION = 1.3  # time of a trial, with its evaluations, over the time of its training steps
@@ -32,7 +33,8 @@ def outlook(prepared: Prepared) -> str:
 height, width). Augmentation: shifts of up to 1 pixel. 12 trials of cnn, 5 epochs of 5 steps each, on the CPU, 2 at a \
 time: about 2 minutes. 6 seeds show a difference of 1.9 times its own spread from seed to seed in 4 of 5 studies.
     """
-    parts = [_data(prepared), _augmentation(prepared), _trials(prepared), _seeds(prepared)]
+    augmentation = augmentation_words(prepared.augmentation) if prepared.augmentation else ""
+    parts = [_data(prepared), augmentation, _trials(prepared), _seeds(prepared)]
     if prepared.idle:
         kind = prepared.idle.partition(" ")[0]
         parts.append(f"The accelerator {prepared.idle} stays idle: --set hardware.accelerator={kind} trains on it.")
@@ -59,18 +61,6 @@ def _data(prepared: Prepared) -> str:
         f"{source}: {facts['train_and_validation_images']:,} images to train and validate on, "
         f"{facts['test_images']:,} to test on{of}, each {size} ({axes}{resized}){targets}.{reading}"
     )
-
-
-def _augmentation(prepared: Prepared) -> str:
-    if not prepared.augmentation:
-        return ""
-    shift, flip, erase = (prepared.augmentation[key] for key in ("shift", "flip", "erase"))
-    effects = [
-        f"shifts of up to {count(shift, 'pixel')}" if shift else "",
-        "mirror images" if flip else "",
-        f"a rectangle erased in {100 * erase:g} % of images" if erase else "",
-    ]
-    return f"Augmentation: {', '.join(filter(None, effects)) or 'none'}."
 
 
 def _trials(prepared: Prepared) -> str:

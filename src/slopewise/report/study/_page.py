@@ -16,10 +16,12 @@ from slopewise.report.study.charts import StudyCharts
 from slopewise.report.study.info._classes import class_tables
 from slopewise.report.study.info._ledger import arms_words, ends_words, figure_words, ledger_info
 from slopewise.report.study.info._looks import decided_words
+from slopewise.report.study.info._origin import device_words
 from slopewise.report.study.info._protocol import protocol
 from slopewise.report.study.info._slopes import slope_table
 from slopewise.report.study.info._study import StudyInfo, missing_words, pairs_words, study_info
 from slopewise.report.study.info._tuning import tuning_rows
+from slopewise.support.citation import bibtex, version
 
 STUDY_TEMPLATES = "slopewise.report.study"  # package of the templates
 
@@ -63,6 +65,12 @@ def _column(study: StudyRecord) -> str:
     return title[0].upper() + title[1:] if study.tested else title
 
 
+def _cited(study: StudyRecord) -> str:
+    """Return the version that the trials ran with; the present one if they ran with several, or with none."""
+    versions = {str(facts["slopewise"]) for facts in study.environments.values() if facts.get("slopewise")}
+    return versions.pop() if len(versions) == 1 else version()
+
+
 def write_html(study: StudyRecord, path: str | os.PathLike[str]) -> Path:
     """Write the page of a study: one file that needs no network, no server and no other file.
 
@@ -103,8 +111,10 @@ def render_html(study: StudyRecord) -> str:
         slope_rows=slope_table(context["charts"].slope_paths),
         class_tables=class_tables(study),
         protocol=protocol(study),
+        device_words=device_words,
         ledger=ledger_info(study),
         paragraph=paragraph_of(info),
+        citation=bibtex(_cited(study)),
         tuning_rows=tuning_rows(study, tuning(study)),
         outcome_symbols=OUTCOME_SYMBOLS,
         figure_words=figure_words,

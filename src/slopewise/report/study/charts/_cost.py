@@ -46,12 +46,14 @@ def cost_chart(info: StudyInfo) -> Chart | None:
             hoverinfo="skip",
         )
         (_range if info.many else _dots)(figure, edge + 0.7, ratios.get(summary.arm, {}), colour)
-    figure.update_xaxes(title="seconds per step, control = 1", rangemode="tozero", nticks=7)
+    figure.update_xaxes(
+        title=f"ratio: step time / step time of {chart_text(study.control)}", rangemode="tozero", nticks=7
+    )
     return Chart(
         "cost",
-        f"Time per training step relative to {study.control}",
-        "Bar chart, one bar per arm: median time per training step relative to the control; a dot per seed. A second, "
-        "lighter bar where the same steps were timed with stock PyTorch.",
+        f"Step time as a ratio to that of {study.control}",
+        "Bar chart, one bar per arm: median ratio of the time per training step to the control's; a dot per seed. A "
+        "second, lighter bar where the same steps were timed with stock PyTorch.",
         figure,
         ("quantile" if info.many else "seed", *ratios),
         (

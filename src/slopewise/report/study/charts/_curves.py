@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from slopewise.analysis import Curve
-from slopewise.drawing import NOTHING, Chart, add_curve, base_figure, interval, log_ticks, number, series_styles
+from slopewise.drawing import (
+    NOTHING,
+    Chart,
+    add_curve,
+    base_figure,
+    interval,
+    log_ticks,
+    name_y,
+    number,
+    series_styles,
+    turns,
+)
 from slopewise.records import StudyRecord
 from slopewise.report.study.info._curves import curve_info
+from slopewise.report.study.info._slopes import SlopePath
 
 
 def curve_chart(study: StudyRecord, key: str) -> Chart | None:
@@ -31,14 +43,19 @@ def curve_chart(study: StudyRecord, key: str) -> Chart | None:
     floor, top = info.bounds
     if info.log:
         floor = _log_floor(info.curves.values())
+    turn = turns({arm: curve.mean for arm, curve in info.curves.items()})
     for arm, curve in info.curves.items():
         band = [(max(low, floor), min(max(high, floor), top)) for low, high in _band(curve)]
         hover = [f"epoch {epoch}: {text}{info.unit}" for epoch, text in _texts(curve, info.digits).items()]
-        add_curve(figure, arm, styles[arm], curve.epochs, [max(mean, floor) for mean in curve.mean], band, hover)
-    figure.update_xaxes(title="epoch", rangemode="normal" if info.late else "tozero", **_epoch_ticks(info.curves))
-    figure.update_yaxes(rangemode="tozero" if info.from_zero else "normal")
+        means = [max(mean, floor) for mean in curve.mean]
+        add_curve(figure, arm, styles[arm], curve.epochs, means, band, hover, turn[arm])
+    figure.update_xaxes(title="epoch", rangemode="normal" if info.late else "tozero", **epoch_ticks(info.curves))
+    name_y(figure, info.name)
     if info.log:
         figure.update_yaxes(log_ticks(value for curve in info.curves.values() for value in (floor, *curve.mean)))
+    elif info.from_zero:
+        top = max((min(end, top) for curve in info.curves.values() for _, end in _band(curve)), default=0.0) or 1.0
+        figure.update_yaxes(range=[-0.05 * top, 1.05 * top])  # lines at 0 must not lie on the axis
     return Chart(
         info.key,
         info.title,
@@ -46,13 +63,14 @@ def curve_chart(study: StudyRecord, key: str) -> Chart | None:
         figure,
         ("epoch", *info.curves),
         _rows(info.curves, info.digits),
+        info.note,
     )
 
 
-def _epoch_ticks(curves: Mapping[str, Curve]) -> dict[str, int]:
-    """Return the distance of ticks if there are few epochs, for which Plotly would put ticks at fractions of one."""
+def epoch_ticks(curves: Mapping[str, Curve | SlopePath], most: int = 8) -> dict[str, int]:
+    """Return the layout of an axis of epochs: Plotly would put ticks at fractions of an epoch where there are few."""
     epochs = {epoch for curve in curves.values() for epoch in curve.epochs}
-    return {"dtick": 1} if max(epochs) - min(epochs) < 8 else {}
+    return {"dtick": 1} if max(epochs) - min(epochs) < most else {"nticks": most}
 
 
 def _band(curve: Curve) -> list[tuple[float, float]]:

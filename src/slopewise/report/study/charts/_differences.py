@@ -104,7 +104,7 @@ def _bin_rows(differences: DifferenceInfo) -> tuple[tuple[str, ...], ...]:
 
 def _axes(figure: go.Figure, differences: DifferenceInfo, unit: str) -> None:
     main = [_STRIP + 0.02 if differences.below else 0.0, 0.98 - _STRIP if differences.above else 1.0]
-    figure.update_xaxes(range=[differences.low, differences.high], domain=main, nticks=7, title=unit)
+    figure.update_xaxes(range=[differences.low, differences.high], domain=main, nticks=7, title=f"difference, {unit}")
     edge = {"range": [0, 1], "visible": False, "anchor": "y"}
     if differences.below:
         figure.update_layout(xaxis2=edge | {"domain": [0.0, _STRIP]})

@@ -5,7 +5,17 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from slopewise.analysis import Contrast, verdict_words
-from slopewise.drawing import NOTHING, Chart, SeriesStyle, base_figure, chart_text, interval, series_styles, signed
+from slopewise.drawing import (
+    NOTHING,
+    Chart,
+    SeriesStyle,
+    base_figure,
+    chart_text,
+    interval,
+    name_y,
+    series_styles,
+    signed,
+)
 from slopewise.records import StudyRecord
 from slopewise.report.study.info._factors import OWN, FactorInfo, Level
 
@@ -48,6 +58,7 @@ def factor_chart(info: FactorInfo, study: StudyRecord, index: int = 0) -> Chart:
         title=chart_text(info.setting, 50), tickvals=list(range(len(names))), ticktext=names, range=ends, tickangle=0
     )
     figure.update_yaxes(range=[low, high], nticks=7)
+    name_y(figure, f"difference, {unit}")
     return Chart(
         f"factor-{index}",
         f"Difference from {study.control} against {info.setting}{f', {unit}' if unit else ''}",

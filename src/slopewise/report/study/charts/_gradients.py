@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from slopewise.drawing import NOTHING, Chart, base_figure, chart_text, log_ticks, number, series_styles
+from slopewise.drawing import NOTHING, Chart, base_figure, chart_text, log_ticks, name_y, number, series_styles
 from slopewise.records import StudyRecord
 from slopewise.report.study.info._gradients import gradient_info
 
@@ -19,7 +19,7 @@ def gradient_chart(study: StudyRecord) -> Chart | None:
         return None
     norms, arms, layers = info.norms, info.arms, list(info.norms)
     styles = series_styles(study.arms, study.control)
-    figure = base_figure(height=60 + len(layers) * max(26, 9 * len(arms)))
+    figure = base_figure(height=80 + len(layers) * max(26, 9 * len(arms)))
     for position, arm in enumerate(arms):
         offset = 0.7 * ((position + 0.5) / len(arms) - 0.5)  # the arms of a layer are drawn below each other
         rows = [(index, layer, norms[layer][arm]) for index, layer in enumerate(layers) if arm in norms[layer]]
@@ -43,6 +43,7 @@ def gradient_chart(study: StudyRecord) -> Chart | None:
         )
     ticks = log_ticks(norm for by_arm in norms.values() for values in by_arm.values() for norm in values)
     figure.update_xaxes(title="gradient norm (logarithmic scale)", **ticks)
+    name_y(figure, "layer")
     figure.update_yaxes(
         tickvals=list(range(len(layers))),
         ticktext=[chart_text(layer, 18) for layer in layers],

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from slopewise.drawing import Chart, add_curve, base_figure, number, series_styles
+from slopewise.drawing import Chart, add_curve, base_figure, name_y, number, series_styles, turns
 from slopewise.records import StudyRecord
+from slopewise.report.study.charts._curves import epoch_ticks
 from slopewise.report.study.info._slopes import SlopePath, slope_paths
 
 
@@ -26,16 +27,18 @@ def slope_charts(study: StudyRecord, paths: Mapping[str, Mapping[str, SlopePath]
     styles = series_styles(study.arms, study.control)
     charts = []
     for index, (layer, arms) in enumerate(paths.items()):
-        figure = base_figure(height=190)
+        figure = base_figure(height=214)
+        name_y(figure, "slope")
+        turn = turns({arm: path.middle for arm, path in arms.items()})
         figure.update_yaxes(range=[low - pad, high + pad], nticks=5)
-        figure.update_xaxes(nticks=5)
+        figure.update_xaxes(title="epoch", **epoch_ticks(arms, most=5))
         figure.add_hline(y=0, line={"color": "var(--muted)", "width": 1, "dash": "dot"})
         for arm, path in arms.items():
             hover = [
                 f"epoch {epoch}: median slope {number(middle, 3)}<br>{number(lowest, 3)} to {number(highest, 3)}"
                 for epoch, middle, (lowest, highest) in zip(path.epochs, path.middle, path.ends, strict=True)
             ]
-            add_curve(figure, arm, styles[arm], path.epochs, path.middle, path.ends, hover)
+            add_curve(figure, arm, styles[arm], path.epochs, path.middle, path.ends, hover, turn[arm])
         label = f"Line chart: slopes of layer {layer} by epoch, one line per arm that learns them."
         charts.append(Chart(f"slopes-{index}", layer, label, figure))
     return charts

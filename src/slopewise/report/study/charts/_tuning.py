@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from slopewise.analysis import ArmTuning, tuning
-from slopewise.drawing import NOTHING, Chart, add_curve, base_figure, log_ticks, number, series_styles
-from slopewise.records import StudyRecord
+from slopewise.drawing import NOTHING, Chart, add_curve, base_figure, log_ticks, name_y, number, series_styles
+from slopewise.records import MetricRecord, StudyRecord
 from slopewise.report.study.info._tuning import score_words
 
 
@@ -33,6 +33,7 @@ def _best_so_far(study: StudyRecord, arms: list[ArmTuning]) -> Chart:
             for n, best in points
         ]
         add_curve(figure, arm.arm, styles[arm.arm], [n for n, _ in points], [best for _, best in points], None, hover)
+    name_y(figure, _axis_name(metric))
     longest = max(arms, key=lambda arm: len(arm.rates))
     figure.update_xaxes(title="learning rates tried", **({"dtick": 1} if len(longest.rates) < 13 else {"nticks": 8}))
     rows = [
@@ -62,6 +63,7 @@ def _by_rate(study: StudyRecord, arms: list[ArmTuning]) -> Chart:
         hover = [f"{rate:g}: {score_words(arm, place, metric.digits)}" for rate, place in points]
         scores = [arm.scores[place] or 0.0 for _, place in points]
         add_curve(figure, arm.arm, styles[arm.arm], [rate for rate, _ in points], scores, None, hover)
+    name_y(figure, _axis_name(metric))
     rates = sorted({rate for arm in arms for rate in arm.rates})
     figure.update_xaxes(title="learning rate", **log_ticks(rates))
     tables = {
@@ -75,3 +77,7 @@ def _by_rate(study: StudyRecord, arms: list[ArmTuning]) -> Chart:
         ("learning rate", *tables),
         tuple((f"{rate:g}", *(table.get(rate, NOTHING) for table in tables.values())) for rate in rates),
     )
+
+
+def _axis_name(metric: MetricRecord) -> str:
+    return f"validation {metric.title}{f', {metric.value_unit}' if metric.value_unit else ''}"

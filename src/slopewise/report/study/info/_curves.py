@@ -6,7 +6,10 @@ import math
 from dataclasses import dataclass, replace
 
 from slopewise.analysis import Curve, curves
+from slopewise.drawing import listing
 from slopewise.records import StudyRecord
+
+_LATE, _LOG = ": the second half", " (logarithmic scale)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,25 @@ class CurveInfo:
     from_zero: bool = True
     log: bool = False
     late: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of the y axis."""
+        return self.title.removesuffix(_LATE).removesuffix(_LOG)
+
+    @property
+    def note(self) -> str:
+        """Sentences about arms that have the same mean in every epoch, and those that stay at 0; may be empty."""
+        alike: dict[tuple[float, ...], list[str]] = {}
+        for arm, curve in self.curves.items():
+            alike.setdefault(tuple(curve.mean), []).append(arm)
+        return " ".join(
+            f"{listing(arms)} {'is' if len(arms) == 1 else 'are'} at 0{self.unit} throughout."
+            if not any(mean)
+            else f"{listing(arms)} have the same mean in every epoch: their lines lie on each other."
+            for mean, arms in alike.items()
+            if len(arms) > 1 or not any(mean)
+        )
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -72,14 +94,14 @@ def _kinds(study: StudyRecord) -> dict[str, tuple[str, CurveInfo]]:
     """Return the figures of a study by key, as the name for `analysis.curves` and the chart without its curves."""
     score, digits = study.primary, study.primary.digits
     name, title = f"validation_{score.name}", _titled(f"Validation {score.title}", score.value_unit)
-    unit, late = f" {score.value_unit}".rstrip(), f"{title}: the second half"
+    unit, late = f" {score.value_unit}".rstrip(), f"{title}{_LATE}"
     kinds = [
         (name, CurveInfo("score", title, unit, digits, {}, from_zero=False)),
         (name, CurveInfo("late-score", late, unit, digits, {}, from_zero=False, late=True)),
     ]
     for loss in (metric for metric in study.metrics if metric.name == "loss"):
         for part, word in (("train", "Training"), ("validation", "Validation")):
-            title, unit = f"{_titled(f'{word} loss', loss.unit)} (logarithmic scale)", f" {loss.unit}".rstrip()
+            title, unit = f"{_titled(f'{word} loss', loss.unit)}{_LOG}", f" {loss.unit}".rstrip()
             kinds.append((f"{part}_loss", CurveInfo(f"{part}-loss", title, unit, loss.digits, {}, log=True)))
     never, zero = "Units that are never positive, %", "Units that get no gradient, %"
     kinds.append(("never_positive", CurveInfo("never-positive", never, " %", 2, {})))

@@ -58,12 +58,12 @@ def _treatment(arm: Mapping[str, Any] | str) -> tuple[str, str]:
 
 
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield nested plain data as rows of dotted key and text; None is left out."""
+    """Yield nested plain data as rows of dotted key and text; None and empty lists are left out."""
     for key, value in fields.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
-        elif isinstance(value, (list, tuple)):
+        elif isinstance(value, (list, tuple)) and value:
             listed = ", ".join(map(str, value[:_LISTED]))
             yield f"{prefix}{key}", f"{listed}, … ({len(value)} in all)" if len(value) > _LISTED else listed
-        elif value is not None:
+        elif value is not None and value != []:
             yield f"{prefix}{key}", str(value)

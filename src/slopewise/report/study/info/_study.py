@@ -12,6 +12,7 @@ from slopewise.report.study.info._alarms import AlarmRow, alarm_notes, alarm_row
 from slopewise.report.study.info._damage import damage_note
 from slopewise.report.study.info._looks import is_open, schedule_words
 from slopewise.report.study.info._operators import operator_notes
+from slopewise.report.study.info._origin import origin_words, study_title
 from slopewise.report.study.info._repeats import repeat_notes
 from slopewise.report.study.info._sections import sections
 
@@ -45,7 +46,8 @@ class StudyInfo:
     Attributes:
         study: Records.
         analysis: Analysis of the records.
-        title: Name of the study, or a general one.
+        title: Name of the study, or its model, data and arms.
+        origin: Sentences about when, with which code and on what the trials were trained; may be empty.
         planned: Number of trials in all; in an adaptive study, without those of decided arms that will not run.
         most: True if later looks may reduce this number.
         schedule: Sentences about the looks of an adaptive study; empty for a fixed study.
@@ -65,6 +67,7 @@ class StudyInfo:
     study: StudyRecord
     analysis: Analysis
     title: str
+    origin: tuple[str, ...]
     planned: int
     most: bool
     schedule: str
@@ -100,7 +103,8 @@ def study_info(study: StudyRecord) -> StudyInfo:
     return StudyInfo(
         study=study,
         analysis=analysis,
-        title=str(study.spec.get("name") or "Activation study"),
+        title=study_title(study),
+        origin=origin_words(study),
         planned=sum(due.values()) if study.looks else study.planned,
         most=is_open(study, analysis),
         schedule=schedule_words(study),

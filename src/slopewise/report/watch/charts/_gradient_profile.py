@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slopewise.drawing import Chart, base_figure, compact, depth_axis, log_ticks, row_height, tail
+from slopewise.drawing import Chart, base_figure, compact, depth_axis, log_ticks, name_y, row_height, tail
 from slopewise.report.watch.info import ProfileInfo
 
 _LOOKS = (("circle-open", "var(--muted)"), ("diamond-open", "var(--muted)"), ("circle", "var(--arm-1)"))
@@ -20,7 +20,7 @@ def gradient_profile(info: ProfileInfo) -> Chart | None:
     if not any(info.norms.values()):
         return None
     row_index = {layer: index for index, layer in enumerate(info.layers)}
-    chart = base_figure(height=60 + len(info.layers) * row_height(len(info.layers)))
+    chart = base_figure(height=80 + len(info.layers) * row_height(len(info.layers)))
     for (step, norms), (symbol, colour) in zip(info.norms.items(), _LOOKS[-len(info.norms) :], strict=True):
         chart.add_scatter(
             x=list(norms.values()),
@@ -36,6 +36,7 @@ def gradient_profile(info: ProfileInfo) -> Chart | None:
     norm_ticks = log_ticks(norm for norms in info.norms.values() for norm in norms.values())
     chart.update_xaxes(title="gradient norm, log scale", **norm_ticks)
     depth_axis(chart, info.layers)
+    name_y(chart, "layer, from input to output")
     return Chart(
         "gradient-profile",
         "Gradient norm by depth: ○ first, ◇ middle, ● latest step",

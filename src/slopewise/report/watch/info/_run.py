@@ -22,6 +22,7 @@ class WatchInfo:
         overhead: Time that measuring took, in words.
         alarms: Alarms by kind, the most serious kind first.
         states: Tables of the latest state of call sites, slopes and weights, by their titles. Their rows may be empty.
+        classes: Class or function of the activation at each call site.
     """
 
     recording: Recording
@@ -31,6 +32,7 @@ class WatchInfo:
     overhead: str
     alarms: dict[AlarmId, list[Alarm]]
     states: dict[str, Table]
+    classes: dict[str, str]
 
 
 def watch_info(recording: Recording) -> WatchInfo:
@@ -58,4 +60,5 @@ def watch_info(recording: Recording) -> WatchInfo:
             "Weights": (tables.LAYERS, tables.layer_rows(recording)),
             "Not finite": (tables.NOT_FINITE, tables.not_finite_rows(recording)),
         },
+        classes={site.site: site.activation for sample in recording.samples for site in sample.sites},
     )
