@@ -13,11 +13,11 @@ from slopewise.study._trial._setup import Setup
 from slopewise.study.data import ImageData
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+    from slopewise.study._trial._fabric import Device
 
 
 def set_up(
-    fabric: Fabric, spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData
+    fabric: Device, spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData
 ) -> tuple[Setup, Divergence | None]:
     """Return the parts of a trial, after training the arm that it starts from, if any.
 
@@ -34,7 +34,7 @@ def set_up(
 
 
 def _trained(
-    fabric: Fabric, spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData
+    fabric: Device, spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData
 ) -> tuple[Setup, Divergence | None]:
     """Train an arm until it ends or diverges, without recording and sampling, which do not affect its weights.
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from slopewise.modules import learned_slopes, whole
+from slopewise.study._trial._fabric import OneCpu
 from slopewise.study._trial._setup import Setup
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+    from slopewise.study._trial._fabric import Device
 
 
 class Divergence(Exception):  # noqa: N818 - a result, not an error
@@ -76,9 +77,11 @@ class DivergenceGuard:
         return over_ranks(self._fabric, torch.tensor(loss, dtype=torch.float64, device=self._fabric.device)).item()
 
 
-def over_ranks(fabric: Fabric, values: Tensor) -> Tensor:
+def over_ranks(fabric: Device, values: Tensor) -> Tensor:
     """Return the mean of values over all ranks."""
-    return fabric.all_reduce(values, reduce_op="mean") if fabric.world_size > 1 else values  # type: ignore[return-value]
+    if isinstance(fabric, OneCpu) or fabric.world_size == 1:
+        return values
+    return fabric.all_reduce(values, reduce_op="mean")  # type: ignore[return-value]
 
 
 def _largest_slope(sites: Mapping[str, nn.Module]) -> str:

@@ -148,7 +148,8 @@ class Loop:
         losses.append(loss.detach())
         if fabric.device.type == "cpu" or len(losses) % _LOSS_CHECK == 0:
             self._guard.check_steps(losses, first)
-        setup.optimizer.zero_grad()
+        for parameter in setup.trained:  # as `Optimizer.zero_grad`, which takes ten times as long
+            parameter.grad = None
         fabric.backward(loss)
         setup.optimizer.step()
         setup.scheduler.step()

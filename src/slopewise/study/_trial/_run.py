@@ -21,21 +21,23 @@ from slopewise.study._spec import StudySpec
 from slopewise.study._spec_tables import ArmSpec
 from slopewise.study._streams import seed_generators
 from slopewise.study._trial._donor import set_up
+from slopewise.study._trial._fabric import make_fabric
 from slopewise.study._trial._guard import Divergence, DivergenceGuard
 from slopewise.study._trial._information import layer_scores
 from slopewise.study._trial._loop import Loop, Scores
 from slopewise.study._trial._ranks import on_ranks
 from slopewise.study._trial._recorder import Recorder
 from slopewise.study._trial._saver import Saver, resume, state_of
-from slopewise.study._trial._setup import Setup, make_fabric, still
+from slopewise.study._trial._setup import Setup, still
 from slopewise.study._weight_files import save_weights
 from slopewise.study._workplace import EVERY
 from slopewise.study.data import ImageData, read_data
 from slopewise.study.tasks import make_task
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
     from torch.distributed import ProcessGroup
+
+    from slopewise.study._trial._fabric import Device
 
 OnEpoch = Callable[[EpochRecord, Sequence[ScoreRecord]], None]
 Saving = tuple[Checkpoints | None, float]
@@ -110,7 +112,7 @@ def _run_rank(
 
 
 def _run_and_compare(
-    fabric: Fabric,
+    fabric: Device,
     spec: StudySpec,
     arm: ArmSpec,
     seed: int,
@@ -151,7 +153,7 @@ class Trial:
 
     def __init__(
         self,
-        fabric: Fabric,
+        fabric: Device,
         spec: StudySpec,
         arm: ArmSpec,
         seed: int,
@@ -242,6 +244,6 @@ class Trial:
         return final
 
 
-def _processes(fabric: Fabric) -> ProcessGroup | None:
+def _processes(fabric: Device) -> ProcessGroup | None:
     """Return the group of all processes that Fabric has launched, which share each batch; None for a single one."""
     return torch.distributed.group.WORLD if fabric.world_size > 1 else None

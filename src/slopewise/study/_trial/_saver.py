@@ -14,6 +14,7 @@ from slopewise.monitor import Monitor
 from slopewise.study._checkpoints import Checkpoints
 from slopewise.study._stopping import TrialStopped, stop_requested
 from slopewise.study._streams import generator_states, set_generator_states
+from slopewise.study._trial._fabric import load_precision_state, precision_state
 from slopewise.study._trial._guard import DivergenceGuard
 from slopewise.study._trial._loop import Loop
 from slopewise.study._trial._recorder import Recorder
@@ -87,7 +88,7 @@ def state_of(
         "buffers": {name: buffer for name, buffer in model.named_buffers() if name not in weights},  # not persistent
         "optimizer": setup.optimizer.state_dict(),
         "schedule": setup.scheduler.state_dict(),
-        "precision": setup.fabric.strategy.precision.state_dict(),  # scale of the loss, with float16
+        "precision": precision_state(setup.fabric),
         "batches": setup.batches.state_dict(within=loop.running is not None),
         "generators": generator_states(device),
         "last_loss": guard.last_loss,
@@ -114,7 +115,7 @@ def resume(
     setup.init_digest = state["init_digest"]
     setup.optimizer.load_state_dict(state["optimizer"])
     setup.scheduler.load_state_dict(dict(state["schedule"]))
-    setup.fabric.strategy.precision.load_state_dict(state["precision"])
+    load_precision_state(setup.fabric, state["precision"])
     setup.batches.load_state_dict(state["batches"])
     guard.last_loss = state["last_loss"]
     recorder.load_state_dict(state["recorder"])

@@ -9,16 +9,16 @@ import torch
 from slopewise.study._batches import Batches
 from slopewise.study._optimizer import build_optimizer, epochs_of
 from slopewise.study._spec import StudySpec
-from slopewise.study._spec_tables import ArmSpec, HardwareSpec
+from slopewise.study._spec_tables import ArmSpec
 from slopewise.study._training_part import training_part
-from slopewise.study._trial._sharding import keep_within_bounds, shard
+from slopewise.study._trial._sharding import keep_within_bounds
 from slopewise.study.arms import activation_factory
 from slopewise.study.data import ImageData
 from slopewise.study.models import BuiltModel, build_model, continue_from_
 from slopewise.study.tasks import bound_task, make_task
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+    from slopewise.study._trial._fabric import Device
 
 _EXAMPLES = 2  # example images for the conversion of an ordinary network; batch normalisation needs two
 
@@ -36,12 +36,13 @@ class Setup:
         init_digest: Digest of the initial weights without the slopes.
         epochs: Number of epochs of the arm.
         model, optimizer: The network and its optimizer, as Fabric wraps them for the device.
+        trained: Parameters of the optimizer.
         scheduler: Schedule of the learning rate.
     """
 
     def __init__(
         self,
-        fabric: Fabric,
+        fabric: Device,
         spec: StudySpec,
         arm: ArmSpec,
         seed: int,
@@ -61,29 +62,8 @@ class Setup:
         # Afterwards, since sharding replaces the parameters.
         optimizer, self.scheduler = build_optimizer(self.built.model, spec.train, arm, len(self.batches))
         keep_within_bounds(self.built.model, optimizer)
+        self.trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
-
-
-def make_fabric(hardware: HardwareSpec) -> Fabric:
-    """Return Lightning Fabric set up for one trial; in a rank of several, `Fabric.launch` must follow."""
-    from lightning_fabric import Fabric
-    from lightning_fabric.plugins import DoublePrecision
-    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
-
-    if hardware.devices == 1:
-        return Fabric(accelerator=hardware.accelerator, devices=1, precision=hardware.precision)
-    sharded = hardware.strategy == "fsdp2"
-    # Fabric refuses the name of this precision beside this strategy, but they do not interfere with each other.
-    double = sharded and hardware.precision == "64-true"
-    return Fabric(
-        accelerator=hardware.accelerator,
-        devices=hardware.devices,
-        strategy=ModelParallelStrategy(shard, hardware.devices, 1) if sharded else "ddp",
-        precision=None if double else hardware.precision,
-        # Under Slurm, Fabric would take the ranks for tasks of the job.
-        plugins=[LightningEnvironment(), *([DoublePrecision()] if double else [])],
-    )
 
 
 def build_arm(spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> BuiltModel:

@@ -74,11 +74,10 @@ def _shifted(images: Tensor, offsets: Tensor) -> Tensor:
     batch, (height, width) = len(images), images.shape[-2:]
     rows = (offsets[0] + torch.arange(height)).clamp_(0, height - 1)
     columns = (offsets[1] + torch.arange(width)).clamp_(0, width - 1)
-    planes = images.reshape(batch, -1, height, width)  # masks have no axis of channels, volumes have one more
-    # Index tensors (B, 1, 1, 1), (1, P, 1, 1), (B, 1, H, 1) and (B, 1, 1, W) gather every shifted plane at once.
-    image = torch.arange(batch)[:, None, None, None]
-    plane = torch.arange(planes.shape[1])[None, :, None, None]
-    return planes[image, plane, rows[:, None, :, None], columns[:, None, None, :]].view_as(images)
+    planes = images.reshape(batch, -1, height * width)  # masks have no axis of channels, volumes have one more
+    # `gather` with one index for all planes of an image: an index tensor per axis takes two to eight times as long.
+    source = (width * rows)[:, :, None] + columns[:, None, :]
+    return planes.gather(2, source.view(batch, 1, -1).expand(planes.shape)).view(images.shape)
 
 
 def _flipped(images: Tensor, mirrored: Tensor) -> Tensor:

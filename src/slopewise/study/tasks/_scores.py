@@ -125,7 +125,8 @@ class Scores(Scorer):
     def update(self, output: Tensor, target: Tensor) -> None:
         finite = output.isfinite().all()
         self._finite = finite if self._finite is None else self._finite & finite
-        output = output.nan_to_num(0.0, 0.0, 0.0)
+        if finite.device.type != "cpu" or not finite:  # on a CPU, to look at a number waits for nothing
+            output = output.nan_to_num(0.0, 0.0, 0.0)
         for score in self._all():
             score.update(output, target)
 
