@@ -69,7 +69,7 @@ def nan_on_one(channels): return NanOnOne()
 def fatal(channels): return Fatal()
 
 def runs(report, runs, data):
-    return [_run_rank(report, spec, arm, 0, data, compare=True) for spec, arm in runs]
+    return [_run_rank(report, spec, arm, 0, data, compare=True, weights=None) for spec, arm in runs]
 
 def note(folder):
     (pathlib.Path(folder) / f"pid-{os.getpid()}").touch()

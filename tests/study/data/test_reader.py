@@ -1,5 +1,6 @@
 """Reading and storing images: every form of storage gives the same images, and leaves no file behind."""
 
+import gc
 import multiprocessing
 import os
 import pickle
@@ -28,6 +29,7 @@ def write_archive(path: Path, pixels: np.ndarray, labels: np.ndarray, test: int 
 
 def open_files() -> set[str]:
     """Return the kernel's names of the files that this process has open or mapped."""
+    gc.collect()  # what other tests have left
     opened = {str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()}
     mapped = re.findall(r"(/\S+ \(deleted\))$", Path("/proc/self/maps").read_text(), re.MULTILINE)
     return {name for name in opened | set(mapped) if "images" in name}
