@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from functools import cache
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ FORMATS = {
 }
 
 
+@cache
 def made(name, layout="contiguous"):
     network = CONVERTED[name]
     images, labels, memory_format = images_and_labels(network, layout, 2)

@@ -64,7 +64,7 @@ def monai_densenet():
 def timm_resnet():
     from timm import create_model
 
-    return create_model("resnet18", num_classes=5, channels=(8, 8, 16, 16))
+    return create_model("resnet18", num_classes=5, layers=(1, 1, 1, 1), channels=(8, 8, 16, 16))
 
 
 def timm_densenet():
@@ -75,9 +75,9 @@ def timm_densenet():
 
 
 def torchvision_resnet():
-    from torchvision.models import resnet18
+    from torchvision.models.resnet import BasicBlock, ResNet
 
-    return resnet18(num_classes=5)
+    return ResNet(BasicBlock, [1, 1, 1, 1], num_classes=5)
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,9 @@ NETWORKS = {
     "MONAI UNet, 3-D": Network(monai_unet, "prelu", VOLUME),
     "MONAI ResNet, 3-D": Network(monai_resnet, shape=VOLUME, fused=1 + 4 * 2),
     "MONAI DenseNet": Network(monai_densenet, fused=1 + 4 * 2 + 2),
-    "timm ResNet": Network(timm_resnet, fused=1 + 8 * 2),
+    "timm ResNet": Network(timm_resnet, fused=1 + 4 * 2),
     "timm DenseNet": Network(timm_densenet, fused=1 + 4 * 2 + 2),
-    "torchvision ResNet": Network(torchvision_resnet, fused=1 + 8 * 2),
+    "torchvision ResNet": Network(torchvision_resnet, fused=1 + 4 * 2),
 }
 RESNETS = [name for name in NETWORKS if "ResNet" in name]
 FUSED = (sw.BatchNormPReLU2d, sw.BatchNormPReLU3d)
