@@ -10,20 +10,12 @@ from __future__ import annotations
 import gc
 import json
 import os
-import pkgutil
 import runpy
 import sys
 from pathlib import Path
 
-# Those that cost most. None of them may start a thread: a fork has none but its own.
-HEAVY = (
-    "lightning_fabric",
-    "sklearn.datasets",
-    "sqlalchemy",
-    "slopewise.study:preflight",
-    "slopewise.study:run_trial",
-    "slopewise.cli",
-)
+from slopewise.study import _operator_cost
+from warm_spawn import load, warm_spawn
 
 
 def become(request: dict[str, object]) -> None:
@@ -40,7 +32,8 @@ def become(request: dict[str, object]) -> None:
     sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     sys.argv[1:] = request["arguments"]
     sys.path[0] = str(Path.cwd())
-    runpy.run_module("slopewise", run_name="__main__", alter_sys=True)
+    with warm_spawn():
+        runpy.run_module("slopewise", run_name="__main__", alter_sys=True)
 
 
 def serve() -> dict[str, object]:
@@ -54,7 +47,7 @@ def serve() -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    for name in HEAVY:
-        pkgutil.resolve_name(name)
+    load()
+    _operator_cost._ROUNDS, _operator_cost._TURN = 3, 0.001  # as in conftest.py
     gc.freeze()  # a fork's end would visit all that was loaded, which costs more than its command
     become(serve())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from threading import Thread
 
@@ -17,7 +18,10 @@ import torch
 from hypothesis import settings
 
 from slopewise.optim import set_shared_gradient
+from slopewise.study import _operator_cost
 from slopewise.support import _once
+
+from .warm_spawn import load, warm_spawn
 
 # Machines differ in speed: how long an example takes says nothing about the code.
 settings.register_profile("slopewise", deadline=None)
@@ -29,6 +33,9 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     share = max(1, torch.get_num_threads() // workers)
     os.environ.setdefault("OMP_NUM_THREADS", str(share))
     torch.set_num_threads(share)
+
+# After the first seed of an arm, a study compares operators for ten times as long as a test trains.
+_operator_cost._ROUNDS, _operator_cost._TURN = 3, 0.001
 
 # A warning that comes once per process would fail whichever test is first; whoever sets the rule is not warned.
 set_shared_gradient(torch.nn.Identity(), "sum")
@@ -59,10 +66,30 @@ warnings.filterwarnings("ignore", "Implicitly cleaning up", ResourceWarning)
 """
 
 
+def pytest_collection_finish() -> None:
+    """Spare each garbage collection, of which trials make some, the modules and tests that are never garbage."""
+    if workers:
+        load()
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[object]:
+    with nullcontext() if item.get_closest_marker("cold") else warm_spawn():
+        return (yield)
+
+
+# Variables that change while tests run: those that slopewise alone reads, and what libraries set for themselves.
+_OF_NO_EFFECT = {"COLUMNS", "NO_COLOR", "PYTEST_CURRENT_TEST", "CUBLAS_WORKSPACE_CONFIG", "RAY_CLIENT_MODE"}
+_OF_NO_EFFECT |= {"_RJEM_MALLOC_CONF", "_MLFLOW_TELEMETRY_SESSION_ID"}
+
+
 class CommandServer:
     """`tests/command_server.py`, started when it is first needed."""
 
     def __init__(self, folder: Path) -> None:
+        load()  # some of it sets variables, which shall not make the environments differ
         self.folder, self.environment = folder, dict(os.environ)
         command = [sys.executable, "-W", "error", Path(__file__).with_name("command_server.py")]
         self._process = subprocess.Popen(
@@ -147,7 +174,7 @@ def cli(tmp_path: Path, command_server: Callable[[], CommandServer]) -> Callable
         """Return True if no variable differs that Python or a library reads when it is loaded."""
         return all(
             server.environment.get(name) == environment.get(name)
-            for name in {*server.environment, *environment} - {"COLUMNS", "NO_COLOR", "PYTEST_CURRENT_TEST"}
+            for name in {*server.environment, *environment} - _OF_NO_EFFECT
         )
 
     return run

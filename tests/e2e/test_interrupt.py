@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -15,9 +16,10 @@ import pytest
 pytestmark = pytest.mark.slow
 
 COMMAND = [
-    sys.executable, "-m", "slopewise", "run", "--data", "digits", "--model", "cnn", "--arms", "relu,prelu_channel",
-    "--seeds", "5", "--epochs", "2", "--train-size", "200", "--json",
+    "run", "--data", "digits", "--model", "cnn", "--arms", "relu,prelu_channel", "--seeds", "5", "--epochs", "2",
+    "--train-size", "200", "--json",
 ]  # fmt: skip
+Cli = Callable[..., subprocess.CompletedProcess[str]]
 TRIALS = 10  # enough that some are left whenever the signal comes
 TIMES = {"seconds", "seconds_per_step", "monitor_seconds", "operator_costs", "attempts"}
 
@@ -38,12 +40,8 @@ def without_times(value: object) -> object:
     return [without_times(inner) for inner in value] if isinstance(value, list) else value
 
 
-def records(folder: Path) -> object:
-    subprocess.run(
-        [sys.executable, "-m", "slopewise", "export", folder, "--to", folder / "all.json"],
-        check=True,
-        capture_output=True,
-    )
+def records(cli: Cli, folder: Path) -> object:
+    assert cli("export", folder, "--to", folder / "all.json").returncode == 0
     return without_times(json.loads((folder / "all.json").read_text()))
 
 
@@ -72,7 +70,7 @@ def hear_ctrl_c() -> None:
 
 def launch(out: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*COMMAND, "--out", str(out)],
+        [sys.executable, "-m", "slopewise", *COMMAND, "--out", str(out)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -91,29 +89,22 @@ def start(out: Path) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, dict[str, object]]:
-    """An uninterrupted run: its records and its printed JSON."""
-    out = tmp_path_factory.mktemp("whole") / "out"
-    ended = subprocess.run([*COMMAND, "--out", str(out)], check=True, text=True, capture_output=True)
-    return records(out), json.loads(ended.stdout)
-
-
 def primary(result: dict[str, object]) -> list[object]:
     return [contrast for contrast in result["contrasts"] if contrast["metric"] != "seconds_per_step"]
 
 
-def test_killed_and_repeated_is_bitwise_the_uninterrupted_run(tmp_path: Path, whole) -> None:  # type: ignore[no-untyped-def]
+def test_killed_and_repeated_is_bitwise_the_uninterrupted_run(tmp_path: Path, cli: Cli) -> None:
     process = start(tmp_path / "out")
     process.kill()
     process.communicate()
     trials = finished(tmp_path / "out")
     assert 1 <= trials < TRIALS
-    ended = subprocess.run([*COMMAND, "--out", str(tmp_path / "out")], check=True, text=True, capture_output=True)
+    ended, whole = (cli(*COMMAND, "--out", tmp_path / out) for out in ("out", "whole"))
+    assert ended.returncode == whole.returncode == 0
     assert f"{TRIALS - trials}/{TRIALS - trials} trials done" in ended.stderr
     assert session(process.pid) == []
-    assert records(tmp_path / "out") == whole[0]
-    assert primary(json.loads(ended.stdout)) == primary(whole[1])
+    assert records(cli, tmp_path / "out") == records(cli, tmp_path / "whole")
+    assert primary(json.loads(ended.stdout)) == primary(json.loads(whole.stdout))
     assert {path.name for path in (tmp_path / "out").iterdir()} <= {"study.db", "report.html", "all.json", ".lock"}
 
 

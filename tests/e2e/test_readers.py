@@ -3,6 +3,8 @@
 import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -20,27 +22,28 @@ def run(folder: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-def test_readers_in_a_loop_and_an_open_select_change_no_bit(tmp_path: Path) -> None:
+def test_readers_in_a_loop_and_an_open_select_change_no_bit(
+    tmp_path: Path, cli: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     watched, alone = tmp_path / "watched", tmp_path / "alone"
-    study, undisturbed = run(watched), run(alone)
+    study = run(watched)
     while not (watched / "study.db").exists() or not (watched / "study.db").stat().st_size:
         assert study.poll() is None
+        time.sleep(0.01)
     reads = 0
     with closing(sqlite3.connect(watched / "study.db", isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM sqlite_master").fetchone()  # and its transaction stays open
         while study.poll() is None:
             for verb in ("status", "report"):
-                command = [sys.executable, "-m", "slopewise", verb, watched]
-                ended = subprocess.run(command, capture_output=True, text=True, check=False)
+                ended = cli(verb, watched)
                 reads += ended.returncode == 0
                 assert "Traceback" not in ended.stderr
     words = study.communicate()[0]
     assert study.returncode == 0, words
     assert "locked" not in words
     assert reads > 2
-    undisturbed.communicate()
-    assert undisturbed.returncode == 0
+    assert cli(*RUN, "--out", alone).returncode == 0
     one, other = (load_study(folder).record for folder in (watched, alone))
     assert [untimed(trial) for trial in one.trials] == [untimed(trial) for trial in other.trials]
     assert len(one.trials) == 4

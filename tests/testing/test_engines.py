@@ -17,6 +17,7 @@ from slopewise.testing import InProcessEngine, check_engine
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.cold
 def test_the_local_engine_conforms() -> None:
     check_engine(lambda: LocalEngine(workers=2))
 
