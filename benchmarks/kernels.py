@@ -2,10 +2,10 @@
 
 Alone: slopewise's against F.relu, F.prelu, what torch.compile makes of F.prelu, and a copy of the same bytes, which is
 the floor that memory sets (forward: read one tensor, write one; backward: read two, write one; into memory that is
-there already). Behind a BatchNorm in training: the fused layer against the eager pairs and the compiled one, without
-and with a residual. Forward, backward, and both.
+there already). Behind a BatchNorm in training: the fused layer against the eager pairs, the compiled one and the same
+floor, without and with a residual. Forward, backward, and both.
 
-    python benchmarks/kernels.py                                          # everything: a quarter of an hour, two cores
+    python benchmarks/kernels.py                                          # everything: twenty minutes on two cores
     python benchmarks/kernels.py --sizes 64x64x32x32 --dtypes float32     # some of it
     python benchmarks/kernels.py --no-compile
 """

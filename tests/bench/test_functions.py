@@ -74,6 +74,8 @@ def test_batch_norm_candidates_compute_the_same(layout, dtype, residual):
     summed = (x - mean) / (variance + 1e-5).sqrt() * leaves[1][:, None, None] + leaves[2][:, None, None]
     summed = sum(added, start=summed)
     candidates = batch_norm_candidates(SIZE, layout, dtype, residual, compiled=False)
+    copied = candidates.pop("copy")
+    assert torch.equal(copied["forward"](), x.detach().to(DTYPES[dtype]))
     for name, by_pass in candidates.items():
         relu = name == "BatchNorm+ReLU(inplace)"
         expected = summed.relu() if relu else torch.where(summed > 0, summed, slope[:, None, None] * summed)

@@ -55,6 +55,9 @@ def prelu_candidates(size: Size, layout: str, dtype: str, slopes: str, *, compil
 def batch_norm_candidates(size: Size, layout: str, dtype: str, residual: str, *, compiled: bool) -> dict[str, ByPass]:
     """Return BatchNorm in training, then ReLU or PReLU: PyTorch's in separate operations, and slopewise's fused one.
 
+    The last one copies and adds tensors of the same size, as for PReLU alone: five passes over memory. The fused layer
+    needs eight by count, eleven with a residual, the stock pair thirteen.
+
     Args:
         size: Size of the input, (N, C, H, W).
         layout: Key of `LAYOUTS`.
@@ -97,6 +100,7 @@ def batch_norm_candidates(size: Size, layout: str, dtype: str, residual: str, *,
         BN_PRELU: _passes(pair(then_prelu), inputs, grad, slope),
         BN_FUSED: _passes(fused(low_memory=False), inputs, grad, slope),
         BN_FUSED_LOW_MEMORY: _passes(fused(low_memory=True), inputs, grad, slope),
+        COPY: _copies(x.detach(), grad),
     }
     if compiled:
         candidates[BN_PRELU_COMPILED] = _passes(_compiled(pair(then_prelu)), inputs, grad, slope)

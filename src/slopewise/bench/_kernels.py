@@ -10,7 +10,8 @@ from slopewise.bench._functions import DTYPES, LAYOUTS, ByPass, Size, batch_norm
 from slopewise.bench._measurement import Job, Measurement
 from slopewise.timing import interleaved
 
-SIZES: tuple[Size, ...] = ((8, 8, 8, 8), (64, 16, 8, 8), (32, 256, 14, 14), (64, 64, 32, 32), (128, 16, 32, 32))
+_OF_RESNET20: tuple[Size, ...] = ((128, 16, 32, 32), (128, 32, 16, 16), (128, 64, 8, 8))
+SIZES: tuple[Size, ...] = ((8, 8, 8, 8), (64, 16, 8, 8), (32, 256, 14, 14), (64, 64, 32, 32), *_OF_RESNET20)
 SLOPES = ("shared", "per channel")
 RESIDUALS = ("no residual", "residual added")
 _Make = Callable[..., dict[str, ByPass]]
