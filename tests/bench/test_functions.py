@@ -92,9 +92,9 @@ def test_batch_norm_candidates_compute_the_same(layout, dtype, residual):
 
 def test_jobs_are_every_combination_once():
     words = [words for words, _ in kernel_jobs()]
-    assert len(words) == len(set(words)) == 5 * 2 * 2 * (2 + 2)
+    assert len(words) == len(set(words)) == 7 * 2 * 2 * (2 + 2)
     assert words[0] == "prelu 8x8x8x8 contiguous float32 shared"
-    assert words[-1] == "batch_norm_prelu 128x16x32x32 channels_last bfloat16 residual added"
+    assert words[-1] == "batch_norm_prelu 128x64x8x8 channels_last bfloat16 residual added"
 
 
 def test_a_job_measures_every_candidate_in_every_pass():
