@@ -104,7 +104,7 @@ with tempfile.TemporaryDirectory() as folder:
 
     # Less kept for the backward pass: batch normalisation, residual and PReLU are one layer, which keeps its output
     # in the place of its input. That takes slopes that can be divided by, not 0.
-    fused = sw.convert(net, images[:16], init=0.01, fuse=True, low_memory=True)
+    fused = sw.convert(net, images[:16], init=0.01, fuse=True)
     print("\n" + str(fused))
     train(fused.model, torch.optim.SGD(sw.param_groups(fused.model, lr=0.02), momentum=0.9), 10)
 

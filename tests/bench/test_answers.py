@@ -64,7 +64,7 @@ def test_targets_cover_their_own_cases_alone():
 
 def test_every_target_of_the_table_is_there():
     assert sorted(target.at_most for target in TARGETS) == [
-        1 / 6, 0.5, 0.6, 0.9, 1.0, 1.0, 1.01, 1.1, 1.1, 1.1, 1.15,
+        1 / 6, 0.5, 0.55, 0.6, 0.9, 1.0, 1.0, 1.01, 1.1, 1.1, 1.1, 1.15,
     ]  # fmt: skip
 
 

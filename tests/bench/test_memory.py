@@ -9,6 +9,7 @@ from slopewise import ops
 from slopewise.bench import CONVOLUTIONS, FUSED, FUSED_LOW_MEMORY, PRELU, RELU
 from slopewise.bench._memory import peak_bytes, saved_bytes, step_bytes
 from slopewise.bench._networks import batch_of, seeded
+from slopewise.convert import convert
 
 
 def tensor(*shape):
@@ -53,7 +54,6 @@ def test_stock_prelu_networks_save_more_than_relu_networks():
     assert 1.4 < prelu / relu < 1.6
 
 
-@pytest.mark.skipif(ops.backend().name != "kernels", reason="PyTorch's own operations have no low-memory form")
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 def test_a_low_memory_network_saves_what_its_convolutions_save_anyway(layout):
     """Beside that: the two padded shortcuts, which no convolution reads, the last output, and values per channel.
@@ -71,6 +71,19 @@ def test_a_low_memory_network_saves_what_its_convolutions_save_anyway(layout):
     extra = low_memory - convolutions - shortcuts - last
     assert 0 < extra <= 8 * 4 * channels
     assert low_memory < 0.6 * fused
+
+
+@pytest.mark.parametrize("enabled", [True, False], ids=["kernels", "no kernels"])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_a_fused_resnet_keeps_about_half_of_what_one_of_relus_does(layout, enabled):
+    """Without kernels it computes as on a device that has none."""
+    if enabled and ops.backend().name != "kernels":
+        pytest.skip("there are no kernels")
+    images, labels = batch_of(8, layout)
+    relu = seeded("resnet20", RELU, layout, 16)
+    with ops.use_kernels(enabled=enabled):
+        fused = convert(relu, images[:2], fuse=True).model
+        assert step_bytes(fused, images, labels) <= 0.55 * step_bytes(relu, images, labels)
 
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's counters in /proc")

@@ -106,7 +106,7 @@ def test_a_function_in_a_branch_that_is_not_taken_is_not_seen_unless_the_example
     assert not deep.skipped
 
 
-@pytest.mark.parametrize(("fuse", "runs"), [(False, 22), (True, 31)])
+@pytest.mark.parametrize(("fuse", "runs"), [(False, 22), (True, 33)])
 def test_hooks_run_as_often_as_the_page_says(fuse, runs):
     net, seen = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU()), []
     net[0].register_forward_hook(lambda *_: seen.append(1))
@@ -149,8 +149,8 @@ def test_low_memory_keeps_less_from_slopes_that_can_be_divided_by():
         return sum(size for pointer, size in storages.items() if pointer not in own)
 
     assert saved_bytes(0.0, low_memory=True) == saved_bytes(0.0, low_memory=False)
-    if sw.ops.backend().name == "kernels":
-        assert saved_bytes(0.01, low_memory=True) < saved_bytes(0.01, low_memory=False)
+    assert saved_bytes(0.01, low_memory=None) == saved_bytes(0.01, low_memory=True)
+    assert saved_bytes(0.01, low_memory=True) < saved_bytes(0.01, low_memory=False)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")

@@ -28,8 +28,8 @@ WIDTH = 64
 CONVERSIONS: dict[str, dict[str, Any]] = {
     PRELU: {"to": nn.PReLU},
     UNFUSED: {},
-    FUSED: {"fuse": True},
-    FUSED_LOW_MEMORY: {"fuse": True, "low_memory": True},
+    FUSED: {"fuse": True, "low_memory": False},
+    FUSED_LOW_MEMORY: {"fuse": True},
 }
 
 

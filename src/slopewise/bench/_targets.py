@@ -65,6 +65,7 @@ TARGETS = (
     Target("ResNet-20 step, PReLU fused / convolutions alone", _NET, FUSED, CONVOLUTIONS, 1.15, _STEP),
     Target("ResNet-20 step, monitor every=1 / none", STEP, EVERY, NOTHING, 1.1, _WATCHED),
     Target("ResNet-20 step, monitor every=50 / none", MANY, RARELY, NOTHING, 1.01, _WATCHED),
+    Target("ResNet-20, bytes saved, PReLU of fuse=True / ReLU", SAVED, FUSED_LOW_MEMORY, RELU, 0.55, _WATCHED),
     Target("bytes saved, low-memory PReLU / ReLU", SAVED, FUSED_LOW_MEMORY, RELU, 0.6, {"batch": "batch 128"}),
 )
 

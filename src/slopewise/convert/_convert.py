@@ -40,7 +40,7 @@ def convert(
     to: str | Factory = "prelu_channel",
     init: float = 0.25,
     fuse: bool = False,
-    low_memory: bool = False,
+    low_memory: bool | None = None,
     call_sites: CallSites = "separate",
     only: Patterns = None,
     skip: Patterns = None,
@@ -68,10 +68,12 @@ def convert(
             as it is. Any other callable is given the number of channels, ``callable(channels) -> Module``.
         init: Initial slopes. 0.0 preserves the function of a ReLU. LeakyReLU and PReLU keep their slopes.
         fuse: If True, batch normalisation and the PReLU after it, with or without a residual between them, become one
-            layer (`BatchNormPReLU2d`) wherever nothing else needs the value between them.
-        low_memory: If True, new PReLUs and fused layers keep their outputs for the backward pass instead of their
-            inputs where that is safe. It is not while slopes are below 2⁻¹⁰: at ``init=0.0`` nothing is saved before
-            they have moved.
+            layer (`BatchNormPReLU2d`) wherever nothing else needs the value between them. For the backward pass such a
+            layer keeps its output, which the next layer keeps anyway, instead of its input: see `low_memory`.
+        low_memory: Layers that keep their outputs for the backward pass instead of their inputs: by default (None) the
+            fused ones, with True PReLUs by themselves as well, with False none. Each call of a layer does so only where
+            its values make that safe. They do not while slopes are below 2⁻¹⁰: at ``init=0.0`` nothing is saved before
+            they have moved. A layer whose output the model changes in place, as ``x += y`` does, keeps its input.
         call_sites: Treatment of an activation module with several call sites. "separate" gives each its own slopes,
             "shared" ties them on purpose, "refuse" raises an error that lists them. A block with weights that is called
             several times shares these, and its slopes with them.
@@ -126,6 +128,7 @@ def convert(
     if fuse:
         installation.fuse()
         spread = installation.at_spread() if has_values else None
+    installation.keep_inputs()
     proof = _proof(given, installation, target) if has_values else None
     if proof is not None and spread is not None:
         proof = replace(proof, slopes=spread.difference, slopes_in_float64=spread.in_float64)

@@ -69,10 +69,12 @@ class Target:
         ValueError: A string is no known target.
     """
 
-    def __init__(self, to: str | Factory, init: float, *, low_memory: bool) -> None:
+    def __init__(self, to: str | Factory, init: float, *, low_memory: bool | None) -> None:
         if not callable(to) and to not in TARGETS:
             raise ValueError(f"unknown to={to!r}; {nearest(str(to), [*TARGETS, 'a callable'])}")
-        self.to, self.init, self.low_memory = to, init, low_memory
+        self.to, self.init = to, init
+        self.low_memory = bool(low_memory)
+        self.low_memory_if_fused = low_memory is not False
         self.given_site = callable(to) and takes_site(to)
 
     @property

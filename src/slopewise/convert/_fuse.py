@@ -68,7 +68,7 @@ def fuse_(model: nn.Module, flows: list[ForwardTrace], *, low_memory: bool) -> t
     Args:
         model: Model in which every PReLU is one call site.
         flows: Passes through the model.
-        low_memory: If True, fused layers keep their outputs for the backward pass instead of their inputs.
+        low_memory: The fused layers' `low_memory`.
 
     Returns:
         The pairs, fused or not, and the modules that were rewritten, by name, with the way and the reason.

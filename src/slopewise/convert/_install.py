@@ -14,6 +14,7 @@ from slopewise.convert._conversion import Site
 from slopewise.convert._factory import SiteContext, Target
 from slopewise.convert._fuse import fuse_
 from slopewise.convert._normal import Normal
+from slopewise.convert._overwritten import overwritten
 from slopewise.convert._places import Place
 from slopewise.convert._refusal import Refusal
 from slopewise.convert._spread import AtSpread, Probed, at_spread, culprits
@@ -51,7 +52,7 @@ class _Plan:
 class Installation:
     """The second half of a conversion: from the normal form to the converted model.
 
-    The steps are `plan`, `check`, `fill`, and perhaps `fuse`, in this order.
+    The steps are `plan`, `check`, `fill`, perhaps `fuse`, and `keep_inputs`, in this order.
 
     Attributes:
         model: Model that is converted in place; another object once it is itself replaced.
@@ -152,7 +153,7 @@ class Installation:
         passes = Normal(self.model, self.normal.inputs, self.normal.selection)
         passes.first, passes.flows = self.normal.first, dict(self.normal.flows)  # so that no more passes are made
         passes.observe()
-        fusions, rewritten = fuse_(self.model, list(passes.flows.values()), low_memory=self.target.low_memory)
+        fusions, rewritten = fuse_(self.model, list(passes.flows.values()), low_memory=self.target.low_memory_if_fused)
         for name, how in rewritten.items():
             self.normal.note(name, how)
         by_name = {fusion.activation: fusion for fusion in fusions}
@@ -168,6 +169,17 @@ class Installation:
                 site = replace(site, name=new_name, fused=layers)  # noqa: PLW2901
             self.sites[new_name], self._plans[new_name] = site, plans[name]
         self.notes.append(f"{sum(f.why_not is None for f in fusions)} of {len(self.sites)} sites are fused")
+
+    def keep_inputs(self) -> None:
+        """Turn low memory off where the model changes the output in place, so that it cannot be kept."""
+        modules = {name: self.model.get_submodule(name) for name in self.sites}
+        changed = overwritten(self.model, modules.values(), self.normal.inputs, self.normal.modes)
+        for layer in changed:
+            layer.low_memory = False
+        note = "keeps its input for the backward pass, since its output is changed in place"
+        for name, module in modules.items():
+            if not set(module.modules()).isdisjoint(changed):
+                self.sites[name] = replace(self.sites[name], notes=(*self.sites[name].notes, note))
 
     def at_spread(self, names: Sequence[str] | None = None) -> AtSpread | None:
         """Return the comparison with the oracle, with slopes of the spread at some sites; at all sites by default."""

@@ -156,21 +156,29 @@ def batch_norm_prelu_backward(
     """Return the gradients of input, residual, weight, bias and slope, given the output."""
     channels, dtype = output.size(1), var.dtype
     y, g = output.to(dtype), grad.to(dtype)
-    z, normalised = inverted(y, residual, slope, weight, bias)
-    grad_z = torch.where(y > 0, g, channel_values(slope, 1.0, channels, y) * g)  # z has the sign of y
-    grad_slope = summed_like(torch.where(y > 0, 0.0, z * g), slope)
-    del z
-    scale = (var + eps).rsqrt()
-    scale = scale if weight is None else scale * weight.to(dtype)
+    slopes = slope.to(dtype)
+    gamma = torch.ones_like(var) if weight is None else weight.to(dtype)
+    beta = torch.zeros_like(var) if bias is None else bias.to(dtype)
+    # torch.where would be shorter, and takes three times as long as other elementwise operations on a CPU. One of the
+    # two parts is 0 in every element, so that their sum is exact. z has the sign of y.
+    grad_z = torch.ops.aten.threshold_backward(g, y, 0.0)
+    rest = g - grad_z
+    grad_z.addcmul_(rest, channel_values(slopes, 1.0, channels, y))
+    z = F.prelu(y, slopes.reciprocal())
+    grad_slope = summed_like(rest * z, slope)
+    del rest
+    if residual is not None:
+        z.sub_(residual.to(dtype))
+    scale = gamma * (var + eps).rsqrt()
     if training:
-        # The normalised input in the input's place: its own mean is 0 and its own deviation 1.
-        zeros, ones = torch.zeros_like(var), torch.ones_like(var)
+        # z − r as the input of a normalisation by β and γ: (z − r − β)/γ is x̂, the normalised input of this one.
         grad_input, grad_weight, grad_bias = torch.ops.aten.native_batch_norm_backward(
-            grad_z, normalised, scale, None, None, zeros, ones, training, eps, [True, True, True]
+            grad_z, z, scale * gamma, None, None, beta, gamma.reciprocal(), training, eps, [True, True, True]
         )
     else:
+        z.sub_(channel_values(beta, 0.0, channels, y)).div_(channel_values(gamma, 1.0, channels, y))
         grad_input = grad_z * channel_values(scale, 1.0, channels, y)
-        grad_weight, grad_bias = summed_like(grad_z * normalised, var), summed_like(grad_z, var)
+        grad_weight, grad_bias = summed_like(grad_z * z, var), summed_like(grad_z, var)
     return (
         grad_input.to(output.dtype),
         None if residual is None else grad_z.to(output.dtype),
