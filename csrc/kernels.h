@@ -30,6 +30,13 @@ using Bits = std::conditional_t<std::is_same_v<A, double>, int64_t, int32_t>;
 // The lanes of a run, and of periods that divide it.
 constexpr int64_t kUsualWidth = 64;
 
+// Signs are kept as bits: this many periods share bytes, one for each lane.
+constexpr int64_t kBits = 8;
+
+constexpr int64_t sign_bytes(int64_t size, int64_t width) {
+  return (size + kBits * width - 1) / (kBits * width) * width;
+}
+
 struct Span {
   int64_t size;  // elements of a run if uniform, else of the span
   int64_t runs;  // 1 if not uniform
@@ -84,6 +91,12 @@ struct Kernels {
   void (*signs)(const Span&, const T* input, Sums<A> sums);
   // sums: [0] squares and [1] magnitudes of grad where source > 0; [2], [3] the same of the rest.
   void (*split_squares)(const Span&, const T* source, const T* grad, Sums<A> sums);
+  // The same as `signs`, and keeps which values are above 0, in sign_bytes() for each run, or for the span.
+  void (*signs_kept)(const Span&, const T* input, uint8_t* kept, Sums<A> sums);
+  // sums of grad's squares or magnitudes: [0] where the kept sign is above 0, and [1] of the rest, or of all.
+  void (*squares_kept)(const Span&, const uint8_t* kept, const T* grad, Sums<A> sums);
+  void (*split_squares_kept)(const Span&, const uint8_t* kept, const T* grad, Sums<A> sums);
+  void (*split_magnitudes_kept)(const Span&, const uint8_t* kept, const T* grad, Sums<A> sums);
 
   // Also keeps the largest |residual| of each run or lane in `largest`, where there is a residual.
   void (*norm_prelu)(const NormSpan<T>&, const T* input, T* output, Sums<Bits<A>> largest);

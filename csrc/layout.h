@@ -60,6 +60,13 @@ class Layout {
   void each_region(const Body& body) const;
   Region whole() const { return {0, channels_}; }
 
+  // What a loop takes by itself is a run, a part of one, or a span of periods: the number of these pieces, the first of
+  // a stretch of the whole, and the elements of the longest.
+  int64_t pieces() const { return uniform_ ? places(whole()) : rows_; }
+  int64_t piece(const Stretch& stretch) const { return uniform_ ? stretch.place : stretch.place / channels_; }
+  int64_t longest() const { return std::min(length_, uniform_ ? inner_ : size_); }
+  int64_t width() const { return width_; }
+
   // values[0] or values[c] of a region's channels, as the loops read them: per channel if uniform, else over a period.
   // A region's own values are those of {0, region.count}.
   template <class A>

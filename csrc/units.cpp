@@ -3,12 +3,18 @@
 #include <torch/csrc/stable/library.h>
 
 #include <atomic>
+#include <tuple>
 
 #include "layout.h"
 #include "tensors.h"
 
 namespace slopewise {
 namespace {
+
+Tensor new_bytes(int64_t count) {
+  const int64_t stride = 1;
+  return new_tensor(1, &count, &stride, aoti_torch_dtype_uint8());
+}
 
 Layout layout_of(const Tensor& tensor, int64_t axis) {
   if (tensor.dim() == 0) return Layout(tensor, -1);
@@ -60,6 +66,36 @@ Tensor unit_signs(const Tensor& given, int64_t axis) {
   });
   for (int64_t c = 0; c < rows.units; ++c) rows.at(1, c) = rows.at(1, c) != 0;
   return rows.tensor;
+}
+
+// Signs are kept in the order of the layout's pieces, each of which has as many bytes as the longest.
+int64_t bytes_per_piece(const Layout& layout) { return sign_bytes(layout.longest(), layout.width()); }
+
+// The rows of unit_signs, and the signs; none where a value is not finite, the memory of z has gaps, or runs are so
+// short that the signs would take more than half of it.
+std::tuple<Tensor, Tensor> unit_signs_kept(const Tensor& z, int64_t axis) {
+  if (!is_dense(z)) return {unit_signs(z, axis), new_bytes(0)};
+  const Layout layout = layout_of(z, axis);
+  const int64_t bytes = bytes_per_piece(layout);
+  const int64_t most = z.numel() * static_cast<int64_t>(z.element_size()) / 2;
+  if (bytes * layout.pieces() > most) return {unit_signs(z, axis), new_bytes(0)};
+  Rows rows(2, layout.channels());
+  Tensor kept = new_bytes(bytes * layout.pieces());
+  with_type(z, [&](auto type) {
+    using T = decltype(type);
+    const auto& kernels = pick<T>(capability());
+    const T* from = data<T>(z);
+    uint8_t* to = data<uint8_t>(kept);
+    add_up<Compute<T>>(layout, 2, rows, 0, [&](const Stretch& s, auto sums) {
+      kernels.signs_kept(s, from + s.offset, to + layout.piece(s) * bytes, sums);
+    });
+  });
+  bool finite = true;
+  for (int64_t c = 0; c < rows.units; ++c) {
+    rows.at(1, c) = rows.at(1, c) != 0;
+    finite = finite && rows.at(1, c) == 0;
+  }
+  return {rows.tensor, finite ? kept : new_bytes(0)};
 }
 
 // Most units are reached by the first values that one looks at, and what lies in a reached unit is not read.
@@ -121,6 +157,63 @@ Tensor unit_squares(const Tensor& grad_z, const Tensor& grad_y, int64_t axis) {
   return rows.tensor;
 }
 
+// Checks that `kept` are the signs of a tensor laid out as `grad` is.
+Layout layout_kept(const Tensor& kept, const Tensor& grad, int64_t axis) {
+  STD_TORCH_CHECK(is_dense(grad), "slopewise: the gradient has gaps");
+  const Layout layout = layout_of(grad, axis);
+  STD_TORCH_CHECK(
+      kept.scalar_type() == ScalarType::Byte && kept.is_contiguous() &&
+          kept.numel() == bytes_per_piece(layout) * layout.pieces(),
+      "slopewise: the signs are those of another tensor");
+  return layout;
+}
+
+// Two sums over the gradient and the kept signs, by the loop that `choose` takes from the kernels.
+template <class Choose>
+Rows sums_kept(const Layout& layout, const Tensor& kept, const Tensor& grad, const Choose& choose) {
+  const int64_t bytes = bytes_per_piece(layout);
+  const uint8_t* signs = data<uint8_t>(kept);
+  Rows rows(2, layout.channels());
+  with_type(grad, [&](auto type) {
+    using T = decltype(type);
+    const auto loop = choose(pick<T>(capability()));
+    const T* from = data<T>(grad);
+    add_up<Compute<T>>(layout, 2, rows, 0, [&](const Stretch& s, auto sums) {
+      loop(s, signs + layout.piece(s) * bytes, from + s.offset, sums);
+    });
+  });
+  return rows;
+}
+
+Tensor unit_squares_kept(const Tensor& kept, const Tensor& grad, int64_t axis) {
+  const Layout layout = layout_kept(kept, grad, axis);
+  return sums_kept(layout, kept, grad, [](const auto& kernels) { return kernels.squares_kept; }).tensor;
+}
+
+Tensor unit_behind_kept(const Tensor& kept, const Tensor& grad, const Tensor& slopes, int64_t axis) {
+  const Layout layout = layout_kept(kept, grad, axis);
+  check_channels(slopes, layout.channels(), true, "the slope");
+  Rows squares = sums_kept(layout, kept, grad, [](const auto& kernels) { return kernels.split_squares_kept; });
+  const auto reached = [](Rows& sums, int64_t c, double a) {
+    return sums.at(0, c) != 0 || (a != 0 && sums.at(1, c) != 0);
+  };
+  const std::vector<double> slope = values(slopes);
+  Rows rows(3, layout.channels());
+  bool all = true;
+  for (int64_t c = 0; c < rows.units; ++c) {
+    const double a = slope[slope.size() == 1 ? 0 : c], above = squares.at(0, c), below = squares.at(1, c);
+    rows.at(0, c) = reached(squares, c, a);
+    rows.at(1, c) = above + a * a * below;
+    rows.at(2, c) = above + below;
+    all = all && rows.at(0, c) != 0;
+  }
+  if (all) return rows.tensor;
+  // The squares of small values are 0.
+  Rows magnitudes = sums_kept(layout, kept, grad, [](const auto& kernels) { return kernels.split_magnitudes_kept; });
+  for (int64_t c = 0; c < rows.units; ++c) rows.at(0, c) = reached(magnitudes, c, slope[slope.size() == 1 ? 0 : c]);
+  return rows.tensor;
+}
+
 Tensor unit_behind(const Tensor& given, const Tensor& grad_y, const Tensor& slopes, int64_t axis) {
   const Tensor source = dense(given);
   const Tensor grad = laid_out_like(grad_y, source, "the gradient");
@@ -154,4 +247,7 @@ STABLE_TORCH_LIBRARY_IMPL(slopewise, CPU, m) {
   m.impl("unit_reached", TORCH_BOX(&slopewise::unit_reached));
   m.impl("unit_squares", TORCH_BOX(&slopewise::unit_squares));
   m.impl("unit_behind", TORCH_BOX(&slopewise::unit_behind));
+  m.impl("unit_signs_kept", TORCH_BOX(&slopewise::unit_signs_kept));
+  m.impl("unit_squares_kept", TORCH_BOX(&slopewise::unit_squares_kept));
+  m.impl("unit_behind_kept", TORCH_BOX(&slopewise::unit_behind_kept));
 }

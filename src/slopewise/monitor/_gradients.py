@@ -16,6 +16,7 @@ from slopewise.modules import whole
 from slopewise.monitor._clock import Clock
 from slopewise.monitor._tally import Tally
 from slopewise.nn import BatchNormPReLU, functional, slopes_in_use
+from slopewise.ops.units import KeptSigns
 
 Node = torch.autograd.graph.Node
 _FEW = 8  # more operations than an activation has
@@ -31,8 +32,16 @@ def timed(clock: Clock, see: Callable[[Tensor], None]) -> Callable[[Tensor], Non
     return hook
 
 
-def watch_through(y: Tensor, edge: GradientEdge, tally: Tally, clock: Clock) -> None:
-    """Add up dL/dz and dL/dy of the gradient through this call site alone; `edge` is that of z, before the call."""
+def watch_through(y: Tensor, edge: GradientEdge, tally: Tally, clock: Clock, kept: KeptSigns | None) -> None:
+    """Add up dL/dz and dL/dy of the gradient through this call site alone.
+
+    Args:
+        y: Output of the call.
+        edge: Edge of z, before the call.
+        tally: Sums of the call site.
+        clock: Clock of the monitor's cost.
+        kept: Signs of z, if the call is a ReLU's.
+    """
     operation = _operation(y, edge)
     if operation is None:
         return
@@ -54,8 +63,16 @@ def watch_through(y: Tensor, edge: GradientEdge, tally: Tally, clock: Clock) -> 
             with clock:
                 tally.pass_on(gradient_z, gradient_y)
 
+    def rectified(gradients: tuple[Tensor | None, ...], above: tuple[Tensor | None, ...]) -> None:
+        gradient_y = above[0]
+        if kept is None or gradient_y is None or gradients[place] is None or not kept.fit(gradient_y):
+            both(gradients, above)
+            return
+        with clock:
+            tally.rectify(kept, gradient_y)
+
     if node is y.grad_fn:
-        node.register_hook(both)
+        node.register_hook(rectified if kept is not None and node.name() == "ReluBackward0" else both)
     elif y.grad_fn is not None:
         node.register_hook(behind)
         y.grad_fn.register_prehook(before)
@@ -83,8 +100,8 @@ def watch_fused(
     tally: Tally,
     clock: Clock,
     on_change: Callable[[], None],
-) -> Tensor:
-    """Return a tensor with the signs of the pre-activation z that a fused layer does not show, and watch its gradients.
+) -> None:
+    """Count the signs of the pre-activation z, which a fused layer does not show, and watch its gradients.
 
     The gradient dL/dz follows from these signs and from dL/dy. The layer's output has them, unless a slope is negative.
     `on_change` is called if that output is changed in place before the backward pass.
@@ -97,17 +114,30 @@ def watch_fused(
     # Private: the counter by which autograd itself detects changes in place. Without it, the signs
     # would be read from values that the pass did not have.
     version = source._version
+    learns = torch.is_grad_enabled() and y.requires_grad
+    # In a backward pass, gradient checkpointing computes it a second time.
+    kept = tally.see(source, keep=learns) if not in_backward() else None
+    if not learns:
+        return
+    signs = source if kept is None else kept
+    if kept is not None:
+        # The graph outlives the activation, which must not stay with it. The counter of changes stays that of y.
+        source.data = source.new_empty(0)
 
     def arrived(gradient: Tensor) -> None:
         if source._version != version:
             on_change()
             return
         with clock:
-            tally.pass_back(source, gradient, slopes)
+            tally.pass_back(signs, gradient, slopes)
 
-    if torch.is_grad_enabled() and y.requires_grad:
-        y.register_hook(arrived)
-    return source
+    y.register_hook(arrived)
+
+
+def in_backward() -> bool:
+    """Return True during a backward pass of this thread, where a forward pass is recomputation by checkpointing."""
+    # Private: PyTorch has no public way to ask. Without it, passes that checkpointing computes again count twice.
+    return torch._C._current_graph_task_id() != -1
 
 
 @torch.no_grad()

@@ -23,11 +23,12 @@ from slopewise.activations import kind_of, kind_of_function
 from slopewise.modules import plain
 from slopewise.monitor._channels import Channels
 from slopewise.monitor._clock import Clock
-from slopewise.monitor._gradients import timed, watch_fused, watch_through
+from slopewise.monitor._gradients import in_backward, timed, watch_fused, watch_through
 from slopewise.monitor._hook import Hook
 from slopewise.monitor._silent import is_silent
 from slopewise.monitor._tally import Tally
 from slopewise.nn import BatchNormPReLU
+from slopewise.ops.units import KeptSigns
 from slopewise.optim import slope_name
 from slopewise.trace import tensors_in
 
@@ -46,10 +47,11 @@ class _Frame:
         tally: Sums of the activation that the module is; None if it is none, or is not counted.
         edge: Edge of the autograd graph that takes the gradient of the pre-activation z; None if z has none.
         z: The pre-activation; None where it is not counted.
+        kept: Signs of z, if they are kept.
         pauses: True if the functions that the call makes are not looked at.
     """
 
-    __slots__ = ("applied", "edge", "inside", "module", "pauses", "tally", "z")
+    __slots__ = ("applied", "edge", "inside", "kept", "module", "pauses", "tally", "z")
 
     def __init__(self, module: nn.Module, *, inside: bool = False) -> None:
         self.module, self.inside = module, inside
@@ -57,6 +59,7 @@ class _Frame:
         self.tally: Tally | None = None
         self.edge: GradientEdge | None = None
         self.z: Tensor | None = None
+        self.kept: KeptSigns | None = None
         self.pauses = False
 
 
@@ -132,7 +135,7 @@ class Sites(TorchFunctionMode):
     @property
     def busy(self) -> bool:
         """True if a call of the model now is a part of another pass, forward or backward."""
-        return self.within or _in_backward() or _transformed()
+        return self.within or in_backward() or _transformed()
 
     def finish(self) -> dict[str, Tally]:
         """End the sampled step: remove the hooks, and return the sums by call site."""
@@ -164,11 +167,11 @@ class Sites(TorchFunctionMode):
             return func(*args, **kwargs)
         z = args[0] if args else kwargs["input"]
         with self.clock, _Quiet():
-            tally = self._before(self._function_site(kind.name), kind.name, None, z)
+            tally, kept = self._before(self._function_site(kind.name), kind.name, None, z)
             edge = _edge(z)
         result = func(*args, **kwargs)
         with self.clock, _Quiet():
-            self._after(tally, z, result, edge)
+            self._after(tally, z, result, edge, kept)
         return result
 
     def _install(self) -> None:
@@ -201,7 +204,7 @@ class Sites(TorchFunctionMode):
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if torch.compiler.is_compiling():
             return
-        if not self._stack and _in_backward() and not self._traced:
+        if not self._stack and in_backward() and not self._traced:
             self._again.enter_context(self)
         caller = self._stack[-1] if self._stack else None
         # What a parametrisation does to weights is no activation.
@@ -226,7 +229,7 @@ class Sites(TorchFunctionMode):
         if isinstance(module, BatchNormPReLU):
             frame.tally = self._tally(site, kind, module, z)
         else:
-            frame.tally = self._before(site, kind, module, z)
+            frame.tally, frame.kept = self._before(site, kind, module, z)
             frame.z, frame.edge = z, _edge(z)
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
@@ -242,7 +245,7 @@ class Sites(TorchFunctionMode):
             if isinstance(module, BatchNormPReLU):
                 self._fused(frame.tally, module, result, *args, **kwargs)
             elif module not in self._activations:
-                self._after(frame.tally, frame.z, result, frame.edge)
+                self._after(frame.tally, frame.z, result, frame.edge, frame.kept)
             elif torch.is_grad_enabled() and result.requires_grad:
                 # Several operations, and so no node of its own: what arrives at z counts as behind it.
                 result.register_hook(timed(self.clock, frame.tally.arrive))
@@ -269,27 +272,32 @@ class Sites(TorchFunctionMode):
             return "prelu"
         return type(module).__name__.lower() if module in self._activations else None
 
-    def _before(self, site: str, activation: str, module: nn.Module | None, z: Tensor) -> Tally | None:
+    def _before(
+        self, site: str, activation: str, module: nn.Module | None, z: Tensor
+    ) -> tuple[Tally | None, KeptSigns | None]:
         tally = self._tally(site, activation, module, z)
         if tally is None:
-            return None
-        if not _in_backward():  # else gradient checkpointing computes it a second time
-            tally.see(z)
-        if torch.is_grad_enabled() and z.requires_grad:
+            return None, None
+        learns, kept = torch.is_grad_enabled() and z.requires_grad, None
+        if not in_backward():  # else gradient checkpointing computes it a second time
+            kept = tally.see(z, keep=learns and activation == "relu")
+        if learns:
             seeing = [tally.reach, tally.leave] if module in self._activations else [tally.reach]
             handles = [z.register_hook(timed(self.clock, see)) for see in seeing]
             if z.is_leaf:  # it outlives the graph
                 for handle in handles:
                     self._hooks.callback(handle.remove)
-        return tally
+        return tally, kept
 
-    def _after(self, tally: Tally | None, z: Tensor | None, y: Any, edge: GradientEdge | None) -> None:
+    def _after(
+        self, tally: Tally | None, z: Tensor | None, y: Any, edge: GradientEdge | None, kept: KeptSigns | None
+    ) -> None:
         if tally is None or edge is None or not isinstance(y, Tensor):
             return
         if y is z and y._is_view():
             self.notes.setdefault(f"'{tally.site}' works in place on a view: its gradients are not seen")
         else:
-            watch_through(y, edge, tally, self.clock)
+            watch_through(y, edge, tally, self.clock, kept)
 
     def _fused(
         self,
@@ -301,9 +309,7 @@ class Sites(TorchFunctionMode):
     ) -> None:
         note = f"the output of '{tally.site}' is changed in place: its gradients are not seen"
         on_change = partial(self.notes.setdefault, note)
-        source = watch_fused(y, layer, input, residual, tally, self.clock, on_change)
-        if not _in_backward():
-            tally.see(source)
+        watch_fused(y, layer, input, residual, tally, self.clock, on_change)
 
     def _tally(self, site: str, activation: str, module: nn.Module | None, z: Tensor) -> Tally | None:
         """Return the sums of a call site, new ones in its first pass; None where z cannot be counted."""
@@ -348,12 +354,6 @@ class Sites(TorchFunctionMode):
             self._met.clear()
         self._met[name] += 1
         return name if self._met[name] == 1 else f"{name} ({self._met[name]})"
-
-
-def _in_backward() -> bool:
-    """Return True during a backward pass of this thread, where a forward pass is recomputation by checkpointing."""
-    # Private: PyTorch has no public way to ask. Without it, passes that checkpointing computes again count twice.
-    return torch._C._current_graph_task_id() != -1
 
 
 def _edge(z: Tensor) -> GradientEdge | None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from slopewise.ops import units
+from slopewise.ops.units import KeptSigns
 from slopewise.recording import SiteSample
 
 _ROWS = 6  # positive, NaN, not finite, reached, ‖dL/dz‖², ‖dL/dy‖²
@@ -34,10 +35,12 @@ class Tally:
         return z.ndim == self.dims and (not z.ndim or z.shape[self.axis] == self.units)
 
     @torch.no_grad()
-    def see(self, z: Tensor) -> None:
-        """Count pre-activations."""
-        self._signs.add_(units.signs(z.detach(), self.axis))
+    def see(self, z: Tensor, *, keep: bool = False) -> KeptSigns | None:
+        """Count pre-activations; return their signs if they are to be kept, and can be."""
+        signs, kept = units.kept_signs(z.detach(), self.axis) if keep else (units.signs(z.detach(), self.axis), None)
+        self._signs.add_(signs)
         self.values += z.numel() // max(1, self.units)
+        return kept
 
     @torch.no_grad()
     def reach(self, gradient: Tensor) -> None:
@@ -51,6 +54,11 @@ class Tally:
         self._squares.add_(units.squares(gradient_z.detach(), gradient_y.detach(), self.axis))
 
     @torch.no_grad()
+    def rectify(self, kept: KeptSigns, gradient_y: Tensor) -> None:
+        """Add up the squared gradients behind and before a ReLU with these pre-activations."""
+        self._squares.add_(units.kept_squares(kept, gradient_y.detach(), self.axis))
+
+    @torch.no_grad()
     def leave(self, gradient_z: Tensor) -> None:
         """Add up the squared gradient behind the activation alone."""
         self._behind.add_(units.squares(gradient_z.detach(), gradient_z.detach(), self.axis)[0])
@@ -61,9 +69,13 @@ class Tally:
         self._before.add_(units.squares(gradient_y.detach(), gradient_y.detach(), self.axis)[0])
 
     @torch.no_grad()
-    def pass_back(self, source: Tensor, gradient_y: Tensor, slopes: Tensor) -> None:
+    def pass_back(self, source: Tensor | KeptSigns, gradient_y: Tensor, slopes: Tensor) -> None:
         """Do all three for a fused layer, which shows no dL/dz: it follows from dL/dy and the signs of z."""
-        self._gradients.add_(units.behind(source, gradient_y.detach(), slopes, self.axis))
+        gradient_y = gradient_y.detach()
+        if isinstance(source, Tensor):
+            self._gradients.add_(units.behind(source, gradient_y, slopes, self.axis))
+        else:
+            self._gradients.add_(units.kept_behind(source, gradient_y, slopes, self.axis))
         self.gradients += 1
 
     def pack(self) -> Tensor:

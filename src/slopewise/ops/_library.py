@@ -46,6 +46,10 @@ library.define("unit_signs(Tensor z, int axis) -> Tensor", tags=_TAGS)
 library.define("unit_reached(Tensor grad, int axis) -> Tensor", tags=_TAGS)
 library.define("unit_squares(Tensor grad_z, Tensor grad_y, int axis) -> Tensor", tags=_TAGS)
 library.define("unit_behind(Tensor source, Tensor grad_y, Tensor slopes, int axis) -> Tensor", tags=_TAGS)
+# With the signs as bits, in a vector of bytes whose order is the kernels' own; empty if there are none to be had.
+library.define("unit_signs_kept(Tensor z, int axis) -> (Tensor rows, Tensor kept)", tags=_TAGS)
+library.define("unit_squares_kept(Tensor kept, Tensor grad_y, int axis) -> Tensor", tags=_TAGS)
+library.define("unit_behind_kept(Tensor kept, Tensor grad_y, Tensor slopes, int axis) -> Tensor", tags=_TAGS)
 library.define("cpu_capability() -> str")
 
 

@@ -5,10 +5,12 @@ Results are float64 if the device supports it. None of these functions waits for
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from slopewise.ops._library import everywhere
+from slopewise.ops._library import everywhere, library
 from slopewise.ops._routing import KERNEL_DTYPES, below_autograd, kernels_take
 
 _EXACT = 1 << 24  # up to here float32 counts exactly
@@ -17,6 +19,28 @@ _signs_op = torch.ops.slopewise.unit_signs.default
 _reached_op = torch.ops.slopewise.unit_reached.default
 _squares_op = torch.ops.slopewise.unit_squares.default
 _behind_op = torch.ops.slopewise.unit_behind.default
+_kept_signs_op = torch.ops.slopewise.unit_signs_kept.default
+_kept_squares_op = torch.ops.slopewise.unit_squares_kept.default
+_kept_behind_op = torch.ops.slopewise.unit_behind_kept.default
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptSigns:
+    """Signs of a tensor as bits, which stand for it when its gradients come: they take a small part of its memory.
+
+    Attributes:
+        bits: The signs, in the order of the tensor's memory.
+        shape: Shape of the tensor.
+        strides: Strides of the tensor.
+    """
+
+    bits: Tensor
+    shape: torch.Size
+    strides: tuple[int, ...]
+
+    def fit(self, gradient: Tensor) -> bool:
+        """Return True if a gradient has its values in the same order in memory, as the kernels need it."""
+        return gradient.stride() == self.strides and gradient.shape == self.shape and kernels_take(gradient, 0)
 
 
 def signs(z: Tensor, axis: int) -> Tensor:
@@ -37,6 +61,28 @@ def signs(z: Tensor, axis: int) -> Tensor:
         # A second pass over the values only if some are not finite, which a CPU knows without waiting.
         nans = _nans(z, axis) if broken.any() else torch.zeros_like(above)
         return torch.stack([above, nans, broken])
+
+
+def kept_signs(z: Tensor, axis: int) -> tuple[Tensor, KeptSigns | None]:
+    """Return the counts of `signs`, and the signs themselves for later.
+
+    The signs are None where they cannot be kept: without the kernels, if values are not finite or have gaps in memory
+    between them, and for a few shapes that would gain little.
+
+    Example:
+        >>> counts, kept = kept_signs(torch.tensor([[1.0, -1.0], [2.0, torch.nan]]), 1)
+        >>> counts.tolist(), kept
+        ([[2.0, 0.0], [0.0, 1.0], [0.0, 1.0]], None)
+    """
+    if not kernels_take(z, 0):
+        return signs(z, axis), None
+    with below_autograd():
+        rows, bits = _kept_signs_op(z, axis)
+    if not bits.numel():
+        return signs(z, axis), None
+    counts = torch.zeros(3, rows.shape[1], dtype=rows.dtype)
+    counts[0] = rows[0]
+    return counts, KeptSigns(bits, z.shape, z.stride())
 
 
 def reached(gradient: Tensor, axis: int) -> Tensor:
@@ -68,6 +114,18 @@ def squares(gradient_z: Tensor, gradient_y: Tensor, axis: int) -> Tensor:
         return _squares_op(gradient_z, gradient_y, axis)  # type: ignore[no-any-return]
 
 
+def kept_squares(kept: KeptSigns, gradient_y: Tensor, axis: int) -> Tensor:
+    """Return `squares` behind and before a ReLU, without dL/dz: it is dL/dy where z > 0, else 0.
+
+    Args:
+        kept: Signs of z, which fit the gradient.
+        gradient_y: Gradient dL/dy.
+        axis: Dimension of the units.
+    """
+    with below_autograd():
+        return _kept_squares_op(kept.bits, gradient_y, axis)  # type: ignore[no-any-return]
+
+
 def behind(source: Tensor, gradient_y: Tensor, slopes: Tensor, axis: int) -> Tensor:
     """Return `reached` of dL/dz and the two rows of `squares`, without dL/dz, for f(z) = z where z > 0, else a·z.
 
@@ -87,6 +145,14 @@ def behind(source: Tensor, gradient_y: Tensor, slopes: Tensor, axis: int) -> Ten
         return _behind(source, gradient_y, slopes, axis)
     with below_autograd():
         return _behind_op(source, gradient_y, slopes, axis)  # type: ignore[no-any-return]
+
+
+def kept_behind(kept: KeptSigns, gradient_y: Tensor, slopes: Tensor, axis: int) -> Tensor:
+    """Return `behind`, with kept signs in place of the tensor."""
+    if not kept.fit(gradient_y):
+        gradient_y = gradient_y.new_empty_strided(kept.shape, kept.strides).copy_(gradient_y)
+    with below_autograd():
+        return _kept_behind_op(kept.bits, gradient_y, slopes, axis)  # type: ignore[no-any-return]
 
 
 @everywhere("unit_signs")
@@ -114,6 +180,28 @@ def _behind(source: Tensor, grad_y: Tensor, slopes: Tensor, axis: int) -> Tensor
     square_above, square_below = _squares(above, below, axis)
     any_reached = _reached(above, axis).maximum(_reached(below, axis) * (slopes != 0))
     return torch.stack([any_reached, square_above + slopes.square() * square_below, square_above + square_below])
+
+
+def _signs_kept(z: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    return _signs(z, axis), z.new_empty(0, dtype=torch.uint8)  # only the kernels keep signs
+
+
+def _fake_signs_kept(z: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    return _signs(z, axis), z.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.uint8)
+
+
+def _fake_squares_kept(kept: Tensor, grad_y: Tensor, axis: int) -> Tensor:  # noqa: ARG001
+    return grad_y.new_empty(2, grad_y.shape[axis], dtype=torch.float64)
+
+
+def _fake_behind_kept(kept: Tensor, grad_y: Tensor, slopes: Tensor, axis: int) -> Tensor:  # noqa: ARG001
+    return grad_y.new_empty(3, grad_y.shape[axis], dtype=torch.float64)
+
+
+library.impl("unit_signs_kept", _signs_kept, "CompositeExplicitAutograd")
+torch.library.register_fake("slopewise::unit_signs_kept", _fake_signs_kept, lib=library)
+torch.library.register_fake("slopewise::unit_squares_kept", _fake_squares_kept, lib=library)
+torch.library.register_fake("slopewise::unit_behind_kept", _fake_behind_kept, lib=library)
 
 
 def _nans(values: Tensor, axis: int) -> Tensor:
