@@ -177,13 +177,14 @@ def test_a_study_is_followed_to_its_end(looking, tmp_path: Path) -> None:
             _, words = study.communicate()
             assert study.returncode == 0, words
         assert page.evaluate("window.kept") == 1
-        assert "2 of 2 trials" in page.locator("header .progress").inner_text()
-        assert "slopewise report" in page.locator("#now-section").inner_text()
+        assert "2 of 2 trials" in page.locator("header .progress").inner_text().replace("\u00a0", " ")
         assert page.locator(".arms tbody tr").count() == 2
         until(page, f"document.querySelector('#score-title ~ .chart') && {DRAWN}")
         lines = page.locator("#score-title ~ .chart .scatterlayer .trace")
         before = lines.count()
         page.locator("button.arm", has_text="prelu_channel").click()
         until(page, f"document.querySelectorAll('#score-title ~ .chart .trace').length < {before}")
+        page.locator("header a", has_text="Full report").click(timeout=30_000)
+        page.locator("#differences-title ~ .chart .main-svg").first.wait_for()  # its scripts run in their sandbox
 
     looking(look)

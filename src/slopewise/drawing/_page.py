@@ -83,6 +83,7 @@ def templates(*packages: str, **filters: Callable[..., Any]) -> Environment:
         p_value=_format.p_value,
         count=_format.count,
         listing=_format.listing,
+        typeset=typeset,
         **filters,
     )
     environment.globals.update(meanings=_meanings(), spread=_format.spread, markers=MARKERS, nothing=_format.NOTHING)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from plotly.offline import get_plotlyjs
 
+from slopewise.drawing import typeset
 from slopewise.monitor import ADVICE, Alarm, End
 from slopewise.report import render_watch_html, write_watch_html
 from slopewise.testing import synthetic_recording
@@ -44,7 +45,7 @@ def test_every_alarm_has_its_place_its_evidence_its_advice_and_its_page(parse):
     for alarm in recording.alarms:
         activation = next((s.activation for s in recording.samples[-1].sites if s.site == alarm.where), "")
         where = f"{alarm.where} {activation}".strip()
-        assert f"{where}{alarm.since}{alarm.step}{alarm.evidence}" in text  # cells
+        assert f"{where}{alarm.since}{alarm.step}{typeset(alarm.evidence)}".replace("\u00a0", " ") in text  # cells
         assert text.count(ADVICE[alarm.id]) == 1
         assert f"docs/alarms/{alarm.id}.md" in text
     assert f"{len(recording.alarms)} alarms: " in text

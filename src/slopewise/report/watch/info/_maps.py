@@ -39,12 +39,12 @@ _MAPS: dict[str, tuple[str, cells.Cells]] = {
         cells.slope_field("signal_to_noise", "signal-to-noise ratio"),
     ),
     "slope-updates": (
-        "Update ratio of the slopes, over that of the weights",
+        "Ratio: update ratio of the slopes / that of the weights",
         cells.slope_field("against_weights", "update ratio over the weights’"),
     ),
-    "gradients": ("Gradient norm of each layer’s weights, over the largest of the step", cells.gradients),
-    "pass-through": ("Share of the gradient that each site passes", cells.pass_through),
-    "updates": ("Update of each layer’s weights, over their norm", cells.updates),
+    "gradients": ("Ratio: gradient norm of each layer’s weights / the largest of the step", cells.gradients),
+    "pass-through": ("Pass-through, a ratio: ‖∂L/∂z‖ / ‖∂L/∂y‖ of each site", cells.pass_through),
+    "updates": ("Update ratio: update norm / norm of each layer’s weights", cells.updates),
 }
 
 
