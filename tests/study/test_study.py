@@ -32,6 +32,9 @@ def test_a_study_grows_by_arms_and_seeds_and_repeats_nothing(tmp_path: Path) -> 
     assert len([event for event in events if type(event).__name__ == "Ended"]) == 4
     assert len(results.record.trials) == 6
     assert [*map(untimed, small.record.trials)] == [*map(untimed, results.record.trials)][:2]
+    assert results.record.data["augmentation"] == {"shift": 1, "flip": False, "erase": 0.0, "kind": "labels"}
+    assert results.record.data.get("code") == small.record.data.get("code")  # a commit is listed once
+    assert results.record.stored
     whole = grown.run(tmp_path / "whole", workers=1)
     assert [*map(untimed, whole.record.trials)] == [*map(untimed, results.record.trials)]
     events.clear()
