@@ -9,7 +9,10 @@ transformers-resnet18 and monai-resnet18: a ResNet-18 of each library, the first
 volumes of 32 x 32 x 32, as it is and as slopewise.convert makes it: with stock PReLUs, with slopewise's, fused, and
 fused with low memory. Eager alone. A network whose library is not installed is left out.
 
-    python benchmarks/networks.py                                      # everything: half an hour on two cores
+Each case is measured twice, first with freed memory returned to the system, as the C library does by default, and then
+with memory kept (slopewise.machine.keep_memory), and with each the page faults in a step are counted.
+
+    python benchmarks/networks.py                                      # everything: an hour on two cores
     python benchmarks/networks.py --networks resnet20 --layouts channels_last --no-compile
 """
 
@@ -19,9 +22,11 @@ import sys
 
 from _harness import compare, parser
 
-from slopewise.bench import CONVERTED, LAYOUTS, NETWORKS, converted_jobs, network_jobs
+from slopewise.bench import CONVERTED, LAYOUTS, NETWORKS, converted_jobs, network_jobs, with_memory_kept
 from slopewise.bench._converted import WIDTH as CONVERTED_WIDTH
 from slopewise.bench._networks import BATCH, COMPILED_VARIANTS, WIDTH
+
+MEMORY = ["returned", "kept"]
 
 
 def main() -> None:
@@ -37,6 +42,9 @@ def main() -> None:
         help=f"channels of the first stage (default {WIDTH}, of the libraries' networks {CONVERTED_WIDTH})",
     )
     arguments.add_argument("--no-compile", dest="compiled", action="store_false", help="leave out torch.compile")
+    arguments.add_argument(
+        "--memory", nargs="+", choices=MEMORY, default=MEMORY, help="what happens to freed memory (default both)"
+    )
     options = arguments.parse_args()
     missing = {
         name: CONVERTED[name].library
@@ -65,7 +73,8 @@ def main() -> None:
             rounds=options.rounds,
         ),
     ]
-    compare("networks", jobs, options)
+    returned = jobs if "returned" in options.memory else []
+    compare("networks", [*returned, *(with_memory_kept(jobs) if "kept" in options.memory else [])], options)
 
 
 if __name__ == "__main__":

@@ -55,22 +55,31 @@ def test_networks(tmp_path):
     _, written = results(
         "networks.py", tmp_path / "n.json", "--no-compile", "--networks", "cnn", "--batch", "4", "--width", "4",
     )  # fmt: skip
-    assert [m["case"]["layout"] for m in written["measurements"]] == ["contiguous", "channels_last"]
-    assert list(written["measurements"][0]["median"]) == [
-        "ReLU", "PReLU", "slopewise", "slopewise fused", "slopewise fused low_memory", "convolutions alone",
+    steps = [m for m in written["measurements"] if m["question"] == "training step"]
+    assert [(m["case"]["memory"], m["case"]["layout"]) for m in steps] == [
+        ("memory returned", "contiguous"), ("memory returned", "channels_last"),
+        ("memory kept", "contiguous"), ("memory kept", "channels_last"),
     ]  # fmt: skip
+    for m in written["measurements"]:
+        assert list(m["median"]) == [
+            "ReLU", "PReLU", "slopewise", "slopewise fused", "slopewise fused low_memory", "convolutions alone",
+        ]  # fmt: skip
+    faults = [m for m in written["measurements"] if m["question"] == "page faults in a training step"]
+    assert [m["case"] for m in faults] == [m["case"] for m in steps]
+    assert {m["unit"] for m in faults} == {"faults"}
     assert written["targets"] == []  # none is about so small a network
 
 
 def test_a_converted_network_of_a_library(tmp_path):
     ended, written = results(
         "networks.py", tmp_path / "n.json", "--networks", "monai-resnet18", "--layouts", "channels_last",
-        "--batch", "2", "--width", "2",
+        "--batch", "2", "--width", "2", "--memory", "returned",
     )  # fmt: skip
-    assert [m["case"] for m in written["measurements"]] == [
-        {"network": "monai-resnet18 of width 2", "layout": "channels_last", "batch": "batch 2 of 1x32x32x32"},
-    ]
-    (measured,) = written["measurements"]
+    measured, faults = written["measurements"]
+    assert measured["case"] == faults["case"] == {
+        "network": "monai-resnet18 of width 2", "layout": "channels_last", "batch": "batch 2 of 1x32x32x32",
+        "memory": "memory returned",
+    }  # fmt: skip
     assert list(measured["median"]) == [
         "ReLU", "PReLU", "slopewise", "slopewise fused", "slopewise fused low_memory",
     ]  # fmt: skip
@@ -111,13 +120,13 @@ def test_a_wrong_size_is_refused(size):
 def test_the_plot_draws_every_panel(tmp_path):
     tensor = {"size": "128x16x32x32", "layout": "channels_last", "dtype": "float32", "pass": "both"}
     step = {"network": "resnet20", "layout": "channels_last", "batch": "batch 128"}
-    times = (2.0, 3.0, 4.0)
+    kept, times = {**step, "memory": "memory kept"}, (2.0, 3.0, 4.0)
     cases = {
         "kernels": [
             Measurement("prelu", {**tensor, "slopes": "per channel"}, {"F.relu": times, "slopewise prelu": times}, "s"),
             Measurement("batch_norm_prelu", {**tensor, "residual": "no residual"}, {"BatchNorm+ReLU": times}, "s"),
         ],
-        "networks": [Measurement("training step", step, {"ReLU": times, "slopewise fused": (1.0, 1.0, 1.0)}, "s")],
+        "networks": [Measurement("training step", kept, {"ReLU": times, "slopewise fused": (1.0, 1.0, 1.0)}, "s")],
         "memory": [Measurement("bytes saved for backward", step, {"ReLU": (2.0,), "PReLU": (3.0,)}, "B")],
     }
     for name, measurements in cases.items():

@@ -26,6 +26,8 @@ from slopewise.bench._models import build as build
 from slopewise.bench._networks import network_jobs as network_jobs
 from slopewise.bench._short import answers as answers
 from slopewise.bench._short import short_jobs as short_jobs
+from slopewise.bench._steps import FAULTS as FAULTS
+from slopewise.bench._steps import with_memory_kept as with_memory_kept
 from slopewise.bench._table import print_findings as print_findings
 from slopewise.bench._table import print_measurements as print_measurements
 from slopewise.bench._targets import TARGETS as TARGETS

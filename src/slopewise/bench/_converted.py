@@ -21,8 +21,8 @@ from slopewise.bench._functions import LAYOUTS
 from slopewise.bench._measurement import Job, Measurement
 from slopewise.bench._models import FUSED, FUSED_LOW_MEMORY, PRELU, RELU, UNFUSED
 from slopewise.bench._networks import training_step
+from slopewise.bench._steps import step_measurements
 from slopewise.convert import convert
-from slopewise.timing import interleaved
 
 WIDTH = 64
 CONVERSIONS: dict[str, dict[str, Any]] = {
@@ -66,7 +66,7 @@ def converted_jobs(
     rounds: int = 20,
     budget: float = math.inf,
 ) -> list[Job]:
-    """Return jobs that time steps of the libraries' networks and of their conversions, in turns, eager, in float32.
+    """Return jobs that measure steps of the libraries' networks and of their conversions, in turns, eager, in float32.
 
     Args:
         networks: Keys of `CONVERTED`; by default those whose library is installed.
@@ -171,4 +171,4 @@ def _measure(name: str, layout: str, batch: int | None, width: int, rounds: int,
         "layout": layout,
         "batch": f"batch {len(images)} of {'x'.join(map(str, network.image))}",
     }
-    return [Measurement("training step", case, interleaved(steps, rounds=rounds, budget=budget), "s")]
+    return step_measurements(steps, case, rounds=rounds, budget=budget)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from slopewise.timing import Ratio, ratio
 
-Unit = Literal["s", "B"]
+Unit = Literal["s", "B", "faults"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Measurement:
         question: Name of the benchmark, such as "prelu" or "training step".
         case: Conditions of the measurement, such as {"size": "64x64x32x32", "layout": "channels_last"}.
         values: Figures by candidate, one for each round, in `unit`. The first candidate is the baseline.
-        unit: Unit of the figures: "s" for seconds per call, "B" for bytes.
+        unit: Unit of the figures: "s" for seconds per call, "B" for bytes, "faults" for page faults per call.
 
     Example:
         >>> steps = Measurement("training step", {"network": "cnn"}, {"ReLU": (2.0, 4.0), "PReLU": (3.0, 6.0)}, "s")
@@ -47,8 +47,11 @@ class Measurement:
         return median(self.values[of])
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values: the medians, and [median, low quartile, high quartile] of each ratio to the baseline."""
-        ratios = {name: self.ratio(name) for name in self.values}
+        """Return plain values: the medians, and [median, low quartile, high quartile] of each ratio to the baseline.
+
+        Page faults have no ratios: there may be none.
+        """
+        ratios = {} if self.unit == "faults" else {name: self.ratio(name) for name in self.values}
         return {
             "question": self.question,
             "case": dict(self.case),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from slopewise.bench._functions import LAYOUTS
 from slopewise.bench._measurement import Job, Measurement
 from slopewise.bench._models import COMPILED, CONVOLUTIONS, FUSED, NETWORKS, PRELU, RELU, VARIANTS, build
-from slopewise.timing import interleaved
+from slopewise.bench._steps import step_measurements
 
 COMPILED_VARIANTS = (RELU, PRELU, FUSED, CONVOLUTIONS)
 BATCH, WIDTH = 128, 16
@@ -32,7 +32,7 @@ def network_jobs(
     rounds: int = 20,
     budget: float = math.inf,
 ) -> list[Job]:
-    """Return jobs that time steps on a batch of 3 x 32 x 32 images in float32, all variants taking turns.
+    """Return jobs that measure steps on a batch of 3 x 32 x 32 images in float32, all variants taking turns.
 
     Args:
         networks: Networks to time: "resnet20", "cnn".
@@ -110,5 +110,4 @@ def _measure(
     for name in compiled:
         models[f"{name}{COMPILED}"] = torch.compile(seeded(network, name, layout, width), dynamic=False)  # type: ignore[assignment]
     steps = {name: partial(training_step(model), images, labels) for name, model in models.items()}
-    seconds = interleaved(steps, rounds=rounds, budget=budget)
-    return [Measurement("training step", network_case(network, layout, batch, width), seconds, "s")]
+    return step_measurements(steps, network_case(network, layout, batch, width), rounds=rounds, budget=budget)

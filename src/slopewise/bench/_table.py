@@ -23,8 +23,11 @@ def print_measurements(measurements: Sequence[Measurement], console: Console) ->
     Up to four cases are shown side by side, with a row for each candidate and the interquartile range of the rounds'
     ratios. More cases get a row each.
     """
-    for _, group in groupby(measurements, key=lambda row: (row.question, tuple(row.case), tuple(row.values))):
-        cases = list(group)
+    tables: dict[tuple[object, ...], list[Measurement]] = {}
+    for measurement in measurements:
+        key = (measurement.question, tuple(measurement.case), tuple(measurement.values))
+        tables.setdefault(key, []).append(measurement)
+    for cases in tables.values():
         console.print(_beside(cases) if len(cases) <= _FEW else _under(cases))
         console.print()
 
@@ -57,7 +60,11 @@ def quantity(value: float, unit: Unit) -> str:
     Example:
         >>> quantity(0.0123, "s"), quantity(3.4e-5, "s"), quantity(2.0, "s"), quantity(2**21, "B")
         ('12.3 ms', '34 µs', '2 s', '2 MiB')
+        >>> quantity(23754.0, "faults")
+        '23,754'
     """
+    if unit == "faults":
+        return f"{value:,.0f}"
     steps = {"s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")), "B": ((2.0**20, "MiB"),)}[unit]
     scale, name = next((step for step in steps if value >= step[0]), steps[-1])
     return f"{value / scale:.3g} {name}"
@@ -84,7 +91,7 @@ def _under(measurements: list[Measurement]) -> Table:
 
 
 def _cell(measurement: Measurement, name: str) -> Text:
-    if name == measurement.base:
+    if name == measurement.base or measurement.unit == "faults":
         return words(quantity(measurement.median(name), measurement.unit))
     ratio = measurement.ratio(name)
     spread = f" [{ratio.low:.2f}, {ratio.high:.2f}]" if len(measurement.values[name]) > 1 else ""

@@ -111,6 +111,12 @@ def run(
     keep_weights: Annotated[
         bool, typer.Option("--keep-weights", help="Keep each trial's final weights, OUT/weights/ARM/seed-N.pt.")
     ] = False,
+    keep_memory: Annotated[
+        bool,
+        typer.Option(
+            "--keep-memory/--no-keep-memory", help="Let workers keep freed memory: faster steps, more resident memory."
+        ),
+    ] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Rehearse and list the trials; write nothing.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -168,7 +174,12 @@ def run(
         return
     times = {"checkpoint_every": checkpoint_every, "grace": grace}
     placing |= {name: seconds for name, seconds in times.items() if seconds is not None}
-    asked = {"retry_failed": retry_failed, "time_limit": time_limit, "keep_weights": keep_weights}
+    asked = {
+        "retry_failed": retry_failed,
+        "time_limit": time_limit,
+        "keep_weights": keep_weights,
+        "keep_memory": keep_memory,
+    }
     results = _run(study, out, missing, store=store, **asked, **placing)
     _show(results, out / "report.html", as_json=as_json)
     if keep_weights:

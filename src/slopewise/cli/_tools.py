@@ -21,6 +21,12 @@ def bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="Tiny and in seconds: that it runs, not what it costs.")
     ] = False,
+    keep_memory: Annotated[
+        bool,
+        typer.Option(
+            "--keep-memory/--no-keep-memory", help="Keep freed memory in the process, as studies do, or return it."
+        ),
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Measure what PReLU costs on this machine, in time and memory, against ReLU and against stock PyTorch.
@@ -36,9 +42,12 @@ def bench(
       slopewise bench --threads 2 --json > bench.json
     """
     from slopewise import bench as benchmarks
+    from slopewise import machine
 
     if threads is not None and not 0 < threads <= _MOST_THREADS:
         raise SlopewiseError(f"threads: 1 to {_MOST_THREADS:,}, got {quoted(threads)}")
+    if keep_memory and not machine.keep_memory():
+        say("memory cannot be kept: this process does not allocate from glibc")
     with benchmarks.using_threads(threads):
         facts = benchmarks.machine()
         say(benchmarks.heading(facts))

@@ -1,9 +1,11 @@
-"""Facts about the machine that a figure was measured on."""
+"""Facts about the machine that a figure was measured on, and the one setting of it that figures depend on."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from slopewise.machine._allocator import keep_memory as keep_memory
+from slopewise.machine._allocator import memory_is_kept as memory_is_kept
 from slopewise.machine._cores import cores as cores
 from slopewise.machine._memory import memory as memory
 from slopewise.support import importer

@@ -133,6 +133,7 @@ class Study:
         checkpoint_every: float = EVERY,
         grace: float = GRACE,
         keep_weights: bool = False,
+        keep_memory: bool = True,
         on_event: OnEvent | None = None,
     ) -> Results:
         """Run the trials that `out` lacks, store each as soon as it ends, and return the results of all trials.
@@ -157,6 +158,8 @@ class Study:
             grace: Number of seconds that running trials have after SIGTERM or SIGUSR1, to save a checkpoint or to end.
             keep_weights: True to keep the final weights of each trial that runs now and does not diverge, in
                 `out/weights/ARM/seed-N.pt`. `load_model` returns the network that has them.
+            keep_memory: False to let processes that run trials return freed memory to the system after each step, which
+                costs time; see `slopewise.machine.keep_memory`. Results are the same bits.
             on_event: Called with the progress of reading images, and then with every event of the engine.
 
         Raises:
@@ -180,7 +183,10 @@ class Study:
             if self._missing(place, retry_failed=retry_failed) or self._to_be_written(place):
                 with StateFile(folder) as state:
                     workplace = Workplace(
-                        folder.absolute(), checkpoint_every=checkpoint_every, keep_weights=keep_weights
+                        folder.absolute(),
+                        checkpoint_every=checkpoint_every,
+                        keep_weights=keep_weights,
+                        keep_memory=keep_memory,
                     )
                     run = partial(self._run, runner, place, workplace, state, on_event, retry_failed=retry_failed)
                     record = run(termination, time_limit=time_limit, grace=grace)

@@ -32,6 +32,7 @@ class Workplace:
         images: Images of the study; None for a training function, which reads its own.
         checkpoint_every: Number of seconds between two checkpoints of a trial; 0 saves none.
         keep_weights: True to keep the final weights of each trial that does not diverge.
+        keep_memory: True if processes that run trials keep the memory that they free; see `machine.keep_memory`.
 
     Example:
         >>> Workplace(Path("out")).of("relu", 3).as_posix()
@@ -43,6 +44,7 @@ class Workplace:
     images: ImageData | None = None
     checkpoint_every: float = EVERY
     keep_weights: bool = False
+    keep_memory: bool = False
 
     def of(self, arm: str, seed: int) -> Path:
         """Return the folder of a trial, which differs for any two trials."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from slopewise.events import TrialKey
 from slopewise.study import StudySpec
-from slopewise.study.engines import Engine, Report, Session, TrialData, attempt
+from slopewise.study.engines import Engine, Report, Session, TrialData, Workplace, attempt
 
 
 class InProcessEngine(Engine):
@@ -33,6 +34,8 @@ class InProcessEngine(Engine):
 
 class _Session(Session):
     def __init__(self, spec: StudySpec, data: TrialData) -> None:
+        if isinstance(data, Workplace):
+            data = replace(data, keep_memory=False)  # a setting of the process, which is not the study's own
         self._spec, self._data = spec, data
         self._trial: TrialKey | None = None
 

@@ -22,6 +22,8 @@ from typing import Any, TypeVar
 import torch.multiprocessing
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
+from slopewise.machine import keep_memory, memory_is_kept
+
 T = TypeVar("T")
 Report = Callable[..., None]
 """Function that takes any arguments that can be pickled."""
@@ -104,7 +106,7 @@ class _Rank:
         context = torch.multiprocessing.get_context("spawn")  # shares tensors with the process instead of copying them
         self.pipe, other = context.Pipe()
         self.process = context.Process(
-            target=_serve, args=(other, number, port, work), name=f"rank {number}", daemon=False
+            target=_serve, args=(other, number, port, memory_is_kept(), work), name=f"rank {number}", daemon=False
         )
         self.process.start()
         other.close()
@@ -154,8 +156,10 @@ def _cause(rank: _Rank, message: _Raised | None, ranks: Sequence[_Rank]) -> Exce
     return RankError(f"rank {rank.number} of {rank.count} raised\n{message.trace}")
 
 
-def _serve(pipe: Connection, number: int, port: int, work: Callable[[Report], Any]) -> None:
-    """Main function of a rank's process."""
+def _serve(pipe: Connection, number: int, port: int, keep: bool, work: Callable[[Report], Any]) -> None:
+    """Main function of a rank's process, which keeps its memory if the process that starts it does."""
+    if keep:
+        keep_memory()
     threading.Thread(target=_end_with_parent, name="slopewise-rank", daemon=True).start()
     os.environ |= {
         "LOCAL_RANK": str(number),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from slopewise.errors import CopyError, FunctionError
 from slopewise.events import Ended, Epoch, TrialKey
-from slopewise.machine import environment
+from slopewise.machine import environment, keep_memory
 from slopewise.records import EpochRecord, ScoreRecord
 from slopewise.study._cells import failed, spec_of
 from slopewise.study._checkpoints import Checkpoints
@@ -57,6 +57,8 @@ def attempt(
     if stop_requested():
         return Stopped(trial)
     on_event(Begun(trial))
+    if isinstance(data, Workplace) and data.keep_memory:
+        keep_memory()
     try:
         with state_restored():
             own = spec_of(spec, trial)
