@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import math
 import os
 import signal
@@ -32,6 +34,11 @@ def serve(pipe: Connection, spec: StudySpec, data: TrialData, growth: float = ma
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if spec.hardware.devices == 1:  # trials on several devices have no checkpoints: there a signal ends the worker
         stop_on_signals()
+    if spec.train.function is None:
+        importlib.import_module("lightning_fabric")  # which the first trial would import otherwise, and then collect
+    # Modules live as long as the process: neither the collections of a training nor the last one look through them.
+    gc.freeze()
+    gc.enable()
     report = partial(_send, pipe)
     report(READY)
     first: int | None = None
