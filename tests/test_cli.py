@@ -265,8 +265,8 @@ def test_bench_ends_with_one_line_a_question(cli: Cli) -> None:
     assert lines[-5].startswith("PReLU costs ")
     assert lines[-4].startswith("PReLU alone costs ")
     assert lines[-3].startswith("BatchNorm+PReLU, fused, costs ")
-    assert lines[-2].startswith("Low-memory PReLU keeps ")
-    assert lines[-1].startswith("Low-memory PReLU lifts ")
+    assert lines[-2].startswith("PReLU, fused, keeps ")
+    assert lines[-1].startswith("PReLU, fused, lifts ")
     assert "convolutions alone" in ended.stdout
 
 
@@ -282,7 +282,8 @@ def test_bench_as_json(cli: Cli) -> None:
     assert answer
     assert float(answer[1]) == pytest.approx(step["ratio_to_base"]["slopewise fused"][0], abs=0.006)
     assert {m["question"] for m in result["measurements"]} == {
-        "training step", "prelu", "batch_norm_prelu", "bytes saved for backward", "peak resident memory",
+        "training step", "page faults in a training step", "prelu", "batch_norm_prelu", "bytes saved for backward",
+        "peak resident memory",
     }  # fmt: skip
 
 
