@@ -31,9 +31,11 @@ lint: $(VENV)/.dev ## ruff, ruff format --check, mypy, the contracts of rooms an
 	$(BIN)/python tools/prose.py
 	$(BIN)/python tools/alarms.py --check
 	$(BIN)/python tools/claims.py --check
-	$(BIN)/python tools/glossary.py --check
 	$(BIN)/python tools/private_imports.py
 	$(BIN)/python tools/study_pages.py --check
+	$(BIN)/python tools/glossary.py --check
+	$(BIN)/python tools/glossary_links.py --check
+	$(BIN)/python tools/notebooks.py --check
 	PYTHONPATH=. $(BIN)/lint-imports --no-logo
 
 bench: $(VENV)/.dev $(VENV)/.kernels ## every benchmark; tables on the screen, JSON in benchmarks/results

@@ -13,12 +13,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SOURCE, FILE = ROOT / "docs" / "glossary.md", ROOT / "src" / "slopewise" / "drawing" / "templates" / "glossary.json"
-_ROW = re.compile(r"^\| (?!word |---)(?P<word>.+?) \| (?P<meaning>.+) \|$", re.MULTILINE)
+_ENTRY = re.compile(r"^### (?P<word>.+)\n\n(?P<meaning>(?:.+\n)+)", re.MULTILINE)
 
 
 def glossary(text: str) -> dict[str, str]:
-    """Return the meaning of each word of the table, without the marks of links and code."""
-    return {row["word"]: _plain(row["meaning"]) for row in _ROW.finditer(text)}
+    """Return the meaning of each word, without the marks of links and code."""
+    return {entry["word"]: _plain(" ".join(entry["meaning"].split())) for entry in _ENTRY.finditer(text)}
 
 
 def _plain(text: str) -> str:
