@@ -77,13 +77,13 @@ def test_a_constant_channel_is_left_at_its_scale(tmp_path: Path) -> None:
     pixels[:, 1] = np.float32(0.1)  # whose sum over many is not a multiple of it
     data = load_data(write_archive(tmp_path / "a.npz", pixels, np.arange(30) % 2))
     assert (data.train_images[torch.arange(24)][:, 1] == 0).all()
-    assert data.train_images._deviation.flatten()[1] == 1
+    assert data.train_images.deviation.flatten()[1] == 1
 
 
 def test_moments_are_exact_far_from_zero(tmp_path: Path) -> None:
     pixels = 1e6 + np.random.default_rng(3).integers(0, 2, (600, 1, 8, 8)).astype(np.float32)
     data = load_data(write_archive(tmp_path / "a.npz", pixels, np.arange(600) % 2, test=100))
-    assert data.train_images._deviation.item() == pytest.approx(pixels[100:].astype(np.float64).std(), rel=1e-6)
+    assert data.train_images.deviation.item() == pytest.approx(pixels[100:].astype(np.float64).std(), rel=1e-6)
 
 
 def test_moments_do_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_moments_do_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
         images = load_data(spec).train_images
-        moments.add((images._mean.item(), images._deviation.item()))
+        moments.add((images.mean.item(), images.deviation.item()))
     torch.set_num_threads(before)
     assert len(moments) == 1
 

@@ -68,6 +68,9 @@ class Gathered(PickledAsArrays, ABC):
 class NormalisedImages(Gathered):
     """Images (N, C, *spatial sizes) as float32, reduced by the mean of their channel and divided by its deviation.
 
+    Attributes:
+        mean, deviation: Mean and standard deviation of each channel, which images of other sources need as well.
+
     Example:
         >>> pixels = StoredImages((2, 1, 1, 1), torch.uint8)
         >>> pixels.write(0, torch.tensor([3, 7], dtype=torch.uint8).view(2, 1, 1, 1))
@@ -78,10 +81,10 @@ class NormalisedImages(Gathered):
     def __init__(self, pixels: StoredImages, *, mean: Tensor, deviation: Tensor) -> None:
         super().__init__(pixels)
         channels = (-1, *[1] * (len(pixels.shape) - 2))
-        self._mean, self._deviation = mean.view(channels), deviation.view(channels)
+        self.mean, self.deviation = mean.view(channels), deviation.view(channels)
 
     def _converted(self, pixels: Tensor) -> Tensor:
-        return pixels.to(torch.float32).sub(self._mean).div_(self._deviation)
+        return pixels.to(torch.float32).sub(self.mean).div_(self.deviation)
 
 
 class ScaledImages(Gathered):
