@@ -56,6 +56,14 @@ def print_results(results: Results, *, as_json: bool) -> None:
     print_summary(results.record, Console())
 
 
+def show(results: Results, page: Path, *, as_json: bool) -> None:
+    """Print the results, then write the page: if that fails, the results are on the terminal."""
+    print_results(results, as_json=as_json)
+    with writing(page):
+        results.report(page)
+    say(f"report: {page}")
+
+
 def echo(line: object) -> None:
     """Print a line of results to stdout."""
     typer.echo(printable(str(line)))

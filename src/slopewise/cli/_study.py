@@ -2,191 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import redirect_stdout
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from slopewise.cli._app import Folder, Json, app, echo, print_json, print_results, say, writing
-from slopewise.cli._duration import duration
-from slopewise.cli._metrics import stated_metrics
-from slopewise.errors import SpecError, StoreError, nearest
-from slopewise.support import shortened
+from slopewise.cli._app import Folder, Json, app, echo, print_json, say, show, writing
+from slopewise.errors import SpecError, nearest
 
 if TYPE_CHECKING:
-    from slopewise.events import TrialKey
     from slopewise.records import StudyCounts
     from slopewise.results import Results
-    from slopewise.study import Study
-
-
-@app.command()
-def run(
-    spec: Annotated[Path | None, typer.Argument(metavar="SPEC.toml", help="A spec; flags beat it.")] = None,
-    data: Annotated[
-        str | None, typer.Option(help="digits, fashion-mnist, a folder of images, an .npz file, or module:callable.")
-    ] = None,
-    train: Annotated[
-        str | None, typer.Option(help="Your own training function, module:function, instead of the study's loop.")
-    ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(help="classification, multilabel, segmentation, regression, restoration, or module:Class."),
-    ] = None,
-    train_size: Annotated[int | None, typer.Option(help="Class-balanced subset of the training images.")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="cnn, resnet20, unet, espcn, module:callable, or timm:, torchvision:, transformers:NAME."),
-    ] = None,
-    checkpoint: Annotated[
-        str | None, typer.Option(help="File of torch.save or safetensors that every trial starts from.")
-    ] = None,
-    arms: Annotated[str | None, typer.Option(help="Comma-separated; NAME=ACTIVATION names an arm.")] = None,
-    control: Annotated[str | None, typer.Option(help="Arm to compare with; by default the first.")] = None,
-    seeds: Annotated[str | None, typer.Option(help="A count (10), a list (3,5,8) or a range (10-19).")] = None,
-    until_decided: Annotated[
-        bool,
-        typer.Option(
-            "--until-decided", help="Adaptive: each arm gets seeds until it is decided, at most SEEDS (default 40)."
-        ),
-    ] = False,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training part.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    margin: Annotated[
-        float | None, typer.Option(help="Smallest difference in the primary metric that matters, in its unit.")
-    ] = None,
-    metric: Annotated[
-        str | None, typer.Option(help="Metrics that --train returns, comma-separated; the first decides the verdicts.")
-    ] = None,
-    better: Annotated[
-        str | None, typer.Option(help="higher or lower: the direction that is better; or psnr=higher,mae=lower.")
-    ] = None,
-    unit: Annotated[str | None, typer.Option(help="Unit of the metrics, such as dB; or psnr=dB,mae=mm.")] = None,
-    floor: Annotated[
-        float | None,
-        typer.Option(help="Score that a diverged trial counts with, where the metric has none of its own."),
-    ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the spec; repeatable.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the study; the same command there resumes it.")] = Path("study"),
-    store: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Database for the results, postgresql://USER@HOST:PORT/DB?study=NAME."),
-    ] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes side by side; by default one a core.")] = None,
-    engine: Annotated[
-        str, typer.Option(help="Where trials run: local, ray, a registered engine, or module:Class.")
-    ] = "local",
-    address: Annotated[
-        str | None, typer.Option(help="Cluster of the engine: auto or HOST:PORT; by default one on this machine.")
-    ] = None,
-    engine_options: Annotated[
-        list[str] | None, typer.Option("--engine-option", metavar="KEY=VALUE", help="Option of the engine; repeatable.")
-    ] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
-    time_limit: Annotated[
-        float | None,
-        typer.Option(
-            parser=duration, metavar="TIME", help="Longest time of one attempt at a trial (90s, 2h); by default none."
-        ),
-    ] = None,
-    checkpoint_every: Annotated[
-        float | None,
-        typer.Option(
-            parser=duration, metavar="TIME", help="Time between checkpoints of a trial; by default 5m; 0 saves none."
-        ),
-    ] = None,
-    grace: Annotated[
-        float | None,
-        typer.Option(
-            parser=duration, metavar="TIME", help="Time to save checkpoints or end after SIGTERM; by default 25s."
-        ),
-    ] = None,
-    keep_weights: Annotated[
-        bool, typer.Option("--keep-weights", help="Keep each trial's final weights, OUT/weights/ARM/seed-N.pt.")
-    ] = False,
-    keep_memory: Annotated[
-        bool,
-        typer.Option(
-            "--keep-memory/--no-keep-memory", help="Let workers keep freed memory: faster steps, more resident memory."
-        ),
-    ] = True,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Rehearse and list the trials; write nothing.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Run a study: train every arm from every seed, judge, and write OUT/study.db and OUT/report.html.
-
-    With no argument, the default study on scikit-learn's digits. Run again, it does only what is missing.
-
-    Examples:
-
-      slopewise run
-
-      slopewise run --data fashion-mnist --train-size 5000 --model resnet20 --arms relu,prelu_channel --seeds 10
-
-      slopewise run study.toml --set train.lr=0.02 --set model.options.batch_norm=true --out bn
-
-      slopewise run --data ~/photos --model mypackage.nets:build --out photos
-
-      slopewise run --data ~/photos --model mypackage.nets:build --checkpoint best.pt --arms as_is,prelu_channel_0
-
-      slopewise run --train mytrain:train --arms relu,prelu_channel --metric psnr --better higher --margin 0.1
-
-      slopewise run --arms relu,again=relu      (A/A: the differences are exactly 0)
-    """
-    flags = {
-        "task.kind": task,
-        "data.source": data,
-        "train.function": train,
-        "metrics": stated_metrics(metric, better, unit),
-        "data.train_size": train_size,
-        "model.name": model,
-        "model.checkpoint": checkpoint,
-        "arms": arms,
-        "control": control,
-        "seeds": seeds,
-        "until_decided": True if until_decided else None,
-        "train.epochs": epochs,
-        "train.lr": lr,
-        "margin": margin,
-        "floor": floor,
-    }
-    study = _study(spec, flags, settings or [])
-    placing: dict[str, Any] = {
-        "engine": engine,
-        "workers": workers,
-        "engine_options": _options(engine_options or [], address),
-    }
-    missing = study.missing(out, store=store, retry_failed=retry_failed)
-    if dry_run:
-        from slopewise.report import outlook
-
-        with redirect_stdout(sys.stderr):
-            paragraph = outlook(study.prepare(missing, **placing))
-        say(paragraph)
-        _print_plan(study.plan(out, store=store), study, missing, as_json=as_json)
-        return
-    times = {"checkpoint_every": checkpoint_every, "grace": grace}
-    placing |= {name: seconds for name, seconds in times.items() if seconds is not None}
-    asked = {
-        "retry_failed": retry_failed,
-        "time_limit": time_limit,
-        "keep_weights": keep_weights,
-        "keep_memory": keep_memory,
-    }
-    results = _run(study, out, missing, store=store, **asked, **placing)
-    _show(results, out / "report.html", as_json=as_json)
-    if keep_weights:
-        say(_weights(results, out))
-    if any(trial.status == "failed" for trial in results.record.trials):
-        say("some trials failed (see the report); `--retry-failed` runs them again")
-        raise typer.Exit(1)
 
 
 @app.command()
@@ -258,7 +86,7 @@ def report(
       slopewise report study --to /tmp/page.html
     """
     results = _open(folder)
-    _show(results, to or _beside(folder, "report.html"), as_json=as_json)
+    show(results, to or _beside(folder, "report.html"), as_json=as_json)
 
 
 @app.command()
@@ -286,67 +114,6 @@ def export(
             echo(path)
 
 
-def _study(path: Path | None, flags: dict[str, Any], settings: list[str]) -> Study:
-    from slopewise.study import Study, override, parse_spec, read_spec, toml_value
-
-    fields = read_spec(path) if path else {}
-    for key, value in flags.items():
-        if value is not None:
-            fields = override(fields, key, value)
-    for key, text in _pairs(settings, "--set", example="train.lr=0.02"):
-        fields = override(fields, key, toml_value(text, f"--set {shortened(key, 60)}"))
-    return Study(parse_spec(fields))
-
-
-def _pairs(settings: list[str], flag: str, *, example: str) -> Iterator[tuple[str, str]]:
-    """Yield keys and values of a repeatable flag."""
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise SpecError(f"{flag} {shortened(setting, 60)}: write KEY=VALUE, as in {flag} {example}")
-        yield key.strip(), text.strip()
-
-
-def _options(pairs: list[str], address: str | None) -> dict[str, str]:
-    """Return the options of the engine, of which the address has a flag of its own."""
-    options = dict(_pairs(pairs, "--engine-option", example="workers=2"))
-    return options if address is None else {**options, "address": address}
-
-
-def _run(study: Study, out: Path, missing: tuple[Any, ...], **options: Any) -> Results:
-    from slopewise.report import StudyProgress
-    from slopewise.study import Terminated
-
-    try:
-        # Output of a user's model goes to stderr with the log: stdout is for results.
-        with StudyProgress(missing, Console(stderr=True)) as progress, redirect_stdout(sys.stderr):
-            return study.run(out, on_event=progress, **options)
-    except (KeyboardInterrupt, Terminated) as signalled:
-        word, code = ("terminated", signalled.status) if isinstance(signalled, Terminated) else ("interrupted", 130)
-        say(f"{word}: {_ended(out, len(study.plan()))} are kept in {out}; the same command goes on from there")
-        raise typer.Exit(code) from None
-
-
-def _weights(results: Results, out: Path) -> str:
-    """Return a line that says which weights were kept."""
-    from slopewise.study import kept_weights
-
-    trained = [t for t in results.record.every_trial if t.status == "finished" and not t.diverged]
-    kept = len(kept_weights(out, results.record))
-    line = f"weights: {out / 'weights'}, a file for each of {kept} of {len(trained)} trials that trained"
-    return line if kept == len(trained) else f"{line}; the others ended before --keep-weights was given, or elsewhere"
-
-
-def _ended(out: Path, planned: int) -> str:
-    """Return the number of trials that a folder holds, in words, without waiting for a lock."""
-    from slopewise.study import holds_study, read_counts
-
-    try:
-        return f"{read_counts(out).ended if holds_study(out) else 0} of {planned} trials"
-    except StoreError:
-        return "trials that have ended"
-
-
 def _open(folder: str) -> Results:
     from slopewise.study import load_study
 
@@ -360,24 +127,3 @@ def _beside(folder: str, name: str) -> Path:
     if is_url(folder):
         raise SpecError("a study that is named by the URL of its database has no folder: give the file with --to")
     return Path(folder, name)
-
-
-def _show(results: Results, page: Path, *, as_json: bool) -> None:
-    """Print the results, then write the page: if that fails, the results are on the terminal."""
-    print_results(results, as_json=as_json)
-    with writing(page):
-        results.report(page)
-    say(f"report: {page}")
-
-
-def _print_plan(plan: tuple[TrialKey, ...], study: Study, missing: tuple[Any, ...], *, as_json: bool) -> None:
-    todo = set(missing)
-    if as_json:
-        trials = [{"arm": t.arm, "seed": t.seed, "cell": t.cell, "missing": t in todo} for t in plan]
-        print_json({"spec": study.spec.plain(), "trials": trials})
-        return
-    for trial in plan:
-        cell = f"  {trial.cell}" if trial.cell else ""
-        echo(f"{'run ' if trial in todo else 'done'}  {trial.arm}  seed {trial.seed}{cell}")
-    most = "at most " if study.spec.until_decided else ""
-    echo(f"{most}{len(missing)} of {len(plan)} trials to run")
