@@ -53,7 +53,7 @@ docs-version: docs ## the site as one version of several, in the branch gh-pages
 dist: $(VENV)/.dev $(REL)/.done ## the source archive and this platform's wheel in dist/, checked, and installed where there is no compiler
 	rm -rf build/dist dist
 	$(BIN)/python -m build --no-isolation --outdir build/dist
-	$(REL)/bin/auditwheel repair --strip --exclude 'libtorch*.so' --exclude 'libc10*.so' --wheel-dir dist build/dist/*.whl
+	PATH="$(CURDIR)/$(REL)/bin:$$PATH" auditwheel repair --strip --exclude 'libtorch*.so' --exclude 'libc10*.so' --wheel-dir dist build/dist/*.whl
 	cp build/dist/*.tar.gz dist
 	$(REL)/bin/twine check --strict dist/*
 	$(REL)/bin/check-wheel-contents dist/*.whl

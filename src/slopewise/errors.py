@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import bisect
 import difflib
+import re
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, islice
+from importlib.util import find_spec
+from itertools import accumulate
 from typing import TypeVar
 
 from slopewise.support import Registry, shortened
@@ -108,17 +110,53 @@ class KernelsWarning(SlopewiseWarning):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the hint for an unknown name in an error: the nearest known name, and a list of the (first) known ones.
+    """Return the hint for an unknown name in an error: the nearest known names, and a list of the (first) known ones.
 
     Example:
         >>> nearest("prelu_chanel", ["relu", "prelu_channel"])
         "did you mean 'prelu_channel'? (known: relu, prelu_channel)"
     """
     known = [shortened(name, _LONG_WORD) for name in known]
-    # The comparison's time grows with the lengths of both words and with the number of known ones.
-    close = difflib.get_close_matches(word[:_LONG_WORD], islice(known, _COMPARED), n=1, cutoff=0.5)
+    close = " or ".join(f"'{name}'" for name in closest(word, known))
     listing = f"known: {listed(known)}"
-    return f"did you mean '{close[0]}'? ({listing})" if close else listing
+    return f"did you mean {close}? ({listing})" if close else listing
+
+
+def closest(word: str, known: Sequence[str]) -> list[str]:
+    """Return the names that a word may stand for, at most two: whatever its case, as the start of names, or misspelt.
+
+    A file or dotted path stands for `module:name` where such a form is known.
+
+    Example:
+        >>> closest("ReLU", ["relu", "elu"]), closest("prelu", ["relu", "prelu_shared", "prelu_channel"])
+        (['relu'], ['prelu_shared', 'prelu_channel'])
+        >>> closest("nets/mine.py:Net", ["cnn", "module:callable"])
+        ['nets.mine:Net']
+    """
+    if any(name.startswith("module:") for name in known) and (reference := as_reference(word[:_LONG_WORD])):
+        return [reference]
+    # The comparison's time grows with the lengths of both words and with the number of known ones.
+    folded = word[:_LONG_WORD].casefold()
+    names = {name.casefold(): name for name in reversed(known[:_COMPARED])}
+    if folded in names:
+        return [names[folded]]
+    if family := [name for name in known[:_COMPARED] if folded and name.casefold().startswith(f"{folded}_")]:
+        return family[:2]
+    return [names[name] for name in difflib.get_close_matches(folded, names, n=1, cutoff=0.5)]
+
+
+def as_reference(text: str) -> str | None:
+    """Return the `module:name` that a user may have meant by a file's path or by dots alone; None if it is neither.
+
+    Example:
+        >>> as_reference("mynet.py:Net"), as_reference("nets.py"), as_reference("torch.nn.ELU"), as_reference("a.npz")
+        ('mynet:Net', 'nets:NAME', 'torch.nn:ELU', None)
+    """
+    if match := re.fullmatch(r"(?:\.[/\\])?([\w/\\]+)\.py(?::([\w.]+))?", text):
+        module = ".".join(filter(None, re.split(r"[/\\]", match[1])))
+        return f"{module}:{match[2] or 'NAME'}"
+    match = re.fullmatch(r"([A-Za-z_][\w.]*)\.([A-Za-z_]\w*)", text)
+    return f"{match[1]}:{match[2]}" if match and find_spec(match[1].partition(".")[0]) else None
 
 
 def look_up(

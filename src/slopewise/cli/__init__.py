@@ -35,7 +35,7 @@ def main() -> None:
             out.reconfigure(errors="replace")  # a character that the encoding lacks must not stop a table
     warnings.showwarning = _warn
     try:
-        status = app(standalone_mode=False)
+        status = app(standalone_mode=False, prog_name="slopewise")  # the name that shells complete
     except SlopewiseError as error:
         say(f"error: {error}")
         status = 2

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from slopewise.errors import SlopewiseError
 from slopewise.support import printable
+from slopewise.support.citation import version
 from slopewise.support.terminal import words
 
 if TYPE_CHECKING:
@@ -20,11 +21,26 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="What does a learned negative slope (PReLU) do to the training of your CNN, and is it worth it?",
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"slopewise {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
 
 Folder = Annotated[
     str, typer.Argument(metavar="DIR", help="Folder of a study, or URL of its database.", show_default=False)

@@ -14,6 +14,8 @@ from rich.console import Console
 from slopewise.cli._app import Json, app, echo, print_json, say, show
 from slopewise.cli._duration import duration
 from slopewise.cli._metrics import stated_metrics
+from slopewise.cli._size import size
+from slopewise.cli.names import ARMS, DEFAULT_ARMS, DEVICES, ENGINES, MODELS, SOURCES, TASKS, words_of
 from slopewise.errors import SpecError, StoreError
 from slopewise.support import shortened
 
@@ -27,36 +29,85 @@ if TYPE_CHECKING:
 def run(
     spec: Annotated[Path | None, typer.Argument(metavar="SPEC.toml", help="A spec; flags beat it.")] = None,
     data: Annotated[
-        str | None, typer.Option(help="digits, fashion-mnist, a folder of images, an .npz file, or module:callable.")
+        str | None,
+        typer.Option(
+            help="A folder of images, an .npz file, module:callable, or one of digits, fashion-mnist, patches, shapes.",
+            show_default="digits; shapes to segment, patches to restore",
+            autocompletion=words_of(SOURCES),
+        ),
     ] = None,
     train: Annotated[
         str | None, typer.Option(help="Your own training function, module:function, instead of the study's loop.")
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="classification, multilabel, segmentation, regression, restoration, or module:Class."),
+        typer.Option(
+            help=f"{', '.join(TASKS)}, or module:Class.", show_default=TASKS[0], autocompletion=words_of(TASKS)
+        ),
     ] = None,
-    train_size: Annotated[int | None, typer.Option(help="Class-balanced subset of the training images.")] = None,
+    train_size: Annotated[
+        int | None, typer.Option(help="Class-balanced subset of the training images.", show_default="all")
+    ] = None,
+    image_size: Annotated[
+        Any,
+        typer.Option(
+            parser=size,
+            metavar="SIZE",
+            show_default="32",
+            help="Pixels that a folder's images are resized to: 64, or HEIGHTxWIDTH.",
+        ),
+    ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="cnn, resnet20, unet, espcn, module:callable, or timm:, torchvision:, transformers:NAME."),
+        typer.Option(
+            help="Your network, module:callable, or timm:NAME, torchvision:NAME, transformers:NAME, or one of "
+            f"{', '.join(MODELS)}.",
+            show_default="cnn; unet to segment, espcn to restore",
+            autocompletion=words_of(MODELS),
+        ),
     ] = None,
     checkpoint: Annotated[
         str | None, typer.Option(help="File of torch.save or safetensors that every trial starts from.")
     ] = None,
-    arms: Annotated[str | None, typer.Option(help="Comma-separated; NAME=ACTIVATION names an arm.")] = None,
-    control: Annotated[str | None, typer.Option(help="Arm to compare with; by default the first.")] = None,
-    seeds: Annotated[str | None, typer.Option(help="A count (10), a list (3,5,8) or a range (10-19).")] = None,
+    arms: Annotated[
+        str | None,
+        typer.Option(
+            help="Comma-separated; NAME=ACTIVATION names an arm. as_is is the network's own; others: "
+            f"{', '.join(ARMS[1:])}, or module:callable.",
+            show_default=",".join(DEFAULT_ARMS),
+            autocompletion=words_of(ARMS, separator=","),
+        ),
+    ] = None,
+    control: Annotated[
+        str | None, typer.Option(help="Arm that the others are compared with.", show_default="the first")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="A count (10), a list (3,5,8) or a range (10-19).", show_default="10")
+    ] = None,
     until_decided: Annotated[
         bool,
         typer.Option(
             "--until-decided", help="Adaptive: each arm gets seeds until it is decided, at most SEEDS (default 40)."
         ),
     ] = False,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training part.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Passes over the training part.", show_default="40; 10 to segment, 12 to restore"),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images in a step.", show_default="64; 16 to segment or restore")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.", show_default="0.025 to classify")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help=f"{', '.join(DEVICES)}.", show_default=DEVICES[0], autocompletion=words_of(DEVICES)),
+    ] = None,
     margin: Annotated[
-        float | None, typer.Option(help="Smallest difference in the primary metric that matters, in its unit.")
+        float | None,
+        typer.Option(
+            help="Smallest difference in the primary metric that matters, in its unit.",
+            show_default="0.5 points of accuracy",
+        ),
     ] = None,
     metric: Annotated[
         str | None, typer.Option(help="Metrics that --train returns, comma-separated; the first decides the verdicts.")
@@ -69,20 +120,30 @@ def run(
         float | None,
         typer.Option(help="Score that a diverged trial counts with, where the metric has none of its own."),
     ] = None,
+    name: Annotated[str | None, typer.Option(help="Title of the report.", show_default="PReLU study")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the spec; repeatable.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the study; the same command there resumes it.")] = Path("study"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the study; the same command resumes it.", show_default="study-DATA-MODEL"),
+    ] = None,
     store: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Database for the results, postgresql://USER@HOST:PORT/DB?study=NAME."),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes side by side; by default one a core.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes side by side.", show_default="one a core")] = None,
     engine: Annotated[
-        str, typer.Option(help="Where trials run: local, ray, a registered engine, or module:Class.")
-    ] = "local",
+        str,
+        typer.Option(
+            help="Where trials run: local (processes on this machine), ray (tasks of a Ray cluster), an installed "
+            "engine, or module:Class.",
+            autocompletion=words_of(ENGINES),
+        ),
+    ] = ENGINES[0],
     address: Annotated[
-        str | None, typer.Option(help="Cluster of the engine: auto or HOST:PORT; by default one on this machine.")
+        str | None,
+        typer.Option(help="Cluster of the engine: auto or HOST:PORT.", show_default="one on this machine"),
     ] = None,
     engine_options: Annotated[
         list[str] | None, typer.Option("--engine-option", metavar="KEY=VALUE", help="Option of the engine; repeatable.")
@@ -91,19 +152,25 @@ def run(
     time_limit: Annotated[
         float | None,
         typer.Option(
-            parser=duration, metavar="TIME", help="Longest time of one attempt at a trial (90s, 2h); by default none."
+            parser=duration,
+            metavar="TIME",
+            help="Longest time of one attempt at a trial (90s, 2h).",
+            show_default="none",
         ),
     ] = None,
     checkpoint_every: Annotated[
         float | None,
         typer.Option(
-            parser=duration, metavar="TIME", help="Time between checkpoints of a trial; by default 5m; 0 saves none."
+            parser=duration,
+            metavar="TIME",
+            help="Time between checkpoints of a trial; 0 saves none.",
+            show_default="5m",
         ),
     ] = None,
     grace: Annotated[
         float | None,
         typer.Option(
-            parser=duration, metavar="TIME", help="Time to save checkpoints or end after SIGTERM; by default 25s."
+            parser=duration, metavar="TIME", help="Time to save checkpoints or end after SIGTERM.", show_default="25s"
         ),
     ] = None,
     keep_weights: Annotated[
@@ -124,26 +191,44 @@ def run(
 
     Examples:
 
+    \b
       slopewise run
 
-      slopewise run --data fashion-mnist --train-size 5000 --model resnet20 --arms relu,prelu_channel --seeds 10
+    \b
+      slopewise run --data fashion-mnist --train-size 5000 --model resnet20 \\
+        --arms relu,prelu_channel --seeds 10
 
-      slopewise run study.toml --set train.lr=0.02 --set model.options.batch_norm=true --out bn
+    \b
+      slopewise run study.toml --set train.lr=0.02 \\
+        --set model.options.batch_norm=true --out bn
 
-      slopewise run --data ~/photos --model mypackage.nets:build --out photos
+    \b
+      slopewise run --data ~/photos --model mynet:Net --image-size 64 \\
+        --device auto --arms as_is,prelu_channel
 
-      slopewise run --data ~/photos --model mypackage.nets:build --checkpoint best.pt --arms as_is,prelu_channel_0
+    \b
+      slopewise run --data ~/photos --model mynet:Net --checkpoint best.pt \\
+        --arms as_is,prelu_channel_0
 
-      slopewise run --train mytrain:train --arms relu,prelu_channel --metric psnr --better higher --margin 0.1
+    \b
+      slopewise run --train mytrain:train --arms relu,prelu_channel \\
+        --metric psnr --better higher --margin 0.1
 
-      slopewise run --arms relu,again=relu      (A/A: the differences are exactly 0)
+    An A/A study, whose differences are exactly 0:
+
+    \b
+      slopewise run --arms relu,again=relu
     """
+    from slopewise.study import default_folder
+
     flags = {
+        "name": name,
         "task.kind": task,
         "data.source": data,
         "train.function": train,
         "metrics": stated_metrics(metric, better, unit),
         "data.train_size": train_size,
+        "data.image_size": image_size,
         "model.name": model,
         "model.checkpoint": checkpoint,
         "arms": arms,
@@ -152,6 +237,8 @@ def run(
         "until_decided": True if until_decided else None,
         "train.epochs": epochs,
         "train.lr": lr,
+        "train.batch_size": batch_size,
+        "hardware.accelerator": device,
         "margin": margin,
         "floor": floor,
     }
@@ -161,13 +248,14 @@ def run(
         "workers": workers,
         "engine_options": _options(engine_options or [], address),
     }
+    out = out or default_folder(study.spec)
     missing = study.missing(out, store=store, retry_failed=retry_failed)
     if dry_run:
         from slopewise.report import outlook
 
         with redirect_stdout(sys.stderr):
             paragraph = outlook(study.prepare(missing, **placing))
-        say(paragraph)
+        say(f"{paragraph} Folder: {out}.")
         _print_plan(study.plan(out, store=store), study, missing, as_json=as_json)
         return
     times = {"checkpoint_every": checkpoint_every, "grace": grace}
@@ -220,7 +308,7 @@ def _run(study: Study, out: Path, missing: tuple[Any, ...], **options: Any) -> R
 
     try:
         # Output of a user's model goes to stderr with the log: stdout is for results.
-        with StudyProgress(missing, Console(stderr=True)) as progress, redirect_stdout(sys.stderr):
+        with StudyProgress(missing, Console(stderr=True), folder=out) as progress, redirect_stdout(sys.stderr):
             return study.run(out, on_event=progress, **options)
     except (KeyboardInterrupt, Terminated) as signalled:
         word, code = ("terminated", signalled.status) if isinstance(signalled, Terminated) else ("interrupted", 130)

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from slopewise.cli._app import Folder, Json, app, echo, print_json, say, show, writing
+from slopewise.cli.names import FORMATS, words_of
 from slopewise.errors import SpecError, nearest
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def init(
 
     Example:
 
+    \b
       slopewise init && slopewise run study.toml
     """
     text = resources.files("slopewise.study").joinpath("templates/study.toml").read_text(encoding="utf-8")
@@ -45,6 +47,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
 
     Example:
 
+    \b
       slopewise status study
     """
     from slopewise.drawing import count
@@ -76,13 +79,14 @@ def _state(folder: str, counts: StudyCounts) -> str:
 @app.command()
 def report(
     folder: Folder,
-    to: Annotated[Path | None, typer.Option(help="File to write; by default DIR/report.html.")] = None,
+    to: Annotated[Path | None, typer.Option(help="File to write.", show_default="DIR/report.html")] = None,
     as_json: Json = False,
 ) -> None:
     """Write the report page again and print the table.
 
     Example:
 
+    \b
       slopewise report study --to /tmp/page.html
     """
     results = _open(folder)
@@ -92,15 +96,24 @@ def report(
 @app.command()
 def export(
     folder: Folder,
-    form: Annotated[str, typer.Option("--format", help="json, csv or parquet.")] = "json",
-    to: Annotated[Path | None, typer.Option(help="File (json) or folder (csv, parquet) to write.")] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="json, csv or parquet.", autocompletion=words_of(FORMATS))
+    ] = FORMATS[0],
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            help="File (json) or folder (csv, parquet) to write.", show_default="DIR/export.json or DIR/export-FORMAT"
+        ),
+    ] = None,
 ) -> None:
     """Write every record of a study to files for other tools.
 
     Examples:
 
+    \b
       slopewise export study --format csv --to tables
 
+    \b
       slopewise export study --format json --to study.json
     """
     from slopewise.report import EXPORTS

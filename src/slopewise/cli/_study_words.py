@@ -22,8 +22,10 @@ def claims(
 
     Examples:
 
+    \b
       slopewise claims study
 
+    \b
       slopewise claims study --only tuned-score
     """
     from slopewise.analysis.claims import claim_of
@@ -48,6 +50,7 @@ def paragraph(folder: Folder) -> None:
 
     Example:
 
+    \b
       slopewise paragraph study
     """
     from slopewise.report import paper_paragraph

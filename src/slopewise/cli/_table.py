@@ -55,11 +55,17 @@ def judge(
 
     Examples:
 
-      slopewise judge results.csv --arm act --seed seed --metric psnr --better higher --control relu --margin 0.1
+    \b
+      slopewise judge results.csv --arm act --seed seed \\
+        --metric psnr --better higher --control relu --margin 0.1
 
-      slopewise judge wide.csv --arms relu,elu --seed seed --metric psnr --better higher --control relu --margin 0.1
+    \b
+      slopewise judge wide.csv --arms relu,elu --seed seed \\
+        --metric psnr --better higher --control relu --margin 0.1
 
-      slopewise judge logs --runs '{arm}/seed{seed}' --metric val/psnr --better higher --control relu --margin 0.1
+    \b
+      slopewise judge logs --runs '{arm}/seed{seed}' \\
+        --metric val/psnr --better higher --control relu --margin 0.1
     """
     from slopewise.tables import judge as judge_table
 

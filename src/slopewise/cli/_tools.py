@@ -37,8 +37,10 @@ def bench(
 
     Examples:
 
+    \b
       slopewise bench
 
+    \b
       slopewise bench --threads 2 --json > bench.json
     """
     from slopewise import bench as benchmarks
@@ -78,8 +80,10 @@ def watch(
 
     Examples:
 
+    \b
       slopewise watch study
 
+    \b
       slopewise watch runs --port 0 --open
     """
     try:
@@ -122,12 +126,16 @@ def inspect(
 
     Examples:
 
+    \b
       slopewise inspect last.ckpt
 
+    \b
       slopewise inspect model.safetensors --only 'layer4*' --json
 
+    \b
       slopewise inspect last.pt --key ema --init 0.25 --fail-on-alarm
 
+    \b
       slopewise inspect run.jsonl --html watch.html
     """
     from slopewise.recording import is_recording

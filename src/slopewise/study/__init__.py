@@ -20,6 +20,7 @@ from slopewise.support import importer
 
 if TYPE_CHECKING:
     from slopewise.study._checkpoints import Checkpoints as Checkpoints
+    from slopewise.study._folders import default_folder as default_folder
     from slopewise.study._function import TrialContext as TrialContext
     from slopewise.study._objective import Objective as Objective
     from slopewise.study._preflight import preflight as preflight
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 # A status counts trials in the file: it does not wait for what validates specs and writes stores.
 _NAMES = {
     "_checkpoints": ("Checkpoints",),
+    "_folders": ("default_folder",),
     "_function": ("TrialContext",),
     "_objective": ("Objective",),
     "_preflight": ("preflight",),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
-from slopewise.errors import SpecError
+from slopewise.errors import SpecError, as_reference, closest
 
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
@@ -32,11 +32,15 @@ def resolve(reference: str) -> Callable[..., Any]:
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # a user's module can raise anything while it is imported
-        raise SpecError(f"cannot import module '{module_name}' of '{reference}': {describe(error)}") from error
+        meant = as_reference(reference) if module_name.endswith(".py") else None
+        hint = f"; did you mean '{meant}', the module without .py?" if meant else ""
+        raise SpecError(f"cannot import module '{module_name}' of '{reference}': {describe(error)}{hint}") from error
     try:
         target = reduce(getattr, path.split("."), module)
     except AttributeError as error:
-        raise SpecError(f"module '{module_name}' has no '{path}' (from '{reference}')") from error
+        close = closest(path, [name for name, value in vars(module).items() if callable(value)])
+        hint = f"; did you mean '{module_name}:{close[0]}'?" if close else ""
+        raise SpecError(f"module '{module_name}' has no '{path}' (from '{reference}'){hint}") from error
     if not callable(target):
         raise SpecError(f"'{reference}' is a {type(target).__name__}, not a callable")
     return target

@@ -10,6 +10,7 @@ from slopewise.errors import SlopewiseWarning, StoreError, listed
 from slopewise.records import MetricRecord, amount
 from slopewise.study._bounds import one_line
 from slopewise.study._cells import designed_cells
+from slopewise.study._folders import another_folder
 from slopewise.study._margin import least_margin, margin_of
 from slopewise.study._spec import StudySpec
 from slopewise.support import quoted
@@ -48,11 +49,11 @@ def check_same(old: StudySpec, new: StudySpec, folder: str | Path, metric: Metri
             else "is adaptive (until_decided), and cannot get a fixed number of seeds: its error rate holds only for "
             "the planned looks"
         )
-        raise StoreError(f"the study in '{folder}' {why}. Choose another folder, or give the old settings")
+        raise StoreError(f"the study in '{folder}' {why}: {another_folder(folder)}, or give the old settings")
     if differences := spec_differences(old, new, metric):
         raise StoreError(
             f"'{folder}' holds another study: {one_line(differences, len(differences))}. Only new arms and seeds can "
-            "be added to it: choose another folder, or give the old settings"
+            f"be added to it: {another_folder(folder)}, or give the old settings"
         )
     was, now = margin_of(old, metric), margin_of(new, metric)
     if was != now:
@@ -76,7 +77,7 @@ def check_data(old: dict[str, Any], new: dict[str, Any], folder: str | Path) -> 
         if was != now:
             raise StoreError(
                 f"the {what} changed since '{folder}' was begun (digest {was[:12]}, now {now[:12]}): give the "
-                f"old {what}, or choose another folder"
+                f"old {what}, or {another_folder(folder)}"
             )
 
 

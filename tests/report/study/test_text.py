@@ -17,7 +17,7 @@ def rows(text):
     return {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
 
 
-@pytest.mark.parametrize("width", [60, 80, 104, 120])
+@pytest.mark.parametrize("width", [40, 60, 80, 104, 120])
 def test_fits_its_width_and_says_every_sentence(width):
     study = synthetic_study(seeds=10, epochs=2, diverged={"prelu_shared": 3})
     text = summary_text(study, width)
@@ -26,6 +26,17 @@ def test_fits_its_width_and_says_every_sentence(width):
     for contrast in analyse(study).primary:
         assert sentence(contrast) in words
     assert "Training diverged: prelu_shared in 3 of 10 seeds." in words
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_the_names_of_arms_stay_whole_on_a_narrow_terminal(width):
+    study = synthetic_study(seeds=10, epochs=2, diverged={"prelu_shared": 3})
+    lines = [line.split() for line in summary_text(study, width).splitlines() if line]
+    for arm in study.arms:
+        assert [arm] in [line[:1] for line in lines]
+    assert max(map(len, summary_text(study, width).splitlines())) <= width
+    words = [word for line in lines for word in line]
+    assert ("0.06", "to", "0.49") in zip(words, words[1:], words[2:], strict=False) or width == 80  # in two lines there
 
 
 def test_nothing_is_cut_at_80_columns():

@@ -49,7 +49,7 @@ def test_the_command_takes_a_network_and_a_checkpoint(
     ended = cli(*command, "--arms", "relu,prelu_channel")
     assert ended.returncode == 0, ended.stderr
     assert "prelu_channel" in ended.stdout
-    page = (tmp_path / "study" / "report.html").read_text(encoding="utf-8")
+    page = (tmp_path / "study-digits-own_net-net" / "report.html").read_text(encoding="utf-8")
     assert "Model: own_net:net." in page
     assert "block.relu_2" in page
 
@@ -58,4 +58,4 @@ def test_the_command_takes_a_network_and_a_checkpoint(
     torch.save(net(10, 1).state_dict(), tmp_path / "best.pt")
     other = cli(*command, "--arms", "relu,prelu_channel", "--checkpoint", "best.pt")
     assert other.returncode == 2
-    assert "error: the checkpoint changed since 'study' was begun (digest none, now " in other.stderr
+    assert "error: the checkpoint changed since 'study-digits-own_net-net' was begun (digest none, now " in other.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from statistics import fmean
 from types import TracebackType
 
@@ -30,11 +31,17 @@ class StudyProgress:
         trials: Trials to run.
         console: Console to draw on. If it is no terminal, lines are printed now and then instead.
         clock: Function that returns seconds, for the rate and the time left.
+        folder: Folder of the study, which is named at its start; None names none.
     """
 
     def __init__(
-        self, trials: tuple[TrialKey, ...], console: Console, clock: Callable[[], float] = time.monotonic
+        self,
+        trials: tuple[TrialKey, ...],
+        console: Console,
+        clock: Callable[[], float] = time.monotonic,
+        folder: Path | None = None,
     ) -> None:
+        self.folder = folder
         self.console, self.clock = console, clock
         self.planned = Counter(trial.arm for trial in trials)
         self.started = clock()
@@ -84,7 +91,7 @@ class StudyProgress:
             self._metric = metrics_in(event.facts)[0]
             self.most = bool(event.spec.get("until_decided"))
             self._bar.update(self._task, description="trials, at most" if self.most else "trials")
-            self._say(outlook(event))
+            self._say(f"{outlook(event)}{f' Folder: {self.folder}.' if self.folder else ''}")
         elif isinstance(event, Tuned):
             self._say(f"tuned learning rates: {', '.join(f'{arm} {rate:g}' for arm, rate in event.rates)}")
         elif isinstance(event, Look):

@@ -7,9 +7,11 @@ Colour only repeats the words of a verdict, so that pipes and NO_COLOR lose noth
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +23,8 @@ from slopewise.report.study.info._study import StudyInfo, missing_words, pairs_w
 from slopewise.support.terminal import words
 
 _WIDE = 104  # columns from which on a row needs one line only
+_ARM = 13  # columns that the table has for the names of arms at least, as in prelu_channel; longer names are folded
+_UNLIMITED = 100_000  # columns
 _STYLES = {"helps": "green", "hurts": "red", "no practical effect": "cyan", "inconclusive": "yellow"}
 
 
@@ -29,7 +33,8 @@ def print_summary(study: StudyRecord, console: Console) -> None:
 
     Args:
         study: Records so far; missing trials are counted.
-        console: Console to print on. A row takes one line from 104 columns on, two lines below that.
+        console: Console to print on. A row takes one line from 104 columns on, two lines below that, and a line for
+            each of its cells where the table does not fit.
     """
     info = study_info(study)
     most = "at most " if study.looks else ""
@@ -40,7 +45,7 @@ def print_summary(study: StudyRecord, console: Console) -> None:
     for note in _notes(info):
         console.print(words(note, style="bold red"))
     console.print()
-    console.print(_table(info, "\n" if console.width < _WIDE else " "))
+    console.print(_table(info, console))
     console.print()
     sentences = Table.grid(padding=(0, 1, 0, 0))
     for contrast in info.analysis.primary:
@@ -96,44 +101,88 @@ def _notes(info: StudyInfo) -> list[str]:
     return notes
 
 
-def _table(info: StudyInfo, join: str) -> Table:
-    """Return the table, one row per arm; `join` is a line break if the two parts of a cell do not fit on one line."""
+def _table(info: StudyInfo, console: Console) -> Table:
+    """Return the table, one row per arm; where it does not fit, the cells of each arm stand below the arm's name."""
+    join = "\n" if console.width < _WIDE else " "
+    longest = max(len(words(row.arm.arm)) for row in info.rows)
+    for gap in (1, 0):
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, gap, 0, 0))
+        for title in _titles(info):
+            side: JustifyMethod = "left" if title in ("arm", "verdict") else "right"
+            table.add_column(title.replace(", ", join), justify=side, no_wrap=title != "arm", overflow="fold")
+        for cells, style in _rows(info, join):
+            table.add_row(*cells, style=style)
+        width = Measurement.get(console, console.options.update(max_width=_UNLIMITED), table).maximum
+        if width - max(0, longest - _ARM) <= console.width:
+            return table
+    return _blocks(info)
+
+
+def _blocks(info: StudyInfo) -> Table:
+    """Return the rows of the table as blocks: the name of the arm, and a line for each cell."""
+    blocks = Table.grid()
+    for (arm, *cells), style in _rows(info, " "):
+        figures = Table.grid(padding=(0, 1, 0, 0))
+        figures.add_column(width=1)
+        figures.add_column(overflow="fold")
+        for title, cell in zip(_titles(info)[1:], cells, strict=False):
+            if len(cell):
+                figures.add_row("", title.replace(", ", " "), cell)
+        blocks.add_row(arm, style=style)
+        blocks.add_row(figures, style=style)
+    return blocks
+
+
+def _titles(info: StudyInfo) -> list[str]:
     metric = info.analysis.metric
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("arm", overflow="fold")
-    for name in (f"{metric.title}, {metric.value_unit}", "difference, [95 %]"):
-        table.add_column(name.replace(", ", join), justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    last = {"trouble": "diverged", "time": f"step{join}time", "slopes": f"final{join}slopes"}
+    last = {"trouble": "diverged", "time": "step, time", "slopes": "final, slopes"}
+    return [
+        "arm",
+        f"{metric.title}, {metric.value_unit}",
+        "difference, [95 %]",
+        "verdict",
+        *(last[section] for section in _sections(info)),
+    ]
+
+
+def _sections(info: StudyInfo) -> list[str]:
+    """Return the sections of the page that have a column here, too."""
     counted = info.study.tested or info.diverged
-    shown = [section for section in last if section in info.sections and (counted or section != "trouble")]
-    for section in shown:
-        table.add_column(last[section], justify="right", no_wrap=True)
+    return [
+        section
+        for section in ("trouble", "time", "slopes")
+        if section in info.sections and (counted or section != "trouble")
+    ]
+
+
+def _rows(info: StudyInfo, join: str) -> Iterator[tuple[tuple[str | Text, ...], str]]:
+    """Yield the cells of each row, and its style; `join` is a line break if a cell's two parts do not fit on a line."""
+    shown, digits = _sections(info), info.analysis.metric.digits
     for row in info.rows:
         arm, contrast, converged = row.arm, row.contrast, row.converged
         medians = [layer.median for layer in arm.slopes]
-        cells = {
+        last = {
             "trouble": f"{arm.diverged} of {arm.finished}",
             "time": "" if arm.cost_ratio is None else f"{arm.cost_ratio:.2f}×",
             "slopes": plain(f"{number(min(medians), 2)}{join}to {number(max(medians), 2)}") if medians else "",
         }
-        table.add_row(
+        cells = (
             words(arm.arm, *((Text(f"{join}against "), row.against) if row.against else ())),
-            plain(spread(arm.score_mean, arm.score_sd, metric.digits).replace(" ±", f"{join}±")),
+            plain(spread(arm.score_mean, arm.score_sd, digits).replace(" ±", f"{join}±")),
             _difference(contrast, join) if contrast else "",
             _verdict(contrast, join, decided_words(contrast) if contrast.looks else "") if contrast else "control",
-            *(cells[section] for section in shown),
+            *(last[section] for section in shown),
         )
+        yield cells, ""
         if converged:
-            table.add_row(
+            cells = (
                 "  converged",
-                plain(number(arm.converged_score_mean, metric.digits)),
+                plain(number(arm.converged_score_mean, digits)),
                 _difference(converged, join),
                 _verdict(converged, join) if converged.seeds else "",
                 *((pairs_words(converged),) if "trouble" in shown else ()),
-                style="dim",
             )
-    return table
+            yield cells, "dim"
 
 
 def _verdict(contrast: Contrast, join: str, at: str = "") -> Text:
