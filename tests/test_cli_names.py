@@ -77,7 +77,6 @@ def test_the_help_states_the_defaults_of_the_spec() -> None:
     assert default("--lr") == f"{spec.train.lr} to classify"
     assert (default("--image-size"), spec.data.image_size) == ("32", (32, 32))
     assert default("--seeds") == str(len(spec.seeds))
-    assert default("--name") == spec.name
     assert default("--device") == spec.hardware.accelerator
     assert default("--arms").replace(" ", "") == ",".join(arm.name for arm in spec.arms)
 

@@ -120,7 +120,7 @@ def run(
         float | None,
         typer.Option(help="Score that a diverged trial counts with, where the metric has none of its own."),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Title of the report.", show_default="PReLU study")] = None,
+    name: Annotated[str | None, typer.Option(help="Title of the report.", show_default="model, data and arms")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the spec; repeatable.")
     ] = None,

@@ -28,8 +28,10 @@ def study_title(study: StudyRecord) -> str:
         return "Activation study" if name == UNNAMED else name
     data = f" on {study.data['name']}" if study.data.get("name") else ""
     arms = [arm for arm in study.arms if arm != study.control]
+    if not arms:
+        return f"{subject}{data}: {study.control}"
     compared = listing(arms) if len(arms) <= _NAMED else count(len(arms), "arm")
-    return f"{subject}{data}: {compared} against {study.control}" if arms else f"{subject}{data}: {study.control}"
+    return f"{subject}{data}: {compared} against {study.control}"
 
 
 def origin_words(study: StudyRecord) -> tuple[str, ...]:
