@@ -21,7 +21,10 @@ from slopewise.optim import set_shared_gradient
 from slopewise.study import _operator_cost
 from slopewise.support import _once
 
-from .warm_spawn import load, warm_spawn
+if __package__:
+    from .warm_spawn import load, warm_spawn
+else:  # scripts of tests import this file by its name
+    from warm_spawn import load, warm_spawn
 
 # Machines differ in speed: how long an example takes says nothing about the code.
 settings.register_profile("slopewise", deadline=None)
