@@ -58,7 +58,7 @@ def test_arms_have_shorthands() -> None:
         ({"arms": [{"activation": "relu", "slope_lr": 1}]}, "did you mean 'slope_lr_scale'?"),
         ({"train": {"lr": -1}}, "train.lr: input should be greater than 0, but it is -1"),
         ({"arms": "relu,x=elu,x=silu"}, "two are called 'x'"),
-        ({"control": "prelu"}, "control: no arm is called 'prelu'; did you mean 'relu'?"),
+        ({"control": "prelu"}, "control: no arm is called 'prelu'; did you mean 'prelu_shared' or 'prelu_channel'?"),
         ({"seeds": [1, 1]}, "the same seed stands twice"),
         ({"arms": ""}, "arms"),
         ({"seeds": 0}, "seeds"),
