@@ -54,5 +54,6 @@ def _plain(name: str) -> str:
     """Return a name in characters that need no quotes in a shell; a hash keeps apart names that would become equal."""
     plain = re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.")
     if len(plain) > _LONGEST or not plain or re.search(r"[^\w.:/ -]", name, re.ASCII):
-        return f"{plain[:_LONGEST]}-{sha256(name.encode()).hexdigest()[:6]}".lstrip("-")
+        exact = name.encode(errors="surrogatepass")  # names of files need not be Unicode
+        return f"{plain[:_LONGEST]}-{sha256(exact).hexdigest()[:6]}".lstrip("-")
     return plain
