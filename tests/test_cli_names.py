@@ -129,7 +129,9 @@ def test_folders_are_named_after_data_and_model(tmp_path: Path) -> None:
     assert named(tmp_path / "my photos", "mynet:Net") == "study-my-photos-mynet-Net"
     assert named(tmp_path / "my photos", "timm:resnet18") == "study-my-photos-timm-resnet18"
     assert re.fullmatch(r"study-[0-9a-f]{6}-cnn", named(tmp_path / "照片"))
-    assert re.fullmatch(r"study-p-[0-9a-f]{6}-cnn", named(tmp_path / os.fsdecode(b"p\xff")))  # no Unicode
+    if sys.platform == "linux":  # where a name is any bytes
+        (unicode_lacks := tmp_path / os.fsdecode(b"p\xff")).mkdir()
+        assert re.fullmatch(r"study-p-[0-9a-f]{6}-cnn", named(unicode_lacks))
     assert len(named("m" * 300 + ":f", "n" * 300 + ":f")) < 120
 
 
