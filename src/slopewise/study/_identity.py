@@ -88,6 +88,8 @@ def _own(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
             continue
         table = isinstance(value, Mapping)
         own[key] = {k: v for k, v in value.items() if f"{key}.{k}" not in FREE} if table else value
+    if own.get("model", {}).get("memory_format") == "as_built":
+        del own["model"]["memory_format"]  # so that trials of versions without it keep their identities
     return own
 
 

@@ -141,6 +141,9 @@ class ModelSpec(Table):
         checkpoint_prefix: Prefix of the network's names in that file ("student."); None infers it.
         checkpoint_skip: Patterns of names ("fc.*") whose tensors start at random despite the checkpoint.
         convert: Selection of the activations that are replaced in an ordinary network.
+        memory_format: Memory format of the convolutions' weights, which their outputs take over: `channels_last`, or
+            `as_built` for that of the network as it is built. It can change the last bits. The package's own networks
+            are built channels last.
     """
 
     name: Reference = "cnn"
@@ -150,6 +153,7 @@ class ModelSpec(Table):
     checkpoint_prefix: str | None = None
     checkpoint_skip: Patterns = ()
     convert: ConvertSpec = ConvertSpec()
+    memory_format: Literal["as_built", "channels_last"] = "as_built"
 
     @model_validator(mode="after")
     def _start_of_what(self) -> ModelSpec:

@@ -18,6 +18,7 @@ from slopewise.study.models import BuiltModel, build_model, converted
 
 UserModule = Callable[[str, str], str]
 IMAGES = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+LAST = "channels_last"
 SITES = {"relu_1", "block.relu", "block.relu_2"}
 
 
@@ -29,6 +30,25 @@ def built(name: str, arm: str = "relu", seed: int = 0, images: torch.Tensor = IM
 
 def study(name: str, arms: str = "relu", **model: object) -> StudySpec:
     return parse_spec({"arms": arms, "seeds": 1, "data": {"train_size": 100}, "model": {"name": name, **model}})
+
+
+def test_a_network_channels_last_starts_from_the_same_weights_and_computes_in_that_layout(own: str) -> None:
+    images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    usual, last = (built(f"{own}:net", "prelu_channel", images=images, memory_format=m) for m in ("as_built", LAST))
+    assert usual.init_digest() == last.init_digest()
+    assert torch.allclose(usual.model(images), last.model(images), atol=1e-6)
+    assert all(output.is_contiguous() for output in outputs_of_convolutions(usual, images))
+    outputs = outputs_of_convolutions(last, images)
+    assert all(output.is_contiguous(memory_format=torch.channels_last) for output in outputs)
+
+
+def outputs_of_convolutions(net: BuiltModel, images: torch.Tensor) -> list[torch.Tensor]:
+    outputs: list[torch.Tensor] = []
+    for module in net.model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda _module, _args, output: outputs.append(output))
+    net.model(images)
+    return outputs
 
 
 def test_every_call_site_gets_an_activation_of_its_own(own: str) -> None:

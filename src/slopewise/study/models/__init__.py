@@ -21,6 +21,7 @@ from slopewise.study.models._continued import continue_from_ as continue_from_
 from slopewise.study.models._converted import Make, converted
 from slopewise.study.models._converted import hint_for_size as hint_for_size
 from slopewise.study.models._espcn import espcn as espcn
+from slopewise.study.models._layout import laid_out
 from slopewise.study.models._libraries import LIBRARIES as LIBRARIES
 from slopewise.study.models._recipe import MODELS as MODELS
 from slopewise.study.models._recipe import Activation as Activation
@@ -89,7 +90,7 @@ def build_model(
             "would start from the same weights: take its manual_seed (or seed_everything) out"
         )
     if not making.ordinary:
-        return _with_sites(model, spec, made)
+        return laid_out(_with_sites(model, spec, made), spec)
     notes = load_checkpoint_(model, spec)
     if example is None:
         raise ValueError("an ordinary network needs example images to be converted")
@@ -98,7 +99,7 @@ def build_model(
     except ModelError as error:
         raise ModelError(f"model '{spec.name}' {error}") from error
     built.model.register_forward_hook(_logits)
-    return replace(built, notes=(*notes, *built.notes))
+    return laid_out(replace(built, notes=(*notes, *built.notes)), spec)
 
 
 def convert_for_arm(
