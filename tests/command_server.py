@@ -15,7 +15,11 @@ import sys
 from pathlib import Path
 
 from slopewise.study import _operator_cost
-from warm_spawn import load, warm_spawn
+
+if __package__:  # collected as one of the tests
+    from .warm_spawn import load, warm_spawn
+else:
+    from warm_spawn import load, warm_spawn
 
 
 def become(request: dict[str, object]) -> None:

@@ -48,6 +48,7 @@ def test_the_blocks_of_a_page_run_in_order(page: str, folder: Path, cli: Cli, mo
     for block in blocks(page):
         if block.file:
             (folder / block.file).write_text(block.text, encoding="utf-8")
+            monkeypatch.delitem(sys.modules, Path(block.file).stem, raising=False)  # another test's
         if block.reason:
             continue
         if block.language == "python" and not block.file:

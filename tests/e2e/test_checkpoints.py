@@ -30,7 +30,7 @@ def train(trial, rounds):
             return {"score": 1.0}
         time.sleep(0.01)
 """
-TIMES = {"seconds", "seconds_per_step", "monitor_seconds", "operator_costs", "attempts"}
+TIMES = {"seconds", "seconds_per_step", "monitor_seconds", "operator_costs", "attempts", "stored"}
 
 
 def command(out: Path, *words: str) -> list[str]:

@@ -147,7 +147,9 @@ def test_the_source_archive_makes_a_wheel_for_every_python_that_loads_its_kernel
     with zipfile.ZipFile(wheel) as opened:
         names = opened.namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"slopewise"}
-    assert [name for name in names if not name.endswith((".py", ".j2", ".js", ".css", ".toml", "py.typed"))] == [
+    assert [
+        name for name in names if not name.endswith((".py", ".j2", ".js", ".css", ".json", ".toml", "py.typed"))
+    ] == [
         "slopewise/_kernels.abi3.so",
         *(name for name in names if ".dist-info/" in name),
     ]
@@ -190,7 +192,7 @@ def test_the_wheel_in_an_empty_environment_without_a_compiler_runs_a_study(
     tiny = ["--arms", "relu,prelu_channel", "--seeds", "1", "--epochs", "1", "--train-size", "100"]
     command = ["run", *tiny, "--set", "model.options.width=4", "--workers", "1", "--out", "study"]
     printed = run(*command, cwd=tmp_path, python=place / "slopewise", PATH=nothing)
-    assert "PReLU study: 2 arms, 1 seed, control relu" in printed
+    assert "cnn on digits: prelu_channel against relu: 2 arms, 1 seed, control relu" in " ".join(printed.split())
     assert (tmp_path / "study/report.html").is_file()
 
 

@@ -21,7 +21,7 @@ COMMAND = [
 ]  # fmt: skip
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 TRIALS = 10  # enough that some are left whenever the signal comes
-TIMES = {"seconds", "seconds_per_step", "monitor_seconds", "operator_costs", "attempts"}
+TIMES = {"seconds", "seconds_per_step", "monitor_seconds", "operator_costs", "attempts", "stored"}
 
 
 def finished(folder: Path) -> int:

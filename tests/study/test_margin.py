@@ -101,5 +101,5 @@ def test_metrics_are_defined_on_the_page() -> None:
     study = synthetic_study(("relu", "elu"), 2, epochs=2)
     assert "Share of the images of the part whose largest logit is that of their class." in render_html(study)
     psnr = MetricRecord("psnr", "PSNR", "dB", "higher", definition="10 log10(1 / mean squared error)")
-    page = render_html(replace(study, metrics=(*classification_metrics(10), psnr)))
+    page = render_html(replace(study, metrics=(*classification_metrics(10), psnr))).replace("\u00a0", " ")
     assert "<dt>PSNR</dt><dd>10 log10(1 / mean squared error).</dd>" in page

@@ -335,7 +335,7 @@ def test_an_alarm_is_raised_where_a_repeat_differs(server: Server) -> None:
         for trial in (first, replace(first, seconds=1.0), replace(first, steps=1)):
             store.add(trial, SYNTHETIC.environments["synthetic"])
     text = " ".join(summary_text(read_study(url)).split())
-    page = render_html(read_study(url))
+    page = render_html(read_study(url)).replace("\u00a0", " ")
     assert "1 trial was trained twice and agrees bit by bit." in text
     assert "Caution: relu seed 0 has two results: trained twice from the same spec" in text
     assert all(part in page for part in ("twice and agrees bit by bit", "relu seed 0 has two results"))

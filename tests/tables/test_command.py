@@ -37,7 +37,7 @@ def test_table_json_and_page_agree(rows, save, command, tmp_path):
     result = json.loads(ended.stdout)
     sentences = [contrast["sentence"] for contrast in result["contrasts"]]
     assert len(sentences) == 2
-    page = (tmp_path / "p.html").read_text()
+    page = (tmp_path / "p.html").read_text().replace("\u00a0", " ").replace("−", "-")
     assert all(sentence in page for sentence in sentences)
     assert result["metric"]["unit"] == "dB"
 
