@@ -16,6 +16,7 @@ from _harness import compare, parser
 
 from slopewise.bench import DTYPES, LAYOUTS, SIZES, kernel_jobs
 from slopewise.bench._kernels import PASSES
+from slopewise.machine import keep_memory
 
 
 def size(text: str) -> tuple[int, ...]:
@@ -33,6 +34,7 @@ def main() -> None:
     arguments.add_argument("--passes", nargs="+", choices=PASSES, default=list(PASSES))
     arguments.add_argument("--no-compile", dest="compiled", action="store_false", help="leave out torch.compile")
     options = arguments.parse_args()
+    keep_memory()  # a new tensor's page faults would cost more than the loops
     jobs = kernel_jobs(
         sizes=options.sizes,
         layouts=options.layouts,
