@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 import types
 from collections.abc import Callable, Iterator
@@ -29,6 +30,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Be in an empty folder, as the reader is, and forget what was imported from there, and which rules were added."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(tempfile.gettempdir()):
+            monkeypatch.delitem(sys.modules, name)  # another test's network may have the name of the page's
     before, known = set(sys.modules), {rule.id for rule in rules()}
     with torch.random.fork_rng():
         yield tmp_path
@@ -48,7 +52,6 @@ def test_the_blocks_of_a_page_run_in_order(page: str, folder: Path, cli: Cli, mo
     for block in blocks(page):
         if block.file:
             (folder / block.file).write_text(block.text, encoding="utf-8")
-            monkeypatch.delitem(sys.modules, Path(block.file).stem, raising=False)  # another test's
         if block.reason:
             continue
         if block.language == "python" and not block.file:

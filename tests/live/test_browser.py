@@ -163,7 +163,8 @@ def test_a_page_that_nobody_sees_asks_for_nothing(looking, growing, tmp_path: Pa
 
 
 def test_a_study_is_followed_to_its_end(looking, tmp_path: Path) -> None:
-    tiny = ["--train-size", "100", "--epochs", "3", "--set", "model.options.width=4", "--workers", "1"]
+    # Trials must last until the page has seen one at work.
+    tiny = ["--train-size", "100", "--epochs", "80", "--set", "model.options.width=4", "--workers", "1"]
     arms = ["--arms", "relu,prelu_channel", "--seeds", "1"]
     command = [sys.executable, "-m", "slopewise", "run", *tiny, *arms, "--out", str(tmp_path / "study")]
 
