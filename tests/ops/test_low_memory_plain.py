@@ -165,3 +165,23 @@ def test_an_output_changed_in_place_is_an_error_that_says_what_to_do():
     y.mul_(2)
     with pytest.raises(RuntimeError, match=r"modified by an inplace operation(.|\n)*set low_memory=False"):
         y.sum().backward()
+
+
+@pytest.mark.parametrize("function", ["fused", "prelu"])
+def test_an_infinite_gradient_spoils_no_other(function):
+    x = torch.randn(4, 8, 16, 16)
+    x[0, 0, 0, 0] = 2.0
+    upstream = torch.ones_like(x)
+    upstream[0, 0, 0, 0] = math.inf  # what a loss scale that is too large makes
+    results = []
+    for low_memory in (True, False):
+        x, slope = x.detach().requires_grad_(), torch.full((8,), 0.5, requires_grad=True)
+        with sw.ops.use_kernels(enabled=False):
+            if function == "prelu":
+                y = sw.functional.prelu(x, slope, low_memory=low_memory)
+            else:
+                y = fused_add(x, None, slope, torch.zeros(8), torch.ones(8), training=False, low_memory=low_memory)
+            results.append(grad(y, (x, slope), upstream))
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    assert results[0][0][0, 0, 0, 0] == math.inf

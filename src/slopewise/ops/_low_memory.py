@@ -160,9 +160,10 @@ def batch_norm_prelu_backward(
     gamma = torch.ones_like(var) if weight is None else weight.to(dtype)
     beta = torch.zeros_like(var) if bias is None else bias.to(dtype)
     # torch.where would be shorter, and takes three times as long as other elementwise operations on a CPU. One of the
-    # two parts is 0 in every element, so that their sum is exact. z has the sign of y.
+    # two parts is 0 in every element, so that their sum is exact; with a difference in place of the second, an infinite
+    # gradient, as too large a loss scale makes it, would become NaN. z has the sign of y.
     grad_z = torch.ops.aten.threshold_backward(g, y, 0.0)
-    rest = g - grad_z
+    rest = g.masked_fill(y > 0, 0.0)
     grad_z.addcmul_(rest, channel_values(slopes, 1.0, channels, y))
     z = F.prelu(y, slopes.reciprocal())
     grad_slope = summed_like(rest * z, slope)
