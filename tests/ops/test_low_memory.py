@@ -54,6 +54,11 @@ def test_prelu_loses_nothing_but_rounding(large, dtype):
     assert ((ours[1] - theirs[1]).abs() <= 2 * torch.finfo(dtype).eps * terms).all()
 
 
+def test_by_default_a_kernel_keeps_the_output(large):
+    x, upstream = large(torch.float32), large(torch.float32, 1)
+    assert run(prelu, [x, torch.tensor([0.25])], upstream, low_memory=None)[2] == {"output"}
+
+
 @pytest.mark.parametrize("slope", [-0.25, 0.0, -0.0, 0.0009, 1e-30, math.nan, math.inf, -math.inf, 1100.0])
 def test_prelu_keeps_the_input_where_a_slope_is_not_safely_positive(slope):
     x, upstream = torch.randn(2, 2, 4, 30, 30)

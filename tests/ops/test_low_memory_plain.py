@@ -144,6 +144,13 @@ def test_the_meta_device_shows_what_another_device_would_keep():
     assert [t.shape for t in gradients(y, inputs, torch.empty_like(y))] == [t.shape for t in inputs]
 
 
+@pytest.mark.parametrize(("device", "keeps"), [("cpu", "input"), ("meta", "output")])
+def test_by_default_the_output_is_kept_on_devices_where_memory_is_scarcer_than_time(device, keeps):
+    x, *others = [t.detach().to(device).requires_grad_() for t in arguments(torch.float32)]
+    assert keeps in kept(lambda x: fused(x, *others, low_memory=None), x)[1]
+    assert keeps in kept(lambda x: sw.functional.prelu(x, others[1], low_memory=None), x)[1]
+
+
 def test_under_autocast_the_slopes_are_cast_as_by_prelu():
     x = torch.randn(6, 4, 9, 9, dtype=torch.bfloat16, requires_grad=True)
     a = torch.full((4,), 0.25, requires_grad=True)

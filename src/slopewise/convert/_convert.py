@@ -71,8 +71,9 @@ def convert(
             layer (`BatchNormPReLU2d`) wherever nothing else needs the value between them. For the backward pass such a
             layer keeps its output, which the next layer keeps anyway, instead of its input: see `low_memory`.
         low_memory: Layers that keep their outputs for the backward pass instead of their inputs: by default (None) the
-            fused ones, with True PReLUs by themselves as well, with False none. Each call of a layer does so only where
-            its values make that safe. They do not while slopes are below 2⁻¹⁰: at ``init=0.0`` nothing is saved before
+            fused ones where it costs no time (not on a CPU without kernels, see `slopewise.nn.functional.prelu`), with
+            True PReLUs by themselves as well, with False none. Each call of a layer does so only where its values make
+            that safe. They do not while slopes are below 2⁻¹⁰: at ``init=0.0`` nothing is saved before
             they have moved. A layer whose output the model changes in place, as ``x += y`` does, keeps its input.
         call_sites: Treatment of an activation module with several call sites. "separate" gives each its own slopes,
             "shared" ties them on purpose, "refuse" raises an error that lists them. A block with weights that is called

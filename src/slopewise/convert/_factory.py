@@ -73,8 +73,7 @@ class Target:
         if not callable(to) and to not in TARGETS:
             raise ValueError(f"unknown to={to!r}; {nearest(str(to), [*TARGETS, 'a callable'])}")
         self.to, self.init = to, init
-        self.low_memory = bool(low_memory)
-        self.low_memory_if_fused = low_memory is not False
+        self.low_memory = low_memory
         self.given_site = callable(to) and takes_site(to)
 
     @property
@@ -128,7 +127,7 @@ class Target:
             unit.input.dtype,
             channel_dim=channels.dim,
             bounds=getattr(old, "bounds", None),
-            low_memory=self.low_memory,
+            low_memory=bool(self.low_memory),  # by default the fused layers alone
         )
         if isinstance(old, nn.PReLU):
             new.weight.requires_grad_(old.weight.requires_grad)

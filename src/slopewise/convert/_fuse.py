@@ -62,7 +62,9 @@ class _Pair:
     subclass: Fixed | None = None
 
 
-def fuse_(model: nn.Module, flows: list[ForwardTrace], *, low_memory: bool) -> tuple[list[Fusion], dict[str, str]]:
+def fuse_(
+    model: nn.Module, flows: list[ForwardTrace], *, low_memory: bool | None
+) -> tuple[list[Fusion], dict[str, str]]:
     """Fuse all pairs that can be fused, in place.
 
     Args:
@@ -181,7 +183,7 @@ def _is_batch_norm(op: OpCall) -> bool:
     return isinstance(op.module, _BatchNorm) and not isinstance(op.module, BatchNormPReLU)
 
 
-def _fused_layer(pairs: list[_Pair], flows: list[ForwardTrace], *, low_memory: bool) -> BatchNormPReLU:
+def _fused_layer(pairs: list[_Pair], flows: list[ForwardTrace], *, low_memory: bool | None) -> BatchNormPReLU:
     bn, act = pairs[0].normalisation.module, pairs[0].activation.module
     calls = sum(call.module is bn for flow in flows for call in flow.calls())
     if calls != len(pairs):

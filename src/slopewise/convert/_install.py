@@ -153,7 +153,7 @@ class Installation:
         passes = Normal(self.model, self.normal.inputs, self.normal.selection)
         passes.first, passes.flows = self.normal.first, dict(self.normal.flows)  # so that no more passes are made
         passes.observe()
-        fusions, rewritten = fuse_(self.model, list(passes.flows.values()), low_memory=self.target.low_memory_if_fused)
+        fusions, rewritten = fuse_(self.model, list(passes.flows.values()), low_memory=self.target.low_memory)
         for name, how in rewritten.items():
             self.normal.note(name, how)
         by_name = {fusion.activation: fusion for fusion in fusions}

@@ -29,7 +29,7 @@ def overwritten(
         modes: Modes to run it in, out of "training" and "evaluation".
     """
     parts = dict.fromkeys(part for layer in layers for part in layer.modules())
-    candidates = [part for part in parts if isinstance(part, PReLU | BatchNormPReLU) and part.low_memory]
+    candidates = [part for part in parts if isinstance(part, PReLU | BatchNormPReLU) and part.low_memory is not False]
     if not candidates:
         return []
     seen: list[tuple[nn.Module, Tensor, int]] = []

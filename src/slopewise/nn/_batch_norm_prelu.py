@@ -60,7 +60,7 @@ class BatchNormPReLU(_BatchNorm):
         init: Init = 0.25,
         learnable: bool = True,
         bounds: Bounds | None = None,
-        low_memory: bool = False,
+        low_memory: bool | None = False,
         shared_gradient: SharedGradient = "sum",
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
@@ -123,7 +123,7 @@ class BatchNormPReLU(_BatchNorm):
         )
 
     @classmethod
-    def from_modules(cls, bn: _BatchNorm, act: torch.nn.Module, *, low_memory: bool = False) -> Self:
+    def from_modules(cls, bn: _BatchNorm, act: torch.nn.Module, *, low_memory: bool | None = False) -> Self:
         """Fuse a batch normalisation and the activation after it into one layer that shares their tensors.
 
         The parameters and buffers of the new layer *are* those of the pair, not copies, so that an optimizer that
@@ -194,7 +194,7 @@ class BatchNormPReLU(_BatchNorm):
         """Return BatchNorm's arguments, the number of slopes, and the arguments that differ from the default."""
         fixed = "" if self.learnable else f", init={self.init}, learnable=False"
         bounds = f", bounds={self.bounds}" if self.bounds is not None else ""
-        memory = ", low_memory=True" if self.low_memory else ""
+        memory = "" if self.low_memory is False else f", low_memory={self.low_memory}"
         normalisation = super().extra_repr()  # type: ignore[no-untyped-call]
         gradient = ", shared_gradient='mean'" if self.num_parameters == 1 and self.shared_gradient == "mean" else ""
         return f"{normalisation}, num_parameters={self.num_parameters}{fixed}{bounds}{memory}{gradient}"

@@ -71,7 +71,7 @@ class ConvBNPReLU(torch.nn.Module):
         momentum: float | None = 0.1,
         device: Device = None,
         dtype: torch.dtype | None = None,
-        low_memory: bool = False,
+        low_memory: bool | None = False,
         shared_gradient: SharedGradient = "sum",
     ) -> None:
         super().__init__()

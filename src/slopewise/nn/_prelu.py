@@ -76,7 +76,7 @@ class PReLU(torch.nn.PReLU):
         *,
         channel_dim: int = 1,
         bounds: Bounds | None = None,
-        low_memory: bool = False,
+        low_memory: bool | None = False,
         shared_gradient: SharedGradient = "sum",
     ) -> None:
         if num_parameters < 1:
@@ -108,7 +108,7 @@ class PReLU(torch.nn.PReLU):
         """Return the arguments of `torch.nn.PReLU`, and those of this class that differ from the default."""
         axis = f", channel_dim={self.channel_dim}" if self.channel_dim != 1 else ""
         bounds = f", bounds={self.bounds}" if self.bounds is not None else ""
-        memory = ", low_memory=True" if self.low_memory else ""
+        memory = "" if self.low_memory is False else f", low_memory={self.low_memory}"
         gradient = ", shared_gradient='mean'" if self.num_parameters == 1 and self.shared_gradient == "mean" else ""
         return super().extra_repr() + axis + bounds + memory + gradient
 

@@ -31,7 +31,13 @@ def _has_slope(positional: Sequence[Any], named: Mapping[str, Any]) -> bool:
     )
 
 
-def prelu(input: Tensor, weight: Tensor, *, channel_dim: int = 1, low_memory: bool = False) -> Tensor:  # noqa: A002
+def prelu(
+    input: Tensor,  # noqa: A002
+    weight: Tensor,
+    *,
+    channel_dim: int = 1,
+    low_memory: bool | None = False,
+) -> Tensor:
     """Rectify with a learned negative slope: f(x) = x where x > 0, else a·x.
 
     The gradients are df/dx = 1 where x > 0, else a (so it is a at x = 0, PyTorch's convention), and df/da = 0 where
@@ -47,7 +53,8 @@ def prelu(input: Tensor, weight: Tensor, *, channel_dim: int = 1, low_memory: bo
             without a batch dimension. Ignored for a shared slope.
         low_memory: If True, the output is kept for the backward pass instead of the input, provided that every slope
             lies between 2⁻¹⁰ and 2¹⁰ (in float16, 2⁻⁷ and 2³): then x is y where y > 0, else y/a. Each call decides
-            from its slopes. This pays where the next layer keeps that output anyway, as a convolution does.
+            from its slopes. This pays where the next layer keeps that output anyway, as a convolution does. None is
+            False on a CPU where no compiled kernel takes the call, since it takes longer there, and True elsewhere.
 
     Returns:
         A tensor of `input`'s shape, dtype and memory format.
@@ -91,7 +98,7 @@ def batch_norm_prelu(
     eps: float = 1e-5,
     *,
     slope: Tensor | float,
-    low_memory: bool = False,
+    low_memory: bool | None = False,
 ) -> Tensor:
     """Normalise a batch and rectify it, in one operation: y = f(z) with z = γ·(x − μ)/√(σ² + ε) + β.
 
@@ -164,7 +171,7 @@ def batch_norm_add_prelu(
     *,
     residual: Tensor | None,
     slope: Tensor | float,
-    low_memory: bool = False,
+    low_memory: bool | None = False,
 ) -> Tensor:
     """Normalise a batch, add a residual and rectify: y = f(z) with z = γ·(x − μ)/√(σ² + ε) + β + r.
 
@@ -191,7 +198,7 @@ def batch_norm_add_prelu(
         residual: Tensor r of `input`'s shape; it is not broadcast. None adds nothing.
         slope: Slopes a, or a plain number for a fixed slope.
         low_memory: If True, the output and the residual are kept for the backward pass instead of the input, where
-            that is safe.
+            that is safe; None as in `prelu`.
 
     Returns:
         A tensor of `input`'s shape and memory format.

@@ -77,7 +77,7 @@ def _slopes(act: torch.nn.Module, channels: int) -> Slopes:
 
 
 def activation(
-    slope: Tensor, init: float | tuple[float, ...], bounds: Bounds | None, *, learnable: bool, low_memory: bool
+    slope: Tensor, init: float | tuple[float, ...], bounds: Bounds | None, *, learnable: bool, low_memory: bool | None
 ) -> torch.nn.Module:
     """Return the activation with these slopes, which are a parameter if learned and otherwise a plain tensor."""
     if not learnable:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from slopewise.ops import _low_memory, _reference
 from slopewise.ops._library import channel_values, everywhere, library, summed_like
-from slopewise.ops._routing import KERNEL_DTYPES, autocast_dtype, below_autograd, kernels_take, saved
+from slopewise.ops._routing import KERNEL_DTYPES, autocast_dtype, below_autograd, kernels_take, may_keep_output, saved
 
 # Below this number of elements PyTorch's operators cost less than our autograd function written in Python, as measured
 # by benchmarks/kernels.py, forward and backward together.
@@ -32,7 +32,7 @@ def batch_norm_prelu(
     momentum: float,
     eps: float,
     *,
-    low_memory: bool = False,
+    low_memory: bool | None = False,
 ) -> Tensor:
     """Compute prelu(batch_norm(input) + residual).
 
@@ -40,6 +40,7 @@ def batch_norm_prelu(
     """
     given = input, residual, slope, running_mean, running_var, weight, bias, training
     kernels = kernels_take(input, _SMALLEST)
+    low_memory = may_keep_output(input, low_memory, kernels=kernels)
     if not ((kernels or low_memory) and _fit(*given, eps)):
         return _reference.batch_norm_prelu(*given, momentum, eps)
     if not kernels:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from slopewise.ops import _low_memory, _reference
 from slopewise.ops._library import channel_values, everywhere, library, summed_like
-from slopewise.ops._routing import KERNEL_DTYPES, autocast_dtype, below_autograd, kernels_take, saved
+from slopewise.ops._routing import KERNEL_DTYPES, autocast_dtype, below_autograd, kernels_take, may_keep_output, saved
 
 _Gradients = tuple[Tensor | None, Tensor | None, None]
 
@@ -21,9 +21,17 @@ _op = torch.ops.slopewise.prelu.default
 _backward_op = torch.ops.slopewise.prelu_backward.default
 
 
-def prelu(input: Tensor, weight: Tensor, channel_dim: int = 1, *, low_memory: bool = False) -> Tensor:  # noqa: A002
+def prelu(
+    input: Tensor,  # noqa: A002 (PyTorch's name)
+    weight: Tensor,
+    channel_dim: int = 1,
+    *,
+    low_memory: bool | None = False,
+) -> Tensor:
     """Compute x where x > 0, else weight·x: `slopewise.nn.functional.prelu` without its error messages."""
-    if not kernels_take(input, _SMALLEST):
+    kernels = kernels_take(input, _SMALLEST)
+    low_memory = may_keep_output(input, low_memory, kernels=kernels)
+    if not kernels:
         if low_memory and _keeps_output_without_kernels(input, weight):
             slopes = weight.to(input.dtype)  # as autocast does
             return _OfOutput.apply(input, slopes, channel_dim)  # type: ignore[no-any-return, no-untyped-call]
