@@ -59,6 +59,19 @@ def test_examples_stay_whole_at_80_columns(command: str) -> None:
             assert not examples[number + 1 : number + 2] or not examples[number + 1].strip()
 
 
+def test_the_list_of_commands_is_not_cut_at_80_columns() -> None:
+    lines = help_of().split("Commands:\n")[1].splitlines()
+    assert [line.split()[0] for line in lines] == [command.callback.__name__ for command in app.registered_commands]
+    assert not [line for line in lines if line.endswith("...")]
+
+
+def test_the_help_and_completion_name_engines_of_installed_packages(install: Callable[..., None]) -> None:
+    assert "(tasks of a Ray cluster), or module:Class" in re.sub(r"\s+", " ", help_of("run"))
+    install("slopewise.engines", {"slurm": "slurm:Slurm"})  # its module is not imported for that
+    assert "(tasks of a Ray cluster), slurm (installed), or module:Class" in re.sub(r"\s+", " ", help_of("run"))
+    assert names.words_of(names.engines())("s") == ["slurm"]
+
+
 def test_the_help_states_the_defaults_of_the_spec() -> None:
     text = re.sub(r"\s+", " ", help_of("run"))
     spec, segment, restore = (StudySpec(task={"kind": names.TASKS[kind]}) for kind in (0, 2, 4))

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 from rich.console import Console
 
 from slopewise.cli._app import Json, app, echo, print_json, say, show
 from slopewise.cli._duration import duration
 from slopewise.cli._metrics import stated_metrics
 from slopewise.cli._size import size
-from slopewise.cli.names import ARMS, DEFAULT_ARMS, DEVICES, ENGINES, MODELS, SOURCES, TASKS, words_of
+from slopewise.cli.names import ARMS, DEFAULT_ARMS, DEVICES, ENGINES, MODELS, SOURCES, TASKS, engines, words_of
 from slopewise.errors import SpecError, StoreError
 from slopewise.support import shortened
 
@@ -25,7 +26,24 @@ if TYPE_CHECKING:
     from slopewise.study import Study
 
 
-@app.command()
+_INSTALLED = "engines of installed packages, "
+
+
+def _engines_of(incomplete: str) -> list[str]:
+    return words_of(engines())(incomplete)
+
+
+class _Run(typer.core.TyperCommand):
+    """A command whose help names the engines of installed packages; to look for them takes time, so only here."""
+
+    def get_help(self, ctx: Any) -> str:
+        (engine,) = (option for option in self.params if option.name == "engine")
+        installed = "".join(f"{name} (installed), " for name in engines()[len(ENGINES) :])
+        engine.help = engine.help.replace(_INSTALLED, installed)  # type: ignore[attr-defined]
+        return super().get_help(ctx)
+
+
+@app.command(cls=_Run)
 def run(
     spec: Annotated[Path | None, typer.Argument(metavar="SPEC.toml", help="A spec; flags beat it.")] = None,
     data: Annotated[
@@ -136,9 +154,9 @@ def run(
     engine: Annotated[
         str,
         typer.Option(
-            help="Where trials run: local (processes on this machine), ray (tasks of a Ray cluster), an installed "
-            "engine, or module:Class.",
-            autocompletion=words_of(ENGINES),
+            help=f"Where trials run: local (processes on this machine), ray (tasks of a Ray cluster), {_INSTALLED}or "
+            "module:Class.",
+            autocompletion=_engines_of,
         ),
     ] = ENGINES[0],
     address: Annotated[
@@ -185,9 +203,10 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Rehearse and list the trials; write nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Run a study: train every arm from every seed, judge, and write OUT/study.db and OUT/report.html.
+    """Run a study: train every arm from every seed, and judge.
 
-    With no argument, the default study on scikit-learn's digits. Run again, it does only what is missing.
+    Writes OUT/study.db and OUT/report.html. With no argument, the default study on scikit-learn's digits. Run again, it
+    does only what is missing.
 
     Examples:
 

@@ -43,7 +43,9 @@ def init(
 
 @app.command()
 def status(folder: Folder, as_json: Json = False) -> None:
-    """Show the state of a study: trials finished, failed, diverged and missing per arm, and whether it goes on.
+    """Show how far a study is: trials finished, failed, missing.
+
+    For each arm, with the trials that diverged; and whether the study goes on.
 
     Example:
 

@@ -18,7 +18,9 @@ def claims(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List every claim about PReLU with the verdict of a study, its figure and its interval.
+    """List the claims about PReLU with a study's verdict on each.
+
+    Each verdict comes with its figure and its interval.
 
     Examples:
 
@@ -46,7 +48,7 @@ def claims(
 
 @app.command()
 def paragraph(folder: Folder) -> None:
-    """Print the methods and results of a study as a paragraph for a paper.
+    """Print methods and results as a paragraph for a paper.
 
     Example:
 

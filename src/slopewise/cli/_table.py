@@ -51,7 +51,7 @@ def judge(
     out: Annotated[Path | None, typer.Option(metavar="PAGE.html", help="Page to write.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Judge a table of results that you already have; nothing is trained or stored.
+    """Judge a table of results that you have; nothing is trained.
 
     Examples:
 

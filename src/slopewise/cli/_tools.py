@@ -29,11 +29,11 @@ def bench(
     ] = True,
     as_json: Json = False,
 ) -> None:
-    """Measure what PReLU costs on this machine, in time and memory, against ReLU and against stock PyTorch.
+    """Measure what PReLU costs on this machine, in time and memory.
 
-    The short form of the benchmarks, in under two minutes on two cores: one activation, an activation behind a
-    BatchNorm, and a training step of ResNet-20. Leave the machine alone meanwhile. All figures are ratios within this
-    run. It ends with one line per question.
+    PReLU is compared with ReLU and with stock PyTorch's PReLU: as one activation, behind a BatchNorm, and in a training
+    step of ResNet-20, all as ratios within this run. It takes under two minutes on two cores, which should be left
+    alone meanwhile, and ends with one line per question.
 
     Examples:
 
@@ -76,7 +76,9 @@ def watch(
     ),
     browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = False,
 ) -> None:
-    """Show studies and watched loops while they run: prints the address of a page that follows them, until Ctrl-C.
+    """Serve a live page of the studies and loops in a folder.
+
+    Prints the address of the page, which follows them until Ctrl-C.
 
     Examples:
 
@@ -118,11 +120,11 @@ def inspect(
     fail_on_alarm: Annotated[bool, typer.Option("--fail-on-alarm", help="Exit with status 1 on an alarm.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the slopes in a checkpoint, or what the monitor recorded of a run, with alarms.
+    """Show the slopes of a checkpoint, or a recording of the monitor.
 
-    A checkpoint (of torch.save or safetensors) is a state dict, a training checkpoint with one inside, a pickled
-    module, or the .index.json of one in parts; no code of the model is needed, and none of the file is run. A
-    recording is a file of slopewise.monitor.sinks.JsonLines; the run may still go on.
+    Alarms are shown with both. A checkpoint (of torch.save or safetensors) is a state dict, a training checkpoint with
+    one inside, a pickled module, or the .index.json of one in parts; no code of the model is needed, and none of the
+    file is run. A recording is a file of slopewise.monitor.sinks.JsonLines; the run may still go on.
 
     Examples:
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from slopewise.support import Registry
+
 SOURCES = ("digits", "fashion-mnist", "patches", "shapes")
 TASKS = ("classification", "multilabel", "segmentation", "regression", "restoration")
 MODELS = ("cnn", "resnet20", "unet", "espcn")
@@ -16,6 +18,11 @@ DEVICES = ("cpu", "cuda", "mps", "auto")
 FORMATS = ("json", "csv", "parquet")
 DEFAULT_ARMS = ("relu", "leaky_relu", "frozen_slope", "prelu_shared", "prelu_channel")
 ARMS = ("as_is", *DEFAULT_ARMS, "prelu_shared_0", "prelu_channel_0", "elu", "silu", "gelu", "rrelu")
+
+
+def engines() -> tuple[str, ...]:
+    """Return the names of engines: slopewise's own, and those of installed packages, sorted."""
+    return Registry("slopewise.engines", dict.fromkeys(ENGINES)).names()
 
 
 def words_of(names: Sequence[str], *, separator: str = "") -> Callable[[str], list[str]]:
