@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from slopewise.analysis._about import rounded_up
 from slopewise.analysis._power import MOST_PAIRS
 from slopewise.analysis._results import Contrast
 from slopewise.analysis._sequential import interval_shares, level_shares
@@ -83,8 +84,7 @@ def seeds_to_decide(contrast: Contrast) -> int | None:
         roots.append(half / (contrast.margin - effect))
     if not roots or (seeds := min(roots) ** 2) > MOST_PAIRS or seeds <= len(contrast.seeds):
         return None
-    unit: int = 10 ** max(0, math.floor(math.log10(seeds)) - 1)
-    return unit * math.ceil(seeds / unit)
+    return rounded_up(seeds)
 
 
 def look_words(contrast: Contrast) -> str | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Set
 
+from slopewise.analysis._about import about
 from slopewise.analysis._few import too_few
 from slopewise.analysis._forecast import look_words
-from slopewise.analysis._power import MOST_PAIRS, Design
+from slopewise.analysis._power import Design
 from slopewise.analysis._results import CautionId, Contrast
 from slopewise.records import amount
 
@@ -16,8 +17,6 @@ _OPENINGS = {
     "no practical effect": "{arm} has no practical effect",
     "inconclusive": "The effect of {arm} is inconclusive",
 }
-
-_FEW = 10  # pairs; of fewer, the spread is known within a factor of two or worse
 
 
 def sentence(contrast: Contrast) -> str:
@@ -99,19 +98,12 @@ def _power(contrast: Contrast) -> str:
     if contrast.margin is None or contrast.sd is None:
         return f"{shown}."
     needed = contrast.seeds_needed
-    if needed is not None and needed <= min(n, len(contrast.control_seeds) or n):
+    known = min(n, len(contrast.control_seeds) or n)
+    if needed is not None and needed <= known:
         return f"{shown}."
-    seeds = f"more than {MOST_PAIRS:,}" if needed is None else f"about {_rounded(needed):,}"
-    seeds += "" if contrast.paired else " runs of each"
-    seeds += ", very uncertain," * (min(n, len(contrast.control_seeds) or n) < _FEW)
+    seeds = about(needed, "" if contrast.paired else " runs of each", known=known)
     verb = "would show" if needed is None else "show"
     return f"{shown}. At this spread {seeds} {verb} {amount(contrast.margin, contrast.unit)}."
-
-
-def _rounded(seeds: int) -> int:
-    """Return a number rounded up to two significant digits: the spread is an estimate."""
-    unit: int = 10 ** max(0, len(str(seeds)) - 2)
-    return -(-seeds // unit) * unit
 
 
 def _divergences(contrast: Contrast) -> list[str]:

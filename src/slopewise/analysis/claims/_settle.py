@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from slopewise.analysis._about import about
 from slopewise.analysis._power import Design, seeds_floor, seeds_needed
 from slopewise.analysis._verdict import ALPHA, holm, within
 from slopewise.analysis.claims._base import Finding, Outcome, TrialKey
@@ -161,10 +162,11 @@ def _would_decide(row: Measured, tests: int) -> str:
     if needed is None:
         return f"more than a million {unit}: the spread of the figure is too large"
     effect = amount(f"{row.band:.{row.digits}f}", row.unit)
+    known = row.n if row.design.control is None else min(row.design.arm, row.design.control)
     return (
         f"more than {row.n} {unit}: the interval reaches {effect}"
         if needed <= row.n
-        else f"about {needed} {unit}, which would show a difference of {effect} with 80 % power"
+        else f"{about(needed, f' {unit}', known=known)} to show a difference of {effect} with 80 % power"
     )
 
 
