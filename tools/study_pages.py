@@ -19,6 +19,7 @@ import jinja2
 
 sys.path.insert(0, str(Path(__file__).parent))
 from compact_records import read
+from glossary_links import with_links
 from quotes import SHOWN, speech
 
 from slopewise.analysis import Contrast, analyse, sentence, tuning, verdict_words
@@ -194,7 +195,7 @@ def pages() -> dict[Path, str]:
     texts = {PAGES / f"{name}.md": page(name, record) for name, record in records.items()}
     if ANSWERED in records:
         texts[ROOT / "docs" / "answers.md"] = answers(records)
-    return texts
+    return {path: with_links(path, text) for path, text in texts.items()}
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ def linked(text: str) -> str:
         ("A shared\nslope", "A [shared\nslope](../glossary.md#shared-slope)"),
         ("It diverged.", "It [diverged](../glossary.md#diverge)."),
         ("A harmless charm", None),
+        ("Claims: small-spread, spread-first", None),  # names, not words
     ],
 )
 def test_the_first_use_becomes_a_link(text: str, expected: str | None) -> None:
