@@ -62,6 +62,16 @@ def verdict_words(contrast: Contrast) -> str:
     return f"{contrast.verdict}, negligible" if shown and contrast.negligible else contrast.verdict
 
 
+def p_words(p: float) -> str:
+    """Return a p value as papers print it.
+
+    Example:
+        >>> p_words(0.0312), p_words(2e-7)
+        ('p = 0.031', 'p < 0.001')
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
 def _figures(contrast: Contrast) -> str:
     if contrast.difference is None:
         lacking = "no seed gives both arms" if contrast.paired else "the runs do not give both arms"
@@ -73,7 +83,7 @@ def _figures(contrast: Contrast) -> str:
         adjusted = " adjusted for looking" if contrast.look and contrast.paired else ""
         basis.insert(0, f"95 % interval{adjusted} {low:+z.{digits}f} to {high:+z.{digits}f}")
     if contrast.p_holm is not None:
-        basis.append("Holm p < 0.001" if contrast.p_holm < 0.001 else f"Holm p = {contrast.p_holm:.2g}")
+        basis.append(f"Holm {p_words(contrast.p_holm)}")
     difference = amount(f"{contrast.difference:+z.{digits}f}", contrast.unit)
     return f"{contrast.title} {difference} against {contrast.control} ({', '.join(basis)})"
 

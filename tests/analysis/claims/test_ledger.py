@@ -113,6 +113,11 @@ def test_the_rule_of_a_finding():
     assert findings[4].reason.endswith("as claimed, less than the 0.50 points that matter")
 
 
+def test_a_rounded_zero_has_no_sign_and_tiny_p_values_are_a_bound():
+    (found,) = settle([row(1e-9, -0.003, -0.001)])
+    assert "score: +0.00 points (95 % interval +0.00 to +0.00, 20 seeds, Holm p < 0.001)" in found.reason
+
+
 def test_corrections_are_holms_over_what_counts():
     rng = np.random.default_rng(0)
     p = rng.uniform(0, 0.1, 5)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from slopewise.analysis._about import about
 from slopewise.analysis._power import Design, seeds_floor, seeds_needed
+from slopewise.analysis._sentence import p_words
 from slopewise.analysis._verdict import ALPHA, holm, within
 from slopewise.analysis.claims._base import Finding, Outcome, TrialKey
 from slopewise.records import amount
@@ -122,7 +123,7 @@ def _verdict(row: Measured, p: float, *, negligible: bool) -> Outcome:
 
 def shown(value: float, row: Measured) -> str:
     """Return a value as it is printed; differences get a sign."""
-    return f"{value:{'+' if row.null == 0 else ''}.{row.digits}f}"
+    return f"{value:{'+' if row.null == 0 else ''}z.{row.digits}f}"
 
 
 def _reason(row: Measured, verdict: Outcome, p: float, *, negligible: bool) -> str:
@@ -142,8 +143,8 @@ def _reason(row: Measured, verdict: Outcome, p: float, *, negligible: bool) -> s
     within_band = negligible and verdict != "no practical effect"
     ends = "" if row.interval is None else f"95 % interval {' to '.join(shown(end, row) for end in row.interval)}, "
     band = "" if row.band is None else f", less than the {amount(f'{row.band:.{row.digits}f}', row.unit)} that matter"
-    corrected = "Holm p" if row.counts else "p"
-    return f"{row.subject}: {figure} ({ends}{row.basis}, {corrected} = {p:.2g}), {tail}{band if within_band else ''}"
+    corrected = f"{'Holm ' if row.counts else ''}{p_words(p)}"
+    return f"{row.subject}: {figure} ({ends}{row.basis}, {corrected}), {tail}{band if within_band else ''}"
 
 
 def _would_decide(row: Measured, tests: int) -> str:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from slopewise.analysis import p_words
 from slopewise.analysis.claims import Evidence, Finding
 from slopewise.drawing import count, plain
 from slopewise.report.study.info._ledger import LedgerInfo, arms_words, ends_words, figure_words
@@ -54,7 +55,7 @@ def print_claim(entry: Evidence, console: Console) -> None:
     for name in ("source", "prediction", "design", "statistic", "rule"):
         facts.add_row(name, words(getattr(entry, name)))
     if entry.p_ledger is not None:
-        facts.add_row("ledger", f"p = {entry.p_ledger:.2g} after correction over all tested claims")
+        facts.add_row("ledger", f"{p_words(entry.p_ledger)} after correction over all tested claims")
     console.print(facts)
     for finding in (*entry.parts, *entry.also):
         console.print()

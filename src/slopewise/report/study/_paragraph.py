@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from slopewise.analysis import Analysis, Contrast, tuning
+from slopewise.analysis import Analysis, Contrast, p_words, tuning
 from slopewise.drawing import count, listing, plain
 from slopewise.records import StudyRecord, amount
 from slopewise.report.study.info._study import StudyInfo, study_info
@@ -172,7 +172,7 @@ def _result(contrast: Contrast) -> str:
         low, high = contrast.interval
         figures.insert(0, f"95 % CI {low:+z.{digits}f} to {high:+z.{digits}f}")
     if contrast.p_holm is not None:
-        figures.append("p < 0.001" if contrast.p_holm < 0.001 else f"p = {contrast.p_holm:.2g}")
+        figures.append(p_words(contrast.p_holm))
     difference = amount(f"{contrast.difference:+z.{digits}f}", unit)
     verdict = _VERDICTS.get(contrast.verdict)
     opening = f"{contrast.arm} {verdict}" if verdict else f"The result for {contrast.arm} was inconclusive"
