@@ -67,6 +67,12 @@ def test_draws_every_chart_and_fits_the_window(opened, name, width):
     assert page.evaluate(f"{wider}.length") == 0
 
 
+def test_the_table_of_the_answer_is_seen_whole_on_a_laptop(opened):
+    table = opened("designs", 1280).locator("#answer ~ .scroll table").first
+    assert "Final slopes" in " ".join(table.inner_text().split())
+    assert table.evaluate("table => table.offsetWidth <= table.parentElement.clientWidth")
+
+
 def test_hostile_names_are_inert_and_shown_as_they_are(opened):
     page = opened("hostile")
     assert page.evaluate("window.hit") is None
