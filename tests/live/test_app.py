@@ -77,6 +77,23 @@ def test_an_adaptive_study_tells_what_its_looks_decided(tmp_path: Path) -> None:
     assert re.search(r"gelu \? inconclusive open at 16 .*?\] 18 of 40 ", page)
 
 
+def test_live_pages_explain_their_words_and_lead_nowhere_else(tmp_path: Path, growing) -> None:
+    growing(tmp_path / "a.jsonl", layers=2, samples=2).write()
+    (tmp_path / "study").mkdir()
+    record = synthetic_study(("relu", "prelu_shared"), seeds=2, epochs=1, diverged={"prelu_shared": 1})
+    with closing(Store.create(tmp_path / "study", StudySpec(arms="relu,prelu_shared", seeds=2), record.data)) as store:
+        for trial in record.trials:
+            store.add(trial, record.environments["synthetic"])
+    client = TestClient(make_app(tmp_path), base_url="http://127.0.0.1:8460")
+    pages = [client.get(link).text for link in links(client.get("/").text)]
+    assert [page.count('<h2 id="glossary">') for page in pages] == [1, 1]
+    for page in pages:
+        assert set(re.findall(r'href="#([^"]+)"', page)) <= set(re.findall(r' id="([^"]+)"', page))
+    study = next(page for page in pages if "slope-runaway" in page)
+    assert '<dt id="word-arm">' in study
+    assert "act1 (PReLU)" in study
+
+
 def test_a_study_leads_to_its_report_which_must_not_reach_the_server(tmp_path: Path) -> None:
     (tmp_path / "digits").mkdir()
     with closing(Store.create(tmp_path / "digits", StudySpec(arms="relu,elu", seeds=1), synthetic_study(seeds=1).data)):

@@ -16,7 +16,7 @@ from slopewise.live._folder import Entry
 from slopewise.live._loop import Loop
 from slopewise.live._state import STATES, Summary
 from slopewise.live._study import Study
-from slopewise.report import STUDY_TEMPLATES, study_context, watch_context
+from slopewise.report import STUDY_TEMPLATES, WATCH_TEMPLATES, study_context, watch_context
 
 
 def index_page(folder: Path, rows: Sequence[tuple[Entry, Summary]], *, cut: bool, there: bool) -> str:
@@ -57,7 +57,7 @@ def _render(template: str, **context: Any) -> str:
 
 @cache
 def _templates() -> Environment:
-    return templates("slopewise.live", STUDY_TEMPLATES, iso=_iso)
+    return templates("slopewise.live", STUDY_TEMPLATES, WATCH_TEMPLATES, iso=_iso)
 
 
 def _iso(seconds: float) -> str:

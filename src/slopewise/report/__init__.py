@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from slopewise.report.study.info._origin import study_title as study_title
     from slopewise.report.study.info._study import StudyInfo as StudyInfo
     from slopewise.report.study.info._study import study_info as study_info
+    from slopewise.report.watch._page import WATCH_TEMPLATES as WATCH_TEMPLATES
     from slopewise.report.watch._page import render_watch_html as render_watch_html
     from slopewise.report.watch._page import watch_context as watch_context
     from slopewise.report.watch._page import write_watch_html as write_watch_html
@@ -62,7 +63,7 @@ __getattr__ = importer(
         "study.info._ledger": ("LedgerInfo", "ledger_info"),
         "study.info._origin": ("study_title",),
         "study.info._study": ("StudyInfo", "study_info"),
-        "watch._page": ("render_watch_html", "watch_context", "write_watch_html"),
+        "watch._page": ("WATCH_TEMPLATES", "render_watch_html", "watch_context", "write_watch_html"),
         "watch.info": ("WatchInfo", "watch_info"),
         "watch._text": ("WatchSummary", "print_recording", "watch_summary"),
     },

@@ -2,7 +2,12 @@
 
 import json
 
+import pytest
+
 from slopewise.report import render_html, summary_text, to_json
+from slopewise.report.study.info._alarms import site_classes
+from slopewise.study import ArmSpec
+from slopewise.study.arms import ACTIVATIONS, activation_factory
 from slopewise.testing import synthetic_study
 
 WILD = synthetic_study(("relu", "prelu_shared"), seeds=4, epochs=3, diverged={"prelu_shared": 2})
@@ -11,7 +16,7 @@ CALM = synthetic_study(("relu", "prelu_shared"), seeds=4, epochs=3)
 
 def test_the_terminal_and_json_name_arm_alarm_seeds_and_evidence() -> None:
     text = " ".join(summary_text(WILD).split())
-    assert "Alarm slope-runaway in 2 of 4 seeds of prelu_shared, at act1: a slope moved by 0.31 in step" in text
+    assert "Alarm slope-runaway in 2 of 4 seeds of prelu_shared, at act1 (PReLU): a slope moved by 0.31 in step" in text
     assert "Alarm" not in summary_text(CALM)
     (alarm,) = json.loads(json.dumps(to_json(WILD)))["alarms"]
     assert (alarm["arm"], alarm["id"], alarm["seeds"], alarm["places"]) == (
@@ -20,6 +25,13 @@ def test_the_terminal_and_json_name_arm_alarm_seeds_and_evidence() -> None:
         [0, 1],
         ["act1"],
     )
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_places_have_the_class_that_the_arm_puts_in(activation: str) -> None:
+    module = activation_factory(ArmSpec(name="x", activation=activation))(4)
+    classes = site_classes(synthetic_study(("relu", activation) if activation != "relu" else ("relu",), seeds=1))
+    assert classes[activation, "act1"] == type(module).__name__
 
 
 def test_the_page_has_them_with_advice_or_says_that_there_are_none() -> None:

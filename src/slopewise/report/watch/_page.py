@@ -11,6 +11,8 @@ from slopewise.recording import Recording
 from slopewise.report.watch.charts import watch_charts
 from slopewise.report.watch.info import watch_info
 
+WATCH_TEMPLATES = "slopewise.report.watch"  # package of the templates
+
 
 def watch_context(recording: Recording, *, live: bool = False) -> dict[str, Any]:
     """Return the variables that the templates of the offline page and of the live page share.
@@ -57,4 +59,4 @@ def render_watch_html(recording: Recording) -> str:
         >>> render_watch_html(synthetic_recording(layers=1, samples=1))[:15]
         '<!doctype html>'
     """
-    return render_page("watch.html.j2", "slopewise.report.watch", **watch_context(recording))
+    return render_page("watch.html.j2", WATCH_TEMPLATES, **watch_context(recording))

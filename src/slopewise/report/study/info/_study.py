@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from slopewise.analysis import Analysis, ArmSummary, Contrast, analyse, seeds_of_arms
 from slopewise.drawing import count, listing
 from slopewise.records import StudyRecord, TrialRecord
-from slopewise.report.study.info._alarms import AlarmRow, alarm_notes, alarm_rows
+from slopewise.report.study.info._alarms import AlarmRow, alarm_notes, alarm_rows, site_classes
 from slopewise.report.study.info._damage import damage_note
 from slopewise.report.study.info._looks import is_open, schedule_words
 from slopewise.report.study.info._operators import operator_notes
@@ -100,6 +100,7 @@ def study_info(study: StudyRecord) -> StudyInfo:
     due = seeds_of_arms(study, analysis.primary)
     diverged = tuple(trial for trial in study.trials if trial.diverged)
     failed = tuple(trial for trial in study.trials if trial.status == "failed")
+    classes = site_classes(study)
     return StudyInfo(
         study=study,
         analysis=analysis,
@@ -120,8 +121,8 @@ def study_info(study: StudyRecord) -> StudyInfo:
         damage=damage_note(study.damaged) if study.damaged else "",
         repeats=tuple(repeat_notes(study.repeats)),
         operators=tuple(operator_notes(analysis)),
-        alarms=tuple(alarm_rows(analysis.alarms)),
-        alarm_notes=tuple(alarm_notes(analysis.alarms, {arm.arm: arm.finished for arm in analysis.arms})),
+        alarms=tuple(alarm_rows(analysis.alarms, classes)),
+        alarm_notes=tuple(alarm_notes(analysis.alarms, classes, {arm.arm: arm.finished for arm in analysis.arms})),
     )
 
 
