@@ -3,7 +3,8 @@
 It makes two training steps on two images, which load the libraries, start the threads and allocate the optimizer's
 state. Then it returns free memory to the system, reads the resident memory (VmRSS), resets the kernel's high-water mark
 to it, makes one step on the whole batch, and prints the new mark (VmHWM) minus the resident memory, in bytes. All that
-the step allocates counts, not only activations: also gradients, and the workspace of the convolutions.
+the step allocates counts, not only activations: also gradients, and the workspace of the convolutions. The process has
+the system's allocator settings, even if the rest of the benchmark keeps memory: kept memory has no high-water mark.
 """
 
 from __future__ import annotations
