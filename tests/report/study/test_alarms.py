@@ -1,11 +1,12 @@
 """Alarms of a study on its page, on the terminal and as JSON."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from slopewise.report import render_html, summary_text, to_json
-from slopewise.report.study.info._alarms import site_classes
+from slopewise.records import AlarmRecord
+from slopewise.report import render_html, study_info, summary_text, to_json
 from slopewise.study import ArmSpec
 from slopewise.study.arms import ACTIVATIONS, activation_factory
 from slopewise.testing import synthetic_study
@@ -30,8 +31,10 @@ def test_the_terminal_and_json_name_arm_alarm_seeds_and_evidence() -> None:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_places_have_the_class_that_the_arm_puts_in(activation: str) -> None:
     module = activation_factory(ArmSpec(name="x", activation=activation))(4)
-    classes = site_classes(synthetic_study(("relu", activation) if activation != "relu" else ("relu",), seeds=1))
-    assert classes[activation, "act1"] == type(module).__name__
+    study = synthetic_study(("relu", *({activation} - {"relu"})), seeds=1)
+    raised = replace(study.trials[-1], alarms=(AlarmRecord("dead-units", "act1", 1, 1, "all of 16 units are dead"),))
+    (row,) = study_info(replace(study, trials=(*study.trials[:-1], raised))).alarms
+    assert (row.arm, row.places) == (activation, f"act1 ({type(module).__name__})")
 
 
 def test_the_page_has_them_with_advice_or_says_that_there_are_none() -> None:

@@ -44,7 +44,7 @@ def site_classes(study: StudyRecord) -> dict[tuple[str, str], str]:
         >>> classes["relu", "act1"], classes["prelu_shared", "act1"]
         ('ReLU', 'PReLU')
     """
-    put_in = {arm["name"]: _CLASSES.get(arm["activation"], "") for arm in study.spec.get("arms", ())}
+    put_in = {name: _CLASSES.get(str(table.get("activation")), "") for name, table in study.arm_tables.items()}
     # The trials of an arm have the same sites.
     watched = {trial.arm: trial.sites for trial in reversed(study.trials) if trial.sites}
     classes = {
