@@ -48,6 +48,8 @@ class Prepared:
             trial has the number of epochs in the spec.
         seconds_per_step: Time of a training step of the control, measured here; None if it could not be measured.
         unknown_pace: Reason why no step could be timed; None if steps were timed or the reason is unknown.
+        channels_last: Time of such a step in channels last, as a fraction of that in the memory format in which the
+            network of the user's is built; None if the two were not compared.
         idle: Available accelerator that the spec leaves unused; None if there is none.
     """
 
@@ -59,6 +61,7 @@ class Prepared:
     epochs: float | None = None
     seconds_per_step: float | None = None
     unknown_pace: str | None = None
+    channels_last: float | None = None
     idle: str | None = None
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -23,9 +23,11 @@ from slopewise.study._spec import StudySpec
 from slopewise.study._trial import training_steps
 from slopewise.study._workplace import Workplace
 from slopewise.study.data import ImageData
+from slopewise.study.models import MODELS
 
 _STEPS = 6  # maximum number of timed steps, after one that warms up
 _BUDGET = 1.5  # seconds after which no further step is timed
+_WORTH = 120.0  # seconds of training from which on another memory format is tried
 
 
 def prepare(
@@ -50,23 +52,23 @@ def prepare(
     """
     checked = preflight(spec, folder=folder, on_event=on_event)
     data, augment = checked.data, dict[str, Any]()
-    seconds: float | None = None
-    unknown: str | None = None
+    epochs, pace = _epochs(spec, trials), _Pace()
     if isinstance(data, Workplace):
-        unknown = "the training is your own"
+        pace = _Pace(unknown="the training is your own")
     else:
         if trials:
-            seconds, unknown = _seconds_per_step(spec, data)
+            pace = _pace(spec, data, epochs)
         augment = asdict(augmentation(spec, data))
     prepared = Prepared(
         facts=checked.facts,
         spec=spec.plain(),
         augmentation=augment,
         trials=len(trials),
-        epochs=_epochs(spec, trials),
+        epochs=epochs,
         side_by_side=side_by_side,
-        seconds_per_step=seconds,
-        unknown_pace=unknown,
+        seconds_per_step=pace.seconds,
+        unknown_pace=pace.unknown,
+        channels_last=pace.channels_last,
         idle=_idle_accelerator(spec),
     )
     return checked, prepared
@@ -98,26 +100,54 @@ def _epochs(spec: StudySpec, trials: Sequence[TrialKey]) -> float:
     return sum(of_trial(trial.arm, trial.cell) for trial in trials)
 
 
-def _seconds_per_step(spec: StudySpec, data: ImageData) -> tuple[float | None, str | None]:
-    """Return the median time of the control's first training steps, or None and the reason why there is none."""
+class _Pace(NamedTuple):
+    """Time of a training step of the control.
+
+    Attributes:
+        seconds: Median of its first steps; None if none could be timed.
+        unknown: Reason for that.
+        channels_last: Its time in channels last, as a fraction of that as built; None if it was not compared.
+    """
+
+    seconds: float | None = None
+    unknown: str | None = None
+    channels_last: float | None = None
+
+
+def _pace(spec: StudySpec, data: ImageData, epochs: float) -> _Pace:
+    """Return the time of the control's training step, for a study of that many epochs in all."""
     if spec.hardware.devices > 1:
-        return None, "steps of several devices are not timed beforehand"
+        return _Pace(unknown="steps of several devices are not timed beforehand")
     threads = torch.get_num_threads()
     torch.set_num_threads(spec.hardware.threads)
     try:
         with torch.random.fork_rng():
-            steps = training_steps(spec, spec.arm(spec.control), spec.seeds[0], data)
-            next(steps)
-            seconds: list[float] = []
-            while len(seconds) < _STEPS and sum(seconds) < _BUDGET:
-                started = time.perf_counter()
-                next(steps)
-                seconds.append(time.perf_counter() - started)
+            seconds = median(_timed([spec], data)[0])
+            layout = spec.model.memory_format, spec.hardware.accelerator
+            own = spec.model.name not in MODELS and layout == ("as_built", "cpu")
+            if not own or seconds * epochs * len(data.train_images) / spec.train.batch_size < _WORTH:
+                return _Pace(seconds)
+            model = spec.model.model_copy(update={"memory_format": "channels_last"})
+            pairs = zip(*_timed([spec, spec.model_copy(update={"model": model})], data), strict=True)
+            return _Pace(seconds, channels_last=median(last / built for built, last in pairs))
     except Exception as error:  # a user's model can raise anything; its trials will report it
-        return None, f"no step could be timed: the control raised {describe(error)}"
+        return _Pace(unknown=f"no step could be timed: the control raised {describe(error)}")
     finally:
         torch.set_num_threads(threads)
-    return median(seconds), None
+
+
+def _timed(specs: Sequence[StudySpec], data: ImageData) -> list[list[float]]:
+    """Return the times of the first training steps of the control by each spec; the specs take turns."""
+    running = [training_steps(spec, spec.arm(spec.control), spec.seeds[0], data) for spec in specs]
+    seconds: list[list[float]] = [[] for _ in specs]
+    for steps in running:
+        next(steps)  # warms up
+    while len(seconds[0]) < _STEPS and sum(map(sum, seconds)) < _BUDGET:
+        for steps, own in zip(running, seconds, strict=True):
+            started = time.perf_counter()
+            next(steps)
+            own.append(time.perf_counter() - started)
+    return seconds
 
 
 def _idle_accelerator(spec: StudySpec) -> str | None:

@@ -91,6 +91,13 @@ def test_without_a_measured_step_no_time_is_promised():
     assert "2 at a time (no step could be timed)." in outlook(prepared(unknown_pace="no step could be timed"))
 
 
+def test_channels_last_is_proposed_where_it_gains():
+    hint = "In channels last a step takes 0.71 times as long: --set model.memory_format=channels_last."
+    assert hint in outlook(prepared(seconds_per_step=1.0, channels_last=0.71))
+    for small in (None, 0.95, 1.4):
+        assert "channels last" not in outlook(prepared(seconds_per_step=1.0, channels_last=small))
+
+
 def test_seeds_that_can_show_nothing():
     assert f"3 seeds cannot be sure to show any effect; use at least {seeds_floor(2)}." in outlook(prepared())
 
