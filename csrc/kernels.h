@@ -89,6 +89,7 @@ struct Kernels {
   void (*magnitudes)(const Span&, const T* input, Sums<A> sums);
   // sums: [0] counts the values above 0, [1] turns NaN where one is not finite, else it stays 0.
   void (*signs)(const Span&, const T* input, Sums<A> sums);
+  void (*nans)(const Span&, const T* input, Sums<A> sums); // how many there are
   // sums: [0] squares and [1] magnitudes of grad where source > 0; [2], [3] the same of the rest.
   void (*split_squares)(const Span&, const T* source, const T* grad, Sums<A> sums);
   // The same as `signs`, and keeps which values are above 0, in sign_bytes() for each run, or for the span.

@@ -34,6 +34,9 @@ Kernels<T> kernels() {
   table.signs = [](const Span& s, const T* input, Sums<A> sums) {
     (s.uniform ? signs<T, true> : signs<T, false>)(s, input, sums);
   };
+  table.nans = [](const Span& s, const T* input, Sums<A> sums) {
+    (s.uniform ? nans<T, true> : nans<T, false>)(s, input, sums);
+  };
   table.split_squares = [](const Span& s, const T* source, const T* grad, Sums<A> sums) {
     (s.uniform ? split_squares<T, true> : split_squares<T, false>)(s, source, grad, sums);
   };

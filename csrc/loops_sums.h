@@ -57,6 +57,19 @@ void signs(const Span& s, const T* input, Sums<Compute<T>> sums) {
 }
 
 template <class T, bool kUniform>
+void nans(const Span& s, const T* input, Sums<Compute<T>> sums) {
+  using A = Compute<T>;
+  each_run<kUniform, 1>(s, sums, [&](int64_t, int64_t start, const auto& lanes) {
+    const T* __restrict from = input + start;
+    A* __restrict count = lanes(0);
+    each<kUniform>(s, [&](int64_t i, int64_t lane) {
+      const A x = load(from[i]);
+      count[lane] += x != x ? A(1) : A(0);
+    }, from);
+  });
+}
+
+template <class T, bool kUniform>
 void split_squares(const Span& s, const T* source, const T* grad, Sums<Compute<T>> sums) {
   using A = Compute<T>;
   each_run<kUniform, 4>(s, sums, [&](int64_t, int64_t start, const auto& lanes) {

@@ -1,9 +1,11 @@
 // What a tensor says of each of its units, the entries of one dimension: counts and sums over all others, in one pass
-// over memory. Each result is a float64 matrix with a column for each unit.
+// over memory. They are added to `sums`, a float64 matrix with a column for each unit and the rows of `Row`.
 #include <torch/csrc/stable/library.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
-#include <tuple>
+#include <optional>
 
 #include "layout.h"
 #include "tensors.h"
@@ -23,85 +25,85 @@ Layout layout_of(const Tensor& tensor, int64_t axis) {
   return Layout(tensor, dim);
 }
 
-struct Rows {
-  Tensor tensor;
-  double* values;
-  int64_t units;
+enum Row { kPositive, kNaN, kNotFinite, kReached, kBehind, kBefore, kRows };
 
-  Rows(int64_t count, int64_t units) : tensor(new_matrix(count, units)), values(data<double>(tensor)), units(units) {
-    std::fill_n(values, count * units, 0.0);
-  }
+// A call's own sums, of which `add_to` adds all to those that were given.
+struct Rows {
+  int64_t count, units;
+  std::vector<double> values;
+
+  Rows(int64_t count, int64_t units) : count(count), units(units), values(count * units) {}
   double& at(int64_t row, int64_t unit) { return values[row * units + unit]; }
 
- private:
-  static Tensor new_matrix(int64_t count, int64_t units) {
-    const int64_t sizes[] = {count, units}, strides[] = {std::max<int64_t>(1, units), 1};
-    return new_tensor(2, sizes, strides, aoti_torch_dtype_float64());
+  void add_to(const Tensor& sums, int64_t first) const {
+    double* to = data<double>(sums) + first * units;
+    for (size_t i = 0; i < values.size(); ++i) to[i] += values[i];
   }
 };
 
-// body(stretch, sums) gives `count` quantities: they end in the rows from `first` on.
-template <class A, class Body>
-void add_up(const Layout& layout, int64_t count, Rows& rows, int64_t first, const Body& body) {
-  const int64_t places = layout.places(layout.whole());
-  const auto partial = layout.sums<A>(layout.whole(), false, count, body);
-  for (int64_t k = 0; k < count; ++k) {
-    layout.each_sum(layout.whole(), [&](int64_t unit, int64_t, int64_t place) {
-      rows.at(first + k, unit) += partial[k * places + place];
-    });
-  }
+void check_sums(const Tensor& sums, const Layout& layout) {
+  STD_TORCH_CHECK(
+      sums.is_cpu() && sums.is_contiguous() && sums.scalar_type() == ScalarType::Double &&
+          sums.numel() == kRows * layout.channels(),
+      "slopewise: the sums are no float64 matrix with ", int64_t(kRows), " rows and a column for each unit");
 }
 
-Tensor unit_signs(const Tensor& given, int64_t axis) {
-  const Tensor z = dense(given);
-  const Layout layout = layout_of(z, axis);
-  Rows rows(2, layout.channels());
-  with_type(z, [&](auto type) {
-    using T = decltype(type);
-    const auto& kernels = pick<T>(capability());
-    const T* from = data<T>(z);
-    add_up<Compute<T>>(layout, 2, rows, 0, [&](const Stretch& s, auto sums) {
-      kernels.signs(s, from + s.offset, sums);
+// body(stretch, sums) gives `rows.count` quantities.
+template <class A, class Body>
+void add_up(const Layout& layout, Rows& rows, const Body& body) {
+  const int64_t places = layout.places(layout.whole());
+  const auto partial = layout.sums<A>(layout.whole(), false, rows.count, body);
+  for (int64_t k = 0; k < rows.count; ++k) {
+    layout.each_sum(layout.whole(), [&](int64_t unit, int64_t, int64_t place) {
+      rows.at(k, unit) += partial[k * places + place];
     });
-  });
-  for (int64_t c = 0; c < rows.units; ++c) rows.at(1, c) = rows.at(1, c) != 0;
-  return rows.tensor;
+  }
 }
 
 // Signs are kept in the order of the layout's pieces, each of which has as many bytes as the longest.
 int64_t bytes_per_piece(const Layout& layout) { return sign_bytes(layout.longest(), layout.width()); }
 
-// The rows of unit_signs, and the signs; none where a value is not finite, the memory of z has gaps, or runs are so
+// Returns the signs if they are to be kept; none where a value is not finite, the memory of z has gaps, or runs are so
 // short that the signs would take more than half of it.
-std::tuple<Tensor, Tensor> unit_signs_kept(const Tensor& z, int64_t axis) {
-  if (!is_dense(z)) return {unit_signs(z, axis), new_bytes(0)};
+Tensor add_unit_signs(const Tensor& sums, const Tensor& given, int64_t axis, bool keep) {
+  const Tensor z = dense(given);
   const Layout layout = layout_of(z, axis);
-  const int64_t bytes = bytes_per_piece(layout);
-  const int64_t most = z.numel() * static_cast<int64_t>(z.element_size()) / 2;
-  if (bytes * layout.pieces() > most) return {unit_signs(z, axis), new_bytes(0)};
-  Rows rows(2, layout.channels());
-  Tensor kept = new_bytes(bytes * layout.pieces());
+  check_sums(sums, layout);
+  const int64_t bytes = bytes_per_piece(layout), all = bytes * layout.pieces();
+  keep = keep && is_dense(given) && all <= z.numel() * static_cast<int64_t>(z.element_size()) / 2;
+  Tensor kept = new_bytes(keep ? all : 0);
+  Rows signs(2, layout.channels()), rows(3, layout.channels());
   with_type(z, [&](auto type) {
     using T = decltype(type);
+    using A = Compute<T>;
     const auto& kernels = pick<T>(capability());
     const T* from = data<T>(z);
     uint8_t* to = data<uint8_t>(kept);
-    add_up<Compute<T>>(layout, 2, rows, 0, [&](const Stretch& s, auto sums) {
-      kernels.signs_kept(s, from + s.offset, to + layout.piece(s) * bytes, sums);
+    add_up<A>(layout, signs, [&](const Stretch& s, auto added) {
+      if (keep) kernels.signs_kept(s, from + s.offset, to + layout.piece(s) * bytes, added);
+      else kernels.signs(s, from + s.offset, added);
     });
+    bool finite = true;
+    for (int64_t c = 0; c < rows.units; ++c) {
+      rows.at(kPositive, c) = signs.at(0, c);
+      rows.at(kNotFinite, c) = signs.at(1, c) != 0;
+      finite = finite && signs.at(1, c) == 0;
+    }
+    if (finite) return;
+    kept = new_bytes(0);
+    Rows nans(1, layout.channels());
+    add_up<A>(layout, nans, [&](const Stretch& s, auto added) { kernels.nans(s, from + s.offset, added); });
+    for (int64_t c = 0; c < rows.units; ++c) rows.at(kNaN, c) = nans.at(0, c);
   });
-  bool finite = true;
-  for (int64_t c = 0; c < rows.units; ++c) {
-    rows.at(1, c) = rows.at(1, c) != 0;
-    finite = finite && rows.at(1, c) == 0;
-  }
-  return {rows.tensor, finite ? kept : new_bytes(0)};
+  rows.add_to(sums, kPositive);
+  return kept;
 }
 
 // Most units are reached by the first values that one looks at, and what lies in a reached unit is not read.
-Tensor unit_reached(const Tensor& given, int64_t axis) {
+void add_unit_reached(const Tensor& sums, const Tensor& given, int64_t axis) {
   const Tensor grad = dense(given);
   const Layout layout = layout_of(grad, axis);
+  check_sums(sums, layout);
   std::vector<std::atomic<bool>> reached(layout.channels());
   with_type(grad, [&](auto type) {
     using T = decltype(type);
@@ -132,35 +134,37 @@ Tensor unit_reached(const Tensor& given, int64_t axis) {
       }
     });
   });
-  const int64_t units = layout.channels(), stride = 1;
-  Tensor result = new_tensor(1, &units, &stride, aoti_torch_dtype_float64());
-  std::copy(reached.begin(), reached.end(), data<double>(result));
-  return result;
+  double* row = data<double>(sums) + kReached * layout.channels();
+  for (int64_t c = 0; c < layout.channels(); ++c) row[c] += reached[c].load(std::memory_order_relaxed);
 }
 
-Tensor unit_squares(const Tensor& grad_z, const Tensor& grad_y, int64_t axis) {
-  const Tensor sources[] = {dense(grad_z), dense(grad_y)};
-  const Layout layouts[] = {layout_of(sources[0], axis), layout_of(sources[1], axis)};
-  STD_TORCH_CHECK(layouts[0].channels() == layouts[1].channels(), "slopewise: the gradients differ in their units");
-  Rows rows(2, layouts[0].channels());
-  for (int64_t k = 0; k < 2; ++k) {
-    const Layout& layout = layouts[k];
-    with_type(sources[k], [&](auto type) {
+// Either gradient may be missing: its row stays as it is.
+void add_unit_squares(
+    const Tensor& sums, const std::optional<Tensor>& grad_z, const std::optional<Tensor>& grad_y, int64_t axis) {
+  for (const Row row : {kBehind, kBefore}) {
+    const auto& given = row == kBehind ? grad_z : grad_y;
+    if (!given) continue;
+    const Tensor source = dense(*given);
+    const Layout layout = layout_of(source, axis);
+    check_sums(sums, layout);
+    Rows squares(1, layout.channels());
+    with_type(source, [&](auto type) {
       using T = decltype(type);
       const auto& kernels = pick<T>(capability());
-      const T* from = data<T>(sources[k]);
-      add_up<Compute<T>>(layout, 1, rows, k, [&](const Stretch& s, auto sums) {
-        kernels.squares(s, from + s.offset, nullptr, sums);
+      const T* from = data<T>(source);
+      add_up<Compute<T>>(layout, squares, [&](const Stretch& s, auto added) {
+        kernels.squares(s, from + s.offset, nullptr, added);
       });
     });
+    squares.add_to(sums, row);
   }
-  return rows.tensor;
 }
 
 // Checks that `kept` are the signs of a tensor laid out as `grad` is.
-Layout layout_kept(const Tensor& kept, const Tensor& grad, int64_t axis) {
+Layout layout_kept(const Tensor& sums, const Tensor& kept, const Tensor& grad, int64_t axis) {
   STD_TORCH_CHECK(is_dense(grad), "slopewise: the gradient has gaps");
   const Layout layout = layout_of(grad, axis);
+  check_sums(sums, layout);
   STD_TORCH_CHECK(
       kept.scalar_type() == ScalarType::Byte && kept.is_contiguous() &&
           kept.numel() == bytes_per_piece(layout) * layout.pieces(),
@@ -178,76 +182,81 @@ Rows sums_kept(const Layout& layout, const Tensor& kept, const Tensor& grad, con
     using T = decltype(type);
     const auto loop = choose(pick<T>(capability()));
     const T* from = data<T>(grad);
-    add_up<Compute<T>>(layout, 2, rows, 0, [&](const Stretch& s, auto sums) {
-      loop(s, signs + layout.piece(s) * bytes, from + s.offset, sums);
+    add_up<Compute<T>>(layout, rows, [&](const Stretch& s, auto added) {
+      loop(s, signs + layout.piece(s) * bytes, from + s.offset, added);
     });
   });
   return rows;
 }
 
-Tensor unit_squares_kept(const Tensor& kept, const Tensor& grad, int64_t axis) {
-  const Layout layout = layout_kept(kept, grad, axis);
-  return sums_kept(layout, kept, grad, [](const auto& kernels) { return kernels.squares_kept; }).tensor;
+void add_unit_squares_kept(const Tensor& sums, const Tensor& kept, const Tensor& grad, int64_t axis) {
+  const Layout layout = layout_kept(sums, kept, grad, axis);
+  sums_kept(layout, kept, grad, [](const auto& kernels) { return kernels.squares_kept; }).add_to(sums, kBehind);
 }
 
-Tensor unit_behind_kept(const Tensor& kept, const Tensor& grad, const Tensor& slopes, int64_t axis) {
-  const Layout layout = layout_kept(kept, grad, axis);
-  check_channels(slopes, layout.channels(), true, "the slope");
-  Rows squares = sums_kept(layout, kept, grad, [](const auto& kernels) { return kernels.split_squares_kept; });
-  const auto reached = [](Rows& sums, int64_t c, double a) {
-    return sums.at(0, c) != 0 || (a != 0 && sums.at(1, c) != 0);
-  };
+// The rows from kReached on of what is above 0 and of the rest, each multiplied by the unit's slope.
+template <class Reached>
+Rows behind(const Tensor& slopes, int64_t units, const Reached& sums_of) {
+  check_channels(slopes, units, true, "the slope");
   const std::vector<double> slope = values(slopes);
-  Rows rows(3, layout.channels());
-  bool all = true;
-  for (int64_t c = 0; c < rows.units; ++c) {
-    const double a = slope[slope.size() == 1 ? 0 : c], above = squares.at(0, c), below = squares.at(1, c);
-    rows.at(0, c) = reached(squares, c, a);
+  Rows rows(3, units);
+  for (int64_t c = 0; c < units; ++c) {
+    const double a = slope[slope.size() == 1 ? 0 : c];
+    const auto [above, below, some_above, some_below] = sums_of(c);
+    rows.at(0, c) = some_above != 0 || (a != 0 && some_below != 0);
     rows.at(1, c) = above + a * a * below;
     rows.at(2, c) = above + below;
-    all = all && rows.at(0, c) != 0;
   }
-  if (all) return rows.tensor;
-  // The squares of small values are 0.
-  Rows magnitudes = sums_kept(layout, kept, grad, [](const auto& kernels) { return kernels.split_magnitudes_kept; });
-  for (int64_t c = 0; c < rows.units; ++c) rows.at(0, c) = reached(magnitudes, c, slope[slope.size() == 1 ? 0 : c]);
-  return rows.tensor;
+  return rows;
 }
 
-Tensor unit_behind(const Tensor& given, const Tensor& grad_y, const Tensor& slopes, int64_t axis) {
+void add_unit_behind_kept(
+    const Tensor& sums, const Tensor& kept, const Tensor& grad, const Tensor& slopes, int64_t axis) {
+  const Layout layout = layout_kept(sums, kept, grad, axis);
+  Rows squares = sums_kept(layout, kept, grad, [](const auto& kernels) { return kernels.split_squares_kept; });
+  const auto by = [&](Rows& some) {
+    return behind(slopes, layout.channels(), [&](int64_t c) {
+      return std::array{squares.at(0, c), squares.at(1, c), some.at(0, c), some.at(1, c)};
+    });
+  };
+  Rows rows = by(squares);
+  if (std::find(rows.values.begin(), rows.values.begin() + rows.units, 0.0) != rows.values.begin() + rows.units) {
+    // The squares of small values are 0.
+    Rows magnitudes = sums_kept(layout, kept, grad, [](const auto& kernels) { return kernels.split_magnitudes_kept; });
+    rows = by(magnitudes);
+  }
+  rows.add_to(sums, kReached);
+}
+
+void add_unit_behind(
+    const Tensor& sums, const Tensor& given, const Tensor& grad_y, const Tensor& slopes, int64_t axis) {
   const Tensor source = dense(given);
   const Tensor grad = laid_out_like(grad_y, source, "the gradient");
   const Layout layout = layout_of(source, axis);
-  check_channels(slopes, layout.channels(), true, "the slope");
-  Rows sums(4, layout.channels()), rows(3, layout.channels());
+  check_sums(sums, layout);
+  Rows split(4, layout.channels());
   with_type(source, [&](auto type) {
     using T = decltype(type);
     const auto& kernels = pick<T>(capability());
     const T* z = data<T>(source);
     const T* g = data<T>(grad);
-    add_up<Compute<T>>(layout, 4, sums, 0, [&](const Stretch& s, auto added) {
+    add_up<Compute<T>>(layout, split, [&](const Stretch& s, auto added) {
       kernels.split_squares(s, z + s.offset, g + s.offset, added);
     });
   });
-  const std::vector<double> slope = values(slopes);
-  for (int64_t c = 0; c < rows.units; ++c) {
-    const double a = slope[slope.size() == 1 ? 0 : c], above = sums.at(0, c), below = sums.at(2, c);
-    rows.at(0, c) = sums.at(1, c) != 0 || (a != 0 && sums.at(3, c) != 0);
-    rows.at(1, c) = above + a * a * below;
-    rows.at(2, c) = above + below;
-  }
-  return rows.tensor;
+  behind(slopes, layout.channels(), [&](int64_t c) {
+    return std::array{split.at(0, c), split.at(2, c), split.at(1, c), split.at(3, c)};
+  }).add_to(sums, kReached);
 }
 
 } // namespace
 } // namespace slopewise
 
 STABLE_TORCH_LIBRARY_IMPL(slopewise, CPU, m) {
-  m.impl("unit_signs", TORCH_BOX(&slopewise::unit_signs));
-  m.impl("unit_reached", TORCH_BOX(&slopewise::unit_reached));
-  m.impl("unit_squares", TORCH_BOX(&slopewise::unit_squares));
-  m.impl("unit_behind", TORCH_BOX(&slopewise::unit_behind));
-  m.impl("unit_signs_kept", TORCH_BOX(&slopewise::unit_signs_kept));
-  m.impl("unit_squares_kept", TORCH_BOX(&slopewise::unit_squares_kept));
-  m.impl("unit_behind_kept", TORCH_BOX(&slopewise::unit_behind_kept));
+  m.impl("add_unit_signs", TORCH_BOX(&slopewise::add_unit_signs));
+  m.impl("add_unit_reached", TORCH_BOX(&slopewise::add_unit_reached));
+  m.impl("add_unit_squares", TORCH_BOX(&slopewise::add_unit_squares));
+  m.impl("add_unit_behind", TORCH_BOX(&slopewise::add_unit_behind));
+  m.impl("add_unit_squares_kept", TORCH_BOX(&slopewise::add_unit_squares_kept));
+  m.impl("add_unit_behind_kept", TORCH_BOX(&slopewise::add_unit_behind_kept));
 }

@@ -18,12 +18,16 @@ for dtype in (torch.float32, torch.bfloat16, torch.float64):
         for memory_format in (torch.contiguous_format, *[torch.channels_last] * (len(shape) == 4)):
             x, r, g = (torch.randn(shape).to(dtype).contiguous(memory_format=memory_format) for _ in range(3))
             a, w, b = (torch.rand(shape[1], dtype=dtype) + 0.1 for _ in range(3))
-            units = torch.ops.slopewise
-            for t in (
-                units.unit_signs(x, 1), units.unit_reached(x, 1), units.unit_squares(g, r, 1),
-                units.unit_behind(x, g, a, 1),
-            ):
-                bits.update(t.numpy().tobytes())
+            ops, sums = torch.ops.slopewise, torch.zeros(6, shape[1], dtype=torch.float64)
+            for keep in (False, True):
+                kept = ops.add_unit_signs(sums, x, 1, keep)
+            ops.add_unit_reached(sums, x, 1)
+            ops.add_unit_squares(sums, g, r, 1)
+            ops.add_unit_behind(sums, x, g, a, 1)
+            if kept.numel():
+                ops.add_unit_squares_kept(sums, kept, g, 1)
+                ops.add_unit_behind_kept(sums, kept, g, a, 1)
+            bits.update(sums.numpy().tobytes())
             learned = [t.requires_grad_() for t in (x, r, a, w, b)]
             for low_memory in (False, True):
                 outputs = (

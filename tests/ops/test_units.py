@@ -6,8 +6,6 @@ import torch
 from hypothesis import given as examples
 from hypothesis import settings
 from hypothesis import strategies as st
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.library import opcheck
 
 import slopewise as sw
@@ -51,21 +49,58 @@ def close(actual, expected):
     np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-4, atol=1e-36)
 
 
+def added(rows, add, *arguments):
+    """Return the rows that a function adds to in a matrix of zeros; it must add nothing to the others."""
+    like, axis = arguments[-3] if add is units.add_behind else arguments[0], arguments[-1]
+    sums = units.new_sums(like.shape[axis] if like.ndim else 1, like)
+    assert sums.dtype == torch.float64
+    add(sums, *arguments)
+    assert not torch.cat([sums[: rows.start], sums[rows.stop :]]).any()
+    return sums[rows]
+
+
+def signs(z, axis):
+    return added(slice(0, 3), units.add_signs, z, axis)
+
+
+def reached(gradient, axis):
+    return added(slice(3, 4), units.add_reached, gradient, axis)[0]
+
+
+def squares(dz, dy, axis):
+    return added(slice(4, 6), units.add_squares, dz, dy, axis)
+
+
+def behind(source, dy, slopes, axis):
+    return added(slice(3, 6), units.add_behind, source, dy, slopes, axis)
+
+
+def kept_signs(z, axis):
+    sums = units.new_sums(z.shape[axis], z)
+    kept = units.add_signs(sums, z, axis, keep=True)
+    return sums[:3], kept
+
+
+def kept_squares(kept, dy, axis):
+    sums = units.new_sums(kept.shape[axis], dy)
+    units.add_squares_kept(sums, kept, dy, axis)
+    return sums[4:]
+
+
 def check_all(z, dz, dy, slopes, axis):
     """All four, for finite gradients whose squares are within the range of float32."""
-    values, behind, before = by_unit(z, axis), by_unit(dz, axis), by_unit(dy, axis)
+    values, passed, before = by_unit(z, axis), by_unit(dz, axis), by_unit(dy, axis)
     positive = (values > 0).sum(1)
     broken = ~np.isfinite(values).all(1)
     for actual, expected in (
-        (units.signs(z, axis), [positive, np.isnan(values).sum(1), broken]),
-        (units.reached(dz, axis), (behind != 0).any(1)),
-        (units.reached(z, axis), (values != 0).any(1)),
+        (signs(z, axis), [positive, np.isnan(values).sum(1), broken]),
+        (reached(dz, axis), (passed != 0).any(1)),
+        (reached(z, axis), (values != 0).any(1)),
     ):
-        assert actual.dtype == torch.float64
         np.testing.assert_array_equal(actual.numpy(), expected)
-    close(units.squares(dz, dy, axis), [(behind**2).sum(1), (before**2).sum(1)])
+    close(squares(dz, dy, axis), [(passed**2).sum(1), (before**2).sum(1)])
     rectified = np.where(values > 0, 1.0, slopes.double().numpy().reshape(-1, 1)) * before
-    actual = units.behind(z, dy, slopes, axis)
+    actual = behind(z, dy, slopes, axis)
     np.testing.assert_array_equal(actual[0].numpy(), (rectified != 0).any(1))
     close(actual[1:], [(rectified**2).sum(1), (before**2).sum(1)])
 
@@ -119,15 +154,15 @@ def check_kept(case):
 
 def check_signs_kept(z, dy, slopes, axis):
     """Bits in place of z give the same bits as z itself."""
-    counts, kept = units.kept_signs(z, axis)
-    assert torch.equal(counts, units.signs(z, axis))
+    counts, kept = kept_signs(z, axis)
+    assert torch.equal(counts, signs(z, axis))
     if kept is None:
         return
     assert z.isfinite().all()
-    assert torch.equal(units.kept_behind(kept, dy, slopes, axis), units.behind(z, dy, slopes, axis))
+    assert torch.equal(behind(kept, dy, slopes, axis), behind(z, dy, slopes, axis))
     if kept.fit(dy):
         dz = torch.ops.aten.threshold_backward(dy, z, 0)
-        assert torch.equal(units.kept_squares(kept, dy, axis), units.squares(dz, dy, axis))
+        assert torch.equal(kept_squares(kept, dy, axis), squares(dz, dy, axis))
 
 
 def test_signs_are_kept_for_any_shape_axis_strides_and_values(implementation):
@@ -141,14 +176,14 @@ def test_signs_are_kept_over_more_than_one_piece(large, dtype, threads):
     for count in (1, 2):
         threads(count)
         check_signs_kept(z, dy, torch.linspace(-0.5, 1.5, z.shape[1]), 1)
-    kept = units.kept_signs(z, 1)[1]
+    kept = kept_signs(z, 1)[1]
     if kept is not None:
         assert kept.fit(dy)
         assert 2 * kept.bits.nbytes <= z.nbytes
         with pytest.raises(RuntimeError, match="signs are those of another tensor"):
-            units.kept_squares(kept, dy[:0], 1)
+            kept_squares(kept, dy[:0], 1)
     z[(-1,) * z.ndim] = torch.nan
-    assert units.kept_signs(z, 1)[1] is None
+    assert kept_signs(z, 1)[1] is None
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -164,19 +199,19 @@ def test_more_than_one_piece_and_any_number_of_threads(large, dtype, threads, im
     for count in (1, 2, 3):
         threads(count)
         check_all(z, dz, dy, slopes, 1)
-        runs.append([f(z, 1) for f in (units.signs, units.reached)])
-        runs[-1] += [units.squares(dz, dy, 1), units.behind(z, dy, slopes, 1)]
+        runs.append([f(z, 1) for f in (signs, reached)])
+        runs[-1] += [squares(dz, dy, 1), behind(z, dy, slopes, 1)]
     if implementation == "kernels":  # PyTorch's sums may depend on threads
         for run in runs[1:]:
             assert all(map(torch.equal, run, runs[0]))
-    assert units.reached(dz, 1)[dead] == 0
+    assert reached(dz, 1)[dead] == 0
     dz[(-1, dead, *(-1,) * (dz.ndim - 2))] = 1e-30
-    assert units.reached(dz, 1)[dead] == 1
+    assert reached(dz, 1)[dead] == 1
 
 
 def test_counts_are_exact_where_float32_ends(implementation):
     many = (1 << 24) + 3
-    counted = units.signs(torch.ones(1).expand(many).reshape(many, 1).bfloat16(), 1)
+    counted = signs(torch.ones(1).expand(many).reshape(many, 1).bfloat16(), 1)
     assert counted.tolist() == [[many], [0], [0]]
 
 
@@ -185,33 +220,33 @@ def test_not_finite_means_a_value_never_the_sum(value, implementation):
     z = torch.ones(50, 3, 40)
     z[:, 1] = 3e38 * (1 if value > 0 else -1)  # which add up to infinity, and stay finite each
     z[17, 2, 5] = value
-    assert units.signs(z, 1)[1:].tolist() == [[0, 0, value != value], [0, 0, value != 3e38]]  # NaN is not itself
+    assert signs(z, 1)[1:].tolist() == [[0, 0, value != value], [0, 0, value != 3e38]]  # NaN is not itself
 
 
 @pytest.mark.parametrize("value", [torch.inf, torch.nan])
 def test_gradients_that_are_not_finite_reach_a_unit_and_show_in_its_sums(value, implementation):
     gradient, z = torch.zeros(70, 2, 50), torch.ones(70, 2, 50)
     gradient[3, 1, 2] = value
-    assert units.reached(gradient, 1).tolist() == [0, 1]
-    assert units.squares(gradient, gradient, 1).isfinite().tolist() == [[True, False]] * 2
-    sums = units.behind(z, gradient, torch.ones(1), 1)
+    assert reached(gradient, 1).tolist() == [0, 1]
+    assert squares(gradient, gradient, 1).isfinite().tolist() == [[True, False]] * 2
+    sums = behind(z, gradient, torch.ones(1), 1)
     assert sums[0].tolist() == [0, 1]
     assert sums.isfinite().tolist() == [[True, True], [True, False], [True, False]]
 
 
 def test_one_value_without_dimensions(implementation):
     z = torch.tensor(-2.0)
-    assert units.signs(z, 0).tolist() == [[0], [0], [0]]
-    assert units.behind(z, torch.tensor(3.0), torch.tensor(0.5), 0).tolist() == [[1], [2.25], [9]]
+    assert signs(z, 0).tolist() == [[0], [0], [0]]
+    assert behind(z, torch.tensor(3.0), torch.tensor(0.5), 0).tolist() == [[1], [2.25], [9]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.int64])
 def test_other_types_take_pytorchs_operations(dtype, operators):
     z = torch.tensor([[1.0, -2.0], [3.0, 0.0]]).to(dtype)
     with operators() as used:
-        assert units.signs(z, 1).tolist() == [[2, 0], [0, 0], [0, 0]]
-        assert units.reached(z, 1).tolist() == [1, 1]
-        assert units.squares(z, z, 1).tolist() == [[10, 4]] * 2
+        assert signs(z, 1).tolist() == [[2, 0], [0, 0], [0, 0]]
+        assert reached(z, 1).tolist() == [1, 1]
+        assert squares(z, z, 1).tolist() == [[10, 4]] * 2
     assert used == []
 
 
@@ -219,22 +254,43 @@ def test_plain_float_tensors_take_the_kernels(operators):
     if not _loading.state.loaded:
         pytest.skip(_loading.state.reason)
     z = torch.randn(4, 3, requires_grad=True)
+    sums = units.new_sums(3, z)
     with operators() as used:
-        counts = [units.signs(z, 1), units.reached(z, 1), units.squares(z, z.detach().bfloat16(), 1)]
-        counts.append(units.behind(z, z, torch.ones(3), 1))
-    assert used == ["unit_signs", "unit_reached", "unit_squares", "unit_behind"]
-    assert not any(t.requires_grad for t in counts)
+        units.add_signs(sums, z, 1)
+        units.add_reached(sums, z, 1)
+        units.add_squares(sums, z, z.detach().bfloat16(), 1)
+        units.add_behind(sums, z, z, torch.ones(3), 1)
+    assert used == ["add_unit_signs", "add_unit_reached", "add_unit_squares", "add_unit_behind"]
+    assert not sums.requires_grad
+
+
+def test_sums_are_added_to_those_of_earlier_calls(implementation):
+    z, dy, slopes = torch.randn(4, 3), torch.randn(4, 3), torch.rand(3)
+    calls = (
+        (units.add_signs, z),
+        (units.add_reached, dy),
+        (units.add_squares, dy, None),
+        (units.add_squares, None, z),
+        (units.add_squares, dy, z),
+        (units.add_behind, z, dy, slopes),
+        (units.add_behind, units.add_signs(units.new_sums(3, z), z, 1, keep=True) or z, dy, slopes),
+    )
+    for add, *arguments in calls:
+        once, twice = units.new_sums(3, z), units.new_sums(3, z)
+        for sums in (once, twice, twice):
+            add(sums, *arguments, 1)
+        assert once.any()
+        assert torch.equal(twice, 2 * once)
 
 
 def arguments(x):
     """Of each operator, for an input of three units."""
-    slopes = torch.rand(3)
+    sums, slopes = units.new_sums(3, x), torch.rand(3)
     return {
-        "unit_signs": (x, 1),
-        "unit_signs_kept": (x, 1),
-        "unit_reached": (x, 1),
-        "unit_squares": (x, x.flip(0), 1),
-        "unit_behind": (x, x.flip(0), slopes, 1),
+        "add_unit_signs": (sums, x, 1, False),
+        "add_unit_reached": (sums, x, 1),
+        "add_unit_squares": (sums, x, x.flip(0), 1),
+        "add_unit_behind": (sums, x, x.flip(0), slopes, 1),
     }
 
 
@@ -248,22 +304,20 @@ def test_what_pytorch_asks_of_an_operator(name):
         quick = ("test_schema", "test_autograd_registration", "test_faketensor")
         opcheck(operator.default, arguments(laid_out(x, strides))[name], test_utils=quick)
     opcheck(operator.default, arguments(x)[name])
-    given = arguments(x)[name]
-    real = operator(*given)
-    with FakeTensorMode(shape_env=ShapeEnv()) as mode:
-        fake = operator(*(mode.from_tensor(t) if isinstance(t, torch.Tensor) else t for t in given))
-    if name == "unit_signs_kept":  # the number of bytes depends on the values
-        real, fake = real[0], fake[0]
-    assert (fake.shape, fake.stride(), fake.dtype) == (real.shape, real.stride(), real.dtype)
 
 
-def test_vmap_is_a_loop():
-    samples = torch.randn(5, 4, 3)
-    together = torch.vmap(OPERATORS.unit_signs, (0, None))(samples, 1)
-    assert torch.equal(together, torch.stack([OPERATORS.unit_signs(sample, 1) for sample in samples]))
+def test_signs_that_are_kept_have_a_size_that_depends_on_values():
+    sums, x = units.new_sums(3, torch.zeros(1)), torch.randn(4, 3, 5, 2)
+    opcheck(OPERATORS.add_unit_signs.default, (sums, x, 1, True), test_utils=("test_schema", "test_faketensor"))
 
 
 @pytest.mark.parametrize("axis", [2, -3])
 def test_no_such_axis(axis, implementation):
+    z = torch.ones(2, 3)
     with pytest.raises((IndexError, RuntimeError)):
-        units.signs(torch.ones(2, 3), axis)
+        units.add_signs(units.new_sums(3, z), z, axis)
+
+
+def test_sums_of_another_shape_are_refused(implementation):
+    with pytest.raises(RuntimeError):
+        units.add_signs(torch.zeros(units.ROWS, 2, dtype=torch.float64), torch.ones(2, 3), 1)

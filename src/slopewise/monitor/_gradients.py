@@ -50,7 +50,7 @@ def watch_through(y: Tensor, edge: GradientEdge, tally: Tally, clock: Clock, kep
     def behind(gradients: tuple[Tensor | None, ...], _: tuple[Tensor | None, ...]) -> None:
         if (gradient := gradients[place]) is not None:
             with clock:
-                tally.leave(gradient)
+                tally.pass_on(gradient, None)
 
     def before(gradients: tuple[Tensor | None, ...]) -> None:
         if (gradient := gradients[0]) is not None:

@@ -39,7 +39,7 @@ class SentStep:
     seconds: float
     facts: Facts
     transfer: Transfer
-    sites: Sequence[Part[SiteReading | None]]
+    sites: Part[list[SiteReading]]
     parameters: ParameterParts
 
 
@@ -129,8 +129,7 @@ class Ledger:
         self.judge.load_state_dict(state["judge"])
 
     def _sample(self, sent: SentStep) -> Sample:
-        read = sent.transfer.read
-        sites = [reading for part in sent.sites if (reading := read(part))]
+        sites = sent.transfer.read(sent.sites)
         slopes, layers = sent.parameters.read(sent.transfer)
         self.units.update({reading.sample.site: reading.states for reading in sites})
         self.slopes.update({states.layer: states for states, _ in slopes})

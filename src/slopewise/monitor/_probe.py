@@ -65,14 +65,13 @@ class Probe:
         gradients = dict(zip(learned, computed, strict=False))
         packet = Packet()
         parameters = self._parameters.pack(packet, gradients)  # collective for sharded parameters
-        parts = Ranks(None).pack(tallies, packet, alone=True)
+        part = Ranks(None).pack(tallies, packet, alone=True)
         transfer = packet.send(None)
-        readings = (transfer.read(part) for part in parts)
         slopes, layers = parameters.read(transfer)
         return Sample(
             step,
             passes,
-            tuple(reading.sample for reading in readings if reading),
+            tuple(reading.sample for reading in transfer.read(part)),
             tuple(sample for _, sample in slopes),
             layers,
             self._clock.seconds - before,

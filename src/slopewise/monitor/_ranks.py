@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import torch
 import torch.distributed
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed import ProcessGroup
 
 from slopewise.modules import unwrap
 from slopewise.monitor._packet import Packet, Part
-from slopewise.monitor._tally import SiteLayout, SiteReading, Tally
+from slopewise.monitor._tally import SiteLayout, SiteReading, SiteTable, Tally
 
 
 def unwrapped(model: nn.Module) -> tuple[nn.Module, ProcessGroup | None, bool]:
@@ -60,7 +60,7 @@ class Ranks:
         self.notes: dict[str, None] = {}
         self._layouts: list[SiteLayout] | None = None
 
-    def pack(self, tallies: Mapping[str, Tally], packet: Packet, *, alone: bool) -> list[Part[SiteReading | None]]:
+    def pack(self, tallies: Mapping[str, Tally], packet: Packet, *, alone: bool) -> Part[list[SiteReading]]:
         """Add the sums of call sites to a packet, which adds them up over the processes.
 
         In the first sampled step, the processes tell each other their call sites. From then on all of them send the
@@ -75,13 +75,8 @@ class Ranks:
         layouts = [tally.layout for tally in tallies.values()]
         if self.group is not None and not alone:
             layouts = self._agreed(layouts)
-        device = next((tally.sums.device for tally in tallies.values()), packet.device)
-        return [packet.add_summed(self._sums(tallies, layout, device), layout.decode) for layout in layouts]
-
-    def _sums(self, tallies: Mapping[str, Tally], layout: SiteLayout, device: torch.device | None) -> Tensor:
-        tally = tallies.get(layout.site)
-        fits = tally is not None and tally.units == layout.units
-        return tally.pack() if tally is not None and fits else torch.zeros(layout.length, device=device)
+        table = SiteTable(layouts)
+        return packet.add_summed(table.pack(tallies, packet.device), table.decode)
 
     def _agreed(self, own: list[SiteLayout]) -> list[SiteLayout]:
         """Return the call sites that all processes send; those that were met later than in the first step are noted."""

@@ -282,11 +282,9 @@ class Sites(TorchFunctionMode):
         if not in_backward():  # else gradient checkpointing computes it a second time
             kept = tally.see(z, keep=learns and activation == "relu")
         if learns:
-            seeing = [tally.reach, tally.leave] if module in self._activations else [tally.reach]
-            handles = [z.register_hook(timed(self.clock, see)) for see in seeing]
+            handle = z.register_hook(timed(self.clock, tally.leave if module in self._activations else tally.reach))
             if z.is_leaf:  # it outlives the graph
-                for handle in handles:
-                    self._hooks.callback(handle.remove)
+                self._hooks.callback(handle.remove)
         return tally, kept
 
     def _after(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,8 +14,6 @@ from slopewise.ops import units
 from slopewise.ops.units import KeptSigns
 from slopewise.recording import SiteSample
 
-_ROWS = 6  # positive, NaN, not finite, reached, ‖dL/dz‖², ‖dL/dy‖²
-
 
 class Tally:
     """Sums of one call site. Every method adds to them, without waiting for the device."""
@@ -24,64 +22,43 @@ class Tally:
         self.site, self.activation, self.axis, self.dims = site, activation, axis, z.ndim
         self.units = z.shape[axis] if z.ndim else 1
         self.values = self.gradients = 0  # known on the host: they follow from shapes
-        wide = torch.float32 if z.device.type == "mps" else torch.float64
-        self.sums = torch.zeros(_ROWS, self.units, dtype=wide, device=z.device)
-        # Views, made once: to select rows anew costs more than to add to them.
-        self._signs, self._reached, self._behind, self._before = self.sums.split((3, 1, 1, 1))
-        self._squares, self._gradients = self.sums[4:], self.sums[3:]
+        self.sums = units.new_sums(self.units, z)
 
     def fits(self, z: Tensor) -> bool:
         """Return True if the units of z are those counted here."""
         return z.ndim == self.dims and (not z.ndim or z.shape[self.axis] == self.units)
 
-    @torch.no_grad()
     def see(self, z: Tensor, *, keep: bool = False) -> KeptSigns | None:
         """Count pre-activations; return their signs if they are to be kept, and can be."""
-        signs, kept = units.kept_signs(z.detach(), self.axis) if keep else (units.signs(z.detach(), self.axis), None)
-        self._signs.add_(signs)
         self.values += z.numel() // max(1, self.units)
-        return kept
+        return units.add_signs(self.sums, z, self.axis, keep=keep)
 
-    @torch.no_grad()
     def reach(self, gradient: Tensor) -> None:
         """Count the units that the whole gradient at z reaches, by whatever paths it came."""
-        self._reached.add_(units.reached(gradient.detach(), self.axis))
         self.gradients += 1
+        units.add_reached(self.sums, gradient, self.axis)
 
-    @torch.no_grad()
-    def pass_on(self, gradient_z: Tensor, gradient_y: Tensor) -> None:
-        """Add up the squared gradients behind and before the activation."""
-        self._squares.add_(units.squares(gradient_z.detach(), gradient_y.detach(), self.axis))
+    def leave(self, gradient: Tensor) -> None:
+        """Do `reach`, and count the gradient as what has passed the activation."""
+        self.reach(gradient)
+        self.pass_on(gradient, None)
 
-    @torch.no_grad()
-    def rectify(self, kept: KeptSigns, gradient_y: Tensor) -> None:
-        """Add up the squared gradients behind and before a ReLU with these pre-activations."""
-        self._squares.add_(units.kept_squares(kept, gradient_y.detach(), self.axis))
-
-    @torch.no_grad()
-    def leave(self, gradient_z: Tensor) -> None:
-        """Add up the squared gradient behind the activation alone."""
-        self._behind.add_(units.squares(gradient_z.detach(), gradient_z.detach(), self.axis)[0])
-
-    @torch.no_grad()
     def arrive(self, gradient_y: Tensor) -> None:
         """Add up the squared gradient before the activation alone."""
-        self._before.add_(units.squares(gradient_y.detach(), gradient_y.detach(), self.axis)[0])
+        self.pass_on(None, gradient_y)
 
-    @torch.no_grad()
+    def pass_on(self, gradient_z: Tensor | None, gradient_y: Tensor | None) -> None:
+        """Add up the squared gradients behind and before the activation, or one of them alone."""
+        units.add_squares(self.sums, gradient_z, gradient_y, self.axis)
+
+    def rectify(self, kept: KeptSigns, gradient_y: Tensor) -> None:
+        """Add up the squared gradients behind and before a ReLU with these pre-activations."""
+        units.add_squares_kept(self.sums, kept, gradient_y, self.axis)
+
     def pass_back(self, source: Tensor | KeptSigns, gradient_y: Tensor, slopes: Tensor) -> None:
-        """Do all three for a fused layer, which shows no dL/dz: it follows from dL/dy and the signs of z."""
-        gradient_y = gradient_y.detach()
-        if isinstance(source, Tensor):
-            self._gradients.add_(units.behind(source, gradient_y, slopes, self.axis))
-        else:
-            self._gradients.add_(units.kept_behind(source, gradient_y, slopes, self.axis))
+        """Do all for a fused layer, which shows no dL/dz: it follows from dL/dy and the signs of z."""
         self.gradients += 1
-
-    def pack(self) -> Tensor:
-        """Return all sums as one flat tensor, which adds up over processes; `layout` says how to read it."""
-        host = self.sums.new_tensor([float(self.values), float(self.gradients)])
-        return torch.cat([self.sums.flatten(), host])
+        units.add_behind(self.sums, source, gradient_y, slopes, self.axis)
 
     @property
     def layout(self) -> SiteLayout:
@@ -121,7 +98,7 @@ class SiteReading:
 
 @dataclass(frozen=True)
 class SiteLayout:
-    """Layout of the numbers that `Tally.pack` gives for a call site: the same in every process.
+    """Layout of a call site's numbers in a packet: the same in every process.
 
     Attributes:
         site: Name of the call site.
@@ -135,17 +112,21 @@ class SiteLayout:
 
     @property
     def length(self) -> int:
-        """Number of numbers."""
-        return _ROWS * self.units + 2
+        """Number of sums."""
+        return units.ROWS * self.units
 
-    def decode(self, flat: Tensor) -> SiteReading | None:
-        """Return what the sums show, once they are on the CPU; None where nothing was counted."""
-        values, gradients = flat[-2:].tolist()
-        if not values:
-            return None
+    def decode(self, flat: Tensor, sums: Sequence[float], values: float, gradients: float) -> SiteReading:
+        """Return what the sums show, once they are on the CPU.
+
+        Args:
+            flat: The sums.
+            sums: The same as numbers: for so few, Python is quicker.
+            values: Number of pre-activations of each unit.
+            gradients: Number of gradients.
+        """
         learns = gradients > 0
-        # For so few numbers Python is quicker.
-        positive, nans, broken, reached, behind, before = flat[:-2].reshape(_ROWS, self.units).tolist()
+        rows = (sums[row * self.units : (row + 1) * self.units] for row in range(units.ROWS))
+        positive, nans, broken, reached, behind, before = rows
         sample = SiteSample(
             site=self.site,
             activation=self.activation,
@@ -161,13 +142,52 @@ class SiteLayout:
         return SiteReading(sample, partial(self._states, flat, values, learns))
 
     def _states(self, flat: Tensor, values: float, learns: bool) -> UnitStates:
-        sums = flat[:-2].reshape(_ROWS, self.units)
+        sums = flat.reshape(units.ROWS, self.units)
         return UnitStates(
             self.site,
             sums[0] / values,
             sums[3] == 0 if learns else None,
             (sums[4] / sums[5]).sqrt() if learns else None,
         )
+
+
+@dataclass(frozen=True)
+class SiteTable:
+    """All call sites of a packet, as one flat tensor, which adds up over processes."""
+
+    sites: Sequence[SiteLayout]
+
+    def pack(self, tallies: Mapping[str, Tally], device: torch.device | None) -> Tensor:
+        """Return the sums of the sites, with zeros for one that `tallies` lacks or that has other units there.
+
+        Args:
+            tallies: Sums by call site.
+            device: Device of the zeros where there are no tallies.
+        """
+        like = next((tally.sums for tally in tallies.values()), torch.empty(0, device=device))
+        counts, sums = [], []
+        for site in self.sites:
+            tally = tallies.get(site.site)
+            if tally is None or tally.units != site.units:
+                counts += [0.0, 0.0]
+                sums.append(like.new_zeros(site.length))
+            else:
+                counts += [float(tally.values), float(tally.gradients)]
+                sums.append(tally.sums.flatten())
+        return torch.cat([like.new_tensor(counts), *sums])
+
+    def decode(self, flat: Tensor) -> list[SiteReading]:
+        """Return what the sums show, once they are on the CPU, without sites where nothing was counted."""
+        numbers = flat.tolist()
+        place = 2 * len(self.sites)
+        _, *parts = flat.split([place, *(site.length for site in self.sites)])
+        readings = []
+        for number, (site, part) in enumerate(zip(self.sites, parts, strict=True)):
+            values, gradients = numbers[2 * number : 2 * number + 2]
+            if values:
+                readings.append(site.decode(part, numbers[place : place + site.length], values, gradients))
+            place += site.length
+        return readings
 
 
 def _where(counts: Sequence[float], wanted: float) -> tuple[int, ...]:

@@ -41,15 +41,18 @@ library.define(
     "Tensor grad_residual, Tensor grad_weight, Tensor grad_bias, Tensor grad_slope)",
     tags=_TAGS,
 )
-# Sums over all dimensions but `axis`, for monitors; `slopewise.ops.units` documents them.
-library.define("unit_signs(Tensor z, int axis) -> Tensor", tags=_TAGS)
-library.define("unit_reached(Tensor grad, int axis) -> Tensor", tags=_TAGS)
-library.define("unit_squares(Tensor grad_z, Tensor grad_y, int axis) -> Tensor", tags=_TAGS)
-library.define("unit_behind(Tensor source, Tensor grad_y, Tensor slopes, int axis) -> Tensor", tags=_TAGS)
-# With the signs as bits, in a vector of bytes whose order is the kernels' own; empty if there are none to be had.
-library.define("unit_signs_kept(Tensor z, int axis) -> (Tensor rows, Tensor kept)", tags=_TAGS)
-library.define("unit_squares_kept(Tensor kept, Tensor grad_y, int axis) -> Tensor", tags=_TAGS)
-library.define("unit_behind_kept(Tensor kept, Tensor grad_y, Tensor slopes, int axis) -> Tensor", tags=_TAGS)
+# They add sums over all dimensions but `axis` to `sums`, for monitors; `slopewise.ops.units` documents them. Signs are
+# kept as bits, in a vector of bytes whose order is the kernels' own; it is empty if there are none to be had.
+library.define("add_unit_signs(Tensor(a!) sums, Tensor z, int axis, bool keep) -> Tensor", tags=_TAGS)
+library.define("add_unit_reached(Tensor(a!) sums, Tensor grad, int axis) -> ()", tags=_TAGS)
+library.define("add_unit_squares(Tensor(a!) sums, Tensor? grad_z, Tensor? grad_y, int axis) -> ()", tags=_TAGS)
+library.define(
+    "add_unit_behind(Tensor(a!) sums, Tensor source, Tensor grad_y, Tensor slopes, int axis) -> ()", tags=_TAGS
+)
+library.define("add_unit_squares_kept(Tensor(a!) sums, Tensor kept, Tensor grad_y, int axis) -> ()", tags=_TAGS)
+library.define(
+    "add_unit_behind_kept(Tensor(a!) sums, Tensor kept, Tensor grad_y, Tensor slopes, int axis) -> ()", tags=_TAGS
+)
 library.define("cpu_capability() -> str")
 
 
