@@ -35,7 +35,7 @@ def serve(pipe: Connection, spec: StudySpec, data: TrialData, growth: float = ma
     if spec.hardware.devices == 1:  # trials on several devices have no checkpoints: there a signal ends the worker
         stop_on_signals()
     if spec.train.function is None:
-        importlib.import_module("lightning_fabric")  # which the first trial would import otherwise, and then collect
+        importlib.import_module("torch._dynamo")  # which the first optimizer would import otherwise, and then collect
     # Modules live as long as the process: neither the collections of a training nor the last one look through them.
     gc.freeze()
     gc.enable()
