@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 from slopewise.study._spec import StudySpec
 from slopewise.study._streams import stream
 from slopewise.study.data import Augment, ImageData
+
+_AHEAD = 2**18  # bytes of images in batches that are made together, and wait in the cache for their step
 
 
 def augmentation(spec: StudySpec, data: ImageData) -> Augment:
@@ -27,6 +30,7 @@ class Batches:
         self.order, self.changes = stream(seed, "order"), stream(seed, "augment")
         self._on_first: Callable[[Tensor, Tensor], None] | None = None
         self._at_begin = self.order.get_state()  # at the beginning of the latest epoch
+        self._at_batch = self.changes.get_state()  # behind the latest batch
 
     def state_dict(self, *, within: bool) -> dict[str, Tensor]:
         """Return the state of the random streams, after at least one batch.
@@ -35,12 +39,13 @@ class Batches:
             within: True in the middle of an epoch, whose order is drawn again; False between two epochs.
         """
         order = self._at_begin if within else self.order.get_state()
-        return {"order": order, "augment": self.changes.get_state()}
+        return {"order": order, "augment": self._at_batch}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from the state of other batches of the same seed, whose first one was seen."""
         self.order.set_state(state["order"])
         self.changes.set_state(state["augment"])
+        self._at_batch = state["augment"]
         self._on_first = None
 
     def on_first(self, call: Callable[[Tensor, Tensor], None]) -> None:
@@ -61,11 +66,17 @@ class Batches:
         """
         self._at_begin = self.order.get_state()
         order = self.index[torch.randperm(len(self.index), generator=self.order)]
-        for chosen in torch.split(order, self.size)[done : len(self)]:
-            images, targets = self.augment(
-                self.data.train_images[chosen], self.data.train_targets[chosen], self.changes
-            )
-            if self._on_first:
-                self._on_first(images, targets)
-                self._on_first = None
-            yield images, targets
+        parts = torch.split(order, self.size)[done : len(self)]
+        # Several small batches at once: what makes them has left the cache after a step, and takes four times as long.
+        ahead = max(1, _AHEAD // (4 * self.size * math.prod(self.data.train_images.shape[1:])))
+        for start in range(0, len(parts), ahead):
+            for images, targets, self._at_batch in [self._batch(chosen) for chosen in parts[start : start + ahead]]:
+                if self._on_first:
+                    self._on_first(images, targets)
+                    self._on_first = None
+                yield images, targets
+
+    def _batch(self, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return images and targets of an index, and the state of the random stream behind them."""
+        images, targets = self.data.train_images[chosen], self.data.train_targets[chosen]
+        return *self.augment(images, targets, self.changes), self.changes.get_state()
