@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -123,10 +124,13 @@ class Scores(Scorer):
         self._finite: Tensor | None = None  # stays on the device until `compute`, so that training does not wait for it
 
     def update(self, output: Tensor, target: Tensor) -> None:
-        finite = output.isfinite().all()
-        self._finite = finite if self._finite is None else self._finite & finite
-        if finite.device.type != "cpu" or not finite:  # on a CPU, to look at a number waits for nothing
+        # On a CPU, to look at a number waits for nothing, and a sum shows in one pass that all are finite.
+        if output.device.type != "cpu" or not math.isfinite(output.sum()):
+            finite = output.isfinite().all()
+            self._finite = finite if self._finite is None else self._finite & finite
             output = output.nan_to_num(0.0, 0.0, 0.0)
+        elif self._finite is None:
+            self._finite = torch.ones((), dtype=torch.bool)
         for score in self._all():
             score.update(output, target)
 
