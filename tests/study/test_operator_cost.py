@@ -65,10 +65,10 @@ def test_the_ratio_is_stock_over_kernels_and_they_take_turns(monkeypatch: pytest
     assert cost.kernels_seconds == pytest.approx(0.004)
     assert cost.stock_seconds == pytest.approx(0.006)
     assert (cost.stock_ratio_q1, cost.stock_ratio, cost.stock_ratio_q3) == (pytest.approx(1.5),) * 3
-    assert cost.rounds == 30
+    assert cost.rounds == 20
     assert cost.reason is None
-    a_round = [True] * 4 + [False] * 3  # one step that does not count, then as many as last the 10 ms of a turn
-    assert machine.turns[-210:] == a_round * 30
+    a_round = [True] * 3 + [False] * 2  # one step that does not count, then as many as last the 5 ms of a turn
+    assert machine.turns[-100:] == a_round * 20
     assert ops.backend().name == "kernels"
 
 

@@ -18,8 +18,8 @@ from slopewise.records import OperatorCostRecord
 from slopewise.study._references import describe
 from slopewise.timing import interleaved, ratio
 
-_ROUNDS = 30
-_TURN = 0.01  # minimum seconds of a turn: several steps if they are short
+_ROUNDS = 20
+_TURN = 0.005  # minimum seconds of a turn: several steps if they are short
 _BUDGET = 1.2  # seconds after which no further round begins; three are made in any case
 
 
