@@ -1,6 +1,7 @@
 """Summary of a watched run, read as text."""
 
 import io
+import math
 from dataclasses import replace
 
 import pytest
@@ -150,3 +151,20 @@ def test_rich_prints_it_in_colour_and_users_names_are_no_markup():
     Console(file=stream, width=160, force_terminal=True, color_system="standard").print(watch_summary(recording))
     assert "\x1b[1;31m" in stream.getvalue()
     assert "[red]x[/red]0.act" in stream.getvalue()
+
+
+def test_a_huge_slope_leaves_room_for_the_names_of_layers():
+    recording = synthetic_recording(layers=2, prefix="encoder.stages.0.blocks.")
+    *earlier, last = recording.samples
+    first, *others = last.slopes
+    huge = replace(first, summary=replace(first.summary, median=1e30, maximum=1.2e30, minimum=math.nan))
+    recording = replace(recording, samples=(*earlier, replace(last, slopes=(huge, *others))))
+    text = shown(recording, 80).partition("median")[2]
+    assert {"1.0e+30", "1.2e+30", "nan"} <= set(row(text, first.layer.split("blocks.")[1]))
+
+
+def test_columns_for_which_there_is_no_room_are_named():
+    assert "Wider terminals" not in shown(DEEP, 80)
+    assert "weights" in shown(DEEP, 80)
+    text = " ".join(shown(DEEP, 70).split())
+    assert "Wider terminals show slopes, lowest, highest, gradient SNR, update ratio and vs weights." in text

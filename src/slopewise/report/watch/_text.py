@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 
-from slopewise.drawing import plain, shared_module
+from slopewise.drawing import listing, plain, shared_module
 from slopewise.recording import Alarm, Recording
 from slopewise.report.watch.info import WatchInfo, tables, watch_info
 from slopewise.support.terminal import words
@@ -22,7 +22,7 @@ _NOTES = 20  # notes that are shown
 _ALARM = "bold red"
 # Columns whose zeros are left blank, so that the other numbers stand out.
 _COUNTS = {"never positive", "always positive", "zero gradient", "dead"}
-# Short names of columns for narrower terminals, which leave out the columns not listed here.
+# Short names of columns for narrower terminals.
 _SHORT = {
     "call site": "call site",
     "activation": "activation",
@@ -41,6 +41,7 @@ _SHORT = {
     "highest": "max",
     "gradient SNR": "SNR",
     "update ratio": "update\nratio",
+    "vs weights": "vs\nweights",
     "from start": "from\nstart",
 }
 _SHORTEST = {
@@ -152,7 +153,10 @@ def _fitting(
     if module := shared_module([row[0] for row in rows]):
         yield words(f"In {module}")
     rows = [(row[0].removeprefix(f"{module}."), *row[1:]) for row in rows]
-    yield _table(columns, rows, _SHORT if width >= _NARROW else _SHORTEST)
+    names = _SHORT if width >= _NARROW else _SHORTEST
+    yield _table(columns, rows, names)
+    if missing := [name for name in columns if name not in names]:
+        yield words(f"Wider terminals show {listing(missing)}.")
 
 
 def _table(columns: Sequence[str], rows: Sequence[tables.Row], names: Mapping[str, str]) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 
 from slopewise.drawing import NOTHING, compact, count, listing, number
 from slopewise.recording import Alarm, AlarmId, Recording
@@ -175,4 +174,4 @@ def _length(units: tuple[int, ...] | None) -> str:
 
 
 def _slope(value: float) -> str:
-    return number(value, 3) if math.isfinite(value) else compact(value)
+    return number(value, 3) if abs(value) < 1e4 else compact(value)  # or NaN
