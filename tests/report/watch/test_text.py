@@ -154,7 +154,7 @@ def test_rich_prints_it_in_colour_and_users_names_are_no_markup():
 
 
 def test_a_huge_slope_leaves_room_for_the_names_of_layers():
-    recording = synthetic_recording(layers=2, prefix="encoder.stages.0.blocks.")
+    recording = synthetic_recording(layers=4, prefix="encoder.stages.0.blocks.")
     *earlier, last = recording.samples
     first, *others = last.slopes
     huge = replace(first, summary=replace(first.summary, median=1e30, maximum=1.2e30, minimum=math.nan))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from slopewise.drawing import NOTHING, compact, count, listing, number
 from slopewise.recording import Alarm, AlarmId, Recording
 
