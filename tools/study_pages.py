@@ -60,7 +60,7 @@ def _setting(name: str, record: StudyRecord) -> str:
     per_arm = len(record.seeds) if not record.looks else f"at most {len(record.seeds)}"
     return (
         f"<!-- tools/study_pages.py writes this page from studies/records/{name}.json.gz -->\n\n"
-        f"<!-- not run: a study of hours -->\n"
+        f"<!-- not run: takes {hours:.1f} hours of one core -->\n"
         f"```bash\nslopewise run studies/{name}.toml --out {name}\nslopewise claims {name}\n```\n\n"
         f"Data: {record.data.get('name')}, {record.data.get('train_and_validation_images')} images to train and "
         f"validate on, {record.data.get('test_images')} to test on. Network: `{record.spec['model']['name']}`. "

@@ -210,6 +210,10 @@ WRONG = {
     "no control": ({"control": "rulu"}, "the control 'rulu' is none of the arms; did you mean 'relu'?"),
     "no such arm": ({"arms": ["relu", "selu"]}, "no arm 'selu' in column 'activation'; did you mean 'elu'?"),
     "one arm": ({"arms": ["relu"]}, "there is only one arm, 'relu': a comparison needs two"),
+    "control is none of the chosen": (
+        {"arms": ["prelu", "elu"]},
+        "the control 'relu' is not among the arms to compare: add it, --arms relu,prelu,elu",
+    ),
     "no margin": ({"margin": None}, "no margin is given: choose the smallest difference in 'psnr' that would matter"),
     "negative margin": ({"margin": -1}, "the margin must be positive, not -1"),
     "margin in words": ({"margin": "small"}, "the margin must be positive, not 'small'"),
@@ -279,12 +283,23 @@ def test_rows_that_cannot_be_judged(rows, judged, change, message, form):
 def test_what_is_no_frame(rows, judged):
     with pytest.raises(TableError, match=r"a lazy frame holds no rows yet; pass what its .collect\(\) returns"):
         judged(pl.DataFrame(rows()).lazy())
-    for other in ({"activation": ["relu"]}, np.zeros(3), pd.Series([1.0]), 3):
-        with pytest.raises(TableError, match="expected a path, or a frame of pandas, polars or pyarrow, got"):
+    for other in (["relu"], np.zeros(3), pd.Series([1.0]), 3):
+        with pytest.raises(TableError, match="expected a path, a frame of pandas, polars or pyarrow, or a mapping"):
             judged(other)
     twice = pd.DataFrame(rows()).rename(columns={"seed": "psnr"})
     with pytest.raises(TableError, match="two columns are named 'psnr'; rename one"):
         judged(twice)
+
+
+def test_a_mapping_of_columns_is_a_table(rows, judged, same):
+    table = rows()
+    columns = {name: [row[name] for row in table] for name in table[0]}
+    for one, other in zip(judged(columns).contrasts(), judged(pd.DataFrame(table)).contrasts(), strict=True):
+        same(one, other)
+    with pytest.raises(TableError, match="columns must be of one length, but 'psnr' has 23 values and 'activation' 24"):
+        judged(columns | {"psnr": columns["psnr"][1:]})
+    with pytest.raises(TableError, match="column 'psnr' must be a list of values, got 'high'"):
+        judged(columns | {"psnr": "high"})
 
 
 FILES = {
@@ -326,6 +341,16 @@ def test_images_make_a_metric_a_share_of_them(rows, judged):
     assert (record.primary.per_image, record.primary.span, record.data["test_images"]) == (True, 1.0, 100)
     assert "coarse-test-set" in {caution.id for caution in prelu.cautions}
     assert prelu.interval[1] - prelu.interval[0] > 1  # one image is one point
+
+
+@pytest.mark.parametrize("digits", [2, 3, 4, 16])
+def test_shares_are_multiples_of_one_image_as_far_as_their_digits_tell(rows, judged, digits):
+    table = [row | {"psnr": round((400 + index) / 808, digits)} for index, row in enumerate(rows())]
+    judged(pd.DataFrame(table), images=808)
+    judged(pd.DataFrame(table).astype({"psnr": "float32"}), images=808)
+    if digits > 3:
+        with pytest.raises(TableError, match=r"are no multiples of 1/360: 0\.495\d* in row 1 would be 178\.2. of 360"):
+            judged(pd.DataFrame(table), images=360)
 
 
 def test_equal_columns_are_not_called_one_function(rows, judged):

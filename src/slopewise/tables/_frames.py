@@ -1,8 +1,8 @@
-"""Frames of pandas, polars, pyarrow and others, through narwhals."""
+"""Frames of pandas, polars, pyarrow and others, through narwhals, and mappings of columns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from slopewise.errors import TableError
@@ -14,17 +14,20 @@ def table_of_frame(frame: Any, name: str = "table") -> Table:
     """Return a frame as a table.
 
     Args:
-        frame: Frame of pandas, polars, pyarrow or another library that narwhals knows.
+        frame: Frame of pandas, polars, pyarrow or another library that narwhals knows, or a mapping from the names of
+            columns to their values.
         name: Name for messages.
 
     Raises:
-        TableError: It is no frame, is lazy, or has two columns of the same name.
+        TableError: It is neither, is lazy, has two columns of the same name, or columns of different lengths.
 
     Example:
         >>> import pyarrow as pa
         >>> table_of_frame(pa.table({"arm": ["relu", "elu"], "psnr": [31.5, None]})).column("psnr")
         [31.5, None]
     """
+    if isinstance(frame, Mapping):
+        return _table_of_columns(frame, name)
     import narwhals.stable.v2 as nw
     from narwhals.exceptions import DuplicateError
 
@@ -36,7 +39,8 @@ def table_of_frame(frame: Any, name: str = "table") -> Table:
         raise TableError(f"{name}: a lazy frame holds no rows yet; pass what its .collect() returns")
     if not isinstance(narrow, nw.DataFrame):
         raise TableError(
-            f"{name}: expected a path, or a frame of pandas, polars or pyarrow, got {type(frame).__name__}"
+            f"{name}: expected a path, a frame of pandas, polars or pyarrow, or a mapping from columns to their "
+            f"values, got {type(frame).__name__}"
         )
     if (twice := _twice(narrow.columns)) is not None:
         raise TableError(f"{name}: two columns are named {quoted(twice)}; rename one")
@@ -46,6 +50,23 @@ def table_of_frame(frame: Any, name: str = "table") -> Table:
         return narrow[columns[column]].to_list()
 
     return Table(name, tuple(columns), read, tuple(f"row {number + 1}" for number in range(len(narrow))))
+
+
+def _table_of_columns(columns: Mapping[Any, Any], name: str) -> Table:
+    values = {}
+    for column, cells in columns.items():
+        if isinstance(cells, (str, bytes)) or not isinstance(cells, Iterable):
+            raise TableError(f"{name}: column {quoted(column)} must be a list of values, got {quoted(cells)}")
+        values[str(column)] = list(cells)
+    lengths = {column: len(cells) for column, cells in values.items()}
+    if len(set(lengths.values())) > 1:
+        few, many = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
+        raise TableError(
+            f"{name}: columns must be of one length, but {quoted(few)} has {lengths[few]} values and {quoted(many)} "
+            f"{lengths[many]}"
+        )
+    count = next(iter(lengths.values()), 0)
+    return Table(name, tuple(values), values.__getitem__, tuple(f"row {number + 1}" for number in range(count)))
 
 
 def _twice(columns: Iterable[Any]) -> str | None:

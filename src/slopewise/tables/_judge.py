@@ -12,11 +12,12 @@ from slopewise.errors import TableError, nearest
 from slopewise.records import MetricRecord
 from slopewise.results import Results
 from slopewise.support import quoted
+from slopewise.tables._checks import check_percentages, check_shares
 from slopewise.tables._frames import table_of_frame
 from slopewise.tables._record import study_of
 from slopewise.tables._runs import Runs, checked, long_runs, wide_runs
 from slopewise.tables._table import Table
-from slopewise.tables._values import rows
+from slopewise.tables._values import to_names
 from slopewise.tables._words import per_metric
 from slopewise.tables.sources import Request, Take, read_table
 
@@ -51,8 +52,8 @@ def judge(
     arms allow, the same initial weights.
 
     Args:
-        table: Frame of pandas, polars or pyarrow, or the path of a CSV, Parquet or JSON Lines file, of a folder with
-            TensorBoard runs, or of MLflow's file store.
+        table: Frame of pandas, polars or pyarrow, mapping from columns to their values, or the path of a CSV, Parquet
+            or JSON Lines file, of a folder with TensorBoard runs, or of MLflow's file store.
         metric: Column of the metric; of several, the first is judged and the others are exploratory. In a wide table,
             the name of what its cells hold.
         better: "higher" or "lower"; of several metrics, by name ({"psnr": "higher", "loss": "lower"}, or
@@ -106,13 +107,13 @@ def judge(
     if take not in ("last", "best"):
         raise TableError(f"take: {quoted(take)}; {nearest(take, ['last', 'best'])}")
     source = _table(table, Request(directions, runs, cast("Take", take)))
-    found = checked(_runs(source, arm, seed, arms, names), control)
+    found = checked(_runs(source, arm, seed, arms, names, control), control)
     if images:
-        _check_shares(found, names[0], directions[names[0]], floor)
+        check_shares(found, names[0], directions[names[0]], floor, images)
     units, scales = per_metric(unit, names, "unit"), per_metric(scale, names, "scale")
     for name in names:
         if units.get(name) in ("points", "%") and name not in scales:
-            _check_percentages(found, name)
+            check_percentages(found, name)
     metrics = [
         MetricRecord(
             name,
@@ -164,15 +165,6 @@ def _directions(better: str | Mapping[str, Better], names: Sequence[str]) -> dic
     return {name: str(given[name]) for name in names}
 
 
-def _check_percentages(runs: Runs, name: str) -> None:
-    values = [abs(run.values[name]) for run in runs.runs if math.isfinite(run.values[name])]
-    if values and max(values) <= 1:
-        raise TableError(
-            f"unit: {quoted(name)} is to be in percent or points, but all its values lie between -1 and 1: add "
-            "scale 100 (--scale 100) if they are fractions, or scale 1 if they are so small"
-        )
-
-
 def _factor(scale: object) -> float:
     factor = _positive(scale)
     if factor is None:
@@ -189,32 +181,28 @@ def _positive(value: object) -> float | None:
     return number if number > 0 and math.isfinite(number) else None
 
 
-def _check_shares(runs: Runs, metric: str, direction: str, floor: float | None) -> None:
-    """Refuse values that cannot be shares of images that are right.
-
-    Raises:
-        TableError: The metric is better lower, or a value or the floor is not in 0 to 1.
-    """
-    if direction != "higher":
-        raise TableError(f"images: {quoted(metric)} is better lower, and a share of images that are right is not")
-    scored = [run for run in runs.runs if not run.without(metric)]
-    known = [(f"{run.values[metric]:g} in {run.place}", run.values[metric]) for run in scored]
-    known += [] if floor is None else [(f"a floor of {floor:g}", floor)]
-    if beyond := [text for text, value in known if not 0 <= value <= 1]:
-        raise TableError(
-            f"images: {quoted(metric)} must be the share of test images that are right, from 0 to 1, but has "
-            f"{rows(beyond)}; divide percentages by 100 and give --scale 100, or leave out --images"
-        )
-
-
 def _table(table: Any, request: Request) -> Table:
     if isinstance(table, (str, os.PathLike)):
         return read_table(Path(table), request)
     return table if isinstance(table, Table) else table_of_frame(table)
 
 
-def _runs(table: Table, arm: str | None, seed: str | None, arms: Sequence[str] | None, names: Sequence[str]) -> Runs:
+def _runs(
+    table: Table,
+    arm: str | None,
+    seed: str | None,
+    arms: Sequence[str] | None,
+    names: Sequence[str],
+    control: str,
+) -> Runs:
     arm, seed = arm or table.arm, seed or table.seed
+    if arms and control not in arms:
+        known = to_names(table.column(arm), arm, table.places) if arm else table.names
+        if control in known:
+            raise TableError(
+                f"the control {quoted(control)} is not among the arms to compare: add it, --arms "
+                f"{','.join([control, *arms])} (arms={[control, *arms]})"
+            )
     if arm:
         return long_runs(table, arm, seed, names, arms)
     if not arms:
