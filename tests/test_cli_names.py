@@ -190,3 +190,17 @@ def test_bash_completes_commands_options_and_names(tmp_path: Path, typed: str, c
     """
     ended = subprocess.run(["bash", "-c", script, "bash", tmp_path, typed], text=True, capture_output=True, check=True)
     assert ended.stdout.split() == completed, ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arms", "shown", "status"),
+    [
+        (["relu=93.1,0.2,10", "elu=93.9\u00b10.3,10"], "elu helps: +0.8 points against relu (95 % interval", 0),
+        (["relu=93.1", "elu=93.9"], "elu: +0.8 points against relu, and no verdict without standard deviations", 0),
+        (["relu=93.1,0.2", "elu=93.9"], "write ARM=MEAN or ARM=MEAN,SD,N", 2),
+        (["relu=93.1", "relu=93.9"], "an arm is given twice", 2),
+    ],
+)
+def test_means_of_a_paper(cli: Cli, arms: list[str], shown: str, status: int) -> None:
+    ended = cli("means", *arms, "--control", "relu", "--margin", "0.5", "--unit", "points")
+    assert (ended.returncode, shown in ended.stdout + ended.stderr) == (status, True)

@@ -18,6 +18,8 @@ from slopewise.analysis._permutation import permutation_p as permutation_p
 from slopewise.analysis._power import seeds_floor as seeds_floor
 from slopewise.analysis._power import seeds_needed as seeds_needed
 from slopewise.analysis._power import smallest_detectable as smallest_detectable
+from slopewise.analysis._published import Published as Published
+from slopewise.analysis._published import judge_means as judge_means
 from slopewise.analysis._results import Analysis as Analysis
 from slopewise.analysis._results import ArmAlarm as ArmAlarm
 from slopewise.analysis._results import ArmSummary as ArmSummary

@@ -1,13 +1,17 @@
-"""Command that judges a table of results."""
+"""Commands that judge what others have measured: a table of runs, or the means in a paper."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from slopewise.cli._app import Json, app, print_results, say, writing
+from slopewise.cli._app import Json, app, echo, print_results, say, writing
+from slopewise.errors import TableError
+
+if TYPE_CHECKING:
+    from slopewise.analysis import Published
 
 
 @app.command()
@@ -96,3 +100,54 @@ def judge(
 
 def _listed(text: str) -> list[str]:
     return [name.strip() for name in text.split(",")]
+
+
+@app.command()
+def means(
+    arms: Annotated[list[str], typer.Argument(metavar="ARM=MEAN[,SD,N]", help="What is printed of each arm.")],
+    control: Annotated[str, typer.Option(help="Arm that the others are compared with.")],
+    margin: Annotated[float, typer.Option(help="Smallest difference that matters, in the unit of the means.")],
+    better: Annotated[str, typer.Option(help="higher or lower.")] = "higher",
+    unit: Annotated[str, typer.Option(help="Unit of differences: dB, or points for percentage points.")] = "",
+) -> None:
+    """Judge means that a paper prints: mean, deviation, runs.
+
+    Give the standard deviation between runs (a standard error times the root of N) and the number of runs. Without them
+    there is no verdict, but the spread up to which the difference would be shown.
+
+    Examples:
+
+    \b
+      slopewise means relu=93.1,0.2,10 prelu=93.9,0.3,10 \\
+        --control relu --margin 0.5 --unit points
+
+    \b
+      slopewise means relu=33.82 prelu=32.64 \\
+        --control relu --margin 0.5 --better lower
+    """
+    from slopewise.analysis import judge_means
+
+    if better not in ("higher", "lower"):
+        raise TableError(f"--better {better}: write higher or lower")
+    printed = dict(map(_printed, arms))
+    if len(printed) < len(arms):
+        raise TableError("an arm is given twice: give each a name of its own")
+    direction: Literal["higher", "lower"] = "lower" if better == "lower" else "higher"
+    for line in judge_means(printed, control, margin=margin, better=direction, unit=unit):
+        echo(line)
+
+
+def _printed(words: str) -> tuple[str, Published]:
+    """Return name and figures of an arm: NAME=MEAN or NAME=MEAN,SD,N."""
+    from slopewise.analysis import Published
+
+    name, _, figures = words.partition("=")
+    try:
+        match figures.replace("\u00b1", ",").split(","):
+            case [mean]:
+                return name, Published(float(mean))
+            case [mean, sd, n]:
+                return name, Published(float(mean), float(sd), int(n))
+    except ValueError:
+        pass
+    raise TableError(f"{words!r}: write ARM=MEAN or ARM=MEAN,SD,N, as in prelu=93.9,0.3,10")
