@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from slopewise.errors import SlopewiseWarning
 from slopewise.modules import is_sharded
-from slopewise.optim import param_groups, set_shared_gradient
+from slopewise.optim import ParamGroups, param_groups, set_shared_gradient
 from slopewise.study._spec_tables import ArmSpec, TrainSpec
 
 _WARM_UP = 0.25  # fraction of the steps in which one-cycle climbs to the peak
@@ -21,7 +21,7 @@ _WARM_UP = 0.25  # fraction of the steps in which one-cycle climbs to the peak
 def build_optimizer(
     model: nn.Module, train: TrainSpec, arm: ArmSpec, steps_per_epoch: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Return an arm's optimizer, with slopes in a group of their own, and the schedule over all its steps."""
+    """Return an arm's optimizer, with the settings of slopes, and the schedule over all its steps."""
     lr = train.lr if arm.lr is None else arm.lr
     set_shared_gradient(model, arm.shared_gradient or train.shared_gradient)
     with warnings.catch_warnings():
@@ -34,16 +34,31 @@ def build_optimizer(
             norm_and_bias_weight_decay=train.weight_decay,
             **slope_settings(train, arm),
         )
+    merged = _merged(groups)
     optimizer: torch.optim.Optimizer
     if train.optimizer == "sgd":
         # PyTorch has no fused SGD for sharded parameters (FSDP2).
         fused = not any(map(is_sharded, model.parameters()))
-        optimizer = torch.optim.SGD(groups, lr=lr, momentum=train.momentum, nesterov=train.momentum > 0, fused=fused)
+        optimizer = torch.optim.SGD(merged, lr=lr, momentum=train.momentum, nesterov=train.momentum > 0, fused=fused)
     else:
-        optimizer = torch.optim.AdamW(groups, lr=lr, betas=(train.momentum, 0.999), fused=True)
+        optimizer = torch.optim.AdamW(merged, lr=lr, betas=(train.momentum, 0.999), fused=True)
     total = epochs_of(train, arm) * steps_per_epoch
     shape = partial(_one_cycle, total=total) if train.schedule == "one-cycle" else _constant
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, shape)
+
+
+def _merged(groups: ParamGroups) -> list[dict[str, Any]]:
+    """Return the groups, those of equal settings as one, since a step takes its time for each; the weights stay first.
+
+    Example:
+        >>> groups = param_groups(nn.Linear(3, 2), lr=0.1)
+        >>> len(groups), [len(group["params"]) for group in _merged(groups)]
+        (3, [2])
+    """
+    merged: dict[tuple[float, float], list[Tensor]] = {}
+    for group in groups:
+        merged.setdefault((group["lr"], group["weight_decay"]), []).extend(group["params"])
+    return [{"params": params, "lr": lr, "weight_decay": decay} for (lr, decay), params in merged.items()]
 
 
 def epochs_of(train: TrainSpec, arm: ArmSpec) -> int:
