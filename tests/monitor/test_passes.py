@@ -340,3 +340,24 @@ def test_our_function_is_a_call_site_whatever_computes_it(images):
     assert (site.site, site.activation, site.units) == ("prelu()", "prelu", 4)
     assert site.positive == pytest.approx((model.conv(x) > 0).float().mean().item())
     assert 0 < site.pass_through < 1
+
+
+@pytest.mark.parametrize(
+    ("register", "site"),
+    [(nn.Module.register_forward_hook, "1.relu()"), (nn.Module.register_forward_pre_hook, "relu()")],  # as the caller's
+)
+def test_an_activation_in_a_hook_of_a_layer_that_is_not_followed_otherwise(register, site):
+    def rectify(module, args, *outputs):
+        return F.relu(outputs[0] if outputs else args[0])
+
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.ReLU())
+    plain, _ = sampled(model, batch())
+    with sw.Monitor(model, every=1) as monitor:
+        handle = register(model[1], rectify)
+        for _ in range(2):
+            model(batch()).sum().backward()
+            monitor.step_done()
+        handle.remove()
+        model(batch()).sum().backward()
+    sites = [[each.site for each in sample.sites] for sample in (plain, *monitor.samples)]
+    assert sites == [["2"], [site, "2"], [site, "2"], ["2"]]

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from slopewise.modules import learned_slopes as learned_slopes
     from slopewise.monitor import sinks as sinks
     from slopewise.monitor._monitor import Monitor as Monitor
-    from slopewise.monitor._parameters import SlopeStates as SlopeStates
     from slopewise.monitor._probe import Probe as Probe
+    from slopewise.monitor._slopes import SlopeStates as SlopeStates
     from slopewise.monitor._tally import UnitStates as UnitStates
     from slopewise.monitor._watch import watch as watch
 
@@ -36,8 +36,9 @@ __getattr__ = importer(
     __name__,
     {
         "_monitor": ("Monitor",),
-        "_parameters": ("SlopeStates", "learned_slopes"),
+        "_parameters": ("learned_slopes",),
         "_probe": ("Probe",),
+        "_slopes": ("SlopeStates",),
         "_tally": ("UnitStates",),
         "_watch": ("watch",),
     },

@@ -109,7 +109,7 @@ def watch_fused(
     # A layer that fully_shard has wrapped itself gives its parameters back before its own hooks are called.
     slopes = whole(slopes_in_use(layer.slope, layer.bounds, training=False).detach())
     # Looking at the slopes would make other devices wait; there z is computed again.
-    same_signs = y.device.type == "cpu" and bool((slopes >= 0).all())
+    same_signs = y.device.type == "cpu" and slopes.min().item() >= 0
     source = y.detach() if same_signs else _pre_activation(layer, input.detach(), residual)
     # Private: the counter by which autograd itself detects changes in place. Without it, the signs
     # would be read from values that the pass did not have.

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from slopewise.errors import MonitorWarning
 from slopewise.monitor._clock import Clock
 from slopewise.monitor._packet import Part, Transfer
-from slopewise.monitor._parameters import ParameterParts, SlopeStates
+from slopewise.monitor._parameters import ParameterParts
+from slopewise.monitor._slopes import SlopeStates
 from slopewise.monitor._tally import SiteReading, UnitStates
 from slopewise.monitor.sinks import Sink
 from slopewise.recording import Alarm, End, Header, Sample, SlopeSummary, from_plain, to_plain

@@ -36,9 +36,10 @@ from slopewise.monitor._hook import Hook, remove_hooks, weakly
 from slopewise.monitor._ledger import Ledger, SentStep
 from slopewise.monitor._notes import BLIND, REPLACED
 from slopewise.monitor._packet import Packet
-from slopewise.monitor._parameters import Parameters, SlopeStates
+from slopewise.monitor._parameters import Parameters
 from slopewise.monitor._ranks import Ranks, unwrapped
 from slopewise.monitor._sites import Sites
+from slopewise.monitor._slopes import SlopeStates
 from slopewise.monitor._steps import StepEvent, StepTracker
 from slopewise.monitor._tally import UnitStates
 from slopewise.monitor.sinks import Sink

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -14,54 +15,9 @@ from torch.nn.parameter import is_lazy
 from slopewise.modules import applied_slopes, is_sharded, learned_slopes, parameters_of, whole
 from slopewise.monitor._packet import Packet, Part, Transfer
 from slopewise.monitor._sharded import Shards, local
+from slopewise.monitor._slopes import Noise, SlopeRow, SlopeStates, SlopeTable
 from slopewise.optim import slope_name
 from slopewise.recording import LayerSample, SlopeSample, Thresholds
-from slopewise.slopes import SlopeSummary, summarise
-
-_DECAY = 0.9  # of the averages behind signal-to-noise: about the latest ten samples count
-_FEWEST = 3  # samples that give a standard deviation
-
-
-@dataclass(frozen=True, eq=False)
-class SlopeStates:
-    """One layer slope by slope in the latest sample: tensors with one value for each slope, on the CPU.
-
-    Attributes:
-        layer: Name of the layer.
-        value: Slope a after the step.
-        gradient: Gradient dL/da that the optimizer used; None without one.
-        signal_to_noise: Ratio |mean| / standard deviation of dL/da over the latest samples; None before the third.
-        update: Change Δa in the step; None where no optimizer stepped the slopes.
-        from_start: Difference from the value when the monitor was made.
-        summary: Summary of the values.
-    """
-
-    layer: str
-    value: Tensor
-    gradient: Tensor | None
-    signal_to_noise: Tensor | None
-    update: Tensor | None
-    from_start: Tensor
-    summary: SlopeSummary
-
-    def sample(self, weights: float | None) -> SlopeSample:
-        """Return the layer as a record; `weights` is the update ratio of the model's weights."""
-        before = 0.0 if self.update is None else (self.value - self.update).norm().item()
-        ratio = self.update.norm().item() / before if self.update is not None and before else None
-        return SlopeSample(
-            layer=self.layer,
-            summary=self.summary,
-            gradient=None if self.gradient is None else self.gradient.norm().item(),
-            signal_to_noise=None if self.signal_to_noise is None else _middle(self.signal_to_noise),
-            update=None if self.update is None else self.update.abs().max().item(),
-            update_ratio=ratio,
-            against_weights=ratio / weights if ratio is not None and weights else None,
-            from_start=self.from_start.abs().max().item(),
-        )
-
-
-def _middle(ratios: Tensor) -> float | None:
-    return _finite(ratios.nanmedian().item())
 
 
 class Parameters:
@@ -102,7 +58,7 @@ class Parameters:
         # In the order of the model, which is the same in all processes.
         self._shards = Shards([*(p for members in self._layers.values() for p in members)])
         self._starts = {path: whole(self._values(path)).cpu().double().clone() for path in self._slopes}
-        self._noise = {path: _Noise() for path in self._slopes}
+        self._noise = {path: Noise(len(start)) for path, start in self._starts.items()}
         self._before: dict[nn.Parameter, Tensor] = {}
         self._slopes_before: dict[str, Tensor] = {}
         self._norms: dict[nn.Parameter, tuple[Tensor, Tensor]] = {}  # of the weight before the step, of its update
@@ -130,7 +86,8 @@ class Parameters:
         self.decays, self.rates = dict(state["decays"]), dict(state["rates"])
         for path, (samples, mean, square) in state["noise"].items():
             noise = self._noise[path]
-            noise.samples, noise.mean, noise.square = samples, mean, square
+            noise.samples = samples
+            noise.mean, noise.square = (torch.zeros_like(noise.mean) + average for average in (mean, square))
 
     @property
     def learned(self) -> list[nn.Parameter]:
@@ -147,26 +104,23 @@ class Parameters:
         """Copy the parameters that the optimizer is about to change."""
         for group in optimizer.param_groups:
             mine = [parameter for parameter in group["params"] if parameter in self.all and _learns(parameter)]
-            for parameter in mine:
-                self._before[parameter] = local(parameter).clone()
-                path = self._slope_of.get(parameter)
-                if path is not None:
-                    self._slopes_before[path] = self._values(path).clone()
-                    self._note_settings(path, group)
+            self._before.update(zip(mine, [local(parameter).clone() for parameter in mine], strict=True))
+            for path in [self._slope_of[parameter] for parameter in mine if parameter in self._slope_of]:
+                self._slopes_before[path] = self._values(path).clone()
+                self._note_settings(path, group)
 
     @torch.no_grad()
     def after(self, optimizer: torch.optim.Optimizer) -> None:
         """Measure updates and gradients of an optimizer's parameters, before a loop drops the gradients."""
         stepped = [p for group in optimizer.param_groups for p in group["params"] if p in self._before]
         before = [self._before.pop(parameter) for parameter in stepped]
-        updates = [local(parameter) - old for parameter, old in zip(stepped, before, strict=True)]
-        for parameter, weight, update in zip(stepped, _norms(before), _norms(updates), strict=True):
-            self._norms[parameter] = weight, update
-        weights = [p for p in stepped if p.grad is not None and p not in self._slope_of]
-        self._gradients.update(zip(weights, _norms(local(p.grad) for p in weights if p.grad is not None), strict=True))
-        for parameter in stepped:
-            if parameter in self._slope_of and parameter.grad is not None:
-                self._gradients[parameter] = parameter.grad.detach().clone()
+        weights = {p: local(p.grad) for p in stepped if p.grad is not None and p not in self._slope_of}
+        updates = torch._foreach_sub([local(parameter) for parameter in stepped], before) if stepped else ()
+        sizes, moves, gradients = _norms(before, updates, weights.values())
+        self._norms.update(zip(stepped, zip(sizes, moves, strict=True), strict=True))
+        self._gradients.update(zip(weights, gradients, strict=True))
+        slopes = [p for p in stepped if p.grad is not None and p in self._slope_of]
+        self._gradients.update((p, p.grad.detach().clone()) for p in slopes if p.grad is not None)
 
     def _note_settings(self, path: str, group: dict[str, Any]) -> None:
         rate, decay = group.get("lr"), group.get("weight_decay")
@@ -193,22 +147,26 @@ class Parameters:
         layers = self._layers_with({*left, *seen}, alone=alone)
         rows = self._rows(layers, norms, seen, left, alone=alone)
         layers_part = packet.add(rows.pack(), rows.decode)
-        slopes = []
+        table: list[SlopeRow] = []
+        columns: tuple[list[Tensor], ...] = ([], [], [])
         for path in self._slopes_to_read(alone=alone):
             gradient, before = self._slope_gradient(path, seen, left), slopes_before.get(path)
             values = self._values(path)
-            table = [values, values if gradient is None else gradient.flatten(), values if before is None else before]
-            layout = _SlopeLayout(
-                path,
-                values.dtype,
-                has_gradient=gradient is not None,
-                has_moved=before is not None,
-                start=self._starts[path],
-                noise=self._noise[path],
-                thresholds=self._thresholds,
+            table.append(
+                SlopeRow(
+                    path,
+                    values.dtype,
+                    has_gradient=gradient is not None,
+                    has_moved=before is not None,
+                    start=self._starts[path],
+                    noise=self._noise[path],
+                )
             )
-            slopes.append(packet.add(whole(torch.stack([row.to(values.dtype) for row in table])), layout.decode))
-        return ParameterParts(layers_part, tuple(slopes))
+            row = values, values if gradient is None else gradient.flatten(), values if before is None else before
+            for column, tensor in zip(columns, row, strict=True):
+                column.append(whole(tensor.to(values.dtype)))
+        flat = torch.cat(_together([*chain(*columns)])) if table else torch.empty(0)
+        return ParameterParts(layers_part, packet.add(flat, SlopeTable(table, self._thresholds).decode))
 
     def _layers_with(self, known: Set[nn.Parameter], *, alone: bool) -> list[tuple[str, list[nn.Parameter]]]:
         """Return the parameters of each layer, slopes aside, that are known to be learned."""
@@ -236,9 +194,10 @@ class Parameters:
             alone: True if other processes do not take part.
         """
         later = [p for _, members in layers for p in members if left.get(p) is not None]
-        seen.update(zip(later, _norms(local(g) for p in later if (g := left[p]) is not None), strict=True))
         still = [p for _, members in layers for p in members if p not in norms]
-        sizes = dict(zip(still, _norms(map(local, still)), strict=True)) | {p: norm for p, (norm, _) in norms.items()}
+        gradients, weights = _norms((local(g) for p in later if (g := left[p]) is not None), map(local, still))
+        seen.update(zip(later, gradients, strict=True))
+        sizes = dict(zip(still, weights, strict=True)) | {p: norm for p, (norm, _) in norms.items()}
         updates = {p: norm for p, (_, norm) in norms.items()}
         if self._shards and not alone:
             self._shards.combine(sizes, updates, seen)
@@ -246,8 +205,8 @@ class Parameters:
         for path, members in layers:
             if members:
                 stepped = [p for p in members if p in updates]
-                weights = [sizes[p] for p in stepped or members]
-                rows.add(path, [seen[p] for p in members if p in seen], weights, [updates[p] for p in stepped])
+                own = [sizes[p] for p in stepped or members]
+                rows.add(path, [seen[p] for p in members if p in seen], own, [updates[p] for p in stepped])
         return rows
 
     def _slopes_to_read(self, *, alone: bool) -> Iterator[str]:
@@ -269,10 +228,10 @@ class Parameters:
 
 @dataclass(frozen=True)
 class ParameterParts:
-    """Parts of a packet with the parameters of a sampled step: one of all layers, and one of each layer's slopes."""
+    """Parts of a packet with the parameters of a sampled step: one of all layers, and one of all slopes."""
 
     layers: Part[tuple[LayerSample, ...]]
-    slopes: tuple[Part[SlopeStates], ...]
+    slopes: Part[list[tuple[SlopeStates, SlopeSample]]]
 
     def read(self, transfer: Transfer) -> tuple[list[tuple[SlopeStates, SlopeSample]], tuple[LayerSample, ...]]:
         """Return the slopes of each layer with their sample, and the samples of the other parameters."""
@@ -280,57 +239,14 @@ class ParameterParts:
         moved = [layer for layer in layers if layer.update is not None and layer.weight is not None]
         size = math.hypot(*(layer.weight or 0.0 for layer in moved))
         ratio = math.hypot(*(layer.update or 0.0 for layer in moved)) / size if size else None
-        states = [transfer.read(part) for part in self.slopes]
-        return [(state, state.sample(ratio)) for state in states], layers
+        slopes = transfer.read(self.slopes)
+        return [(states, _against(sample, ratio)) for states, sample in slopes], layers
 
 
-@dataclass(frozen=True)
-class _SlopeLayout:
-    """Layout of one layer's slopes in a packet: rows of values, gradients, and values before the step."""
-
-    path: str
-    dtype: torch.dtype
-    has_gradient: bool
-    has_moved: bool
-    start: Tensor
-    noise: _Noise
-    thresholds: Thresholds
-
-    def decode(self, flat: Tensor) -> SlopeStates:
-        """Return the states of the slopes; the averages behind signal-to-noise take the gradient in."""
-        values, gradient, before = flat.reshape(3, -1)
-        near_0, near_1 = self.thresholds.near_0, self.thresholds.near_1
-        return SlopeStates(
-            layer=self.path,
-            value=values,
-            gradient=gradient if self.has_gradient else None,
-            signal_to_noise=self.noise.add(gradient) if self.has_gradient else None,
-            update=values - before if self.has_moved else None,
-            from_start=values - self.start,
-            summary=summarise(values.to(self.dtype), near_0=near_0, near_1=near_1),
-        )
-
-
-class _Noise:
-    """Exponential averages of a gradient and its square, on the CPU."""
-
-    def __init__(self) -> None:
-        self.samples = 0
-        self.mean: Tensor | float = 0.0
-        self.square: Tensor | float = 0.0
-
-    def add(self, gradient: Tensor) -> Tensor | None:
-        """Take in a sample, and return |mean| / standard deviation of each slope's gradient, or None of too few."""
-        if not bool(gradient.isfinite().all()):
-            return None
-        self.samples += 1
-        share = (1 - _DECAY) / (1 - _DECAY**self.samples)  # the first average is the first sample
-        self.mean = self.mean + share * (gradient - self.mean)
-        self.square = self.square + share * (gradient.square() - self.square)
-        if self.samples < _FEWEST:
-            return None
-        variance = (self.square - self.mean.square()).clamp_min(0)
-        return self.mean.abs() / variance.sqrt()
+def _against(sample: SlopeSample, weights: float | None) -> SlopeSample:
+    """Return a sample of slopes with their update ratio over that of the weights."""
+    ratio = sample.update_ratio
+    return replace(sample, against_weights=ratio / weights if ratio is not None and weights else None)
 
 
 class _Rows:
@@ -346,10 +262,8 @@ class _Rows:
 
     def pack(self) -> Tensor:
         """Return all norms, on one device."""
-        device = self._norms[0].device if self._norms else None
-        same = [norm.to(device, torch.float32) for norm in self._norms]
-        self._norms = []
-        return torch.stack(same) if same else torch.empty(0)
+        norms, self._norms = self._norms, []
+        return torch.stack(_together(norms)).float() if norms else torch.empty(0)
 
     def decode(self, flat: Tensor) -> tuple[LayerSample, ...]:
         """Return the samples of the packed norms, once they are on the CPU."""
@@ -381,12 +295,20 @@ def _learns(parameter: nn.Parameter) -> bool:
     return parameter.requires_grad and not is_lazy(parameter)
 
 
+def _together(tensors: list[Tensor]) -> list[Tensor]:
+    """Return tensors on the device of the first."""
+    device = tensors[0].device
+    return [tensor if tensor.device == device else tensor.to(device) for tensor in tensors]
+
+
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _norms(tensors: Iterable[Tensor]) -> list[Tensor]:
-    given = [tensor if tensor.dtype.itemsize >= 4 else tensor.float() for tensor in tensors]
+def _norms(*kinds: Iterable[Tensor]) -> list[list[Tensor]]:
+    """Return the norms of tensors of several kinds."""
+    given = [[t if t.dtype.itemsize >= 4 else t.float() for t in tensors] for tensors in kinds]
     # Private, but what torch.nn.utils.get_total_norm and clip_grad_norm_ are made of: one kernel for all tensors, where
     # a loop of `norm` would start one for each parameter.
-    return list(torch._foreach_norm(given)) if given else []
+    norms = iter(torch._foreach_norm([*chain(*given)]) if any(given) else ())
+    return [list(islice(norms, len(tensors))) for tensors in given]
