@@ -133,6 +133,7 @@ MAKE: dict[str, Callable[[Path], object]] = {
 HAS: dict[str, Iterable[str]] = {
     "README.md": ("photos", "scans", "mynet.py", "mytrain.py", "results.csv"),
     "docs/convert.md": ("photos",),
+    "docs/faces.md": ("photos",),
     "docs/faq.md": ("study",),
     "docs/inspect.md": ("last.ckpt", "last.pt", "model.safetensors", "model.safetensors.index.json", "run.jsonl"),
     "docs/judge.md": ("results.csv", "wide.csv", "study"),
