@@ -213,7 +213,8 @@ def test_init_writes_a_spec_that_runs(cli: Cli, tmp_path: Path) -> None:
     assert all(trial["missing"] for trial in result["trials"])
     assert result["spec"]["train"]["lr"] == 0.125
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study.toml"]
-    lines = cli("run", "--dry-run", "--seeds", "2", "--arms", "relu,elu").stdout.splitlines()
+    arguments = ("run", "--dry-run", "--seeds", "2", "--arms", "relu,elu")
+    lines = cli(*arguments, "--verbose").stdout.splitlines()
     assert lines == [
         "run   relu  seed 0",
         "run   elu  seed 0",
@@ -221,6 +222,8 @@ def test_init_writes_a_spec_that_runs(cli: Cli, tmp_path: Path) -> None:
         "run   elu  seed 1",
         "4 of 4 trials to run",
     ]
+    by_arm = ["relu: 2 of 2 trials to run", "elu: 2 of 2 trials to run", "4 of 4 trials to run"]
+    assert cli(*arguments).stdout.splitlines() == by_arm
 
 
 @pytest.mark.slow

@@ -204,3 +204,20 @@ def test_bash_completes_commands_options_and_names(tmp_path: Path, typed: str, c
 def test_means_of_a_paper(cli: Cli, arms: list[str], shown: str, status: int) -> None:
     ended = cli("means", *arms, "--control", "relu", "--margin", "0.5", "--unit", "points")
     assert (ended.returncode, shown in ended.stdout + ended.stderr) == (status, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        (["--effect", "0.5"], "9 pairs of runs (seeds) show a difference of 0.5, 1.2 times the spread of 0.4"),
+        (["--effect", "0.5", "--arms", "4", "--unpaired"], "runs of each arm show a difference of 0.5"),
+        (["--seeds", "3", "--unpaired"], "3 runs of each arm cannot show any effect; use at least 4"),
+        (["--seeds", "10", "--json"], '"fewest": 6'),
+        (["--seeds", "10", "--effect", "1"], "give either --effect"),
+        (["--effect", "0"], "--effect: a number above 0, got 0"),
+    ],
+)
+def test_seeds_for_an_effect_and_effects_of_seeds(cli: Cli, options: list[str], shown: str) -> None:
+    ended = cli("seeds", "--spread", "0.4", *options)
+    assert shown in ended.stdout + ended.stderr
+    assert ended.returncode == (2 if shown.startswith(("give", "--")) else 0)

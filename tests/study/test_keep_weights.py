@@ -154,7 +154,7 @@ def test_the_command_and_its_workers_keep_them_too(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "slopewise", "run", *flags.split(), "--out", str(tmp_path), "--keep-weights"]
     process = subprocess.run(command, capture_output=True, text=True, check=True)
     (line,) = re.findall(r"weights: .*", process.stderr.replace("\n", " "))
-    assert "a file for each of 1 of 2 trials that trained" in line
+    assert "files for 1 of the 2 trials that trained" in line
     assert "before --keep-weights" in line
     assert load_model(tmp_path, "prelu_channel", 0) is not None
 

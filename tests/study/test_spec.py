@@ -75,6 +75,8 @@ def test_arms_have_shorthands() -> None:
             "multiple of hardware.devices",
         ),
         ({"hardware": {"precision": "16-mixed"}}, "a CPU takes 'bf16-mixed'"),
+        ({"hardware": {"accelerator": "gpu"}}, "hardware.accelerator: did you mean 'cuda'?"),
+        ({"train": {"optimizer": "adam"}}, "train.optimizer: did you mean 'adamw'?"),
         ({"margin": "much"}, "margin: input should be a valid number"),
     ],
 )

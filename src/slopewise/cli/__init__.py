@@ -16,6 +16,7 @@ from typing import TextIO, cast
 import typer
 
 from slopewise.cli import _run as _run  # each registers its commands, in the order of the help
+from slopewise.cli import _seeds as _seeds
 from slopewise.cli import _study as _study
 from slopewise.cli import _study_words as _study_words
 from slopewise.cli import _table as _table

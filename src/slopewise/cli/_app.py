@@ -14,7 +14,7 @@ from rich.console import Console
 from slopewise.errors import SlopewiseError
 from slopewise.support import printable
 from slopewise.support.citation import version
-from slopewise.support.terminal import words
+from slopewise.support.terminal import print_line
 
 if TYPE_CHECKING:
     from slopewise.results import Results
@@ -81,10 +81,13 @@ def show(results: Results, page: Path, *, as_json: bool) -> None:
 
 
 def echo(line: object) -> None:
-    """Print a line of results to stdout."""
-    typer.echo(printable(str(line)))
+    """Print a line of results to stdout, on a terminal wrapped between words."""
+    if (console := Console()).is_terminal:
+        print_line(str(line), console)
+    else:
+        typer.echo(printable(str(line)))
 
 
 def say(line: str) -> None:
-    """Print a line of anything else to stderr."""
-    Console(stderr=True).print(words(line), soft_wrap=True, highlight=False)
+    """Print a line of anything else to stderr, on a terminal wrapped between words."""
+    print_line(line, Console(stderr=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -200,7 +201,8 @@ def run(
             "--keep-memory/--no-keep-memory", help="Let workers keep freed memory: faster steps, more resident memory."
         ),
     ] = True,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Rehearse and list the trials; write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Rehearse and count the trials; write nothing.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="List every trial in a dry run.")] = False,
     as_json: Json = False,
 ) -> None:
     """Run a study: train every arm from every seed, and judge.
@@ -275,7 +277,8 @@ def run(
         with redirect_stdout(sys.stderr):
             paragraph = outlook(study.prepare(missing, **placing))
         say(f"{paragraph} Folder: {out}.")
-        _print_plan(study.plan(out, store=store), study, missing, as_json=as_json)
+        plan = study.plan(out, store=store)
+        _print_plan(plan, study, missing, as_json=as_json, verbose=verbose)
         return
     times = {"checkpoint_every": checkpoint_every, "grace": grace}
     placing |= {name: seconds for name, seconds in times.items() if seconds is not None}
@@ -341,8 +344,10 @@ def _weights(results: Results, out: Path) -> str:
 
     trained = [t for t in results.record.every_trial if t.status == "finished" and not t.diverged]
     kept = len(kept_weights(out, results.record))
-    line = f"weights: {out / 'weights'}, a file for each of {kept} of {len(trained)} trials that trained"
-    return line if kept == len(trained) else f"{line}; the others ended before --keep-weights was given, or elsewhere"
+    if kept == len(trained):
+        return f"weights: {out / 'weights'}, a file for each of the {kept} trials that trained"
+    others = "the others ended before --keep-weights was given, or elsewhere"
+    return f"weights: {out / 'weights'}, files for {kept} of the {len(trained)} trials that trained; {others}"
 
 
 def _ended(out: Path, planned: int) -> str:
@@ -355,13 +360,22 @@ def _ended(out: Path, planned: int) -> str:
         return "trials that have ended"
 
 
-def _print_plan(plan: tuple[TrialKey, ...], study: Study, missing: tuple[Any, ...], *, as_json: bool) -> None:
+def _print_plan(
+    plan: tuple[TrialKey, ...], study: Study, missing: tuple[Any, ...], *, as_json: bool, verbose: bool
+) -> None:
+    """Print the trials of a plan: one by one, or their numbers by arm."""
+    from slopewise.drawing import count
+
     todo = set(missing)
     if as_json:
         trials = [{"arm": t.arm, "seed": t.seed, "cell": t.cell, "missing": t in todo} for t in plan]
         print_json({"spec": study.spec.plain(), "trials": trials})
         return
-    for trial in plan:
+    if not verbose:
+        planned, to_run = Counter(trial.arm for trial in plan), Counter(trial.arm for trial in missing)
+        for arm, number in planned.items():
+            echo(f"{arm}: {to_run[arm]} of {count(number, 'trial')} to run")
+    for trial in plan if verbose else ():
         cell = f"  {trial.cell}" if trial.cell else ""
         echo(f"{'run ' if trial in todo else 'done'}  {trial.arm}  seed {trial.seed}{cell}")
     most = "at most " if study.spec.until_decided else ""

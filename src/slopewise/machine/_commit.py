@@ -16,18 +16,27 @@ def code_commits() -> dict[str, str]:
 
     Returns:
         Abbreviated commits, with "-dirty" if there are changes beyond it: of "slopewise", if the package is a checkout,
-        and of the "project" in the working directory, where the code of a study's own functions usually is.
+        and of the "project" in the working directory, where the code of a study's own functions usually is. The
+        latter has "-untracked" if Python files below that directory are not in the repository, and no commit is given
+        for a directory of which nothing is.
     """
     package = Path(slopewise.__file__).parent
     own = _commit(package) if _git(package, "ls-files", "--error-unmatch", "__init__.py") else ""
     here = Path.cwd()
-    project = "" if own and _git(here, "rev-parse", "--show-toplevel") == _top(package) else _commit(here)
+    project = "" if own and _git(here, "rev-parse", "--show-toplevel") == _top(package) else _project(here)
     return {name: commit for name, commit in (("slopewise", own), ("project", project)) if commit}
 
 
 @cache
 def _top(folder: Path) -> str:
     return _git(folder, "rev-parse", "--show-toplevel")
+
+
+def _project(folder: Path) -> str:
+    if not _git(folder, "ls-files", "--", "."):  # a folder of its own inside somebody's clone
+        return ""
+    untracked = _git(folder, "ls-files", "--others", "--exclude-standard", "--", "*.py")
+    return (commit := _commit(folder)) + ("-untracked" if commit and untracked else "")
 
 
 @cache

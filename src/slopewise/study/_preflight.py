@@ -221,6 +221,12 @@ def _check_task(spec: StudySpec, task: Task, output: Tensor, target: Tensor, los
 def _check_hardware(hardware: HardwareSpec) -> None:
     if hardware == HardwareSpec():
         return  # one CPU is always there, and Fabric takes its time to import
+    if hardware.accelerator == "cuda" and not torch.cuda.is_available():
+        build = "is a build without CUDA" if torch.version.cuda is None else "sees no CUDA device"
+        raise SpecError(
+            f"hardware.accelerator: torch {torch.__version__} {build}; check the driver (nvidia-smi) or the torch "
+            "build (torch.version.cuda), or train on the CPU: --device cpu"
+        )
     try:
         make_fabric(hardware)
     except (RuntimeError, ValueError) as error:  # what Fabric raises for devices that are not there

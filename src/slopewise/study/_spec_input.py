@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from slopewise.errors import SpecError, nearest
+from slopewise.errors import SpecError, closest, nearest
 from slopewise.study._bounds import DEEPEST, check_bounds, check_size, one_line, too_deep, where
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_designs import FactorSpec, MapSpec, TuneSpec, UntilDecidedSpec
@@ -29,6 +29,8 @@ _PLAIN = {  # faults that pydantic describes in terms of Python's types
     "model_type": "input should be a table",
     "tuple_type": "input should be a list",
 }
+_OTHER_WORDS = {"gpu": "cuda", "nvidia": "cuda", "apple": "mps", "metal": "mps"}
+_QUOTED = re.compile(r"'([^']+)'")
 _COUNT = re.compile(r"^\w+ (should have at (?:least|most) \d+ items?) after validation, not \d+$")
 # `tomllib` takes time that grows with the square of the number of names in a dotted key.
 _DOTTED = re.compile(
@@ -93,9 +95,19 @@ def _words(location: tuple[int | str, ...], kind: str, message: str, value: Any)
         return message.removeprefix("Value error, ")
     if kind == "missing":
         return f"{where(location)}: this value is missing"
+    if kind == "literal_error" and (meant := _meant(value, message)):
+        return f"{where(location)}: did you mean {meant}? {message[0].lower()}{message[1:]}, but it is {quoted(value)}"
     message = _PLAIN.get(kind, f"{message[0].lower()}{message[1:]}")
     message = _COUNT.sub(r"input \1", message)
     return f"{where(location)}: {message}, but it is {quoted(value)}"
+
+
+def _meant(value: Any, message: str) -> str:
+    """Return the words that a value may stand for, of those that pydantic's message quotes; empty if none is near."""
+    if not isinstance(value, str):
+        return ""
+    near = [_OTHER_WORDS[value.lower()]] if value.lower() in _OTHER_WORDS else closest(value, _QUOTED.findall(message))
+    return " or ".join(f"'{name}'" for name in near)
 
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:

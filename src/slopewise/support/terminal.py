@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
+
+from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
@@ -29,3 +32,18 @@ def words(*parts: str | tuple[str, str | Style] | Text, style: str = "") -> Text
             text, own = (part, None) if isinstance(part, str) else part
             whole.append(shortened(text, _LONGEST), own)
     return whole
+
+
+def print_line(line: str, console: Console) -> None:
+    """Print a sentence: wrapped between words on a terminal, whole where something else reads it.
+
+    A word that is longer than a line, such as a path, stays whole on a terminal, too, so that it can be copied.
+
+    Args:
+        line: Text, which may hold any character.
+        console: Console to print on.
+    """
+    text = words(line).plain
+    if console.is_terminal:  # rich would cut or fold long words
+        text = textwrap.fill(text, console.width, break_long_words=False, break_on_hyphens=False)
+    console.print(Text(text), highlight=False, soft_wrap=True)

@@ -146,6 +146,24 @@ def test_the_last_trial_always_gives_a_line(lines: Callable[..., list[str]]) -> 
     assert printed[-1].startswith("6/6 trials done, 0 running, 0 failed")
 
 
+def test_a_terminal_says_what_goes_on_before_the_first_trial_has_ended() -> None:
+    stages = []
+    with StudyProgress(TRIALS, Console(file=io.StringIO(), force_terminal=True)) as progress:
+        for event in (None, PREPARED, Started(TRIALS[0], 1), epoch(TRIALS[0], 0.5), ended(TRIALS[0])):
+            if event:
+                progress(event)
+            shown = io.StringIO()
+            Console(file=shown, width=100).print(progress._draw())
+            stages.append(shown.getvalue().splitlines()[0])
+    assert stages[:4] == [
+        "reading the data, rehearsing every arm",
+        "starting workers, which load PyTorch and the data",
+        "the first trials train",
+        "the first trials train, 1 epoch so far",
+    ]
+    assert stages[4].startswith("trials ")
+
+
 def test_a_terminal_shows_every_arm() -> None:
     shown = io.StringIO()
     with StudyProgress(TRIALS, Console(file=io.StringIO(), force_terminal=True)) as progress:

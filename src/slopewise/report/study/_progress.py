@@ -14,12 +14,13 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from slopewise.drawing import count
 from slopewise.events import Ended, Epoch, Event, Look, Prepared, Reading, Started, TrialKey, Tuned
 from slopewise.records import MetricRecord, TrialRecord, metrics_in
 from slopewise.report.study._looks import look_line
 from slopewise.report.study._outlook import outlook
 from slopewise.support import printable
-from slopewise.support.terminal import words
+from slopewise.support.terminal import print_line, words
 
 _LINE_EVERY = 10.0  # seconds between plain lines
 
@@ -59,6 +60,8 @@ class StudyProgress:
             TextColumn("{task.fields[left]}"),
         )
         self._task = self._bar.add_task("trials", total=self.total, left="")
+        self._stage = "reading the data, rehearsing every arm"  # until the first trial has ended
+        self._epochs = 0
         self._reading = False
         self._images = Progress(
             TextColumn("{task.description}", markup=False),
@@ -89,6 +92,7 @@ class StudyProgress:
         self._reading = False
         if isinstance(event, Prepared):
             self._metric = metrics_in(event.facts)[0]
+            self._stage = "starting workers, which load PyTorch and the data"
             self.most = bool(event.spec.get("until_decided"))
             self._bar.update(self._task, description="trials, at most" if self.most else "trials")
             self._say(f"{outlook(event)}{f' Folder: {self.folder}.' if self.folder else ''}")
@@ -99,6 +103,7 @@ class StudyProgress:
         elif isinstance(event, Started):
             if not self.running and not self.done:
                 self.started = self.clock()  # the rate must not include the start of the workers
+            self._stage = "the first trials train"
             self.running.add(event.trial)
             self.waiting.discard(event.trial)
             if event.trial not in self._known:  # tuning has widened its range
@@ -108,6 +113,7 @@ class StudyProgress:
             if event.attempt > 1:
                 self._say(f"{_named(event.trial)}: failed, tried once more")
         elif isinstance(event, Epoch):
+            self._epochs += 1
             self._note(event)
         elif isinstance(event, Ended):
             record = event.record
@@ -165,7 +171,7 @@ class StudyProgress:
         return self.finished.total() + self.failed.total()
 
     def _say(self, line: str) -> None:
-        self.console.print(words(line), soft_wrap=True, highlight=False)
+        print_line(line, self.console)
 
     def _left(self) -> str:
         elapsed = self.clock() - self.started
@@ -203,9 +209,12 @@ class StudyProgress:
         now = Counter(trial.arm for trial in self.running)
         for arm, planned in self.planned.items():
             done = self.finished[arm] + self.failed[arm]
-            counts = [f"{count or '·'}" for count in (now[arm], self.failed[arm], self.diverged[arm])]
+            counts = [f"{number or '·'}" for number in (now[arm], self.failed[arm], self.diverged[arm])]
             table.add_row(words(arm), f"{done}/{planned}", *counts, self._mean(arm))
-        return Group(self._bar, table)
+        if self.done or not self.total:
+            return Group(self._bar, table)
+        epochs = f", {count(self._epochs, 'epoch')} so far" if self._epochs else ""
+        return Group(f"{self._stage}{epochs}", self._bar, table)
 
 
 def _named(trial: TrialKey | TrialRecord) -> str:

@@ -110,7 +110,13 @@ def _versions(study: StudyRecord) -> Iterator[str]:
 
 
 def _commits(names: Sequence[str]) -> str:
-    return listing([name.replace("-dirty", " with local changes") for name in names])
+    beyond = {"-dirty-untracked": "local changes and untracked files", "-dirty": "local changes"}
+    beyond["-untracked"] = "untracked files"
+    texts = []
+    for name in names:
+        commit, dash, rest = name.partition("-")
+        texts.append(f"{commit} with {beyond[dash + rest]}" if rest else commit)
+    return listing(texts)
 
 
 def _dates(first: float, last: float) -> str:
