@@ -112,8 +112,8 @@ def test_faults_are_found_before_anything_is_written(tmp_path: Path, user_module
 
 
 def test_a_gpu_that_is_not_there_is_said_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(SpecError, match="CUDA.*check the driver .* or train on the CPU: --device cpu"):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SpecError, match=r"CUDA.*check the driver .* or train on the CPU: --device cpu"):
         sw.Study(hardware={"accelerator": "cuda"}).run(tmp_path)
 
 
