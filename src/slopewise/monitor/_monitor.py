@@ -7,7 +7,7 @@ One sampled step, in order:
     loss.backward()
       each activation       adds its gradients to the tally, by hooks on tensors and autograd nodes (`_gradients`)
     optimizer.step()      an optimizer's pre-hook copies the parameters, its post-hook measures the updates
-                          (`_parameters`); the step tracker says if the step has ended (`_steps`)
+                          (`_parameters`, `_slopes`); the step tracker says if the step has ended (`_steps`)
     end of the step       all sums are put into one packet, which starts for the host (`_packet`) after the sums of
                           several processes are added up (`_ranks`); the hooks on modules go
     a later call          the packet has arrived: the ledger makes a sample, judges it, and tells sinks (`_ledger`)
