@@ -29,6 +29,7 @@ class SentStep:
     Attributes:
         step: Number of the step.
         passes: Number of its counted forward passes.
+        dropped: Number of its backward passes whose gradients were dropped.
         seconds: Time that measuring it took.
         facts: Facts that alarms depend on beside the sample, as they were in the step.
         transfer: The numbers.
@@ -37,6 +38,7 @@ class SentStep:
 
     step: int
     passes: int
+    dropped: int
     seconds: float
     facts: Facts
     transfer: Transfer
@@ -141,6 +143,7 @@ class Ledger:
             tuple(sample for _, sample in slopes),
             layers,
             sent.seconds,
+            sent.dropped,
         )
 
     def _call_sinks(self, call: Callable[[Sink], Any]) -> None:

@@ -31,6 +31,7 @@ from torch import nn
 from torch.distributed import ProcessGroup
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from slopewise.monitor._attempts import Attempts
 from slopewise.monitor._clock import Clock
 from slopewise.monitor._hook import Hook, remove_hooks, weakly
 from slopewise.monitor._ledger import Ledger, SentStep
@@ -130,7 +131,8 @@ class Monitor:
         self._begun, self._earlier = time.perf_counter(), 0.0  # seconds before `load_state_dict`
         self._end: End | None = None
         self._measured = 0.0  # seconds that belong to samples already
-        self._steps = StepTracker(self._parameters.all)
+        self._steps, self._attempts = StepTracker(self._parameters.all), Attempts()
+        self._given_up = -1  # number of the step that was sampled without its end
         self._hooks: list[Callable[[], Any]] = []
 
     def start(self) -> Self:
@@ -271,6 +273,7 @@ class Monitor:
             "seconds": self._earlier + time.perf_counter() - self._begun,
             "overhead": self._clock.seconds,
             "measured": self._measured,
+            "given_up": self._given_up,
             "ledger": self._ledger.state_dict(),
             "parameters": self._parameters.state_dict(),
             "sites": self._sites.state_dict(),
@@ -295,6 +298,7 @@ class Monitor:
         self._ledger.load_state_dict(state["ledger"])
         self._steps.resume({p for name, p in self.model.named_parameters() if name in set(state["not_awaited"])})
         self.step, self._measured = state["step"], state["measured"]
+        self._given_up = state.get("given_up", -1)  # earlier versions had none
         self._clock.seconds, self._earlier = state["overhead"], state["seconds"]
         self._header = replace(self._header, started=state["started"])
         self._begun = time.perf_counter()
@@ -322,7 +326,7 @@ class Monitor:
         if self._sampling:
             self._finish_step()
         else:
-            self.step += 1
+            self._count()
 
     def pass_begins(self, *args: Any, **kwargs: Any) -> None:
         """Begin a forward pass, in a loop that calls parts of the model and never ``model(...)``.
@@ -341,19 +345,27 @@ class Monitor:
 
     @property
     def _sampling(self) -> bool:
-        return self.step % self.every == 0
+        due = self.step % self.every == 0 or self._attempts.overdue
+        return due and self.step != self._given_up
 
     def _on_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if torch.compiler.is_compiling() or not self._sampling or self._sites.busy:
+        if torch.compiler.is_compiling() or self._sites.busy:
             return
-        if not (self.evaluation or (module.training and torch.is_grad_enabled())):
+        trains = module.training and torch.is_grad_enabled()
+        # Processes that train together sample the same steps, and none gives one up by itself.
+        alone = self._ranks.group is None and not self._steps.within
+        if trains and alone:
+            self._attempts.begin()
+        if not self._sampling or not (self.evaluation or trains):
             return
         with self._clock:
             if self._steps.forward() is StepEvent.ENDED:  # parameters that were not stepped yet will not be
                 self._finish_step()
-                if not self._sampling:
-                    return
-            self._sites.begin(args, kwargs)
+            elif alone and self._attempts.given_up(self._sites, self._parameters.all):
+                self._seal(self.step + 1, alone=True)
+                self._given_up = self.step
+            if self._sampling:
+                self._sites.begin(args, kwargs)
 
     def _on_step(self, optimizer: torch.optim.Optimizer) -> None:
         event = self._steps.stepping(optimizer, sampled=self._sampling)
@@ -367,7 +379,8 @@ class Monitor:
 
     def _on_stepped(self, optimizer: torch.optim.Optimizer) -> None:
         if not self._sampling:
-            self.step += self._steps.stepped(optimizer, sampled=False) is StepEvent.ENDED
+            if self._steps.stepped(optimizer, sampled=False) is StepEvent.ENDED:
+                self._count()
             return
         with self._clock:
             event = self._steps.stepped(optimizer, sampled=True)
@@ -381,7 +394,11 @@ class Monitor:
         if self._steps.begun:
             self._steps.abandon()
         self._seal(self.step + 1, alone=alone)
+        self._count()
+
+    def _count(self) -> None:
         self.step += 1
+        self._attempts.ended()
 
     def _seal(self, step: int, *, alone: bool = False) -> None:
         """Send the numbers of a sampled step to the host.
@@ -398,4 +415,4 @@ class Monitor:
             transfer = packet.send(None if alone else self._ranks.group)
             facts = Facts(dict(self._parameters.decays), dict(self._parameters.rates), dict(self._sites.tied))
         seconds, self._measured = self._clock.seconds - self._measured, self._clock.seconds
-        self._ledger.add(SentStep(step, passes, seconds, facts, transfer, sites, parameters))
+        self._ledger.add(SentStep(step, passes, self._attempts.dropped, seconds, facts, transfer, sites, parameters))

@@ -137,6 +137,16 @@ class Sites(TorchFunctionMode):
         """True if a call of the model now is a part of another pass, forward or backward."""
         return self.within or in_backward() or _transformed()
 
+    @property
+    def gradients(self) -> int:
+        """Number of gradients that have arrived at call sites in this sampled step."""
+        return sum(tally.gradients for tally in self.tallies.values())
+
+    @property
+    def broken(self) -> bool:
+        """True if a pre-activation of this sampled step was NaN or infinite; waits for the device."""
+        return any(tally.broken for tally in self.tallies.values())
+
     def finish(self) -> dict[str, Tally]:
         """End the sampled step: remove the hooks, and return the sums by call site."""
         self.end()

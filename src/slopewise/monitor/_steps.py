@@ -84,7 +84,12 @@ class StepTracker:
 
     def forward(self) -> StepEvent:
         """Take note that a counted forward pass begins; one within `optimizer.step` is that of its closure."""
-        return StepEvent.ENDED if self.begun and self._outer() is None else StepEvent.GOES_ON
+        return StepEvent.ENDED if self.begun and not self.within else StepEvent.GOES_ON
+
+    @property
+    def within(self) -> bool:
+        """True while an optimizer steps, as in the passes of its closure."""
+        return self._outer() is not None
 
     @property
     def begun(self) -> bool:

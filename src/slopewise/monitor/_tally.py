@@ -61,6 +61,11 @@ class Tally:
         units.add_behind(self.sums, source, gradient_y, slopes, self.axis)
 
     @property
+    def broken(self) -> bool:
+        """True if a pre-activation was NaN or infinite; waits for the device."""
+        return bool(self.sums[2].any())
+
+    @property
     def layout(self) -> SiteLayout:
         """Layout of the packed sums."""
         return SiteLayout(self.site, self.activation, self.units)

@@ -11,6 +11,7 @@ from slopewise.recording._recording import Recording as Recording
 from slopewise.recording._recording import from_line as from_line
 from slopewise.recording._recording import read_recording as read_recording
 from slopewise.recording._recording import to_line as to_line
+from slopewise.recording._sample import MOST_DROPPED as MOST_DROPPED
 from slopewise.recording._sample import LayerSample as LayerSample
 from slopewise.recording._sample import Sample as Sample
 from slopewise.recording._sample import SiteSample as SiteSample

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from slopewise.recording._slope_summary import SlopeSummary
 
+MOST_DROPPED = 20  # backward passes: a GradScaler halves its first scale, 2^16, down to 1 in fewer
+
 
 @dataclass(frozen=True, slots=True)
 class SiteSample:
@@ -114,6 +116,8 @@ class Sample:
         slopes: Layers with learned slopes, in the model's order.
         layers: Layers with other parameters, in the model's order.
         seconds: Seconds that measuring took, on this process's clock.
+        dropped: Number of backward passes whose gradients were dropped before the step, as those of a step that a
+            GradScaler skips.
     """
 
     step: int
@@ -122,3 +126,4 @@ class Sample:
     slopes: tuple[SlopeSample, ...]
     layers: tuple[LayerSample, ...]
     seconds: float = 0.0
+    dropped: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slopewise.recording._sample import Sample
+from slopewise.recording._sample import MOST_DROPPED, Sample
 from slopewise.recording._slope_summary import SlopeSummary
 from slopewise.recording.alarms._base import Concerned, Finding, RunRule
 from slopewise.recording.alarms._past import Past
@@ -17,8 +17,8 @@ class NotFinite(RunRule):
     id = "not-finite"
     raised_when = "a number is NaN or infinite; the alarm names the first place"
     advice = (
-        "Look at the first place named: the others follow from it. Lower the learning rate, clip gradients, and check "
-        "the input for NaN."
+        "Look at the first place named: the others follow from it. Check the input, the loss and half precision there; "
+        "else lower the learning rate, or clip gradients."
     )
     rank = 10
     charts = ("dead", "slopes", "gradients")
@@ -39,6 +39,9 @@ class NotFinite(RunRule):
             where, what = gradients[-1], "its gradient"
         elif slopes:
             where, what = slopes[0], "its slopes"
+        elif sample.dropped >= MOST_DROPPED:
+            what = f"{sample.dropped} backward passes without a step, as if a GradScaler had skipped each"
+            return Finding(past.run.previous_step + 1, what, "the loss")
         else:
             return None
         parts = (

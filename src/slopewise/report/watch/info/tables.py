@@ -132,9 +132,12 @@ def extent(recording: Recording) -> str:
     """
     every, samples = recording.header.every, recording.samples
     sampled = count(len(samples), "sample") + (f", one every {every} steps" if every > 1 else "")
+    dropped = sum(sample.dropped for sample in samples)
+    after = f"; in {'one backward pass' if dropped == 1 else f'{dropped} backward passes'} of these no step followed"
+    lost = after if dropped else ""
     if recording.end:
-        return f"{sampled}, of {count(recording.end.step, 'step')}"
-    return f"{sampled}, up to step {samples[-1].step} so far" if samples else f"{sampled} so far"
+        return f"{sampled}, of {count(recording.end.step, 'step')}{lost}"
+    return f"{sampled}, up to step {samples[-1].step} so far{lost}" if samples else f"{sampled} so far"
 
 
 def overhead(recording: Recording) -> str:
