@@ -16,7 +16,10 @@ FINE = SlopeSummary(4, 4, 0.1, 0.2, 0.25, 0.3, 0.4, 0.26, 0, 0, 0, 0, None, roun
 
 
 def with_slopes(*summaries: SlopeSummary) -> list[Sample]:
-    layers = [SlopeSample("act", summary, 0.1, None, 0.01, 0.1, 1.0, 0.5) for summary in summaries]
+    layers = [
+        SlopeSample("act", summary, 0.1, None, 0.01, 0.1, 1.0, 0.5, furthest_before=summary.maximum)
+        for summary in summaries
+    ]
     return [Sample(1 + 50 * n, 1, (), (layer,), ()) for n, layer in enumerate(layers)]
 
 

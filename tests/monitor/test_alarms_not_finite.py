@@ -1,6 +1,7 @@
 """Alarms about numbers that are not finite, each compared with what hooks and optimizers saw."""
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -148,3 +149,32 @@ def test_one_broken_unit_says_nothing_of_itself_and_minus_infinity_is_not_positi
         site = train(model, steps=4).samples[-1].sites[0]
         assert (site.not_finite, site.never_positive) == ((5,), never)
         assert 5 not in site.always_positive
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", ["1", "3"])
+@pytest.mark.parametrize("step", [1, 5])
+def test_slopes_that_are_not_finite_before_a_step_are_named_themselves(value, place, step):
+    """And neither the loss nor the layer behind them, which show the consequences."""
+    model = mlp(nn.PReLU, depth=2)
+
+    def spoil(done):
+        if done == step - 1:
+            model.get_submodule(place).weight.data.fill_(value)
+
+    spoil(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # param_groups warns of slopes that are not finite at the start
+        alarm = only(train(model, after=spoil, steps=step + 1), "not-finite")
+    assert (alarm.where, alarm.step, alarm.since) == (place, step, step)
+    assert "its slopes were so before this step" in alarm.evidence
+
+
+def test_a_huge_slope_is_named_though_the_first_step_makes_it_nan():
+    model = mlp(nn.PReLU, depth=2)
+    model.get_submodule("1").weight.data.fill_(3e38)
+    with pytest.warns(UserWarning, match="which looks like memory"):
+        monitor = train(model, steps=1, lr=1.0)
+    assert model.get_submodule("1").weight.isnan().all()
+    alarm = only(monitor, "slope-uninitialised")
+    assert (alarm.where, alarm.evidence) == ("1", "of 1 slopes one was 3e+38 at the start")

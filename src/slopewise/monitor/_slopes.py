@@ -119,7 +119,7 @@ class SlopeTable:
                     summary=summary,
                 )
             )
-        return list(zip(states, _samples(states), strict=True))
+        return list(zip(states, _samples(states, before.split(sizes)), strict=True))
 
     def _add_noise(self, gradients: Tensor, sizes: Sequence[int]) -> list[Tensor | None]:
         """Take in the finite gradients; return |mean| / standard deviation of each layer's, or None of too few."""
@@ -144,19 +144,19 @@ class SlopeTable:
         ]
 
 
-def _samples(layers: Sequence[SlopeStates]) -> list[SlopeSample]:
-    """Return the samples of layers, without `against_weights`."""
+def _samples(layers: Sequence[SlopeStates], before: Sequence[Tensor]) -> list[SlopeSample]:
+    """Return the samples of layers, given their slopes before the step, without `against_weights`."""
     nothing = torch.zeros(1, dtype=torch.float64)
     updates = [nothing if layer.update is None else layer.update for layer in layers]
     gradients = [nothing if layer.gradient is None else layer.gradient for layer in layers]
     # Private, but what clip_grad_norm_ is made of: one call where a loop would make one for each layer.
-    before = torch._foreach_sub([layer.value for layer in layers], updates)
     norms = torch._foreach_norm([*gradients, *updates, *before])
     largest = [rows.abs().max() for rows in (*updates, *(layer.from_start for layer in layers))]
     ratios = [nothing if layer.signal_to_noise is None else layer.signal_to_noise for layer in layers]
     figures = torch.stack([*norms, *largest, *(ratio.nanmedian() for ratio in ratios)]).reshape(6, -1).T.tolist()
     samples = []
-    for layer, (gradient, moved, size, update, from_start, ratio) in zip(layers, figures, strict=True):
+    for layer, old, (gradient, moved, size, update, from_start, ratio) in zip(layers, before, figures, strict=True):
+        furthest, finite = _furthest(old.tolist())
         samples.append(
             SlopeSample(
                 layer=layer.layer,
@@ -167,6 +167,15 @@ def _samples(layers: Sequence[SlopeStates]) -> list[SlopeSample]:
                 update_ratio=moved / size if layer.update is not None and size else None,
                 against_weights=None,
                 from_start=from_start,
+                furthest_before=furthest,
+                not_finite_before=len(old) - finite,
             )
         )
     return samples
+
+
+def _furthest(values: list[float]) -> tuple[float | None, int]:
+    """Return the finite number that is furthest from 0, None if there is none, and how many are finite."""
+    if not math.isfinite(sum(values)):  # for so few, Python is quicker than tensors
+        values = [value for value in values if math.isfinite(value)]
+    return (max(min(values), max(values), key=abs) if values else None), len(values)

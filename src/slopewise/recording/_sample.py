@@ -69,6 +69,9 @@ class SlopeSample:
         update_ratio: ‖Δa‖₂ / ‖a‖₂; None if all slopes are 0.
         against_weights: Ratio of `update_ratio` to the same ratio of all the model's weights.
         from_start: Largest distance of a slope from its value when the monitor began; None if that is not known.
+        furthest_before: Slope furthest from 0 before the step, of those that were finite; None if none was, or in
+            recordings of earlier versions.
+        not_finite_before: Number of slopes that were NaN or infinite before the step.
     """
 
     layer: str
@@ -79,6 +82,8 @@ class SlopeSample:
     update_ratio: float | None
     against_weights: float | None
     from_start: float | None
+    furthest_before: float | None = None
+    not_finite_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)

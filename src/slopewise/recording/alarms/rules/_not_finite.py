@@ -9,7 +9,7 @@ from slopewise.recording.alarms._past import Past
 
 
 class NotFinite(RunRule):
-    """Raise at the first place in the order of a step: weights before it, pre-activations, gradients, slopes after it.
+    """Raise at the first place of a step: weights and slopes before it, pre-activations, gradients, slopes after it.
 
     The first gradient is that of the last layer, where the backward pass begins.
     """
@@ -27,12 +27,15 @@ class NotFinite(RunRule):
     def judge(self, sample: Sample, past: Past[Sample], /) -> Finding | None:
         """Judge by the first place that is not finite."""
         weights = [layer.layer for layer in sample.layers if "weight" in layer.not_finite]
+        before = [layer.layer for layer in sample.slopes if layer.not_finite_before]
         sites = [site for site in sample.sites if site.not_finite]
         # An update of 0 is a GradScaler at work: it lets a fused optimizer leave out a step whose gradients overflowed.
         gradients = [layer.layer for layer in sample.layers if "gradient" in layer.not_finite and layer.update != 0]
         slopes = [layer.layer for layer in sample.slopes if self.from_slopes(layer.summary)]
         if weights:
             where, what = weights[0], "its parameters were so before this step"
+        elif before:
+            where, what = before[0], "its slopes were so before this step"
         elif sites:
             where, what = sites[0].site, f"pre-activations of {len(sites[0].not_finite)} of {sites[0].units} units"
         elif gradients:

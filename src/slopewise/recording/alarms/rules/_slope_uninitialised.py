@@ -23,9 +23,7 @@ class SlopeUninitialised(SlopeRule):
 
     def judge(self, layer: SlopeSample, past: Past[SlopeSample], /) -> Finding | None:
         """Judge a layer by its first sample."""
-        if not past.begins:
-            return None
-        furthest = max(layer.summary.minimum, layer.summary.maximum, key=abs)
-        if not abs(furthest) - (layer.update or 0.0) > LARGEST:
+        furthest = layer.furthest_before
+        if not past.begins or furthest is None or abs(furthest) <= LARGEST:
             return None
         return Finding(past.step, f"of {layer.summary.count} slopes one was {furthest:.3g} at the start")
