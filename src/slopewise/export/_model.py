@@ -66,7 +66,7 @@ def export_model(
         opset: Version of ONNX's operators, 18 or newer. Ignored for `.pt2`.
         tolerance: Largest difference allowed, relative to the greatest magnitude in the same output.
         keep_transpositions: If True, transpositions around a PRelu whose channels are not in dimension 1 are kept. ncnn
-            needs them; other runtimes are faster without.
+            and OpenCV need them; other runtimes are faster without.
         external_data: If True, the weights of an ONNX file are written to a second file, `path` with `.data` added.
             Above 1.5 GiB, near the limit of one ONNX file, this is always done.
         verbose: If True, the exporters' own output and warnings are shown.
