@@ -46,6 +46,7 @@ UNITS = {
     "slopewise.study.data._npz": _CLOCK,
     "slopewise.study._cells": "settings go to keys and back, without training",
     "slopewise.study._operator_cost": _CLOCK,
+    "slopewise.study._network": "references are built from the parts of a trial",
     "slopewise.study._origin": "processes of other machines and boots are made up",
     "slopewise.study._plan": "plans are made of records made by hand, without training",
     "slopewise.study._preflight": "the checks get data made by hand",

@@ -72,6 +72,18 @@ def _photos(place: Path) -> None:
         _picture(place / f"class {number % 10}" / f"{number}.png", number)
 
 
+@cache
+def _first() -> Path:
+    """Train the study of the quickstart, with a network of slopewise's own."""
+    folder = Path(tempfile.mkdtemp())
+    _photos(folder / "photos")
+    tiny = {"model": {"options": {"width": 4}}, "train": {"epochs": 1, "batch_size": 8}}
+    data = {"source": str(folder / "photos"), "image_size": 8, "validation_fraction": 0.25}
+    study = sw.Study(arms="relu,prelu_channel", seeds=1, data=data, **tiny)
+    study.run(folder / "first", engine=InProcessEngine(), keep_weights=True)
+    return folder / "first"
+
+
 def _scans(place: Path) -> None:
     for number in range(30):
         _picture(place / "images" / f"{number}.png", number)
@@ -119,6 +131,8 @@ MAKE: dict[str, Callable[[Path], object]] = {
     "photos": _photos,
     "scans": _scans,
     "study": _copied(_study),
+    "first": _copied(_first),
+    "photo.jpg": lambda place: _picture(place, 0),
     "mynet.py": lambda place: place.write_text(NETWORKS, encoding="utf-8"),
     "mytrain.py": lambda place: place.write_text(FUNCTION, encoding="utf-8"),
     "plain_loop.py": _copied(lambda: ROOT / "examples/train/plain_loop.py"),
@@ -134,11 +148,11 @@ HAS: dict[str, Iterable[str]] = {
     "README.md": ("photos", "scans", "mynet.py", "mytrain.py", "results.csv"),
     "docs/convert.md": ("photos",),
     "docs/faces.md": ("photos",),
-    "docs/faq.md": ("study",),
+    "docs/faq.md": ("study", "first", "photo.jpg"),
     "docs/inspect.md": ("last.ckpt", "last.pt", "model.safetensors", "model.safetensors.index.json", "run.jsonl"),
     "docs/judge.md": ("results.csv", "wide.csv", "study"),
     "docs/report.md": ("study",),
-    "docs/spec.md": ("study",),
+    "docs/spec.md": ("study", "first", "photo.jpg"),
     "docs/train.md": ("plain_loop.py",),
 }
 

@@ -51,8 +51,8 @@ def test_a_trial_records_every_epoch_and_scores_the_test_set_once(data: ImageDat
 
 @pytest.mark.parametrize("arm", ["relu", "rrelu"])
 def test_validation_loss_at_the_start_is_that_of_the_model_in_evaluation(data: ImageData, arm: str) -> None:
+    from slopewise.study._network import build_arm
     from slopewise.study._streams import stream
-    from slopewise.study._trial import build_arm
     from slopewise.study.data import stratified_split
 
     spec = tiny(arms=arm, model={"options": {"width": 4, "batch_norm": True}})

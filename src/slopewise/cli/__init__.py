@@ -18,6 +18,7 @@ import typer
 from slopewise.cli import _run as _run  # each registers its commands, in the order of the help
 from slopewise.cli import _seeds as _seeds
 from slopewise.cli import _study as _study
+from slopewise.cli import _study_predict as _study_predict
 from slopewise.cli import _study_words as _study_words
 from slopewise.cli import _table as _table
 from slopewise.cli import _tools as _tools

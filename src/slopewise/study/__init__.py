@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from slopewise.study._folders import default_folder as default_folder
     from slopewise.study._function import TrialContext as TrialContext
     from slopewise.study._objective import Objective as Objective
+    from slopewise.study._predictor import Prediction as Prediction
+    from slopewise.study._predictor import Predictor as Predictor
     from slopewise.study._preflight import preflight as preflight
     from slopewise.study._spec import DEFAULT_ARMS as DEFAULT_ARMS
     from slopewise.study._spec import StudySpec as StudySpec
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from slopewise.study._terminable import Terminated as Terminated
     from slopewise.study._trained import kept_weights as kept_weights
     from slopewise.study._trained import load_model as load_model
+    from slopewise.study._trained import load_predictor as load_predictor
     from slopewise.study._trial import run_trial as run_trial
 
 # A status counts trials in the file: it does not wait for what validates specs and writes stores.
@@ -57,6 +60,7 @@ _NAMES = {
     "_function": ("TrialContext",),
     "_objective": ("Objective",),
     "_preflight": ("preflight",),
+    "_predictor": ("Prediction", "Predictor"),
     "_spec": ("DEFAULT_ARMS", "StudySpec"),
     "_spec_tables": (
         "ArmSpec",
@@ -74,7 +78,7 @@ _NAMES = {
     "_store": ("Store", "StoredPlan"),
     "_study": ("Study", "load_spec", "load_study"),
     "_terminable": ("Terminated",),
-    "_trained": ("kept_weights", "load_model"),
+    "_trained": ("kept_weights", "load_model", "load_predictor"),
     "_trial": ("run_trial",),
 }
 __getattr__ = importer(__name__, _NAMES, extras=dict.fromkeys(_NAMES, "study"), renamed={"read_results": "load_study"})

@@ -18,12 +18,13 @@ from slopewise.monitor import Probe
 from slopewise.study._cells import designed_cells, spec_of
 from slopewise.study._function import function_preflight
 from slopewise.study._margin import check_margin, with_floor
+from slopewise.study._network import build_arm, network_sizes
 from slopewise.study._optimizer import build_optimizer
 from slopewise.study._references import describe
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_tables import ArmSpec, ConvertSpec, HardwareSpec
 from slopewise.study._training_part import training_part
-from slopewise.study._trial import build_arm, make_fabric, why_not_on
+from slopewise.study._trial import make_fabric, why_not_on
 from slopewise.study._workplace import TrialData
 from slopewise.study.arms import AS_IS, activation_factory
 from slopewise.study.data import WITHOUT_PATH, ImageData, load_data, source_of
@@ -79,7 +80,8 @@ def preflight(
         more = f"; and {len(notes) - _NOTES} more" if len(notes) > _NOTES else ""
         message = f"model '{spec.model.name}': {'; '.join(notes[:_NOTES])}{more}"
         warnings.warn(message, ConversionWarning, stacklevel=2)
-    return Preflight(data, data.facts() | metrics | checkpoint | starts[0].facts)
+    facts = data.facts() | {"network": network_sizes(spec, data)} | metrics | checkpoint | starts[0].facts
+    return Preflight(data, facts)
 
 
 def _rehearse_cells(spec: StudySpec, data: ImageData) -> None:

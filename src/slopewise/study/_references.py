@@ -6,6 +6,7 @@ import importlib
 import re
 from collections.abc import Callable
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 from slopewise.errors import SpecError, as_reference, closest
@@ -34,6 +35,8 @@ def resolve(reference: str) -> Callable[..., Any]:
     except (Exception, SystemExit) as error:  # a user's module can raise anything while it is imported
         meant = as_reference(reference) if module_name.endswith(".py") else None
         hint = f"; did you mean '{meant}', the module without .py?" if meant else ""
+        if not hint and isinstance(error, ModuleNotFoundError) and error.name == module_name.partition(".")[0]:
+            hint = f": its file must lie where the command runs ({Path.cwd()}), beside the script, or on PYTHONPATH"
         raise SpecError(f"cannot import module '{module_name}' of '{reference}': {describe(error)}{hint}") from error
     try:
         target = reduce(getattr, path.split("."), module)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from slopewise.errors import StoreError, nearest
+from slopewise.errors import SpecError, StoreError, nearest
 from slopewise.events import TrialKey
 from slopewise.records import StudyRecord
 from slopewise.study._cells import spec_of
+from slopewise.study._network import build_empty, network_sizes
+from slopewise.study._predictor import Predictor
+from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import stored_spec
 from slopewise.study._store import place_of, read_study
-from slopewise.study._trial import build_arm
+from slopewise.study._streams import generators_kept
 from slopewise.study._workplace import Workplace
-from slopewise.study.data import read_data
+from slopewise.study.data import Preparation, read_data
 from slopewise.study.tasks import make_task
 
 
@@ -36,8 +41,9 @@ def kept_weights(folder: str | os.PathLike[str], record: StudyRecord) -> dict[Tr
 def load_model(folder: str | os.PathLike[str], arm: str, seed: int, *, cell: str = "") -> nn.Module:
     """Return the network of a trial as it was at the end of its training, in evaluation mode on the CPU.
 
-    The study must have run with `keep_weights` (`slopewise run --keep-weights`). The network is built as in the trial,
-    for which the data of the study are read: they tell the numbers of channels and of classes.
+    The study must have run with `keep_weights` (`slopewise run --keep-weights`). The data of the study are not needed.
+    A network of the user's own must be importable as it was for the study: its module lies beside the script, in the
+    folder that a shell or notebook runs in, or in one of PYTHONPATH.
 
     Args:
         folder: Folder of the study.
@@ -49,7 +55,8 @@ def load_model(folder: str | os.PathLike[str], arm: str, seed: int, *, cell: str
     Raises:
         StoreError: There is no such study or trial, its weights were not kept, or its network was made by a training
             function of the user's, which alone can build it.
-        SlopewiseError: The data or the network of the spec cannot be used.
+        SlopewiseError: The network of the spec cannot be built, or an earlier version began the study, and its data,
+            which are then read, cannot be used.
 
     Example:
         >>> import tempfile
@@ -60,9 +67,56 @@ def load_model(folder: str | os.PathLike[str], arm: str, seed: int, *, cell: str
         >>> load_model(folder, "prelu_channel", seed=0).act1  # doctest: +SKIP
         PReLU(num_parameters=16)
     """
+    return _loaded(_trained(folder, TrialKey(arm, seed, cell)))
+
+
+def load_predictor(folder: str | os.PathLike[str], arm: str, seed: int, *, cell: str = "") -> Predictor:
+    """Return the network of a trial, as `load_model` does, with the preparation that its images need.
+
+    Args:
+        folder: Folder of the study.
+        arm: Name of the arm.
+        seed: Seed of the trial.
+        cell: Settings of the trial where they differ from the study's own.
+
+    Raises:
+        StoreError: As `load_model`; or an earlier version began the study, and its data have changed since.
+        SpecError: The task of the study is not classification.
+        SlopewiseError: As `load_model`.
+
+    Example:
+        >>> predict = load_predictor("study", "prelu_channel", seed=0)  # doctest: +SKIP
+        >>> predict(["photo.jpg"])[0].label  # doctest: +SKIP
+        'cat'
+    """
+    trained = _trained(folder, TrialKey(arm, seed, cell))
+    if trained.spec.task.kind != "classification":
+        raise SpecError(
+            f"the task of '{os.fspath(folder)}' is {trained.spec.task.kind}, and only classification predicts a class: "
+            "take the network from load_model"
+        )
+    if trained.facts["digest"] != trained.digest:
+        raise StoreError(
+            f"'{os.fspath(folder)}' was begun by an earlier version, which stored no mean and deviation of the images, "
+            "and its data have changed since, so that they are lost: take the network from load_model, or bring the "
+            "data back as they were"
+        )
+    return Predictor(_loaded(trained), tuple(trained.facts["classes"]), Preparation(trained.facts))
+
+
+class _Trained(NamedTuple):
+    """Trial with its spec, the file of its weights, facts of the data, and the digest of the data of the study."""
+
+    trial: TrialKey
+    spec: StudySpec
+    weights: Path
+    facts: Mapping[str, Any]
+    digest: str
+
+
+def _trained(folder: str | os.PathLike[str], trial: TrialKey) -> _Trained:
     record = read_study(place_of(folder))
     files = kept_weights(folder, record)
-    trial = TrialKey(arm, seed, cell)
     if trial not in files:
         raise StoreError(_why_not(trial, record, files, os.fspath(folder)))
     spec = spec_of(stored_spec(record.spec), trial)
@@ -71,9 +125,18 @@ def load_model(folder: str | os.PathLike[str], arm: str, seed: int, *, cell: str
             f"the network of '{os.fspath(folder)}' is built by {spec.train.function}: build it as there, convert it to "
             f"the arm's activation, and give its load_state_dict torch.load('{files[trial]}', weights_only=True)"
         )
-    data = read_data(spec.data, make_task(spec.task).targets)
-    model = build_arm(spec, spec.arm(arm), seed, data).model
-    model.load_state_dict(torch.load(files[trial], map_location="cpu", weights_only=True))
+    facts = record.data
+    if "network" not in facts:  # earlier versions stored fewer facts
+        data = read_data(spec.data, make_task(spec.task).targets)
+        facts = data.facts() | {"network": network_sizes(spec, data)}
+    return _Trained(trial, spec, files[trial], facts, record.data.get("digest", ""))
+
+
+def _loaded(trained: _Trained) -> nn.Module:
+    trial, spec = trained.trial, trained.spec
+    with generators_kept():
+        model = build_empty(spec, spec.arm(trial.arm), trial.seed, trained.facts).model
+    model.load_state_dict(torch.load(trained.weights, map_location="cpu", weights_only=True))
     return model.eval()
 
 

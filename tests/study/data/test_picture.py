@@ -181,7 +181,7 @@ def test_a_mixture_of_8_and_16_bits_gets_a_note(folder: Callable[..., ImageData]
     data = folder("png", extra={"a/deep.png": png_of_16_bits(1)})
     assert data.notes == ("there are pictures 1 of 16 bits and 10 of 8 bits: full scale of the one is taken for full "
                           "scale of the other",)  # fmt: skip
-    assert data.facts()["reading"] == "11 PNG pictures of 8 x 8 to 8 x 12, in 16 bits colour"
+    assert data.facts()["reading"] == "11 PNG pictures of 8 x 8 to 8 x 12, in 16 bits colour, 1 of them grey"
 
 
 def test_real_numbers_and_levels_do_not_go_together(folder: Callable[..., ImageData]) -> None:

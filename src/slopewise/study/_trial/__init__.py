@@ -13,5 +13,4 @@ from slopewise.study._trial._fabric import make_fabric as make_fabric
 from slopewise.study._trial._run import OnEpoch as OnEpoch
 from slopewise.study._trial._run import run_trial as run_trial
 from slopewise.study._trial._run import training_steps as training_steps
-from slopewise.study._trial._setup import build_arm as build_arm
 from slopewise.study._trial._sharding import why_not_on as why_not_on

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from slopewise.study._batches import Batches
+from slopewise.study._network import build_arm
 from slopewise.study._optimizer import build_optimizer, epochs_of
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_tables import ArmSpec
 from slopewise.study._training_part import training_part
 from slopewise.study._trial._sharding import keep_within_bounds
-from slopewise.study.arms import activation_factory
 from slopewise.study.data import ImageData
-from slopewise.study.models import BuiltModel, build_model, continue_from_
-from slopewise.study.tasks import bound_task, make_task
+from slopewise.study.models import BuiltModel, continue_from_
+from slopewise.study.tasks import bound_task
 
 if TYPE_CHECKING:
     from slopewise.study._trial._fabric import Device
-
-_EXAMPLES = 2  # example images for the conversion of an ordinary network; batch normalisation needs two
 
 
 class Setup:
@@ -64,20 +60,6 @@ class Setup:
         keep_within_bounds(self.built.model, optimizer)
         self.trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
-
-
-def build_arm(spec: StudySpec, arm: ArmSpec, seed: int, data: ImageData) -> BuiltModel:
-    """Build the arm's model with the initial weights of a trial of that seed."""
-    return build_model(
-        spec.model,
-        activation_factory(arm),
-        num_classes=make_task(spec.task).outputs(data),
-        in_channels=data.in_channels,
-        upscale=data.train_targets.shape[-1] // data.train_images.shape[-1] if data.kind == "images" else 1,
-        dimensions=len(data.train_images.shape) - 2,
-        seed=seed,
-        example=data.train_images[torch.arange(min(_EXAMPLES, len(data.train_targets)))],
-    )
 
 
 def still(arm: ArmSpec) -> ArmSpec:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from slopewise.study.data._layout import find_layout as find_layout
     from slopewise.study.data._load import load_data as load_data
     from slopewise.study.data._load import read_data as read_data
+    from slopewise.study.data._preparation import Preparation as Preparation
     from slopewise.study.data._reader import ImageReader as ImageReader
     from slopewise.study.data._stored import StoredImages as StoredImages
     from slopewise.study.data._targets import IGNORED as IGNORED
@@ -42,6 +43,7 @@ __getattr__ = importer(
         "_labels": ("class_numbers",),
         "_layout": ("channels_first", "find_layout"),
         "_load": ("load_data", "read_data"),
+        "_preparation": ("Preparation",),
         "_reader": ("ImageReader",),
         "_stored": ("StoredImages",),
         "_targets": ("IGNORED", "TargetKind", "Targets", "balanced_subset", "split", "stratified_split", "subset"),

@@ -15,14 +15,14 @@ an index tensor (B,), see `_gathered`, or as a tensor. Images may be volumes, (N
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from slopewise.study.data._gathered import PickledAsArrays
+from slopewise.study.data._gathered import Gathered, PickledAsArrays
 from slopewise.study.data._stored import StoredImages
 from slopewise.study.data._targets import TargetKind, Targets
 
@@ -51,7 +51,8 @@ class RawData:
 
     `flip` is True if a mirrored image still belongs to its class. `notes` are sentences about data that were left out
     or may be misinterpreted, and `reading` is a phrase that describes how the images were read. `names` are the names
-    of the training and test images in messages; None names images by number.
+    of the training and test images in messages; None names images by number. `pictures` are the facts of picture files
+    that were resized (`_headers.facts_of`), which tell how another picture is to be read.
     """
 
     train_images: Tensor | StoredImages
@@ -65,6 +66,7 @@ class RawData:
     names: tuple[Sequence[str], Sequence[str]] | None = None
     kind: TargetKind = "labels"
     data_range: float | None = None
+    pictures: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ class ImageData(PickledAsArrays):
     `classes` are the names that the kind of targets has (see `TargetKind`); `flip` is True if a mirrored image still
     belongs to its target.
     `notes` are sentences for the user about data that were left out, or are perhaps not as intended. `reading` is a
-    phrase that describes how the images were read.
+    phrase that describes how the images were read, and `pictures` are the facts of picture files that were
+    resized (`_headers.facts_of`).
     """
 
     name: str
@@ -92,6 +95,7 @@ class ImageData(PickledAsArrays):
     reading: str = ""
     kind: TargetKind = "labels"
     data_range: float | None = None
+    pictures: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def in_channels(self) -> int:
@@ -109,6 +113,8 @@ class ImageData(PickledAsArrays):
             "classes": list(self.classes),
             "reading": self.reading,
             "notes": list(self.notes),
+            **({"pictures": dict(self.pictures)} if self.pictures else {}),
+            **(self.train_images.scale() if isinstance(self.train_images, Gathered) else {}),
             **(self._by_class() if self.kind == "labels" else self._about_targets()),
         }
 

@@ -17,7 +17,7 @@ from slopewise.study.data._parts import arrange, listed
 from slopewise.study.data._prepare import TEST_FRACTION
 from slopewise.study.data._sides import refuse_pairs
 from slopewise.study.data._targets import stratified_split
-from slopewise.study.data._tree import Tree, kinds, scan
+from slopewise.study.data._tree import Tree, kinds, not_a_folder, scan
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def discover(spec: DataSpec) -> Files:
         raise DataError("data.path: say which folder holds the images (one directory a class)")
     root = Path(spec.path)
     if not root.is_dir():
-        raise DataError(f"data.path: '{root}' is not a folder; it should hold one directory a class")
+        raise DataError(f"data.path: {not_a_folder(root)}; it should hold one directory a class")
     arrangement = arrange(scan(root), spec)
     if spec.classes is None:
         refuse_pairs(arrangement.train)

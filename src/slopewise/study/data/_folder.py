@@ -21,6 +21,7 @@ from slopewise.study.data._headers import (
     Header,
     about_headers,
     common_of,
+    facts_of,
     header_of,
     in_words,
     raise_faults,
@@ -74,6 +75,7 @@ def load(spec: DataSpec, reader: ImageReader) -> RawData:
         notes=(*files.notes, *about_headers(headers)),
         reading=in_words(headers, mode),
         names=(list(map(str, files.train)), list(map(str, files.test))),
+        pictures=facts_of(headers, mode, spec.image_size),
     )
 
 

@@ -60,6 +60,10 @@ class Gathered(PickledAsArrays, ABC):
         selection.__dict__.update(self.__dict__, _index=index)
         return selection
 
+    def scale(self) -> dict[str, Any]:
+        """Return what images of other sources need to be converted alike, as plain data; {} if nothing is needed."""
+        return {}
+
     @abstractmethod
     def _converted(self, pixels: Tensor) -> Tensor:
         """Return stored pixels as trials get them."""
@@ -83,8 +87,17 @@ class NormalisedImages(Gathered):
         channels = (-1, *[1] * (len(pixels.shape) - 2))
         self.mean, self.deviation = mean.view(channels), deviation.view(channels)
 
+    def scale(self) -> dict[str, Any]:
+        """Return mean and deviation of each channel; a float32 survives the way through JSON."""
+        return {"mean": self.mean.flatten().tolist(), "deviation": self.deviation.flatten().tolist()}
+
     def _converted(self, pixels: Tensor) -> Tensor:
-        return pixels.to(torch.float32).sub(self.mean).div_(self.deviation)
+        return standardised(pixels, self.mean, self.deviation)
+
+
+def standardised(pixels: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    """Return pixels as float32, less the mean and divided by the deviation."""
+    return pixels.to(torch.float32).sub(mean).div_(deviation)
 
 
 class ScaledImages(Gathered):

@@ -7,13 +7,24 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from slopewise.errors import DataError
-from slopewise.study.data._picture import PictureMode, common_mode, mode_of, opened, upright_size
+from slopewise.study.data._picture import (
+    RESIZING,
+    PictureMode,
+    common_mode,
+    has_transparency,
+    is_turned,
+    mode_of,
+    opened,
+    upright_size,
+)
 from slopewise.study.data._reader import ImageReader
 
+RESHAPED = 0.05  # relative change of a picture's height over its width from which on its shape counts as another
 _NO_FRAMES = ("MPO", "PSD", "IM", "SPIDER", "ICO", "ICNS")  # later frames are previews, layers or other resolutions
 
 
@@ -24,10 +35,11 @@ class Header:
     Attributes:
         mode: Mode that keeps all information of the picture.
         format: Name of the format in Pillow.
-        size: Height and width before the picture is turned by its EXIF orientation.
+        size: Height and width after the picture is turned by its EXIF orientation.
         several: True if the picture has further frames or pages, which are not read.
         cut: True if the picture has more bits than the 8 that Pillow reads.
-        sideways: True if the picture's EXIF orientation exchanges height and width.
+        turned: True if the picture is turned by its EXIF orientation.
+        transparent: True if pixels of the picture can be transparent.
     """
 
     mode: PictureMode
@@ -35,23 +47,21 @@ class Header:
     size: tuple[int, int]
     several: bool
     cut: bool
-    sideways: bool = False
-
-    @property
-    def upright(self) -> tuple[int, int]:
-        """Height and width after the picture is turned."""
-        return self.size[::-1] if self.sideways else self.size
+    turned: bool = False
+    transparent: bool = False
 
 
 def header_of(image: Image.Image) -> Header:
     """Return the header of a picture, whose pixels need not be read yet."""
+    cut = _is_cut(image)  # before EXIF is looked for, for which Pillow reads all of a PNG
     return Header(
         mode_of(image),
         image.format or "unknown",
-        image.size[::-1],
+        upright_size(image),
         several=image.format not in _NO_FRAMES and bool(getattr(image, "is_animated", False)),
-        cut=_is_cut(image),
-        sideways=upright_size(image) != image.size[::-1],
+        cut=cut,
+        turned=is_turned(image),
+        transparent=has_transparency(image),
     )
 
 
@@ -125,7 +135,43 @@ def in_words(headers: Sequence[Header], mode: PictureMode) -> str:
     span = " to ".join(f"{height} x {width}" for height, width in dict.fromkeys(sizes[:1] + sizes[-1:]))
     colour = "colour" if mode.channels == 3 else "grey"
     form = "real numbers" if mode.depth == "real" else f"{mode.depth} {colour}"
-    return f"{formats} pictures of {span}, in {form}"
+    among = {
+        "grey": sum(head.mode.channels < mode.channels for head in headers),
+        "transparent in places and put on white": sum(head.transparent for head in headers),
+        "turned as their EXIF says": sum(head.turned for head in headers),
+    }
+    parts = "".join(f", {count} of them {what}" for what, count in among.items() if count)
+    return f"{formats} pictures of {span}, in {form}{parts}"
+
+
+def facts_of(headers: Sequence[Header], mode: PictureMode, size: tuple[int, int]) -> dict[str, Any]:
+    """Return facts about pictures that are resized, by which another picture can be read in the same way.
+
+    Args:
+        headers: Headers of all pictures.
+        mode: Mode in which they are read.
+        size: Height and width that they are resized to.
+
+    Returns:
+        `depth` of the mode, the filter `resizing`, the most frequent `usual_size` (height, width), the number of
+        pictures that have it (`of_usual_size`), and the number whose shape changes (`reshaped`): height over width by
+        more than 5 %.
+
+    Example:
+        >>> mode = PictureMode(3, "8 bits")
+        >>> headers = [Header(mode, "JPEG", (80, 100), several=False, cut=False)] * 3
+        >>> facts_of(headers, mode, (32, 32))
+        {'depth': '8 bits', 'resizing': 'bilinear', 'usual_size': [80, 100], 'of_usual_size': 3, 'reshaped': 3}
+    """
+    usual, count = Counter(head.size for head in headers).most_common(1)[0]
+    changes = [head.size[0] * size[1] / (head.size[1] * size[0]) for head in headers]
+    return {
+        "depth": mode.depth,
+        "resizing": RESIZING,
+        "usual_size": list(usual),
+        "of_usual_size": count,
+        "reshaped": sum(max(change, 1 / change) > 1 + RESHAPED for change in changes),
+    }
 
 
 def about_headers(headers: Sequence[Header]) -> list[str]:

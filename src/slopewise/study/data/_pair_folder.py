@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,15 @@ from torch import Tensor
 from slopewise.errors import DataError
 from slopewise.study._spec_tables import DataSpec
 from slopewise.study.data._base import RawData
-from slopewise.study.data._headers import Header, about_headers, common_of, in_words, raise_faults, read_headers
+from slopewise.study.data._headers import (
+    Header,
+    about_headers,
+    common_of,
+    facts_of,
+    in_words,
+    raise_faults,
+    read_headers,
+)
 from slopewise.study.data._mask_picture import check_mask, mask_values
 from slopewise.study.data._picture import PictureMode, opened, to_pixels, upright_size
 from slopewise.study.data._reader import ImageReader
@@ -63,6 +72,7 @@ def load_pairs(spec: DataSpec, reader: ImageReader) -> RawData:
         names=(form.names(pairs.train), form.names(pairs.test)),
         kind=reader.targets,
         data_range=form.data_range,
+        pictures=form.facts([*images.values()]),
     )
 
 
@@ -83,6 +93,10 @@ class _Form(ABC):
     further: Headers = MappingProxyType({})
     words = ""
     data_range: float | None = None
+
+    def facts(self, headers: Sequence[Header]) -> dict[str, Any]:  # noqa: ARG002 - patches are not resized
+        """Return the facts of images that are resized (`facts_of`); {} if they are not."""
+        return {}
 
     def count(self, pair: Pair) -> int:  # noqa: ARG002 - patches depend on it
         """Return the number of images that a pair gives."""
@@ -105,6 +119,9 @@ class _Masked(_Form):
         self.mode = common_of(images)
         self.image = (self.mode.channels, *self._size), self.mode.dtype
         self.target = self._size, torch.int32
+
+    def facts(self, headers: Sequence[Header]) -> dict[str, Any]:
+        return facts_of(headers, self.mode, self._size)
 
     def read(self, pair: Pair) -> tuple[Tensor, Tensor]:
         with opened(pair.image) as picture:
@@ -142,7 +159,7 @@ class _Patched(_Form):
     def _common_factor(self, pairs: Sequence[Pair], images: Headers, targets: Headers) -> int:
         factors = {}
         for pair in pairs:
-            size, larger = images[pair.image].upright, targets[pair.target].upright
+            size, larger = images[pair.image].size, targets[pair.target].size
             factor = larger[0] // size[0]
             if factor < 1 or larger != (factor * size[0], factor * size[1]):
                 raise DataError(
@@ -164,7 +181,7 @@ class _Patched(_Form):
         return next(iter(factors))
 
     def count(self, pair: Pair) -> int:
-        height, width = self._headers[pair.image].upright
+        height, width = self._headers[pair.image].size
         return (height // self._size[0]) * (width // self._size[1])
 
     def read(self, pair: Pair) -> tuple[Tensor, Tensor]:

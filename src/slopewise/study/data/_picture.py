@@ -19,6 +19,7 @@ from torch import Tensor
 from slopewise.errors import DataError
 
 Depth = Literal["8 bits", "16 bits", "real"]
+RESIZING = "bilinear"  # Pillow's filter, which averages over all pixels that become one
 
 _GREY = ("1", "L", "LA", "La")
 # Pillow runs Ghostscript for EPS, has no reader of its own for the next four, and reads the last without pixels.
@@ -114,7 +115,7 @@ def to_pixels(image: Image.Image, mode: PictureMode, *, size: tuple[int, int] | 
     plain = _grey_or_colour(image, mode.channels) if own.depth == "8 bits" else _real(image)
     plain = _turned_as(plain, image)
     if size is not None:
-        plain = plain.resize(size[::-1], Image.Resampling.BILINEAR)
+        plain = plain.resize(size[::-1], Image.Resampling[RESIZING.upper()])
     pixels = torch.from_numpy(np.array(plain)).reshape(plain.height, plain.width, -1).permute(2, 0, 1)
     if mode.depth == "16 bits" and own.depth == "8 bits":
         pixels = pixels.to(torch.float32) * _TO_16_BITS
@@ -131,10 +132,22 @@ def _turned_as(plain: Image.Image, image: Image.Image) -> Image.Image:
     return plain if turn is None else plain.transpose(turn)
 
 
+def is_turned(image: Image.Image) -> bool:
+    """Return True if a picture is turned by its EXIF orientation."""
+    return _orientation(image) in _TURNS
+
+
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """Return the height and width of a picture after it is turned by its EXIF orientation."""
     width, height = image.size
     return (width, height) if _orientation(image) >= _SIDEWAYS else (height, width)
+
+
+def has_transparency(image: Image.Image) -> bool:
+    """Return True if pixels of a picture can be transparent."""
+    # Pillow has this as a property, but only since 10.1.
+    palette = image.palette.mode if image.mode == "P" and image.palette else ""
+    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info or palette.endswith("A")
 
 
 def is_picture(path: Path) -> bool:
@@ -198,18 +211,12 @@ def _draft(image: Image.Image, size: tuple[int, int]) -> None:
 def _grey_or_colour(image: Image.Image, channels: int) -> Image.Image:
     if image.mode == "LAB":
         image = _from_lab(image)
-    elif _has_transparency(image):
+    elif has_transparency(image):
         if image.mode == "La":
             image = image.convert("LA")
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB" if channels == 3 else "L")
-
-
-def _has_transparency(image: Image.Image) -> bool:
-    # Pillow has this as a property, but only since 10.1.
-    palette = image.palette.mode if image.mode == "P" and image.palette else ""
-    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info or palette.endswith("A")
 
 
 def _from_lab(image: Image.Image) -> Image.Image:

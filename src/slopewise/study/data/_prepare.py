@@ -87,6 +87,7 @@ def prepare(raw: RawData, spec: DataSpec, reader: ImageReader) -> ImageData:
         reading=raw.reading,
         kind=raw.kind,
         data_range=targets.data_range,
+        pictures=raw.pictures,
     )
 
 

@@ -16,7 +16,7 @@ from slopewise.study._streams import stream
 from slopewise.study.data._parts import ask_parts, listed, part_roles
 from slopewise.study.data._prepare import TEST_FRACTION
 from slopewise.study.data._targets import TargetKind, split
-from slopewise.study.data._tree import Tree, kinds, scan
+from slopewise.study.data._tree import Tree, kinds, not_a_folder, scan
 
 _FILLERS = r"(\d+)?(images?|imgs?|pngs?|pictures?|files)?"
 _SIDES: dict[TargetKind, tuple[str, str]] = {
@@ -67,7 +67,7 @@ def find_pairs(spec: DataSpec, kind: TargetKind) -> Pairs:
         raise DataError(f"data.path: say which folder holds {_NEEDED[kind]}")
     root = Path(spec.path)
     if not root.is_dir():
-        raise DataError(f"data.path: '{root}' is not a folder; it should hold {_NEEDED[kind]}")
+        raise DataError(f"data.path: {not_a_folder(root)}; it should hold {_NEEDED[kind]}")
     tree = scan(root)
     sides = _sides(tree, kind)
     parts = _parts_in(sides, spec) if sides else None

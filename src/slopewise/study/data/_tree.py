@@ -111,6 +111,13 @@ def scan(path: Path, above: frozenset[Identity] = frozenset()) -> Tree:
     return Tree(path, here, tuple(pictures), tuple(others), tuple(below))
 
 
+def not_a_folder(path: Path) -> str:
+    """Return words about a path that is no folder, with the folder that a relative path starts from."""
+    if path.is_file():
+        return f"'{path}' is a file, not a folder"
+    return f"'{path}' is not a folder{'' if path.is_absolute() else f' in {Path.cwd()}'}"
+
+
 def kinds(files: Iterable[Path]) -> str:
     """Return the number of files of each kind as text, the most frequent first; rare ones of many are added up.
 
