@@ -11,6 +11,8 @@ from slopewise.modules._ties import memory as memory
 from slopewise.support import importer
 
 if TYPE_CHECKING:
+    from slopewise.modules._layout import CHANNELS_LAST as CHANNELS_LAST
+    from slopewise.modules._layout import channels_last_ as channels_last_
     from slopewise.modules._roles import Role as Role
     from slopewise.modules._roles import current as current
     from slopewise.modules._roles import parameters_of as parameters_of
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 __getattr__ = importer(
     __name__,
     {
+        "_layout": ("CHANNELS_LAST", "channels_last_"),
         "_roles": ("Role", "current", "parameters_of", "plain", "role", "slope_name"),
         "_sharded": ("is_sharded", "whole"),
         "_slopes": ("applied_slopes", "learned_slopes"),

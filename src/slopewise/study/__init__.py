@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from slopewise.study._predictor import Prediction as Prediction
     from slopewise.study._predictor import Predictor as Predictor
     from slopewise.study._preflight import preflight as preflight
+    from slopewise.study._references import resolve as resolve
     from slopewise.study._spec import DEFAULT_ARMS as DEFAULT_ARMS
     from slopewise.study._spec import StudySpec as StudySpec
     from slopewise.study._spec_input import override as override
@@ -61,6 +62,7 @@ _NAMES = {
     "_objective": ("Objective",),
     "_preflight": ("preflight",),
     "_predictor": ("Prediction", "Predictor"),
+    "_references": ("resolve",),
     "_spec": ("DEFAULT_ARMS", "StudySpec"),
     "_spec_tables": (
         "ArmSpec",

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slopewise.errors import ModelError, SlopewiseError, SpecError
-from slopewise.study._references import describe
+from slopewise.errors import ModelError, SpecError
 from slopewise.study._spec_tables import ConvertSpec, ModelSpec
 from slopewise.study._streams import derive, generators_kept
 from slopewise.study.models._built import BuiltModel as BuiltModel
@@ -73,17 +72,8 @@ def build_model(
 
     arguments: dict[str, Any] = {"activation": recording, "num_classes": num_classes, "in_channels": in_channels}
     arguments |= {"upscale": upscale, "dimensions": dimensions}
-    given = {name: arguments[name] for name in making.takes}
     torch.manual_seed(derive(seed, "init"))
-    try:
-        model = making.build(**given)
-    except SlopewiseError:  # the activation's own, already in plain words
-        raise
-    except (Exception, SystemExit) as error:  # a user's builder can raise anything
-        call = ", ".join(name if name == "activation" else f"{name}={value}" for name, value in given.items())
-        raise ModelError(f"model '{spec.name}' ({call}) raised {describe(error)}") from error
-    if not isinstance(model, nn.Module):
-        raise ModelError(f"model '{spec.name}' returned {type(model).__name__}, not a torch.nn.Module")
+    model = making.network(**arguments)
     if torch.initial_seed() != derive(seed, "init"):
         raise ModelError(
             f"model '{spec.name}' sets the seed of torch's generator while it is built, so that all seeds of the study "

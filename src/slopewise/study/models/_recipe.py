@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import nn
 
-from slopewise.errors import SpecError, nearest
-from slopewise.study._references import is_reference, resolve
+from slopewise.errors import ModelError, SlopewiseError, SpecError, nearest
+from slopewise.study._references import describe, is_reference, resolve
 from slopewise.study._spec_tables import ModelSpec
 from slopewise.study.models._cnn import cnn
 from slopewise.study.models._espcn import espcn
@@ -34,13 +34,33 @@ class Recipe:
     """Builder of the network that a spec names.
 
     Attributes:
+        name: Name of the network, for messages.
         build: Function that builds the network, called with the keyword arguments in `takes`.
         takes: Names of the arguments that it takes, out of `activation`, `num_classes`, `in_channels`, `upscale` and
             `dimensions`.
     """
 
+    name: str
     build: Callable[..., Any]
     takes: tuple[str, ...]
+
+    def network(self, **arguments: Any) -> nn.Module:
+        """Build the network from those of the arguments that it takes.
+
+        Raises:
+            ModelError: The builder raises, or returns no module.
+        """
+        given = {name: arguments[name] for name in self.takes}
+        try:
+            model = self.build(**given)
+        except SlopewiseError:  # the activation's own, already in plain words
+            raise
+        except (Exception, SystemExit) as error:  # a user's builder can raise anything
+            call = ", ".join(name if name == "activation" else f"{name}={value}" for name, value in given.items())
+            raise ModelError(f"model '{self.name}' ({call}) raised {describe(error)}") from error
+        if not isinstance(model, nn.Module):
+            raise ModelError(f"model '{self.name}' returned {type(model).__name__}, not a torch.nn.Module")
+        return model
 
     @property
     def ordinary(self) -> bool:
@@ -67,7 +87,7 @@ def recipe(spec: ModelSpec) -> Recipe:
     """
     library, _, name = spec.name.partition(":")
     if library in LIBRARIES and name:
-        return Recipe(LIBRARIES[library](name, spec.options), ("num_classes", "in_channels"))
+        return Recipe(spec.name, LIBRARIES[library](name, spec.options), ("num_classes", "in_channels"))
     if is_reference(spec.name):
         return _of_callable(spec, resolve(spec.name))
     if spec.name not in MODELS:
@@ -77,7 +97,7 @@ def recipe(spec: ModelSpec) -> Recipe:
     for option in spec.options:
         if option not in options:
             raise SpecError(f"unknown key 'model.options.{option}' of model '{spec.name}'; {nearest(option, options)}")
-    return _with_activation(MODELS[spec.name], spec.options)
+    return _with_activation(spec, MODELS[spec.name])
 
 
 def _of_callable(spec: ModelSpec, build: Builder) -> Recipe:
@@ -89,7 +109,7 @@ def _of_callable(spec: ModelSpec, build: Builder) -> Recipe:
         ) from error
     parameters = signature.parameters
     if "activation" in parameters and parameters["activation"].default is inspect.Parameter.empty:
-        return _with_activation(build, spec.options)
+        return _with_activation(spec, build)
     takes = tuple(n for n in ("num_classes", "in_channels") if n in parameters and n not in spec.options)
     takes += _required_shapes(build, spec.options)
     try:
@@ -99,14 +119,15 @@ def _of_callable(spec: ModelSpec, build: Builder) -> Recipe:
             f"model '{spec.name}' {error}. It gets `activation` if it requires it, `num_classes` and `in_channels` if "
             "it has parameters of these names, and model.options"
         ) from error
-    return Recipe(lambda **given: build(**given, **spec.options), takes)
+    return Recipe(spec.name, lambda **given: build(**given, **spec.options), takes)
 
 
-def _with_activation(build: Builder, options: dict[str, Any]) -> Recipe:
+def _with_activation(spec: ModelSpec, build: Builder) -> Recipe:
     def positional(activation: Activation, num_classes: int, in_channels: int, **shapes: int) -> Any:
-        return build(activation, num_classes, in_channels, **shapes, **options)
+        return build(activation, num_classes, in_channels, **shapes, **spec.options)
 
-    return Recipe(positional, ("activation", "num_classes", "in_channels", *_required_shapes(build, options)))
+    takes = ("activation", "num_classes", "in_channels", *_required_shapes(build, spec.options))
+    return Recipe(spec.name, positional, takes)
 
 
 def _required_shapes(build: Builder, options: Mapping[str, Any]) -> tuple[str, ...]:
