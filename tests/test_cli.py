@@ -35,6 +35,10 @@ def refused(ended: subprocess.CompletedProcess[str], message: str) -> None:
 NETS = """
 import torch
 def raising(activation, num_classes, in_channels): raise RuntimeError("no such backbone")
+def small(in_channels):
+    conv = torch.nn.Conv2d
+    return torch.nn.Sequential(conv(in_channels, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.PReLU(), conv(4, 2, 3))
+def loss(output): return output.abs().sum()
 """
 
 BAD_INPUT = [
@@ -288,6 +292,21 @@ def test_bench_as_json(cli: Cli) -> None:
         "training step", "page faults in a training step", "prelu", "batch_norm_prelu", "bytes saved for backward",
         "peak resident memory",
     }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_bench_of_a_network(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "nets.py").write_text(NETS)
+    network = ("--model", "nets:small", "--input", "3x8x8")
+    ended = cli("bench", *network, "--quick", "--threads", "1", "--loss", "nets:loss")
+    assert ended.returncode == 0, ended.stderr
+    first, second = ended.stdout.splitlines()[-2:]
+    assert first.startswith("shortest training step: ")
+    assert second.startswith("fewest bytes kept for backward: converted, fused")
+    assert "batch 2 of 3x8x8" in ended.stdout
+    refused(cli("bench", *network[:2]), "--model needs the shape of an image, as in --input 3x112x112")
+    refused(cli("bench", *network[2:]), "--input is for a network of yours")
+    refused(cli("bench", "--model", "nets:absent", *network[2:]), "module 'nets' has no 'absent'")
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """Cost of PReLU on this machine: `slopewise bench`, and the longer scripts in the source tree's benchmarks folder.
 
-Figures are ratios within one run. Jobs of four kinds make measurements, from which tables, targets and answers follow.
+Figures are ratios within one run. Jobs of five kinds make measurements, from which tables, targets and answers follow.
 """
 
 from slopewise.bench._converted import CONVERTED as CONVERTED
@@ -24,6 +24,9 @@ from slopewise.bench._models import RELU as RELU
 from slopewise.bench._models import UNFUSED as UNFUSED
 from slopewise.bench._models import build as build
 from slopewise.bench._networks import network_jobs as network_jobs
+from slopewise.bench._own import gain as gain
+from slopewise.bench._own import mean_square as mean_square
+from slopewise.bench._own import own_jobs as own_jobs
 from slopewise.bench._short import answers as answers
 from slopewise.bench._short import short_jobs as short_jobs
 from slopewise.bench._steps import FAULTS as FAULTS

@@ -15,6 +15,7 @@ from operator import attrgetter
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slopewise.bench._functions import LAYOUTS
@@ -23,6 +24,7 @@ from slopewise.bench._models import FUSED, FUSED_LOW_MEMORY, PRELU, RELU, UNFUSE
 from slopewise.bench._networks import training_step
 from slopewise.bench._steps import step_measurements
 from slopewise.convert import convert
+from slopewise.modules import CHANNELS_LAST
 
 WIDTH = 64
 CONVERSIONS: dict[str, dict[str, Any]] = {
@@ -50,6 +52,10 @@ class LibraryNetwork:
     image: tuple[int, ...]
     batch: int
     logits: Callable[[Any], Tensor]
+
+    def loss(self, output: Any, labels: Tensor) -> Tensor:
+        """Return the cross-entropy of the network's output."""
+        return F.cross_entropy(self.logits(output), labels)
 
     @property
     def installed(self) -> bool:
@@ -102,9 +108,8 @@ def variants(
 def images_and_labels(network: LibraryNetwork, layout: str, batch: int) -> tuple[Tensor, Tensor, torch.memory_format]:
     """Return random images in the layout and their labels, the same in every run, and the memory format for weights."""
     generator = torch.Generator().manual_seed(0)
-    memory_format = LAYOUTS[layout]
-    if memory_format is torch.channels_last and len(network.image) == 4:
-        memory_format = torch.channels_last_3d
+    contiguous = LAYOUTS[layout] is torch.contiguous_format
+    memory_format = torch.contiguous_format if contiguous else CHANNELS_LAST[len(network.image) + 1]
     images = torch.randn(batch, *network.image, generator=generator).contiguous(memory_format=memory_format)
     return images, torch.randint(0, 10, (batch,), generator=generator), memory_format
 
@@ -163,9 +168,7 @@ def _measure(name: str, layout: str, batch: int | None, width: int, rounds: int,
     network = CONVERTED[name]
     images, labels, memory_format = images_and_labels(network, layout, batch or network.batch)
     models = variants(network, images, memory_format, width)
-    steps = {
-        variant: partial(training_step(model, network.logits), images, labels) for variant, model in models.items()
-    }
+    steps = {name: partial(training_step(model, network.loss), images, labels) for name, model in models.items()}
     case = {
         "network": name if width == WIDTH else f"{name} of width {width}",
         "layout": layout,

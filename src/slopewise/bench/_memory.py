@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from slopewise.bench._functions import LAYOUTS
 from slopewise.bench._measurement import Job, Measurement
 from slopewise.bench._models import FUSED, FUSED_LOW_MEMORY, NETWORKS, PRELU, RELU
-from slopewise.bench._networks import BATCH, WIDTH, batch_of, network_case, seeded
+from slopewise.bench._networks import BATCH, WIDTH, Loss, batch_of, network_case, seeded
 
 MEMORY_VARIANTS = (RELU, PRELU, FUSED, FUSED_LOW_MEMORY)
 SAVED, PEAK = "bytes saved for backward", "peak resident memory"
@@ -80,10 +80,10 @@ def saved_bytes(function: Callable[[], Tensor], parameters: Iterable[Tensor] = (
     return sum(storage.nbytes() for address, storage in storages.items() if address not in excluded)
 
 
-def step_bytes(model: nn.Module, images: Tensor, labels: Tensor) -> int:
+def step_bytes(model: nn.Module, images: Tensor, *targets: Tensor, loss: Loss = F.cross_entropy) -> int:
     """Count the bytes that one training step keeps for backward, without parameters and buffers."""
     own = chain(model.parameters(), model.buffers())
-    return saved_bytes(lambda: F.cross_entropy(model(images), labels), own)
+    return saved_bytes(lambda: loss(model(images), *targets), own)
 
 
 def peak_bytes(network: str, variant: str, layout: str, *, batch: int, width: int) -> int:

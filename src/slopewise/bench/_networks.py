@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import product
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +18,9 @@ from slopewise.bench._steps import step_measurements
 
 COMPILED_VARIANTS = (RELU, PRELU, FUSED, CONVOLUTIONS)
 BATCH, WIDTH = 128, 16
+
+Loss = Callable[..., Tensor]
+"""Loss of a model's output and of the targets, if there are any."""
 
 
 def network_jobs(
@@ -53,20 +55,18 @@ def network_jobs(
     ]
 
 
-def training_step(
-    model: nn.Module, logits: Callable[[Any], Tensor] = lambda output: output
-) -> Callable[[Tensor, Tensor], None]:
-    """Return a function that takes one training step on images and labels, for repeated calls.
+def training_step(model: nn.Module, loss: Loss = F.cross_entropy) -> Callable[..., None]:
+    """Return a function that takes one training step on images and targets, for repeated calls.
 
-    `logits` takes the logits from the model's output; by default they are the output itself.
+    `loss` gets the model's output and the targets.
     The learning rate is so small that a thousand steps do not affect the timing: no variant drifts to infinities or
     denormal numbers, whose arithmetic takes a different time.
     """
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
 
-    def step(images: Tensor, labels: Tensor) -> None:
+    def step(images: Tensor, *targets: Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(logits(model(images)), labels).backward()
+        loss(model(images), *targets).backward()
         optimizer.step()
 
     return step

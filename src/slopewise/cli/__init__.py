@@ -21,6 +21,7 @@ from slopewise.cli import _study as _study
 from slopewise.cli import _study_predict as _study_predict
 from slopewise.cli import _study_words as _study_words
 from slopewise.cli import _table as _table
+from slopewise.cli import _timing as _timing
 from slopewise.cli import _tools as _tools
 from slopewise.cli._app import app as app
 from slopewise.cli._app import say

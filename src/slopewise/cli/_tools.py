@@ -1,4 +1,4 @@
-"""Commands other than those for studies: benchmarks, live pages, and inspection of checkpoints and recordings."""
+"""Commands other than those for studies: live pages, and inspection of checkpoints and recordings."""
 
 from __future__ import annotations
 
@@ -10,59 +10,7 @@ from rich.console import Console
 
 from slopewise.cli._app import Json, app, echo, print_json, say, writing
 from slopewise.errors import SlopewiseError
-from slopewise.support import need, quoted
-
-_MOST_THREADS = 1024
-
-
-@app.command()
-def bench(
-    threads: Annotated[int | None, typer.Option(help="Threads of PyTorch; by default as many as it takes.")] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Tiny and in seconds: that it runs, not what it costs.")
-    ] = False,
-    keep_memory: Annotated[
-        bool,
-        typer.Option(
-            "--keep-memory/--no-keep-memory", help="Keep freed memory in the process, as studies do, or return it."
-        ),
-    ] = True,
-    as_json: Json = False,
-) -> None:
-    """Measure what PReLU costs on this machine, in time and memory.
-
-    PReLU is compared with ReLU and with stock PyTorch's PReLU: as one activation, behind a BatchNorm, and in a training
-    step of ResNet-20, all as ratios within this run. It takes under two minutes on two cores, which should be left
-    alone meanwhile, and ends with one line per question.
-
-    Examples:
-
-    \b
-      slopewise bench
-
-    \b
-      slopewise bench --threads 2 --json > bench.json
-    """
-    from slopewise import bench as benchmarks
-    from slopewise import machine
-
-    if threads is not None and not 0 < threads <= _MOST_THREADS:
-        raise SlopewiseError(f"threads: 1 to {_MOST_THREADS:,}, got {quoted(threads)}")
-    if keep_memory and not machine.keep_memory():
-        say("memory cannot be kept: this process does not allocate from glibc")
-    with benchmarks.using_threads(threads):
-        facts = benchmarks.machine()
-        say(benchmarks.heading(facts))
-        measurements = benchmarks.run_jobs(benchmarks.short_jobs(quick=quick), say)
-    lines = benchmarks.answers(measurements)
-    if as_json:
-        print_json(
-            {"facts": facts, "answers": lines, "measurements": [measurement.to_json() for measurement in measurements]}
-        )
-        return
-    benchmarks.print_measurements(measurements, Console())
-    for line in lines:
-        echo(line)
+from slopewise.support import need
 
 
 @app.command()
