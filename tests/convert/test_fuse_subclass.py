@@ -147,3 +147,19 @@ def test_fixed_numbers_are_left_and_listed():
     assert site.notes == (
         "not fused with 1: no fused layer stands for Frozen, whose numbers are fixed; sw.fold can fold it for use",
     )
+
+
+@pytest.mark.parametrize(
+    ("statistics", "folding"),
+    [
+        (False, "so that sw.fold cannot fold it either"),
+        (True, "in training; sw.fold can fold it for use"),
+    ],
+)
+def test_an_instance_norm_is_left_and_folds_only_with_statistics(statistics, folding):
+    norm = nn.InstanceNorm2d(5, affine=True, track_running_stats=statistics)
+    conversion = sw.convert(network(norm, nn.ReLU()), X, fuse=True)
+    (note,) = conversion.sites[0].notes
+    assert "no fused layer stands for InstanceNorm2d, which normalises each sample by its own statistics" in note
+    assert note.endswith(folding)
+    assert bool(sw.fold(conversion.model, X).of("fold")) is statistics

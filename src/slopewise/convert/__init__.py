@@ -9,7 +9,8 @@
 - `_bypassed` and `_units` find the call sites that can be converted, and their channels.
 - `_install` checks them against an oracle (`_spread`, `_oracle`, `_places`), fills them with modules (`_factory`), and
   fuses these with batch normalisation (`_fuse`, `_fuse_subclass`).
-- `_proof` compares the result with the model given; `_conversion` holds it, `_table` prints it.
+- `_proof` compares the result with the model given; `_conversion` holds it, `_table` prints it, `_original` translates
+  state dicts of the model given.
 
 `fold` goes the other way: `_norms` and `_fixed` recognise normalisation by fixed numbers, `_fold_norm` puts it into the
 layers before, `_settle` replaces PReLUs whose slopes have settled, `_measured` measures each step, `_folding` holds and

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from torch import Tensor, nn
+from torch import nn
 
+from slopewise.convert._original import Original, listing
 from slopewise.convert._proof import Proof
 from slopewise.convert._refusal import Refusal
-from slopewise.nn import BatchNormPReLU
+from slopewise.nn import BatchNormPReLU, PReLU
 
 
 @dataclass(frozen=True)
@@ -68,15 +69,15 @@ class Conversion:
     rewritten: Mapping[str, str]
     notes: tuple[str, ...]
     added: int
-    _slopes_of: Mapping[str, tuple[str, ...]]  # by key of slopes in the model given, the keys that hold them now
-    _aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # keys that were one tensor in that model
+    _original: Original
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Load a checkpoint of the original model into the converted one.
 
         The checkpoint must hold every weight, under one of its names, and nothing else. Slopes of PReLUs in it become
         those of their sites; a shared slope is copied to every channel. Slopes of other sites stay as they are. The
-        `_metadata` of a state dict is passed on. For a checkpoint of the converted model itself use
+        `_metadata` of a state dict is passed on. The names that wrappers add ("module.", "_orig_mod.") are removed, as
+        by `slopewise.checkpoint.strip_prefixes`. For a checkpoint of the converted model itself use
         ``conversion.model.load_state_dict``.
 
         Raises:
@@ -92,25 +93,63 @@ class Conversion:
             >>> conversion.model[0].weight.sum().item(), conversion.model[1].weight[0].item()
             (32.0, 0.25)
         """
-        own = self.model.state_dict()
-        given: OrderedDict[str, Any] = OrderedDict()
-        for key, value in self._under_all_names(state_dict).items():
-            for target in self._slopes_of.get(key, (key,)):
-                fits = target in own and isinstance(value, Tensor) and key in self._slopes_of
-                given[target] = _as_many(value, own[target]) if fits else value
-        # Versions of the modules that wrote the checkpoint, for which load_state_dict() has no argument: without them,
-        # modules take it for one of their first version, and may convert or miss keys.
-        if (metadata := getattr(state_dict, "_metadata", None)) is not None:
-            given._metadata = metadata  # type: ignore[attr-defined]
+        given = self._original.to_converted(state_dict, self.model.state_dict())
         result = self.model.load_state_dict(given, strict=False)
         tensors = self.model.state_dict(keep_vars=True)  # a tensor may have several keys, one of which is enough
         present = self._new_tensors() | {id(tensors[key]) for key in given if key in tensors}
         missing = [key for key in result.missing_keys if id(tensors[key]) not in present]
         if missing or result.unexpected_keys:
             raise RuntimeError(
-                f"the checkpoint is not of the model that was converted: it lacks {_listing(missing)}, and has besides "
-                f"{_listing(result.unexpected_keys)}"
+                f"the checkpoint is not of the model that was converted: it lacks {listing(missing)}, and has besides "
+                f"{listing(result.unexpected_keys)}{self._original.hint(state_dict)}"
             )
+
+    def original_state_dict(self, *, strict: bool = True) -> OrderedDict[str, Any]:
+        """Return the converted model's weights as a state dict of the original model, in its names and shapes.
+
+        The inverse of `load_state_dict`, for use after training, with ``fuse=True`` as well: slopes of sites that were
+        PReLUs before get their former names. The tensors share memory with the model, as those of
+        `torch.nn.Module.state_dict` do, except for slopes.
+
+        Args:
+            strict: If True, weights that the original model cannot hold are an error: slopes of sites that had none
+                before, such as ReLUs, unless they are 0, and different slopes where the original has one: at several
+                call sites of one PReLU, or in the channels of a shared one. If False, the former are left out, the
+                latter become their mean, and the original model computes something else than the converted one.
+
+        Raises:
+            RuntimeError: `strict` is True, and the original model cannot hold some weights; the message names them.
+
+        Example:
+            >>> import torch
+            >>> from slopewise.convert import convert
+            >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.PReLU(8), nn.Conv2d(8, 2, 3))
+            >>> conversion = convert(net, torch.randn(2, 3, 8, 8), fuse=True)
+            >>> nn.init.constant_(conversion.model[1].slope, 0.5)[0].item()
+            0.5
+            >>> net.load_state_dict(conversion.original_state_dict()), net[2].weight[0].item()
+            (<All keys matched successfully>, 0.5)
+        """
+        own = self.model.state_dict()
+        values, unlike = self._original.from_converted(own)
+        inverse = {name for names in self._original.slopes.values() for name in names}
+        new = [site for site in self.sites if not self._held(site, inverse, own)]
+        if strict and (new or unlike):
+            reasons = [f"different slopes in {listing(unlike)}"] if unlike else []
+            reasons += [f"slopes of {listing(f'{site.name} ({site.kind})' for site in new)}"] if new else []
+            raise RuntimeError(
+                f"the original model cannot hold {', and '.join(reasons)}: keep the converted model's own state dict, "
+                "or pass strict=False, which leaves new slopes out and averages those that were one"
+            )
+        return values
+
+    def _held(self, site: Site, names: set[str], own: Mapping[str, Any]) -> bool:
+        """Return True if the original model can hold the parameters of a site's activation, under `names`."""
+        activation = self.model.get_submodule(site.name)
+        fused = isinstance(activation, BatchNormPReLU)
+        parts = ["slope"] if fused else activation.state_dict()
+        keys = {".".join(filter(None, (site.name, part))) for part in parts} - names
+        return not keys or (site.kind == "relu" and _is_prelu(activation) and not any(own[key].any() for key in keys))
 
     def _new_tensors(self) -> set[int]:
         """Return the ids of the tensors that belong to the new activations; a tensor may have several names."""
@@ -120,14 +159,6 @@ class Conversion:
             for act in activations
         ]
         return {id(tensor) for tensors in learned for tensor in tensors}
-
-    def _under_all_names(self, state_dict: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the state dict with tied tensors under all their names in the original model.
-
-        A file may hold one name of a tied tensor, as safetensors does. In the converted model it may be tied no longer.
-        """
-        others = {other: key for key in state_dict for other in self._aliases.get(key, ()) if other not in state_dict}
-        return {**state_dict, **{other: state_dict[key] for other, key in others.items()}}
 
     def __call__(self, *_: Any, **__: Any) -> NoReturn:
         """Raise an error that names the model."""
@@ -144,14 +175,6 @@ class Conversion:
         return conversion_text(self)
 
 
-def _as_many(slopes: Tensor, like: Tensor) -> Tensor:
-    """Return slopes of a PReLU in the number that its site holds: repeated for every channel, or their mean."""
-    flat = slopes.flatten()
-    if flat.numel() == like.numel():
-        return flat
-    return flat.mean(0, keepdim=True).to(flat.dtype) if like.numel() == 1 else flat.expand(like.numel())
-
-
-def _listing(keys: Iterable[str]) -> str:
-    keys = list(keys)
-    return ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "") if keys else "nothing"
+def _is_prelu(activation: nn.Module) -> bool:
+    """Return True for a layer that is a ReLU if its slopes are 0."""
+    return isinstance(activation, (BatchNormPReLU, PReLU))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from slopewise.activations import KINDS
+from slopewise.checkpoint import metadata_of
 from slopewise.convert._bypassed import bypassed, in_kernels
 from slopewise.convert._conversion import Conversion
 from slopewise.convert._factory import Factory, Target
@@ -18,6 +20,7 @@ from slopewise.convert._fast_paths import close_fast_paths_
 from slopewise.convert._install import Installation
 from slopewise.convert._normal import Normal
 from slopewise.convert._normalise import normalise
+from slopewise.convert._original import Original
 from slopewise.convert._proof import Proof, prove
 from slopewise.convert._refusal import Refusal
 from slopewise.convert._select import Patterns, Selection
@@ -50,7 +53,8 @@ def convert(
 
     The example is run to find where activations are applied, by modules, functions (`F.relu`), methods (`x.relu_()`) or
     in place, and to how many channels. The model given is not changed. The converted one keeps its class, attributes,
-    names of weights, device, dtype, training mode, `requires_grad` and hooks.
+    names of weights, device, dtype, training mode, `requires_grad` and hooks. With `fuse`, a PReLU's slopes get another
+    name, which `Conversion.original_state_dict` translates back.
 
     Replacing modules is not enough where a function is called, or one module at several call sites. There the calling
     module gets a rewritten forward pass: from its own source, or, for loops, helper functions and fused residuals, from
@@ -145,8 +149,17 @@ def convert(
         {wrapped.prefix + name: how for name, how in normal.rewritten.items()},
         (*wrapped.notes, *([normal.failure] if normal.failure else []), *installation.notes),
         _count(converted) - _count(given),
-        {wrapped.prefix + key: tuple(wrapped.prefix + t for t in targets) for key, targets in slopes_of.items()},
-        aliases(model.state_dict(keep_vars=True)),
+        _original(given, wrapped.prefix, slopes_of),
+    )
+
+
+def _original(given: nn.Module, prefix: str, slopes_of: Mapping[str, tuple[str, ...]]) -> Original:
+    state = given.state_dict(prefix=prefix, keep_vars=True)
+    return Original(
+        {key: value.shape if isinstance(value, Tensor) else None for key, value in state.items()},
+        {prefix + key: tuple(prefix + target for target in targets) for key, targets in slopes_of.items()},
+        aliases(state),
+        metadata_of(state),
     )
 
 

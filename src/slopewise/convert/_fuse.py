@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from slopewise.convert._fixed import Fixed, fixed, values_of_inputs
 from slopewise.convert._fuse_subclass import plain_of
@@ -94,7 +95,7 @@ def fuse_(
             reason = str(error)
         fusions.append(Fusion(names[activation], names[bn], addition is not None, reason))
     for activation, norm in _behind_fixed(flows).items():
-        why = f"no fused layer stands for {type(norm).__name__}, whose numbers are fixed; sw.fold can fold it for use"
+        why = f"no fused layer stands for {type(norm).__name__}, {_kept_apart(norm)}"
         fusions.append(Fusion(names[activation], names[norm], residual=False, why_not=why))
     return fusions, rewritten
 
@@ -152,7 +153,7 @@ def _fixed(call: ModuleCall, varying: set[Value]) -> Fixed | None:
 
 
 def _behind_fixed(flows: list[ForwardTrace]) -> dict[nn.Module, nn.Module]:
-    """Return the PReLUs inside or after normalisation whose numbers are fixed in training as well, with the latter."""
+    """Return the PReLUs inside or after normalisation by fixed numbers or an InstanceNorm, with the normalisation."""
     by_flow = []
     for flow in flows:
         varying, norms = values_of_inputs(flow), dict[nn.Module, nn.Module]()
@@ -168,6 +169,15 @@ def _behind_fixed(flows: list[ForwardTrace]) -> dict[nn.Module, nn.Module]:
                     norms[call.module] = norm.call.module
         by_flow.append(norms)
     return {act: norm for act, norm in by_flow[0].items() if all(norms.get(act) is norm for norms in by_flow)}
+
+
+def _kept_apart(norm: nn.Module) -> str:
+    """Return the sort of numbers by which a module normalises, and what folding makes of it."""
+    if not isinstance(norm, _InstanceNorm):
+        return "whose numbers are fixed; sw.fold can fold it for use"
+    if norm.running_mean is not None:
+        return "which normalises each sample by its own statistics in training; sw.fold can fold it for use"
+    return "which normalises each sample by its own statistics, so that sw.fold cannot fold it either"
 
 
 def _before(value: Value, user: OpCall, *, past: tuple[type[nn.Module], ...] = (nn.Identity,)) -> OpCall | None:
