@@ -59,6 +59,8 @@ def test_a_fixed_batch_and_what_ncnn_computes_otherwise(tmp_path, settled):
 
 
 def test_names_and_packages(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"check_with has 'TensorRT', in which files are not checked: docs/runtimes"):
+        export_model(sw.PReLU(), pictures(), tmp_path / "a.onnx", check_with=["TensorRT"])
     with pytest.raises(ValueError, match=r"check_with has 'openvin': did you mean 'openvino'\? .*known: onnxruntime"):
         export_model(sw.PReLU(), pictures(), tmp_path / "a.onnx", check_with=["openvin"])
     monkeypatch.setitem(sys.modules, "litert_torch", None)

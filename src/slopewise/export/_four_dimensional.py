@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
+from slopewise.export._prelu_calls import PRELU, graphs
+
 _aten = torch.ops.aten
 _Step = tuple[Callable[..., Any], tuple[Any, ...]]
 
@@ -24,14 +26,13 @@ def four_dimensional(program: torch.export.ExportedProgram) -> torch.export.Expo
     root, signature = copy.deepcopy(program.graph_module), copy.deepcopy(program.graph_signature)
     for node, original in zip(root.graph.nodes, program.graph.nodes, strict=True):
         node.name = original.name  # a copy of `input` is `input_1`
-    for module in root.modules():
-        if isinstance(module, GraphModule):
-            for node in list(module.graph.nodes):
-                if node.target is _aten.prelu.default and _rank(node) not in (0, 1, 4):
-                    last = _view(module, node)
-                    if module is root:
-                        _rename_output(signature, node.name, last.name)
-            module.recompile()
+    for module in graphs(root):
+        for node in list(module.graph.nodes):
+            if node.target in PRELU and _rank(node) not in (0, 1, 4):
+                last = _view(module, node)
+                if module is root:
+                    _rename_output(signature, node.name, last.name)
+        module.recompile()
     return torch.export.ExportedProgram(
         root,
         root.graph,

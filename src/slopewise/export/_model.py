@@ -24,6 +24,8 @@ from slopewise.export._sizes import variants
 from slopewise.export.runtimes import RUNTIMES, Exported, Runtime
 from slopewise.support import need
 
+_UNCHECKED = ("tensorrt",)  # runtimes that docs/runtimes.md describes, and `check_with` does not know
+
 
 def export_model(
     model: torch.nn.Module,
@@ -162,6 +164,11 @@ def _runtimes(exporter: Exporter, check_with: str | Iterable[str]) -> dict[str, 
     """Return the exporter's own runtime and those asked for, by name."""
     asked = [check_with] if isinstance(check_with, str) else list(check_with)
     for name in asked:
+        if str(name).lower() in _UNCHECKED:
+            raise ExportError(
+                f"check_with has '{name}', in which files are not checked: docs/runtimes.md has what it takes and how "
+                f"to compare; files are checked in {', '.join(RUNTIMES)}"
+            )
         if name not in RUNTIMES:
             raise ExportError(f"check_with has '{name}': {nearest(str(name), RUNTIMES)}")
         RUNTIMES[name].require()

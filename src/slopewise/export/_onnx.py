@@ -14,7 +14,7 @@ from slopewise.export._base import Exporter, Options, Source
 from slopewise.export._call import Call
 from slopewise.export._dynamic import names_of, renamed
 from slopewise.export._error import reason
-from slopewise.export._program import slope_names
+from slopewise.export._prelu_calls import slope_names
 from slopewise.export._report import Shape, Written
 from slopewise.export._slopes import operand, place_slopes, prelu_nodes
 from slopewise.export.runtimes import RUNTIMES, Runtime

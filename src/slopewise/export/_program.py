@@ -8,7 +8,7 @@ import io
 import itertools
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -20,7 +20,6 @@ from slopewise.export._outputs import named, plain
 from slopewise.modules import Policy, unwrap
 from slopewise.trace import undisturbed
 
-_PRELU = (torch.ops.aten.prelu.default, torch.ops.aten._prelu_kernel.default)
 _WRAPPERS: Policy = {"compiled": "open", "data parallel": "open", "distributed": "open"}
 
 
@@ -41,11 +40,6 @@ def as_deployed(model: torch.nn.Module) -> Iterator[None]:
         hook.remove()
 
 
-def prelu_calls(program: torch.export.ExportedProgram) -> dict[str, torch.fx.Node]:
-    """Return the slopes of each call of PyTorch's PReLU, by the call's name, in order."""
-    return {node.name: node.args[1] for node in program.graph.nodes if node.target in _PRELU}
-
-
 def first_names(model: torch.nn.Module) -> dict[str, str]:
     """Map every name of a parameter or buffer to its first name in the model, for modules that are used twice.
 
@@ -57,23 +51,6 @@ def first_names(model: torch.nn.Module) -> dict[str, str]:
     first: dict[int, str] = {}
     parameters, buffers = model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)
     return {name: first.setdefault(id(tensor), name) for name, tensor in itertools.chain(parameters, buffers)}
-
-
-def slope_names(program: torch.export.ExportedProgram, aliases: Mapping[str, str]) -> dict[str, str]:
-    """Map the name of each PReLU's node to that of the parameter or buffer that its slopes are computed from."""
-    signature = program.graph_signature
-    tensors = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    names = {}
-    for call, slopes in prelu_calls(program).items():
-        sources, waiting = set(), [slopes]
-        while waiting:
-            node = waiting.pop()
-            waiting += node.all_input_nodes
-            if node.op == "placeholder":
-                sources.add(node.name)
-        if len(sources) == 1 and (name := tensors.get(sources.pop())):
-            names[call] = aliases.get(name, name)
-    return names
 
 
 def run(program: torch.export.ExportedProgram, call: Call) -> list[Tensor]:

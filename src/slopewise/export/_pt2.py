@@ -9,7 +9,8 @@ import torch
 from slopewise.export._base import Exporter, Options, Source
 from slopewise.export._dynamic import names_of, renamed
 from slopewise.export._four_dimensional import four_dimensional
-from slopewise.export._program import input_shapes, prelu_calls, slope_names
+from slopewise.export._prelu_calls import prelu_calls, slope_names
+from slopewise.export._program import input_shapes
 from slopewise.export._report import Shape, Written
 from slopewise.export.runtimes import RUNTIMES, Runtime
 
@@ -39,12 +40,12 @@ def _facts(program: torch.export.ExportedProgram, source: Source) -> Written:
 
     signature, nodes = program.graph_signature, {node.name: node for node in program.graph.nodes}
     names = slope_names(program, source.aliases)
-    slopes = prelu_calls(program)
+    calls = prelu_calls(program)
     return Written(
         "torch.export",
         None,
         {name: shape(nodes[name]) for name in signature.user_inputs if isinstance(name, str) and name in nodes},
         {name: shape(nodes[own]) for name, own in zip(source.outputs, signature.user_outputs, strict=True)},
-        len(slopes),
-        {names.get(name, node.name): shape(node) for name, node in slopes.items()},
+        len(calls),
+        {names.get(call.name, call.slopes.name): shape(call.slopes) for call in calls},
     )
