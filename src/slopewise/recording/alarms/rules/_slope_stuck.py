@@ -19,7 +19,10 @@ class SlopeStuck(SlopeRule):
     )
     rank = 130
     charts = ("slopes",)
-    meaning = "all slopes are exactly one number: no gradient reached them, or they are frozen or at a bound"
+    meaning = (
+        "all slopes are exactly one number, or a single one a round number: no gradient reached them, or they are "
+        "frozen or at a bound"
+    )
 
     stuck: int = threshold(5, "consecutive samples after which slopes that have not moved are stuck")
 
