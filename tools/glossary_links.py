@@ -62,6 +62,12 @@ _EVERYDAY = {
         "tuning",
         "control",
         "power",
+        "validation",
+        "test",
+        "nats",
+        "generalisation gap",
+        "leaky_relu",
+        "converged",
     ),
     *("claim", "digest", "settled slope", "fused layer"),
 }

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import pytest
 
@@ -43,7 +44,7 @@ CONTRAST = Contrast(
 FIGURES = "test accuracy +0.82 points against relu (95 % interval +0.31 to +1.33, 10 seeds, Holm p = 0.0078)."
 UNCLEAR = (
     f"The effect of elu is inconclusive: {FIGURES} "
-    "10 seeds show an effect of 0.78 points with 80 % power. At this spread about 20 show 0.5 points."
+    "10 seeds show an effect of 0.78 points with 80 % power. At this spread about 20 seeds show 0.5 points."
 )
 TRAINED = "All 10 seeds trained; divergence of up to 26 % of the trials of either arm is not excluded."
 
@@ -63,7 +64,7 @@ TRAINED = "All 10 seeds trained; divergence of up to 26 % of the trials of eithe
         (
             {"verdict": "inconclusive"},
             f"The effect of elu is inconclusive: {FIGURES} "
-            "10 seeds show an effect of 0.78 points with 80 % power. At this spread about 20 show 0.5 points.",
+            "10 seeds show an effect of 0.78 points with 80 % power. At this spread about 20 seeds show 0.5 points.",
         ),
         (
             {"verdict": "inconclusive", "smallest_detectable": 0.4, "seeds_needed": 8},
@@ -73,7 +74,7 @@ TRAINED = "All 10 seeds trained; divergence of up to 26 % of the trials of eithe
             {"verdict": "inconclusive", "margin": 1e-12, "seeds_needed": None},
             f"The effect of elu is inconclusive: {FIGURES} "
             "10 seeds show an effect of 0.78 points with 80 % power. "
-            "At this spread more than 1,000,000 would show 1e-12 points.",
+            "At this spread more than 1,000,000 seeds would show 1e-12 points.",
         ),
         (
             {"diverged": 3, "divergence_bound": 0.6066},
@@ -108,8 +109,9 @@ TRAINED = "All 10 seeds trained; divergence of up to 26 % of the trials of eithe
             },
             "The effect of elu is inconclusive: test accuracy +0.82 points against relu "
             "(95 % interval +0.31 to +1.33, 3 seeds, Holm p = 1). "
-            "3 seeds cannot show any effect; use at least 8. "
-            "At this spread about 1,300, very uncertain, show 0.5 points.",
+            "The interval excludes 0, but so few seeds cannot reach p ≤ 0.05 after correction over 4 arms, and a "
+            "verdict needs both. 3 seeds cannot show any effect; use at least 8. "
+            "At this spread about 1,300 seeds, very uncertain, show 0.5 points.",
         ),
         (
             {
@@ -130,7 +132,7 @@ TRAINED = "All 10 seeds trained; divergence of up to 26 % of the trials of eithe
             {"verdict": "inconclusive", "seeds": tuple(range(7)), "smallest_detectable": None, "seeds_needed": 20},
             f"The effect of elu is inconclusive: {FIGURES.replace('10 seeds', '7 seeds')} "
             "7 seeds can show an effect only once another arm's is shown; use at least 8. "
-            "At this spread about 20, very uncertain, show 0.5 points.",
+            "At this spread about 20 seeds, very uncertain, show 0.5 points.",
         ),
         (
             {
@@ -170,3 +172,36 @@ TRAINED = "All 10 seeds trained; divergence of up to 26 % of the trials of eithe
 )
 def test_sentence(changes, expected):
     assert sentence(dataclasses.replace(CONTRAST, **changes)) == expected
+
+
+OPEN = {"verdict": "inconclusive", "interval": (0.11, 0.94), "p": 0.02, "p_holm": 0.07}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "The interval excludes 0, but p is above 0.05 after correction over 4 arms, and a verdict needs both."),
+        ({"p": 0.06}, "The interval excludes 0, but p is above 0.05, and a verdict needs both."),
+        ({"tests": 1, "p": 0.07}, "The interval excludes 0, but p is above 0.05, and a verdict needs both."),
+        (
+            {"paired": False, "control_seeds": (0,), "seeds": (0, 1)},
+            "The interval excludes 0, but so few runs cannot reach p ≤ 0.05 after correction over 4 arms, and a "
+            "verdict needs both.",
+        ),
+        (
+            {"interval": (-0.1, 0.94), "p_holm": 0.04},
+            "P is at most 0.05, but the interval, which allows for skewness, includes 0.",
+        ),
+        (
+            {"interval": (-0.1, 0.2), "seeds": (0, 1, 2), "p_holm": 1.0},
+            "The interval lies within the margin, but so few seeds cannot show that there is no effect.",
+        ),
+    ],
+)
+def test_an_open_contrast_says_what_it_lacks_where_its_interval_or_p_seems_to_decide(changes, expected):
+    assert expected in sentence(dataclasses.replace(CONTRAST, **(OPEN | changes)))
+
+
+def test_an_open_contrast_that_lacks_both_needs_no_reason():
+    text = sentence(dataclasses.replace(CONTRAST, **(OPEN | {"interval": (-0.1, 0.94)})))
+    assert not re.search("interval (excludes|lies)|needs both|skewness", text)

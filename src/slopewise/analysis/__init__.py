@@ -31,6 +31,7 @@ from slopewise.analysis._results import Pairing as Pairing
 from slopewise.analysis._results import Verdict as Verdict
 from slopewise.analysis._sentence import p_words as p_words
 from slopewise.analysis._sentence import sentence as sentence
+from slopewise.analysis._sentence import undecided_words as undecided_words
 from slopewise.analysis._sentence import verdict_words as verdict_words
 from slopewise.analysis._sequential import first_deciding_look as first_deciding_look
 from slopewise.analysis._sequential import interval_shares as interval_shares

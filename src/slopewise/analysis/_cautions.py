@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from slopewise.analysis._few import few_cautions
 from slopewise.analysis._pairs import Sample, not_finite
-from slopewise.analysis._results import Caution
+from slopewise.analysis._results import Caution, CautionId
 from slopewise.analysis._verdict import reaches
 from slopewise.records import StudyRecord, TrialRecord
 
 # The largest class makes accuracy a poor score if it has so much of the test images, and so many times the mean of the
 # other classes.
 _LARGE, _UNEVEN = 0.3, 4
+_OF_THE_SCORE: frozenset[CautionId] = frozenset({"ceiling", "coarse-test-set", "largest-class", "test-class-missing"})
 _TOO_CLOSE = 2.0  # an accuracy within so many standard errors of guessing does not show that anything was learned
 
 
@@ -98,6 +99,11 @@ def study_cautions(
     return tuple(cautions)
 
 
+def of_other_figures(cautions: Iterable[Caution]) -> tuple[Caution, ...]:
+    """Return the cautions of a study that hold for figures other than its primary score: not those on test images."""
+    return tuple(caution for caution in cautions if caution.id not in _OF_THE_SCORE)
+
+
 def contrast_cautions(
     arm: str,
     control: str,
@@ -106,6 +112,7 @@ def contrast_cautions(
     *,
     tests: int,
     can_show: bool,
+    resolution: float,
 ) -> tuple[Caution, ...]:
     """Return the cautions of one contrast.
 
@@ -116,6 +123,7 @@ def contrast_cautions(
         sample: Values of the contrast.
         tests: Number of contrasts that share the error rate.
         can_show: True if this number of values could be enough, given that other arms are significant.
+        resolution: Difference that one test image makes; 0 for a figure that counts no test images.
     """
     design, cautions = sample.design, []
     if sample.both_diverged:
@@ -132,7 +140,8 @@ def contrast_cautions(
             cautions.append(Caution("identical", text, text))
         else:
             what = f"all {design.arm} differences are" if trials else f"all runs of {arm}, and all of {control}, are"
-            text = f"{what} the same number: their spread is taken to be that of one test image"
+            image = "their spread is taken to be that of one test image"
+            text = f"{what} the same number: {image if resolution else 'nothing tells their spread'}"
             cautions.append(Caution("no-spread", text, text))
     cautions += few_cautions(arm, control, sample, tests=tests, can_show=can_show)
     return tuple(cautions)

@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 
 from slopewise.analysis._basis import Basis, basis_of
-from slopewise.analysis._cautions import contrast_cautions, worth_of_an_image
+from slopewise.analysis._cautions import contrast_cautions, of_other_figures, worth_of_an_image
 from slopewise.analysis._environments import environment_caution
 from slopewise.analysis._looks import pairs_of_look, runs_of_last_look
 from slopewise.analysis._metrics import Measure, Metric, primary_metric
@@ -62,6 +62,9 @@ def contrasts(
             return of_look(study, arm, trials, metric, chance=chance, target=target)
         return (pair if paired else runs)(trials[arm], trials[controls[arm]], metric, chance=chance, target=target)
 
+    scored = metric.key == primary_metric(study).key
+    resolution = worth_of_an_image(study) if scored else 0.0
+    of_study = basis.cautions if scored else of_other_figures(basis.cautions)
     samples = {arm: sample_of(arm) for arm in controls}
     p = [sample.p() for sample in samples.values()]
     showable = can_be_shown([sample.smallest_p for sample in samples.values()])
@@ -70,11 +73,13 @@ def contrasts(
         control = controls[arm]
         both = [(trials[arm][seed], trials[control][seed]) for seed in sample.seeds if isinstance(sample, Pairs)]
         return (
-            *basis.cautions,
+            *of_study,
             *(untrained[name] for name in (arm, control) if name in untrained and name != study.control),
             *environment_caution(study, arm, trials),
             *unpaired_caution(arm, control, broken[arm]),
-            *contrast_cautions(arm, control, both, sample, tests=len(controls), can_show=can_show),
+            *contrast_cautions(
+                arm, control, both, sample, tests=len(controls), can_show=can_show, resolution=resolution
+            ),
         )
 
     return tuple(
@@ -85,10 +90,10 @@ def contrasts(
             sample,
             p=p_,
             p_holm=float(q),
-            margin=margin,
+            margin=metric.margin(sample.control) if margin is None and metric.margin else margin,
             chance=chance,
             tests=len(controls),
-            resolution=worth_of_an_image(study) if metric.key == primary_metric(study).key else 0.0,
+            resolution=resolution,
             can_show=bool(can_show),
             learned=not {arm, controls[arm]} <= untrained.keys(),
             cautions=cautions(arm, sample, can_show=bool(can_show)),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from dataclasses import dataclass
 
 import numpy as np
 
+from slopewise.analysis._intervals import difference_estimate, mean_estimate
 from slopewise.analysis._rates import clopper_pearson
 from slopewise.analysis._results import Contrast
 
@@ -18,11 +17,12 @@ class Description:
 
     Attributes:
         worse: Probability that the arm is worse than the control by the margin or more.
-        within: Probability that the mean difference is smaller than the margin.
+        within: Probability that the mean difference is smaller than the margin: what the other two leave.
         better: Probability that the arm is better by the margin or more. The three probabilities add up to 1. They
             come from the posterior of the mean difference under a flat prior on the mean and on the logarithm of the
-            standard deviation: Student's t, or Welch's approximation without pairs. None without a margin, or without
-            spread.
+            standard deviation: Student's t, or Welch's approximation without pairs. `worse` and `better` are lowered
+            where the differences are skewed, as the interval is widened there, so that neither is above 97.5 % unless
+            the 95 % interval of a fixed study lies beyond the margin. None without a margin, or without spread.
         wins: Fraction of seeds in which the arm is better, among the seeds in which arm and control differ. Without
             pairs, the probability of superiority: the fraction of all pairs of an arm's run and a control's run in
             which the arm is better, with ties counted half. None if nothing can be compared.
@@ -76,19 +76,12 @@ def describe(contrast: Contrast) -> Description:
 
 
 def _posterior(contrast: Contrast, sign: int) -> tuple[float, float, float] | tuple[None, None, None]:
-    from scipy import special
-
     if contrast.margin is None or not contrast.sd or contrast.difference is None:
         return None, None, None
     if contrast.paired:
-        n = len(contrast.seeds)
-        error, freedom = contrast.sd / math.sqrt(n), float(n - 1)
+        estimate = mean_estimate(contrast.differences)
     else:
-        samples = contrast.arm_values, contrast.control_values
-        squares = [statistics.variance(values) / len(values) for values in samples]
-        error = math.sqrt(sum(squares))
-        freedom = sum(squares) ** 2 / sum(s**2 / (len(v) - 1) for s, v in zip(squares, samples, strict=True))
-    gain = sign * contrast.difference
-    worse = float(special.stdtr(freedom, (-contrast.margin - gain) / error))
-    better = float(special.stdtr(freedom, (gain - contrast.margin) / error))
+        estimate = difference_estimate(contrast.arm_values, contrast.control_values)
+    low, high = estimate.below(-contrast.margin), estimate.above(contrast.margin)
+    worse, better = (low, high) if sign > 0 else (high, low)
     return worse, max(0.0, 1 - worse - better), better

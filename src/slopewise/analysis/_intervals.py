@@ -2,10 +2,56 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _SYMMETRIC = 1e-6  # a smaller skewness moves the ends by less than rounding
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Mean, or difference of two means, with what its distribution over studies is taken to be.
+
+    Attributes:
+        middle: Estimates.
+        error: Their standard errors.
+        freedom: Degrees of freedom of the errors.
+        skewness: Skewness of the estimates.
+    """
+
+    middle: NDArray[np.float64]
+    error: NDArray[np.float64]
+    freedom: int | NDArray[np.float64]
+    skewness: NDArray[np.float64]
+
+    def ends(self, level: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the ends of the interval that holds Student's and Hall's."""
+        from scipy import special  # imported here because that takes longer than `slopewise status` itself
+
+        quantile = np.asarray(special.stdtrit(np.asarray(self.freedom, np.float64), (1 + level) / 2), np.float64)
+        low = self.middle - self.error * np.maximum(quantile, _unskewed(quantile, self.skewness))
+        high = self.middle - self.error * np.minimum(-quantile, _unskewed(-quantile, self.skewness))
+        return low, high
+
+    def below(self, bound: float) -> float:
+        """Return the confidence that the true value is below a bound: the smaller one of Student's and Hall's.
+
+        It agrees with `ends`: it is (1 + level) / 2 where the upper end of the interval of that level is the bound.
+        """
+        return self._tail(bound, -1)
+
+    def above(self, bound: float) -> float:
+        """Return the confidence that the true value is above a bound; see `below`."""
+        return self._tail(bound, 1)
+
+    def _tail(self, bound: float, side: int) -> float:
+        from scipy import special
+
+        studentised = (self.middle - bound) / self.error
+        tails = special.stdtr(self.freedom, side * np.array([studentised, _skewed(studentised, self.skewness)]))
+        return float(tails.min())
 
 
 def mean_interval(
@@ -38,13 +84,7 @@ def mean_interval(
         >>> print(f"{low:.2f} {high:.2f}")
         0.12 1.28
     """
-    array = np.asarray(values, dtype=np.float64)
-    n = array.shape[-1]
-    if n < 2:
-        raise ValueError(f"an interval needs at least 2 values, got {n}")
-    mean, sd = _moments(array)
-    error = np.maximum(sd, resolution) / np.sqrt(n)
-    return _ends(mean, error, n - 1, _skewness(array, sd) / np.sqrt(n), level)
+    return mean_estimate(values, resolution).ends(level)
 
 
 def difference_interval(
@@ -74,6 +114,21 @@ def difference_interval(
         >>> print(f"{low:.2f} {high:.2f}")
         0.17 0.73
     """
+    return difference_estimate(arm, control, resolution).ends(level)
+
+
+def mean_estimate(values: ArrayLike, resolution: float = 0.0) -> Estimate:
+    """Return the estimate behind `mean_interval`."""
+    array = np.asarray(values, dtype=np.float64)
+    n = array.shape[-1]
+    if n < 2:
+        raise ValueError(f"an interval needs at least 2 values, got {n}")
+    mean, sd = _moments(array)
+    return Estimate(mean, np.maximum(sd, resolution) / np.sqrt(n), n - 1, _skewness(array, sd) / np.sqrt(n))
+
+
+def difference_estimate(arm: ArrayLike, control: ArrayLike, resolution: float = 0.0) -> Estimate:
+    """Return the estimate behind `difference_interval`."""
     one, other = np.asarray(arm, dtype=np.float64), np.asarray(control, dtype=np.float64)
     n, m = one.shape[-1], other.shape[-1]
     if min(n, m) < 2:
@@ -87,7 +142,7 @@ def difference_interval(
     inverse = ((squared / some**2) ** 2 / (n - 1)) + ((base_squared / some**2) ** 2 / (m - 1))
     freedom = np.where(error > 0, 1 / np.where(inverse > 0, inverse, 1.0), n + m - 2.0)
     skewness = np.where(error > 0, (cubed - base_cubed) / some**3, 0.0)
-    return _ends(mean - base, error, freedom, skewness, level)
+    return Estimate(mean - base, error, freedom, skewness)
 
 
 def _moments(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -97,30 +152,6 @@ def _moments(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
     """
     same = values.max(axis=-1) == values.min(axis=-1)
     return np.where(same, values[..., 0], values.mean(axis=-1)), np.where(same, 0.0, values.std(axis=-1, ddof=1))
-
-
-def _ends(
-    middle: NDArray[np.float64],
-    error: NDArray[np.float64],
-    freedom: int | NDArray[np.float64],
-    skewness: NDArray[np.float64],
-    level: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the ends of the interval that holds Student's and Hall's.
-
-    Args:
-        middle: Estimates.
-        error: Their standard errors.
-        freedom: Degrees of freedom of the errors.
-        skewness: Skewness of the estimates.
-        level: Confidence level.
-    """
-    from scipy import special  # imported here because that takes longer than `slopewise status` itself
-
-    quantile = np.asarray(special.stdtrit(np.asarray(freedom, np.float64), (1 + level) / 2), np.float64)
-    low = middle - error * np.maximum(quantile, _unskewed(quantile, skewness))
-    high = middle - error * np.minimum(-quantile, _unskewed(-quantile, skewness))
-    return low, high
 
 
 def _skewness(values: NDArray[np.float64], sd: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -138,3 +169,9 @@ def _unskewed(quantile: NDArray[np.float64], skewness: NDArray[np.float64]) -> N
     small = np.abs(skewness) < _SYMMETRIC
     k = np.where(small, 1.0, skewness)
     return np.where(small, quantile, (np.cbrt(1 + k * (quantile - k / 6)) - 1) / (k / 3))
+
+
+def _skewed(studentised: NDArray[np.float64], skewness: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return Hall's cubic transform of the studentised estimate, the inverse of `_unskewed`."""
+    k, u = skewness, studentised
+    return np.asarray(u + k * u**2 / 3 + k**2 * u**3 / 27 + k / 6, np.float64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +11,9 @@ from slopewise.analysis._sites import last_percentage
 from slopewise.records import MetricRecord, Part, StudyRecord, TrialRecord
 
 Measure = Callable[[TrialRecord, float | None], float | None]
+Margin = Callable[[Sequence[float]], float | None]
+_LOSS, _TIME, _UNITS = 0.05, 0.02, 1.0  # differences that matter: share of the loss, share of the time, points of units
+STEPS = 0.05  # share of the steps, or of the time, to the target
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,8 @@ class Metric:
         limit: Function (trial) -> largest value that was observed; a larger one is only a lower bound (censored).
         span: Largest possible difference; intervals end there.
         same_environment: True if only trials of one environment can be compared, as for times.
+        margin: Function (values of the control) -> smallest difference that matters, in `unit`. None if the metric has
+            none of its own: the primary one's is that of the study.
     """
 
     key: str
@@ -37,6 +42,21 @@ class Metric:
     limit: Callable[[TrialRecord], float] | None = None
     span: float = math.inf
     same_environment: bool = False
+    margin: Margin | None = None
+
+
+def share_of_control(share: float) -> Margin:
+    """Return a margin that is a fraction of the control's mean."""
+
+    def margin(control: Sequence[float]) -> float | None:
+        return abs(share * sum(control) / len(control)) or None if control else None
+
+    return margin
+
+
+def unit_metric(key: str, title: str, measure: Measure) -> Metric:
+    """Return a metric that is a percentage of all units of the network."""
+    return Metric(key, title, "points", "lower", 1, measure, span=100.0, margin=lambda _: _UNITS)
 
 
 def primary_metric(study: StudyRecord) -> Metric:
@@ -74,10 +94,19 @@ def _exploratory(study: StudyRecord) -> Iterator[Metric]:
         return
     primary = study.primary
     yield Metric(
-        "steps_to_target", "steps to target", "steps", "lower", 0, _steps_to_target(primary), lambda trial: trial.steps
+        "steps_to_target",
+        "steps to target",
+        "steps",
+        "lower",
+        0,
+        _steps_to_target(primary),
+        lambda trial: trial.steps,
+        margin=share_of_control(STEPS),
     )
     for loss in filter(is_loss, study.metrics):
-        yield Metric("train_loss", "final training loss", loss.unit, "lower", loss.digits, _score("train", loss))
+        title, measure = "final training loss", _score("train", loss)
+        margin = share_of_control(_LOSS)
+        yield Metric("train_loss", title, loss.unit, "lower", loss.digits, measure, margin=margin)
     yield Metric(
         "generalisation_gap",
         "generalisation gap",
@@ -86,9 +115,11 @@ def _exploratory(study: StudyRecord) -> Iterator[Metric]:
         primary.digits,
         _generalisation_gap(primary),
         span=2 * _span(primary),
+        margin=lambda _: study.margin,
     )
-    yield Metric("seconds_per_step", "time per step", "ms", "lower", 2, _milliseconds_per_step, same_environment=True)
-    yield Metric("zero_gradient", "zero-gradient units", "points", "lower", 1, _zero_gradient)
+    margin, measure = share_of_control(_TIME), _milliseconds_per_step
+    yield Metric("seconds_per_step", "time per step", "ms", "lower", 2, measure, same_environment=True, margin=margin)
+    yield unit_metric("zero_gradient", "zero-gradient units", _zero_gradient)
     yield from finals
 
 

@@ -50,7 +50,8 @@ class Contrast:
     Attributes:
         arm, control, metric: Names of the arms and of the metric; `metric` is a key of `metrics_of`.
         title, unit, better, digits: Fields of the metric; `better` is "higher" or "lower".
-        margin: Smallest difference of practical interest, in `unit`; None for a metric without one.
+        margin: Smallest difference of practical interest, in `unit`: the study's, or the metric's own. None for a
+            metric without one.
         chance: Value of a diverged trial, or its partner's value (without pairs, the worst value of all) if that is
             worse; None if diverged trials are left out.
         tests: Number of contrasts that share the error rate in Holm's correction, one per arm but the control.

@@ -9,6 +9,8 @@ from slopewise.analysis._few import too_few
 from slopewise.analysis._forecast import look_words
 from slopewise.analysis._power import Design
 from slopewise.analysis._results import CautionId, Contrast
+from slopewise.analysis._undecided import undecided
+from slopewise.analysis._verdict import within
 from slopewise.records import amount
 
 _OPENINGS = {
@@ -32,11 +34,13 @@ All 10 seeds trained; divergence of up to 26 % of the trials of either arm is no
     """
     opening = _OPENINGS[contrast.verdict].format(arm=contrast.arm)
     parts = [f"{opening}: {_figures(contrast)}."]
-    margin = "" if contrast.margin is None else amount(contrast.margin, contrast.unit)
+    margin = _margin(contrast)
     if contrast.verdict in {"helps", "hurts"} and contrast.negligible:
         parts.append(f"That is less than the margin of {margin}.")
     if contrast.verdict == "no practical effect":
         parts.append(f"The whole interval lies within the margin of {margin}.")
+    if reason := undecided_words(contrast):
+        parts.append(f"{reason[0].upper()}{reason[1:]}.")
     # Power follows from the spread of the differences, and two networks that are one function have none.
     powerless = any(caution.id == "identical" for caution in contrast.cautions)
     parts += _look(contrast)
@@ -45,6 +49,25 @@ All 10 seeds trained; divergence of up to 26 % of the trials of either arm is no
         parts.append(_power(contrast))
     covered: set[CautionId] = {"too-few-seeds", "lost-pairs"} if tells_power else {"lost-pairs"}
     return " ".join([*parts, *_divergences(contrast), *_censoring(contrast), *_cautions(contrast, covered)])
+
+
+def undecided_words(contrast: Contrast) -> str:
+    """Return a clause that says why an inconclusive contrast has no verdict although it seems to have one, or "".
+
+    In an adaptive study, the sentence about the last look says it (`look_words`).
+    """
+    last = bool(contrast.looks) and (contrast.look is None or contrast.look == contrast.looks[-1])
+    if contrast.verdict != "inconclusive" or last:
+        return ""
+    return undecided(
+        contrast.interval,
+        contrast.p,
+        contrast.p_holm,
+        design=Design(len(contrast.seeds), None if contrast.paired else len(contrast.control_seeds)),
+        tests=contrast.tests,
+        inside=contrast.interval is not None and bool(within(*contrast.interval, contrast.margin)),
+        looks=bool(contrast.looks),
+    )
 
 
 def verdict_words(contrast: Contrast) -> str:
@@ -70,6 +93,10 @@ def p_words(p: float) -> str:
         ('p = 0.031', 'p < 0.001')
     """
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def _margin(contrast: Contrast) -> str:
+    return "" if contrast.margin is None else amount(f"{contrast.margin:.4g}", contrast.unit)
 
 
 def _figures(contrast: Contrast) -> str:
@@ -111,9 +138,9 @@ def _power(contrast: Contrast) -> str:
     known = min(n, len(contrast.control_seeds) or n)
     if needed is not None and needed <= known:
         return f"{shown}."
-    seeds = about(needed, "" if contrast.paired else " runs of each", known=known)
+    seeds = about(needed, " seeds" if contrast.paired else " runs of each", known=known)
     verb = "would show" if needed is None else "show"
-    return f"{shown}. At this spread {seeds} {verb} {amount(contrast.margin, contrast.unit)}."
+    return f"{shown}. At this spread {seeds} {verb} {_margin(contrast)}."
 
 
 def _divergences(contrast: Contrast) -> list[str]:

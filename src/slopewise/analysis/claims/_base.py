@@ -65,6 +65,9 @@ class Finding:
         would_decide: Noun phrase with the data or design that would decide the comparison; empty if it is decided.
         toml: Lines of a spec that add the missing design; empty if no design is missing.
         trials: Trials behind the figure.
+        measure: Figure of each of these trials that the finding compares, with its unit: "steps to target, steps".
+            Empty if the finding rests on something else, such as a rate.
+        values: This figure, one for each of `trials`; empty without a measure.
         cautions: Reasons not to trust the verdict as it stands.
     """
 
@@ -88,6 +91,8 @@ class Finding:
     would_decide: str = ""
     toml: str = ""
     trials: tuple[TrialKey, ...] = ()
+    measure: str = ""
+    values: tuple[float, ...] = ()
     cautions: tuple[str, ...] = ()
 
 

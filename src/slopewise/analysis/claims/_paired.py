@@ -85,13 +85,16 @@ def measured(
     *,
     part: str,
     predicted: Direction,
-    band: Band,
+    band: Band = None,
     counts: bool = True,
     cautions: tuple[str, ...] = (),
 ) -> Measured:
-    """Return a contrast as a measured comparison of a claim; see `Measured` for the arguments."""
+    """Return a contrast as a measured comparison of a claim; see `Measured` for the arguments.
+
+    Without a band it is the margin of the contrast: the metric's own.
+    """
     ids = [caution.id for caution in result.cautions]
-    width = band(result) if callable(band) else band
+    width = band(result) if callable(band) else result.margin if band is None else band
     return Measured(
         part=part,
         subject=f"{result.title} of {result.arm} against {result.control}",
@@ -111,6 +114,8 @@ def measured(
         looks=result.looks,
         counts=counts,
         trials=(*one.keys(result.seeds), *other.keys(result.control_seeds)),
+        measure=_measure(result),
+        values=(*result.arm_values, *result.control_values),
         cautions=(*cautions, *_left_out(result), *(caution.brief for caution in result.cautions)),
     )
 
@@ -122,7 +127,7 @@ def compare(
     *,
     part: str,
     predicted: Direction,
-    band: Band,
+    band: Band = None,
     chance: float | None = None,
     target: float | None = None,
     counts: bool = True,
@@ -176,21 +181,16 @@ def worse(study: StudyRecord) -> Direction:
     return "lower" if study.primary.better == "higher" else "higher"
 
 
-def relative(share: float) -> Callable[[Contrast], float | None]:
-    """Return a band that is this fraction of the mean value of the side to compare with."""
-
-    def band(result: Contrast) -> float | None:
-        values = result.control_values
-        return abs(share * sum(values) / len(values)) if values else None
-
-    return band
-
-
 def _labels(one: Side, other: Side) -> tuple[str, str]:
     if one.cell == other.cell and one.arm != other.arm:
         return one.arm, other.arm
     label, base = (f"{side.arm} ({side.cell or 'own settings'})" for side in (one, other))
     return label, base if base != label else f"{base} again"
+
+
+def _measure(result: Contrast) -> str:
+    unit = {"points": "%"}.get(result.unit, result.unit)
+    return f"{result.title}, {unit}" if unit else result.title
 
 
 def _left_out(result: Contrast) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Literal
 from slopewise.analysis._about import about
 from slopewise.analysis._power import Design, seeds_floor, seeds_needed
 from slopewise.analysis._sentence import p_words
+from slopewise.analysis._undecided import undecided
 from slopewise.analysis._verdict import ALPHA, holm, within
 from slopewise.analysis.claims._base import Finding, Outcome, TrialKey
 from slopewise.records import amount
@@ -22,7 +23,8 @@ class Measured:
     """A measured comparison, before its verdict.
 
     Attributes:
-        part, arms, counts, estimate, null, unit, digits, interval, n, basis, trials, cautions: As in `Finding`.
+        part, arms, counts, estimate, null, unit, digits, interval, n, basis, trials, measure, values, cautions: As in
+            `Finding`.
         subject: Noun phrase that names the figure: "test accuracy of prelu_channel against relu".
         predicted: Side of `null` on which the claim predicts the figure.
         p: Exact p value; 1 without values.
@@ -57,6 +59,8 @@ class Measured:
     looks: tuple[int, ...] = ()
     lacking: str = ""
     trials: tuple[TrialKey, ...] = ()
+    measure: str = ""
+    values: tuple[float, ...] = ()
     cautions: tuple[str, ...] = ()
 
 
@@ -83,7 +87,7 @@ def _finding(row: Measured, p: float, tests: int) -> Finding:
     return Finding(
         part=row.part,
         verdict=verdict,
-        reason=_reason(row, verdict, p, negligible=negligible),
+        reason=_reason(row, verdict, p, tests, negligible=negligible),
         counts=row.counts,
         arms=row.arms,
         estimate=row.estimate,
@@ -99,6 +103,8 @@ def _finding(row: Measured, p: float, tests: int) -> Finding:
         p_holm=p if row.n else None,
         would_decide=_would_decide(row, tests) if verdict == "inconclusive" else "",
         trials=row.trials,
+        measure=row.measure,
+        values=row.values,
         cautions=row.cautions,
     )
 
@@ -126,7 +132,7 @@ def shown(value: float, row: Measured) -> str:
     return f"{value:{'+' if row.null == 0 else ''}z.{row.digits}f}"
 
 
-def _reason(row: Measured, verdict: Outcome, p: float, *, negligible: bool) -> str:
+def _reason(row: Measured, verdict: Outcome, p: float, tests: int, *, negligible: bool) -> str:
     if row.estimate is None:
         return row.lacking or f"no trial has a value yet for the {row.subject}"
     tail = {
@@ -136,9 +142,19 @@ def _reason(row: Measured, verdict: Outcome, p: float, *, negligible: bool) -> s
         "inconclusive": "which is inconclusive",
         "not tested": "",
     }[verdict]
-    if verdict == "inconclusive" and p <= ALPHA and row.supports:
-        looking = " and repeated looks" if row.looks else ""
-        tail = f"but the interval, which allows for skewness{looking}, includes {row.null:g}"
+    if verdict == "inconclusive":
+        why = undecided(
+            row.interval,
+            row.p,
+            p,
+            design=row.design,
+            tests=tests,
+            null=row.null,
+            inside=_inside(row),
+            looks=bool(row.looks),
+            family="comparisons",
+        )
+        tail += why and f": {why}"
     figure = amount(shown(row.estimate, row), row.unit)
     within_band = negligible and verdict != "no practical effect"
     ends = "" if row.interval is None else f"95 % interval {' to '.join(shown(end, row) for end in row.interval)}, "

@@ -31,6 +31,8 @@ def of_values(
     counts: bool = True,
     supports: bool = True,
     cautions: tuple[str, ...] = (),
+    measure: str = "",
+    measured: Callable[[tuple[int, ...]], Sequence[float]] = lambda _: (),
 ) -> Measured:
     """Compare the mean of one value per seed with 0, by the exact sign-flip test and `mean_interval`.
 
@@ -50,6 +52,8 @@ def of_values(
         counts: False for a comparison that is only reported beside the claim.
         supports: False if the predicted outcome is no evidence for the claim.
         cautions: Reasons not to trust the comparison.
+        measure: Figure of a trial that the values come from, with its unit.
+        measured: Function (seeds) -> this figure of each of the trials.
 
     Example:
         >>> study = StudyRecord(("relu",), "relu", (0, 1, 2), 0.5, ())
@@ -88,6 +92,8 @@ def of_values(
         counts=counts,
         looks=looks,
         trials=tuple(keys(seeds)),
+        measure=measure,
+        values=tuple(measured(seeds)),
         cautions=cautions,
     )
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from slopewise.analysis import p_words
 from slopewise.analysis.claims import Evidence, Finding
 from slopewise.drawing import count, plain
-from slopewise.report.study.info._ledger import LedgerInfo, arms_words, ends_words, figure_words
+from slopewise.report.study.info._ledger import LedgerInfo, arms_words, ends_words, figure_words, part_words
 from slopewise.support import printable
 from slopewise.support.terminal import words
 
@@ -71,12 +71,12 @@ def print_claim(entry: Evidence, console: Console) -> None:
             console.print(words(f"  {line}".rstrip()), soft_wrap=True)
 
 
-def finding_lines(finding: Finding) -> list[str]:
-    """Return sentences about a finding: its reason, what would decide it, and its cautions."""
+def finding_lines(finding: Finding, cautions: Iterable[str] | None = None) -> list[str]:
+    """Return sentences about a finding: its reason, what would decide it, and its cautions, or those given."""
     lines = [f"{finding.reason[0].upper()}{finding.reason[1:]}."]
     if finding.would_decide:
         lines.append(f"What would decide it: {finding.would_decide}.")
-    return [*lines, *(f"Caution: {caution}." for caution in finding.cautions)]
+    return [*lines, *(f"Caution: {caution}." for caution in (finding.cautions if cautions is None else cautions))]
 
 
 def _table(entries: Iterable[Evidence]) -> Table:
@@ -88,7 +88,7 @@ def _table(entries: Iterable[Evidence]) -> Table:
     table.add_column("basis", max_width=10)
     for entry in entries:
         finding = entry.finding
-        about = f": {arms_words(finding)}" if finding.arms else ""
+        about = f": {', '.join(filter(None, (part_words(entry), arms_words(finding))))}" if finding.arms else ""
         table.add_row(
             str(entry.number),
             words(entry.statement, " ", (f"{entry.claim}{about}", "dim")),

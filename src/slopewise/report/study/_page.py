@@ -49,6 +49,7 @@ def study_context(info: StudyInfo, *, live: bool = False) -> dict[str, Any]:
         "column": _column(info.study),
         "decided_words": decided_words,
         "describe": describe,
+        "activations": {arm.get("activation") for arm in info.study.arm_tables.values()},
         "seed_names": lambda trials: [info.study.seed_name(trial.seed) for trial in trials],
     }
 

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 
 from slopewise.analysis._metrics import metrics_of
 from slopewise.analysis.claims._base import Claim, Finding
-from slopewise.analysis.claims._paired import Side, compare, relative
+from slopewise.analysis.claims._paired import Side, compare
 from slopewise.analysis.claims._prelu import against_relu, target_of
 from slopewise.analysis.claims._settle import Measured, settle
 from slopewise.records import StudyRecord
-
-BAND = 0.05  # fraction of ReLU's mean; smaller differences have no practical effect
 
 
 class StepsToTarget(Claim):
@@ -41,15 +39,6 @@ class StepsToTarget(Claim):
             return [self.not_tested("steps", "record of its training")]
 
         def steps(arm: Side, relu: Side, cautions: tuple[str, ...]) -> Measured:
-            return compare(
-                arm,
-                relu,
-                metric,
-                part="steps",
-                predicted="lower",
-                band=relative(BAND),
-                target=target,
-                cautions=cautions,
-            )
+            return compare(arm, relu, metric, part="steps", predicted="lower", target=target, cautions=cautions)
 
         return settle(against_relu(self, study, "steps", steps))

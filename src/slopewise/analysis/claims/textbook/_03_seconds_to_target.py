@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slopewise.analysis._metrics import Metric, metrics_of
+from slopewise.analysis._metrics import STEPS, Metric, metrics_of, share_of_control
 from slopewise.analysis.claims._base import Claim, Finding
-from slopewise.analysis.claims._paired import Side, compare, relative
+from slopewise.analysis.claims._paired import Side, compare
 from slopewise.analysis.claims._prelu import against_relu, target_of
 from slopewise.analysis.claims._settle import Measured, settle
 from slopewise.records import StudyRecord, TrialRecord
-
-BAND = 0.05  # fraction of ReLU's mean; smaller differences have no practical effect
 
 
 class SecondsToTarget(Claim):
@@ -47,7 +45,6 @@ class SecondsToTarget(Claim):
                 metric,
                 part="seconds",
                 predicted="lower",
-                band=relative(BAND),
                 target=target,
                 cautions=cautions,
             )
@@ -71,4 +68,5 @@ def _seconds(steps: Metric) -> Metric:
         seconds,
         lambda trial: trial.steps * (trial.seconds_per_step or 0.0),
         same_environment=True,
+        margin=share_of_control(STEPS),
     )

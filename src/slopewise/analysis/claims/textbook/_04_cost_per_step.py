@@ -71,6 +71,8 @@ def _ratio(study: StudyRecord, arm: Side, relu: Side, part: str, shift: float, c
         keys=lambda seeds: (*arm.keys(seeds), *relu.keys(seeds)),
         shown=math.exp,
         cautions=(*cautions, *measured_once),
+        measure="time per step as run, ms",
+        measured=lambda seeds: [1000 * (by[seed].seconds_per_step or 0.0) for by in (one, other) for seed in seeds],
     )
 
 

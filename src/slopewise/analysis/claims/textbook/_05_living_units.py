@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from slopewise.analysis._metrics import Metric
+from slopewise.analysis._metrics import unit_metric
 from slopewise.analysis._sites import last_percentage
 from slopewise.analysis.claims._base import Claim, Finding
 from slopewise.analysis.claims._paired import Side, compare
@@ -14,7 +14,6 @@ from slopewise.analysis.claims._prelu import Rows, against_relu
 from slopewise.analysis.claims._settle import Measured, settle
 from slopewise.records import StudyRecord, TrialRecord
 
-BAND = 1.0  # percentage points of all units; smaller differences have no practical effect
 Fraction = Literal["never_positive", "zero_gradient"]
 
 
@@ -43,10 +42,10 @@ class LivingUnits(Claim):
         return settle(never + self._units(study, "zero-gradient units", "zero_gradient"))
 
     def _units(self, study: StudyRecord, part: str, fraction: Fraction) -> Rows:
-        metric = Metric(fraction, part, "points", "lower", 1, lambda trial, _: _share(trial, fraction), span=100.0)
+        metric = unit_metric(fraction, part, lambda trial, _: _share(trial, fraction))
 
         def units(arm: Side, relu: Side, cautions: tuple[str, ...]) -> Measured:
-            return compare(arm, relu, metric, part=part, predicted="lower", band=BAND, cautions=cautions)
+            return compare(arm, relu, metric, part=part, predicted="lower", cautions=cautions)
 
         return against_relu(self, study, part, units)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
-from slopewise.analysis.claims import Evidence, Finding, false_verdicts, ledger
+from slopewise.analysis.claims import Evidence, Finding, TrialKey, false_verdicts, ledger
 from slopewise.drawing import NOTHING, interval, number, signed
 from slopewise.records import StudyRecord, TrialRecord, amount
 from slopewise.report.study.info._study import MOST_ROWS
@@ -19,13 +19,31 @@ class ClaimInfo:
 
     Attributes:
         evidence: The claim with the study's verdict and findings.
-        trials: Rows of text for the first trials behind it: arm, seed, settings, final score on the test part.
+        own: Cautions of the finding shown that no other claim shares.
+        measures: Titles of the figures of a trial that the claim compares; the final score on the test part if the
+            findings name none.
+        trials: Rows of text for the first trials behind it: arm, seed, settings, and each of the measures.
         behind: Number of all trials behind it.
     """
 
     evidence: Evidence
+    own: tuple[str, ...]
+    measures: tuple[str, ...]
     trials: tuple[tuple[str, ...], ...]
     behind: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharedCaution:
+    """Caution that several claims have.
+
+    Attributes:
+        text: The caution.
+        claims: Numbers of the claims.
+    """
+
+    text: str
+    claims: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +52,13 @@ class LedgerInfo:
 
     Attributes:
         tested: Claims that the study tests.
+        shared: Cautions of several tested claims.
         untested: Claims that need a design that the study does not have.
         by_chance: Largest expected number of tested claims that are supported or contradicted by chance.
     """
 
     tested: tuple[ClaimInfo, ...]
+    shared: tuple[SharedCaution, ...]
     untested: tuple[Evidence, ...]
     by_chance: float
 
@@ -53,9 +73,11 @@ def ledger_info(study: StudyRecord) -> LedgerInfo:
         (True, 'tuned-score')
     """
     entries = ledger(study)
-    rows = _trial_rows(study)
+    tested = [entry for entry in entries if entry.verdict != "not tested"]
+    shared = _shared(tested)
     return LedgerInfo(
-        tuple(_claim(entry, rows) for entry in entries if entry.verdict != "not tested"),
+        tuple(_claim(study, entry, {caution.text for caution in shared}) for entry in tested),
+        shared,
         tuple(entry for entry in entries if entry.verdict == "not tested"),
         false_verdicts(entries),
     )
@@ -94,29 +116,50 @@ def arms_words(finding: Finding) -> str:
     return f"{arms}, {cells[0]}" if len(cells) == 1 and cells[0] else arms
 
 
-def _claim(entry: Evidence, rows: Mapping[tuple[str, int, str], tuple[str, ...]]) -> ClaimInfo:
-    keys = {(trial.arm, trial.seed, trial.cell) for part in (*entry.parts, *entry.also) for trial in part.trials}
-    behind = [row for key, row in rows.items() if key in keys]
-    return ClaimInfo(entry, tuple(behind[:MOST_ROWS]), len(behind))
+def part_words(entry: Evidence) -> str:
+    """Return the name of the part that an entry's finding is about; empty if the claim has only one."""
+    return entry.finding.part if len({part.part for part in entry.parts}) > 1 else ""
 
 
-def _trial_rows(study: StudyRecord) -> dict[tuple[str, int, str], tuple[str, ...]]:
-    """Return the row of every trial by arm, seed and cell; trials under the study's own settings come first."""
-    return {
-        (trial.arm, trial.seed, trial.cell): (
+def _shared(tested: Sequence[Evidence]) -> tuple[SharedCaution, ...]:
+    claims: dict[str, list[int]] = {}
+    for entry in tested:
+        for caution in dict.fromkeys(entry.finding.cautions):
+            claims.setdefault(caution, []).append(entry.number)
+    return tuple(SharedCaution(text, tuple(numbers)) for text, numbers in claims.items() if len(numbers) > 1)
+
+
+def _claim(study: StudyRecord, entry: Evidence, shared: Set[str]) -> ClaimInfo:
+    findings = (*entry.parts, *entry.also)
+    keys = {key for finding in findings for key in finding.trials}
+    behind = [
+        (TrialKey(trial.arm, trial.seed, trial.cell), trial)
+        for trial in study.every_trial
+        if TrialKey(trial.arm, trial.seed, trial.cell) in keys
+    ]
+    columns: dict[str, dict[TrialKey, str]] = {finding.measure: {} for finding in findings if finding.measure}
+    for finding in findings:
+        for key, value in zip(finding.trials, finding.values, strict=False):
+            columns[finding.measure][key] = number(value, finding.digits)
+    rows = [
+        (
             trial.arm,
             study.seed_name(trial.seed) if not trial.cell else str(trial.seed),
             trial.cell or OWN_SETTINGS,
-            _score(study, trial),
+            *(_ended(trial) or column.get(key, NOTHING) for column in columns.values()),
+            *(() if columns else (_score(study, trial),)),
         )
-        for trial in study.every_trial
-    }
+        for key, trial in behind[:MOST_ROWS]
+    ]
+    own = tuple(caution for caution in entry.finding.cautions if caution not in shared)
+    return ClaimInfo(entry, own, tuple(columns) or (study.titled(study.primary),), tuple(rows), len(behind))
+
+
+def _ended(trial: TrialRecord) -> str:
+    """Return how a trial without figures ended; empty for one that trained."""
+    return "failed" if trial.status == "failed" else "diverged" if trial.diverged else ""
 
 
 def _score(study: StudyRecord, trial: TrialRecord) -> str:
-    if trial.status == "failed":
-        return "failed"
-    if trial.diverged:
-        return "diverged"
     score = trial.score("test", study.primary.name)
-    return NOTHING if score is None else study.primary.shown(score)
+    return _ended(trial) or (NOTHING if score is None else study.primary.shown(score))
