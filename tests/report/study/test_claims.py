@@ -160,16 +160,37 @@ def test_json_has_every_claim_in_order():
         assert len(shown["parts"]) == len(entry.parts)
 
 
-def test_a_link_to_trials_opens_what_holds_them(browser, tmp_path):
+def test_a_claim_is_a_line_that_opens_on_its_trials(browser, tmp_path):
     path = tmp_path / "page.html"
     path.write_text(render_html(STUDY))
     for width in (1280, 390):
         page = browser.new_page(viewport={"width": width, "height": 900})
         page.goto(path.as_uri())
-        link = page.locator(".claims .who a").first
-        target = page.locator(link.get_attribute("href"))
+        claim = page.locator(".claims > li").first
+        assert claim.bounding_box()["height"] < 120
+        target = claim.locator("[id^=trials]")
         assert not target.is_visible()
-        link.click()
+        claim.locator("summary").first.click()
         assert target.is_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.close()
+
+
+def test_a_caution_of_several_claims_stands_once_above_them(parse):
+    info = ledger_info(STUDY)
+    text = " ".join(parse(render_html(STUDY)).text.split())
+    assert info.shared
+    for caution in info.shared:
+        assert len(caution.claims) > 1
+        head = text[: text.index("The answer")]
+        assert head.count(f"{caution.text}.") == 1
+        assert not any(caution.text in claim.own for claim in info.tested)
+
+
+def test_the_evidence_of_steps_is_steps():
+    (claim,) = [claim for claim in ledger_info(STUDY).tested if claim.evidence.claim == "steps-to-target"]
+    assert claim.measures == ("steps to target, steps",)
+    part = claim.evidence.parts[0]
+    steps = {(key.arm, str(key.seed)): f"{value:.0f}" for key, value in zip(part.trials, part.values, strict=True)}
+    assert steps
+    assert steps.items() <= {(row[0], row[1]): row[-1] for row in claim.trials}.items()
