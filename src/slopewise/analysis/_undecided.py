@@ -29,7 +29,7 @@ def undecided(
         null: Value of the figure if there is no effect.
         inside: True if the whole interval lies within the margin.
         looks: True if the interval allows for repeated looks.
-        family: What is corrected over, in the plural.
+        family: Noun for the comparisons that share the error rate, in the plural.
 
     Example:
         >>> undecided((0.35, 0.85), 0.25, 0.5, design=Design(3), tests=2)

@@ -46,6 +46,8 @@ def print_summary(study: StudyRecord, console: Console) -> None:
         console.print(words(note, style="bold red"))
     console.print()
     console.print(_table(info, console))
+    if any(contrast.cautions for contrast in (*info.analysis.primary, *info.analysis.converged)):
+        console.print(words(("* a verdict with a caution; the sentences below name it", "dim")))
     console.print()
     sentences = Table.grid(padding=(0, 1, 0, 0))
     for contrast in info.analysis.primary:

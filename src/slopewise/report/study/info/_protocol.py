@@ -57,13 +57,23 @@ def _treatment(arm: Mapping[str, Any] | str) -> tuple[str, str]:
     return arm["name"], ", ".join([arm["activation"], *(f"{key} = {text}" for key, text in _flat(own))])
 
 
+def _item(value: Any) -> str:
+    """Return an item of a list as text: a table, such as a metric, by its title or name and its unit."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    name, unit = value.get("title") or value.get("name"), value.get("value_unit") or value.get("unit")
+    if name:
+        return f"{name} ({unit})" if unit else str(name)
+    return "; ".join(f"{key} = {text}" for key, text in _flat(value))
+
+
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield nested plain data as rows of dotted key and text; None and empty lists are left out."""
     for key, value in fields.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
         elif isinstance(value, (list, tuple)) and value:
-            listed = ", ".join(map(str, value[:_LISTED]))
+            listed = ", ".join(map(_item, value[:_LISTED]))
             yield f"{prefix}{key}", f"{listed}, … ({len(value)} in all)" if len(value) > _LISTED else listed
         elif value is not None and value != []:
             yield f"{prefix}{key}", str(value)
