@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -201,3 +202,18 @@ def test_a_module_that_is_not_there_is_named_with_where_it_is_looked_for(
     monkeypatch.delitem(sys.modules, "predict_net", raising=False)
     with pytest.raises(SpecError, match=rf"No module named 'predict_net': its file must lie .*{elsewhere.name}"):
         load_predictor("study", "as_is", 0)
+
+
+def test_a_study_that_has_ended_says_that_its_data_were_not_read(
+    elsewhere: Path, folder: Path, cli: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    shutil.copytree(folder / "photos", "photos")
+    flags = "--data photos --seeds 1 --epochs 1 --arms relu --image-size 6 --batch-size 4 --set model.options.width=4"
+    command = ["run", *flags.split(), "--set", "data.validation_fraction=0.25", "--out", "again"]
+    command += ["--engine", "slopewise.testing:InProcessEngine"]
+    assert "were not read" not in cli(*command).stderr
+    ended = cli(*command)
+    assert "nothing was trained, and the data were not read" in ended.stderr
+    page = Path("again/report.html").read_text()
+    assert "cnn on photos: relu" in page
+    assert "resized from mostly" in page.replace("\N{NO-BREAK SPACE}", " ")

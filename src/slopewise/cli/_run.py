@@ -22,7 +22,7 @@ from slopewise.errors import SpecError, StoreError
 from slopewise.support import shortened
 
 if TYPE_CHECKING:
-    from slopewise.events import TrialKey
+    from slopewise.events import Event, TrialKey
     from slopewise.results import Results
     from slopewise.study import Study
 
@@ -328,14 +328,27 @@ def _run(study: Study, out: Path, missing: tuple[Any, ...], **options: Any) -> R
     from slopewise.report import StudyProgress
     from slopewise.study import Terminated
 
+    begun = False
+
+    def follow(event: Event) -> None:
+        nonlocal begun
+        begun = True
+        progress(event)
+
     try:
         # Output of a user's model goes to stderr with the log: stdout is for results.
         with StudyProgress(missing, Console(stderr=True), folder=out) as progress, redirect_stdout(sys.stderr):
-            return study.run(out, on_event=progress, **options)
+            results = study.run(out, on_event=follow, **options)
     except (KeyboardInterrupt, Terminated) as signalled:
         word, code = ("terminated", signalled.status) if isinstance(signalled, Terminated) else ("interrupted", 130)
         say(f"{word}: {_ended(out, len(study.plan()))} are kept in {out}; the same command goes on from there")
         raise typer.Exit(code) from None
+    if not begun:
+        say(
+            f"all trials in {out} had ended before: nothing was trained, and the data were not read, so that changes "
+            "in them since are not noticed (for other data, give another --out)"
+        )
+    return results
 
 
 def _weights(results: Results, out: Path) -> str:

@@ -33,9 +33,33 @@ def prepared(**changes):
 def test_it_says_what_was_read_and_how():
     text = outlook(prepared())
     assert text.startswith("photos: 1,200 images to train and validate on, 300 to test on, of 6 classes (ant, bee, ")
-    assert "each 3 x 32 x 32 (channels, height, width; resized to data.image_size)" in text
+    assert "each 3 x 32 x 32 (channels, height, width)." in text
     assert "Augmentation: shifts of up to 4 pixels, mirror images." in text
     assert "10 epochs of 9 steps each" in text  # 900 of the 1,200 are trained on, 100 a step
+
+
+@pytest.mark.parametrize(
+    ("usual", "reshaped", "expected"),
+    [
+        (
+            [80, 100],
+            9,
+            "32 x 32, which changes the shape of 9: --image-size 80x100 keeps it.",
+        ),
+        ([3000, 4000], 9, "--image-size 96x128 keeps it."),
+        (
+            [64, 64],
+            0,
+            "mostly 64 x 64 pixels (height, width) become 32 x 32: --image-size 64x64 leaves",
+        ),
+        ([500, 500], 0, "become 32 x 32: --image-size 128x128 keeps more of them."),
+        ([32, 32], 2, "become 32 x 32, which changes the shape of 2"),
+        ([32, 32], 0, None),
+    ],
+)
+def test_pictures_that_are_resized_are_named_with_the_flag(usual, reshaped, expected):
+    text = outlook(prepared(facts={**FACTS, "pictures": {"usual_size": usual, "reshaped": reshaped}}))
+    assert expected in text if expected else "become" not in text
 
 
 def test_a_source_that_resizes_nothing_does_not_speak_of_it():
@@ -56,7 +80,7 @@ def test_a_source_that_resizes_nothing_does_not_speak_of_it():
         ),
         ({"targets": "values", "classes": ["value"], "target_shape": [1]}, "of 1 value (value), each 3 x 32 x 32"),
         ({"targets": "multilabel", "classes": ["a", "b"], "target_shape": [2]}, "of 2 labels (a, b), each 3 x"),
-        ({"targets": "masks", "shape": [1, 4, 8, 8]}, "each 1 x 4 x 8 x 8 (channels, depth, height, width; resized"),
+        ({"targets": "masks", "shape": [1, 4, 8, 8]}, "each 1 x 4 x 8 x 8 (channels, depth, height, width)"),
     ],
 )
 def test_targets_are_described_by_their_kind(facts, expected):

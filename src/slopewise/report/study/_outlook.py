@@ -13,6 +13,7 @@ from slopewise.records import control_among
 from slopewise.report.study._looks import looks_words
 from slopewise.report.study.info._origin import augmentation_words
 
+_LONGEST = 128  # pixels of the longer side of an image size that is proposed
 _NAMED = 5  # classes that are named; further ones are left out
 _GAIN = 0.9  # fraction of a step's time at which another memory format is proposed
 _EVALUATION = 1.3  # time of a trial, with its evaluations, over the time of its training steps
@@ -60,13 +61,27 @@ def _data(prepared: Prepared) -> str:
     of = f", of {number.get(kind, f'{len(names)} classes')} ({named})" if names else ""
     size, target = (" x ".join(map(str, facts.get(key, ()))) for key in ("shape", "target_shape"))
     axes = "channels, height, width" if len(facts["shape"]) == 3 else "channels, depth, height, width"
-    resized = "; resized to data.image_size" if data["source"] == "folder" and kind != "images" else ""
     targets = f", with targets of {target}" if kind == "images" else ""
     reading = f" Read from {facts['reading']}." if facts.get("reading") else ""
     return (
         f"{source}: {facts['train_and_validation_images']:,} images to train and validate on, "
-        f"{facts['test_images']:,} to test on{of}, each {size} ({axes}{resized}){targets}.{reading}"
+        f"{facts['test_images']:,} to test on{of}, each {size} ({axes}){targets}.{reading}"
+        f"{_resizing(facts)}"
     )
+
+
+def _resizing(facts: Mapping[str, Any]) -> str:
+    """Return a sentence about pictures that are resized, and the flag that keeps their shape; "" if none are."""
+    pictures = facts.get("pictures")
+    own = facts["shape"][1:]
+    if not pictures or (pictures["usual_size"] == own and not pictures["reshaped"]):
+        return ""
+    usual, size = (" x ".join(map(str, axes)) for axes in (pictures["usual_size"], own))
+    scale = min(1.0, _LONGEST / max(pictures["usual_size"]))
+    flag = f"--image-size {'x'.join(str(max(1, round(scale * side))) for side in pictures['usual_size'])}"
+    change = f", which changes the shape of {pictures['reshaped']:,}: {flag} keeps it" if pictures["reshaped"] else ""
+    kept = f": {flag} {'leaves them as they are' if scale == 1 else 'keeps more of them'}"
+    return f" Pictures of mostly {usual} pixels (height, width) become {size}{change or kept}."
 
 
 def _trials(prepared: Prepared) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from slopewise.analysis import Analysis, Contrast, p_words, tuning
 from slopewise.drawing import count, listing, plain
 from slopewise.records import StudyRecord, amount
+from slopewise.report.study.info._origin import image_words, name_of_data
 from slopewise.report.study.info._study import StudyInfo, study_info
 from slopewise.support.citation import version
 
@@ -26,7 +27,8 @@ def paper_paragraph(study: StudyRecord) -> str:
         >>> from slopewise.testing import synthetic_study
         >>> text = paper_paragraph(synthetic_study(("relu", "elu"), effects={"elu": 2.0}))
         >>> print(text.split(". ")[0])
-        We compared elu with relu on synthetic (1,437 images for training and validation, 360 for testing)
+        We compared elu with relu on synthetic (1,437 images for training and validation, 360 for testing; \
+images of 8 x 8 pixels)
         >>> "elu helped: +2.19 points (95 % CI +1.61 to +2.87; n = 10 seeds; p = 0.002)." in text
         True
     """
@@ -68,8 +70,9 @@ def _what(study: StudyRecord, analysis: Analysis) -> str:
     sizes = ""
     if "train_and_validation_images" in data and "test_images" in data:
         trained, tested = data["train_and_validation_images"], data["test_images"]
-        sizes = f" ({trained:,} images for training and validation, {tested:,} for testing)"
-    on = f" on {data['name']}{sizes}" if data.get("name") else ""
+        pixels = f"; {words}" if (words := image_words(study)) else ""
+        sizes = f" ({trained:,} images for training and validation, {tested:,} for testing{pixels})"
+    on = f" on {name}{sizes}" if (name := name_of_data(study)) else ""
     return f"We compared {compared}{on}{f', in the network {model}' if model else ''}."
 
 

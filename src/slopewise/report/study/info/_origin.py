@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import PurePath
 from typing import Any
 
 from slopewise.drawing import count, listing
@@ -26,12 +27,49 @@ def study_title(study: StudyRecord) -> str:
     subject = _table(study, "train").get("function") or _table(study, "model").get("name")
     if name != UNNAMED or not subject:
         return "Activation study" if name == UNNAMED else name
-    data = f" on {study.data['name']}" if study.data.get("name") else ""
+    data = f" on {name_of_data(study)}" if name_of_data(study) else ""
     arms = [arm for arm in study.arms if arm != study.control]
     if not arms:
         return f"{subject}{data}: {study.control}"
     compared = listing(arms) if len(arms) <= _NAMED else count(len(arms), "arm")
     return f"{subject}{data}: {compared} against {study.control}"
+
+
+def name_of_data(study: StudyRecord) -> str:
+    """Return the name of a study's data: that of their folder or file, or else of their source; "" if unknown.
+
+    Example:
+        >>> from slopewise.testing import synthetic_study
+        >>> study = synthetic_study(seeds=1, epochs=1)
+        >>> study.spec["data"] = {"source": "folder", "path": "pictures/photos"}
+        >>> name_of_data(study)
+        'photos'
+    """
+    path = str(_table(study, "data").get("path") or "")
+    return PurePath(path).name or str(study.data.get("name") or "")
+
+
+def image_words(study: StudyRecord) -> str:
+    """Return the size of the images that the networks get, and that it is another than in the files; "" if unknown.
+
+    Example:
+        >>> from slopewise.testing import synthetic_study
+        >>> study = synthetic_study(seeds=1, epochs=1)
+        >>> study.data.update(shape=[3, 32, 32], pictures={"usual_size": [80, 100], "reshaped": 9})
+        >>> image_words(study)
+        'images of 32 x 32 pixels, resized from mostly 80 x 100'
+    """
+    sizes = study.data.get("shape", ())[1:]
+    if not sizes:
+        return ""
+    size, usual = (" x ".join(map(str, axes)) for axes in (sizes, study.data.get("pictures", {}).get("usual_size", ())))
+    return f"images of {size} pixels{f', resized from mostly {usual}' if usual and usual != size else ''}"
+
+
+def data_words(study: StudyRecord) -> str:
+    """Return the name of a study's data with the size of its images; "" if the name is unknown."""
+    name, images = name_of_data(study), image_words(study)
+    return f"{name} ({images})" if name and images else name
 
 
 def origin_words(study: StudyRecord) -> tuple[str, ...]:

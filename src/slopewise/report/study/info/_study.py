@@ -12,7 +12,7 @@ from slopewise.report.study.info._alarms import AlarmRow, alarm_notes, alarm_row
 from slopewise.report.study.info._damage import damage_note
 from slopewise.report.study.info._looks import is_open, schedule_words
 from slopewise.report.study.info._operators import operator_notes
-from slopewise.report.study.info._origin import origin_words, study_title
+from slopewise.report.study.info._origin import data_words, origin_words, study_title
 from slopewise.report.study.info._repeats import repeat_notes
 from slopewise.report.study.info._sections import sections
 
@@ -47,6 +47,7 @@ class StudyInfo:
         study: Records.
         analysis: Analysis of the records.
         title: Name of the study, or its model, data and arms.
+        data: Name of the data, with the size of the images.
         origin: Sentences about when, with which code and on what the trials were trained; may be empty.
         planned: Number of trials in all; in an adaptive study, without those of decided arms that will not run.
         most: True if later looks may reduce this number.
@@ -67,6 +68,7 @@ class StudyInfo:
     study: StudyRecord
     analysis: Analysis
     title: str
+    data: str
     origin: tuple[str, ...]
     planned: int
     most: bool
@@ -105,6 +107,7 @@ def study_info(study: StudyRecord) -> StudyInfo:
         study=study,
         analysis=analysis,
         title=study_title(study),
+        data=data_words(study),
         origin=origin_words(study),
         planned=sum(due.values()) if study.looks else study.planned,
         most=is_open(study, analysis),
