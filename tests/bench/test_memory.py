@@ -76,13 +76,13 @@ def test_a_low_memory_network_saves_what_its_convolutions_save_anyway(layout):
 @pytest.mark.parametrize("enabled", [True, False], ids=["kernels", "no kernels"])
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 def test_a_fused_resnet_keeps_about_half_of_what_one_of_relus_does(layout, enabled):
-    """Without kernels it computes as on a device that has none."""
+    """Without kernels, low memory has to be asked for on a CPU; other devices that have none keep as much by default."""
     if enabled and ops.backend().name != "kernels":
         pytest.skip("there are no kernels")
     images, labels = batch_of(8, layout)
     relu = seeded("resnet20", RELU, layout, 16)
     with ops.use_kernels(enabled=enabled):
-        fused = convert(relu, images[:2], fuse=True).model
+        fused = convert(relu, images[:2], fuse=True, low_memory=None if enabled else True).model
         assert step_bytes(fused, images, labels) <= 0.55 * step_bytes(relu, images, labels)
 
 
