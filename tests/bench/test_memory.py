@@ -76,7 +76,7 @@ def test_a_low_memory_network_saves_what_its_convolutions_save_anyway(layout):
 @pytest.mark.parametrize("enabled", [True, False], ids=["kernels", "no kernels"])
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 def test_a_fused_resnet_keeps_about_half_of_what_one_of_relus_does(layout, enabled):
-    """Without kernels, low memory has to be asked for on a CPU; other devices that have none keep as much by default."""
+    """Without kernels, low memory has to be asked for on a CPU; devices that never have any keep outputs anyway."""
     if enabled and ops.backend().name != "kernels":
         pytest.skip("there are no kernels")
     images, labels = batch_of(8, layout)
