@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from slopewise.cli._app import Json, app, echo, print_results, say, writing
-from slopewise.errors import TableError
+from slopewise.cli._app import Json, app, echo, print_json, print_results, say, writing
+from slopewise.errors import TableError, nearest
+from slopewise.support import quoted
 
 if TYPE_CHECKING:
     from slopewise.analysis import Published
@@ -24,9 +25,11 @@ def judge(
             show_default=False,
         ),
     ],
-    metric: Annotated[str, typer.Option(help="Column of the metric; of several (a,b), the first is judged.")],
-    better: Annotated[str, typer.Option(help="higher or lower; of several metrics a=higher,b=lower.")],
-    control: Annotated[str, typer.Option(help="Arm that the others are compared with.")],
+    metric: Annotated[
+        str | None, typer.Option(help="Column of the metric; of several (a,b), the first is judged.")
+    ] = None,
+    better: Annotated[str | None, typer.Option(help="higher or lower; of several metrics a=higher,b=lower.")] = None,
+    control: Annotated[str | None, typer.Option(help="Arm that the others are compared with.")] = None,
     margin: Annotated[
         float | None,
         typer.Option(help="Smallest difference that matters, in the unit of the metric; no default."),
@@ -57,6 +60,8 @@ def judge(
 ) -> None:
     """Judge a table of results that you have; nothing is trained.
 
+    A table with columns such as mean, std and n, a row for each arm, is judged as `slopewise means` does.
+
     Examples:
 
     \b
@@ -71,8 +76,32 @@ def judge(
       slopewise judge logs --runs '{arm}/seed{seed}' \\
         --metric val/psnr --better higher --control relu --margin 0.1
     """
+    from slopewise.tables import Request, means_in, read_table
     from slopewise.tables import judge as judge_table
 
+    source = read_table(table, Request(runs=runs)) if table.is_file() else None
+    wide = arms is not None and source is not None and set(_listed(arms)) <= {*source.names}
+    printed = None if source is None or seed or wide else means_in(source, arm, metric)
+    metric = metric or ("mean" if printed else None)
+    if metric is None or better is None or control is None:
+        asked = {
+            "which column is the metric (--metric)": metric,
+            "is higher or lower better (--better)": better,
+            "which arm is the control (--control)": control,
+        }
+        columns = f" Its columns: {', '.join(source.names[:20])}" if source else ""
+        raise TableError(f"{table}: {'; '.join(what for what, given in asked.items() if given is None)}?{columns}")
+    if printed:
+        of_runs = {"--floor": floor, "--missing": missing, "--scale": scale, "--images": images}
+        for option, given in (of_runs | {"--title": title, "--out": out}).items():
+            if given:
+                raise TableError(f"{table} has a mean for each arm: {option} is for tables with a row for each run")
+        chosen = _listed(arms) if arms else [*printed]
+        for name in chosen:
+            if name not in printed:
+                raise TableError(f"{table}: no arm {quoted(name)}; {nearest(name, [*printed])}")
+        _print_means({name: printed[name] for name in chosen}, control, margin, better, unit or "", as_json=as_json)
+        return
     results = judge_table(
         table,
         metric=_listed(metric),
@@ -125,16 +154,32 @@ def means(
       slopewise means relu=33.82 prelu=32.64 \\
         --control relu --margin 0.5 --better lower
     """
+    printed = dict(map(_printed, arms))
+    if len(printed) < len(arms):
+        raise TableError("an arm is given twice: give each a name of its own")
+    _print_means(printed, control, margin, better, unit)
+
+
+def _print_means(
+    printed: dict[str, Published], control: str, margin: float | None, better: str, unit: str, *, as_json: bool = False
+) -> None:
     from slopewise.analysis import judge_means
 
     if better not in ("higher", "lower"):
         raise TableError(f"--better {better}: write higher or lower")
-    printed = dict(map(_printed, arms))
-    if len(printed) < len(arms):
-        raise TableError("an arm is given twice: give each a name of its own")
+    if margin is None:
+        raise TableError("no margin is given: choose the smallest difference that would matter to you, --margin 0.1")
     direction: Literal["higher", "lower"] = "lower" if better == "lower" else "higher"
-    for line in judge_means(printed, control, margin=margin, better=direction, unit=unit):
+    sentences = judge_means(printed, control, margin=margin, better=direction, unit=unit)
+    if as_json:
+        print_json({"sentences": sentences})
+    for line in () if as_json else sentences:
         echo(line)
+    if not as_json:
+        say(
+            "From means alone nobody can tell if runs were paired, diverged or were chosen, nor if their noise is "
+            "lopsided: ask for the score of every run."
+        )
 
 
 def _printed(words: str) -> tuple[str, Published]:

@@ -1,6 +1,7 @@
 """Tables of results that exist already, judged as the records of a study are: nothing is trained, nothing is stored."""
 
 from slopewise.tables._judge import judge as judge
+from slopewise.tables._means import means_in as means_in
 from slopewise.tables._table import Table as Table
 from slopewise.tables._words import per_metric as per_metric
 from slopewise.tables.sources import CsvSource as CsvSource

@@ -133,7 +133,10 @@ def checked(runs: Runs, control: str) -> Runs:
         )
     for arm, seeds in by_arm.items():
         if len(seeds) == 1:
-            raise TableError(f"arm {quoted(arm)} has one run only: a comparison needs two of each arm at the least")
+            raise TableError(
+                f"arm {quoted(arm)} has one run only: a comparison needs two of each arm at the least. If it is a mean "
+                "of several runs, see `slopewise means` (slopewise.analysis.judge_means)"
+            )
         if len(seeds) > _MOST_RUNS:
             raise TableError(f"arm {quoted(arm)} has {len(seeds):,} runs; a comparison takes at most {_MOST_RUNS:,}")
     if runs.paired and not any(by_arm[arm].keys() & by_arm[control].keys() for arm in runs.arms if arm != control):
