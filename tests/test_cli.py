@@ -254,6 +254,15 @@ def test_verbs_on_no_study(cli: Cli, verb: str) -> None:
     refused(cli(verb, "nowhere"), "no study in 'nowhere'")
 
 
+def test_a_paragraph_about_a_table_of_results(cli: Cli, tmp_path: Path) -> None:
+    rows = [f"{arm},{seed},{30 + seed / 9 + gain}" for arm, gain in (("relu", 0), ("elu", 1)) for seed in range(8)]
+    (tmp_path / "table.csv").write_text("\n".join(["act,seed,psnr", *rows]))
+    refused(cli("paragraph", "table.csv"), "of a table of results, `slopewise judge --paragraph` prints it")
+    options = {"arm": "act", "seed": "seed", "metric": "psnr", "better": "higher", "control": "relu", "margin": "0.1"}
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    assert cli("judge", "table.csv", *words, "--paragraph").stdout.startswith("We compared elu with relu")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", ["run", "init", "status", "report", "claims", "paragraph", "export", "bench"])
 def test_help_shows_examples(cli: Cli, verb: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from slopewise.cli._app import Folder, Json, app, echo, print_json
+from slopewise.errors import TableError
 
 
 @app.command()
@@ -54,8 +56,14 @@ def paragraph(folder: Folder) -> None:
 
     \b
       slopewise paragraph study
+
+    `slopewise judge --paragraph` prints that of a table of results.
     """
     from slopewise.report import paper_paragraph
     from slopewise.study import load_study
 
+    if Path(folder).is_file():
+        raise TableError(
+            f"'{folder}' is no study's folder; of a table of results, `slopewise judge --paragraph` prints it"
+        )
     echo(paper_paragraph(load_study(folder).record))

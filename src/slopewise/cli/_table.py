@@ -56,6 +56,9 @@ def judge(
     ] = None,
     take: Annotated[str, typer.Option(help="last or best value over the steps of a run in a folder.")] = "last",
     out: Annotated[Path | None, typer.Option(metavar="PAGE.html", help="Page to write.")] = None,
+    as_paragraph: Annotated[
+        bool, typer.Option("--paragraph", help="Print a paragraph for a paper instead of the table.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Judge a table of results that you have; nothing is trained.
@@ -120,7 +123,12 @@ def judge(
         runs=runs,
         take=take,
     )
-    print_results(results, as_json=as_json)
+    if as_paragraph:
+        from slopewise.report import paper_paragraph
+
+        echo(paper_paragraph(results.record))
+    else:
+        print_results(results, as_json=as_json)
     if out:
         with writing(out):
             results.report(out)

@@ -97,7 +97,11 @@ def test_its_numbers_are_those_of_the_analysis(make):
 @pytest.mark.parametrize(
     ("make", "said", "unsaid"),
     [
-        (fixed, ["sign-flip test", "same 10 seeds", "Student's t"], ["permutation", "examined", "Welch", "chosen"]),
+        (
+            fixed,
+            ["sign-flip test", "same 10 seeds", "Student's t"],
+            ["permutation", "examined", "Welch", "chosen", "Caution", "Training used", "Augmentation"],
+        ),
         (unpaired, ["permutation test", "independent samples", "Welch's t"], ["sign-flip", "same 10 seeds"]),
         (
             both,
@@ -128,8 +132,52 @@ def test_it_says_how_the_study_was_made(make, said, unsaid):
         assert words not in text
 
 
+@pytest.mark.parametrize("make", [fixed, unpaired, diverging, a_table], ids=lambda make: make.__name__)
+def test_means_are_those_of_the_scores(make):
+    study = make()
+    text = paper_paragraph(study).partition("Means and standard deviations")[2]
+    for arm in analyse(study).arms:
+        mean, sd = map(float, re.search(rf"\b{arm.arm} (-?\d+\.?\d*) ± (\d+\.?\d*)", text).groups())
+        step = 0.5001 * 10**-study.primary.digits
+        assert (mean, sd) == (pytest.approx(arm.score_mean, abs=step), pytest.approx(arm.score_sd, abs=step))
+
+
+def test_what_limits_the_figures_is_said_once_and_of_whom():
+    study = synthetic_study(("relu", "elu", "gelu"), seeds=10, epochs=2)
+    data = {**study.data, "test_images": 40, "augmentation": {"shift": 2, "flip": False, "erase": 0.0}}
+    text = paper_paragraph(replace(study, data=data))
+    assert text.count("Note that one test image is worth 2.5 points.") == 1
+    assert "Augmentation: shifts of up to 2 pixels." in text
+
+
+def test_it_says_how_the_network_was_trained():
+    """Whatever a study's spec and records know."""
+    study = fixed()
+    train = {"epochs": 2, "batch_size": 64, "optimizer": "sgd", "lr": 0.025, "momentum": 0.9, "weight_decay": 5e-4}
+    trials = tuple(
+        replace(t, parameters=1000 + 8 * (t.arm == "prelu_channel"), slope_parameters=8 * (t.arm == "prelu_channel"))
+        for t in study.trials
+    )
+    study = replace(
+        study, spec={**study.spec, "train": {**train, "schedule": "one-cycle"}, "model": {"name": "cnn"}}, trials=trials
+    )
+    text = paper_paragraph(study)
+    assert "in the network cnn (1,000 parameters, slopes aside)." in text
+    assert "Every trial trained for 2 epochs with SGD (Nesterov momentum). Training used batches of 64, a peak " in text
+    assert "learning rate of 0.025, momentum 0.9, weight decay 0.0005 (slopes 0) and a one-cycle schedule." in text
+    used = {"a": {"slopewise": version(), "torch": "2.13.0"}}
+    text = paper_paragraph(replace(study, environments=used))
+    assert text.endswith(f"Trials and analysis were made with slopewise {version()} and PyTorch 2.13.0.")
+    assert text.count(version()) == 1
+    used["a"]["slopewise"] = "0.0.1"
+    assert "Trials ran with slopewise 0.0.1 and PyTorch 2.13.0; the analysis is" in paper_paragraph(
+        replace(study, environments=used)
+    )
+
+
 def test_it_says_how_rates_were_tuned():
     text = paper_paragraph(with_cells(fixed(), tune=[0.01, 0.1, 0.03], seeds=4))
+    assert "learning rate of 0.025" not in text
     assert (
         "The learning rate of each arm was the best of the same 3 rates between 0.01 and 0.1, by the mean "
         "validation accuracy over 4 seeds that are not used in the comparison."

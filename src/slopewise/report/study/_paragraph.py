@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from slopewise.analysis import Analysis, Contrast, p_words, tuning
-from slopewise.drawing import count, listing, plain
+from slopewise.drawing import count, listing, plain, spread
 from slopewise.records import StudyRecord, amount
-from slopewise.report.study.info._origin import image_words, name_of_data
+from slopewise.report.study.info._origin import augmentation_words, image_words, name_of_data
 from slopewise.report.study.info._study import StudyInfo, study_info
 from slopewise.support.citation import version
 
 _SMALL = "no practical effect"
+_OPTIMIZERS = {"sgd": "SGD (Nesterov momentum)", "adamw": "AdamW"}
+_PACKAGES = ("slopewise", "torch")
 _STABLE = ", among the rates more than one step below the lowest rate at which a trial of the arm diverged"
 _VERDICTS = {"helps": "helped", "hurts": "hurt", _SMALL: "had no practical effect"}
 
@@ -20,8 +22,9 @@ _VERDICTS = {"helps": "helped", "hurts": "hurt", _SMALL: "had no practical effec
 def paper_paragraph(study: StudyRecord) -> str:
     """Return a paragraph with the methods and results of a study, for use in a paper.
 
-    The paragraph states arms, data, model, seeds or looks, pairing, test, correction, interval, the margin and whether
-    it was chosen, the result of each arm, diverged trials, and versions. Facts missing from the records are left out.
+    The paragraph states arms, data, model and its size, training, augmentation, seeds or looks, pairing, test,
+    correction, interval, the margin and whether it was chosen, the result of each arm, means, limits, diverged trials,
+    and versions. Facts missing from the records are left out.
 
     Example:
         >>> from slopewise.testing import synthetic_study
@@ -48,6 +51,8 @@ def paragraph_of(info: StudyInfo) -> str:
         _statistics(study, analysis),
         _margin(study),
         *(_result(contrast) for contrast in analysis.primary),
+        *_means(study, analysis),
+        *_limits(analysis),
         *_trouble(study, analysis),
         _versions(study),
     ]
@@ -73,19 +78,24 @@ def _what(study: StudyRecord, analysis: Analysis) -> str:
         pixels = f"; {words}" if (words := image_words(study)) else ""
         sizes = f" ({trained:,} images for training and validation, {tested:,} for testing{pixels})"
     on = f" on {name}{sizes}" if (name := name_of_data(study)) else ""
-    return f"We compared {compared}{on}{f', in the network {model}' if model else ''}."
+    learned = sorted({trial.parameters - (trial.slope_parameters or 0) for trial in study.trials if trial.parameters})
+    size = f" ({learned[0]:,} parameters, slopes aside)" if len(learned) == 1 else ""
+    return f"We compared {compared}{on}{f', in the network {model}{size}' if model else ''}."
 
 
 def _training(study: StudyRecord) -> Iterable[str]:
     train, tuned = _table(study.spec, "train"), tuning(study)
     if train.get("epochs") and not train.get("function") and study.tested:
-        optimizer = f" with {train['optimizer']}" if train.get("optimizer") else ""
+        optimizer = f" with {_OPTIMIZERS[train['optimizer']]}" if train.get("optimizer") else ""
         lengths: dict[int, list[str]] = {}
         for arm in study.arm_tables.values():
             if arm.get("epochs") not in (None, train["epochs"]):
                 lengths.setdefault(arm["epochs"], []).append(arm["name"])
         own = "".join(f", {listing(names)} for {count(epochs, 'epoch')}" for epochs, names in lengths.items())
         yield f"Every trial trained for {count(train['epochs'], 'epoch')}{optimizer}{own and f', except{own[1:]}'}."
+        yield from _settings(train, tuned=bool(tuned))
+        if augmentation := study.data.get("augmentation"):
+            yield augmentation_words(augmentation)
         yield from _starts(study)
     if tuned:
         seeds = max(len(cell.seeds) for cell in study.cells_of("tune"))
@@ -97,6 +107,23 @@ def _training(study: StudyRecord) -> Iterable[str]:
             f"{count(seeds, 'seed')} that are not used in the comparison"
             f"{_STABLE if _table(study.spec, 'tune').get('stable') else ''}."
         )
+
+
+def _settings(train: Mapping[str, Any], *, tuned: bool) -> Iterable[str]:
+    """Yield a sentence about the optimizer's settings, with those that are known."""
+    rate = f"a peak learning rate of {train['lr']:g}" if train.get("schedule") == "one-cycle" else ""
+    rate = rate or (f"a learning rate of {train['lr']:g}" if "lr" in train else "")
+    parts = [
+        f"batches of {train['batch_size']}" if "batch_size" in train else "",
+        "" if tuned else rate,
+        f"momentum {train['momentum']:g}" if "momentum" in train and train.get("optimizer") == "sgd" else "",
+        f"weight decay {train['weight_decay']:g} (slopes {train.get('slope_weight_decay', 0):g})"
+        if "weight_decay" in train
+        else "",
+        "a one-cycle schedule" if train.get("schedule") == "one-cycle" else "",
+    ]
+    if any(parts):
+        yield f"Training used {listing([part for part in parts if part])}."
 
 
 def _starts(study: StudyRecord) -> Iterable[str]:
@@ -181,8 +208,31 @@ def _result(contrast: Contrast) -> str:
     opening = f"{contrast.arm} {verdict}" if verdict else f"The result for {contrast.arm} was inconclusive"
     small = ", less than the relevant difference" if contrast.negligible and contrast.verdict != _SMALL else ""
     look = f", at the look after {contrast.look} seeds" if contrast.look and contrast.decided else ""
-    cautions = f" Caution: {'; '.join(caution.brief for caution in contrast.cautions)}." if contrast.cautions else ""
-    return f"{opening}{small}{look}: {difference} ({'; '.join(figures)}).{cautions}"
+    return f"{opening}{small}{look}: {difference} ({'; '.join(figures)})."
+
+
+def _means(study: StudyRecord, analysis: Analysis) -> Iterable[str]:
+    """Yield a sentence with the mean and the standard deviation of each arm."""
+    digits, unit = study.primary.digits, study.primary.value_unit
+    means = [
+        f"{arm.arm} {spread(arm.score_mean, arm.score_sd, digits)}"
+        for arm in analysis.arms
+        if arm.score_mean is not None
+    ]
+    if means:
+        of = f" in {unit}" if unit else ""
+        yield plain(f"Means and standard deviations over {'seeds' if study.paired else 'runs'}{of}: {listing(means)}.")
+
+
+def _limits(analysis: Analysis) -> Iterable[str]:
+    """Yield a sentence about each caution, with the arms that it concerns unless it concerns all."""
+    arms: dict[str, list[str]] = {}
+    for contrast in analysis.primary:
+        for caution in contrast.cautions:
+            arms.setdefault(caution.brief, []).append(contrast.arm)
+    for brief, concerned in arms.items():
+        whose = "" if len(concerned) == len(analysis.primary) else f" ({listing(concerned)})"
+        yield f"Note that {brief}{whose}."
 
 
 def _trouble(study: StudyRecord, analysis: Analysis) -> Iterable[str]:
@@ -196,12 +246,11 @@ def _trouble(study: StudyRecord, analysis: Analysis) -> Iterable[str]:
 
 def _versions(study: StudyRecord) -> str:
     used = list(study.environments.values())
-    packages = [
-        f"{title} {listing(versions)}"
-        for key, title in (("slopewise", "slopewise"), ("torch", "PyTorch"))
-        if (versions := list(dict.fromkeys(str(facts[key]) for facts in used if facts.get(key))))
-    ]
-    ran = f"Trials ran with {listing(packages)}; the" if packages else "The"
+    ours, torch = (list(dict.fromkeys(str(facts[key]) for facts in used if facts.get(key))) for key in _PACKAGES)
+    beside = f" and PyTorch {listing(torch)}" if torch else ""
+    if ours == [version()]:
+        return plain(f"Trials and analysis were made with slopewise {version()}{beside}.")
+    ran = f"Trials ran with slopewise {listing(ours)}{beside}; the" if ours else "The"
     return plain(f"{ran} analysis is by slopewise {version()}.")
 
 
