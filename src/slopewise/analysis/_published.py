@@ -9,6 +9,7 @@ from typing import Literal
 
 from slopewise.analysis._about import about
 from slopewise.analysis._power import Design, seeds_needed, smallest_detectable
+from slopewise.analysis._sentence import p_words
 from slopewise.analysis._verdict import ALPHA, holm, verdict
 from slopewise.errors import TableError
 from slopewise.records import amount
@@ -61,7 +62,7 @@ def judge_means(
         >>> arms = {"relu": Published(93.1, 0.2, 10), "prelu": Published(93.9, 0.3, 10), "elu": Published(93.5)}
         >>> for sentence in judge_means(arms, "relu", margin=0.5, unit="points"):
         ...     print(sentence)
-        prelu helps: +0.8 points against relu (95 % interval +0.56 to +1.04, 10 and 10 runs, Welch's Holm p = 6.5e-06).
+        prelu helps: +0.8 points against relu (95 % interval +0.56 to +1.04, 10 and 10 runs, Welch's Holm p < 0.001).
         elu: +0.4 points against relu, and no verdict without standard deviations and numbers of runs. 5 runs of each \
 would show it if their standard deviation were at most 0.16 points, 10 of each if at most 0.27; 3 could show nothing.
     """
@@ -85,7 +86,7 @@ would show it if their standard deviation were at most 0.16 points, 10 of each i
         ends = f"95 % interval {low:+.{digits}f} to {high:+.{digits}f}, {runs} and {base} runs"
         opening = {"helps": "helps", "hurts": "hurts", "inconclusive": "is inconclusive"}.get(judged, f"has {judged}")
         power = _power(runs, base, sd, len(others), margin, unit) if judged == "inconclusive" else ""
-        sentences.append(f"{name} {opening}: {against} ({ends}, Welch's Holm p = {p:.2g}).{power}")
+        sentences.append(f"{name} {opening}: {against} ({ends}, Welch's Holm {p_words(p)}).{power}")
     return sentences
 
 
