@@ -30,8 +30,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Be in an empty folder, as the reader is, and forget what was imported from there, and which rules were added."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
+    installed = str(ROOT), sys.prefix  # which may be in the system's temporary folder themselves
     for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", "")).startswith(tempfile.gettempdir()):
+        path = str(getattr(module, "__file__", ""))
+        if path.startswith(tempfile.gettempdir()) and not path.startswith(installed):
             monkeypatch.delitem(sys.modules, name)  # another test's network may have the name of the page's
     before, known = set(sys.modules), {rule.id for rule in rules()}
     with torch.random.fork_rng():
