@@ -104,7 +104,7 @@ def study(name: str, **fields: object) -> Study:
 def check(name: str, record: StudyRecord) -> None:
     """Compare what the records of a script's study must have in common."""
     relu, prelu, other = record.trials[:3]
-    assert [trial.status for trial in record.trials] == ["finished"] * 4
+    assert [trial.status for trial in record.trials] == ["finished"] * 4, record.trials[0].error
     assert relu.init_digest == prelu.init_digest != other.init_digest
     assert relu.slope_parameters == 0 < prelu.slope_parameters
     for trial in record.trials:

@@ -49,7 +49,7 @@ class Estimate:
     def _tail(self, bound: float, side: int) -> float:
         from scipy import special
 
-        studentised = (self.middle - bound) / self.error
+        studentised = np.clip((self.middle - bound) / self.error, -1e90, 1e90)  # whose cube is a number
         tails = special.stdtr(self.freedom, side * np.array([studentised, _skewed(studentised, self.skewness)]))
         return float(tails.min())
 

@@ -122,7 +122,7 @@ def watch_fused(
     signs = source if kept is None else kept
     if kept is not None:
         # The graph outlives the activation, which must not stay with it. The counter of changes stays that of y.
-        source.data = source.new_empty(0)
+        source.data = source.new_empty((0,))
 
     def arrived(gradient: Tensor) -> None:
         if source._version != version:

@@ -175,7 +175,7 @@ class SiteTable:
             tally = tallies.get(site.site)
             if tally is None or tally.units != site.units:
                 counts += [0.0, 0.0]
-                sums.append(like.new_zeros(site.length))
+                sums.append(like.new_zeros((site.length,)))
             else:
                 counts += [float(tally.values), float(tally.gradients)]
                 sums.append(tally.sums.flatten())

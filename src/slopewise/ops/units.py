@@ -164,7 +164,7 @@ def add_behind(sums: Tensor, source: Tensor | KeptSigns, gradient_y: Tensor, slo
 def _add_signs(sums: Tensor, z: Tensor, axis: int, keep: bool = False) -> Tensor:  # noqa: ARG001
     broken = _sum(z - z, axis) != 0  # NaN if some value is not finite
     sums[:3] += torch.stack([_sum(_positive(z), axis), _sum(z.isnan().float(), axis), broken.to(_wide(z))])
-    return z.new_empty(0, dtype=torch.uint8)  # only the kernels keep signs
+    return z.new_empty((0,), dtype=torch.uint8)  # only the kernels keep signs
 
 
 @torch.no_grad()
@@ -193,7 +193,7 @@ def _add_behind(sums: Tensor, source: Tensor, grad_y: Tensor, slopes: Tensor, ax
 def _fake_signs(sums: Tensor, z: Tensor, axis: int, keep: bool) -> Tensor:
     _add_signs(sums, z, axis)
     size = torch.library.get_ctx().new_dynamic_size() if keep else 0
-    return z.new_empty(size, dtype=torch.uint8)
+    return z.new_empty((size,), dtype=torch.uint8)
 
 
 def _fake_kept(*_: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from slopewise.analysis import ArmAlarm
@@ -33,25 +33,23 @@ class AlarmRow(NamedTuple):
     advice: str
 
 
-def site_classes(study: StudyRecord) -> dict[tuple[str, str], str]:
-    """Return the class of the activation at each call site of each arm, as far as the records tell.
+def site_classes(study: StudyRecord, arms: Collection[str]) -> dict[tuple[str, str], str]:
+    """Return the class of the activation at each call site of some arms, as far as the records tell.
 
     A site with learned slopes has a PReLU. One without has what its arm puts in, of which `as_is` says nothing.
 
     Example:
         >>> from slopewise.testing import synthetic_study
-        >>> classes = site_classes(synthetic_study(("relu", "prelu_shared"), seeds=1))
+        >>> classes = site_classes(synthetic_study(("relu", "prelu_shared"), seeds=1), ["relu", "prelu_shared"])
         >>> classes["relu", "act1"], classes["prelu_shared", "act1"]
         ('ReLU', 'PReLU')
     """
     put_in = {name: _CLASSES.get(str(table.get("activation")), "") for name, table in study.arm_tables.items()}
-    # The trials of an arm have the same sites.
-    watched = {trial.arm: trial.sites for trial in reversed(study.trials) if trial.sites}
-    classes = {
-        (arm, site.layer): "PReLU" if site.slopes else put_in.get(arm, "")
-        for arm, sites in watched.items()
-        for site in sites
-    }
+    classes = {}
+    for arm in arms:
+        # The trials of an arm have the same sites: those of one are decoded.
+        sites = next((trial.sites for trial in study.trials if trial.arm == arm and trial.sites), ())
+        classes |= {(arm, site.layer): "PReLU" if site.slopes else put_in.get(arm, "") for site in sites}
     return {place: name for place, name in classes.items() if name}
 
 

@@ -58,12 +58,13 @@ def _treatment(arm: Mapping[str, Any] | str) -> tuple[str, str]:
 
 
 def _item(value: Any) -> str:
-    """Return an item of a list as text: a table, such as a metric, by its title or name and its unit."""
+    """Return an item of a list as text: a table, such as a metric, by its title or name, unit and definition."""
     if not isinstance(value, Mapping):
         return str(value)
     name, unit = value.get("title") or value.get("name"), value.get("value_unit") or value.get("unit")
     if name:
-        return f"{name} ({unit})" if unit else str(name)
+        shown = f"{name} ({unit})" if unit else str(name)
+        return f"{shown}: {meaning}" if (meaning := value.get("definition")) else shown
     return "; ".join(f"{key} = {text}" for key, text in _flat(value))
 
 

@@ -102,7 +102,7 @@ def study_info(study: StudyRecord) -> StudyInfo:
     due = seeds_of_arms(study, analysis.primary)
     diverged = tuple(trial for trial in study.trials if trial.diverged)
     failed = tuple(trial for trial in study.trials if trial.status == "failed")
-    classes = site_classes(study)
+    classes = site_classes(study, dict.fromkeys(alarm.arm for alarm in analysis.alarms))
     return StudyInfo(
         study=study,
         analysis=analysis,
