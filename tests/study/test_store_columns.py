@@ -103,4 +103,5 @@ def test_analysis_and_page_decode_no_rows_but_alarms(tmp_path: Path, monkeypatch
     assert analyse(record).primary == analyse(study).primary
     assert ledger(record) == ledger(study)
     render_html(record)
-    assert set(decoded) <= {"AlarmRecord", "OperatorCostRecord"}
+    assert set(decoded) <= {"AlarmRecord", "OperatorCostRecord", "SiteRecord"}
+    assert decoded.count("SiteRecord") <= len({trial.arm for trial in study.trials if trial.alarms})
