@@ -45,7 +45,7 @@ def site_classes(study: StudyRecord, arms: Collection[str]) -> dict[tuple[str, s
         ('ReLU', 'PReLU')
     """
     put_in = {name: _CLASSES.get(str(table.get("activation")), "") for name, table in study.arm_tables.items()}
-    classes = {}
+    classes: dict[tuple[str, str], str] = {}
     for arm in arms:
         # The trials of an arm have the same sites: those of one are decoded.
         sites = next((trial.sites for trial in study.trials if trial.arm == arm and trial.sites), ())
