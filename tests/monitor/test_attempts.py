@@ -109,6 +109,30 @@ def test_passes_that_belong_to_a_step_are_not_dropped():
     assert monitor.samples[0].passes > MOST_DROPPED
 
 
+def test_passes_of_a_closure_do_not_make_a_step_overdue():
+    """Of steps with one evaluation before, one with many is not sampled in its middle."""
+    model = net()
+    passes = iter([1, 1, 40, 1])
+
+    class Searching(torch.optim.SGD):
+        def step(self, closure):
+            for _ in range(next(passes)):
+                closure()
+            super().step()
+
+    optimizer = Searching(model.parameters(), lr=0.01)
+
+    def closure():
+        optimizer.zero_grad()
+        model(X).square().mean().backward()
+
+    with sw.watch(model, every=50) as monitor:
+        for _ in range(4):
+            optimizer.step(closure)
+    assert monitor.step == 4
+    assert [sample.step for sample in monitor.samples] == [1]
+
+
 def test_passes_without_a_backward_pass_are_not_dropped():
     model = net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)

@@ -131,8 +131,8 @@ class Monitor:
         self._begun, self._earlier = time.perf_counter(), 0.0  # seconds before `load_state_dict`
         self._end: End | None = None
         self._measured = 0.0  # seconds that belong to samples already
-        self._steps, self._attempts = StepTracker(self._parameters.all), Attempts()
-        self._given_up = -1  # number of the step that was sampled without its end
+        self._steps = StepTracker(self._parameters.all)
+        self._attempts = Attempts(followed=self._ranks.group is None)
         self._hooks: list[Callable[[], Any]] = []
 
     def start(self) -> Self:
@@ -273,7 +273,7 @@ class Monitor:
             "seconds": self._earlier + time.perf_counter() - self._begun,
             "overhead": self._clock.seconds,
             "measured": self._measured,
-            "given_up": self._given_up,
+            "given_up": self._attempts.given_up,
             "ledger": self._ledger.state_dict(),
             "parameters": self._parameters.state_dict(),
             "sites": self._sites.state_dict(),
@@ -298,7 +298,7 @@ class Monitor:
         self._ledger.load_state_dict(state["ledger"])
         self._steps.resume({p for name, p in self.model.named_parameters() if name in set(state["not_awaited"])})
         self.step, self._measured = state["step"], state["measured"]
-        self._given_up = state.get("given_up", -1)  # earlier versions had none
+        self._attempts.given_up = state.get("given_up", -1)  # earlier versions had none
         self._clock.seconds, self._earlier = state["overhead"], state["seconds"]
         self._header = replace(self._header, started=state["started"])
         self._begun = time.perf_counter()
@@ -345,25 +345,22 @@ class Monitor:
 
     @property
     def _sampling(self) -> bool:
-        due = self.step % self.every == 0 or self._attempts.overdue
-        return due and self.step != self._given_up
+        return self._attempts.samples(self.step, self.every)
 
     def _on_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if torch.compiler.is_compiling() or self._sites.busy:
             return
         trains = module.training and torch.is_grad_enabled()
-        # Processes that train together sample the same steps, and none gives one up by itself.
-        alone = self._ranks.group is None and not self._steps.within
-        if trains and alone:
+        between = not self._steps.within  # and not in the closure of an optimizer
+        if trains and between:
             self._attempts.begin()
         if not self._sampling or not (self.evaluation or trains):
             return
         with self._clock:
             if self._steps.forward() is StepEvent.ENDED:  # parameters that were not stepped yet will not be
                 self._finish_step()
-            elif alone and self._attempts.given_up(self._sites, self._parameters.all):
+            elif between and self._attempts.give_up(self.step, self._sites, self._parameters.all):
                 self._seal(self.step + 1, alone=True)
-                self._given_up = self.step
             if self._sampling:
                 self._sites.begin(args, kwargs)
 
