@@ -35,8 +35,9 @@ def kernels_take(input: Tensor, smallest: int) -> bool:  # noqa: A002 (PyTorch's
 def may_keep_output(input: Tensor, low_memory: bool | None, *, kernels: bool) -> bool:  # noqa: A002
     """Return True if a call is to keep its output where its values allow that.
 
-    None asks for it where it costs no time. On a CPU that takes a kernel: PyTorch's operations made a step of a fused
-    ResNet-20 1.16 (NCHW) to 1.26 (channels_last) times as long as with its inputs kept. Elsewhere memory is scarcer.
+    With None it keeps its output where that costs no time. On a CPU it costs time unless a kernel takes the call: with
+    PyTorch's operations a step of a fused ResNet-20 took 1.16 (NCHW) to 1.26 times (channels_last) as long as with its
+    inputs kept. Other devices have less memory to spare.
     """
     return kernels or not input.is_cpu if low_memory is None else low_memory
 
