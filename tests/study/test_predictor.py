@@ -135,7 +135,7 @@ def test_random_numbers_are_left_alone(elsewhere: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Path("absent.jpg"), r"'absent\.jpg' is no file that there is"),
+        (lambda: Path("absent.jpg"), r"'absent\.jpg' does not exist"),
         (lambda: Path("new"), "'new' is a folder: name its files"),
         (lambda: Path("study/study.db"), r"cannot decode 'study/study\.db'"),
         (
