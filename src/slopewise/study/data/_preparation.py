@@ -99,7 +99,7 @@ def _opened(photo: Photo, name: str) -> Iterator[Image.Image]:
         return
     path = Path(photo)
     if not path.is_file():
-        raise DataError(f"{name} is {'a folder: name its files' if path.is_dir() else 'no file that there is'}")
+        raise DataError(f"{name} {'is a folder: name its files' if path.is_dir() else 'does not exist'}")
     try:
         with opened(path) as image:
             yield image
