@@ -7,7 +7,7 @@ import pytest
 
 from slopewise.analysis import analyse, sentence, smallest_detectable
 from slopewise.records import StudyRecord
-from slopewise.testing import replace_score
+from slopewise.testing import replace_score, synthetic_study
 
 DATA = {"classes": ["cat", "dog"], "test_images": 400, "test_images_by_class": [300, 100]}
 TWO_IN_A_HUNDRED = 100 * (0.75 + 2 * math.sqrt(0.75 * 0.25 / 400))  # of guessing "cat" on 400 images, by hand
@@ -141,3 +141,11 @@ def test_accuracy_is_a_poor_score_where_one_class_is_most_of_the_test_part(study
         (caution,) = (each for each in analyse(records).cautions if each.id == "largest-class")
         assert "of the test images are of class 'c0'" in caution.text
         assert "\n" not in caution.text
+
+
+def test_cautions_about_test_images_are_those_of_scores_on_them():
+    study = synthetic_study(seeds=8, epochs=2)
+    analysis = analyse(dataclasses.replace(study, data={**study.data, "test_images": 100}))
+    assert all("coarse-test-set" in ids(contrast.cautions) for contrast in analysis.primary)
+    assert analysis.secondary
+    assert not any("coarse-test-set" in ids(contrast.cautions) for contrast in analysis.secondary)

@@ -141,6 +141,8 @@ class Study:
         Ctrl-C, SIGTERM and SIGUSR1 end the workers and keep the stored trials; the same call resumes the study. The two
         latter ask trials that run to save a checkpoint, from which they go on.
 
+        If no trial is missing, none is trained and the data are not read: changes in them since are not noticed.
+
         Args:
             out: Folder of the study; created if missing. Only new arms and seeds can be added to an existing study.
             store: URL of a PostgreSQL database to store the study in, `postgresql://user@host:port/database?study=name`,

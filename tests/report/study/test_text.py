@@ -39,6 +39,15 @@ def test_the_names_of_arms_stay_whole_on_a_narrow_terminal(width):
     assert ("0.06", "to", "0.49") in zip(words, words[1:], words[2:], strict=False) or width == 80  # in two lines there
 
 
+@pytest.mark.parametrize("images", [100, 10_000])
+def test_a_footnote_explains_the_mark_of_a_caution(images):
+    study = synthetic_study(seeds=8, epochs=2)
+    text = summary_text(replace(study, data={**study.data, "test_images": images}), 120)
+    verdicts = [line.split() for line in text.splitlines() if line.split()[:1] == ["leaky_relu"]]
+    assert ("* a verdict with a caution" in text) == (images == 100)  # one image is worth a point, the margin is half
+    assert ("*" in verdicts[0]) == (images == 100)
+
+
 def test_nothing_is_cut_at_80_columns():
     study = synthetic_study(seeds=10, epochs=2, diverged={"prelu_shared": 3}, effects={"leaky_relu": 3})
     text = summary_text(study, 80)

@@ -2,6 +2,7 @@
 
 from slopewise.report.study.info._factors import factor_infos as factor_infos
 from slopewise.report.study.info._maps import map_info as map_info
+from slopewise.report.study.info._protocol import protocol as protocol
 from slopewise.report.study.info._slopes import slope_paths as slope_paths
 from slopewise.report.study.info._slopes import slope_table as slope_table
 from slopewise.report.study.info._toml import to_toml as to_toml
