@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -13,6 +14,7 @@ from slopewise.bench import CONVERTED, FUSED, FUSED_LOW_MEMORY, PRELU, RELU, UNF
 from slopewise.bench._converted import _without_torchvision_of_another_torch, images_and_labels, variants
 from slopewise.bench._networks import training_step
 
+WIDTH = 8  # channels of the first stage
 SITES = 17  # of a ResNet-18: one after the first convolution, two in each of eight blocks
 FORMATS = {
     "contiguous": {4: torch.contiguous_format, 5: torch.contiguous_format},
@@ -23,8 +25,9 @@ FORMATS = {
 @cache
 def made(name, layout="contiguous"):
     network = CONVERTED[name]
+    network = replace(network, image=(network.image[0], *(size // 2 for size in network.image[1:])))
     images, labels, memory_format = images_and_labels(network, layout, 2)
-    return images, labels, variants(network, images, memory_format, 2)
+    return images, labels, variants(network, images, memory_format, WIDTH)
 
 
 def count(model, kind):
@@ -40,7 +43,7 @@ def test_each_variant_is_what_its_name_says(name):
     assert [count(models[variant], nn.ReLU) for variant in (PRELU, UNFUSED, FUSED, FUSED_LOW_MEMORY)] == [0] * 4
     assert count(models[RELU], nn.ReLU) > 0
     stock = [module for module in models[PRELU].modules() if type(module) is nn.PReLU]
-    assert [m.num_parameters for m in stock] == [2] * 5 + [4] * 4 + [8] * 4 + [16] * 4
+    assert [m.num_parameters for m in stock] == [WIDTH] * 5 + [2 * WIDTH] * 4 + [4 * WIDTH] * 4 + [8 * WIDTH] * 4
     assert count(models[UNFUSED], swnn.PReLU) == SITES
     low = [m.low_memory for m in models[FUSED_LOW_MEMORY].modules() if isinstance(m, fused)]
     assert low == [None] * SITES  # the default of fuse=True: where it costs no time
