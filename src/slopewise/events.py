@@ -50,6 +50,7 @@ class Prepared:
         unknown_pace: Reason why no step could be timed; None if steps were timed or the reason is unknown.
         channels_last: Time of such a step in channels last, as a fraction of that in the memory format in which the
             network of the user's is built; None if the two were not compared.
+        device: Type of the device that the trials use on this machine, such as cpu or cuda; None if it is unknown.
         idle: Available accelerator that the spec leaves unused; None if there is none.
     """
 
@@ -62,6 +63,7 @@ class Prepared:
     seconds_per_step: float | None = None
     unknown_pace: str | None = None
     channels_last: float | None = None
+    device: str | None = None
     idle: str | None = None
 
 

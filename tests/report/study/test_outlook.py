@@ -130,6 +130,20 @@ def test_a_study_of_the_control_alone_has_nothing_to_show():
     assert "seed" not in outlook(prepared(spec={**SPEC, "arms": SPEC["arms"][:1]}))
 
 
+@pytest.mark.parametrize(
+    ("asked", "device", "words"),
+    [
+        ("cpu", "cpu", "on the CPU, 2 at a time"),
+        ("auto", "cpu", "on the CPU (no GPU was found), 2 at a time"),
+        ("auto", "cuda", "on cuda (found), 2 at a time"),
+        ("auto", None, "on auto, 2 at a time"),
+        ("cuda", "cuda", "on cuda, 2 at a time"),
+    ],
+)
+def test_the_device_is_the_one_that_trials_use(asked, device, words):
+    assert words in outlook(prepared(spec={**SPEC, "hardware": {"accelerator": asked, "threads": 1}}, device=device))
+
+
 def test_an_idle_accelerator_is_named_with_the_way_to_use_it():
     text = outlook(prepared(idle="cuda (Synthetic 100)"))
     assert "cuda (Synthetic 100) stays idle: --set hardware.accelerator=cuda" in text

@@ -98,7 +98,7 @@ def _trials(prepared: Prepared) -> str:
     steps = images // min(train["batch_size"], images)
     each = train["epochs"] if prepared.epochs is None else prepared.epochs / prepared.trials
     epochs = count(train["epochs"], "epoch") if each == train["epochs"] else f"on average {each:.3g} epochs"
-    where = "the CPU" if hardware["accelerator"] == "cpu" else hardware["accelerator"]
+    where = _where(prepared.device, hardware["accelerator"])
     text = (
         f"{number} of {prepared.spec['model']['name']}, {epochs} of "
         f"{count(steps, 'step')} each, on {where}, {prepared.side_by_side} at a time"
@@ -108,6 +108,13 @@ def _trials(prepared: Prepared) -> str:
     rounds = math.ceil(prepared.trials / prepared.side_by_side)
     seconds = _EVALUATION * rounds * each * steps * prepared.seconds_per_step
     return f"{text}: {'at most ' if most else ''}about {_time(seconds)}."
+
+
+def _where(device: str | None, asked: str) -> str:
+    """Return the device of the trials in words, and what `auto` has found."""
+    device = device or asked
+    named = "the CPU" if device == "cpu" else device
+    return f"{named} ({'no GPU was found' if device == 'cpu' else 'found'})" if asked == "auto" != device else named
 
 
 def _time(seconds: float) -> str:
