@@ -86,7 +86,13 @@ def test_the_command_judges_means_and_asks_with_the_columns(cli, tmp_path):
     )
     assert (judged.returncode, judged.stdout.startswith("prelu is inconclusive: +0.6")) == (0, True)
     assert "no margin is given" in cli(*asked).stderr
-    for option in (["--out", "a.html"], ["--paragraph"], ["--take", "best"], ["--metric", "acc,loss"]):
+    for option in (
+        ["--out", "a.html"],
+        ["--paragraph"],
+        ["--take", "best"],
+        ["--floor", "0"],
+        ["--metric", "acc,loss"],
+    ):
         refused = cli(*asked, "--margin", "1", *option)
         named = " ".join(option[: 1 + (option[0] == "--metric")])
         assert f"a mean for each arm: {named} is for tables with a row for each run" in refused.stderr

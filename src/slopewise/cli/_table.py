@@ -85,7 +85,7 @@ def judge(
 
     if as_paragraph and as_json:
         raise TableError("--paragraph and --json: give one of them")
-    source = None if table.is_dir() else read_table(table, Request(runs=runs))  # of a folder, what metrics are read for
+    source = None if table.is_dir() else read_table(table, Request(runs=runs))  # a folder, once metrics are known
     wide = arms is not None and source is not None and set(_listed(arms)) <= {*source.names}
     printed = None if source is None or seed or wide else means_in(source, arm, metric and _listed(metric)[0])
     metric = metric or ("mean" if printed else None)
@@ -98,10 +98,10 @@ def judge(
         columns = f" Its columns: {', '.join(source.names[:20])}" if source else ""
         raise TableError(f"{table}: {'; '.join(what for what, given in asked.items() if given is None)}?{columns}")
     if printed:
-        of_runs = {"--floor": floor, "--missing": missing, "--scale": scale, "--images": images}
+        of_runs: dict[str, object] = {"--floor": floor, "--missing": missing, "--scale": scale, "--images": images}
         of_runs |= {"--title": title, "--out": out, "--paragraph": as_paragraph, "--take": take != "last"}
         for option, given in (of_runs | {f"--metric {metric}": "," in metric}).items():
-            if given:
+            if given is not None and given is not False:  # a floor may be 0
                 raise TableError(f"{table} has a mean for each arm: {option} is for tables with a row for each run")
         chosen = _listed(arms) if arms else [*printed]
         for name in chosen:

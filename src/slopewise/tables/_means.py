@@ -72,7 +72,7 @@ def _of_metrics(names: Sequence[str], metric: str | None) -> list[tuple[str, str
     A mean that stands beside no metric's name is that of the one that is named.
     """
     means, deviations, numbers = (_columns(names, words) for words in (_MEAN, _SD, _N))
-    if metric in names:
+    if metric is not None and metric in names:
         means = _columns([metric], _MEAN)
     elif metric is not None:
         stem = metric.casefold() if metric.casefold() in means else ""

@@ -86,7 +86,7 @@ def _training(study: StudyRecord) -> Iterable[str]:
     train, tuned = _table(study.spec, "train"), tuning(study)
     if train.get("epochs") and not train.get("function") and study.tested:
         lengths = _own(study, "epochs", train["epochs"])
-        own = "".join(f", {listing(names)} for {count(epochs, 'epoch')}" for epochs, names in lengths.items())
+        own = "".join(f", {listing(names)} for {count(int(epochs), 'epoch')}" for epochs, names in lengths.items())
         length = f"{count(train['epochs'], 'epoch')}{_optimizer(train)}"
         yield f"Every trial trained for {length}{own and f', except{own[1:]}'}."
         yield from _settings(study, train, tuned=bool(tuned))
