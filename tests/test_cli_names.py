@@ -197,6 +197,8 @@ def test_bash_completes_commands_options_and_names(tmp_path: Path, typed: str, c
     [
         (["relu=93.1,0.2,10", "elu=93.9\u00b10.3,10"], "elu helps: +0.8 points against relu (95 % interval", 0),
         (["relu=93.1", "elu=93.9"], "elu: +0.8 points against relu, and no verdict without standard deviations", 0),
+        (["relu=93.1,1e200,10", "elu=93.9,0.3,10"], "elu is inconclusive: +0.8 points against relu", 0),
+        (["relu=93.1", "=93.9"], "'=93.9': write ARM=MEAN", 2),
         (["relu=93.1,0.2", "elu=93.9"], "write ARM=MEAN or ARM=MEAN,SD,N", 2),
         (["relu=93.1", "relu=93.9"], "an arm is given twice", 2),
     ],
@@ -212,6 +214,8 @@ def test_means_of_a_paper(cli: Cli, arms: list[str], shown: str, status: int) ->
         (["--effect", "0.5"], "9 pairs of runs (seeds) show a difference of 0.5, 1.2 times the spread of 0.4"),
         (["--effect", "0.5", "--arms", "4", "--unpaired"], "runs of each arm show a difference of 0.5"),
         (["--seeds", "3", "--unpaired"], "3 runs of each arm cannot show any effect; use at least 4"),
+        (["--seeds", "1"], "1 pair of runs (seed) cannot show any effect; use at least 6"),
+        (["--seeds", "1", "--unpaired"], "1 run of each arm cannot show any effect; use at least 4"),
         (["--seeds", "10", "--json"], '"fewest": 6'),
         (["--seeds", "10", "--effect", "1"], "give either --effect"),
         (["--effect", "0"], "--effect: a number above 0, got 0"),

@@ -51,6 +51,30 @@ def test_a_small_difference_of_many_runs_has_no_practical_effect_and_holm_counts
     assert worse.startswith("elu hurts")
 
 
+@pytest.mark.parametrize("unit", [1e-200, 1e-12, 1e12, 1e200])
+def test_the_unit_of_the_means_changes_no_verdict(unit: float) -> None:
+    def judged(scale: float) -> str:
+        arms = {"relu": Published(scale, 2 * scale, 12), "elu": Published(3 * scale, scale, 9)}
+        return judge_means(arms, "relu", margin=scale)[0]
+
+    plain, scaled = judged(1.0), judged(unit)
+    assert plain.split(":")[0] == scaled.split(":")[0] == "elu helps"
+    p, ends = re.compile(r"Holm (p .*)\)"), re.compile(r"interval (\S+) to (\S+),")
+    assert p.search(plain)[1] == p.search(scaled)[1]
+    assert [float(end) / unit for end in ends.search(scaled).groups()] == pytest.approx(
+        [float(end) for end in ends.search(plain).groups()], abs=0.06
+    )
+    assert len(scaled) < len(plain) + 40
+
+
+@pytest.mark.parametrize("sd", [5e-324, 1e-200, 1e-17])
+def test_a_deviation_that_vanishes_beside_the_means_leaves_the_difference(sd: float) -> None:
+    sentence = judge_means({"relu": Published(1, sd, 9), "elu": Published(1.5, sd, 9)}, "relu", margin=0.1)[0]
+    assert sentence.startswith("elu helps: +0.5 against relu (95 % interval +0.5 to +0.5, 9 and 9 runs")
+    same = judge_means({"relu": Published(1, sd, 9), "elu": Published(1, sd, 9)}, "relu", margin=0.1)[0]
+    assert same.startswith("elu has no practical effect")
+
+
 def test_bare_means_state_the_spread_that_would_have_to_be() -> None:
     (sentence,) = judge_means({"relu": Published(33.82), "prelu": Published(32.64)}, "relu", margin=0.5, unit="points")
     assert "prelu: -1.18 points against relu, and no verdict" in sentence
@@ -68,6 +92,9 @@ def test_bare_means_state_the_spread_that_would_have_to_be() -> None:
         ({"relu": Published(1), "elu": Published(math.nan)}, 0.5, "elu: the mean must be a number"),
         ({"relu": Published(1, 0.0, 3), "elu": Published(2)}, 0.5, "relu: the mean .* above 0"),
         ({"relu": Published(1, 0.1, 1), "elu": Published(2)}, 0.5, "at least 2 runs, got 1"),
+        ({"relu": Published(1, 0.1, 10**400), "elu": Published(2, 0.1, 3)}, 0.5, "relu: .*at most 1,000,000, got 10"),
+        ({"relu": Published(1), "elu": Published(-1e301)}, 0.5, "elu: the mean .* above 1e\\+300"),
+        ({"relu": Published(1), " ": Published(2)}, 0.5, "an arm has no name"),
     ],
 )
 def test_refusals(arms: dict[str, Published], margin: float, message: str) -> None:

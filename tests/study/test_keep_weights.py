@@ -82,6 +82,31 @@ def test_what_was_not_kept_is_said(folder: Path, arm: str, seed: int, cell: str,
         load_model(folder, arm, seed, cell=cell)
 
 
+@pytest.mark.parametrize("place", ["postgresql://me@db/lab?study=first", "postgres://db/lab?study=first"])
+def test_the_weights_of_a_study_in_a_database_are_in_its_folder(folder: Path, place: str) -> None:
+    for ask in (lambda: load_model(place, "relu", 1), lambda: kept_weights(place, sw.load_study(folder).record)):
+        with pytest.raises(
+            StoreError, match=r"is the database of a study, and final weights are in the study's folder"
+        ):
+            ask()
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"PK" + data])
+def test_damaged_weights_are_said_to_be(folder: Path, damage: Callable[[bytes], bytes]) -> None:
+    file = folder / "weights/relu/seed-1.pt"
+    whole = file.read_bytes()
+    file.write_bytes(damage(whole))
+    try:
+        with pytest.raises(StoreError, match=r"weights file '.*seed-1\.pt' is damaged \(.+\): take a copy") as caught:
+            load_model(folder, "relu", 1)
+        assert "\n" not in str(caught.value)
+        torch.save([1, 2], file)
+        with pytest.raises(StoreError, match=r"is damaged \(it holds a list\)"):
+            load_model(folder, "relu", 1)
+    finally:
+        file.write_bytes(whole)
+
+
 def test_weights_of_cells_have_files_of_their_own(tmp_path: Path) -> None:
     study = tiny(["relu"], seeds=1, map={"lr": [0.01, 0.02], "seeds": 1})
     record = study.run(tmp_path, engine=InProcessEngine(), keep_weights=True).record

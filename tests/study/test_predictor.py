@@ -204,6 +204,17 @@ def test_a_module_that_is_not_there_is_named_with_where_it_is_looked_for(
         load_predictor("study", "as_is", 0)
 
 
+def test_a_network_that_has_changed_is_said_to(elsewhere: Path, user_module: Callable[[str, str], str]) -> None:
+    name = user_module("predict_net", NET.replace("in_channels, 8", "in_channels, 9").replace("(8", "(9"))
+    words = "the network is no longer the one that the study trained: .*size mismatch for body.0.weight"
+    with pytest.raises(StoreError, match=words) as caught:
+        load_model("study", "as_is", 0)
+    assert "\n" not in str(caught.value)
+    result = predict("study", "new/dark/1.jpg", "--arm", "as_is", "--seed", 0)
+    assert isinstance(result.exception, StoreError)  # which the program prints in one line
+    del sys.modules[name]
+
+
 def test_a_study_that_has_ended_says_that_its_data_were_not_read(
     elsewhere: Path, folder: Path, cli: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:

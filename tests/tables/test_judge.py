@@ -330,7 +330,7 @@ def test_a_file_that_is_not_there(judged, tmp_path):
     (tmp_path / "latin.csv").write_bytes("activation,seed,psnr\nré".encode("latin-1"))
     with pytest.raises(TableError, match="not UTF-8 text"):
         judged(tmp_path / "latin.csv")
-    with pytest.raises(TableError, match="the pattern is for folders of runs"):
+    with pytest.raises(TableError, match="these options are for folders of runs"):
         judged(tmp_path / "latin.csv", runs="{arm}")
 
 

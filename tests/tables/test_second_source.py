@@ -1,7 +1,9 @@
 """A source of another package: one class over the contract, and no other file."""
 
 import pytest
+from typer.testing import CliRunner
 
+from slopewise.cli import app
 from slopewise.tables import Request, Table, TableSource, register_table_source, unregister_table_source
 from slopewise.testing import check_table_source
 
@@ -42,6 +44,24 @@ def test_it_is_judged_once_it_is_registered(log, judged):
     assert contrast.verdict == "helps"
     with pytest.raises(ValueError, match="cannot be registered"):
         register_table_source("csv", LogSource())
+
+
+def test_the_command_reads_a_file_once(log):
+    class Counting(LogSource):
+        reads = 0
+
+        def read(self, path, request):
+            self.reads += 1
+            return super().read(path, request)
+
+    source = Counting()
+    register_table_source("log", source)
+    try:
+        settings = "--arm arm --seed seed --metric psnr --better higher --control relu --margin 0.1"
+        result = CliRunner().invoke(app, ["judge", str(log), *settings.split()])
+    finally:
+        unregister_table_source("log")
+    assert (result.exit_code, source.reads) == (0, 1), result.output
 
 
 class Forgetful(LogSource):

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from slopewise.analysis._about import about
-from slopewise.analysis._power import Design, seeds_needed, smallest_detectable
+from slopewise.analysis._power import MOST_PAIRS, Design, seeds_needed, smallest_detectable
 from slopewise.analysis._sentence import p_words
 from slopewise.analysis._verdict import ALPHA, holm, verdict
 from slopewise.errors import TableError
 from slopewise.records import amount
 
 _PLANS = (3, 5, 10)  # runs of each arm for which a bare mean's largest spread is stated
+_LARGEST = 1e300  # mean or deviation: with larger ones, the ends of an interval leave the range of floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,9 @@ def judge_means(
         unit: Unit of differences, to follow the figures.
 
     Raises:
-        TableError: There is no such control or no other arm, the margin or a standard deviation is not above 0, a
-            number is not finite, or an arm has fewer than two runs beside a standard deviation.
+        TableError: There is no such control or no other arm, an arm has no name, the margin or a standard deviation is
+            not above 0, a number is not finite or above 1e300, or an arm has fewer than two runs, or more than a
+            million, beside a standard deviation.
 
     Example:
         >>> arms = {"relu": Published(93.1, 0.2, 10), "prelu": Published(93.9, 0.3, 10), "elu": Published(93.5)}
@@ -69,7 +71,7 @@ would show it if their standard deviation were at most 0.16 points, 10 of each i
     _check(arms, control, margin)
     others = [name for name in arms if name != control]
     welch = [_welch(arms[name], arms[control]) for name in others]
-    corrected = holm([1.0 if figures is None else figures[2] for figures in welch]).tolist()
+    corrected = holm([1.0 if figures is None else figures[1] for figures in welch]).tolist()
     sentences = []
     for name, figures, p in zip(others, welch, corrected, strict=True):
         difference = arms[name].mean - arms[control].mean
@@ -77,13 +79,13 @@ would show it if their standard deviation were at most 0.16 points, 10 of each i
         if figures is None:
             sentences.append(f"{name}: {against}, {_without(difference, len(others), unit)}")
             continue
-        low, high, _, sd = figures
+        half, sd = figures[0], figures[2]
+        low, high = difference - half, difference + half
         runs, base = arms[name].n or 0, arms[control].n or 0
         judged = "inconclusive"
         if Design(runs, base).enough(len(others)):  # else the exact test would show nothing, whatever the runs are
             judged = str(verdict(low, high, p, margin=margin, better=better))
-        digits = max(0, 1 - math.floor(math.log10((high - low) / 2)))  # two of the half width
-        ends = f"95 % interval {low:+.{digits}f} to {high:+.{digits}f}, {runs} and {base} runs"
+        ends = f"95 % interval {low:{_form(half)}} to {high:{_form(half)}}, {runs} and {base} runs"
         opening = {"helps": "helps", "hurts": "hurts", "inconclusive": "is inconclusive"}.get(judged, f"has {judged}")
         power = _power(runs, base, sd, len(others), margin, unit) if judged == "inconclusive" else ""
         sentences.append(f"{name} {opening}: {against} ({ends}, Welch's Holm {p_words(p)}).{power}")
@@ -96,24 +98,44 @@ def _check(arms: Mapping[str, Published], control: str, margin: float) -> None:
     if not 0 < margin < math.inf:
         raise TableError(f"the margin must be above 0, got {margin:g}")
     for name, arm in arms.items():
-        if not math.isfinite(arm.mean) or (arm.sd is not None and not 0 < arm.sd < math.inf):
-            raise TableError(f"{name}: the mean must be a number and the standard deviation above 0")
+        if not name.strip():
+            raise TableError("an arm has no name: give each one")
+        if not abs(arm.mean) <= _LARGEST or (arm.sd is not None and not 0 < arm.sd <= _LARGEST):
+            raise TableError(
+                f"{name}: the mean must be a number and the standard deviation above 0, and neither above {_LARGEST:g}"
+            )
         if arm.n is not None and arm.n < 2:
             raise TableError(f"{name}: a standard deviation needs at least 2 runs, got {arm.n}; give the mean alone")
+        if arm.n is not None and arm.n > MOST_PAIRS:
+            raise TableError(f"{name}: give the number of runs that were trained, at most {MOST_PAIRS:,}, got {arm.n}")
 
 
-def _welch(arm: Published, control: Published) -> tuple[float, float, float, float] | None:
-    """Return Welch's interval and p value, and the spread of the difference of two runs; None without the figures."""
+def _welch(arm: Published, control: Published) -> tuple[float, float, float] | None:
+    """Return half the width of Welch's interval, p, and the spread of the difference of two runs; None without figures.
+
+    Deviations are taken relative to the larger one: the square of 1e200 or 1e-200 leaves the range of floats.
+    """
     from scipy import special
 
     if arm.sd is None or arm.n is None or control.sd is None or control.n is None:
         return None
-    one, other = arm.sd**2 / arm.n, control.sd**2 / control.n
-    error, difference = math.sqrt(one + other), arm.mean - control.mean
+    scale = max(arm.sd, control.sd)
+    one, other = (arm.sd / scale) ** 2 / arm.n, (control.sd / scale) ** 2 / control.n
+    error = math.sqrt(one + other)
     freedom = (one + other) ** 2 / (one**2 / (arm.n - 1) + other**2 / (control.n - 1))
-    half = float(special.stdtrit(freedom, 1 - ALPHA / 2)) * error
-    p = 2 * float(special.stdtr(freedom, -abs(difference) / error))
-    return difference - half, difference + half, p, math.hypot(arm.sd, control.sd)
+    half = float(special.stdtrit(freedom, 1 - ALPHA / 2)) * error * scale
+    p = 2 * float(special.stdtr(freedom, -abs(arm.mean - control.mean) / scale / error))
+    return half, p, math.hypot(arm.sd, control.sd)
+
+
+def _form(half: float) -> str:
+    """Return the format of an interval's ends: two digits of half its width, unless that is far from 1.
+
+    Example:
+        >>> f"{1.2345:{_form(0.21)}} {1.2345:{_form(1e-200)}}"
+        '+1.23 +1.234'
+    """
+    return f"+.{max(0, 1 - math.floor(math.log10(half)))}f" if 1e-9 < half < 1e9 else "+.4g"
 
 
 def _power(n: int, control: int, sd: float, tests: int, margin: float, unit: str) -> str:

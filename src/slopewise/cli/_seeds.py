@@ -43,6 +43,7 @@ def seeds(
     import math
 
     from slopewise.analysis import seeds_floor, seeds_needed, smallest_detectable
+    from slopewise.drawing import count
 
     if (effect is None) == (number is None):
         raise SpecError(
@@ -63,13 +64,14 @@ def seeds(
             {"seeds": needed, "effect": effect, "spread": spread, "arms": arms, "paired": paired, "fewest": floor}
         )
         return
-    of = "pairs of runs (seeds)" if paired else "runs of each arm"
+    noun, of = ("pair", f"of runs (seed{'s' * (needed != 1)})") if paired else ("run", "of each arm")
+    have = f"More than 1,000,000 {noun}s {of}" if needed is None else f"{count(needed, noun)} {of}"
     beside = "" if arms == 1 else f", {arms} arms beside the control"
     least = f"Fewer than {floor} can show no effect, however large."
     if needed is None:
-        echo(f"More than 1,000,000 {of} would be needed to show a difference of {effect:g}. {least}")
+        echo(f"{have} would be needed to show a difference of {effect:g}. {least}")
     elif effect is None:
-        echo(f"{needed} {of} cannot show any effect{beside}; use at least {floor}.")
+        echo(f"{have} cannot show any effect{beside}; use at least {floor}.")
     else:
         ratio = f"{effect / spread:.2g} times the spread of {spread:g}"
-        echo(f"{needed} {of} show a difference of {effect:.3g}, {ratio}, with 80 % power{beside}. {least}")
+        echo(f"{have} show a difference of {effect:.3g}, {ratio}, with 80 % power{beside}. {least}")

@@ -10,12 +10,14 @@ from typing import Annotated
 
 import typer
 
-from slopewise.cli._app import Folder, Json, app, echo, print_json
+from slopewise.cli._app import Json, app, echo, print_json
 
 
 @app.command()
 def predict(
-    folder: Folder,
+    folder: Annotated[
+        str, typer.Argument(metavar="DIR", help="Folder of a study that ran with --keep-weights.", show_default=False)
+    ],
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTO", help="Picture files.", show_default=False)],
     arm: Annotated[str, typer.Option(help="Arm of the network.", show_default=False)],
     seed: Annotated[int, typer.Option(help="Seed of its trial: one that you chose beforehand.", show_default=False)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -82,9 +83,11 @@ def judge(
     from slopewise.tables import Request, means_in, read_table
     from slopewise.tables import judge as judge_table
 
-    source = read_table(table, Request(runs=runs)) if table.is_file() else None
+    if as_paragraph and as_json:
+        raise TableError("--paragraph and --json: give one of them")
+    source = None if table.is_dir() else read_table(table, Request(runs=runs))  # a folder, once metrics are known
     wide = arms is not None and source is not None and set(_listed(arms)) <= {*source.names}
-    printed = None if source is None or seed or wide else means_in(source, arm, metric)
+    printed = None if source is None or seed or wide else means_in(source, arm, metric and _listed(metric)[0])
     metric = metric or ("mean" if printed else None)
     if metric is None or better is None or control is None:
         asked = {
@@ -95,9 +98,10 @@ def judge(
         columns = f" Its columns: {', '.join(source.names[:20])}" if source else ""
         raise TableError(f"{table}: {'; '.join(what for what, given in asked.items() if given is None)}?{columns}")
     if printed:
-        of_runs = {"--floor": floor, "--missing": missing, "--scale": scale, "--images": images}
-        for option, given in (of_runs | {"--title": title, "--out": out}).items():
-            if given:
+        of_runs: dict[str, object] = {"--floor": floor, "--missing": missing, "--scale": scale, "--images": images}
+        of_runs |= {"--title": title, "--out": out, "--paragraph": as_paragraph, "--take": take != "last"}
+        for option, given in (of_runs | {f"--metric {metric}": "," in metric}).items():
+            if given is not None and given is not False:  # a floor may be 0
                 raise TableError(f"{table} has a mean for each arm: {option} is for tables with a row for each run")
         chosen = _listed(arms) if arms else [*printed]
         for name in chosen:
@@ -106,7 +110,7 @@ def judge(
         _print_means({name: printed[name] for name in chosen}, control, margin, better, unit or "", as_json=as_json)
         return
     results = judge_table(
-        table,
+        source or table,
         metric=_listed(metric),
         better=better,
         control=control,
@@ -195,12 +199,11 @@ def _printed(words: str) -> tuple[str, Published]:
     from slopewise.analysis import Published
 
     name, _, figures = words.partition("=")
-    try:
-        match figures.replace("\u00b1", ",").split(","):
-            case [mean]:
-                return name, Published(float(mean))
-            case [mean, sd, n]:
-                return name, Published(float(mean), float(sd), int(n))
-    except ValueError:
-        pass
+    if name := name.strip():
+        with suppress(ValueError):
+            match figures.replace("\u00b1", ",").split(","):
+                case [mean]:
+                    return name, Published(float(mean))
+                case [mean, sd, n]:
+                    return name, Published(float(mean), float(sd), int(n))
     raise TableError(f"{words!r}: write ARM=MEAN or ARM=MEAN,SD,N, as in prelu=93.9,0.3,10")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from torch import nn
 from slopewise.convert._original import Original, listing
 from slopewise.convert._proof import Proof
 from slopewise.convert._refusal import Refusal
+from slopewise.errors import ConversionWarning
 from slopewise.nn import BatchNormPReLU, PReLU
 
 
@@ -114,11 +116,14 @@ class Conversion:
         Args:
             strict: If True, weights that the original model cannot hold are an error: slopes of sites that had none
                 before, such as ReLUs, unless they are 0, and different slopes where the original has one: at several
-                call sites of one PReLU, or in the channels of a shared one. If False, the former are left out, the
-                latter become their mean, and the original model computes something else than the converted one.
+                call sites of one PReLU, or in the channels of a shared one. So are keys for which the converted model
+                has no value, as where activations of another kind took the place of PReLUs. If False, slopes that are
+                new are left out, different ones become their mean, and the original model computes something else than
+                the converted one; keys without a value are left out, with a `ConversionWarning`.
 
         Raises:
-            RuntimeError: `strict` is True, and the original model cannot hold some weights; the message names them.
+            RuntimeError: `strict` is True, and the original model cannot hold some weights, or the converted one lacks
+                some keys of the original; the message names them.
 
         Example:
             >>> import torch
@@ -131,16 +136,21 @@ class Conversion:
             (<All keys matched successfully>, 0.5)
         """
         own = self.model.state_dict()
-        values, unlike = self._original.from_converted(own)
+        values, unlike, lacking = self._original.from_converted(own)
         inverse = {name for names in self._original.slopes.values() for name in names}
         new = [site for site in self.sites if not self._held(site, inverse, own)]
-        if strict and (new or unlike):
-            reasons = [f"different slopes in {listing(unlike)}"] if unlike else []
-            reasons += [f"slopes of {listing(f'{site.name} ({site.kind})' for site in new)}"] if new else []
+        without = f"the converted model has no values for keys that it lacks: {listing(lacking)}"
+        if strict and (new or unlike or lacking):
+            more = [f"different slopes in {listing(unlike)}"] if unlike else []
+            more += [f"slopes of {listing(f'{site.name} ({site.kind})' for site in new)}"] if new else []
+            reasons = [without] if lacking else []
+            reasons += [f"the original model cannot hold {', and '.join(more)}"] if more else []
             raise RuntimeError(
-                f"the original model cannot hold {', and '.join(reasons)}: keep the converted model's own state dict, "
-                "or pass strict=False, which leaves new slopes out and averages those that were one"
+                f"{'; '.join(reasons)}: keep the converted model's own state dict, or pass strict=False, which leaves "
+                "such keys and new slopes out, and averages slopes that were one"
             )
+        if lacking:
+            warnings.warn(f"{without}; the state dict is without them", ConversionWarning, stacklevel=2)
         return values
 
     def _held(self, site: Site, names: set[str], own: Mapping[str, Any]) -> bool:

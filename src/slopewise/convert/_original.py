@@ -46,25 +46,28 @@ class Original:
         _set_metadata(given, metadata_of(state_dict))
         return given
 
-    def from_converted(self, own: Mapping[str, Any]) -> tuple[OrderedDict[str, Any], list[str]]:
-        """Return a state dict of the original with the values of the converted model's, and what it cannot hold.
+    def from_converted(self, own: Mapping[str, Any]) -> tuple[OrderedDict[str, Any], list[str], list[str]]:
+        """Return a state dict of the original with the values of the converted model's, and where it is not whole.
 
-        Several slopes that were one become their mean. The keys of which that changes a value, and those that the
-        converted model lacks, are the second result.
+        Several slopes that were one become their mean.
+
+        Returns:
+            State dict, keys of slopes that the mean changes, and keys that are left out because the converted model has
+            no value for them.
         """
         values: OrderedDict[str, Any] = OrderedDict()
-        unlike = []
+        unlike, lacking = [], []
         for key, shape in self.shapes.items():
             if key not in self.slopes:
                 if key in own:
                     values[key] = own[key]
                 else:
-                    unlike.append(key)
+                    lacking.append(key)
                 continue
             names = (name for alias in (key, *self.aliases.get(key, ())) for name in self.slopes.get(alias, ()))
             slopes = [own[name].flatten() for name in dict.fromkeys(names) if name in own]
             if not slopes or shape is None:
-                unlike.append(key)
+                lacking.append(key)
                 continue
             several = [_as_many(some, shape.numel()) for some in slopes] if shape.numel() > 1 else [*torch.cat(slopes)]
             rows = torch.stack([row.reshape(shape) for row in several])
@@ -73,7 +76,7 @@ class Original:
             if not same:
                 unlike.append(key)
         _set_metadata(values, self.metadata)
-        return values, unlike
+        return values, unlike, lacking
 
     def _without_wrappers(self, state_dict: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a checkpoint without the prefixes of wrappers, if its names are those of the original then."""

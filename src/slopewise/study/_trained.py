@@ -18,11 +18,14 @@ from slopewise.study._network import build_empty, network_sizes
 from slopewise.study._predictor import Predictor
 from slopewise.study._spec import StudySpec
 from slopewise.study._spec_input import stored_spec
-from slopewise.study._store import place_of, read_study
+from slopewise.study._store import Place, place_of, read_study
 from slopewise.study._streams import generators_kept
 from slopewise.study._workplace import Workplace
 from slopewise.study.data import Preparation, read_data
 from slopewise.study.tasks import make_task
+from slopewise.support import shortened
+
+_REASON = 300  # characters of PyTorch's own error, which may list every weight
 
 
 def kept_weights(folder: str | os.PathLike[str], record: StudyRecord) -> dict[TrialKey, Path]:
@@ -31,8 +34,11 @@ def kept_weights(folder: str | os.PathLike[str], record: StudyRecord) -> dict[Tr
     Args:
         folder: Folder of the study.
         record: Its records.
+
+    Raises:
+        StoreError: The study is named by the URL of its database, where no weights are.
     """
-    place = Workplace(Path(folder))
+    place = Workplace(_folder_of(place_of(folder)))
     trials = [TrialKey(trial.arm, trial.seed, trial.cell) for trial in record.every_trial]
     files = {trial: place.in_cell(trial.cell).weights_of(trial.arm, trial.seed) for trial in trials}
     return {trial: file for trial, file in files.items() if file.is_file()}
@@ -53,8 +59,10 @@ def load_model(folder: str | os.PathLike[str], arm: str, seed: int, *, cell: str
             has them.
 
     Raises:
-        StoreError: There is no such study or trial, its weights were not kept, or its network was made by a training
-            function of the user's, which alone can build it.
+        StoreError: There is no such study or trial; the study is named by the URL of its database, and not by its
+            folder, where weights are; those of the trial were not kept, or their file is damaged; the network was made
+            by a training function of the user's, which alone can build it; or it has changed since it was trained, so
+            that the weights do not fit.
         SlopewiseError: The network of the spec cannot be built, or an earlier version began the study, and its data,
             which are then read, cannot be used.
 
@@ -114,9 +122,19 @@ class _Trained(NamedTuple):
     digest: str
 
 
+def _folder_of(place: Place) -> Path:
+    if place.folder is None:
+        raise StoreError(
+            f"'{place}' is the database of a study, and final weights are in the study's folder: name the folder"
+        )
+    return place.folder
+
+
 def _trained(folder: str | os.PathLike[str], trial: TrialKey) -> _Trained:
-    record = read_study(place_of(folder))
-    files = kept_weights(folder, record)
+    place = place_of(folder)
+    home = _folder_of(place)
+    record = read_study(place)
+    files = kept_weights(home, record)
     if trial not in files:
         raise StoreError(_why_not(trial, record, files, os.fspath(folder)))
     spec = spec_of(stored_spec(record.spec), trial)
@@ -136,8 +154,32 @@ def _loaded(trained: _Trained) -> nn.Module:
     trial, spec = trained.trial, trained.spec
     with generators_kept():
         model = build_empty(spec, spec.arm(trial.arm), trial.seed, trained.facts).model
-    model.load_state_dict(torch.load(trained.weights, map_location="cpu", weights_only=True))
+    state = _read(trained.weights)
+    try:
+        model.load_state_dict(state)
+    except Exception as error:  # the user's modules can raise anything
+        reason = shortened(" ".join(str(error).split()), _REASON)
+        raise StoreError(
+            f"the network is no longer the one that the study trained: {reason}. Bring its code back as it was, or "
+            f"read '{trained.weights}' with torch.load"
+        ) from error
     return model.eval()
+
+
+def _read(weights: Path) -> Mapping[str, Any]:
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+        if not isinstance(state, Mapping):
+            raise TypeError(f"it holds a {type(state).__name__}")
+    except (FileNotFoundError, PermissionError) as error:
+        raise StoreError(f"cannot read weights file '{weights}': {error.strerror}") from error
+    except Exception as error:  # bytes that are no checkpoint can raise anything, an OSError as well
+        reason = shortened(" ".join(str(error).split()) or type(error).__name__, _REASON)
+        raise StoreError(
+            f"weights file '{weights}' is damaged ({reason}): take a copy of it from before, or run the study anew in "
+            "another folder"
+        ) from error
+    return state
 
 
 def _why_not(trial: TrialKey, record: StudyRecord, files: dict[TrialKey, Path], folder: str) -> str:

@@ -77,7 +77,8 @@ def judge(
 
     Raises:
         TableError: The table cannot be judged: a column, the control or the margin is missing, a run is there twice, an
-            arm has one run only, a cell is no number, or values are not finite and nothing says what they count with.
+            arm has one run only, a cell is no number, values are not finite and nothing says what they count with, or
+            `runs` or `take` is given for what is no folder of runs.
 
     Example:
         >>> import pyarrow as pa
@@ -184,6 +185,8 @@ def _positive(value: object) -> float | None:
 def _table(table: Any, request: Request) -> Table:
     if isinstance(table, (str, os.PathLike)):
         return read_table(Path(table), request)
+    if request.of_folders:
+        raise TableError("runs and take: these are for the path of a folder of runs; a table has one value a run")
     return table if isinstance(table, Table) else table_of_frame(table)
 
 

@@ -175,6 +175,47 @@ def test_it_says_how_the_network_was_trained():
     )
 
 
+def arms_with(study, **own):
+    """Give arms settings of their own."""
+    arms = [{**arm, **own.get(arm["name"], {})} for arm in study.spec["arms"]]
+    train = {
+        "epochs": 2,
+        "optimizer": "sgd",
+        "lr": 0.025,
+        "momentum": 0.9,
+        "weight_decay": 5e-4,
+        **own.pop("train", {}),
+    }
+    return replace(study, spec={**study.spec, "train": train, "arms": arms})
+
+
+def test_it_says_which_arms_have_settings_of_their_own():
+    study = synthetic_study(("relu", "elu", "gelu", "prelu_channel"), seeds=10, epochs=2)
+    own = {
+        "elu": {"lr": 0.01},
+        "gelu": {"lr": 0.01},
+        "prelu_channel": {"lr": 0.05, "slope_lr_scale": 0.1, "slope_weight_decay": 1e-3},
+        "relu": {"lr": 0.025, "slope_lr_scale": 1.0, "slope_weight_decay": 0.0},  # what all arms have
+    }
+    assert (
+        "Training used a learning rate of 0.025 except elu and gelu (0.01) and prelu_channel (0.05), a learning rate "
+        "of slopes 1 times that of weights except prelu_channel (0.1), momentum 0.9 and weight decay 0.0005 (slopes 0, "
+        "those of prelu_channel 0.001)."
+    ) in paper_paragraph(arms_with(study, **own))
+    assert "a learning rate of 0.025, a learning rate of slopes 0.5 times that of weights, momentum" in paper_paragraph(
+        arms_with(study, train={"slope_lr_scale": 0.5})
+    )
+    tuned = with_cells(arms_with(study, elu={"lr": 0.01}), tune=[0.01, 0.1, 0.03], seeds=4)
+    assert "Training used a learning rate of 0.01 for elu, momentum 0.9 and" in paper_paragraph(tuned)
+
+
+def test_sgd_without_momentum_is_not_nesterovs():
+    text = paper_paragraph(arms_with(fixed(), train={"momentum": 0}))
+    assert "trained for 2 epochs with SGD. Training used a learning rate of 0.025 and weight decay" in text
+    adam = paper_paragraph(arms_with(fixed(), train={"momentum": 0, "optimizer": "adamw"}))
+    assert "trained for 2 epochs with AdamW. " in adam
+
+
 def test_it_says_how_rates_were_tuned():
     text = paper_paragraph(with_cells(fixed(), tune=[0.01, 0.1, 0.03], seeds=4))
     assert "learning rate of 0.025" not in text

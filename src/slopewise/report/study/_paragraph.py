@@ -13,7 +13,6 @@ from slopewise.report.study.info._study import StudyInfo, study_info
 from slopewise.support.citation import version
 
 _SMALL = "no practical effect"
-_OPTIMIZERS = {"sgd": "SGD (Nesterov momentum)", "adamw": "AdamW"}
 _PACKAGES = ("slopewise", "torch")
 _STABLE = ", among the rates more than one step below the lowest rate at which a trial of the arm diverged"
 _VERDICTS = {"helps": "helped", "hurts": "hurt", _SMALL: "had no practical effect"}
@@ -86,14 +85,11 @@ def _what(study: StudyRecord, analysis: Analysis) -> str:
 def _training(study: StudyRecord) -> Iterable[str]:
     train, tuned = _table(study.spec, "train"), tuning(study)
     if train.get("epochs") and not train.get("function") and study.tested:
-        optimizer = f" with {_OPTIMIZERS[train['optimizer']]}" if train.get("optimizer") else ""
-        lengths: dict[int, list[str]] = {}
-        for arm in study.arm_tables.values():
-            if arm.get("epochs") not in (None, train["epochs"]):
-                lengths.setdefault(arm["epochs"], []).append(arm["name"])
-        own = "".join(f", {listing(names)} for {count(epochs, 'epoch')}" for epochs, names in lengths.items())
-        yield f"Every trial trained for {count(train['epochs'], 'epoch')}{optimizer}{own and f', except{own[1:]}'}."
-        yield from _settings(train, tuned=bool(tuned))
+        lengths = _own(study, "epochs", train["epochs"])
+        own = "".join(f", {listing(names)} for {count(int(epochs), 'epoch')}" for epochs, names in lengths.items())
+        length = f"{count(train['epochs'], 'epoch')}{_optimizer(train)}"
+        yield f"Every trial trained for {length}{own and f', except{own[1:]}'}."
+        yield from _settings(study, train, tuned=bool(tuned))
         if augmentation := study.data.get("augmentation"):
             yield augmentation_words(augmentation)
         yield from _starts(study)
@@ -109,21 +105,45 @@ def _training(study: StudyRecord) -> Iterable[str]:
         )
 
 
-def _settings(train: Mapping[str, Any], *, tuned: bool) -> Iterable[str]:
-    """Yield a sentence about the optimizer's settings, with those that are known."""
-    rate = f"a peak learning rate of {train['lr']:g}" if train.get("schedule") == "one-cycle" else ""
-    rate = rate or (f"a learning rate of {train['lr']:g}" if "lr" in train else "")
+def _optimizer(train: Mapping[str, Any]) -> str:
+    sgd = "SGD (Nesterov momentum)" if train.get("momentum") != 0 else "SGD"
+    return f" with {sgd if train['optimizer'] == 'sgd' else 'AdamW'}" if train.get("optimizer") else ""
+
+
+def _settings(study: StudyRecord, train: Mapping[str, Any], *, tuned: bool) -> Iterable[str]:
+    """Yield a sentence about the optimizer's settings, with those that are known and the arms that have their own."""
+    rates = _own(study, "lr", None if tuned else train.get("lr"))
+    rate = f"{train['lr']:g}{_except(rates)}" if "lr" in train and not tuned else _for(rates)
+    scale, decay = train.get("slope_lr_scale", 1), train.get("slope_weight_decay", 0)
+    scales, decays = _own(study, "slope_lr_scale", scale), _own(study, "slope_weight_decay", decay)
+    slopes = "".join(f", those of {listing(names)} {value:g}" for value, names in decays.items())
     parts = [
         f"batches of {train['batch_size']}" if "batch_size" in train else "",
-        "" if tuned else rate,
-        f"momentum {train['momentum']:g}" if "momentum" in train and train.get("optimizer") == "sgd" else "",
-        f"weight decay {train['weight_decay']:g} (slopes {train.get('slope_weight_decay', 0):g})"
-        if "weight_decay" in train
-        else "",
+        f"a {'peak ' if train.get('schedule') == 'one-cycle' else ''}learning rate of {rate}" if rate else "",
+        f"a learning rate of slopes {scale:g} times that of weights{_except(scales)}" if scale != 1 or scales else "",
+        f"momentum {train['momentum']:g}" if train.get("momentum") and train.get("optimizer") == "sgd" else "",
+        f"weight decay {train['weight_decay']:g} (slopes {decay:g}{slopes})" if "weight_decay" in train else "",
         "a one-cycle schedule" if train.get("schedule") == "one-cycle" else "",
     ]
     if any(parts):
         yield f"Training used {listing([part for part in parts if part])}."
+
+
+def _own(study: StudyRecord, key: str, shared: float | None) -> dict[float, list[str]]:
+    """Return the arms whose own value of a setting of training is another than the shared one, by that value."""
+    arms: dict[float, list[str]] = {}
+    for name, arm in study.arm_tables.items():
+        if arm.get(key) not in (None, shared):
+            arms.setdefault(arm[key], []).append(name)
+    return arms
+
+
+def _except(own: Mapping[float, list[str]]) -> str:
+    return f" except {listing([f'{listing(names)} ({value:g})' for value, names in own.items()])}" if own else ""
+
+
+def _for(own: Mapping[float, list[str]]) -> str:
+    return ", ".join(f"{value:g} for {listing(names)}" for value, names in own.items())
 
 
 def _starts(study: StudyRecord) -> Iterable[str]:

@@ -37,6 +37,11 @@ class Request:
         """Names of the metrics."""
         return tuple(self.better)
 
+    @property
+    def of_folders(self) -> bool:
+        """True if something is asked that only folders of runs have."""
+        return bool(self.runs) or self.take != "last"
+
     def pick(self, metric: str, series: list[tuple[float, float]]) -> float:
         """Return the last or the best value of a series of (step, value).
 

@@ -48,16 +48,18 @@ def read_table(path: Path, request: Request) -> Table:
         request: Metrics and runs that are wanted of it.
 
     Raises:
-        TableError: The path does not exist, is of no known kind, or cannot be read.
+        TableError: The path does not exist, is of no known kind, or cannot be read, or the request is for folders of
+            runs, and it is none.
     """
     if not path.exists():
         raise TableError(f"{quoted(str(path))} does not exist")
     sources = [source for _, source in _SOURCES.items()]
     for source in sources:
         if source.matches(path):
-            if request.runs and not source.folders:
+            if request.of_folders and not source.folders:
                 raise TableError(
-                    f"runs: {source.title} has columns for arms and seeds; the pattern is for folders of runs"
+                    f"runs and take: {source.title} has columns for arms and seeds, and one value a run; these options "
+                    "are for folders of runs"
                 )
             try:
                 return source.read(path, request)
