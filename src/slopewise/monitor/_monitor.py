@@ -348,7 +348,10 @@ class Monitor:
         return self._attempts.samples(self.step, self.every)
 
     def _on_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if torch.compiler.is_compiling() or self._sites.busy:
+        if torch.compiler.is_compiling():
+            return
+        self._sites.end_interrupted()
+        if self._sites.busy:
             return
         trains = module.training and torch.is_grad_enabled()
         between = not self._steps.within  # and not in the closure of an optimizer

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from torch.utils.hooks import RemovableHandle
 
 from slopewise.activations import kind_of, kind_of_function
 from slopewise.modules import plain
+from slopewise.monitor._calls import call_of, goes_on
 from slopewise.monitor._channels import Channels
 from slopewise.monitor._clock import Clock
 from slopewise.monitor._gradients import in_backward, timed, watch_fused, watch_through
@@ -92,6 +94,7 @@ class Sites(TorchFunctionMode):
         self._hooks = ExitStack()
         self._handles: list[RemovableHandle] = []  # of modules
         self._pass: ExitStack | None = None
+        self._call: FrameType | None = None  # of the model, in the present pass
         self._again = ExitStack()  # what gradient checkpointing computes again, within the backward pass
         self._stack: list[_Frame] = []
         self._met: Counter[str] = Counter()  # how often each site was met in this pass
@@ -101,12 +104,14 @@ class Sites(TorchFunctionMode):
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Begin a counted forward pass of the model."""
+        # An interrupted backward pass may have left it open. Its mode went with that pass, as all that autograd sets.
+        self._again = ExitStack()
         if not self.passes:
             self._install()
         self.passes += 1
         self._met.clear()
         self._stack = [_Frame(self.model)]
-        self._pass = ExitStack()
+        self._pass, self._call = ExitStack(), call_of(self.model)
         self._pass.callback(self.model.register_forward_hook(self._on_end, always_call=True).remove)
         if self.model in self._hidden:
             return
@@ -124,8 +129,13 @@ class Sites(TorchFunctionMode):
             for frame in self._stack:  # calls that were broken off
                 self._resume(frame)
             self._pass.close()
-        self._pass = None
+        self._pass = self._call = None
         self._stack = []
+
+    def end_interrupted(self) -> None:
+        """End a pass that Ctrl-C has broken off: PyTorch calls no hook then, and only the next call can tell."""
+        if self._call is not None and not goes_on(self._call):
+            self.end()
 
     @property
     def within(self) -> bool:
@@ -150,7 +160,6 @@ class Sites(TorchFunctionMode):
     def finish(self) -> dict[str, Tally]:
         """End the sampled step: remove the hooks, and return the sums by call site."""
         self.end()
-        self._again.close()
         self._hooks.close()
         for handle in self._handles:
             handle.remove()
