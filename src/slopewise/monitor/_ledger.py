@@ -29,7 +29,7 @@ class SentStep:
     Attributes:
         step: Number of the step.
         passes: Number of its counted forward passes.
-        dropped: Number of its backward passes whose gradients were dropped.
+        dropped: Number of its backward passes whose gradients were not finite and were dropped.
         seconds: Time that measuring it took.
         facts: Facts that alarms depend on beside the sample, as they were in the step.
         transfer: The numbers.

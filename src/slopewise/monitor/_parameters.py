@@ -91,6 +91,11 @@ class Parameters:
 
     @property
     def learned(self) -> list[nn.Parameter]:
+    @property
+    def sharded(self) -> bool:
+        """True if other processes hold parts of some parameters."""
+        return bool(self._sharded or self._shards)
+
         """Parameters that require gradients now; fine-tuning thaws layers as it goes."""
         return [parameter for parameter in self.all if _learns(parameter)]
 

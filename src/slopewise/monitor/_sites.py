@@ -157,6 +157,11 @@ class Sites(TorchFunctionMode):
         """True if a pre-activation of this sampled step was NaN or infinite; waits for the device."""
         return any(tally.broken for tally in self.tallies.values())
 
+    @property
+    def finite(self) -> bool:
+        """True if all that call sites of this sampled step have seen was finite; waits for the device."""
+        return all(tally.finite for tally in self.tallies.values())
+
     def finish(self) -> dict[str, Tally]:
         """End the sampled step: remove the hooks, and return the sums by call site."""
         self.end()
