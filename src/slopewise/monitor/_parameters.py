@@ -68,7 +68,9 @@ class Parameters:
         """Return what is remembered between steps, as plain data."""
         return {
             "starts": dict(self._starts),
-            "noise": {path: [noise.samples, noise.mean, noise.square] for path, noise in self._noise.items()},
+            "noise": {
+                path: [noise.samples, noise.mean.clone(), noise.square.clone()] for path, noise in self._noise.items()
+            },
             "decays": dict(self.decays),
             "rates": dict(self.rates),
         }
@@ -90,12 +92,12 @@ class Parameters:
             noise.mean, noise.square = (torch.zeros_like(noise.mean) + average for average in (mean, square))
 
     @property
-    def learned(self) -> list[nn.Parameter]:
-    @property
     def sharded(self) -> bool:
         """True if other processes hold parts of some parameters."""
         return bool(self._sharded or self._shards)
 
+    @property
+    def learned(self) -> list[nn.Parameter]:
         """Parameters that require gradients now; fine-tuning thaws layers as it goes."""
         return [parameter for parameter in self.all if _learns(parameter)]
 

@@ -100,7 +100,7 @@ class Sites(TorchFunctionMode):
         self._met: Counter[str] = Counter()  # how often each site was met in this pass
         self._task = -1
         self._channels = Channels(model)
-        self._callers: dict[nn.Module, nn.Module] = {}
+        self._callers: dict[str, str] = {}  # of layers with slopes, the module that was the first to apply each
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Begin a counted forward pass of the model."""
@@ -174,11 +174,17 @@ class Sites(TorchFunctionMode):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what is known from earlier sampled steps, as plain data."""
-        return {"tied": dict(self.tied), "notes": list(self.notes), "channels": self._channels.state_dict()}
+        return {
+            "tied": dict(self.tied),
+            "callers": dict(self._callers),
+            "notes": list(self.notes),
+            "channels": self._channels.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from the state of the same model's call sites."""
         self.tied, self.notes = dict(state["tied"]), dict.fromkeys(state["notes"])
+        self._callers = dict(state.get("callers", {}))  # earlier versions had none
         self._channels.load_state_dict(state["channels"])
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
@@ -353,14 +359,12 @@ class Sites(TorchFunctionMode):
     def _notice_tie(self, caller: _Frame, module: nn.Module) -> None:
         """Note slopes that are applied at several places, unless the network itself is applied twice, on purpose."""
         times = caller.applied[module] = caller.applied.get(module, 0) + 1
-        first = self._callers.setdefault(module, caller.module)
+        layer, name = self.names[module], self.names[caller.module]
+        first = self._callers.setdefault(layer, name)
         if times > 1:
-            self.tied[self.names[module]] = f"applied {times} times by one call of {self._named(caller.module)}"
-        elif first is not caller.module:
-            self.tied[self.names[module]] = f"applied by {self._named(first)} and by {self._named(caller.module)}"
-
-    def _named(self, module: nn.Module) -> str:
-        return f"'{self.names[module]}'" if self.names.get(module) else "the model"
+            self.tied[layer] = f"applied {times} times by one call of {_named(name)}"
+        elif first != name:
+            self.tied[layer] = f"applied by {_named(first)} and by {_named(name)}"
 
     def _function_site(self, function: str) -> str:
         """Return a function's call site: the module's own name, if the module does nothing but call the function."""
@@ -376,6 +380,10 @@ class Sites(TorchFunctionMode):
             self._met.clear()
         self._met[name] += 1
         return name if self._met[name] == 1 else f"{name} ({self._met[name]})"
+
+
+def _named(module: str) -> str:
+    return f"'{module}'" if module else "the model"
 
 
 def _edge(z: Tensor) -> GradientEdge | None:
