@@ -110,8 +110,7 @@ class Parameters:
     def before(self, optimizer: torch.optim.Optimizer) -> None:
         """Copy the parameters that the optimizer is about to change."""
         for group in optimizer.param_groups:
-            # Tied weights may be listed twice, of which PyTorch only warns.
-            mine = dict.fromkeys(p for p in group["params"] if p in self.all and _learns(p))
+            mine = [parameter for parameter in group["params"] if parameter in self.all and _learns(parameter)]
             self._before.update(zip(mine, [local(parameter).clone() for parameter in mine], strict=True))
             for path in [self._slope_of[parameter] for parameter in mine if parameter in self._slope_of]:
                 self._slopes_before[path] = self._values(path).clone()
@@ -120,9 +119,10 @@ class Parameters:
     @torch.no_grad()
     def after(self, optimizer: torch.optim.Optimizer) -> None:
         """Measure updates and gradients of an optimizer's parameters, before a loop drops the gradients."""
-        listed = dict.fromkeys(p for group in optimizer.param_groups for p in group["params"])
-        stepped = [parameter for parameter in listed if parameter in self._before]
-        before = [self._before.pop(parameter) for parameter in stepped]
+        # Tied weights may be listed twice, of which PyTorch only warns: what is taken once is gone the second time.
+        listed = ((p, self._before.pop(p, None)) for group in optimizer.param_groups for p in group["params"])
+        taken = [(parameter, values) for parameter, values in listed if values is not None]
+        stepped, before = [parameter for parameter, _ in taken], [values for _, values in taken]
         weights = {p: local(p.grad) for p in stepped if p.grad is not None and p not in self._slope_of}
         updates = torch._foreach_sub([local(parameter) for parameter in stepped], before) if stepped else ()
         sizes, moves, gradients = _norms(before, updates, weights.values())
