@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from types import FrameType
 
 from torch import nn
@@ -13,16 +12,15 @@ _CALL = nn.Module._call_impl.__code__  # private, but the one function that runs
 
 def call_of(module: nn.Module) -> FrameType | None:
     """Return the call of a module that is going on; None if there is none, as where a loop calls parts of a model."""
-    calls = (frame for frame in _callers(sys._getframe()) if frame.f_code is _CALL)
-    return next((call for call in calls if call.f_locals.get("self") is module), None)
+    frame = sys._getframe().f_back
+    while frame is not None and not (frame.f_code is _CALL and frame.f_locals.get("self") is module):
+        frame = frame.f_back
+    return frame
 
 
 def goes_on(call: FrameType) -> bool:
-    """Return True if a call has not ended yet, in any thread."""
-    return any(call is frame for latest in sys._current_frames().values() for frame in _callers(latest))
-
-
-def _callers(latest: FrameType | None) -> Iterator[FrameType]:
-    while latest is not None:
-        yield latest
-        latest = latest.f_back
+    """Return True if a call has not ended yet."""
+    frame = sys._getframe().f_back
+    while frame is not None and frame is not call:
+        frame = frame.f_back
+    return frame is not None
