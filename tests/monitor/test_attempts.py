@@ -20,17 +20,22 @@ def net():
 class Loop:
     """A loop with a GradScaler; `scale` is what the loss is multiplied by."""
 
-    def __init__(self, every=1, *, set_to_none=True, model=None):
+    def __init__(self, every=1, *, set_to_none=True, model=None, between=False):
         self.model = model or net()
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01)
         self.scaler = torch.amp.GradScaler("cpu")
         self.monitor = sw.watch(self.model, every=every)
         self.set_to_none = set_to_none
+        self.between = between  # gradients are cleared between forward and backward pass
 
     def run(self, passes, scale=1.0):
         for _ in range(passes):
-            self.optimizer.zero_grad(set_to_none=self.set_to_none)
-            self.scaler.scale(self.model(X).square().mean() * scale).backward()
+            if not self.between:
+                self.optimizer.zero_grad(set_to_none=self.set_to_none)
+            loss = self.model(X).square().mean()
+            if self.between:
+                self.optimizer.zero_grad(set_to_none=self.set_to_none)
+            self.scaler.scale(loss * scale).backward()
             self.scaler.step(self.optimizer)
             self.scaler.update()
         return self.monitor
@@ -57,6 +62,34 @@ def test_a_loss_that_overflows_is_named_once_a_scaler_would_have_found_its_scale
     (alarm,) = loop.run(1, scale=math.inf).alarms
     assert (alarm.id, alarm.where) == ("not-finite", "the loss")
     assert f"{MOST_DROPPED} backward passes without a step" in alarm.evidence
+
+
+@pytest.mark.parametrize("set_to_none", [True, False])
+def test_gradients_that_are_cleared_only_before_the_next_backward_pass_are_dropped_too(set_to_none):
+    loop = Loop(set_to_none=set_to_none, between=True)
+    assert not loop.run(3).alarms
+    assert [sample.dropped for sample in loop.monitor.samples] == [0, 0, 0]
+    with torch.no_grad():
+        loop.model[0].weight[0, 0] = math.nan
+    (alarm,) = loop.run(4).alarms
+    assert (alarm.id, alarm.where, alarm.step) == ("not-finite", "0", 4)
+
+
+class Root(nn.Module):
+    """Its value is finite, its gradient is not."""
+
+    def forward(self, x):
+        return x + (x * 0).abs().sqrt()
+
+
+@pytest.mark.parametrize("set_to_none", [True, False])
+def test_a_gradient_that_is_not_finite_before_the_first_call_site_is_seen(set_to_none):
+    model = net()
+    model.insert(1, Root())
+    loop = Loop(model=model, set_to_none=set_to_none)
+    (alarm,) = loop.run(MOST_DROPPED + 2).alarms
+    assert (alarm.id, alarm.where, alarm.step) == ("not-finite", "the loss", 1)
+    assert not model[0].weight._post_accumulate_grad_hooks  # none is left
 
 
 def test_training_goes_on_after_a_step_that_was_given_up():

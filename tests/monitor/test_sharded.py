@@ -66,6 +66,17 @@ def test_figures_are_those_of_the_whole_model(kind, group, settings):
     assert [str(alarm) for alarm in monitor.alarms] == [str(alarm) for alarm in expected.alarms]
 
 
+def test_a_step_that_fails_in_one_process_is_waited_for():
+    """The others, which have seen nothing of it, will add up their parts with this one's."""
+    model = sharded(network())
+    with sw.Monitor(model, every=1) as monitor:
+        for _ in range(2):
+            model(torch.full((16, 4), torch.nan)).sum().backward()
+            model.zero_grad()
+        assert monitor.samples == ()
+    assert [alarm.id for alarm in monitor.alarms] == ["not-finite"]
+
+
 def test_copies_are_not_added_up():
     """As in a mesh of which one dimension replicates."""
     model = network()

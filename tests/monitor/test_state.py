@@ -85,6 +85,74 @@ def test_it_goes_on_from_any_step_with_the_same_samples_and_alarms(stop: int) ->
     assert second.monitor.recording.end.step == STEPS
 
 
+def test_a_monitor_that_goes_on_knows_how_many_passes_a_step_takes() -> None:
+    """Else one that takes many would be taken for one that fails, and be sampled."""
+    net = network()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+
+    def steps(monitor: Monitor, number: int) -> list[int]:
+        with monitor:
+            for _ in range(number):
+                for _ in range(16):
+                    net(torch.ones(2, 4)).sum().backward()
+                optimizer.step()
+                optimizer.zero_grad()
+        return [sample.step for sample in monitor.samples]
+
+    before, after, later = Monitor(net, 5), Monitor(net, 5), Monitor(net, 5)
+    assert steps(before, 2) == [1]
+    state = before.state_dict()
+    after.load_state_dict(state)
+    assert steps(after, 5) == [1, 6]
+    del state["most_passes"], state["given_up"]  # as of an earlier version
+    later.load_state_dict(state)
+    assert steps(later, 4)[-1] == 6
+
+
+class Taking(nn.Module):
+    """Two blocks that share slopes; a pass takes one of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        act = PReLU(4)
+        self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(4, 4), act) for _ in range(2))
+
+    def forward(self, x: torch.Tensor, block: int) -> torch.Tensor:
+        return self.blocks[block](x)
+
+
+def test_a_monitor_that_goes_on_knows_who_has_applied_slopes() -> None:
+    net = Taking()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    monitors = [Monitor(net, 1), Monitor(net, 1)]
+    for block, monitor in enumerate(monitors):
+        with monitor:
+            net(torch.ones(2, 4), block).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        if monitor is monitors[0]:
+            monitors[1].load_state_dict(monitor.state_dict())
+    (alarm,) = [alarm for alarm in monitors[1].alarms if alarm.id == "slope-tied"]
+    assert "applied by 'blocks.0' and by 'blocks.1'" in alarm.evidence
+
+
+def test_a_saved_state_has_no_more_than_its_tensors() -> None:
+    """A view would be saved with all that it is a view of."""
+    net = nn.Sequential(nn.Linear(2, 500), PReLU(), nn.Linear(500, 3), PReLU(3), nn.Linear(3, 1))
+    with Monitor(net, 1) as monitor:
+        for _ in range(4):
+            net(torch.ones(3, 2)).sum().backward()
+            monitor.step_done()
+    tensors = tensors_in(monitor.state_dict())
+    assert len(tensors) > 10
+    assert [t.untyped_storage().nbytes() for t in tensors] == [t.nbytes for t in tensors]
+
+
+def tensors_in(state: object) -> list[torch.Tensor]:
+    parts = state.values() if isinstance(state, dict) else state if isinstance(state, list) else []
+    return [state] if isinstance(state, torch.Tensor) else [tensor for part in parts for tensor in tensors_in(part)]
+
+
 def test_values_that_are_not_finite_survive() -> None:
     net = nn.Sequential(nn.Linear(2, 2), PReLU(2), nn.Linear(2, 1))
     with torch.no_grad():

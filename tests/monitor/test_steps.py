@@ -71,6 +71,20 @@ def test_each_optimizer_may_drop_its_gradients_before_the_next_one_steps():
     assert all(slopes.gradient > 0 for sample in monitor.samples for slopes in sample.slopes)
 
 
+def test_a_parameter_that_is_listed_twice_is_measured_once():
+    model = network()
+    with pytest.warns(UserWarning, match="duplicate parameters"):
+        optimizer = torch.optim.SGD([*model.parameters(), model[4].weight, model[3].weight], lr=0.1)
+    before = [model[4].weight.detach().clone(), model[3].weight.detach().clone()]
+    with sw.Monitor(model, every=1) as monitor:
+        backward(model)
+        optimizer.step()
+    (sample,) = monitor.samples
+    moved = torch.cat([(model[4].weight - before[0]).flatten(), 0.1 * model[4].bias.grad]).norm().item()
+    assert sample.layers[-1].update == pytest.approx(moved)
+    assert sample.slopes[0].update == pytest.approx((model[3].weight - before[1]).abs().max().item())
+
+
 @pytest.mark.parametrize("at_root", [True, False])
 def test_a_parameter_that_no_optimizer_holds_delays_one_sample_and_no_count(at_root):
     model = network()

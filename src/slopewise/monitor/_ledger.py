@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from torch import Tensor
+
 from slopewise.errors import MonitorWarning
 from slopewise.monitor._clock import Clock
 from slopewise.monitor._packet import Part, Transfer
@@ -29,7 +31,7 @@ class SentStep:
     Attributes:
         step: Number of the step.
         passes: Number of its counted forward passes.
-        dropped: Number of its backward passes whose gradients were dropped.
+        dropped: Number of its backward passes whose gradients were not finite and were dropped.
         seconds: Time that measuring it took.
         facts: Facts that alarms depend on beside the sample, as they were in the step.
         transfer: The numbers.
@@ -116,7 +118,7 @@ class Ledger:
             "samples": list(map(to_plain, self.samples)),
             "alarms": list(map(to_plain, self.alarms)),
             "units": [vars(states()) for states in self.units.values()],
-            "slopes": [{**vars(states), "summary": to_plain(states.summary)} for states in self.slopes.values()],
+            "slopes": [_plain_slopes(states) for states in self.slopes.values()],
             "judge": self.judge.state_dict(),
         }
 
@@ -155,6 +157,12 @@ class Ledger:
                 self._sinks.remove(sink)
                 message = f"{type(sink).__name__} failed and gets nothing more: {type(error).__name__}: {error}"
                 warnings.warn(message, MonitorWarning, stacklevel=2)
+
+
+def _plain_slopes(states: SlopeStates) -> dict[str, Any]:
+    """Return states as plain data; copies, since `torch.save` would store all of the packet that they are views of."""
+    plain = {name: value.clone() if isinstance(value, Tensor) else value for name, value in vars(states).items()}
+    return {**plain, "summary": to_plain(states.summary)}
 
 
 def _report(sink: Sink, sample: Sample, alarms: Sequence[Alarm]) -> None:

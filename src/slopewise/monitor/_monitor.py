@@ -58,7 +58,8 @@ class Monitor:
     One optimizer step in `every` is sampled, the first one included. In a sampled step, the monitor counts on the
     device what happens at every call site of an activation, without waiting for the device. When the step ends, one
     transfer brings the numbers to the host. In other steps, the monitor costs one comparison in each forward pass and
-    in each step of an optimizer.
+    in each step of an optimizer. It waits for the device only within a sampled step whose gradients are dropped or
+    changed between two passes, to tell if the step fails.
 
     Steps of every `torch.optim.Optimizer` are noticed; loops that update weights by other means call `step_done` once
     a step. A step ends when all parameters that have a gradient have been stepped, so several optimizers, gradient
@@ -132,7 +133,8 @@ class Monitor:
         self._end: End | None = None
         self._measured = 0.0  # seconds that belong to samples already
         self._steps = StepTracker(self._parameters.all)
-        self._attempts = Attempts(followed=self._ranks.group is None)
+        alone = self._ranks.group is None and not self._parameters.sharded
+        self._attempts = Attempts(self._parameters, followed=alone)
         self._hooks: list[Callable[[], Any]] = []
 
     def start(self) -> Self:
@@ -169,6 +171,7 @@ class Monitor:
             self._finish_step(alone=True)  # other processes may not get here
         elif self._sites.passes:
             self._seal(self.step + 1, alone=True)
+        self._attempts.close()
         self._ledger.collect(wait=True)
         words = "" if error is None else f"{type(error).__name__}: {error}"
         seconds = self._earlier + time.perf_counter() - self._begun
@@ -273,7 +276,7 @@ class Monitor:
             "seconds": self._earlier + time.perf_counter() - self._begun,
             "overhead": self._clock.seconds,
             "measured": self._measured,
-            "given_up": self._attempts.given_up,
+            **self._attempts.state_dict(),
             "ledger": self._ledger.state_dict(),
             "parameters": self._parameters.state_dict(),
             "sites": self._sites.state_dict(),
@@ -298,7 +301,7 @@ class Monitor:
         self._ledger.load_state_dict(state["ledger"])
         self._steps.resume({p for name, p in self.model.named_parameters() if name in set(state["not_awaited"])})
         self.step, self._measured = state["step"], state["measured"]
-        self._attempts.given_up = state.get("given_up", -1)  # earlier versions had none
+        self._attempts.load_state_dict(state)
         self._clock.seconds, self._earlier = state["overhead"], state["seconds"]
         self._header = replace(self._header, started=state["started"])
         self._begun = time.perf_counter()
@@ -348,7 +351,10 @@ class Monitor:
         return self._attempts.samples(self.step, self.every)
 
     def _on_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if torch.compiler.is_compiling() or self._sites.busy:
+        if torch.compiler.is_compiling():
+            return
+        self._sites.end_interrupted()
+        if self._sites.busy:
             return
         trains = module.training and torch.is_grad_enabled()
         between = not self._steps.within  # and not in the closure of an optimizer
@@ -359,7 +365,7 @@ class Monitor:
         with self._clock:
             if self._steps.forward() is StepEvent.ENDED:  # parameters that were not stepped yet will not be
                 self._finish_step()
-            elif between and self._attempts.give_up(self.step, self._sites, self._parameters.all):
+            elif between and self._attempts.give_up(self.step, self._sites):
                 self._seal(self.step + 1, alone=True)
             if self._sampling:
                 self._sites.begin(args, kwargs)
@@ -394,8 +400,8 @@ class Monitor:
         self._count()
 
     def _count(self) -> None:
+        self._attempts.ended(self.step)
         self.step += 1
-        self._attempts.ended()
 
     def _seal(self, step: int, *, alone: bool = False) -> None:
         """Send the numbers of a sampled step to the host.

@@ -68,7 +68,9 @@ class Parameters:
         """Return what is remembered between steps, as plain data."""
         return {
             "starts": dict(self._starts),
-            "noise": {path: [noise.samples, noise.mean, noise.square] for path, noise in self._noise.items()},
+            "noise": {
+                path: [noise.samples, noise.mean.clone(), noise.square.clone()] for path, noise in self._noise.items()
+            },
             "decays": dict(self.decays),
             "rates": dict(self.rates),
         }
@@ -88,6 +90,11 @@ class Parameters:
             noise = self._noise[path]
             noise.samples = samples
             noise.mean, noise.square = (torch.zeros_like(noise.mean) + average for average in (mean, square))
+
+    @property
+    def sharded(self) -> bool:
+        """True if other processes hold parts of some parameters."""
+        return bool(self._sharded or self._shards)
 
     @property
     def learned(self) -> list[nn.Parameter]:
@@ -112,8 +119,10 @@ class Parameters:
     @torch.no_grad()
     def after(self, optimizer: torch.optim.Optimizer) -> None:
         """Measure updates and gradients of an optimizer's parameters, before a loop drops the gradients."""
-        stepped = [p for group in optimizer.param_groups for p in group["params"] if p in self._before]
-        before = [self._before.pop(parameter) for parameter in stepped]
+        # Tied weights may be listed twice, of which PyTorch only warns: what is taken once is gone the second time.
+        listed = ((p, self._before.pop(p, None)) for group in optimizer.param_groups for p in group["params"])
+        taken = [(parameter, values) for parameter, values in listed if values is not None]
+        stepped, before = [parameter for parameter, _ in taken], [values for _, values in taken]
         weights = {p: local(p.grad) for p in stepped if p.grad is not None and p not in self._slope_of}
         updates = torch._foreach_sub([local(parameter) for parameter in stepped], before) if stepped else ()
         sizes, moves, gradients = _norms(before, updates, weights.values())

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from torch.utils.hooks import RemovableHandle
 
 from slopewise.activations import kind_of, kind_of_function
 from slopewise.modules import plain
+from slopewise.monitor._calls import call_of, goes_on
 from slopewise.monitor._channels import Channels
 from slopewise.monitor._clock import Clock
 from slopewise.monitor._gradients import in_backward, timed, watch_fused, watch_through
@@ -92,21 +94,24 @@ class Sites(TorchFunctionMode):
         self._hooks = ExitStack()
         self._handles: list[RemovableHandle] = []  # of modules
         self._pass: ExitStack | None = None
+        self._call: FrameType | None = None  # of the model, in the present pass
         self._again = ExitStack()  # what gradient checkpointing computes again, within the backward pass
         self._stack: list[_Frame] = []
         self._met: Counter[str] = Counter()  # how often each site was met in this pass
         self._task = -1
         self._channels = Channels(model)
-        self._callers: dict[nn.Module, nn.Module] = {}
+        self._callers: dict[str, str] = {}  # of layers with slopes, the module that was the first to apply each
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Begin a counted forward pass of the model."""
+        # An interrupted backward pass may have left it open. Its mode went with that pass, as all that autograd sets.
+        self._again = ExitStack()
         if not self.passes:
             self._install()
         self.passes += 1
         self._met.clear()
         self._stack = [_Frame(self.model)]
-        self._pass = ExitStack()
+        self._pass, self._call = ExitStack(), call_of(self.model)
         self._pass.callback(self.model.register_forward_hook(self._on_end, always_call=True).remove)
         if self.model in self._hidden:
             return
@@ -124,8 +129,13 @@ class Sites(TorchFunctionMode):
             for frame in self._stack:  # calls that were broken off
                 self._resume(frame)
             self._pass.close()
-        self._pass = None
+        self._pass = self._call = None
         self._stack = []
+
+    def end_interrupted(self) -> None:
+        """End a pass that Ctrl-C has broken off: PyTorch calls no hook then, and only the next call can tell."""
+        if self._call is not None and not goes_on(self._call):
+            self.end()
 
     @property
     def within(self) -> bool:
@@ -147,10 +157,14 @@ class Sites(TorchFunctionMode):
         """True if a pre-activation of this sampled step was NaN or infinite; waits for the device."""
         return any(tally.broken for tally in self.tallies.values())
 
+    @property
+    def finite(self) -> bool:
+        """True if all that call sites of this sampled step have seen was finite; waits for the device."""
+        return all(tally.finite for tally in self.tallies.values())
+
     def finish(self) -> dict[str, Tally]:
         """End the sampled step: remove the hooks, and return the sums by call site."""
         self.end()
-        self._again.close()
         self._hooks.close()
         for handle in self._handles:
             handle.remove()
@@ -160,11 +174,17 @@ class Sites(TorchFunctionMode):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what is known from earlier sampled steps, as plain data."""
-        return {"tied": dict(self.tied), "notes": list(self.notes), "channels": self._channels.state_dict()}
+        return {
+            "tied": dict(self.tied),
+            "callers": dict(self._callers),
+            "notes": list(self.notes),
+            "channels": self._channels.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from the state of the same model's call sites."""
         self.tied, self.notes = dict(state["tied"]), dict.fromkeys(state["notes"])
+        self._callers = dict(state.get("callers", {}))  # earlier versions had none
         self._channels.load_state_dict(state["channels"])
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
@@ -339,14 +359,12 @@ class Sites(TorchFunctionMode):
     def _notice_tie(self, caller: _Frame, module: nn.Module) -> None:
         """Note slopes that are applied at several places, unless the network itself is applied twice, on purpose."""
         times = caller.applied[module] = caller.applied.get(module, 0) + 1
-        first = self._callers.setdefault(module, caller.module)
+        layer, name = self.names[module], self.names[caller.module]
+        first = self._callers.setdefault(layer, name)
         if times > 1:
-            self.tied[self.names[module]] = f"applied {times} times by one call of {self._named(caller.module)}"
-        elif first is not caller.module:
-            self.tied[self.names[module]] = f"applied by {self._named(first)} and by {self._named(caller.module)}"
-
-    def _named(self, module: nn.Module) -> str:
-        return f"'{self.names[module]}'" if self.names.get(module) else "the model"
+            self.tied[layer] = f"applied {times} times by one call of {_named(name)}"
+        elif first != name:
+            self.tied[layer] = f"applied by {_named(first)} and by {_named(name)}"
 
     def _function_site(self, function: str) -> str:
         """Return a function's call site: the module's own name, if the module does nothing but call the function."""
@@ -362,6 +380,10 @@ class Sites(TorchFunctionMode):
             self._met.clear()
         self._met[name] += 1
         return name if self._met[name] == 1 else f"{name} ({self._met[name]})"
+
+
+def _named(module: str) -> str:
+    return f"'{module}'" if module else "the model"
 
 
 def _edge(z: Tensor) -> GradientEdge | None:

@@ -66,6 +66,11 @@ class Tally:
         return bool(self.sums[2].any())
 
     @property
+    def finite(self) -> bool:
+        """True if neither a pre-activation nor a gradient was NaN or infinite; waits for the device."""
+        return bool(self.sums[4:].isfinite().all()) and not self.broken
+
+    @property
     def layout(self) -> SiteLayout:
         """Layout of the packed sums."""
         return SiteLayout(self.site, self.activation, self.units)

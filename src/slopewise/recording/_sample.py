@@ -121,8 +121,8 @@ class Sample:
         slopes: Layers with learned slopes, in the model's order.
         layers: Layers with other parameters, in the model's order.
         seconds: Seconds that measuring took, on this process's clock.
-        dropped: Number of backward passes whose gradients were dropped before the step, as those of a step that a
-            GradScaler skips.
+        dropped: Number of backward passes whose gradients were not finite and were dropped before the step, as those of
+            a step that a GradScaler skips.
     """
 
     step: int
