@@ -18,7 +18,7 @@ arms = st.builds(Published, st.floats(50, 99), st.floats(0.05, 5), st.integers(2
 def test_interval_and_p_are_welchs(arm: Published, control: Published) -> None:
     (sentence,) = judge_means({"relu": control, "elu": arm}, "relu", margin=0.5)
     low, high = (float(end) for end in re.search(r"interval (\S+) to (\S+),", sentence).groups())
-    relation, p = re.search(r"Holm-corrected p ([=<]) ([\d.]+)\)", sentence).groups()
+    relation, p = re.search(r"Welch's p ([=<]) ([\d.]+), Holm-corrected\)", sentence).groups()
     figures = arm.mean, arm.sd, arm.n, control.mean, control.sd, control.n
     welch = stats.ttest_ind_from_stats(*figures, equal_var=False)
     assert welch.pvalue < 0.001 if relation == "<" else float(p) == pytest.approx(welch.pvalue, rel=0.06)
@@ -59,7 +59,7 @@ def test_the_unit_of_the_means_changes_no_verdict(unit: float) -> None:
 
     plain, scaled = judged(1.0), judged(unit)
     assert plain.split(":")[0] == scaled.split(":")[0] == "elu helps"
-    p, ends = re.compile(r"Holm (p .*)\)"), re.compile(r"interval (\S+) to (\S+),")
+    p, ends = re.compile(r"Welch's (p .*), Holm"), re.compile(r"interval (\S+) to (\S+),")
     assert p.search(plain)[1] == p.search(scaled)[1]
     assert [float(end) / unit for end in ends.search(scaled).groups()] == pytest.approx(
         [float(end) for end in ends.search(plain).groups()], abs=0.06

@@ -64,7 +64,8 @@ def judge_means(
         >>> arms = {"relu": Published(93.1, 0.2, 10), "prelu": Published(93.9, 0.3, 10), "elu": Published(93.5)}
         >>> for sentence in judge_means(arms, "relu", margin=0.5, unit="points"):
         ...     print(sentence)
-        prelu helps: +0.8 points against relu (95 % interval +0.56 to +1.04, 10 and 10 runs, Welch's test, Holm-corrected p < 0.001).
+        prelu helps: +0.8 points against relu (95 % interval +0.56 to +1.04, 10 and 10 runs, Welch's p < 0.001, \
+Holm-corrected).
         elu: +0.4 points against relu, and no verdict without standard deviations and numbers of runs. 5 runs of each \
 would show it if their standard deviation were at most 0.16 points, 10 of each if at most 0.27; 3 could show nothing.
     """
@@ -88,7 +89,7 @@ would show it if their standard deviation were at most 0.16 points, 10 of each i
         ends = f"95 % interval {low:{_form(half)}} to {high:{_form(half)}}, {runs} and {base} runs"
         opening = {"helps": "helps", "hurts": "hurts", "inconclusive": "is inconclusive"}.get(judged, f"has {judged}")
         power = _power(runs, base, sd, len(others), margin, unit) if judged == "inconclusive" else ""
-        sentences.append(f"{name} {opening}: {against} ({ends}, Welch's test, Holm-corrected {p_words(p)}).{power}")
+        sentences.append(f"{name} {opening}: {against} ({ends}, Welch's {p_words(p)}, Holm-corrected).{power}")
     return sentences
 
 

@@ -77,7 +77,8 @@ def _channels_last(spec: StudySpec, data: ImageData) -> float | None:
         return None
     finally:
         Worker.end([worker], patience=GRACE)
-    return median(last / built for built, last in zip(*times, strict=True))
+    as_built, channels_last = times
+    return median(last / built for built, last in zip(as_built, channels_last, strict=True))
 
 
 def _send_times(pipe: Connection, specs: Sequence[StudySpec], data: ImageData) -> None:
