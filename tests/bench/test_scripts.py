@@ -73,11 +73,11 @@ def test_networks(tmp_path):
 def test_a_converted_network_of_a_library(tmp_path):
     ended, written = results(
         "networks.py", tmp_path / "n.json", "--networks", "monai-resnet18", "--layouts", "channels_last",
-        "--batch", "2", "--width", "8", "--memory", "returned",
+        "--batch", "2", "--width", "2", "--memory", "returned",
     )  # fmt: skip
     measured, faults = written["measurements"]
     assert measured["case"] == faults["case"] == {
-        "network": "monai-resnet18 of width 8", "layout": "channels_last", "batch": "batch 2 of 1x32x32x32",
+        "network": "monai-resnet18 of width 2", "layout": "channels_last", "batch": "batch 2 of 1x32x32x32",
         "memory": "memory returned",
     }  # fmt: skip
     assert list(measured["median"]) == [
