@@ -148,7 +148,7 @@ def test_the_plot_draws_every_panel(tmp_path):
 def test_monitor(tmp_path):
     _, written = results(
         "monitor.py", tmp_path / "m.json", "--variants", "slopewise fused", "--layouts", "contiguous",
-        "--batch", "2", "--width", "8",
+        "--batch", "2", "--width", "2",
     )  # fmt: skip
     steps, many = written["measurements"][:2]
     assert list(steps["median"]) == ["no monitor", "every=1", "between samples", "statistics hooks", "naive hooks"]
