@@ -89,7 +89,7 @@ def export(output):
     assert len(relative) == 6
     assert max(relative) <= 1e-5
     (noise,) = re.findall(r"signal to noise ([\d.]+) dB", output)
-    assert float(noise) > 25
+    assert float(noise) > 15  # above 25 where the processor adds int8 products in 32 bits (VNNI)
     for difference in numbers("largest difference of the", output):
         assert difference < 1e-5
 
