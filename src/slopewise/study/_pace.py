@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import gc
-import os
-import signal
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from multiprocessing.connection import Connection
 from statistics import median
 from typing import NamedTuple
@@ -72,21 +69,25 @@ def _channels_last(spec: StudySpec, data: ImageData) -> float | None:
     model = spec.model.model_copy(update={"memory_format": "channels_last"})
     worker = Worker.start(_send_times, [spec, spec.model_copy(update={"model": model})], data)
     try:
-        times: _Times = worker.pipe.recv()
-    except (EOFError, OSError):
+        times = worker.pipe.recv()
+    except (EOFError, OSError):  # it has ended
         return None
     finally:
         Worker.end([worker], patience=GRACE)
+    if times is None:
+        return None
     as_built, channels_last = times
     return median(last / built for built, last in zip(as_built, channels_last, strict=True))
 
 
 def _send_times(pipe: Connection, specs: Sequence[StudySpec], data: ImageData) -> None:
-    os.dup2(2, 1)  # prints of a user's code must not mix with the results on stdout
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides
     gc.enable()
-    with suppress(Exception):  # whatever a user's model raises in that format: then there is nothing to send
-        pipe.send(_timed(specs, data))
+    times: _Times | None
+    try:
+        times = _timed(specs, data)
+    except Exception:  # a user's model can raise anything, in a format for which it was not written
+        times = None
+    pipe.send(times)
 
 
 def _timed(specs: Sequence[StudySpec], data: ImageData) -> _Times:

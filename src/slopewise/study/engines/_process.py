@@ -134,6 +134,9 @@ def _run(
 ) -> None:
     wear(line, driver)
     unshared(pipe)
+    os.dup2(2, 1)  # prints of a user's code must not mix with the lines of `--json`
+    # Ctrl-C reaches the whole process group; the driver alone decides when its workers end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     serve(pipe, *arguments)
 
 

@@ -6,7 +6,6 @@ import gc
 import importlib
 import math
 import os
-import signal
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,9 +28,6 @@ def serve(pipe: Connection, spec: StudySpec, data: TrialData, growth: float = ma
         growth: Number of bytes by which the process may grow between two trials, counted from the end of its first;
             after more, it ends, and the driver starts another: a user's model may leak. 0 ends it after each trial.
     """
-    os.dup2(2, 1)  # prints of a user's code must not mix with the lines of `--json`
-    # Ctrl-C reaches the whole process group; the driver alone decides when its workers end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if spec.hardware.devices == 1:  # trials on several devices have no checkpoints: there a signal ends the worker
         stop_on_signals()
     if spec.train.function is None:
