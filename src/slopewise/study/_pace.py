@@ -69,7 +69,7 @@ def _channels_last(spec: StudySpec, data: ImageData) -> float | None:
     model = spec.model.model_copy(update={"memory_format": "channels_last"})
     worker = Worker.start(_send_times, [spec, spec.model_copy(update={"model": model})], data)
     try:
-        times = worker.pipe.recv()
+        times: _Times | None = worker.pipe.recv()
     except (EOFError, OSError):  # it has ended
         return None
     finally:

@@ -49,6 +49,8 @@ class Worker:
     def start(cls, serve: Callable[..., None], *arguments: Any, row: int = 0) -> Worker:
         """Start a process that calls `serve(pipe, *arguments)`, with garbage collection off until `serve` enables it.
 
+        The process ignores Ctrl-C, and what it prints goes to stderr.
+
         Raises:
             OSError: The system cannot provide a process, memory or a pipe.
         """
