@@ -91,7 +91,8 @@ def test_slopes_that_learn_to_leave_the_ordinary(kind, count):
     first = next(i for i in range(2, len(enough)) if all(enough[i - 2 : i + 1]))
     assert (alarm.where, alarm.step, alarm.since) == ("1", first + 1, first - 1)
     median = slopes[first].double().quantile(0.5).item()
-    assert alarm.evidence == f"{inside[first]} of {count} slopes {words}; median {median:.3g}"
+    several = f"{inside[first]} of {count} slopes {words}; median {median:.3g}"
+    assert alarm.evidence == (several if count > 1 else f"the slope, {median:.3g}, is {words}")
 
 
 @pytest.mark.parametrize("target", [0.1, 0.2, 0.6])
@@ -152,7 +153,7 @@ class Unused(nn.Module):
 def test_slopes_that_no_gradient_reaches():
     monitor, _ = train(Unused(), slope(0.0))
     assert only(monitor, "slope-stuck").where == "act"
-    assert only(monitor, "slope-stuck").evidence == "all 1 at 0.25, where they began: no gradient reaches them"
+    assert only(monitor, "slope-stuck").evidence == "at 0.25, where it began: no gradient reaches them"
 
     class Positive(nn.Module):
         def forward(self, x):

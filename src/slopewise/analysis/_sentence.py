@@ -178,8 +178,10 @@ def _percent(rate: float | None) -> str:
 def _censoring(contrast: Contrast) -> list[str]:
     if not contrast.censored:
         return []
-    runs = len(contrast.seeds) + len(contrast.control_seeds)
-    of = f"{contrast.censored} of {f'{len(contrast.seeds)} pairs' if contrast.paired else f'{runs} runs'}"
+    pairs, runs = len(contrast.seeds), len(contrast.seeds) + len(contrast.control_seeds)
+    of = f"{contrast.censored} of {f'{pairs} pairs' if contrast.paired else f'{runs} runs'}"
+    if contrast.paired and pairs == 1:
+        of = "the only pair"
     return [f"The target was never reached in {of}; there one epoch beyond the end counts."]
 
 

@@ -358,7 +358,7 @@ def _weights(results: Results, out: Path) -> str:
     trained = [t for t in results.record.every_trial if t.status == "finished" and not t.diverged]
     kept = len(kept_weights(out, results.record))
     if kept == len(trained):
-        return f"weights: {out / 'weights'}, a file for each of the {kept} trials that trained"
+        return f"weights: {out / 'weights'}, a file for each trial that trained ({kept})"
     others = "the others ended before --keep-weights was given, or elsewhere"
     return f"weights: {out / 'weights'}, files for {kept} of the {len(trained)} trials that trained; {others}"
 

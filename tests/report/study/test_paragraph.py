@@ -209,6 +209,18 @@ def test_it_says_which_arms_have_settings_of_their_own():
     assert "Training used a learning rate of 0.01 for elu, momentum 0.9 and" in paper_paragraph(tuned)
 
 
+def test_it_names_the_gradient_of_shared_slopes_where_it_is_not_the_mean():
+    assert "shared by all channels" not in paper_paragraph(arms_with(fixed(), relu={"shared_gradient": "mean"}))
+    names = list(fixed().arm_tables)
+    one = paper_paragraph(arms_with(fixed(), **{names[1]: {"shared_gradient": "sum"}}))
+    assert (
+        "The gradient of a slope shared by all channels of a layer was the mean over the channels, except in "
+        f"{names[1]} (sum)."
+    ) in one
+    every = paper_paragraph(arms_with(fixed(), train={"shared_gradient": "sum"}))
+    assert "was the sum over the channels." in every
+
+
 def test_sgd_without_momentum_is_not_nesterovs():
     text = paper_paragraph(arms_with(fixed(), train={"momentum": 0}))
     assert "trained for 2 epochs with SGD. Training used a learning rate of 0.025 and weight decay" in text

@@ -44,6 +44,8 @@ class BandRule(SlopeRule):
         if streak is None or streak.samples < self.patience:
             return None
         evidence = f"{self.inside(summary)} of {summary.count} slopes {self.place}; median {summary.median:.3g}"
+        if summary.count == 1:
+            evidence = f"the slope, {summary.median:.3g}, is {self.place}"
         return Finding(streak.since, evidence)
 
     def from_slopes(self, summary: SlopeSummary, /) -> Concerned | None:

@@ -127,11 +127,21 @@ def _settings(study: StudyRecord, train: Mapping[str, Any], *, tuned: bool) -> I
     ]
     if any(parts):
         yield f"Training used {listing([part for part in parts if part])}."
+    yield from _shared_gradient(study, train)
 
 
-def _own(study: StudyRecord, key: str, shared: float | None) -> dict[float, list[str]]:
+def _shared_gradient(study: StudyRecord, train: Mapping[str, Any]) -> Iterable[str]:
+    """Yield a sentence about the gradients of shared slopes where they are not the default in all arms."""
+    rule = train.get("shared_gradient", "mean")
+    own = _own(study, "shared_gradient", rule)
+    if own or rule != "mean":
+        others = "".join(f", except in {listing(names)} ({other})" for other, names in own.items())
+        yield f"The gradient of a slope shared by all channels of a layer was the {rule} over the channels{others}."
+
+
+def _own(study: StudyRecord, key: str, shared: float | str | None) -> dict[Any, list[str]]:
     """Return the arms whose own value of a setting of training is another than the shared one, by that value."""
-    arms: dict[float, list[str]] = {}
+    arms: dict[Any, list[str]] = {}
     for name, arm in study.arm_tables.items():
         if arm.get(key) not in (None, shared):
             arms.setdefault(arm[key], []).append(name)

@@ -22,4 +22,5 @@ class SlopeDecayed(SlopeRule):
         decay = past.facts.decays.get(layer.layer)
         if decay is None or past.facts.rates.get(layer.layer) == 0:
             return None
-        return Finding(past.step, f"weight decay {decay:g} on {layer.summary.count} slopes")
+        slopes = "the slope" if layer.summary.count == 1 else f"{layer.summary.count} slopes"
+        return Finding(past.step, f"weight decay {decay:g} on {slopes}")

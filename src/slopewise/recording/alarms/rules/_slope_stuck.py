@@ -34,7 +34,10 @@ class SlopeStuck(SlopeRule):
         if streak is None or streak.samples < self.stuck:
             return None
         summary = layer.summary
-        return Finding(streak.since, f"all {summary.count} at {summary.median:g}, where they began: {cause}")
+        place = f"all {summary.count} at {summary.median:g}, where they began"
+        if summary.count == 1:
+            place = f"at {summary.median:g}, where it began"
+        return Finding(streak.since, f"{place}: {cause}")
 
     def from_slopes(self, summary: SlopeSummary, /) -> Concerned | None:
         """Judge by exact equality, the only trace in a checkpoint of slopes that never moved."""

@@ -26,4 +26,5 @@ class SlopeUninitialised(SlopeRule):
         furthest = layer.furthest_before
         if not past.begins or furthest is None or abs(furthest) <= LARGEST:
             return None
-        return Finding(past.step, f"of {layer.summary.count} slopes one was {furthest:.3g} at the start")
+        which = "the slope" if layer.summary.count == 1 else f"of {layer.summary.count} slopes one"
+        return Finding(past.step, f"{which} was {furthest:.3g} at the start")
