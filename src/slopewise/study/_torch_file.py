@@ -10,8 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import torch
-
 UNFINISHED = ".unfinished"
 DIGITS = 16  # of a digest, in a file's name
 
@@ -30,11 +28,13 @@ def save_whole(content: Any, folder: Path, name: Callable[[str], str]) -> Path:
         OSError: The disk is full, or the folder cannot be written. No file stays.
 
     Example:
-        >>> import tempfile
+        >>> import tempfile, torch
         >>> path = save_whole({"weight": torch.ones(2)}, Path(tempfile.mkdtemp()), lambda digest: "net.pt")
         >>> torch.load(path, weights_only=True)
         {'weight': tensor([1., 1.])}
     """
+    import torch  # engines, which know the names of unfinished files, do not wait for it
+
     # Named at random: a process that was frozen, and thaws when its training goes on elsewhere, may save as well.
     unfinished = folder / f".{uuid.uuid4().hex}{UNFINISHED}"
     try:
