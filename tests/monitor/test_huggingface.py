@@ -185,8 +185,9 @@ def test_a_run_broken_off_is_closed_by_the_next(train, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_broken_off_is_closed_with_the_process(tmp_path):
-    code = (
+def test_a_run_broken_off_is_closed_with_the_process(tmp_path, start_script):
+    script = tmp_path / "train.py"
+    script.write_text(
         START
         + """
 settings = dict(output_dir="out", use_cpu=True, disable_tqdm=True, report_to="none", dataloader_pin_memory=False)
@@ -194,9 +195,10 @@ arguments = t.transformers.TrainingArguments(per_device_train_batch_size=8, **se
 t.transformers.Trainer(t.Net(fails_at=3), arguments, train_dataset=t.images(), callbacks=[callback]).train()
 """
     )
-    process = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    process = start_script(script, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    _, complaints = process.communicate()
     assert process.returncode == 1
-    assert "out of luck" in process.stderr
+    assert "out of luck" in complaints
     end = read_recording(tmp_path / "run.jsonl").end
     assert (end.step, end.error) == (3, "RuntimeError: the process ended before training did")
 
