@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 import torch
@@ -22,9 +23,9 @@ from slopewise.study import _operator_cost
 from slopewise.support import _once
 
 if __package__:
-    from .warm_spawn import load, warm_spawn
+    from . import warm_spawn as forks
 else:  # scripts of tests import this file by its name
-    from warm_spawn import load, warm_spawn
+    import warm_spawn as forks
 
 # Machines differ in speed: how long an example takes says nothing about the code.
 settings.register_profile("slopewise", deadline=None)
@@ -72,14 +73,14 @@ warnings.filterwarnings("ignore", "Implicitly cleaning up", ResourceWarning)
 def pytest_collection_finish() -> None:
     """Spare each garbage collection, of which trials make some, the modules and tests that are never garbage."""
     if workers:
-        load()
+        forks.load()
     gc.collect()
     gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[object]:
-    with nullcontext() if item.get_closest_marker("cold") else warm_spawn():
+    with nullcontext() if item.get_closest_marker("cold") else forks.warm_spawn():
         return (yield)
 
 
@@ -92,7 +93,7 @@ class CommandServer:
     """`tests/command_server.py`, started when it is first needed."""
 
     def __init__(self, folder: Path) -> None:
-        load()  # some of it sets variables, which shall not make the environments differ
+        forks.load()  # some of it sets variables, which shall not make the environments differ
         self.folder, self.environment = folder, dict(os.environ)
         command = [sys.executable, "-W", "error", Path(__file__).with_name("command_server.py")]
         self._process = subprocess.Popen(
@@ -181,6 +182,12 @@ def cli(tmp_path: Path, command_server: Callable[[], CommandServer]) -> Callable
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def start_script() -> Callable[..., subprocess.Popen[Any]]:
+    """Get the function that starts a script as a process of its own, without the seconds of its imports."""
+    return forks.start_script
 
 
 @pytest.fixture

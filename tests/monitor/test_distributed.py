@@ -1,7 +1,6 @@
 """Two real processes on gloo, each with half of the batch, against one with the whole."""
 
 import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,16 +16,12 @@ WORKER = Path(__file__).with_name("distributed_worker.py")
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def results(tmp_path_factory, start_script):
     """Results that the worker saved alone and as each of two ranks, and their folder."""
     folder = tmp_path_factory.mktemp("distributed")
     places = [(rank, size) for size in (1, 2) for rank in range(size)]
     workers = [
-        subprocess.Popen(
-            [sys.executable, "-W", "error", str(WORKER), str(rank), str(size), str(folder)],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        start_script(WORKER, rank, size, folder, options=["error"], stderr=subprocess.PIPE, text=True)
         for rank, size in places
     ]
     for worker in workers:

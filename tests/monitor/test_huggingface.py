@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import os
+import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -185,8 +186,9 @@ def test_a_run_broken_off_is_closed_by_the_next(train, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_broken_off_is_closed_with_the_process(tmp_path):
-    code = (
+def test_a_run_broken_off_is_closed_with_the_process(tmp_path, start_script):
+    script = tmp_path / "train.py"
+    script.write_text(
         START
         + """
 settings = dict(output_dir="out", use_cpu=True, disable_tqdm=True, report_to="none", dataloader_pin_memory=False)
@@ -194,15 +196,17 @@ arguments = t.transformers.TrainingArguments(per_device_train_batch_size=8, **se
 t.transformers.Trainer(t.Net(fails_at=3), arguments, train_dataset=t.images(), callbacks=[callback]).train()
 """
     )
-    process = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    process = start_script(script, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    _, complaints = process.communicate()
     assert process.returncode == 1
-    assert "out of luck" in process.stderr
+    assert "out of luck" in complaints
     end = read_recording(tmp_path / "run.jsonl").end
     assert (end.step, end.error) == (3, "RuntimeError: the process ended before training did")
 
 
 @pytest.mark.slow
-def test_two_ranks_are_counted_together(tmp_path):
+def test_two_ranks_are_counted_together(tmp_path, start_script):
+    """With the variables that torchrun sets."""
     script = tmp_path / "train.py"
     script.write_text(
         START
@@ -216,9 +220,17 @@ t.torch.distributed.barrier()
 os._exit(0)  # gloo's threads now and then abort a process that ends in the ordinary way
 """
     )
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script]
-    process = subprocess.run(launch, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240)
-    assert process.returncode == 0, process.stderr
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    processes = [
+        start_script(script, cwd=tmp_path, env={**os.environ, **group, "RANK": rank, "LOCAL_RANK": rank}, **streams)
+        for rank in ("0", "1")
+    ]
+    for process in processes:
+        _, complaints = process.communicate()
+        assert process.returncode == 0, complaints
     recording = read_recording(tmp_path / "run.jsonl")  # which rank 0 alone writes
     assert [sample.step for sample in recording.samples] == [1, 2, 3, 4]  # 64 images by two ranks in batches of eight
     assert all(sample.sites[0].values == 16 for sample in recording.samples)

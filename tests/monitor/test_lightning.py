@@ -6,7 +6,6 @@ import csv
 import json
 import math
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -268,7 +267,7 @@ def test_every_is_checked_where_it_is_written():
 
 
 @pytest.mark.slow
-def test_two_ranks_are_counted_together(tmp_path):
+def test_two_ranks_are_counted_together(tmp_path, start_script):
     """In processes of their own: Lightning starts the second one from the script."""
     script, here = tmp_path / "train.py", Path(__file__).parent
     script.write_text(
@@ -286,10 +285,9 @@ with open(f"rank{{trainer.global_rank}}.json", "w") as file:
 """,
         encoding="utf-8",
     )
-    process = subprocess.run(
-        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240
-    )
-    assert process.returncode == 0, process.stderr
+    process = start_script(script, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    _, complaints = process.communicate()
+    assert process.returncode == 0, complaints
     facts = json.loads((tmp_path / "rank0.json").read_text())
     assert [step for step, _, _ in facts] == [1, 3]  # 64 images by two ranks in batches of eight: four steps
     assert all(values == 16 for _, values, _ in facts)

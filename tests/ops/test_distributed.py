@@ -1,7 +1,6 @@
 """Data-parallel training: two real processes on gloo against one on the whole batch."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,12 @@ WORKER = Path(__file__).with_name("distributed_worker.py")
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def results(tmp_path_factory, start_script):
     """Results that the worker saved alone and as each of two ranks."""
     folder = tmp_path_factory.mktemp("distributed")
     places = [(rank, size) for size in (1, 2) for rank in range(size)]
-    command = [sys.executable, "-W", "error", str(WORKER)]
     workers = [
-        subprocess.Popen([*command, str(rank), str(size), str(folder)], stderr=subprocess.PIPE, text=True)
+        start_script(WORKER, rank, size, folder, options=["error"], stderr=subprocess.PIPE, text=True)
         for rank, size in places
     ]
     for worker in workers:

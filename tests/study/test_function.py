@@ -258,17 +258,21 @@ def test_the_command_reports_misuse_and_runs(
 
 
 @pytest.mark.slow
-def test_a_study_that_is_killed_goes_on_with_what_is_missing(user_module: Module, tmp_path: Path) -> None:
+def test_a_study_that_is_killed_goes_on_with_what_is_missing(
+    user_module: Module, tmp_path: Path, start_script: Callable[..., subprocess.Popen]
+) -> None:
     body = PLAIN.replace(
         "    trial.seed_all()",
         "    marks = trial.folder / 'begun'\n"
         "    marks.write_text(marks.read_text() + 'x' if marks.exists() else 'x')\n"
-        "    time.sleep(0.3)\n    trial.seed_all()",
+        "    while trial.seed > 1 and os.environ.get('IT_WAITS'):\n"
+        "        time.sleep(0.1)\n    trial.seed_all()",
     )
     plan = study(user_module, body, seeds=4)
     flags = "--train mytrain:train --arms relu,prelu_channel --seeds 4 --metric score --better higher --unit dB"
-    command = [sys.executable, "-m", "slopewise", "run", *flags.split(), "--margin", "0.1", "--out", "s"]
-    driver = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = ["-m", "slopewise", "run", *flags.split(), "--margin", "0.1", "--out", "s"]
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    driver = start_script(*command, cwd=tmp_path, env={**os.environ, "IT_WAITS": "1"}, **silent)
     try:
         deadline = time.monotonic() + 60
         while not holds_study(tmp_path / "s") or len(read_study(tmp_path / "s").trials) < 2:

@@ -172,12 +172,14 @@ def test_a_new_study_renames_the_weights_of_one_that_is_gone(folder: Path, tmp_p
 
 
 @pytest.mark.slow
-def test_the_command_and_its_workers_keep_them_too(tmp_path: Path) -> None:
+def test_the_command_and_its_workers_keep_them_too(
+    tmp_path: Path, cli: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     spec = {"arms": "relu", "seeds": 1, **TINY, "model": {"options": {"width": 4}}}
     Study(**spec).run(tmp_path, engine=InProcessEngine())
     flags = "--arms relu,prelu_channel --seeds 1 --epochs 1 --train-size 100 --set model.options.width=4 --workers 1"
-    command = [sys.executable, "-m", "slopewise", "run", *flags.split(), "--out", str(tmp_path), "--keep-weights"]
-    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    process = cli("run", *flags.split(), "--out", tmp_path, "--keep-weights")
+    assert process.returncode == 0, process.stderr
     (line,) = re.findall(r"weights: .*", process.stderr.replace("\n", " "))
     assert "files for 1 of the 2 trials that trained" in line
     assert "before --keep-weights" in line

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -268,13 +267,17 @@ study.run(folder, store=url, engine=InProcessEngine())
 
 
 @pytest.fixture
-def driver(tmp_path: Path) -> Iterator[Callable[[str, str], subprocess.Popen[str]]]:
+def driver(
+    tmp_path: Path, start_script: Callable[..., subprocess.Popen[str]]
+) -> Iterator[Callable[[str, str], subprocess.Popen[str]]]:
     """Start a driver with a process and a folder of its own; its claims hold for two seconds."""
     processes = []
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER)
 
     def start(arms: str, url: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", DRIVER, arms, url, tmp_path / f"driver{len(processes)}"]
-        processes.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+        folder = tmp_path / f"driver{len(processes)}"
+        processes.append(start_script(script, arms, url, folder, stderr=subprocess.PIPE, text=True))
         return processes[-1]
 
     yield start

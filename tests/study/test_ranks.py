@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -288,9 +288,11 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_ranks_end_with_their_parent(user: object, tmp_path: Path) -> None:
+def test_ranks_end_with_their_parent(
+    user: object, tmp_path: Path, start_script: Callable[..., subprocess.Popen]
+) -> None:
     (tmp_path / "script.py").write_text(SCRIPT.format(user=str(Path(user.__file__).parent)))
-    parent = subprocess.Popen([sys.executable, "script.py", tmp_path], cwd=tmp_path)
+    parent = start_script("script.py", tmp_path, cwd=tmp_path)
     try:
         ranks = pids(tmp_path, 2)
         parent.send_signal(signal.SIGKILL)

@@ -17,9 +17,16 @@ from slopewise.testing import InProcessEngine, check_engine
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.cold
 def test_the_local_engine_conforms() -> None:
     check_engine(lambda: LocalEngine(workers=2))
+
+
+@pytest.mark.cold
+def test_a_new_interpreter_imports_all_that_a_trial_needs() -> None:
+    spec = StudySpec(arms="relu", seeds=1, data={"train_size": 100}, model={"options": {"width": 4}})
+    (*_, end) = LocalEngine(workers=1).run(spec, [TrialKey("relu", 0)])
+    assert isinstance(end, Ended)
+    assert end.record.status == "finished", end.record.error
 
 
 class Lenient(InProcessEngine):

@@ -184,7 +184,9 @@ def test_engines_by_name() -> None:
 
 
 @pytest.mark.parametrize("memory_gib", [2.0, 1e-9])
-def test_images_are_gone_when_driver_and_workers_are_killed(tmp_path: Path, memory_gib: float) -> None:
+def test_images_are_gone_when_driver_and_workers_are_killed(
+    tmp_path: Path, memory_gib: float, start_script: Callable[..., subprocess.Popen]
+) -> None:
     code = f"""
 import multiprocessing
 import os
@@ -201,8 +203,8 @@ if __name__ == "__main__":
 """
     (tmp_path / "driver.py").write_text(code)
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    with subprocess.Popen(
-        [sys.executable, "driver.py"],
+    with start_script(
+        "driver.py",
         cwd=tmp_path,
         env=environment,
         stdout=subprocess.PIPE,

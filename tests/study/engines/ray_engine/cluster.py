@@ -7,10 +7,32 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TextIO
 
-SMALL = {"include_dashboard": False, "object_store_memory": 80 * 2**20}
+if __package__:  # collected as one of the tests
+    from .warm_workers import SOCKET
+else:
+    from warm_workers import SOCKET
+
+WARM = Path(__file__).with_name("warm_workers.py")
+SMALL = {"include_dashboard": False, "object_store_memory": 80 * 2**20, "setup_worker_path": str(WARM)}
+
+
+@contextmanager
+def warm_workers() -> Iterator[None]:
+    """Start the process that the nodes' worker processes are forks of."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[SOCKET] = f"{folder}/socket"
+        server = subprocess.Popen([sys.executable, WARM], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert server.stdout.readline() == b"ready\n"
+        yield
+        server.communicate()
 
 
 def serve(answers: TextIO) -> None:
@@ -34,4 +56,5 @@ def serve(answers: TextIO) -> None:
 if __name__ == "__main__":
     output = os.dup(1)
     os.dup2(2, 1)  # Ray prints, too
-    serve(os.fdopen(output, "w"))
+    with warm_workers():
+        serve(os.fdopen(output, "w"))

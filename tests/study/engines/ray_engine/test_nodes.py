@@ -24,6 +24,8 @@ from slopewise.study.engines import RayEngine
 from slopewise.testing import InProcessEngine, check_engine, untimed
 
 if TYPE_CHECKING:
+    from tests.conftest import CommandServer
+
     from conftest import RayCluster
 
 TOKEN = "RAY_AUTH_TOKEN_PATH"
@@ -91,8 +93,8 @@ def test_a_frozen_process_is_given_up_and_its_trial_tried_elsewhere(
     spec = StudySpec(arms=[arm(name, "SIGSTOP", tmp_path)], seeds=1, **TINY)
     engine = RayEngine(address=cluster.address)
     events = [
-        *engine.run(spec, [TrialKey("SIGSTOP", 0)], load_data(spec.data), time_limit=9.0)
-    ]  # enough for a cold process on a busy machine
+        *engine.run(spec, [TrialKey("SIGSTOP", 0)], load_data(spec.data), time_limit=5.0)
+    ]  # ten times what a trial takes
     assert [event.attempt for event in events if isinstance(event, Started)] == [1, 2]
     assert events[-1].record.status == "finished"
     processes = [int(path.name.rpartition("-")[2]) for path in tmp_path.glob("module-*")]
@@ -100,21 +102,21 @@ def test_a_frozen_process_is_given_up_and_its_trial_tried_elsewhere(
     gone(processes)
 
 
-def test_a_command_whose_worker_is_killed_prints_json_alone(cluster: RayCluster, tmp_path: Path) -> None:
+def test_a_command_whose_worker_is_killed_prints_json_alone(
+    cluster: RayCluster, tmp_path: Path, command_server: Callable[[], CommandServer]
+) -> None:
     """The user's module is in the working directory, which the nodes get a copy of."""
     (tmp_path / "mine.py").write_text(MODULE)
     killed = f'{{name = "killed", activation = "mine:acting", options = {{deed = "SIGKILL", folder = "{tmp_path}"}}}}'
     (tmp_path / "study.toml").write_text(f'arms = ["relu", {killed}]')
     sizes = ["--set", "data.train_size=100", "--set", "model.options.width=4", "--epochs", "1", "--seeds", "1"]
     command = ["run", "study.toml", "--engine", "ray", "--address", cluster.address, "--json", *sizes]
-    done = subprocess.run(
-        [sys.executable, "-m", "slopewise", *command, "--engine-option", "working_dir=."],
-        cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["trials"]["finished"] == 2
-    assert "killed, seed 0: failed, tried once more" in done.stderr
-    assert "a print of the user's" in done.stderr
+    command += ["--engine-option", "working_dir=."]
+    status, out, err = command_server().run(command, tmp_path, dict(os.environ))
+    assert status == 0, err
+    assert json.loads(out)["trials"]["finished"] == 2
+    assert "killed, seed 0: failed, tried once more" in err
+    assert "a print of the user's" in err
     places = {path.read_text() for path in tmp_path.glob("module-*")}
     assert len([*tmp_path.glob("module-*")]) == 2
     assert all("working_dir" in place for place in places), places
@@ -137,8 +139,14 @@ def test_the_room_of_nodes(cluster: RayCluster) -> None:
     ],
 )
 def test_a_token_that_is_absent_or_wrong(
-    cluster: RayCluster, tmp_path: Path, mode: dict[str, str], token: str | None, words: str
+    cluster: RayCluster,
+    tmp_path: Path,
+    command_server: Callable[[], CommandServer],
+    mode: dict[str, str],
+    token: str | None,
+    words: str,
 ) -> None:
+    """The variables are Ray's, which reads them when the command loads it."""
     if token:
         (tmp_path / ".ray").mkdir()
         (tmp_path / ".ray" / "auth_token").write_text(token)
@@ -146,14 +154,11 @@ def test_a_token_that_is_absent_or_wrong(
     environment = {**os.environ, **mode, **retries, "HOME": str(tmp_path)}
     del environment[TOKEN]
     command = ["run", "--engine", "ray", "--address", cluster.address, "--dry-run"]
-    done = subprocess.run(
-        [sys.executable, "-m", "slopewise", *command],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert re.search(words, done.stderr), done.stderr
-    assert "Traceback" not in done.stderr
-    assert not done.stdout
+    status, out, err = command_server().run(command, tmp_path, environment)
+    assert status == 2
+    assert re.search(words, err), err
+    assert "Traceback" not in err
+    assert not out
 
 
 def test_what_ray_changes_in_the_process_is_taken_back(cluster: RayCluster) -> None:
