@@ -15,7 +15,7 @@ from __future__ import annotations
 from _harness import compare, parser
 
 from slopewise.bench import DTYPES, LAYOUTS, SIZES, kernel_jobs
-from slopewise.bench._kernels import PASSES
+from slopewise.bench._kernels import PASSES, RESIDUALS, SLOPES
 from slopewise.machine import keep_memory
 
 
@@ -31,6 +31,8 @@ def main() -> None:
     arguments.add_argument("--sizes", type=size, nargs="+", default=SIZES, metavar="NxCxHxW")
     arguments.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=list(LAYOUTS))
     arguments.add_argument("--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES))
+    arguments.add_argument("--slopes", nargs="+", choices=SLOPES, default=list(SLOPES))
+    arguments.add_argument("--residuals", nargs="+", choices=RESIDUALS, default=list(RESIDUALS))
     arguments.add_argument("--passes", nargs="+", choices=PASSES, default=list(PASSES))
     arguments.add_argument("--no-compile", dest="compiled", action="store_false", help="leave out torch.compile")
     options = arguments.parse_args()
@@ -39,6 +41,8 @@ def main() -> None:
         sizes=options.sizes,
         layouts=options.layouts,
         dtypes=options.dtypes,
+        slopes=options.slopes,
+        residuals=options.residuals,
         passes=options.passes,
         compiled=options.compiled,
         rounds=options.rounds,

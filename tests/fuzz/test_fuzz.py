@@ -4,6 +4,7 @@ import io
 import json
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -13,7 +14,6 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import given
 from PIL import Image
 
 import slopewise as sw
@@ -24,7 +24,7 @@ from slopewise.study import FILE, DataSpec, Store, StudySpec, parse_spec, read_c
 from slopewise.study.data import read_data
 from slopewise.testing import synthetic_study
 
-from .conftest import damaged, many, mutated, seeds
+from .conftest import damaged, for_many
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("bounded")]
 
@@ -103,24 +103,24 @@ def made_up(random: Random, depth: int = 0) -> Any:
     return inner if kind < 8 else {random.choice(WORDS): value for value in inner}
 
 
-def some_spec(seed: int) -> bytes | dict[str, Any]:
+def some_spec(random: Random) -> bytes | dict[str, Any]:
     """Return the bytes of a damaged spec, or made-up tables."""
-    random = Random(seed)
-    if seed % 2:
+    if random.randrange(2):
         return {random.choice(WORDS): made_up(random) for _ in range(random.randrange(6))}
     return damaged((SPEC,), random)[1]
 
 
-@many
-@given(seeds.map(some_spec))
-def test_specs(scratch, only_own_errors, spec):
-    with only_own_errors:
-        if isinstance(spec, dict):
-            parse_spec(spec)
-            return
-        path = scratch / "fuzz.toml"
-        path.write_bytes(spec)
-        parse_spec(read_spec(path))
+def test_specs(scratch, only_own_errors):
+    def check(spec):
+        with only_own_errors:
+            if isinstance(spec, dict):
+                parse_spec(spec)
+                return
+            path = scratch / "fuzz.toml"
+            path.write_bytes(spec)
+            parse_spec(read_spec(path))
+
+    for_many(some_spec, check)
 
 
 def _study_file() -> bytes:
@@ -136,19 +136,20 @@ def _study_file() -> bytes:
 STUDY = _study_file()
 
 
-@many
-@given(mutated(STUDY))
-def test_stores(scratch, only_own_errors, file):
-    for path in scratch.iterdir():
-        path.unlink()
-    (scratch / FILE).write_bytes(file[1])
-    with only_own_errors:
-        record = read_study(scratch)
-        for trial in record.every_trial:
-            for part in TRIAL_PARTS:
-                getattr(trial, part)
-    with only_own_errors:
-        read_counts(scratch)
+def test_stores(scratch, only_own_errors):
+    def check(file):
+        for path in scratch.iterdir():
+            path.unlink()
+        (scratch / FILE).write_bytes(file[1])
+        with only_own_errors:
+            record = read_study(scratch)
+            for trial in record.every_trial:
+                for part in TRIAL_PARTS:
+                    getattr(trial, part)
+        with only_own_errors:
+            read_counts(scratch)
+
+    for_many(partial(damaged, (STUDY,)), check)
 
 
 def _checkpoints() -> list[bytes]:
@@ -162,13 +163,15 @@ def _checkpoints() -> list[bytes]:
     return [*files, safetensors.torch.save(tensors)]
 
 
-@many
-@given(mutated(*_checkpoints()))
-def test_checkpoints(scratch, only_own_errors, file):
+def test_checkpoints(scratch, only_own_errors):
     path = scratch / "fuzz.pt"
-    path.write_bytes(file[1])
-    with only_own_errors:
-        inspect_slopes(load_state_dict(path))
+
+    def check(file):
+        path.write_bytes(file[1])
+        with only_own_errors:
+            inspect_slopes(load_state_dict(path))
+
+    for_many(partial(damaged, _checkpoints()), check)
 
 
 ROWS = [{"arm": arm, "seed": seed, "psnr": 31 + seed / 8} for arm in ("relu", "b") for seed in range(3)]
@@ -176,13 +179,14 @@ CSV = b"arm,seed,psnr\n" + b"".join(b"%s,%d,%g\n" % (r["arm"].encode(), r["seed"
 JSONL = b"".join(json.dumps(row).encode() + b"\n" for row in ROWS)
 
 
-@many
-@given(mutated(CSV, JSONL))
-def test_tables(scratch, only_own_errors, file):
-    path = scratch / f"fuzz.{('csv', 'jsonl')[file[0]]}"
-    path.write_bytes(file[1])
-    with only_own_errors:
-        sw.judge(path, arm="arm", seed="seed", metric="psnr", better="higher", control="relu", margin=0.1)
+def test_tables(scratch, only_own_errors):
+    def check(file):
+        path = scratch / f"fuzz.{('csv', 'jsonl')[file[0]]}"
+        path.write_bytes(file[1])
+        with only_own_errors:
+            sw.judge(path, arm="arm", seed="seed", metric="psnr", better="higher", control="relu", margin=0.1)
+
+    for_many(partial(damaged, (CSV, JSONL)), check)
 
 
 def _picture(name: str, mode: str = "RGB") -> bytes:
@@ -213,21 +217,22 @@ ARCHIVE = _archive(
 )  # fmt: skip
 
 
-@many
-@given(mutated(ARCHIVE, ARCHIVE, *PICTURES))
-def test_images(scratch, only_own_errors, file):
-    number, content = file
-    if number < 2:
-        (scratch / "fuzz.npz").write_bytes(content)
+def test_images(scratch, only_own_errors):
+    archive, folder = scratch / "fuzz.npz", scratch / "classes"
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        for number in range(2):
+            (folder / name / f"{number}.png").write_bytes(PICTURES[0])
+
+    def check(file):
+        number, content = file
+        if number < 2:
+            archive.write_bytes(content)
+            spec = DataSpec(source="npz", path=str(archive))
+        else:
+            (folder / "a" / "0.png").write_bytes(content)
+            spec = DataSpec(source="folder", path=str(folder), image_size=8)
         with only_own_errors:
-            read_data(DataSpec(source="npz", path=str(scratch / "fuzz.npz")))
-        return
-    folder = scratch / "classes"
-    if not folder.exists():
-        for name in ("a", "b"):
-            (folder / name).mkdir(parents=True)
-            for number in range(2):
-                (folder / name / f"{number}.png").write_bytes(PICTURES[0])
-    (folder / "a" / "0.png").write_bytes(content)
-    with only_own_errors:
-        read_data(DataSpec(source="folder", path=str(folder), image_size=8))
+            read_data(spec)
+
+    for_many(partial(damaged, (ARCHIVE, ARCHIVE, *PICTURES)), check)

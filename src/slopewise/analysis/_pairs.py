@@ -160,11 +160,12 @@ def finished_trials(study: StudyRecord) -> dict[str, dict[int, TrialRecord]]:
     return trials
 
 
-def not_finite(trial: TrialRecord) -> dict[str, float]:
+def not_finite(trial: TrialRecord) -> dict[str, float | None]:
     """Return the figures of a finished trial that are NaN or infinite, by name."""
-    figures = {f"{part}_{metric}": value for (part, metric), value in trial.final_scores().items()}
-    figures["seconds_per_step"] = trial.seconds_per_step
-    return {name: value for name, value in figures.items() if value is not None and not finite(value)}
+    found = {f"{part}_{name}": value for (part, name), value in trial.final_scores().items() if not finite(value)}
+    if not finite(trial.seconds_per_step):
+        found["seconds_per_step"] = trial.seconds_per_step
+    return found
 
 
 def _without_not_finite(trial: TrialRecord) -> TrialRecord:

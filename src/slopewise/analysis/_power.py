@@ -6,6 +6,7 @@ import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -210,6 +211,13 @@ def smallest_detectable(n: int, sd: float, tests: int, *, control: int | None = 
         >>> print(f"{smallest_detectable(10, sd=0.6, tests=4, control=10):.2f}")
         0.69
     """
+    effect = _detectable_effect(n, control, tests)
+    return None if effect is None else sd * effect
+
+
+@lru_cache(maxsize=4096)  # the contrasts of a study have few numbers of seeds, and the search for more repeats itself
+def _detectable_effect(n: int, control: int | None, tests: int) -> float | None:
+    """Return `smallest_detectable` in standard deviations."""
     from scipy import special
 
     design = Design(n, control)
@@ -221,7 +229,7 @@ def smallest_detectable(n: int, sd: float, tests: int, *, control: int | None = 
     else:
         by_test = float(special.ndtri(POWER ** (1 / n))) if control is None else _ahead(n, control)
     by_interval = detectable(design.welch_freedom, design.size, ALPHA) * design.wider
-    return sd * max(by_test, by_interval)
+    return max(by_test, by_interval)
 
 
 def _ahead(n: int, control: int) -> float:

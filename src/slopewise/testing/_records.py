@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -174,7 +175,7 @@ def _trial(
         left = math.exp(-6 * epoch / epochs)  # part of the way to the final score that is left
         curve.append(_epoch(epoch, left, speed))
         scores += _scores(epoch, left, final=test_accuracy, classes=classes, wobble=rng.random(2))
-    sites = [site for epoch in range(epochs + 1) for site in _sites(activation, epoch, epochs, rng)]
+    sites = _sites(activation, epochs, rng)
     norms = [
         GradientRecord(
             epoch, layer.replace("act", "conv"), float(np.exp(-epoch / epochs + 0.1 * rng.standard_normal()))
@@ -227,16 +228,24 @@ def _scores(
     yield ScoreRecord(epoch, "validation", "accuracy", accuracy - 0.01 * float(wobble[0]))
 
 
-def _sites(activation: str, epoch: int, epochs: int, rng: np.random.Generator) -> list[SiteRecord]:
-    records = []
-    for depth, (layer, units) in enumerate(_LAYERS.items()):
-        count = _slopes(activation, units, 1)
-        target = 0.5 / (1 + depth)  # slopes are smaller in deeper layers
-        slopes = 0.25 + (target - 0.25) * epoch / epochs + 0.05 * rng.standard_normal(max(count, 1))
-        low, q1, median, q3, high = (float(q) if count else None for q in np.quantile(slopes, _QUARTILES))
-        dead = int(rng.binomial(units, 0.2 * epoch / epochs)) / units if activation == "relu" else 0.0
-        records.append(SiteRecord(epoch, layer, units, count, low, q1, median, q3, high, dead, dead, 0.0, 0.5, 0.75))
-    return records
+def _sites(activation: str, epochs: int, rng: np.random.Generator) -> list[SiteRecord]:
+    slopes, dead = {layer: list[NDArray[np.float64]]() for layer in _LAYERS}, []
+    for epoch in range(epochs + 1):
+        for depth, (layer, units) in enumerate(_LAYERS.items()):
+            target = 0.5 / (1 + depth)  # slopes are smaller in deeper layers
+            noise = rng.standard_normal(max(_slopes(activation, units, 1), 1))
+            slopes[layer].append(0.25 + (target - 0.25) * epoch / epochs + 0.05 * noise)
+            dead.append(int(rng.binomial(units, 0.2 * epoch / epochs)) / units if activation == "relu" else 0.0)
+    counts = {layer: _slopes(activation, units, 1) for layer, units in _LAYERS.items()}
+    # All epochs at once: a call of NumPy's quantiles takes longer than its quantiles.
+    quartiles = {
+        layer: np.quantile(slopes[layer], _QUARTILES, axis=1).T.tolist() if count else [(None,) * 5] * (epochs + 1)
+        for layer, count in counts.items()
+    }
+    return [
+        SiteRecord(epoch, layer, units, counts[layer], *quartiles[layer][epoch], lost, lost, 0.0, 0.5, 0.75)
+        for (epoch, (layer, units)), lost in zip(product(range(epochs + 1), _LAYERS.items()), dead, strict=True)
+    ]
 
 
 def _operator_costs(activation: str, trial_seed: int, seconds: float) -> tuple[OperatorCostRecord, ...]:

@@ -137,13 +137,6 @@ class _StoredTrial(TrialRecord):
         places, values = scores
         return {key: values[place[None]] for key, place in places.items() if None in place}
 
-    def renamed(self, arm: str) -> TrialRecord:
-        copy: TrialRecord = object.__new__(_StoredTrial)
-        for slot in _SLOTS.values():
-            slot.__set__(copy, slot.__get__(self))
-        _SLOTS["arm"].__set__(copy, arm)
-        return copy
-
     def _scores(self) -> tuple[Places, Sequence[Any]] | None:
         """Return the scores if they are still encoded."""
         encoded = _SLOTS["scores"].__get__(self)

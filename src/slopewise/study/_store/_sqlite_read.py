@@ -58,10 +58,14 @@ def holds_study(place: Place) -> bool:
         return False
     try:
         with snapshot(path) as connection:
-            version = connection.execute("PRAGMA user_version").fetchone()
-            return version != (0,) or connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
+            return not _is_empty(connection)
     except (*DAMAGE, OSError):
         return True  # there is a file, and reading it will report the fault
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    version = connection.execute("PRAGMA user_version").fetchone()
+    return version == (0,) and connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
 
 
 def stored_study(place: Place) -> StudyRecord | None:
@@ -166,15 +170,21 @@ def _existing(place: Place) -> Path:
     path, folder = place.file, place.folder
     if not path.is_file():
         raise StoreError(f"no study in '{folder}': '{path}' does not exist; `slopewise run --out {folder}` makes one")
-    if not holds_study(place):
-        raise StoreError(
-            f"no study in '{folder}' yet: '{path}' is empty, as a run leaves it that is killed at once; "
-            f"`slopewise run --out {folder}` goes on"
-        )
+    if not path.stat().st_size:
+        raise _no_study_yet(path)
     return path
 
 
+def _no_study_yet(path: Path) -> StoreError:
+    return StoreError(
+        f"no study in '{path.parent}' yet: '{path}' is empty, as a run leaves it that is killed at once; "
+        f"`slopewise run --out {path.parent}` goes on"
+    )
+
+
 def _schema(connection: sqlite3.Connection, path: Path) -> int:
+    if _is_empty(connection):
+        raise _no_study_yet(path)
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     later = b"records" if version == _schema1.SCHEMA else b"repeats" if version < SCHEMA else b""
