@@ -17,6 +17,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import slopewise as sw
 
+from .shortened import shortened
+
 IMAGE, VOLUME = (3, 32, 32), (1, 16, 16, 16)
 
 
@@ -41,14 +43,6 @@ def transformers_mobilenet():
         image_size=32, depth_multiplier=0.35, output_stride=8, num_labels=5, classifier_dropout_prob=0.0
     )
     return shortened(MobileNetV2ForImageClassification(config))
-
-
-def shortened(net):
-    """Leave out the layers of a MobileNetV2 that repeat the one before them, all but the first two: seven of 16."""
-    widths = [layer.reduce_1x1.convolution.out_channels for layer in net.mobilenet_v2.layer]
-    kept = [number for number, width in enumerate(widths) if number <= 2 or width != widths[number - 1]]
-    net.mobilenet_v2.layer = nn.ModuleList(net.mobilenet_v2.layer[number] for number in kept)
-    return net
 
 
 def monai_unet():
