@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from functools import cache, wraps
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -43,6 +44,26 @@ _operator_cost._ROUNDS, _operator_cost._TURN = 3, 0.001
 
 # A warning that comes once per process would fail whichever test is first; whoever sets the rule is not warned.
 set_shared_gradient(torch.nn.Identity(), "sum")
+
+# torch.onnx reads the code of all its operators' translations anew for each export: a second, where the rest takes half
+# of one for a network of the tests. What it gets is always the same, and exports only look things up in it.
+_export_to_onnx = torch.onnx.export
+
+
+@wraps(_export_to_onnx)
+def _export_with_kept_translations(*arguments: object, **settings: object) -> object:
+    _keep_translations()
+    return _export_to_onnx(*arguments, **settings)
+
+
+@cache
+def _keep_translations() -> None:
+    from torch.onnx._internal.exporter._registration import ONNXRegistry  # which imports onnxscript
+
+    ONNXRegistry.from_torchlib = staticmethod(cache(ONNXRegistry.from_torchlib))
+
+
+torch.onnx.export = _export_with_kept_translations
 
 
 # torchvision's compiled operators load in one build of PyTorch alone. Its Python parts, which timm and transformers

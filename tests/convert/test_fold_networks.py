@@ -10,6 +10,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 import slopewise as sw
 from slopewise.convert import fold
 
+from .shortened import shortened
+
 
 def timm(name):
     def make():
@@ -33,7 +35,8 @@ def transformers_resnet(layer_type):
 def mobilenet():
     from transformers import MobileNetV2Config, MobileNetV2ForImageClassification
 
-    return MobileNetV2ForImageClassification(MobileNetV2Config(image_size=32, num_labels=5))
+    config = MobileNetV2Config(image_size=32, depth_multiplier=0.35, num_labels=5)
+    return shortened(MobileNetV2ForImageClassification(config))
 
 
 def unet(norm):
@@ -58,7 +61,7 @@ NETWORKS = {
     "timm resnet10t": (timm("resnet10t"), IMAGE, 14, 14),
     "transformers resnet, basic": (transformers_resnet("basic"), IMAGE, 10, 10),
     "transformers resnet, bottleneck": (transformers_resnet("bottleneck"), IMAGE, 14, 14),
-    "transformers mobilenet v2": (mobilenet, IMAGE, 52, 52),
+    "transformers mobilenet v2": (mobilenet, IMAGE, 4 + 7 * 3, 4 + 7 * 3),
     "monai unet, batch": (unet("BATCH"), VOLUME, None, None),
     "monai unet, instance": (unet("INSTANCE"), VOLUME, 0, 0),
     "monai densenet": (densenet, IMAGE, 1 + 4 * 2 + 2, 1 + 4),

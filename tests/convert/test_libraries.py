@@ -17,6 +17,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import slopewise as sw
 
+from .shortened import shortened
+
 IMAGE, VOLUME = (3, 32, 32), (1, 16, 16, 16)
 
 
@@ -40,7 +42,7 @@ def transformers_mobilenet():
     config = MobileNetV2Config(
         image_size=32, depth_multiplier=0.35, output_stride=8, num_labels=5, classifier_dropout_prob=0.0
     )
-    return MobileNetV2ForImageClassification(config)
+    return shortened(MobileNetV2ForImageClassification(config))
 
 
 def monai_unet():
@@ -77,7 +79,9 @@ def timm_densenet():
 def torchvision_resnet():
     from torchvision.models.resnet import BasicBlock, ResNet
 
-    return ResNet(BasicBlock, [1, 1, 1, 1], num_classes=5)
+    net = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=5)
+    net.layer3, net.layer4, net.fc = nn.Identity(), nn.Identity(), nn.Linear(128, 5)  # most weights are in these two
+    return net
 
 
 @dataclass(frozen=True)
@@ -98,13 +102,13 @@ NETWORKS = {
     "transformers ResNet, basic": Network(lambda: transformers_resnet("basic"), fused=1 + 3 * 2),
     "transformers ResNet, bottleneck": Network(lambda: transformers_resnet("bottleneck"), fused=1 + 3 * 3),
     "transformers ConvNeXt": Network(transformers_convnext, "gelu", channel_dim=-1),
-    "transformers MobileNetV2": Network(transformers_mobilenet, "relu6", fused=35),
+    "transformers MobileNetV2": Network(transformers_mobilenet, "relu6", fused=3 + 7 * 2),
     "MONAI UNet, 3-D": Network(monai_unet, "prelu", VOLUME),
     "MONAI ResNet, 3-D": Network(monai_resnet, shape=VOLUME, fused=1 + 4 * 2),
     "MONAI DenseNet": Network(monai_densenet, fused=1 + 4 * 2 + 2),
     "timm ResNet": Network(timm_resnet, fused=1 + 4 * 2),
     "timm DenseNet": Network(timm_densenet, fused=1 + 4 * 2 + 2),
-    "torchvision ResNet": Network(torchvision_resnet, fused=1 + 4 * 2),
+    "torchvision ResNet": Network(torchvision_resnet, fused=1 + 2 * 2),
 }
 RESNETS = [name for name in NETWORKS if "ResNet" in name]
 FUSED = (sw.BatchNormPReLU2d, sw.BatchNormPReLU3d)

@@ -17,7 +17,7 @@ def trial(arm, seed, lr=None):
 def test_a_slope_runs_away_at_least_5_steps_before_the_loss_is_lost():
     """The seeds that diverge depend on the processor's rounding: the rate is raised until some do."""
     for lr in (0.1, 0.12, 0.15):
-        records = [trial("prelu_shared", seed, lr) for seed in (3, 5, 9)]
+        records = [trial("prelu_shared", seed, lr) for seed in (3, 5)]
         diverged = [record for record in records if record.diverged]
         if diverged:
             break

@@ -69,19 +69,21 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture
-def visit(browser):
-    """Open a file in the browser, and check at the end that there were no messages and no requests."""
-    contexts, trouble = [], []
+class Visits:
+    """Pages that are open in a browser, and what they complained of or asked for."""
 
-    def open_page(path, width=1280, **options):
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        contexts.append(context)
+    def __init__(self, browser):
+        self.browser, self.contexts, self.trouble = browser, [], []
+
+    def open(self, path, width=1280, **options):
+        """Open a file, and wait until its charts are drawn."""
+        context = self.browser.new_context(viewport={"width": width, "height": 900}, **options)
+        self.contexts.append(context)
         page = context.new_page()
         uri = path.as_uri()
-        page.on("console", lambda message: trouble.append(f"console {message.type}: {message.text}"))
-        page.on("pageerror", lambda error: trouble.append(f"page error: {error}"))
-        page.on("request", lambda request: request.url == uri or trouble.append(f"request: {request.url}"))
+        page.on("console", lambda message: self.trouble.append(f"console {message.type}: {message.text}"))
+        page.on("pageerror", lambda error: self.trouble.append(f"page error: {error}"))
+        page.on("request", lambda request: request.url == uri or self.trouble.append(f"request: {request.url}"))
         page.goto(uri)
         drawn = (
             "[...document.querySelectorAll('.chart')].every(c => c.clientWidth === 0 || c.querySelector('.main-svg'))"
@@ -89,9 +91,40 @@ def visit(browser):
         page.wait_for_function(drawn)
         return page
 
+    def close(self):
+        for context in self.contexts:
+            context.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Open a file in the browser, and check at the end that there were no messages and no requests."""
+    visits = Visits(browser)
+    yield visits.open
+    visits.close()
+    assert visits.trouble == []
+
+
+@pytest.fixture(scope="module")
+def _shared_visits(browser):
+    visits, pages = Visits(browser), {}
+    yield visits, pages
+    visits.close()
+
+
+@pytest.fixture
+def visit_once(_shared_visits):
+    """Open a file for all tests of a module, which leave the page as they found it; check as `visit` does."""
+    visits, pages = _shared_visits
+
+    def open_page(path, width=1280):
+        if (path, width) not in pages:
+            pages[path, width] = visits.open(path, width)
+        return pages[path, width]
+
     yield open_page
-    for context in contexts:
-        context.close()
+    trouble = visits.trouble.copy()
+    visits.trouble.clear()  # which is not the next test's
     assert trouble == []
 
 

@@ -50,10 +50,16 @@ def opened(visit, written):
     return lambda name, *args, **options: visit(written(name), *args, **options)
 
 
+@pytest.fixture
+def shared(visit_once, written):
+    """Open a study's page by name, once for all tests that leave it as it was."""
+    return lambda name, *args: visit_once(written(name), *args)
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("name", ["default", "diverged", "hostile", "designs"])
-def test_draws_every_chart_and_fits_the_window(opened, name, width):
-    page = opened(name, width)
+def test_draws_every_chart_and_fits_the_window(shared, name, width):
+    page = shared(name, width)
     figures = page.locator("script[type='application/json']").count()
     with_traces = page.evaluate(
         "[...document.querySelectorAll('.chart')]"
@@ -67,14 +73,14 @@ def test_draws_every_chart_and_fits_the_window(opened, name, width):
     assert page.evaluate(f"{wider}.length") == 0
 
 
-def test_the_table_of_the_answer_is_seen_whole_on_a_laptop(opened):
-    table = opened("designs", 1280).locator("#answer ~ .scroll table").first
+def test_the_table_of_the_answer_is_seen_whole_on_a_laptop(shared):
+    table = shared("designs", 1280).locator("#answer ~ .scroll table").first
     assert "Final slopes" in " ".join(table.inner_text().split())
     assert table.evaluate("table => table.offsetWidth <= table.parentElement.clientWidth")
 
 
-def test_hostile_names_are_inert_and_shown_as_they_are(opened):
-    page = opened("hostile")
+def test_hostile_names_are_inert_and_shown_as_they_are(shared):
+    page = shared("hostile")
     assert page.evaluate("window.hit") is None
     assert page.locator("main script:not([type='application/json']), main img").count() == 0
     labels = "\n".join(page.locator("#differences-title ~ .chart .annotation-text").all_text_contents())
@@ -107,8 +113,8 @@ def colours(page):
     )
 
 
-def test_dark_mode_recolours_page_and_charts_and_back(opened, recolours):
-    page = opened("default", color_scheme="light")
+def test_dark_mode_recolours_page_and_charts_and_back(shared, recolours):
+    page = shared("default")
     recolours(page, colours)
 
 
@@ -126,8 +132,8 @@ def test_keyboard_reaches_the_skip_link_first_and_opens_details(opened):
     assert details.locator("tbody tr").count() == 4
 
 
-def test_legend_switches_an_arm_in_all_charts_by_keyboard(opened):
-    page = opened("default")
+def test_legend_switches_an_arm_in_all_charts_by_keyboard(shared):
+    page = shared("default")
     lines = page.locator("#score-title ~ .chart .scatterlayer .trace")
     before = lines.count()
     button = page.locator("button.arm", has_text="frozen_slope").first
@@ -140,8 +146,13 @@ def test_legend_switches_an_arm_in_all_charts_by_keyboard(opened):
     assert page.locator("button.arm[aria-pressed='false']").count() == 0
 
 
-def test_charts_follow_the_width_of_the_window(opened):
-    page = opened("default", width=1280)
+def test_prints_dark_pages_as_light_ones_and_charts_follow_the_width_of_the_window(opened):
+    page = opened("default", color_scheme="dark")
+    dark = colours(page)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert colours(page)["tick"] != dark["tick"]
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert colours(page) == dark
     page.set_viewport_size({"width": 390, "height": 900})
     page.wait_for_function(
         "[...document.querySelectorAll('.chart')].every(c => c.querySelector('.main-svg').clientWidth <= c.clientWidth)"
@@ -149,18 +160,9 @@ def test_charts_follow_the_width_of_the_window(opened):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_prints_dark_pages_as_light_ones(opened):
-    page = opened("default", color_scheme="dark")
-    dark = colours(page)
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert colours(page)["tick"] != dark["tick"]
-    page.evaluate("dispatchEvent(new Event('afterprint'))")
-    assert colours(page) == dark
-
-
 @pytest.mark.parametrize("name", ["diverged", "designs"])
-def test_headings_are_in_order_and_every_chart_has_a_label(opened, name):
-    page = opened(name)
+def test_headings_are_in_order_and_every_chart_has_a_label(shared, name):
+    page = shared(name)
     levels = [int(tag[1]) for tag in page.eval_on_selector_all("h1, h2, h3", "all => all.map(h => h.tagName)")]
     assert levels[0] == 1
     assert levels.count(1) == 1
@@ -171,8 +173,8 @@ def test_headings_are_in_order_and_every_chart_has_a_label(opened, name):
     assert set(page.eval_on_selector_all("a[href^='#']", "all => all.map(a => a.hash.slice(1))")) <= set(ids)
 
 
-def test_seeds_off_the_scale_are_counted_in_the_chart(opened):
-    page = opened("diverged")
+def test_seeds_off_the_scale_are_counted_in_the_chart(shared):
+    page = shared("diverged")
     labels = page.locator("#differences-title ~ .chart .annotation-text").all_text_contents()
     assert "3 off scale" in labels
     assert any("prelu_shared" in label and "3 of 4 diverged" in label for label in labels)
