@@ -7,15 +7,18 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import slopewise as sw
+from slopewise.bench import Job, Measurement, run_jobs
+from slopewise.cli import app
 from slopewise.study import Running, Store, origin
 from slopewise.testing import synthetic_study
 
@@ -271,10 +274,25 @@ def test_help_shows_examples(cli: Cli, verb: str) -> None:
     assert f"slopewise {verb}" in ended.stdout
 
 
+class RunOnce:
+    """`run_jobs` that gives what it first measured to every later caller."""
+
+    def __init__(self) -> None:
+        self.measured: list[Measurement] = []
+
+    def __call__(self, jobs: Iterable[Job], say: Callable[[str], None]) -> list[Measurement]:
+        self.measured = self.measured or run_jobs(jobs, say)
+        return self.measured
+
+
 @pytest.mark.slow
-def test_bench_ends_with_one_line_a_question(cli: Cli) -> None:
-    ended = cli("bench", "--quick", "--threads", "1")
-    assert ended.returncode == 0, ended.stderr
+def test_bench_ends_with_one_line_a_question_or_is_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured once for both forms, and in this process, which must not keep its memory."""
+    monkeypatch.setattr("slopewise.bench.run_jobs", RunOnce())
+    runner = CliRunner(env={"COLUMNS": "120", "NO_COLOR": "1"})
+    command = ("bench", "--quick", "--threads", "1", "--no-keep-memory")
+    ended = runner.invoke(app, command)
+    assert ended.exit_code == 0, ended.output
     assert "; threads: 1; torch " in ended.stderr.splitlines()[0]
     assert "1/8 training step resnet20 channels_last" in ended.stderr
     lines = ended.stdout.splitlines()
@@ -285,11 +303,8 @@ def test_bench_ends_with_one_line_a_question(cli: Cli) -> None:
     assert lines[-1].startswith("PReLU, fused, lifts ")
     assert "convolutions alone" in ended.stdout
 
-
-@pytest.mark.slow
-def test_bench_as_json(cli: Cli) -> None:
-    ended = cli("bench", "--quick", "--threads", "1", "--json")
-    assert ended.returncode == 0, ended.stderr
+    ended = runner.invoke(app, [*command, "--json"])
+    assert ended.exit_code == 0, ended.output
     result = json.loads(ended.stdout)
     assert len(result["answers"]) == 5
     assert result["facts"]["cpu_operators"]["reason"]
