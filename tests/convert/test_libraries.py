@@ -54,7 +54,9 @@ def monai_unet():
 def monai_resnet():
     from monai.networks.nets import resnet10
 
-    return resnet10(spatial_dims=3, n_input_channels=1, num_classes=5, widen_factor=0.125)
+    # Its pooling in three dimensions would pass no negative value on, and the first slopes would get no gradient.
+    size = {"widen_factor": 0.125, "conv1_t_stride": 2, "no_max_pool": True}
+    return resnet10(spatial_dims=3, n_input_channels=1, num_classes=5, **size)
 
 
 def monai_densenet():
