@@ -229,7 +229,9 @@ def test_a_damaged_environment_is_named_and_a_run_makes_up_for_it(
     with closing(store):
         (lost,) = read_study(tmp_path).environments.values()
         assert list(lost) == ["lost"]
-        store.add(TrialRecord("relu", SEEDS - 1, "finished", environment="synthetic"), stored[1].environments["synthetic"])
+        store.add(
+            TrialRecord("relu", SEEDS - 1, "finished", environment="synthetic"), stored[1].environments["synthetic"]
+        )
     assert read_study(tmp_path).environments == stored[1].environments
 
 
