@@ -3,8 +3,8 @@
 Importing what a trial needs takes a worker three seconds, and a trial of the tests a tenth of that. A fork has all
 modules already. It unpickles its arguments, prepares its path and main module, and ends as a spawned process does, and
 has neither the files of its parent, nor modules that are a test's own, nor handlers, filters or exit functions.
-What it does not have is a new interpreter: that a worker imports all that it needs is seen by the tests whose drivers
-are scripts, and by those that are marked `cold`.
+What it does not have is a new interpreter: that a worker imports all that it needs is seen by the tests that start
+Python without `start_script`, and by those that are marked `cold`.
 """
 
 from __future__ import annotations

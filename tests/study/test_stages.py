@@ -19,7 +19,8 @@ from slopewise.testing import InProcessEngine, synthetic_study
 SMALL: dict[str, Any] = {
     "arms": "relu,prelu_channel",
     "seeds": 3,
-    "data": {"train_size": 200},
+    "data": {"train_size": 100},
+    "model": {"options": {"width": 4}},
     "train": {"epochs": 1},
     "monitor": {"every": 0},
 }

@@ -21,14 +21,15 @@ from slopewise.study._store._packed import COLUMNS, seal
 from slopewise.testing import synthetic_study
 
 ARMS = ("relu", "prelu_shared")
-SPEC = StudySpec(arms=",".join(ARMS), seeds=12)
+SEEDS = 4
+SPEC = StudySpec(arms=",".join(ARMS), seeds=SEEDS)
 
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, StudyRecord]:
     """The bytes of a study's file, and its record."""
     folder = tmp_path_factory.mktemp("whole")
-    study = synthetic_study(ARMS, 12, epochs=2, diverged={"prelu_shared": 1}, failed={"relu": 1})
+    study = synthetic_study(ARMS, SEEDS, epochs=2, diverged={"prelu_shared": 1}, failed={"relu": 1})
     with closing(Store.create(folder, SPEC, study.data)) as store:
         for trial in study.trials:
             store.add(trial, study.environments["synthetic"])
@@ -228,7 +229,9 @@ def test_a_damaged_environment_is_named_and_a_run_makes_up_for_it(
     with closing(store):
         (lost,) = read_study(tmp_path).environments.values()
         assert list(lost) == ["lost"]
-        store.add(TrialRecord("relu", 11, "finished", environment="synthetic"), stored[1].environments["synthetic"])
+        store.add(
+            TrialRecord("relu", SEEDS - 1, "finished", environment="synthetic"), stored[1].environments["synthetic"]
+        )
     assert read_study(tmp_path).environments == stored[1].environments
 
 
@@ -252,7 +255,7 @@ def test_a_trial_that_was_read_is_like_any_other(stored: tuple[bytes, StudyRecor
     import pickle
 
     read = stored[1].trials[0]
-    made = synthetic_study(ARMS, 12, epochs=2, diverged={"prelu_shared": 1}, failed={"relu": 1}).trials[0]
+    made = synthetic_study(ARMS, SEEDS, epochs=2, diverged={"prelu_shared": 1}, failed={"relu": 1}).trials[0]
     assert read == made
     assert made == read
     assert hash(read) == hash(made)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-import pickle
-import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from multiprocessing import get_context
+from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from slopewise.errors import StoreError
@@ -23,15 +23,6 @@ from slopewise.testing._records import synthetic_study
 _ARMS, _SEEDS = ("relu", "prelu_shared"), 8
 _SPEC = StudySpec(arms=",".join(_ARMS), seeds=_SEEDS)
 _LEASE = 0.4  # seconds, of claims that are to expire
-_DRIVER = """
-import pickle, sys
-from slopewise.study import Store
-place, trials, environment = pickle.load(sys.stdin.buffer)
-store = Store.open(place)
-for trial in trials:
-    store.add(trial, environment)
-store.close()
-"""
 _NUMBERS = (0.1, -0.0, math.inf, -math.inf, 5e-324, sys.float_info.max, math.pi)
 
 
@@ -164,11 +155,12 @@ def _check_processes(place: str | os.PathLike[str], study: StudyRecord) -> None:
     Store.create(place, _SPEC, study.data).close()
     drivers = [_driver(place, study, number) for number in (1, 2, 3)]
     while read_counts(place).ended < 3:
-        assert any(driver.poll() is None for driver in drivers), "drivers write nothing"
+        assert any(driver.is_alive() for driver in drivers), "drivers write nothing"
         time.sleep(0.01)
     drivers[2].kill()
-    assert [driver.wait() for driver in drivers[:2]] == [0, 0], "drivers that write at once fail"
-    drivers[2].wait()
+    for driver in drivers:
+        driver.join()
+    assert [driver.exitcode for driver in drivers[:2]] == [0, 0], "drivers that write at once fail"
     record = read_study(place)
     assert not record.damaged, f"a driver that was killed has left damage: {record.damaged}"
     assert len(record.trials) == len(study.trials), "trials are missing"
@@ -176,14 +168,19 @@ def _check_processes(place: str | os.PathLike[str], study: StudyRecord) -> None:
     assert all(repeat.equal for repeat in record.repeats)
 
 
-def _driver(place: str | os.PathLike[str], study: StudyRecord, number: int) -> subprocess.Popen[bytes]:
+def _driver(place: str | os.PathLike[str], study: StudyRecord, number: int) -> SpawnProcess:
     """Start a process that writes every trial, with the number as its time."""
     trials = [replace(trial, seconds=float(number)) for trial in study.trials]
-    driver = subprocess.Popen([sys.executable, "-c", _DRIVER], stdin=subprocess.PIPE)  # noqa: S603 - code of ours
-    if driver.stdin:
-        with driver.stdin:
-            pickle.dump((os.fspath(place), trials, study.environments["synthetic"]), driver.stdin)
+    arguments = os.fspath(place), trials, study.environments["synthetic"]
+    driver = get_context("spawn").Process(target=_write, args=arguments)
+    driver.start()
     return driver
+
+
+def _write(place: str, trials: Sequence[TrialRecord], environment: Mapping[str, Any]) -> None:
+    with closing(Store.open(place)) as store:
+        for trial in trials:
+            store.add(trial, environment)
 
 
 def _refused(create: Callable[[], Any], what: str) -> None:
