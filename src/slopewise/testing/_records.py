@@ -238,14 +238,16 @@ def _sites(activation: str, epochs: int, rng: np.random.Generator) -> list[SiteR
             dead.append(int(rng.binomial(units, 0.2 * epoch / epochs)) / units if activation == "relu" else 0.0)
     counts = {layer: _slopes(activation, units, 1) for layer, units in _LAYERS.items()}
     # All epochs at once: a call of NumPy's quantiles takes longer than its quantiles.
-    quartiles = {
+    quartiles: dict[str, list[Any]] = {
         layer: np.quantile(slopes[layer], _QUARTILES, axis=1).T.tolist() if count else [(None,) * 5] * (epochs + 1)
         for layer, count in counts.items()
     }
-    return [
-        SiteRecord(epoch, layer, units, counts[layer], *quartiles[layer][epoch], lost, lost, 0.0, 0.5, 0.75)
-        for (epoch, (layer, units)), lost in zip(product(range(epochs + 1), _LAYERS.items()), dead, strict=True)
-    ]
+    records = []
+    for (epoch, (layer, units)), lost in zip(product(range(epochs + 1), _LAYERS.items()), dead, strict=True):
+        low, q1, median, q3, high = quartiles[layer][epoch]
+        count = counts[layer]
+        records.append(SiteRecord(epoch, layer, units, count, low, q1, median, q3, high, lost, lost, 0.0, 0.5, 0.75))
+    return records
 
 
 def _operator_costs(activation: str, trial_seed: int, seconds: float) -> tuple[OperatorCostRecord, ...]:

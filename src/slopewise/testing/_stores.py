@@ -6,7 +6,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from multiprocessing import get_context
@@ -34,6 +34,8 @@ def check_store(place: Callable[[], str | os.PathLike[str]]) -> None:
     that gain arms and seeds, are kept, and other studies and data refused; claims hold while they are renewed, expire
     otherwise, and are then taken over with a higher fence; two processes that write the same trials at once store each
     once; and a process that is killed in the middle of writing leaves whole trials.
+
+    The processes are spawned: a script calls this function below `if __name__ == "__main__":`.
 
     Args:
         place: Function that returns the folder or the URL of a new, empty store each time that it is called.
@@ -177,7 +179,7 @@ def _driver(place: str | os.PathLike[str], study: StudyRecord, number: int) -> S
     return driver
 
 
-def _write(place: str, trials: Sequence[TrialRecord], environment: Mapping[str, Any]) -> None:
+def _write(place: str, trials: Sequence[TrialRecord], environment: dict[str, Any]) -> None:
     with closing(Store.open(place)) as store:
         for trial in trials:
             store.add(trial, environment)

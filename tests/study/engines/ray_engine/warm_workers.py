@@ -11,9 +11,9 @@ driver's folder are started in Ray's own way: that a new interpreter imports all
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import os
+import pkgutil
 import runpy
 import select
 import signal
@@ -50,8 +50,8 @@ def serve(path: str) -> dict[str, object]:
 
 def load() -> None:
     """Import what a trial needs; not Ray, which reads variables of its worker when it is imported."""
-    for name in ("torch._dynamo", "slopewise.study.engines._attempt"):
-        importlib.import_module(name)
+    for name in ("torch._dynamo", "slopewise.study:run_trial", "slopewise.study.engines:attempt"):
+        pkgutil.resolve_name(name)
 
 
 def become(request: dict[str, object]) -> None:
