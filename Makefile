@@ -60,7 +60,7 @@ dist: $(VENV)/.dev $(REL)/.done ## the source archive and this platform's wheel 
 	$(REL)/bin/pydistcheck dist/*
 	$(REL)/bin/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	$(REL)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
-	SLOPEWISE_WHEEL=$$(echo dist/*.whl) $(BIN)/python -m pytest tests/e2e/test_install.py -k empty_environment
+	SLOPEWISE_WHEEL=$$(echo dist/*.whl) $(BIN)/python -m pytest tests/e2e/test_install.py -k empty_environment --timeout 1800 # it downloads PyTorch
 
 clean: ## remove the environment and caches, never a study
 	rm -rf $(VENV) $(DOCS) $(REL) build dist src/slopewise/_kernels*.so src/slopewise/_kernels_missing.txt .mypy_cache .ruff_cache .pytest_cache .hypothesis
