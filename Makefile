@@ -9,6 +9,10 @@ OUT    ?= study
 ENGINE ?= local
 ARGS   ?=
 
+# Where containers ask for no bytecode, each of the hundreds of processes that tests and studies start would compile the
+# package anew.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: study test test-fast lint bench docs docs-version dist clean help
 
 help: ## list the targets
