@@ -49,7 +49,8 @@ def test_both_say_the_same_of_the_same_slopes(slopes: list[float], changed: dict
     for alarm in watched:
         if alarm.id not in ("not-finite", "slope-stuck"):
             kind = alarm_kind(alarm.id)
-            assert alarm.evidence.startswith(f"{counts[kind]} of {len(slopes)} slopes ")
+            several = f"{counts[kind]} of {len(slopes)} slopes "
+            assert alarm.evidence.startswith(several if len(slopes) > 1 else "the slope, ")
 
 
 def test_thresholds_and_ignored_alarms_count_in_both() -> None:
