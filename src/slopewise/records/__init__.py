@@ -30,5 +30,6 @@ from slopewise.records._study import StudyCounts as StudyCounts
 from slopewise.records._study import StudyRecord as StudyRecord
 from slopewise.records._study import control_among as control_among
 from slopewise.records._trial import TRIAL_PARTS as TRIAL_PARTS
+from slopewise.records._trial import TRIAL_SLOTS as TRIAL_SLOTS
 from slopewise.records._trial import Status as Status
 from slopewise.records._trial import TrialRecord as TrialRecord

@@ -16,14 +16,13 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from slopewise.errors import StoreError
-from slopewise.records import TRIAL_PARTS, Part, TrialRecord
+from slopewise.records import TRIAL_PARTS, TRIAL_SLOTS, Part, TrialRecord
 from slopewise.study._store._columns import has_columns, packed_scores
 from slopewise.study._store._encoded import MALFORMED, Encoded, Places
 
 Columns: TypeAlias = dict[str, Any]
 KEYS = ("arm", "seed", "status")
 COLUMNS = (*KEYS, "sha256", "facts", *TRIAL_PARTS)  # in the order of the table; new columns are added at the end
-_SLOTS: dict[str, Any] = {f.name: TrialRecord.__dict__[f.name] for f in fields(TrialRecord)}
 _FACTS = tuple(f.name for f in fields(TrialRecord) if f.name not in (*KEYS, *TRIAL_PARTS))
 
 
@@ -109,7 +108,7 @@ class _StoredTrial(TrialRecord):
     __slots__ = ()
 
     def columns(self, part: str, *names: str, last: int | None = None) -> tuple[Sequence[Any], ...]:
-        encoded = _SLOTS[part].__get__(self)
+        encoded = TRIAL_SLOTS[part].__get__(self)
         if not isinstance(encoded, Encoded):
             return super().columns(part, *names, last=last)
         try:
@@ -139,7 +138,7 @@ class _StoredTrial(TrialRecord):
 
     def _scores(self) -> tuple[Places, Sequence[Any]] | None:
         """Return the scores if they are still encoded."""
-        encoded = _SLOTS["scores"].__get__(self)
+        encoded = TRIAL_SLOTS["scores"].__get__(self)
         if not isinstance(encoded, Encoded):
             return None
         try:
@@ -163,7 +162,7 @@ class _Part:
     """A field of a `_StoredTrial` over the slot of its base class."""
 
     def __init__(self, name: str) -> None:
-        self._name, self._slot = name, _SLOTS[name]
+        self._name, self._slot = name, TRIAL_SLOTS[name]
 
     def __get__(self, trial: _StoredTrial | None, _: type) -> Any:
         if trial is None:
